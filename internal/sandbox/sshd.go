@@ -1,0 +1,189 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// SSHDConfig says how an SSH server differs from the plain one.
+type SSHDConfig struct {
+	SFTPArgs []string // arguments of sftp-server, such as "-u", "0222"
+	Config   []string // further lines of sshd_config; they win over the sandbox's own, and may hold no Match
+}
+
+// SSHD is a running OpenSSH server. It lets in the user who runs this process,
+// by key.
+type SSHD struct {
+	Host         string // 127.0.0.1
+	Port         int
+	User         string
+	IdentityFile string // the client's private key, 0600
+	KnownHosts   string // file that names the server's key
+	PID          int
+	Root         string // an empty, writable directory on the server
+
+	dir  string // dir/sshd
+	proc *process
+}
+
+// StartSSHD runs an OpenSSH server with its files in dir/sshd.
+func StartSSHD(ctx context.Context, dir string, c SSHDConfig) (*SSHD, error) {
+	server, err := find("sshd", "openssh-server")
+	if err != nil {
+		return nil, fmt.Errorf("starting sshd: %w", err)
+	}
+	s, err := newSSHD(dir)
+	if err != nil {
+		return nil, fmt.Errorf("starting sshd: %w", err)
+	}
+	err = onFreePort(func(port int) error { return s.start(ctx, server, port, c) })
+	if err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("starting sshd: %w", err)
+	}
+	return s, nil
+}
+
+// newSSHD makes the directories and keys.
+func newSSHD(dir string) (*SSHD, error) {
+	me, err := user.Current()
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "sshd")
+	s := &SSHD{
+		Host: "127.0.0.1", User: me.Username,
+		IdentityFile: filepath.Join(dir, "id_ed25519"),
+		KnownHosts:   filepath.Join(dir, "known_hosts"),
+		Root:         filepath.Join(dir, "root"),
+		dir:          dir,
+	}
+	if err := os.MkdirAll(s.Root, 0o755); err != nil {
+		return nil, err
+	}
+	if os.Geteuid() == 0 {
+		// Where sshd confines what faces the network. The package's service
+		// makes it at boot, so without that service it may be missing.
+		if err := os.Mkdir("/run/sshd", 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	client, err := makeKey(s.IdentityFile)
+	if err != nil {
+		return nil, err
+	}
+	return s, os.WriteFile(filepath.Join(dir, "authorized_keys"), ssh.MarshalAuthorizedKey(client), 0o600)
+}
+
+// makeKey writes a new private key and returns its public half.
+func makeKey(path string) (ssh.PublicKey, error) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
+	}
+	block, err := ssh.MarshalPrivateKey(private, "sandbox")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+		return nil, err
+	}
+	return ssh.NewPublicKey(public)
+}
+
+func (s *SSHD) start(ctx context.Context, server string, port int, c SSHDConfig) error {
+	s.Port = port
+	address := net.JoinHostPort(s.Host, strconv.Itoa(port))
+	host, err := makeKey(filepath.Join(s.dir, "host_key"))
+	if err != nil {
+		return err
+	}
+	line := knownhosts.Line([]string{address}, host) + "\n"
+	if err := os.WriteFile(s.KnownHosts, []byte(line), 0o644); err != nil {
+		return err
+	}
+	config := filepath.Join(s.dir, "sshd_config")
+	if err := os.WriteFile(config, []byte(s.config(c)), 0o600); err != nil {
+		return err
+	}
+	log := filepath.Join(s.dir, "log")
+	cmd := exec.Command(server, "-D", "-f", config, "-E", log)
+	if s.proc, err = startProcess(cmd, log, syscall.SIGTERM); err != nil {
+		return err
+	}
+	s.PID = s.proc.cmd.Process.Pid
+	return s.proc.await(ctx, func() bool { return greets(address) })
+}
+
+// config returns sshd_config. Of each keyword sshd heeds the first line.
+func (s *SSHD) config(c SSHDConfig) string {
+	lines := append([]string{}, c.Config...)
+	lines = append(lines,
+		"ListenAddress "+net.JoinHostPort(s.Host, strconv.Itoa(s.Port)),
+		"HostKey "+strconv.Quote(filepath.Join(s.dir, "host_key")),
+		"AuthorizedKeysFile "+strconv.Quote(filepath.Join(s.dir, "authorized_keys")),
+		"PidFile none",
+		"StrictModes no",
+		"PasswordAuthentication no",
+		"KbdInteractiveAuthentication no",
+		"PermitRootLogin prohibit-password",
+		"UsePAM "+usePAM(),
+		"UseDNS no",
+		"MaxSessions 1000",
+		"MaxStartups 1000",
+		"Subsystem sftp internal-sftp "+strings.Join(c.SFTPArgs, " "),
+	)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// usePAM says "yes" where root's account is locked, as on images of virtual
+// machines: without PAM sshd lets nobody into a locked account, even by key.
+func usePAM() string {
+	shadow, err := os.ReadFile("/etc/shadow")
+	if err == nil && (bytes.HasPrefix(shadow, []byte("root:!")) || bytes.Contains(shadow, []byte("\nroot:!"))) {
+		return "yes"
+	}
+	return "no"
+}
+
+// greets tells whether an SSH server answers.
+func greets(address string) bool {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	var banner [8]byte
+	n, _ := conn.Read(banner[:])
+	return string(banner[:n]) == "SSH-2.0-"
+}
+
+// Stop ends the server and every connection. What clients stored stays in
+// Root.
+func (s *SSHD) Stop() error {
+	if s.proc == nil {
+		return nil
+	}
+	return s.proc.stop()
+}

@@ -1,0 +1,103 @@
+package sandbox
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sftp returns OpenSSH's own client, which shares nothing with the server's
+// configuration but the two key files.
+func sftp(t *testing.T, s *SSHD, batch string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sftp", "-F", "none", "-b", "-", "-P", strconv.Itoa(s.Port), "-i", s.IdentityFile,
+		"-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile="+s.KnownHosts,
+		s.User+"@"+s.Host)
+	cmd.Stdin = strings.NewReader(batch)
+	return cmd
+}
+
+func TestSSHD(t *testing.T) {
+	s, err := StartSSHD(t.Context(), t.TempDir(), SSHDConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	dir := t.TempDir()
+	want := []byte("What goes up must come down.\n")
+	up, down := filepath.Join(dir, "up"), filepath.Join(dir, "down")
+	if err := os.WriteFile(up, want, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	batch := "put " + up + " " + s.Root + "/file\nget " + s.Root + "/file " + down + "\n"
+	if out, err := sftp(t, s, batch).CombinedOutput(); err != nil {
+		t.Fatalf("sftp: %v: %s\nserver: %s", err, out, tail(s.proc.log))
+	}
+	if got, err := os.ReadFile(down); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("got %q, %v; want %q", got, err, want)
+	}
+}
+
+// An append-only account is made by sftp-server's own arguments.
+func TestSSHDArguments(t *testing.T) {
+	s, err := StartSSHD(t.Context(), t.TempDir(), SSHDConfig{SFTPArgs: []string{"-P", "remove"}, Config: []string{"MaxSessions 2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	file := filepath.Join(s.Root, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := sftp(t, s, "ls "+s.Root+"\n").CombinedOutput(); err != nil {
+		t.Errorf("ls: %v: %s", err, out)
+	}
+	if out, err := sftp(t, s, "rm "+file+"\n").CombinedOutput(); err == nil {
+		t.Errorf("rm went through: %s", out)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+}
+
+// Stop ends the connections too, though each has a session of its own.
+func TestSSHDStop(t *testing.T) {
+	s, err := StartSSHD(t.Context(), t.TempDir(), SSHDConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	client := sftp(t, s, "")
+	client.Stdin = nil
+	in, err := client.StdinPipe() // held open, and so is the connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var family []descendant
+	for deadline := time.Now().Add(10 * time.Second); len(family) == 0; {
+		if family = descendants(s.PID); time.Now().After(deadline) {
+			t.Fatal("no connection came")
+		}
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	client.Wait()
+	for _, d := range append(family, descendant{pid: s.PID}) {
+		deadline := time.Now().Add(10 * time.Second)
+		for alive(d.pid) {
+			if time.Now().After(deadline) {
+				t.Fatalf("process %d runs on after Stop", d.pid)
+			}
+		}
+	}
+}
