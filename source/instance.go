@@ -1,0 +1,240 @@
+// Package source describes a Mastodon instance as a backup sees it: where its four parts are (secrets,
+// PostgreSQL, media, Redis), and the files of its media tree.
+//
+// Everything is read from the instance's own .env.production, so that nobody types it twice. The packages
+// below this one open what is described here.
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"permafrost/internal/hint"
+)
+
+// maxEnv bounds .env.production, in bytes. Real ones have a few thousand.
+const maxEnv = 256 << 10
+
+// An Instance is a Mastodon installation: what its .env.production and the live directory tell.
+type Instance struct {
+	Dir     string // the live directory: absolute
+	EnvPath string // .env.production: absolute
+
+	// The file as it is, byte for byte, with its attributes.
+	Env   []byte
+	Mode  uint32 // permission bits with setuid, setgid and sticky: 07777
+	UID   uint32
+	GID   uint32
+	MTime int64 // nanoseconds since 1970
+
+	Domain    string // LOCAL_DOMAIN: the instance's identity
+	WebDomain string // WEB_DOMAIN, or the Domain
+
+	Database Database
+	Replica  *Database // nil unless a read replica is configured
+	Redis    Redis
+	Sidekiq  *Redis // nil where Sidekiq's queues are in Redis, the one above
+	Media    Media
+
+	Warnings []string // what an administrator should know; holds no secret
+	OSUser   string   // owner of Dir, the user Mastodon runs as: a name, or a number where it has none
+}
+
+// Media says where attachments are: in the local tree Root, or in object storage (External is not nil, and
+// nothing under Root can be trusted to be the media).
+type Media struct {
+	Root     string // absolute
+	External *External
+}
+
+// External names a bucket or container of object storage.
+type External struct {
+	Kind     string // s3, swift or azure
+	Bucket   string
+	Endpoint string
+	Region   string
+	Prefix   string
+}
+
+// Load reads the instance in the live directory dir from its .env.production.
+func Load(dir string) (*Instance, error) {
+	return LoadEnv(dir, filepath.Join(dir, ".env.production"))
+}
+
+// LoadEnv is Load with the settings file named, for instances that keep it elsewhere.
+func LoadEnv(dir, envPath string) (*Instance, error) {
+	inst := new(Instance)
+	if err := inst.stat(dir, envPath); err != nil {
+		return nil, err
+	}
+	if err := inst.readEnv(); err != nil {
+		return nil, err
+	}
+	env, err := parseEnv(inst.Env)
+	if err == nil {
+		err = inst.settings(env)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", inst.EnvPath, err)
+	}
+	for _, name := range []string{".env.production.local", ".env.local"} {
+		if _, err := os.Lstat(filepath.Join(inst.Dir, name)); err == nil {
+			inst.Warnings = append(inst.Warnings, name+" exists too: Mastodon lets it override the settings, permafrost does not read it")
+		}
+	}
+	return inst, nil
+}
+
+// stat fills in the paths and the owner of the live directory.
+func (inst *Instance) stat(dir, envPath string) (err error) {
+	if inst.Dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	if inst.EnvPath, err = filepath.Abs(envPath); err != nil {
+		return err
+	}
+	info, err := os.Stat(inst.Dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", inst.Dir)
+	}
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("opening the Mastodon directory: %w", err),
+			"--live names the directory that holds Mastodon's code and .env.production, often /home/mastodon/live")
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		inst.OSUser = strconv.Itoa(int(st.Uid))
+		if u, err := user.LookupId(inst.OSUser); err == nil {
+			inst.OSUser = u.Username
+		}
+	}
+	return nil
+}
+
+// readEnv reads .env.production, a regular file or a symbolic link to one, with its attributes.
+func (inst *Instance) readEnv() error {
+	// Without O_NONBLOCK the open of a FIFO would wait for its writer.
+	f, err := os.OpenFile(inst.EnvPath, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hint.Wrap(fmt.Errorf("reading the settings: %w", err), "--live names the directory that holds Mastodon's .env.production")
+	case errors.Is(err, fs.ErrPermission):
+		return hint.Wrap(fmt.Errorf("reading the settings: %w", err), "run permafrost as root, or as the user that owns the file")
+	case err != nil:
+		return fmt.Errorf("reading the settings: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("reading the settings: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", inst.EnvPath)
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	inst.Mode, inst.UID, inst.GID = uint32(st.Mode)&07777, st.Uid, st.Gid
+	inst.MTime = info.ModTime().UnixNano()
+	inst.Env, err = io.ReadAll(io.LimitReader(f, maxEnv+1))
+	if err != nil {
+		return fmt.Errorf("reading the settings: %w", err)
+	}
+	if len(inst.Env) > maxEnv {
+		return fmt.Errorf("%s is larger than %d bytes: it can't be a settings file", inst.EnvPath, maxEnv)
+	}
+	return nil
+}
+
+// settings fills in everything that the variables say.
+func (inst *Instance) settings(env *environ) error {
+	inst.Domain = env.get("LOCAL_DOMAIN")
+	inst.WebDomain = env.get("WEB_DOMAIN")
+	if inst.WebDomain == "" {
+		inst.WebDomain = inst.Domain
+	}
+	if err := checkDomain(inst.Domain); err != nil {
+		return err
+	}
+	var err error
+	if inst.Database, err = env.database("", "PRIMARY_DATABASE_URL", "DATABASE_URL"); err != nil {
+		return err
+	}
+	if env.get("REPLICA_DB_NAME") != "" || env.get("REPLICA_DATABASE_URL") != "" {
+		replica, err := env.database("REPLICA_", "REPLICA_DATABASE_URL")
+		if err != nil {
+			return err
+		}
+		inst.Replica = &replica
+	}
+	if inst.Redis, inst.Sidekiq, err = env.redises(); err != nil {
+		return err
+	}
+	inst.Media = env.media(inst.Dir)
+	inst.Warnings = append(inst.Warnings, env.missingSecrets()...)
+	return env.err
+}
+
+// checkDomain refuses what can't name an instance: the name goes into paths, lists and comparisons.
+func checkDomain(domain string) error {
+	if domain == "" {
+		return hint.Wrap(errors.New("LOCAL_DOMAIN is not set"), "every Mastodon instance has LOCAL_DOMAIN in .env.production: is this the right file?")
+	}
+	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\@?#"'$()`, r) }
+	if strings.ContainsFunc(domain, bad) || strings.Trim(domain, ".") == "" || len(domain) > 255 {
+		return errors.New("LOCAL_DOMAIN is not a domain name, like example.social")
+	}
+	return nil
+}
+
+// media tells where attachments are kept. The order is Mastodon's own: the first store that is on wins.
+func (e *environ) media(dir string) Media {
+	root := filepath.Join(dir, "public", "system")
+	if p := e.get("PAPERCLIP_ROOT_PATH"); p != "" {
+		root = strings.ReplaceAll(p, ":rails_root", dir)
+		if !filepath.IsAbs(root) {
+			root = filepath.Join(dir, root)
+		}
+	}
+	m := Media{Root: filepath.Clean(root)}
+	switch "true" {
+	case e.get("S3_ENABLED"):
+		m.External = &External{Kind: "s3", Bucket: e.get("S3_BUCKET"), Endpoint: e.first("S3_ENDPOINT", "S3_HOSTNAME"), Region: e.get("S3_REGION"), Prefix: e.get("S3_KEY_PREFIX")}
+		if m.External.Region == "" {
+			m.External.Region = "us-east-1"
+		}
+	case e.get("SWIFT_ENABLED"):
+		m.External = &External{Kind: "swift", Bucket: e.get("SWIFT_CONTAINER"), Endpoint: e.first("SWIFT_OBJECT_URL", "SWIFT_AUTH_URL"), Region: e.get("SWIFT_REGION")}
+	case e.get("AZURE_ENABLED"):
+		m.External = &External{Kind: "azure", Bucket: e.get("AZURE_CONTAINER_NAME"), Endpoint: e.get("AZURE_STORAGE_ACCOUNT")}
+	}
+	return m
+}
+
+// missingSecrets names each group of secrets without which a restored instance loses something.
+func (e *environ) missingSecrets() []string {
+	groups := []struct{ keys, loss string }{
+		{"ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY ACTIVE_RECORD_ENCRYPTION_DETERMINISTIC_KEY ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT",
+			"Mastodon 4.3 and later do not start, and two-factor logins fail"},
+		{"SECRET_KEY_BASE", "every session ends"},
+		{"VAPID_PRIVATE_KEY VAPID_PUBLIC_KEY", "every push subscription is lost"},
+	}
+	var warnings []string
+	for _, g := range groups {
+		var missing []string
+		for _, key := range strings.Fields(g.keys) {
+			if e.values[key] == "" {
+				missing = append(missing, key)
+			}
+		}
+		if len(missing) > 0 {
+			warnings = append(warnings, fmt.Sprintf("%s missing from .env.production: a restore without it means that %s", strings.Join(missing, ", "), g.loss))
+		}
+	}
+	return warnings
+}

@@ -1,0 +1,210 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"permafrost/internal/hint"
+)
+
+// A Redis says how to reach a Redis server and which of its databases is meant.
+type Redis struct {
+	Network  string // tcp or unix
+	Addr     string // host:port, or the socket's path; "" where sentinels are to be asked
+	TLS      bool
+	User     string
+	Password string
+	DB       int
+
+	Sentinels        []string // host:port of each; empty where the server is reached directly
+	SentinelMaster   string
+	SentinelPassword string
+}
+
+// String names the server without its passwords.
+func (r Redis) String() string {
+	addr := r.Addr
+	if r.SentinelMaster != "" {
+		addr = fmt.Sprintf("%s by sentinels %s", r.SentinelMaster, strings.Join(r.Sentinels, ", "))
+	}
+	return fmt.Sprintf("Redis at %s, database %d", addr, r.DB)
+}
+
+// GoString is String, so that %#v shows no password either.
+func (r Redis) GoString() string { return r.String() }
+
+// same reports whether both are one database of one server.
+func (r Redis) same(o Redis) bool {
+	return r.Network == o.Network && loopback(r.Addr) == loopback(o.Addr) && r.DB == o.DB &&
+		r.SentinelMaster == o.SentinelMaster && slices.Equal(r.Sentinels, o.Sentinels)
+}
+
+// loopback gives the usual names of this host's own Redis one spelling.
+func loopback(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil && (host == "localhost" || host == "::1") {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
+const (
+	redisPort    = "6379"
+	sentinelPort = "26379"
+)
+
+// redises returns the base Redis, and Sidekiq's where that is another one. CACHE_REDIS_* is a cache.
+func (e *environ) redises() (base Redis, sidekiq *Redis, err error) {
+	b, err := e.redis("")
+	if err != nil {
+		return base, nil, err
+	}
+	if b == nil {
+		b = &Redis{Network: "tcp", Addr: net.JoinHostPort("localhost", redisPort)}
+	}
+	sidekiq, err = e.redis("SIDEKIQ_")
+	if err != nil || sidekiq == nil || sidekiq.same(*b) {
+		sidekiq = nil
+	}
+	return *b, sidekiq, err
+}
+
+// redis puts together the Redis of one prefix; nil where neither URL nor host nor sentinels name one, which
+// for SIDEKIQ_ means the base Redis. A prefix inherits nothing: a password of the base is not tried on it.
+func (e *environ) redis(prefix string) (*Redis, error) {
+	prefix += "REDIS_"
+	if raw := e.get(prefix + "URL"); raw != "" {
+		r, err := parseRedisURL(raw)
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("%sURL: %w", prefix, err),
+				"it reads redis://:PASSWORD@HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; special characters of the password are percent-encoded")
+		}
+		return r, nil
+	}
+	host := e.get(prefix + "HOST")
+	if prefix == "REDIS_" && host == "" {
+		host = "localhost"
+	}
+	r := &Redis{Network: "tcp", User: e.get(prefix + "USER"), Password: e.get(prefix + "PASSWORD")}
+	var err error
+	if db := e.get(prefix + "DB"); db != "" {
+		if r.DB, err = parseDB(db); err != nil {
+			return nil, fmt.Errorf("%sDB: %w", prefix, err)
+		}
+	}
+	if err := e.sentinels(prefix, r); err != nil {
+		return nil, err
+	}
+	if r.SentinelMaster != "" {
+		return r, nil
+	}
+	if host == "" {
+		return nil, nil
+	}
+	port := e.get(prefix + "PORT")
+	if port == "" {
+		port = redisPort
+	}
+	if _, err := parsePort(port); err != nil {
+		return nil, fmt.Errorf("%sPORT: %w", prefix, err)
+	}
+	r.Addr = net.JoinHostPort(strings.Trim(host, "[]"), port)
+	return r, nil
+}
+
+// sentinels fills in the sentinels of one prefix; master and list are both needed, or neither counts.
+func (e *environ) sentinels(prefix string, r *Redis) error {
+	master, list := e.get(prefix+"SENTINEL_MASTER"), e.get(prefix+"SENTINELS")
+	if master == "" || list == "" {
+		return nil
+	}
+	otherwise := e.get(prefix + "SENTINEL_PORT")
+	if otherwise == "" {
+		otherwise = sentinelPort
+	}
+	for s := range strings.SplitSeq(list, ",") {
+		host, port, err := splitHostPort(strings.TrimSpace(s))
+		if port == "" {
+			port = otherwise
+		}
+		if err == nil {
+			_, err = parsePort(port)
+		}
+		if err != nil || host == "" {
+			return fmt.Errorf("%sSENTINELS is not a list like host1:26379,host2:26379", prefix)
+		}
+		r.Sentinels = append(r.Sentinels, net.JoinHostPort(host, port))
+	}
+	r.SentinelMaster = master
+	var set bool
+	if r.SentinelPassword, set = e.lookup(prefix + "SENTINEL_PASSWORD"); !set {
+		r.SentinelPassword = r.Password
+	}
+	return nil
+}
+
+// parseRedisURL reads a redis:, rediss: or unix: URL. Its errors quote nothing of the URL.
+func parseRedisURL(raw string) (*Redis, error) {
+	u, err := url.Parse(strings.TrimSpace(raw))
+	if err != nil {
+		return nil, errors.New("not a URL")
+	}
+	if u.Fragment != "" {
+		return nil, errors.New("a # in the URL is not percent-encoded")
+	}
+	r := &Redis{Network: "tcp", User: u.User.Username()}
+	password, set := u.User.Password()
+	if r.Password = password; !set {
+		// A lone name before the @ is the password: redis://secret@host.
+		r.User, r.Password = "", r.User
+	}
+	db := u.Query().Get("db")
+	switch u.Scheme {
+	case "unix":
+		r.Network, r.Addr = "unix", u.Path
+		if !strings.HasPrefix(r.Addr, "/") || u.Host != "" {
+			return nil, errors.New("a unix: URL wants an absolute path")
+		}
+	case "redis", "rediss":
+		r.TLS = u.Scheme == "rediss"
+		port := u.Port()
+		if port == "" {
+			port = redisPort
+		}
+		host := u.Hostname()
+		if host == "" {
+			host = "localhost"
+		}
+		if u.Opaque != "" {
+			return nil, errors.New("two slashes are missing behind the scheme")
+		}
+		if _, err := parsePort(port); err != nil {
+			return nil, err
+		}
+		r.Addr = net.JoinHostPort(host, port)
+		if path := strings.Trim(u.Path, "/"); path != "" {
+			db = path
+		}
+	default:
+		return nil, errors.New("not a redis:, rediss: or unix: URL")
+	}
+	if db != "" {
+		if r.DB, err = parseDB(db); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func parseDB(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0, errors.New("the database is not a number")
+	}
+	return int(n), nil
+}
