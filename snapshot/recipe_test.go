@@ -1,0 +1,197 @@
+package snapshot
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"permafrost/chunk"
+)
+
+func randomChunks(seed uint64, n int) []Chunk {
+	r := rand.New(rand.NewPCG(seed, 2))
+	cs := make([]Chunk, n)
+	for i := range cs {
+		c := &cs[i]
+		switch r.IntN(10) {
+		case 0:
+			c.Length = 1 + r.Int64N(1<<40)
+		case 1:
+			for range 1 + r.IntN(maxExtents) {
+				x := Extent{Blob: randomID(r), Offset: r.IntN(1 << 17), Length: 1 + r.IntN(1<<10)}
+				c.Length += int64(x.Length)
+				c.Extents = append(c.Extents, x)
+			}
+			c.ID = randomID(r)
+		default:
+			c.Length = 1 + r.Int64N(chunk.MaxSize)
+			c.ID = randomID(r)
+		}
+	}
+	return cs
+}
+
+func writeRecipe(t testing.TB, m blobs, cs []Chunk) Recipe {
+	t.Helper()
+	w := newRecipeWriter(m.put, rootExtents)
+	for i := range cs {
+		if err := w.add(&cs[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := w.finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestRecipeRoundTrip(t *testing.T) {
+	for _, n := range []int{0, 1, 5, 32, 33, 500, 5000, 60000} {
+		m := blobs{}
+		cs := randomChunks(uint64(n), n)
+		r := writeRecipe(t, m, cs)
+		if err := r.check(); err != nil {
+			t.Fatalf("%d chunks: %v", n, err)
+		}
+		if n <= 1 && r.Depth != 0 || n > 32 && r.Depth == 0 || r.Depth > 3 || len(r.Root) > 4<<10 {
+			t.Errorf("%d chunks: depth %d, root of %d bytes", n, r.Depth, len(r.Root))
+		}
+		i := 0
+		for c, err := range r.chunks(t.Context(), m) {
+			if err != nil {
+				t.Fatalf("%d chunks: %v", n, err)
+			}
+			if !reflect.DeepEqual(c, cs[i]) {
+				t.Fatalf("chunk %d of %d: %+v, want %+v", i, n, c, cs[i])
+			}
+			i++
+		}
+		if i != n {
+			t.Errorf("%d chunks of %d", i, n)
+		}
+	}
+}
+
+// However the hashes fall each level is shorter than the one below.
+func TestRecipeOfOneChunkRepeated(t *testing.T) {
+	for _, id := range []chunk.ID{{8: 1}, {1}} { // the first asks for a cut behind every record
+		m := blobs{}
+		cs := slices.Repeat([]Chunk{{Length: 100, ID: id}}, 200_000)
+		r := writeRecipe(t, m, cs)
+		n := 0
+		for _, err := range r.chunks(t.Context(), m) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != len(cs) || r.Depth > 3 {
+			t.Errorf("%d chunks, depth %d", n, r.Depth)
+		}
+	}
+}
+
+func TestRecipeUnchangedRegions(t *testing.T) {
+	cs := randomChunks(1, 20000)
+	before := blobs{}
+	writeRecipe(t, before, cs)
+	if len(before) < 20 {
+		t.Fatalf("only %d blobs", len(before))
+	}
+	for _, at := range []int{0, 4321, 19999} {
+		for name, changed := range map[string][]Chunk{
+			"removed": slices.Delete(slices.Clone(cs), at, at+1), "inserted": slices.Insert(slices.Clone(cs), at, Chunk{Length: 1, ID: chunk.ID{1}}),
+		} {
+			after := blobs{}
+			writeRecipe(t, after, changed)
+			if n := after.missing(before); n > 3 {
+				t.Errorf("chunk %d %s: %d new blobs of %d", at, name, n, len(after))
+			}
+		}
+	}
+}
+
+// Mangled blobs are errors, or chunks that encode to what was read and are as long as the node above says.
+func TestRecipeMangled(t *testing.T) {
+	var good []byte
+	size := int64(0)
+	for _, c := range randomChunks(3, 12) {
+		good = appendChunk(good, &c)
+		size += c.Length
+	}
+	for i := range good {
+		if eachChunk(good[:i], size, func(Chunk) bool { return true }) == nil {
+			t.Errorf("cut to %d bytes: no error", i)
+		}
+		for bit := range 8 {
+			bad := bytes.Clone(good)
+			bad[i] ^= 1 << bit
+			checkChunks(t, bad, size)
+		}
+	}
+}
+
+func checkChunks(t *testing.T, records []byte, size int64) {
+	var back []byte
+	err := eachChunk(records, size, func(c Chunk) bool {
+		back = appendChunk(back, &c)
+		return true
+	})
+	if err == nil && !bytes.Equal(back, records) {
+		t.Errorf("%x\n is read and written as\n%x", records, back)
+	}
+}
+
+func FuzzRecipe(f *testing.F) {
+	var records []byte
+	size := int64(0)
+	for _, c := range randomChunks(4, 5) {
+		records = appendChunk(records, &c)
+		size += c.Length
+	}
+	f.Add(records, size)
+	f.Add([]byte{4<<2 | recordHole}, int64(4))
+	f.Fuzz(func(t *testing.T, records []byte, size int64) {
+		checkChunks(t, records, size)
+		if refs, err := parseRefs(records, kindRecipe); err == nil {
+			var n node
+			for _, r := range refs {
+				n.addRef(r)
+			}
+			if !bytes.Equal(n.buf, records) {
+				t.Errorf("%x\n is read and written as\n%x", records, n.buf)
+			}
+		}
+	})
+}
+
+// Every blob of a tree is checked: each flipped byte of an inner node and each exchanged blob is noticed, or
+// changes only what the blobs' own IDs protect.
+func TestTreeNoticesWrongBlobs(t *testing.T) {
+	m := blobs{}
+	r := writeRecipe(t, m, randomChunks(5, 50_000))
+	if r.Depth < 2 {
+		t.Fatalf("depth %d", r.Depth)
+	}
+	ids := m.sorted()
+	for i, id := range ids[:20] {
+		for name, bad := range map[string][]byte{
+			"another blob": m[ids[i+1]], "nothing": nil, "header": m[id][:1], "cut": m[id][:len(m[id])-1], "longer": append(bytes.Clone(m[id]), 0),
+		} {
+			broken := blobs{}
+			for k, v := range m {
+				broken[k] = v
+			}
+			broken[id] = bad
+			var err error
+			for _, err = range r.chunks(t.Context(), broken) {
+			}
+			if err == nil {
+				t.Errorf("blob %d replaced by %s: no error", i, name)
+			}
+		}
+	}
+}
