@@ -1,0 +1,143 @@
+// Package durable writes local files so that a crash leaves the old state or the new, never a part: a temporary file,
+// fsync, one rename or link, and fsync of the directory that holds the name.
+//
+// What a crash can leave behind is a temporary file, named ".tmp-" and random letters, or as the caller of Temp has it.
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// WriteFile puts data at path in place of what is there. Readers see the old content or the new.
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return write(path, data, perm, (*File).Replace)
+}
+
+// CreateFile puts data at path, or fails with fs.ErrExist where something is there.
+func CreateFile(path string, data []byte, perm fs.FileMode) error {
+	return write(path, data, perm, (*File).Create)
+}
+
+func write(path string, data []byte, perm fs.FileMode, publish func(*File, string) error) error {
+	f, err := Temp(filepath.Dir(path), ".tmp-*", perm)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return publish(f, path)
+}
+
+// A File is a temporary file until Replace or Create gives it its name. The caller ends it with Discard, which does
+// nothing to a file that has its name.
+type File struct {
+	*os.File
+	done bool
+}
+
+// Temp opens a new, empty file in dir, for reading and writing. The last "*" of pattern is replaced by random digits,
+// as in os.CreateTemp.
+func Temp(dir, pattern string, perm fs.FileMode) (*File, error) {
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return nil, err
+	}
+	if perm != 0o600 { // which is what CreateTemp gives
+		if err := f.Chmod(perm); err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			return nil, err
+		}
+	}
+	return &File{File: f}, nil
+}
+
+// Replace makes the file durable at path, on the same file system, in place of what is there, and closes it.
+func (f *File) Replace(path string) error {
+	if err := f.finish(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	f.done = true
+	return SyncDir(filepath.Dir(path))
+}
+
+// Create makes the file durable at path, on the same file system, or fails with fs.ErrExist where something is there:
+// of several at once a single one succeeds. It closes the file. The file system must know hard links.
+func (f *File) Create(path string) error {
+	if err := f.finish(); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil {
+		return err
+	}
+	// A temporary name that a crash brings back is one that a crash could have left.
+	f.Discard()
+	return SyncDir(filepath.Dir(path))
+}
+
+func (f *File) finish() error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Discard closes the file and removes its temporary name.
+func (f *File) Discard() {
+	f.Close()
+	if !f.done {
+		os.Remove(f.Name())
+		f.done = true
+	}
+}
+
+// Remove deletes the file or empty directory at path, durably.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// SyncDir makes durable which names dir holds. File systems that have no such notion are taken at their word.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+		return err
+	}
+	return nil
+}
+
+// MkdirAll makes the directory dir with what parents it lacks, durably. Where it is there already MkdirAll does nothing.
+func MkdirAll(dir string, perm fs.FileMode) error {
+	dir = filepath.Clean(dir)
+	if info, err := os.Stat(dir); err == nil {
+		if !info.IsDir() {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+		}
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return SyncDir(parent)
+}
