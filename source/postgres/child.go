@@ -1,0 +1,166 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipeSize is what the pipes to and from children hold, in bytes: the most that Linux lets an ordinary user
+// ask for. With its usual 64 KiB they switch between the processes four times as often.
+const pipeSize = 1 << 20
+
+// A child is a pg_dump or pg_restore at work.
+type child struct {
+	name string
+	cmd  *exec.Cmd
+	said lineWriter
+	once sync.Once
+	err  error
+}
+
+// startDump starts pg_dump with its output going to out. It ends when ctx does.
+func (s *Server) startDump(ctx context.Context, out *os.File, args ...string) (*child, error) {
+	cmd := exec.CommandContext(ctx, s.tools.dump, args...)
+	cmd.Stdout = out
+	cmd.Env = s.connEnv()
+	if s.pass != nil {
+		cmd.ExtraFiles = []*os.File{s.pass}
+	}
+	return s.start(cmd)
+}
+
+// startRestore starts pg_restore on what comes out of in. It ends when ctx does.
+func (s *Server) startRestore(ctx context.Context, in *os.File, args ...string) (*child, error) {
+	cmd := exec.CommandContext(ctx, s.tools.restore, args...)
+	cmd.Stdin = in
+	return s.start(cmd)
+}
+
+// start runs cmd as the server's identity. The environment is cmd's own and a few harmless variables;
+// nothing is inherited.
+func (s *Server) start(cmd *exec.Cmd) (*child, error) {
+	c := &child{name: filepath.Base(cmd.Path), cmd: cmd}
+	home := os.Getenv("HOME")
+	if s.id != nil {
+		home = s.id.home
+	}
+	c.said.to = s.stderr
+	cmd.Stderr = &c.said
+	cmd.Dir = "/" // this process's directory may be closed to the identity
+	cmd.Env = append(cmd.Env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME="+home)
+	cmd.WaitDelay = 5 * time.Second
+	s.id.apply(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", c.name, err)
+	}
+	return c, nil
+}
+
+// connEnv tells libpq how to connect. Where there is a password, it is in the first of the ExtraFiles.
+func (s *Server) connEnv() []string {
+	env := []string{
+		"PGHOST=" + s.db.Host, fmt.Sprintf("PGPORT=%d", s.db.Port), "PGDATABASE=" + s.db.Name, "PGUSER=" + s.db.User,
+		"PGSSLMODE=" + s.db.SSLMode,
+	}
+	for name, value := range s.db.Params {
+		// libpq's variables are named like its parameters, but for this one's underscore.
+		variable := strings.ReplaceAll(name, "_", "")
+		if name == "connect_timeout" {
+			variable = name
+		}
+		env = append(env, "PG"+strings.ToUpper(variable)+"="+value)
+	}
+	if s.pass != nil {
+		env = append(env, "PGPASSFILE=/proc/self/fd/3")
+	}
+	return env
+}
+
+// wait returns once the child has ended. Unless it exited with 0, the error holds the last that it said.
+func (c *child) wait() error {
+	c.once.Do(func() {
+		err := c.cmd.Wait()
+		c.said.flush()
+		if err != nil {
+			c.err = fmt.Errorf("%s failed: %w%s", c.name, err, c.said.tail())
+		}
+	})
+	return c.err
+}
+
+// kill ends the child.
+func (c *child) kill() {
+	c.cmd.Process.Kill()
+	c.wait()
+}
+
+// pipe returns both ends of a large pipe.
+func pipe() (r, w *os.File, err error) {
+	r, w, err = os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if conn, err := w.SyscallConn(); err == nil {
+		// A smaller pipe is only slower.
+		conn.Control(func(fd uintptr) { unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
+	return r, w, nil
+}
+
+const (
+	keptLines = 10
+	maxLine   = 2 << 10 // bytes; what is longer is cut
+)
+
+// A lineWriter passes whole lines on and remembers the last few.
+type lineWriter struct {
+	to   io.Writer
+	line []byte // begun, without its end
+	last []string
+}
+
+func (l *lineWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		part, rest, ended := bytes.Cut(p, []byte("\n"))
+		l.line = append(l.line, part[:min(len(part), maxLine-len(l.line))]...)
+		if ended {
+			l.flush()
+		}
+		p = rest
+	}
+	return n, nil
+}
+
+// flush ends a line that was begun.
+func (l *lineWriter) flush() {
+	if len(l.line) == 0 {
+		return
+	}
+	text := strings.ToValidUTF8(string(l.line), "\uFFFD")
+	l.line = l.line[:0]
+	if len(l.last) == keptLines {
+		l.last = l.last[1:]
+	}
+	l.last = append(l.last, text)
+	// Whoever listens may have gone; that is no reason to fail the dump.
+	io.WriteString(l.to, text+"\n")
+}
+
+// tail returns the remembered lines, to be put behind an error.
+func (l *lineWriter) tail() string {
+	if len(l.last) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(l.last, "; ")
+}

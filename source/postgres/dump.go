@@ -1,0 +1,248 @@
+package postgres
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// DumpFacts describe a dump that was read to its end.
+type DumpFacts struct {
+	ArchiveVersion string         `json:"archive_version"` // of pg_dump's custom format
+	Entries        int            `json:"toc_entries"`     // as `pg_restore --list` counts them; 0 where Note tells why
+	Kinds          map[string]int `json:"toc_kinds,omitempty"`
+	DumpVersion    string         `json:"pg_dump_version"`
+	ServerVersion  string         `json:"server_version,omitempty"`
+	Bytes          int64          `json:"bytes"`
+	Verified       string         `json:"verified"` // full, toc or none
+	Note           string         `json:"note,omitempty"`
+}
+
+// maxHead bounds how much of a dump is kept in memory while its table of contents is looked for, in bytes.
+// Mastodon's takes half a megabyte.
+const maxHead = 64 << 20
+
+// A Dump is the stream of pg_dump's archive. Reading it returns io.EOF only where pg_dump exited with 0 and
+// the proof that was asked for succeeded; otherwise it returns the error, then and ever after.
+type Dump struct {
+	facts  DumpFacts
+	dump   *child
+	out    *os.File  // pg_dump's output
+	r      io.Reader // the part that was read for its table of contents, then out
+	proof  *proof    // nil where none is asked for
+	cancel context.CancelFunc
+	ctx    context.Context
+
+	mu    sync.Mutex // guards err between Read and Close
+	err   error
+	close sync.Once
+}
+
+// Dump starts pg_dump on the snapshot and returns once the table of contents is there. The whole database
+// is dumped, as it is. When ctx ends, so does the dump.
+func (snap *Snapshot) Dump(ctx context.Context) (*Dump, error) {
+	d, err := snap.start(ctx)
+	if err == nil {
+		if err = d.readHead(); err == nil {
+			return d, nil
+		}
+		err = d.fail(err)
+		d.Close()
+	}
+	return nil, fmt.Errorf("dumping the %v: %w", snap.s.db, err)
+}
+
+func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
+	s := snap.s
+	d := &Dump{facts: DumpFacts{DumpVersion: s.tools.version, Verified: s.opts.Verify.String()}}
+	r, w, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	d.ctx, d.cancel = context.WithCancel(ctx)
+	d.dump, err = s.startDump(d.ctx, w, "--format=custom", "--compress=0", "--no-password", "--snapshot="+snap.ID)
+	if err == nil && s.opts.Verify != VerifyNone {
+		if d.proof, err = s.startProof(d.ctx); err != nil {
+			d.dump.kill()
+		}
+	}
+	if err != nil {
+		d.cancel()
+		r.Close()
+		return nil, err
+	}
+	d.out, d.r = r, r
+	return d, nil
+}
+
+// readHead reads the dump as far as the end of its table of contents, and keeps that part for Read.
+func (d *Dump) readHead() error {
+	var head bytes.Buffer
+	limited := &io.LimitedReader{R: d.out, N: maxHead}
+	a, err := readArchive(bufio.NewReaderSize(io.TeeReader(limited, &head), 64<<10))
+	if err != nil && limited.N == 0 {
+		a = archive{version: a.version, dumper: a.dumper, server: a.server}
+		a.note, err = fmt.Sprintf("its table of contents takes more than %d MiB and was not read", maxHead>>20), nil
+	}
+	d.r = io.MultiReader(&head, d.out)
+	d.facts.ArchiveVersion, d.facts.ServerVersion, d.facts.Note = a.version, a.server, a.note
+	if d.facts.Note == "" {
+		d.facts.Entries, d.facts.Kinds = a.entries, a.kinds
+	}
+	return err
+}
+
+// Read implements io.Reader.
+func (d *Dump) Read(p []byte) (int, error) {
+	d.mu.Lock()
+	err := d.err
+	d.mu.Unlock()
+	if err != nil || len(p) == 0 {
+		return 0, err
+	}
+	n, err := d.r.Read(p)
+	d.facts.Bytes += int64(n)
+	if n > 0 {
+		if perr := d.proof.write(p[:n]); perr != nil {
+			return 0, d.fail(perr)
+		}
+		err = nil // it comes again
+	}
+	if err == io.EOF {
+		return 0, d.finish()
+	}
+	if err != nil {
+		return 0, d.fail(err)
+	}
+	return n, nil
+}
+
+// finish tells whether the dump that has ended is whole: io.EOF if it is.
+func (d *Dump) finish() error {
+	if err := d.dump.wait(); err != nil {
+		return d.fail(err)
+	}
+	if err := d.proof.finish(); err != nil {
+		return d.fail(err)
+	}
+	return d.setError(io.EOF)
+}
+
+// fail makes err, or what stands behind it, the result of every further Read, and ends both children.
+func (d *Dump) fail(err error) error {
+	// A pg_dump that died is the reason for whatever else went wrong; one that had to be killed is not. Its
+	// output having ended, it is about to exit by itself.
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if derr := d.dump.wait(); derr != nil {
+			err = derr
+		}
+	}
+	if cerr := d.ctx.Err(); cerr != nil {
+		err = cerr
+	}
+	d.cancel()
+	return d.setError(withDumpHint(err))
+}
+
+// setError keeps the first error.
+func (d *Dump) setError(err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		d.err = err
+	}
+	return d.err
+}
+
+// Facts describes the dump. They are whole once Read has returned io.EOF.
+func (d *Dump) Facts() DumpFacts { return d.facts }
+
+// Close ends pg_dump and pg_restore, wherever they are. It may be called at any time, also while a Read is
+// under way, which then fails.
+func (d *Dump) Close() error {
+	d.setError(errClosed)
+	d.close.Do(func() {
+		d.cancel()
+		d.dump.kill()
+		d.proof.kill()
+		d.out.Close()
+	})
+	return nil
+}
+
+// A proof is a pg_restore that reads the dump too. A nil proof finds everything good.
+type proof struct {
+	restore *child
+	in      *os.File
+	mode    VerifyMode
+	gone    bool // pg_restore takes no more
+}
+
+func (s *Server) startProof(ctx context.Context) (*proof, error) {
+	r, w, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	arg := "--file=/dev/null"
+	if s.opts.Verify == VerifyTOC {
+		arg = "--list"
+	}
+	c, err := s.startRestore(ctx, r, "--format=custom", arg)
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	return &proof{restore: c, in: w, mode: s.opts.Verify}, nil
+}
+
+// write hands pg_restore the next bytes. A pg_restore that has ended before the dump has is an error, except
+// in the mode that has it read the table of contents alone.
+func (p *proof) write(b []byte) error {
+	if p == nil || p.gone {
+		return nil
+	}
+	_, err := p.in.Write(b)
+	if !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	p.gone = true
+	if p.mode == VerifyTOC {
+		return p.wait()
+	}
+	if err := p.wait(); err != nil {
+		return err
+	}
+	return errors.New("pg_restore ended before the dump did, without a reason")
+}
+
+// finish tells pg_restore that the dump has ended and returns its verdict.
+func (p *proof) finish() error {
+	if p == nil {
+		return nil
+	}
+	p.in.Close()
+	return p.wait()
+}
+
+func (p *proof) wait() error {
+	if err := p.restore.wait(); err != nil {
+		return fmt.Errorf("the dump is not sound: %w", err)
+	}
+	return nil
+}
+
+func (p *proof) kill() {
+	if p == nil {
+		return
+	}
+	p.restore.kill()
+	p.in.Close()
+}

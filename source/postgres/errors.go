@@ -1,0 +1,91 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"permafrost/internal/hint"
+	"permafrost/source"
+)
+
+// errPooler tells that a pooler answers in the server's place.
+func errPooler(db source.Database) error {
+	return hint.Wrap(fmt.Errorf("a connection pooler answers for the %v, not PostgreSQL itself", db),
+		"a dump needs PostgreSQL's own address (mostly port 5432), not PgBouncer's (mostly port 6432)")
+}
+
+// connectHints say what to do about an SQLSTATE of a server that turns a client away.
+var connectHints = map[string]string{
+	"28P01": "compare DB_PASS (or DATABASE_URL) in .env.production with the role's password in PostgreSQL",
+	"28000": "pg_hba.conf lets this user in as somebody else or not at all; for peer authentication run permafrost as root or as Mastodon's own user",
+	"3D000": "compare DB_NAME (or DATABASE_URL) in .env.production with the list of `psql -l`",
+	"53300": "every connection that PostgreSQL allows is taken: raise max_connections, or try again at a calmer hour",
+	"57P03": "PostgreSQL is starting or stopping: try again in a moment",
+	"42501": "the role lacks a right: it should own the database",
+}
+
+// explainConnect turns what pgx says of a failed connection into one line without the password, and adds
+// the likely remedy.
+func explainConnect(ctx context.Context, err error, db source.Database) error {
+	advice := "is PostgreSQL running, and are DB_HOST and DB_PORT (or DATABASE_URL) in .env.production right?"
+	var pgErr *pgconn.PgError
+	var opErr *net.OpError
+	var dnsErr *net.DNSError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("connecting to the %v: %w", db, ctx.Err())
+	case errors.As(err, &pgErr):
+		if isPooler(pgErr) {
+			return errPooler(db)
+		}
+		err, advice = pgErr, connectHints[pgErr.Code]
+	case errors.As(err, &dnsErr):
+		err = dnsErr
+	case errors.As(err, &opErr):
+		err = opErr
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		err = errors.New("no answer in time")
+	}
+	if db.Pooler && advice != "" {
+		advice += "; and should this be PgBouncer: a dump needs PostgreSQL's own address"
+	}
+	err = fmt.Errorf("connecting to the %v: %w", db, err)
+	if advice == "" {
+		return err
+	}
+	return hint.Wrap(err, advice)
+}
+
+// isPooler recognizes refusals that PgBouncer words, and PostgreSQL does not.
+func isPooler(err *pgconn.PgError) bool {
+	return err.Code == "08P01" && (strings.Contains(err.Message, "unsupported startup parameter") ||
+		strings.Contains(err.Message, "no such database") || strings.Contains(err.Message, "no such user")) ||
+		strings.Contains(strings.ToLower(err.Message), "pgbouncer")
+}
+
+// dumpHints say what to do about something that pg_dump or pg_restore says when it fails.
+var dumpHints = []struct{ says, hint string }{
+	{"conflict with recovery", "the replica dropped rows that the dump still needed: set hot_standby_feedback = on there, or dump the primary"},
+	{"permission denied", "the role must be allowed to read every table and sequence: it should own them"},
+	{"invalid snapshot identifier", "the exported snapshot is gone: was the server restarted, or is there a connection pooler in between?"},
+	{"terminating connection due to administrator command", "PostgreSQL was stopped or restarted meanwhile: run it again"},
+	{"server closed the connection unexpectedly", "PostgreSQL was stopped or restarted meanwhile: run it again"},
+	{"missing chunk number", "the database is damaged: pg_amcheck tells more; older backups are precious now"},
+	{"invalid page in block", "the database is damaged: pg_amcheck tells more; older backups are precious now"},
+}
+
+// withDumpHint adds the hint for what a child said, if there is one.
+func withDumpHint(err error) error {
+	for _, h := range dumpHints {
+		if strings.Contains(err.Error(), h.says) {
+			return hint.Wrap(err, h.hint)
+		}
+	}
+	return err
+}

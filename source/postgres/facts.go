@@ -1,0 +1,94 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Facts describe a database: what its restored copy needs, and what it is judged by.
+type Facts struct {
+	Version    string `json:"version"`     // as the server writes it: 15.14 (Debian 15.14-0+deb12u1)
+	VersionNum int    `json:"version_num"` // 150014
+
+	Database string `json:"database"`
+	Encoding string `json:"encoding"`
+	Collate  string `json:"collate"`
+	CType    string `json:"ctype"`
+	Provider string `json:"locale_provider"`  // libc, icu or builtin
+	Locale   string `json:"locale,omitempty"` // of icu and builtin
+
+	Size       int64             `json:"size"` // bytes on the server's disk
+	Extensions map[string]string `json:"extensions"`
+	Rows       map[string]int64  `json:"rows"` // estimates by schema.table
+
+	LSN             string `json:"lsn"`
+	InRecovery      bool   `json:"in_recovery"`                // a replica
+	SchemaMigration string `json:"schema_migration,omitempty"` // newest version in schema_migrations
+}
+
+// currentLSN is an expression for the server's position in the write-ahead log.
+const currentLSN = "case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end"
+
+// The columns about locales have changed their names and are absent before version 15; to_jsonb takes them as
+// they are.
+const databaseQuery = `
+select current_setting('server_version'), current_setting('server_version_num')::int,
+	datname, pg_encoding_to_char(encoding), datcollate, datctype,
+	case to_jsonb(d) ->> 'datlocprovider' when 'i' then 'icu' when 'b' then 'builtin' else 'libc' end,
+	coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', ''),
+	pg_database_size(oid), coalesce((` + currentLSN + `)::text, ''), pg_is_in_recovery()
+from pg_database d where datname = current_database()`
+
+const extensionsQuery = `select extname, extversion from pg_extension`
+
+// Until a table is analyzed its reltuples are -1 (0 before version 14): then the running statistics count.
+const rowsQuery = `
+select nspname || '.' || relname,
+	case when reltuples > 0 then reltuples::bigint else coalesce(pg_stat_get_live_tuples(c.oid), 0) end
+from pg_class c join pg_namespace n on n.oid = relnamespace
+where relkind in ('r', 'm') and relpersistence <> 't'
+	and nspname <> 'information_schema' and nspname !~ '^pg_'`
+
+const hasMigrationsQuery = `
+select exists (select from pg_attribute
+	where attrelid = to_regclass('schema_migrations') and attname = 'version' and not attisdropped)`
+
+func readFacts(ctx context.Context, conn *pgx.Conn) (f Facts, err error) {
+	if _, err := conn.Exec(ctx, "set statement_timeout = '5min'"); err != nil {
+		return f, err
+	}
+	err = conn.QueryRow(ctx, databaseQuery).Scan(&f.Version, &f.VersionNum, &f.Database, &f.Encoding, &f.Collate, &f.CType,
+		&f.Provider, &f.Locale, &f.Size, &f.LSN, &f.InRecovery)
+	if err != nil {
+		return f, err
+	}
+	if f.Extensions, err = readMap[string](ctx, conn, extensionsQuery); err != nil {
+		return f, fmt.Errorf("extensions: %w", err)
+	}
+	if f.Rows, err = readMap[int64](ctx, conn, rowsQuery); err != nil {
+		return f, fmt.Errorf("row estimates: %w", err)
+	}
+	var migrations bool
+	if err = conn.QueryRow(ctx, hasMigrationsQuery).Scan(&migrations); err == nil && migrations {
+		err = conn.QueryRow(ctx, "select coalesce(max(version)::text, '') from schema_migrations").Scan(&f.SchemaMigration)
+	}
+	return f, err
+}
+
+// readMap reads a query of two columns, a name and a value.
+func readMap[V any](ctx context.Context, conn *pgx.Conn, query string) (map[string]V, error) {
+	rows, err := conn.Query(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[string]V)
+	var name string
+	var value V
+	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+		m[name] = value
+		return nil
+	})
+	return m, err
+}

@@ -1,0 +1,258 @@
+// Package postgres reads a consistent dump of a PostgreSQL database.
+//
+// Facts and the exported snapshot come over a connection of this package's own. The dump is the work of the
+// server's own pg_dump, in the custom format, uncompressed (so that it deduplicates), the whole database as it
+// is, streamed and never on disk. While it passes, its table of contents is read and pg_restore proves it:
+//
+//	full  pg_restore reads all of it: framing and completeness. Not proven: a letter changed inside a row
+//	toc   pg_restore reads header and table of contents; a dump cut short behind them would pass
+//	none  nothing but pg_dump's own exit code, which counts in each mode
+//
+// No password is ever in an argument, in an environment, or on a disk: pg_dump gets it as a PGPASSFILE that
+// is an unnamed file in memory. Linux only.
+//
+// A process of root does all this as the user that Mastodon runs as, so that peer authentication, client
+// certificates and ~/.pgpass work as they do for Mastodon itself.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"permafrost/source"
+)
+
+// VerifyMode says how much of a dump is proven while it passes.
+type VerifyMode int
+
+// The modes, as the package documentation tells them.
+const (
+	VerifyFull VerifyMode = iota
+	VerifyTOC
+	VerifyNone
+)
+
+var verifyNames = []string{VerifyFull: "full", VerifyTOC: "toc", VerifyNone: "none"}
+
+func (m VerifyMode) String() string { return verifyNames[m] }
+
+// ParseVerifyMode reads full, toc or none.
+func ParseVerifyMode(s string) (VerifyMode, error) {
+	if i := slices.Index(verifyNames, s); i >= 0 {
+		return VerifyMode(i), nil
+	}
+	return 0, fmt.Errorf("unknown proof %q of a dump: it is full, toc or none", s)
+}
+
+// Options change how a dump is made. The zero value is right where the process runs as Mastodon's own user.
+type Options struct {
+	OSUser string     // who to be, for a process of root: Instance.OSUser; a name or a number
+	BinDir string     // directory of pg_dump and pg_restore; "" looks for the best one
+	Verify VerifyMode // full unless set
+	Stderr io.Writer  // receives what pg_dump and pg_restore say, whole lines; may be nil
+}
+
+// A Server is a PostgreSQL database that can be dumped.
+type Server struct {
+	db     source.Database
+	opts   Options
+	id     *identity // who to be; nil for oneself
+	config *pgx.ConnConfig
+	facts  Facts
+	tools  tools
+	pass   *os.File // PGPASSFILE of the children; nil without a password
+	stderr io.Writer
+}
+
+// connectTimeout bounds the connecting, where the settings don't.
+const connectTimeout = 15 * time.Second
+
+// Connect reaches the database, gathers its facts and finds the programs that can dump it. A connection
+// pooler is refused: behind one, a snapshot is gone before pg_dump can join it.
+func Connect(ctx context.Context, db source.Database, o Options) (*Server, error) {
+	s := &Server{db: db, opts: o, stderr: io.Discard}
+	if o.Stderr != nil {
+		s.stderr = &lockedWriter{w: o.Stderr}
+	}
+	if err := s.connect(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) connect(ctx context.Context) (err error) {
+	if s.id, err = lookupIdentity(s.opts.OSUser); err != nil {
+		return err
+	}
+	if s.config, err = s.connConfig(); err != nil {
+		return err
+	}
+	conn, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	if s.facts, err = readFacts(ctx, conn); err != nil {
+		return fmt.Errorf("reading facts of the %v: %w", s.db, err)
+	}
+	if s.tools, err = findTools(ctx, s.facts.VersionNum/10000, s.opts); err != nil {
+		return err
+	}
+	s.pass, err = passFile(s.db.Password, s.id)
+	return err
+}
+
+// Facts returns what the server said when Connect reached it.
+func (s *Server) Facts() Facts { return s.facts }
+
+// Close releases what the Server holds. Close its snapshots and dumps first.
+func (s *Server) Close() error {
+	if s.pass == nil {
+		return nil
+	}
+	return s.pass.Close()
+}
+
+// connConfig translates the settings for pgx.
+func (s *Server) connConfig() (*pgx.ConnConfig, error) {
+	settings := map[string]string{
+		"host": s.db.Host, "port": fmt.Sprint(s.db.Port), "database": s.db.Name, "user": s.db.User,
+		"password": "", "sslmode": s.db.SSLMode, "application_name": "permafrost",
+	}
+	// pgx would send names that it does not know to the server, as settings of the session.
+	for _, name := range []string{"sslcert", "sslkey", "sslrootcert", "sslcertmode", "sslsni", "sslnegotiation",
+		"channel_binding", "require_auth", "krbsrvname", "target_session_attrs", "options", "connect_timeout"} {
+		if v, ok := s.db.Params[name]; ok {
+			settings[name] = v
+		}
+	}
+	if s.id != nil && s.db.Password == "" {
+		settings["passfile"] = filepath.Join(s.id.home, ".pgpass")
+	}
+	var b strings.Builder
+	escape := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	for name, value := range settings {
+		fmt.Fprintf(&b, "%s='%s' ", name, escape.Replace(value))
+	}
+	config, err := pgx.ParseConfig(b.String())
+	if err != nil {
+		return nil, fmt.Errorf("settings of the %v: %w", s.db, err)
+	}
+	if s.db.Password != "" {
+		config.Password = s.db.Password
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	// PgBouncer can't prepare statements; it is to be noticed, not to fail with something obscure.
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	if addr := s.db.Params["hostaddr"]; addr != "" {
+		config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{addr}, nil }
+	}
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if network == "unix" && s.id != nil {
+			return s.id.dial(ctx, addr)
+		}
+		return dial(ctx, network, addr)
+	}
+	return config, nil
+}
+
+// open connects, and makes sure that the server itself answers.
+func (s *Server) open(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, s.config)
+	if err != nil {
+		return nil, explainConnect(ctx, err, s.db)
+	}
+	if err := checkDirect(ctx, conn, s.db); err != nil {
+		closeConn(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// checkDirect refuses a connection pooler. The process number that a client is told when it connects is the
+// server process's own, also through tunnels and forwarded ports; a pooler invents one, since it has no
+// server process for the client yet.
+func checkDirect(ctx context.Context, conn *pgx.Conn, db source.Database) error {
+	var pid uint32
+	if err := conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
+		return explainConnect(ctx, err, db)
+	}
+	if pid != conn.PgConn().PID() {
+		return errPooler(db)
+	}
+	return nil
+}
+
+// closeConn says goodbye, for a moment.
+func closeConn(conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return conn.Close(ctx)
+}
+
+// A Snapshot is one state of the database that several connections can look at. It holds a transaction
+// open on the server until Close.
+type Snapshot struct {
+	ID   string    // as pg_export_snapshot names it
+	LSN  string    // position in the write-ahead log, at or just behind that state
+	Time time.Time // of the server's clock
+
+	s    *Server
+	conn *pgx.Conn
+}
+
+// Export fixes the state that Dump is going to read, on a connection of its own.
+func (s *Server) Export(ctx context.Context) (*Snapshot, error) {
+	conn, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snap := &Snapshot{s: s, conn: conn}
+	// The connection idles while pg_dump works: no timeout of the role may end it.
+	begin := "set idle_in_transaction_session_timeout = 0; set statement_timeout = 0;"
+	if s.facts.VersionNum >= 170000 {
+		begin += " set transaction_timeout = 0;"
+	}
+	begin += " begin isolation level repeatable read read only"
+	if _, err = conn.Exec(ctx, begin); err == nil {
+		err = conn.QueryRow(ctx, "select pg_export_snapshot(), ("+currentLSN+")::text, statement_timestamp()").Scan(&snap.ID, &snap.LSN, &snap.Time)
+	}
+	if err != nil {
+		closeConn(conn)
+		return nil, fmt.Errorf("exporting a snapshot of the %v: %w", s.db, err)
+	}
+	return snap, nil
+}
+
+// Close ends the transaction. Dumps that are under way go on.
+func (snap *Snapshot) Close() error { return closeConn(snap.conn) }
+
+// lockedWriter lets two children write to one writer.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// errClosed is what reading a closed Dump returns.
+var errClosed = errors.New("the dump is closed")
