@@ -1,0 +1,257 @@
+package repo
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+	"filippo.io/age/armor"
+	"filippo.io/age/plugin"
+	"golang.org/x/crypto/ssh"
+
+	"permafrost/internal/hint"
+)
+
+// An Identity is what a file given as -i or --writer-key holds: a whole keyring or, for one who brought a recipient of
+// their own, the identities that open a keyring below keys/. It hides its secrets from fmt.
+type Identity struct {
+	Keyring    *Keyring
+	Identities []age.Identity
+	Warning    string // what the person should mend about the file, or ""
+}
+
+// String tells what kind of identity it is.
+func (id Identity) String() string {
+	if id.Keyring != nil {
+		return id.Keyring.String()
+	}
+	return fmt.Sprintf("%d age identities", len(id.Identities))
+}
+
+// Format writes what String returns, whatever the verb.
+func (id Identity) Format(s fmt.State, _ rune) { io.WriteString(s, id.String()) }
+
+// LoadIdentity reads a permafrost key file, an age identity file (X25519, post-quantum hybrid, plugin), either of them
+// encrypted with a passphrase by age -p, or an SSH private key. passphrase asks a person; for an encrypted SSH key it
+// is called only when an object was wrapped to that key.
+func LoadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (*Identity, error) {
+	id, err := loadIdentity(path, passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("key file %s: %w", path, err)
+	}
+	return id, nil
+}
+
+func loadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (*Identity, error) {
+	data, info, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(data, []byte(ageMagic)) || bytes.HasPrefix(bytes.TrimSpace(data), []byte(armor.Header)) {
+		if data, err = decryptIdentity(data, path, passphrase); err != nil {
+			return nil, err
+		}
+	}
+	id, err := parseIdentity(data, path, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	if m := info.Mode().Perm(); info.Mode().IsRegular() && m&0o077 != 0 {
+		id.Warning = fmt.Sprintf("key file %s can be read by others than its owner (mode %04o): chmod 600 %[1]s", path, m)
+	}
+	return id, nil
+}
+
+// readBounded reads a file that is no longer than a key file may be.
+func readBounded(path string) ([]byte, fs.FileInfo, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err // the caller names the path
+		}
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.IsDir() {
+		return nil, nil, hint.Wrap(errors.New("is a directory"), "give the key file in it")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(data) > maxKeyFile:
+		return nil, nil, fmt.Errorf("longer than %d bytes: no key file is", maxKeyFile)
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, nil, errors.New("is empty")
+	}
+	return data, info, nil
+}
+
+const ageMagic = "age-encryption.org/"
+
+// decryptIdentity opens a key file that was encrypted with a passphrase.
+func decryptIdentity(data []byte, path string, passphrase func(string) ([]byte, error)) ([]byte, error) {
+	var src io.Reader = bytes.NewReader(data)
+	if !bytes.HasPrefix(data, []byte(ageMagic)) {
+		src = armor.NewReader(src)
+	}
+	r, err := age.Decrypt(src, &promptIdentity{path, passphrase})
+	if noMatch := (*age.NoIdentityMatchError)(nil); errors.As(err, &noMatch) {
+		return nil, hint.Wrap(errors.New("encrypted with age, but not with a passphrase"), "decrypt it first: age -d -i YOUR-KEY "+path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decrypting it: %w", err)
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, maxKeyFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("decrypting it: %w", err)
+	}
+	return plain, nil
+}
+
+// A promptIdentity asks for a passphrase once it sees that one is wanted.
+type promptIdentity struct {
+	path       string
+	passphrase func(prompt string) ([]byte, error)
+}
+
+func (p *promptIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	if len(stanzas) != 1 || stanzas[0].Type != "scrypt" {
+		return nil, age.ErrIncorrectIdentity
+	}
+	pass, err := ask(p.passphrase, p.path)
+	if err != nil {
+		return nil, err
+	}
+	id, err := age.NewScryptIdentity(string(pass))
+	if err != nil {
+		return nil, err
+	}
+	key, err := id.Unwrap(stanzas)
+	if errors.Is(err, age.ErrIncorrectIdentity) {
+		return nil, errors.New("wrong passphrase")
+	}
+	return key, err
+}
+
+func ask(passphrase func(string) ([]byte, error), path string) ([]byte, error) {
+	if passphrase == nil {
+		return nil, errors.New("it is encrypted, and nobody can be asked for the passphrase")
+	}
+	pass, err := passphrase("Passphrase for " + path)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the passphrase: %w", err)
+	}
+	return pass, nil
+}
+
+// parseIdentity tells the kinds of key file apart.
+func parseIdentity(data []byte, path string, passphrase func(string) ([]byte, error)) (*Identity, error) {
+	trimmed := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
+	switch {
+	case isKeyFile(data):
+		k, err := parseKeyFile(data)
+		return &Identity{Keyring: k}, err
+	case bytes.HasPrefix(trimmed, []byte("-----BEGIN")):
+		id, err := parseSSHKey(data, path, passphrase)
+		return &Identity{Identities: []age.Identity{id}}, err
+	}
+	ids, err := parseAgeIdentities(string(data))
+	return &Identity{Identities: ids}, err
+}
+
+// parseAgeIdentities reads an age identity file. Errors do not quote lines, which may be secret.
+func parseAgeIdentities(data string) (ids []age.Identity, err error) {
+	n := 0
+	for line := range strings.Lines(strings.TrimPrefix(data, "\ufeff")) {
+		n++
+		line = strings.TrimSpace(line)
+		var id age.Identity
+		switch {
+		case line == "" || line[0] == '#':
+			continue
+		case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
+			id, err = age.ParseHybridIdentity(line)
+		case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
+			id, err = age.ParseX25519Identity(line)
+		case strings.HasPrefix(line, "AGE-PLUGIN-"):
+			id, err = plugin.NewIdentity(line, pluginUI)
+		case strings.HasPrefix(line, "age1"), isSSHPublic(line):
+			return nil, hint.Wrap(fmt.Errorf("line %d is a public key", n), "give the file with the private key that belongs to it")
+		default:
+			return nil, hint.Wrap(fmt.Errorf("line %d is no key", n), "a key file is one that `permafrost init` wrote, an age identity file, or an SSH private key")
+		}
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("line %d: malformed key", n), "it was cut or mistyped: use another copy")
+		}
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return nil, errors.New("holds no key, only comments")
+	}
+	return ids, nil
+}
+
+// isSSHPublic reports whether line is one of an authorized_keys or .pub file.
+func isSSHPublic(line string) bool {
+	for _, prefix := range []string{"ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"} {
+		if strings.HasPrefix(line, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseSSHKey reads an SSH private key in PEM.
+func parseSSHKey(data []byte, path string, passphrase func(string) ([]byte, error)) (age.Identity, error) {
+	if first, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n")); !bytes.Contains(first, []byte("PRIVATE KEY")) {
+		return nil, hint.Wrap(errors.New("is no private key"), "give the file with the private key that belongs to it")
+	}
+	id, err := agessh.ParseIdentity(data)
+	var locked *ssh.PassphraseMissingError
+	if !errors.As(err, &locked) {
+		if err != nil {
+			return nil, fmt.Errorf("SSH key: %w", err)
+		}
+		return id, nil
+	}
+	public := locked.PublicKey
+	if public == nil { // the older formats hide it
+		if public, err = readPublic(path + ".pub"); err != nil {
+			return nil, hint.Wrap(fmt.Errorf("an encrypted SSH key in an old format, and its public key: %w", err),
+				"keep the .pub file beside it, or convert it: ssh-keygen -p -f "+path)
+		}
+	}
+	return agessh.NewEncryptedSSHIdentity(public, data, func() ([]byte, error) { return ask(passphrase, path) })
+}
+
+func readPublic(path string) (ssh.PublicKey, error) {
+	data, _, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(data)
+	return key, err
+}
+
+// PassphraseIdentity is the identity of one whose keyring was wrapped to a passphrase.
+func PassphraseIdentity(passphrase []byte) (*Identity, error) {
+	id, err := age.NewScryptIdentity(string(passphrase))
+	if err != nil {
+		return nil, err
+	}
+	// Each step doubles the memory that an object on a hostile storage makes us take: 256 MiB at scryptWork.
+	id.SetMaxWorkFactor(scryptWork)
+	return &Identity{Identities: []age.Identity{id}}, nil
+}

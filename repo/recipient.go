@@ -1,0 +1,85 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+	"filippo.io/age/plugin"
+
+	"permafrost/internal/hint"
+)
+
+// WeakPassphrase is the warning that belongs to a keyring wrapped to a passphrase.
+const WeakPassphrase = "a passphrase opens it: whoever copies the storage can guess it offline"
+
+// scryptWork is the binary logarithm of scrypt's N: 256 MiB and a second for each guess.
+const scryptWork = 18
+
+// NewPassphraseRecipient returns a recipient to which a keyring can be wrapped so that the passphrase opens it.
+func NewPassphraseRecipient(passphrase []byte) (age.Recipient, error) {
+	r, err := age.NewScryptRecipient(string(passphrase))
+	if err != nil {
+		return nil, err
+	}
+	r.SetWorkFactor(scryptWork)
+	return r, nil
+}
+
+// ParseRecipient reads a person's recipient: age1… (X25519), age1pq1… (post-quantum hybrid), age1NAME1… (plugin), or
+// an ssh-ed25519 or ssh-rsa public key. kind names it for people. weak is "", or the warning that a keyring wrapped to
+// it is the repository's weakest door.
+func ParseRecipient(s string) (r age.Recipient, kind, weak string, err error) {
+	const classic = "not post-quantum: a future quantum computer could open a copy of the storage made today"
+	s = strings.TrimSpace(s)
+	switch {
+	case strings.HasPrefix(s, "age1pq1"):
+		kind = "post-quantum"
+		r, err = age.ParseHybridRecipient(s)
+	case strings.HasPrefix(s, "age1") && strings.Count(s, "1") > 1:
+		var p *plugin.Recipient
+		if p, err = plugin.NewRecipient(s, pluginUI); err == nil {
+			r, kind = p, "plugin "+p.Name()
+			weak = "as strong as what age-plugin-" + p.Name() + " does, which may be not post-quantum"
+		}
+	case strings.HasPrefix(s, "age1"):
+		kind, weak = "X25519", classic
+		r, err = age.ParseX25519Recipient(s)
+	case strings.HasPrefix(s, "ssh-ed25519 "), strings.HasPrefix(s, "ssh-rsa "):
+		kind, _, _ = strings.Cut(s, " ")
+		weak = classic
+		r, err = agessh.ParseRecipient(s)
+	default:
+		return nil, "", "", notRecipient(s)
+	}
+	if err != nil {
+		return nil, "", "", hint.Wrap(fmt.Errorf("malformed recipient: %w", err), "it was cut or mistyped")
+	}
+	return r, kind, weak, nil
+}
+
+// notRecipient says what s is instead, without quoting it: it may be secret.
+func notRecipient(s string) error {
+	const want = "a recipient is age1…, age1pq1…, or the text of an ssh-ed25519 or ssh-rsa public key"
+	switch {
+	case strings.HasPrefix(s, "AGE-"), strings.HasPrefix(s, "-----BEGIN"):
+		return hint.Wrap(errors.New("a private key was given as a recipient"), "give the public key that belongs to it: age-keygen -y FILE prints it")
+	case isSSHPublic(s):
+		return hint.Wrap(errors.New("age can't encrypt to SSH keys of this type"), "use an ssh-ed25519 or ssh-rsa key, or age-keygen -pq")
+	case s == "":
+		return hint.Wrap(errors.New("the recipient is empty"), want)
+	}
+	if _, err := os.Stat(s); err == nil {
+		return hint.Wrap(errors.New("a file's name was given as a recipient"), want+`: "$(cat FILE)"`)
+	}
+	return hint.Wrap(errors.New("not a recipient"), want)
+}
+
+// pluginUI lets age plugins speak to the person at the terminal: "touch the key".
+var pluginUI = plugin.NewTerminalUI(
+	func(format string, v ...any) { fmt.Fprintf(os.Stderr, "permafrost: "+format+"\n", v...) },
+	func(format string, v ...any) { fmt.Fprintf(os.Stderr, "permafrost: warning: "+format+"\n", v...) },
+)
