@@ -119,7 +119,7 @@ func (j *epochJSON) epoch() (e Epoch, err error) {
 		e.DataRecipient = e.DataIdentity.Recipient()
 	default:
 		if e.DataRecipient, err = age.ParseHybridRecipient(j.DataRecipient); err != nil {
-			return e, err
+			return e, errors.New("malformed data recipient")
 		}
 	}
 	for _, key := range []struct {
@@ -137,7 +137,7 @@ func (j *epochJSON) epoch() (e Epoch, err error) {
 	return e, nil
 }
 
-// parseHybrid keeps age's error, which quotes from the key, to itself.
+// parseHybrid keeps age's error, which may quote from the key, to itself.
 func parseHybrid(s string) (*age.HybridIdentity, error) {
 	id, err := age.ParseHybridIdentity(s)
 	if err != nil {
@@ -155,7 +155,7 @@ func WrapKeyring(k *Keyring, to age.Recipient) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, to)
 	if err != nil {
-		return nil, fmt.Errorf("wrapping a keyring: %w", err)
+		return nil, fmt.Errorf("wrapping a keyring: %w", noPlugin(err))
 	}
 	if _, err := w.Write(append([]byte(magicKeyring), data...)); err != nil {
 		return nil, fmt.Errorf("wrapping a keyring: %w", err)
@@ -177,7 +177,7 @@ func UnwrapKeyring(data []byte, ids ...age.Identity) (*Keyring, error) {
 	}
 	r, err := age.Decrypt(bytes.NewReader(data), ids...)
 	if err != nil {
-		return nil, fmt.Errorf("opening a wrapped keyring: %w", err)
+		return nil, fmt.Errorf("opening a wrapped keyring: %w", noPlugin(err))
 	}
 	plain, err := io.ReadAll(r) // no longer than the ciphertext
 	if err != nil {

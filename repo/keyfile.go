@@ -23,8 +23,23 @@ import (
 const (
 	maxKeyFile = 64 << 10 // bytes of a key file, and of a wrapped keyring
 
+	commentMark  = "# permafrost"
 	keyringLine  = "# permafrost-keyring-"
 	checksumLine = "# permafrost-checksum-"
+)
+
+const (
+	ownerNotice = `# permafrost recovery file. It opens every snapshot of the repository, and may delete them.
+# Keep it off the host that is backed up, in a safe place or two: without it nothing can be restored.
+# To restore: permafrost restore -r REPOSITORY -i THIS-FILE --date YYYY-MM-DD --target DIRECTORY
+`
+	writerNotice = `# permafrost writer file. It adds snapshots to the repository, and can't read their content back.
+# Keep it on the host that is backed up, where only root can read it.
+`
+	byHandNotice = `#
+# With the lines that begin with AGE-SECRET-KEY the plain age command, 1.3 or later, opens objects by hand:
+# age -d -i THIS-FILE OBJECT
+`
 )
 
 // KeyFile returns the keyring as a key file: see the package comment.
@@ -38,14 +53,12 @@ func (k *Keyring) KeyFile() ([]byte, error) {
 	}
 	var b bytes.Buffer
 	if k.Role == RoleOwner {
-		b.WriteString("# permafrost recovery file. It opens every snapshot of the repository, and may delete them.\n" +
-			"# Keep it off the host that is backed up, in a safe place or two: without it nothing can be restored.\n")
+		b.WriteString(ownerNotice)
 	} else {
-		b.WriteString("# permafrost writer file. It adds snapshots to the repository, and can't read their content back.\n" +
-			"# Keep it on the host that is backed up, for root alone.\n")
+		b.WriteString(writerNotice)
 	}
-	fmt.Fprintf(&b, "#\n# repository:  %s\n# fingerprint: %s\n# role: %s\n# name: %s\n", Name(k.Repository), k.Fingerprint(), k.Role, k.Name)
-	b.WriteString("#\n# The lines that begin with AGE-SECRET-KEY are for opening objects by hand: age -d -i THIS-FILE OBJECT\n")
+	fmt.Fprintf(&b, "#\n# repository:  %s\n# fingerprint: %s\n# role:        %s\n# name:        %s\n", Name(k.Repository), k.Fingerprint(), k.Role, k.Name)
+	b.WriteString(byHandNotice)
 	for _, id := range k.identities() {
 		fmt.Fprintf(&b, "# %s:\n%s\n", id.what, id.identity)
 	}
@@ -77,10 +90,12 @@ func (k *Keyring) identities() (ids []labelled) {
 	return ids
 }
 
-// isKeyFile reports whether data claims to be a key file, of this or a newer version.
+// isKeyFile reports whether data claims to be a key file, of this or a newer version, or was one before it was cut.
 func isKeyFile(data []byte) bool {
-	return bytes.HasPrefix(data, []byte(keyringLine)) || bytes.Contains(data, []byte("\n"+keyringLine))
+	return bytes.HasPrefix(data, []byte(commentMark)) || bytes.Contains(data, []byte("\n"+commentMark))
 }
+
+const otherCopy = "use another copy of the file"
 
 // ParseKeyring reads a key file. Comments, white space at line ends, and CR LF are let pass; every byte that makes the
 // keyring is checked, and the age identities beside it must be those in it.
@@ -121,11 +136,11 @@ func parseKeyFile(data []byte) (*Keyring, error) {
 	sum := sha256.Sum256([]byte(keyring))
 	switch {
 	case keyring == "":
-		return nil, fmt.Errorf("no line begins with %q", keyringLine)
+		return nil, hint.Wrap(fmt.Errorf("damaged: no line begins with %q", keyringLine), otherCopy)
 	case checksum == "":
-		return nil, fmt.Errorf("cut short: no line begins with %q", checksumLine)
+		return nil, hint.Wrap(fmt.Errorf("cut short: no line begins with %q", checksumLine), otherCopy)
 	case checksum != hex.EncodeToString(sum[:]):
-		return nil, hint.Wrap(errors.New("damaged: the checksum does not match"), "use another copy of the file")
+		return nil, hint.Wrap(errors.New("damaged: the checksum does not match"), otherCopy)
 	}
 	k, err := decodeKeyring([]byte(keyring))
 	if err != nil {

@@ -1,3 +1,61 @@
+// # Key file
+//
+// What a person or a host keeps of a repository's keys: UTF-8 text of at most 64 KiB, which is an age identity file too.
+// This one, of an owner, is shortened where it says "…":
+//
+//	# permafrost recovery file. It opens every snapshot of the repository, and may delete them.
+//	# Keep it off the host that is backed up, in a safe place or two: without it nothing can be restored.
+//	# …
+//	# repository:  608e92841707d084275191dc3c7df6e09d2f46c43f328e3de01667ccd5c71fbf
+//	# fingerprint: ijvq-wycv-up5w-xnun-4xjw-a43g-5hb3-vwns
+//	# …
+//	# data packs, epoch 1:
+//	AGE-SECRET-KEY-PQ-1QWAE8V3SGAE65YRFYS2AGZ2WM9UY3R04YMZV6MAKC6U8HKV3CNCSDUSYYT
+//	# …
+//	# permafrost-keyring-1: {"role":"owner","name":"recovery","repository":"608e9284…5c71fbf","owner_key":"…",…}
+//	# permafrost-checksum-1: 0d959c08dd0baab170806a30957eebd57b47fb869a380803ef7177bfc6d7baa1
+//
+// Two lines make the keyring: "# permafrost-keyring-1: " and one line of JSON, and "# permafrost-checksum-1: " and the
+// SHA-256 of that JSON in lower-case hexadecimal. 1 is the version; a newer one is refused. The lines that begin with
+// AGE-SECRET-KEY repeat the identities in it for the plain age command, and may be missing; one that the keyring does
+// not hold is an error. The rest is comments: a line that does not begin with "#" is none. The members of the JSON:
+//
+//	role             "owner" or "writer"
+//	name             on the roster, at most 100 bytes; an update has none
+//	repository       64 hexadecimal digits
+//	owner_key        the owner's Ed25519 verify key, 32 bytes, in base64 as all bytes below
+//	sign_key         seed of the holder's own Ed25519 key, 32 bytes; for role "owner" that of owner_key; an update has none
+//	identity         AGE-SECRET-KEY-PQ-1…, to which later epochs are wrapped; may be missing
+//	epochs           1 to 24, in order, of
+//	number           from 1 on
+//	data_identity    AGE-SECRET-KEY-PQ-1…, in an owner's keyring, or
+//	data_recipient   age1pq1…, in a writer's
+//	meta_identity    AGE-SECRET-KEY-PQ-1…
+//	data_key         32 bytes, as are
+//	meta_key         this
+//	fingerprint_key  and this
+//	polynomial       hexadecimal, irreducible over GF(2), of degree 53
+//	signature        Ed25519, by owner_key, over
+//
+//	  0  19  "permafrost epoch 1\n"
+//	 19  32  repository ID
+//	 51   4  number, big-endian
+//	 55  32  SHA-256 of the data recipient as text, age1pq1…
+//	 87  32  SHA-256 of the meta recipient as text
+//	119  32  SHA-256 of "permafrost epoch secrets 1\n", data key, meta key, fingerprint key, polynomial (8 bytes, big-endian)
+//
+// The fingerprint is the first 20 bytes of the SHA-256 of "permafrost fingerprint 1\n", the version byte 1, the owner's
+// verify key and these 151 bytes of epoch 1, in lower-case base32, in groups of four.
+//
+// # Wrapped keyring
+//
+// An object below keys/: an age file to one recipient, of at most 64 KiB, whose plaintext is
+//
+//	0  8  magic: "PFKEYS\x00" and the version byte 1
+//	8     JSON as in a key file
+//
+// Anyone who knows a recipient can wrap something to it. What makes a keyring genuine is the owner's signature on each
+// epoch, and the fingerprint that pins the owner.
 package repo
 
 import (

@@ -36,6 +36,8 @@ func ParseRecipient(s string) (r age.Recipient, kind, weak string, err error) {
 	const classic = "not post-quantum: a future quantum computer could open a copy of the storage made today"
 	s = strings.TrimSpace(s)
 	switch {
+	case strings.ContainsAny(s, "\r\n"):
+		return nil, "", "", hint.Wrap(errors.New("more than one line was given as a recipient"), "give one recipient at a time")
 	case strings.HasPrefix(s, "age1pq1"):
 		kind = "post-quantum"
 		r, err = age.ParseHybridRecipient(s)
@@ -55,8 +57,11 @@ func ParseRecipient(s string) (r age.Recipient, kind, weak string, err error) {
 	default:
 		return nil, "", "", notRecipient(s)
 	}
-	if err != nil {
-		return nil, "", "", hint.Wrap(fmt.Errorf("malformed recipient: %w", err), "it was cut or mistyped")
+	switch {
+	case err != nil && isSSHPublic(s):
+		return nil, "", "", fmt.Errorf("recipient: %w", err)
+	case err != nil: // age's own error repeats the recipient, which may be 2,000 letters long
+		return nil, "", "", hint.Wrap(errors.New("malformed age recipient"), "it was cut or mistyped")
 	}
 	return r, kind, weak, nil
 }
@@ -76,6 +81,14 @@ func notRecipient(s string) error {
 		return hint.Wrap(errors.New("a file's name was given as a recipient"), want+`: "$(cat FILE)"`)
 	}
 	return hint.Wrap(errors.New("not a recipient"), want)
+}
+
+// noPlugin adds to an error of age's, where a plugin was missing, what to do about it.
+func noPlugin(err error) error {
+	if missing := (*plugin.NotFoundError)(nil); errors.As(err, &missing) {
+		return hint.Wrap(err, "install age-plugin-"+missing.Name+" so that it is found in PATH")
+	}
+	return err
 }
 
 // pluginUI lets age plugins speak to the person at the terminal: "touch the key".

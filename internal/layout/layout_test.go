@@ -1,0 +1,123 @@
+// Package layout holds the house to its plan: imports run one way, and each foreign library stays in the one place
+// that is its own.
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "permafrost/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < 10 {
+		t.Fatalf("go list knows only %d packages", len(all))
+	}
+	return all
+}
+
+// may says what of this project each package may import; a trailing "/..." stands for all below.
+var may = []struct {
+	pkg     string
+	imports []string
+}{
+	{"permafrost/internal/sandbox/...", []string{"permafrost/internal/sandbox/..."}},
+	{"permafrost/internal/layout", nil},
+	{"permafrost/internal/hint", nil},
+	{"permafrost/internal/wire", nil},
+	{"permafrost/internal/objname", nil},
+	{"permafrost/internal/durable", nil},
+	{"permafrost/chunk", nil},
+	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/wire"}},
+	{"permafrost/internal/dirstore", storeImports},
+	{"permafrost/internal/sftpstore", storeImports},
+	{"permafrost/internal/storetest", storeImports},
+	{"permafrost/source", []string{"permafrost/internal/hint"}},
+	{"permafrost/source/...", []string{"permafrost/source", "permafrost/internal/hint", "permafrost/internal/durable"}},
+	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/source/...", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
+	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/source/...",
+		"permafrost/internal/hint", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/sftpstore"}},
+}
+
+var storeImports = []string{"permafrost/repo", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname"}
+
+func within(path, pattern string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return path == base || strings.HasPrefix(path, base+"/")
+	}
+	return path == pattern
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, p := range packages(t) {
+		i := slices.IndexFunc(may, func(m struct {
+			pkg     string
+			imports []string
+		}) bool {
+			return within(p.ImportPath, m.pkg)
+		})
+		if i < 0 {
+			t.Errorf("%s has no place in the plan", p.ImportPath)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if !within(imp, "permafrost/...") {
+				continue
+			}
+			if !slices.ContainsFunc(may[i].imports, func(m string) bool { return within(imp, m) }) {
+				t.Errorf("%s imports %s", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// home says where a foreign library may be imported.
+var home = map[string][]string{
+	"github.com/jackc/pgx/v5":          {"permafrost/source/postgres"},
+	"github.com/redis/go-redis/v9":     {"permafrost/source/redis"},
+	"github.com/pkg/sftp":              {"permafrost/internal/sftpstore"},
+	"golang.org/x/crypto/ssh":          {"permafrost/internal/sftpstore", "permafrost/repo"},
+	"github.com/kevinburke/ssh_config": {"permafrost/internal/sftpstore"},
+	"github.com/restic/chunker":        {"permafrost/chunk"},
+	"github.com/zeebo/blake3":          {"permafrost/chunk"},
+	"filippo.io/age":                   {"permafrost/repo", "permafrost/cmd/permafrost"},
+	"github.com/klauspost/compress":    {"permafrost/repo", "permafrost/snapshot"},
+	"github.com/spf13/cobra":           {"permafrost/cmd/permafrost"},
+	"github.com/vbauerster/mpb/v8":     {"permafrost/cmd/permafrost"},
+	"github.com/BurntSushi/toml":       {"permafrost/cmd/permafrost"},
+}
+
+func TestLibrariesStayHome(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, imp := range p.Imports {
+			for lib, homes := range home {
+				if within(imp, lib+"/...") && !slices.Contains(homes, p.ImportPath) && !within(p.ImportPath, "permafrost/internal/sandbox/...") {
+					t.Errorf("%s imports %s, whose home is %v", p.ImportPath, imp, homes)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,388 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"filippo.io/age"
+	"golang.org/x/sync/errgroup"
+
+	"permafrost/chunk"
+)
+
+const checkReads = 2 // packs that a check holds at once
+
+// A Mark yields the ID of every blob that a snapshot needs, listings and recipes included. It need not repeat those of
+// the manifests that it was given before.
+type Mark func(ctx context.Context, manifest []byte) iter.Seq2[chunk.ID, error]
+
+// CheckOptions say how deep a check goes.
+type CheckOptions struct {
+	Read     *Subset                 // packs whose content is read; nil: none
+	Problem  func(err error)         // hears of each damage as it is found
+	Progress func(done, total int64) // bytes of packs read
+}
+
+// A CheckResult counts what was looked at.
+type CheckResult struct {
+	Snapshots int
+	Indexes   int
+	Packs     int
+	Blobs     int64 // that the snapshots need
+	Unused    int   // packs that no index lists: leftovers, no damage
+	Problems  int
+	ReadPacks int
+	ReadBytes int64
+	Deep      bool   // the content of packs was decrypted, and each blob verified
+	Bad       []Name // packs that are missing or damaged
+}
+
+// A Subset is a part of the packs, for a check that is spread over days.
+type Subset struct {
+	Part, Of int     // the packs whose names fall into part Part of Of, from 1 on
+	Percent  float64 // or so many of a hundred, chosen by chance
+	Bytes    int64   // or so many bytes, chosen by chance
+}
+
+// choose returns the packs of the subset.
+func (s *Subset) choose(packs []*pack) []*pack {
+	if s.Of > 0 {
+		return slices.DeleteFunc(slices.Clone(packs), func(p *pack) bool {
+			return (int(p.name[0])<<8|int(p.name[1]))%s.Of != s.Part-1
+		})
+	}
+	total := int64(0)
+	for _, p := range packs {
+		total += p.size
+	}
+	want := s.Bytes
+	if s.Percent > 0 {
+		want = int64(float64(total) * s.Percent / 100)
+	}
+	packs = slices.Clone(packs)
+	rand.Shuffle(len(packs), func(i, j int) { packs[i], packs[j] = packs[j], packs[i] })
+	for i, p := range packs {
+		if want <= 0 {
+			return packs[:i]
+		}
+		want -= p.size
+	}
+	return packs
+}
+
+// A checker collects what one check finds.
+type checker struct {
+	repo *Repo
+	opts CheckOptions
+
+	mu  sync.Mutex
+	res CheckResult
+}
+
+func (c *checker) problem(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.res.Problems++
+	if c.opts.Problem != nil {
+		c.opts.Problem(err)
+	}
+}
+
+func (c *checker) bad(p *pack, err error) {
+	c.problem(err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.res.Bad, p.name) {
+		c.res.Bad = append(c.res.Bad, p.name)
+	}
+}
+
+// Check verifies the repository: the log's chain, read anew from the storage; every index object; that every pack is
+// there with the right size; every manifest; and, by mark, that every blob of every snapshot is in one of these packs.
+// With Read it also reads packs: their stored bytes against the hash that names them and, where the key can, every
+// blob in them. What it finds wrong goes to Problem; an error means that it could not go on.
+func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOptions) (*CheckResult, error) {
+	lease, err := r.NewLease(ctx, "check")
+	if err != nil {
+		return nil, err
+	}
+	defer lease.Release()
+	c := &checker{repo: r, opts: o}
+	h, err := r.readLog(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range h.problems() {
+		c.problem(err)
+	}
+	x, err := c.indexes(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.packs(ctx, h, x); err != nil {
+		return nil, err
+	}
+	if err := c.snapshots(ctx, h, x, mark); err != nil {
+		return nil, err
+	}
+	if o.Read != nil {
+		if err := c.read(ctx, x); err != nil {
+			return nil, err
+		}
+	}
+	return &c.res, nil
+}
+
+// damaged passes a DamageError to problem and returns every other error.
+func (c *checker) damaged(err error) error {
+	var d *DamageError
+	if errors.As(err, &d) {
+		c.problem(err)
+		return nil
+	}
+	return err
+}
+
+// indexes reads every index object anew.
+func (c *checker) indexes(ctx context.Context, h *history) (*index, error) {
+	x := newIndex()
+	for _, name := range h.indexes {
+		instance, packs, err := c.repo.readIndex(ctx, h, name, false)
+		if err != nil {
+			if err := c.damaged(err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		c.res.Indexes++
+		for _, p := range packs {
+			x.add(p, name, instance)
+		}
+	}
+	for _, e := range h.prunes {
+		for _, n := range e.Prune.Packs {
+			x.remove(n)
+		}
+	}
+	return x, nil
+}
+
+// packs compares the packs in the store with the index, and marks those that are not as they should be as gone.
+func (c *checker) packs(ctx context.Context, h *history, x *index) error {
+	there := make([]bool, len(x.packs))
+	for o, err := range c.repo.store.List(ctx, "packs/") {
+		if err != nil {
+			return fmt.Errorf("listing packs: %w", err)
+		}
+		name, err := packName(o.Name)
+		n, known := x.byName[name]
+		switch {
+		case err != nil:
+			c.problem(err)
+		case !known || x.packs[n].gone:
+			c.res.Unused++
+		case o.Size != x.packs[n].size:
+			there[n] = true
+			x.packs[n].gone = true
+			c.bad(x.packs[n].pack, &DamageError{o.Name, fmt.Errorf("has %d bytes, the index says %d", o.Size, x.packs[n].size)})
+		default:
+			there[n] = true
+			c.res.Packs++
+		}
+	}
+	for i := range x.packs {
+		if p := &x.packs[i]; !there[i] && !p.gone {
+			p.gone = true
+			c.bad(p.pack, &DamageError{packObject(p.name), errors.New("is missing")})
+		}
+	}
+	return nil
+}
+
+// packName returns the name of a pack from its object's.
+func packName(object string) (Name, error) {
+	if len(object) == len("packs/ab/")+2*len(Name{}) {
+		if n, err := ParseName(object[len("packs/ab/"):]); err == nil && packObject(n) == object {
+			return n, nil
+		}
+	}
+	return Name{}, &DamageError{object, errors.New("not the name of a pack")}
+}
+
+// snapshots reads every manifest anew, and looks for every blob that it leads to.
+func (c *checker) snapshots(ctx context.Context, h *history, x *index, mark func(*Reader) Mark) error {
+	rd := &Reader{repo: c.repo, reloaded: true}
+	rd.use(x)
+	blobs := mark(rd)
+	for _, s := range h.live() {
+		data, err := c.repo.readNamed(ctx, manifestObject(s.ID), s.ID, MaxObject)
+		var text []byte
+		if err == nil {
+			text, err = c.repo.openManifest(manifestObject(s.ID), data)
+		}
+		if err == nil {
+			err = c.blobs(ctx, x, blobs(ctx, text))
+		}
+		if err != nil {
+			if err := c.damaged(fmt.Errorf("snapshot %s of %s: %w", s.ID.Short(), s.Date, err)); err != nil {
+				return err
+			}
+			continue
+		}
+		c.res.Snapshots++
+	}
+	return nil
+}
+
+// blobs looks each ID up and returns the first error, with the number of blobs that no pack holds.
+func (c *checker) blobs(ctx context.Context, x *index, ids iter.Seq2[chunk.ID, error]) error {
+	var first error
+	lost := 0
+	for id, err := range ids {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err == nil {
+			c.res.Blobs++
+			if _, ok := x.length(id); !ok {
+				lost++
+				err = missing(id)
+			}
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if lost > 1 {
+		return fmt.Errorf("%d blobs are lost, the first: %w", lost, first)
+	}
+	return first
+}
+
+// read reads packs side by side.
+func (c *checker) read(ctx context.Context, x *index) error {
+	var packs []*pack
+	total := int64(0)
+	for i := range x.packs {
+		if !x.packs[i].gone {
+			packs = append(packs, x.packs[i].pack)
+		}
+	}
+	packs = c.opts.Read.choose(packs)
+	for _, p := range packs {
+		total += p.size
+	}
+	c.res.Deep = c.repo.key.CanRead()
+	buffers := make(chan []byte, checkReads)
+	for range checkReads {
+		buffers <- nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(checkReads)
+	for _, p := range packs {
+		g.Go(func() error {
+			buf := <-buffers
+			defer func() { buffers <- buf }()
+			if int64(cap(buf)) < p.size {
+				buf = make([]byte, max(p.size, PackSize+PackSize/8))
+			}
+			err := c.repo.checkPack(ctx, p, buf[:p.size])
+			var d *DamageError
+			if errors.As(err, &d) {
+				c.bad(p, err)
+			} else if err != nil {
+				return err
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.res.ReadPacks++
+			c.res.ReadBytes += p.size
+			if c.opts.Progress != nil {
+				c.opts.Progress(c.res.ReadBytes, total)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// checkPack reads a pack into buf, and verifies its hash and, where the key can read it, all that is in it.
+func (r *Repo) checkPack(ctx context.Context, p *pack, buf []byte) error {
+	object := packObject(p.name)
+	if n, err := r.store.ReadAt(ctx, object, buf, 0); err == io.EOF {
+		return &DamageError{object, fmt.Errorf("ends after %d bytes of %d", n, len(buf))}
+	} else if err != nil {
+		return fmt.Errorf("reading a pack: %w", err)
+	}
+	if Name(sha256.Sum256(buf)) != p.name {
+		return &DamageError{object, errors.New("content does not have the hash that names it")}
+	}
+	ids, err := r.identities(p.component)
+	if err != nil {
+		return nil // a sealed host has done what it can
+	}
+	src, size, err := age.DecryptReaderAt(bytes.NewReader(buf), p.size, ids...)
+	if err != nil {
+		return &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+	}
+	d, err := readDirectory(src, size)
+	if err != nil {
+		return &DamageError{object, err}
+	}
+	if !bytes.Equal(d.append(nil), p.directory.append(nil)) {
+		return &DamageError{object, errors.New("its directory is not what the index says")}
+	}
+	return r.checkFrames(object, d, io.NewSectionReader(src, 0, size))
+}
+
+// checkFrames verifies every blob of a pack, read from its beginning.
+func (r *Repo) checkFrames(object string, d *directory, src io.Reader) error {
+	magic := make([]byte, len(packMagic))
+	if _, err := io.ReadFull(src, magic); err != nil || string(magic) != packMagic {
+		return &DamageError{object, errors.New("does not begin with a pack's mark")}
+	}
+	var stored, plain []byte
+	for _, f := range d.frames {
+		stored = slices.Grow(stored[:0], f.stored)[:f.stored]
+		if _, err := io.ReadFull(src, stored); err != nil {
+			return &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+		}
+		content, err := decodeFrame(plain, stored, f.codec, f.length())
+		if err != nil {
+			return &DamageError{object, err}
+		}
+		if f.codec != codecRaw {
+			plain = content
+		}
+		for _, b := range f.blobs {
+			if r.sum(d.epoch, d.component, content[:b.length]) != b.id {
+				return &DamageError{object, fmt.Errorf("blob %s… in it is not what it should be", b.id.String()[:8])}
+			}
+			content = content[b.length:]
+		}
+	}
+	return nil
+}
+
+// MarkBad publishes that packs are damaged: nothing is deduplicated against them any more, so that the next snapshot
+// stores what it still finds at the source again.
+func (r *Repo) MarkBad(ctx context.Context, packs []Name) error {
+	e := &Entry{Bad: new(BadEntry)}
+	for _, n := range packs {
+		if !r.log.bad[n] {
+			e.Bad.Packs = append(e.Bad.Packs, n)
+		}
+	}
+	if len(e.Bad.Packs) == 0 {
+		return nil
+	}
+	return r.publish(ctx, e, func(*history) error { return nil })
+}

@@ -1,0 +1,73 @@
+// Package repo keeps content-addressed blobs and the snapshots that refer to them in a Store: deduplicated,
+// compressed, encrypted with age, signed, and ordered by one log.
+//
+// # Objects
+//
+//	config              the repository's ID and format, in the clear
+//	keys/R.age          a keyring wrapped to one person's age recipient; R is random
+//	packs/ab/ab12…      blobs
+//	index/cd34…         which pack holds which blob
+//	manifests/ef56…     a snapshot's manifest
+//	log/0000000042      the log, one object an entry, from 0 on
+//	leases/R            who is at work now: courtesy, never safety
+//	tmp/…               the store's own: uploads under way
+//
+// Packs, index objects and manifests are named by the SHA-256 of their stored bytes in lower-case hexadecimal,
+// so that a machine without any key can scrub them with sha256sum.
+//
+// # Config
+//
+// JSON of at most 4 KiB: {"format":1,"id":"<64 hexadecimal digits>"}. Another format is refused.
+//
+// # Envelope
+//
+// Index objects, manifests, log entries and leases are age files to the newest epoch's meta recipient, whose
+// plaintext is
+//
+//	 0   8  magic: "PFINDEX" "PFMANIF" "PFLOGEN" or "PFLEASE" and the version byte 1
+//	 8  32  the signer's Ed25519 verify key
+//	40  64  Ed25519 signature over "permafrost envelope 1\n", the repository ID, the magic and the body
+//	104     body
+//
+// The signature names the repository and the kind, so that nothing signed for one place can stand in another.
+// An age file alone says nothing of who wrote it.
+//
+// # Pack
+//
+// An age file, to the data recipient or, for component meta, to the meta recipient, whose plaintext is
+//
+//	 0   8  magic: "PFPACK\x00" and the version byte 1
+//	 8      frames, one behind the other
+//	        directory
+//	-16  8  length of the directory, little-endian
+//	 -8  8  magic: "PFPEND\x00" and the version byte 1
+//
+// A frame is the zstd compression of consecutive blobs together, or these bytes as they are where compression
+// gains nothing. Numbers of the directory are unsigned varints in their shortest form:
+//
+//	epoch, component
+//	number of frames (at most 1<<20), then for each frame
+//	    codec (0 raw, 1 zstd), stored length (at most 16 MiB)
+//	    number of blobs (at least 1), then for each blob
+//	        ID (32 bytes), length (1 to 8 MiB)
+//
+// A frame's plaintext is its blobs in the order of the directory, at most 16 MiB together. A blob's ID is the
+// keyed BLAKE3-256 of its bytes, by the epoch's data key or, in component meta, its meta key.
+//
+// # Index
+//
+// An envelope of
+//
+//	length of the instance's name (at most 255), name
+//	number of packs (at least 1), then for each pack
+//	    name (32 bytes), stored size (at most 64 MiB), length of the age header with the nonce behind it
+//	    length of the directory, directory (as in the pack)
+//
+// # Manifest
+//
+// An envelope of zstd-compressed JSON, at most 64 MiB when decompressed; package snapshot owns what it says.
+//
+// # Log entry
+//
+// An envelope of JSON: see Entry. Entry N names the hash of the valid entry before it.
+package repo

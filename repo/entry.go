@@ -1,0 +1,136 @@
+package repo
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// A Head is a position in the log: an entry's number and the SHA-256 of its stored bytes. Whoever keeps one
+// can tell later whether the log still continues from it.
+type Head struct {
+	Seq  uint64 `json:"seq"`
+	Hash Name   `json:"hash"`
+}
+
+// String returns "42:ab12…", which ParseHead reads.
+func (h Head) String() string { return fmt.Sprintf("%d:%s", h.Seq, h.Hash) }
+
+// ParseHead reads what String returned.
+func ParseHead(s string) (Head, error) {
+	var h Head
+	num, hash, ok := bytes.Cut([]byte(s), []byte{':'})
+	if _, err := fmt.Sscanf(string(num), "%d", &h.Seq); !ok || err != nil || h.Hash.UnmarshalText(hash) != nil {
+		return Head{}, fmt.Errorf("%q is not a log head: one looks like 42: and 64 hexadecimal digits", s)
+	}
+	return h, nil
+}
+
+// An Entry is the body of a log entry, as JSON. Exactly one of the pointers is set.
+type Entry struct {
+	Seq  uint64    `json:"seq"`
+	Prev *Head     `json:"prev,omitempty"` // the valid entry before this one; absent in entry 0
+	Time time.Time `json:"time"`           // the signer's clock
+
+	Snapshot *SnapshotEntry `json:"snapshot,omitempty"`
+	Forget   *ForgetEntry   `json:"forget,omitempty"`
+	Prune    *PruneEntry    `json:"prune,omitempty"`
+	Roster   *RosterEntry   `json:"roster,omitempty"`
+	Bad      *BadEntry      `json:"bad,omitempty"`
+	Epoch    *EpochEntry    `json:"epoch,omitempty"`
+}
+
+// A SnapshotEntry commits a snapshot.
+type SnapshotEntry struct {
+	ID      Name   `json:"id"`      // the manifest object's name
+	Indexes []Name `json:"indexes"` // index objects that its run wrote
+	SnapshotInfo
+}
+
+// SnapshotInfo is what a list of snapshots shows, and what retention goes by.
+type SnapshotInfo struct {
+	Instance string    `json:"instance"` // LOCAL_DOMAIN
+	Host     string    `json:"host"`
+	Date     string    `json:"date"` // YYYY-MM-DD: the night, as the operator names it
+	Time     time.Time `json:"time"` // when the run began
+	Tags     []string  `json:"tags,omitempty"`
+	Partial  int       `json:"partial,omitempty"` // files that could not be read and were left out
+	Size     int64     `json:"size"`              // bytes of the source
+	Stored   int64     `json:"stored"`            // bytes that the run added to the storage
+}
+
+// A ForgetEntry takes snapshots off the list. Their content goes with the next prune.
+type ForgetEntry struct {
+	Snapshots []Name `json:"snapshots"`
+}
+
+// A PruneEntry names what is deleted once it is published, and what stands for it.
+type PruneEntry struct {
+	Packs     []Name `json:"packs,omitempty"`
+	Indexes   []Name `json:"indexes,omitempty"`
+	Manifests []Name `json:"manifests,omitempty"`
+	Added     []Name `json:"added,omitempty"` // new index objects
+}
+
+// A RosterEntry is the whole roster from here on.
+type RosterEntry struct {
+	People []Person `json:"people"`
+}
+
+// A Person is somebody, or a host, who holds a keyring.
+type Person struct {
+	Name      string   `json:"name"`
+	Role      Role     `json:"role"`
+	Instance  string   `json:"instance,omitempty"`   // of a writer: the instance whose snapshots it makes
+	VerifyKey []byte   `json:"verify_key"`           // Ed25519, 32 bytes
+	MayForget bool     `json:"may_forget,omitempty"` // of a writer
+	Recipient string   `json:"recipient,omitempty"`  // age recipient, to which later epochs are wrapped
+	Keys      []string `json:"keys,omitempty"`       // objects below keys/ made for this person
+}
+
+// A BadEntry names packs that were found damaged: nothing is deduplicated against them any more.
+type BadEntry struct {
+	Packs []Name `json:"packs"`
+}
+
+// An EpochEntry says that keys of a new epoch are in use from the next entry on.
+type EpochEntry struct {
+	Number uint32 `json:"number"`
+}
+
+const (
+	maxEntryObject = 16 << 20 // bytes of a stored log entry
+	maxEntries     = 10_000_000
+)
+
+// entryObject is the name of entry seq in the store.
+func entryObject(seq uint64) string { return fmt.Sprintf("log/%010d", seq) }
+
+// parseEntry reads an entry's JSON.
+func parseEntry(body []byte) (*Entry, error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	e := new(Entry)
+	if err := d.Decode(e); err != nil {
+		return nil, fmt.Errorf("log entry: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("log entry: more than one value")
+	}
+	kinds := 0
+	for _, set := range []bool{e.Snapshot != nil, e.Forget != nil, e.Prune != nil, e.Roster != nil, e.Bad != nil, e.Epoch != nil} {
+		if set {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		return nil, fmt.Errorf("log entry: says %d things instead of one", kinds)
+	case (e.Seq == 0) != (e.Prev == nil):
+		return nil, errors.New("log entry: only the first has none before it")
+	}
+	return e, nil
+}

@@ -1,0 +1,121 @@
+package repo
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"filippo.io/age"
+)
+
+// The kinds of envelope, and the version of each.
+const (
+	magicIndex    = "PFINDEX\x01"
+	magicManifest = "PFMANIF\x01"
+	magicEntry    = "PFLOGEN\x01"
+	magicLease    = "PFLEASE\x01"
+)
+
+const (
+	signatureDomain = "permafrost envelope 1\n"
+	envelopeHeader  = 8 + ed25519.PublicKeySize + ed25519.SignatureSize
+)
+
+// A Name is the SHA-256 of an object's stored bytes.
+type Name [sha256.Size]byte
+
+// String returns the name as 64 hexadecimal digits.
+func (n Name) String() string { return hex.EncodeToString(n[:]) }
+
+// Short returns as much of the name as people are shown.
+func (n Name) Short() string { return hex.EncodeToString(n[:4]) }
+
+// IsZero reports whether n is the zero Name, which no object has.
+func (n Name) IsZero() bool { return n == Name{} }
+
+// MarshalText returns what String returns.
+func (n Name) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, n[:]), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (n *Name) UnmarshalText(b []byte) error {
+	if len(b) != 2*len(n) || bytes.ContainsFunc(b, func(r rune) bool { return 'A' <= r && r <= 'F' }) {
+		return errors.New("not a SHA-256 in lower-case hexadecimal")
+	}
+	_, err := hex.Decode(n[:], b)
+	return err
+}
+
+// ParseName reads what String returned.
+func ParseName(s string) (n Name, err error) {
+	err = n.UnmarshalText([]byte(s))
+	return n, err
+}
+
+func packObject(n Name) string     { return "packs/" + n.String()[:2] + "/" + n.String() }
+func indexObject(n Name) string    { return "index/" + n.String() }
+func manifestObject(n Name) string { return "manifests/" + n.String() }
+
+// verifyKey is the public half of the keyring's signing key.
+func (k *Keyring) verifyKey() ed25519.PublicKey { return k.SignKey.Public().(ed25519.PublicKey) }
+
+// seal returns the envelope of body, signed by the keyring's own key and encrypted to the newest epoch.
+func (k *Keyring) seal(magic string, body []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := age.Encrypt(&out, k.CurrentEpoch().MetaIdentity.Recipient())
+	if err != nil {
+		return nil, fmt.Errorf("encrypting: %w", err)
+	}
+	plain := make([]byte, 0, envelopeHeader+len(body))
+	plain = append(plain, magic...)
+	plain = append(plain, k.verifyKey()...)
+	plain = append(plain, ed25519.Sign(k.SignKey, k.signed(magic, body))...)
+	plain = append(plain, body...)
+	if _, err := w.Write(plain); err != nil {
+		return nil, fmt.Errorf("encrypting: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("encrypting: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// unseal returns the body of an envelope of the kind magic, and whose signature it bears: whether that
+// signer may say what the body says is the caller's to decide.
+func (k *Keyring) unseal(magic string, data []byte) (signer ed25519.PublicKey, body []byte, err error) {
+	r, err := age.Decrypt(bytes.NewReader(data), k.MetaIdentities()...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("decrypting: %w", err)
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		return nil, nil, fmt.Errorf("decrypting: %w", err)
+	}
+	if len(plain) < envelopeHeader {
+		return nil, nil, errors.New("envelope is too short")
+	}
+	if got := string(plain[:8]); got != magic {
+		if got[:7] == magic[:7] {
+			return nil, nil, fmt.Errorf("%s version %d: %w", magic[2:7], got[7], ErrNewerFormat)
+		}
+		return nil, nil, fmt.Errorf("envelope holds %q, want %q", got, magic)
+	}
+	signer = ed25519.PublicKey(plain[8:40])
+	body = plain[envelopeHeader:]
+	if !ed25519.Verify(signer, k.signed(magic, body), plain[40:envelopeHeader]) {
+		return nil, nil, errors.New("signature does not verify")
+	}
+	return signer, body, nil
+}
+
+// signed is what an envelope's signature covers.
+func (k *Keyring) signed(magic string, body []byte) []byte {
+	b := make([]byte, 0, len(signatureDomain)+len(k.Repository)+len(magic)+len(body))
+	b = append(b, signatureDomain...)
+	b = append(b, k.Repository[:]...)
+	b = append(b, magic...)
+	return append(b, body...)
+}

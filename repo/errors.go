@@ -1,0 +1,54 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNoRepository says that the storage holds no repository.
+	ErrNoRepository = errors.New("no repository there")
+
+	// ErrNewerFormat says that an object was written by a newer version of this program.
+	ErrNewerFormat = errors.New("written by a newer version of permafrost")
+
+	// ErrPruned says that while a snapshot was being made a prune removed what it leaned on. Nothing of
+	// it was committed, and another run will succeed.
+	ErrPruned = errors.New("a prune removed data that this snapshot leaned on while it was being made")
+
+	// ErrNotAllowed says that the roster does not let this key do what was asked.
+	ErrNotAllowed = errors.New("this key is not allowed to do that")
+)
+
+// A DamageError says that an object of the repository is missing, cut, or not what it should be.
+type DamageError struct {
+	Object string // the object's name in the store
+	Err    error
+}
+
+func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Object, e.Err) }
+func (e *DamageError) Unwrap() error { return e.Err }
+
+// A MissingKeyError says that the key at hand can't do what was asked, and which could.
+type MissingKeyError struct {
+	Need string // "the owner key (the recovery file)"
+	For  string // what it is needed for
+}
+
+func (e *MissingKeyError) Error() string { return fmt.Sprintf("%s needs %s", e.For, e.Need) }
+
+// A LockedError says that another process is at work.
+type LockedError struct {
+	By string // who and what
+}
+
+func (e *LockedError) Error() string { return "the repository is in use: " + e.By }
+
+// A RollbackError says that the log is not a continuation of the one that was seen before.
+type RollbackError struct {
+	Remembered, Found Head
+}
+
+func (e *RollbackError) Error() string {
+	return fmt.Sprintf("the log ends at entry %v, but this machine has seen entry %v: the storage has lost or rolled back what was committed", e.Found, e.Remembered)
+}

@@ -1,0 +1,180 @@
+package repo
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	leaseRenewal = 4 * time.Minute
+	leaseLife    = 20 * time.Minute // without renewal; after that nobody waits for it
+	maxLease     = 64 << 10
+)
+
+// A Lease tells others that somebody is at work, so that a pruner waits rather than spoil a run. It is courtesy: what
+// keeps the repository whole is the log.
+type Lease struct {
+	repo   *Repo
+	text   leaseText
+	cancel context.CancelFunc
+	done   chan struct{}
+	once   sync.Once
+
+	mu     sync.Mutex
+	object string
+}
+
+type leaseText struct {
+	What    string    `json:"what"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+}
+
+// NewLease puts a lease and renews it until Release.
+func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
+	host, _ := os.Hostname()
+	ctx, cancel := context.WithCancel(ctx)
+	l := &Lease{repo: r, cancel: cancel, done: make(chan struct{}),
+		text: leaseText{what, host, os.Getpid(), time.Now().UTC().Truncate(time.Second)}}
+	if err := l.put(ctx); err != nil {
+		cancel()
+		return nil, err
+	}
+	go func() {
+		defer close(l.done)
+		t := time.NewTicker(leaseRenewal)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				// Nothing leans on a lease: one that can't be renewed is tried again at the next tick.
+				_ = l.put(ctx)
+			}
+		}
+	}()
+	return l, nil
+}
+
+// put puts a new object and removes the one before it: the storage's clock gives it its age.
+func (l *Lease) put(ctx context.Context) error {
+	body, err := json.Marshal(l.text)
+	if err != nil {
+		return err
+	}
+	data, err := l.repo.key.seal(magicLease, body)
+	if err != nil {
+		return err
+	}
+	var id [16]byte
+	rand.Read(id[:])
+	object := "leases/" + hex.EncodeToString(id[:])
+	if err := l.repo.store.Put(ctx, object, data); err != nil {
+		return fmt.Errorf("putting a lease: %w", err)
+	}
+	l.mu.Lock()
+	old := l.object
+	l.object = object
+	l.mu.Unlock()
+	if old != "" {
+		_ = l.repo.store.Remove(ctx, old) // an append-only storage keeps it; it goes stale
+	}
+	return nil
+}
+
+// now returns the storage's time, by putting the lease anew.
+func (l *Lease) now(ctx context.Context) (time.Time, error) {
+	if err := l.put(ctx); err != nil {
+		return time.Time{}, err
+	}
+	l.mu.Lock()
+	object := l.object
+	l.mu.Unlock()
+	o, err := l.repo.store.Stat(ctx, object)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("asking for the storage's time: %w", err)
+	}
+	return o.Time, nil
+}
+
+// Release removes the lease. Calling it again does nothing.
+func (l *Lease) Release() {
+	l.once.Do(func() {
+		l.cancel()
+		<-l.done
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = l.repo.store.Remove(ctx, l.object) // one left behind goes stale
+	})
+}
+
+// others returns what the fresh leases of others say, and removes stale ones. Ages are by the storage's clock, against
+// the newest lease of our own.
+func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
+	l.mu.Lock()
+	own := l.object
+	l.mu.Unlock()
+	var all []Object
+	var now time.Time
+	for o, err := range l.repo.store.List(ctx, "leases/") {
+		if err != nil {
+			return nil, fmt.Errorf("listing leases: %w", err)
+		}
+		if o.Name == own {
+			now = o.Time
+			continue
+		}
+		all = append(all, o)
+	}
+	var out []leaseText
+	for _, o := range all {
+		if now.Sub(o.Time) > leaseLife {
+			_ = l.repo.store.Remove(ctx, o.Name)
+			continue
+		}
+		data, err := l.repo.readObject(ctx, o.Name, maxLease)
+		if err != nil {
+			continue // released meanwhile
+		}
+		var t leaseText
+		if _, body, err := l.repo.key.unseal(magicLease, data); err != nil || json.Unmarshal(body, &t) != nil {
+			continue // not a lease of anybody who holds a key
+		}
+		if t.PID == l.text.PID && t.Host == l.text.Host {
+			continue // an earlier object of this process
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// Wait waits until no one else is at work, for as long as patience lasts, and then fails with a LockedError.
+func (l *Lease) Wait(ctx context.Context, patience time.Duration) error {
+	deadline := time.Now().Add(patience)
+	for {
+		others, err := l.others(ctx)
+		if err != nil || len(others) == 0 {
+			return err
+		}
+		o := others[0]
+		by := fmt.Sprintf("%s by process %d on %s, since %s", o.What, o.PID, o.Host, o.Started.Local().Format("2006-01-02 15:04"))
+		left := time.Until(deadline)
+		if left <= 0 {
+			return &LockedError{by}
+		}
+		l.repo.note("waiting for %s", by)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(left, 10*time.Second)):
+		}
+	}
+}

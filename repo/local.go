@@ -1,0 +1,255 @@
+package repo
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"permafrost/internal/durable"
+	"permafrost/internal/wire"
+)
+
+// local is what this machine keeps of one repository.
+//
+// state must not be lost lightly: the newest log entry seen ("head"), the pinned fingerprint, a copy of keys/, and
+// the journal of packs that no index covers yet. cache is disposable: copies of immutable objects. An empty
+// directory name keeps nothing.
+type local struct {
+	state    string
+	cacheDir string
+}
+
+// newLocal makes the directories for the repository id below the given ones.
+func newLocal(stateDir, cacheDir string, id Name) (*local, error) {
+	l := new(local)
+	for _, d := range []struct {
+		base string
+		dst  *string
+	}{{stateDir, &l.state}, {cacheDir, &l.cacheDir}} {
+		if d.base == "" {
+			continue
+		}
+		*d.dst = filepath.Join(d.base, id.String()[:16])
+		if err := os.MkdirAll(*d.dst, 0o700); err != nil {
+			return nil, fmt.Errorf("making a local directory: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// cached returns the copy of an object. Whoever asks verifies it.
+func (l *local) cached(object string) ([]byte, bool) {
+	if l.cacheDir == "" {
+		return nil, false
+	}
+	data, err := os.ReadFile(filepath.Join(l.cacheDir, filepath.FromSlash(object)))
+	return data, err == nil && len(data) > 0
+}
+
+// cache keeps a copy of an object. A failure costs a download later and nothing else.
+func (l *local) cache(object string, data []byte) {
+	if l.cacheDir == "" {
+		return
+	}
+	path := filepath.Join(l.cacheDir, filepath.FromSlash(object))
+	if os.MkdirAll(filepath.Dir(path), 0o700) != nil {
+		return
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return
+	}
+	_, err = f.Write(data)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+}
+
+// dropCached removes copies of objects that are no more.
+func (l *local) dropCached(object string) {
+	if l.cacheDir != "" {
+		os.Remove(filepath.Join(l.cacheDir, filepath.FromSlash(object)))
+	}
+}
+
+// stateFile returns a file of the state directory, or nil where there is none.
+func (l *local) stateFile(name string) ([]byte, error) {
+	if l.state == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(filepath.Join(l.state, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+func (l *local) writeStateFile(name string, data []byte) error {
+	if l.state == "" {
+		return nil
+	}
+	path := filepath.Join(l.state, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return durable.WriteFile(path, data, 0o600)
+}
+
+// head returns the newest log entry that this machine has seen, if it has seen any.
+func (l *local) head() (*Head, error) {
+	data, err := l.stateFile("head")
+	if err != nil || data == nil {
+		return nil, err
+	}
+	h := new(Head)
+	if err := json.Unmarshal(data, h); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(l.state, "head"), err)
+	}
+	return h, nil
+}
+
+func (l *local) rememberHead(h Head) error {
+	data, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	if err := l.writeStateFile("head", append(data, '\n')); err != nil {
+		return fmt.Errorf("remembering the newest log entry: %w", err)
+	}
+	return nil
+}
+
+// fileName makes an instance's name fit for a file's.
+func fileName(instance string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == 0 {
+			return '_'
+		}
+		return r
+	}, instance)
+}
+
+// lock keeps two snapshots of one instance on this machine apart. The lock goes with the process.
+func (l *local) lock(instance string) (unlock func(), err error) {
+	if l.state == "" {
+		return func() {}, nil
+	}
+	f, err := os.OpenFile(filepath.Join(l.state, "lock-"+fileName(instance)), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, &LockedError{"another snapshot of " + instance + " runs on this machine"}
+		}
+		return nil, fmt.Errorf("locking: %w", err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// A journal holds the packs that a run uploaded and that no index object covers yet, one record each: length,
+// CRC-32C, and the pack as an index object has it. A host that can't read its own packs could not find out
+// otherwise what is in them, and would upload all again after a crash.
+type journal struct{ f *os.File }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// openJournal returns the journal of an instance, and what an interrupted run left in it.
+func (l *local) openJournal(instance string) (*journal, []*pack, error) {
+	if l.state == "" {
+		return &journal{}, nil, nil
+	}
+	f, err := os.OpenFile(filepath.Join(l.state, "journal-"+fileName(instance)), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the journal of packs: %w", err)
+	}
+	packs, end := readJournal(bufio.NewReader(f))
+	// Whatever lies behind the last whole record was being written when the run died.
+	err = f.Truncate(end)
+	if err == nil {
+		_, err = f.Seek(end, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("opening the journal of packs: %w", err)
+	}
+	return &journal{f}, packs, nil
+}
+
+// readJournal returns the records up to the first that is not whole, and where that begins.
+func readJournal(r io.Reader) (packs []*pack, end int64) {
+	var head [8]byte
+	for {
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return packs, end
+		}
+		n := binary.LittleEndian.Uint32(head[:])
+		if n > MaxObject {
+			return packs, end
+		}
+		rec := make([]byte, n)
+		if _, err := io.ReadFull(r, rec); err != nil || crc32.Checksum(rec, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+			return packs, end
+		}
+		w := wire.NewReader(rec)
+		p := parsePack(w)
+		if w.Close() != nil {
+			return packs, end
+		}
+		packs = append(packs, p)
+		end += int64(len(head)) + int64(n)
+	}
+}
+
+// add makes a pack's record durable.
+func (j *journal) add(p *pack) error {
+	if j.f == nil {
+		return nil
+	}
+	rec := p.append(make([]byte, 8, 4096))
+	binary.LittleEndian.PutUint32(rec, uint32(len(rec)-8))
+	binary.LittleEndian.PutUint32(rec[4:], crc32.Checksum(rec[8:], castagnoli))
+	_, err := j.f.Write(rec)
+	if err == nil {
+		err = j.f.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("writing the journal of packs: %w", err)
+	}
+	return nil
+}
+
+// clear empties the journal: an index that the log names covers all of it.
+func (j *journal) clear() error {
+	if j.f == nil {
+		return nil
+	}
+	if err := j.f.Truncate(0); err != nil {
+		return fmt.Errorf("clearing the journal of packs: %w", err)
+	}
+	_, err := j.f.Seek(0, io.SeekStart)
+	return err
+}
+
+func (j *journal) close() {
+	if j.f != nil {
+		j.f.Close()
+	}
+}

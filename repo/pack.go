@@ -1,0 +1,219 @@
+package repo
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math/rand/v2"
+
+	"filippo.io/age"
+
+	"permafrost/internal/wire"
+)
+
+const (
+	// PackSize is what packs aim at, in stored bytes: large enough that a pack costs the storage and a distant
+	// connection little, small enough to hold a few in memory.
+	PackSize = 16 << 20
+
+	packMagic  = "PFPACK\x00\x01"
+	packEnd    = "PFPEND\x00\x01"
+	packFooter = 8 + len(packEnd)
+
+	// sampleEvery says that about one pack in so many is decrypted again before it leaves.
+	sampleEvery = 16
+)
+
+// A pack is what the index holds of a pack.
+type pack struct {
+	name   Name
+	size   int64 // stored bytes
+	header int   // bytes of the age header and the nonce behind it
+	directory
+}
+
+// append encodes the pack as an index object and the journal hold it.
+func (p *pack) append(b []byte) []byte {
+	dir := p.directory.append(nil)
+	b = append(b, p.name[:]...)
+	b = binary.AppendUvarint(b, uint64(p.size))
+	b = binary.AppendUvarint(b, uint64(p.header))
+	b = binary.AppendUvarint(b, uint64(len(dir)))
+	return append(b, dir...)
+}
+
+// parsePack reads what append wrote.
+func parsePack(r *wire.Reader) *pack {
+	p := new(pack)
+	copy(p.name[:], r.Bytes(len(p.name)))
+	p.size = int64(r.Uvarint(MaxObject))
+	p.header = int(r.Uvarint(maxAgeHeader))
+	dir := r.Bytes(r.Count(MaxObject, 1))
+	if r.Err() != nil {
+		return nil
+	}
+	d, err := parseDirectory(dir)
+	if err != nil {
+		r.Fail(err)
+		return nil
+	}
+	p.directory = *d
+	return p
+}
+
+// maxAgeHeader bounds the age header of a pack with its nonce: one hybrid stanza is 1.6 KiB.
+const maxAgeHeader = 16 << 10
+
+// A packBuilder writes one pack into memory: frames are encrypted as they come, so that no plaintext of a whole
+// pack is ever held. After an error every call fails.
+type packBuilder struct {
+	pack
+	out    []byte    // the pack as far as it is encrypted
+	sum    hash.Hash // over out
+	age    io.WriteCloser
+	plain  int       // bytes of plaintext so far
+	sample hash.Hash // over the plaintext, for a pack that is read again
+	key    *fileKey
+	err    error
+}
+
+// newPackBuilder starts a pack in buf, which it appends to.
+func newPackBuilder(buf []byte, epoch *Epoch, c Component) (*packBuilder, error) {
+	b := &packBuilder{out: buf[:0], sum: sha256.New()}
+	b.epoch, b.component = epoch.Number, c
+	rcpt := epoch.DataRecipient
+	if c == Meta {
+		rcpt = epoch.MetaIdentity.Recipient()
+	}
+	b.key = &fileKey{HybridRecipient: rcpt}
+	w, err := age.Encrypt((*packSink)(b), b.key)
+	if err != nil {
+		return nil, fmt.Errorf("encrypting a pack: %w", err)
+	}
+	b.age = w
+	if rand.IntN(sampleEvery) == 0 {
+		b.sample = sha256.New()
+	}
+	b.header = len(b.out) // age has written its header and the nonce, and no more
+	b.write([]byte(packMagic))
+	return b, b.err
+}
+
+// packSink receives the ciphertext.
+type packSink packBuilder
+
+func (s *packSink) Write(p []byte) (int, error) {
+	s.out = append(s.out, p...)
+	s.sum.Write(p)
+	return len(p), nil
+}
+
+func (b *packBuilder) write(p []byte) {
+	if b.err != nil {
+		return
+	}
+	if b.sample != nil {
+		b.sample.Write(p)
+	}
+	b.plain += len(p)
+	_, b.err = b.age.Write(p)
+}
+
+// add appends an encoded frame.
+func (b *packBuilder) add(f frame, stored []byte) error {
+	b.write(stored)
+	b.frames = append(b.frames, f)
+	return b.err
+}
+
+// full reports whether a frame of n more stored bytes belongs into the next pack.
+func (b *packBuilder) full(n int) bool { return len(b.frames) > 0 && b.plain+n > PackSize }
+
+// finish writes the directory and returns the pack's bytes, which its name, size and directory now describe.
+func (b *packBuilder) finish() ([]byte, error) {
+	dir := b.directory.append(nil)
+	b.write(dir)
+	foot := binary.LittleEndian.AppendUint64(nil, uint64(len(dir)))
+	b.write(append(foot, packEnd...))
+	if b.err != nil {
+		return nil, fmt.Errorf("encrypting a pack: %w", b.err)
+	}
+	if err := b.age.Close(); err != nil {
+		return nil, fmt.Errorf("encrypting a pack: %w", err)
+	}
+	b.err = errors.New("pack is finished")
+	b.sum.Sum(b.name[:0])
+	b.size = int64(len(b.out))
+	if b.sample != nil {
+		if err := b.readBack(); err != nil {
+			return nil, fmt.Errorf("a pack that was just encrypted does not decrypt to what it was: this machine's memory is not sound: %w", err)
+		}
+	}
+	return b.out, nil
+}
+
+// readBack decrypts the finished pack with the file key that sealed it: a host that can't read packs can still
+// see that it has written a good one.
+func (b *packBuilder) readBack() error {
+	r, err := age.Decrypt(bytes.NewReader(b.out), age.NewInjectedFileKeyIdentity(b.key.key))
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return err
+	}
+	if !bytes.Equal(h.Sum(nil), b.sample.Sum(nil)) {
+		return errors.New("content differs")
+	}
+	return nil
+}
+
+// A fileKey is a recipient that keeps the file key it wraps.
+type fileKey struct {
+	*age.HybridRecipient
+	key []byte
+}
+
+func (k *fileKey) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
+	k.key = bytes.Clone(key)
+	return k.HybridRecipient.WrapWithLabels(key)
+}
+
+// readDirectory returns the directory of a decrypted pack of size bytes.
+func readDirectory(plain io.ReaderAt, size int64) (*directory, error) {
+	foot := make([]byte, packFooter)
+	if size < int64(len(packMagic)+packFooter) {
+		return nil, errors.New("pack is too short")
+	}
+	if _, err := plain.ReadAt(foot, size-int64(packFooter)); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if string(foot[8:]) != packEnd {
+		return nil, fmt.Errorf("pack does not end in its mark")
+	}
+	n := binary.LittleEndian.Uint64(foot)
+	if n > uint64(size)-uint64(len(packMagic)+packFooter) {
+		return nil, errors.New("pack directory is longer than the pack")
+	}
+	dir := make([]byte, n)
+	if _, err := plain.ReadAt(dir, size-int64(packFooter)-int64(n)); err != nil && err != io.EOF {
+		return nil, err
+	}
+	d, err := parseDirectory(dir)
+	if err != nil {
+		return nil, err
+	}
+	stored := int64(0)
+	for _, f := range d.frames {
+		stored += int64(f.stored)
+	}
+	if want := int64(len(packMagic)) + stored + int64(n) + int64(packFooter); want != size {
+		return nil, fmt.Errorf("pack has %d bytes, its directory says %d", size, want)
+	}
+	return d, nil
+}

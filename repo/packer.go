@@ -1,0 +1,175 @@
+package repo
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// A packer makes one component's blobs into frames and these into packs. Blobs are copied into the open frame; full
+// frames are compressed side by side and go into the open pack in their order; full packs are uploaded side by side.
+type packer struct {
+	in        *packing
+	component Component
+	open      *job
+	jobs      chan *job // to the goroutine that builds packs
+	closed    bool
+}
+
+// A job is a frame on its way into a pack.
+type job struct {
+	frame
+	plain  []byte
+	stored []byte
+	weight int64 // of packing.memory
+	ready  chan struct{}
+}
+
+// add appends a blob to the open frame, and sends the frame off when it is full.
+func (p *packer) add(ctx context.Context, b blobRef, data []byte) error {
+	size := p.component.frameSize()
+	if p.open != nil && len(p.open.plain)+len(data) > size {
+		if err := p.send(ctx); err != nil {
+			return err
+		}
+	}
+	if p.open == nil {
+		p.open = &job{plain: getBuffer(max(size, len(data))), ready: make(chan struct{})}
+	}
+	p.open.plain = append(p.open.plain, data...)
+	p.open.blobs = append(p.open.blobs, b)
+	if len(p.open.plain) >= size {
+		return p.send(ctx)
+	}
+	return nil
+}
+
+// send hands the open frame on, once there is room for it.
+func (p *packer) send(ctx context.Context) error {
+	j := p.open
+	p.open = nil
+	j.weight = int64(len(j.plain))
+	if err := p.in.memory.Acquire(p.in.ctx, j.weight); err != nil {
+		return context.Cause(p.in.ctx)
+	}
+	var scratch []byte
+	select {
+	case scratch = <-p.in.encode:
+	case <-p.in.ctx.Done():
+		p.in.memory.Release(j.weight)
+		return context.Cause(p.in.ctx)
+	}
+	go func() {
+		defer close(j.ready)
+		scratch = slices.Grow(scratch[:0], len(j.plain))
+		var err error
+		j.stored, j.codec, err = encodeFrame(getBuffer(len(j.plain)), j.plain, scratch, p.component)
+		p.in.encode <- scratch
+		if err != nil {
+			p.in.fail(err)
+		}
+		j.frame.stored = len(j.stored)
+	}()
+	select {
+	case p.jobs <- j:
+		return nil
+	case <-p.in.ctx.Done():
+		p.in.memory.Release(j.weight)
+		return context.Cause(p.in.ctx)
+	}
+}
+
+// close sends the last frame; the packer's goroutine then finishes the last pack.
+func (p *packer) close() {
+	if p.closed {
+		return
+	}
+	p.closed = true
+	if p.open != nil {
+		if err := p.send(p.in.ctx); err != nil {
+			p.in.fail(err)
+		}
+	}
+	close(p.jobs)
+}
+
+// build puts frames into packs, in order, until there are no more.
+func (p *packer) build() {
+	var b *packBuilder
+	for j := range p.jobs {
+		<-j.ready
+		err := context.Cause(p.in.ctx)
+		if err == nil && b != nil && b.full(len(j.stored)) {
+			err = p.ship(b)
+			b = nil
+		}
+		if err == nil && b == nil {
+			b, err = p.start()
+		}
+		if err == nil {
+			err = b.add(j.frame, j.stored)
+		}
+		putBuffer(j.plain)
+		putBuffer(j.stored)
+		p.in.memory.Release(j.weight)
+		if err != nil {
+			p.in.fail(err)
+		}
+	}
+	if b != nil && context.Cause(p.in.ctx) == nil {
+		if err := p.ship(b); err != nil {
+			p.in.fail(err)
+		}
+	}
+}
+
+// start waits for a pack buffer.
+func (p *packer) start() (*packBuilder, error) {
+	select {
+	case buf := <-p.in.buffers:
+		if buf == nil {
+			buf = make([]byte, 0, PackSize+PackSize/8)
+		}
+		return newPackBuilder(buf, p.in.epoch, p.component)
+	case <-p.in.ctx.Done():
+		return nil, context.Cause(p.in.ctx)
+	}
+}
+
+// ship finishes a pack and starts its upload, once fewer than uploads are under way.
+func (p *packer) ship(b *packBuilder) error {
+	data, err := b.finish()
+	if err != nil {
+		return err
+	}
+	select {
+	case p.in.uploads <- struct{}{}:
+	case <-p.in.ctx.Done():
+		return context.Cause(p.in.ctx)
+	}
+	np := b.pack // the builder's own buffers are not to live as long
+	p.in.tasks.Go(func() {
+		defer func() { <-p.in.uploads; p.in.buffers <- data }()
+		if err := p.in.put(&np, data); err != nil {
+			p.in.fail(err)
+		}
+	})
+	return nil
+}
+
+// frameBuffers holds the buffers of frames, plain and stored.
+var frameBuffers sync.Pool
+
+// getBuffer returns an empty buffer with room for n bytes.
+func getBuffer(n int) []byte {
+	if b, ok := frameBuffers.Get().(*[]byte); ok && cap(*b) >= n {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, n+n/64)
+}
+
+func putBuffer(b []byte) {
+	if cap(b) > 0 {
+		frameBuffers.Put(&b)
+	}
+}

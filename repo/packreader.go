@@ -1,0 +1,290 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"filippo.io/age"
+	"golang.org/x/sync/errgroup"
+
+	"permafrost/chunk"
+)
+
+const (
+	packReads   = 3        // packs that one Fetch reads at once
+	ageChunk    = 64 << 10 // the unit of age's payload encryption
+	ageOverhead = 16       // bytes that each unit grows by
+)
+
+// A packReader reads blobs from where one state of the index says they are.
+type packReader struct {
+	repo  *Repo
+	index *index
+}
+
+type frameKey struct {
+	pack  uint32 // in index.packs
+	frame uint32
+}
+
+func missing(id chunk.ID) error {
+	return &DamageError{"blob " + id.String()[:8], errors.New("no index lists it")}
+}
+
+// cut returns the blob at pl of its frame's plaintext, verified.
+func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
+	p := &pr.index.packs[pl.pack]
+	data := plain[pl.offset : pl.offset+pl.length : pl.offset+pl.length]
+	if pr.repo.sum(p.epoch, p.component, data) != id {
+		return nil, &DamageError{packObject(p.name), fmt.Errorf("blob %s… in it is not what it should be", id.String()[:8])}
+	}
+	return data, nil
+}
+
+// sum is a blob's ID under an epoch's keys.
+func (r *Repo) sum(epoch uint32, c Component, data []byte) chunk.ID {
+	e := r.key.Epoch(epoch)
+	if e == nil {
+		return chunk.ID{}
+	}
+	if c == Meta {
+		return e.MetaKey.Sum(data)
+	}
+	return e.DataKey.Sum(data)
+}
+
+// decode reads a frame from its decrypted pack. buf is room that it may use.
+func (pr *packReader) decode(src io.ReaderAt, key frameKey, buf []byte) ([]byte, error) {
+	p := &pr.index.packs[key.pack]
+	f := &p.frames[key.frame]
+	stored := make([]byte, f.stored)
+	if _, err := src.ReadAt(stored, int64(p.offsets[key.frame])); err != nil && err != io.EOF {
+		return nil, &DamageError{packObject(p.name), err}
+	}
+	plain, err := decodeFrame(buf, stored, f.codec, f.length())
+	if err != nil {
+		return nil, &DamageError{packObject(p.name), err}
+	}
+	return plain, nil
+}
+
+// identities returns those that open packs of a component.
+func (r *Repo) identities(c Component) ([]age.Identity, error) {
+	if c == Meta {
+		return r.key.MetaIdentities(), nil
+	}
+	if ids := r.key.DataIdentities(); len(ids) > 0 {
+		return ids, nil
+	}
+	return nil, &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}
+}
+
+// open fetches what it takes to read the given frames of a pack, ascending, and returns the decrypted pack, in which
+// only they can be read.
+func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32) (io.ReaderAt, error) {
+	p := &pr.index.packs[n]
+	ids, err := pr.repo.identities(p.component)
+	if err != nil {
+		return nil, err
+	}
+	src, err := pr.repo.fetchSpans(ctx, p.pack, p.spans(frames))
+	if err != nil {
+		return nil, err
+	}
+	plain, size, err := age.DecryptReaderAt(src, p.size, ids...)
+	if err != nil {
+		return nil, &DamageError{packObject(p.name), fmt.Errorf("decrypting: %w", err)}
+	}
+	if want := p.plainSize(); size != want {
+		return nil, &DamageError{packObject(p.name), fmt.Errorf("has %d bytes, the index says %d", size, want)}
+	}
+	return plain, nil
+}
+
+// plainSize is the length of the pack's plaintext by its stored size.
+func (p *pack) plainSize() int64 {
+	payload := p.size - int64(p.header)
+	return payload - (payload+ageChunk+ageOverhead-1)/(ageChunk+ageOverhead)*ageOverhead
+}
+
+// A span is a range of a pack's stored bytes.
+type span struct{ from, to int64 }
+
+// spans returns the ranges to fetch for some frames, ascending and apart: the age header, the last unit of the payload
+// (age verifies the length by it), and the units that the frames lie in. Ranges near each other are one: a gap costs
+// less than a round trip.
+func (p *indexedPack) spans(frames []uint32) []span {
+	const gap = 256 << 10
+	cipher := func(off int64) int64 { return int64(p.header) + off/ageChunk*(ageChunk+ageOverhead) }
+	last := p.plainSize() - 1
+	all := []span{{0, int64(p.header)}}
+	add := func(from, to int64) {
+		s := span{max(cipher(from), 0), min(cipher(to-1)+ageChunk+ageOverhead, p.size)}
+		if l := &all[len(all)-1]; s.from-l.to <= gap {
+			l.to = max(l.to, s.to)
+			return
+		}
+		all = append(all, s)
+	}
+	for _, f := range frames {
+		from := int64(p.offsets[f])
+		add(from, from+int64(p.frames[f].stored))
+	}
+	add(last, last+1)
+	return all
+}
+
+// fetched are ranges of an object, ascending.
+type fetched []struct {
+	span
+	data []byte
+}
+
+// ReadAt reads within one of the ranges.
+func (f fetched) ReadAt(b []byte, off int64) (int, error) {
+	for _, s := range f {
+		if off >= s.from && off < s.to {
+			n := copy(b, s.data[off-s.from:])
+			if n < len(b) {
+				return n, io.EOF
+			}
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("offset %d was not fetched", off)
+}
+
+// fetchSpans reads ranges of a pack side by side.
+func (r *Repo) fetchSpans(ctx context.Context, p *pack, spans []span) (fetched, error) {
+	out := make(fetched, len(spans))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, s := range spans {
+		out[i].span = s
+		out[i].data = make([]byte, s.to-s.from)
+		g.Go(func() error {
+			n, err := r.store.ReadAt(ctx, packObject(p.name), out[i].data, s.from)
+			if err == io.EOF || errors.Is(err, fs.ErrNotExist) {
+				return &DamageError{packObject(p.name), fmt.Errorf("%d bytes from %d on: got %d: %w", len(out[i].data), s.from, n, err)}
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// A wanted is a blob to read at a place.
+type wanted struct {
+	id chunk.ID
+	place
+}
+
+// plan chooses a place for each blob, the first that has not failed, and sorts them by pack and frame.
+func (pr *packReader) plan(want map[chunk.ID]int) ([][]wanted, error) {
+	var all []wanted
+	for id, failed := range want {
+		n := 0
+		found := false
+		for _, pl := range pr.index.find(id) {
+			if n == failed {
+				all = append(all, wanted{id, pl})
+				found = true
+				break
+			}
+			n++
+		}
+		if !found {
+			return nil, missing(id)
+		}
+	}
+	return byPack(all), nil
+}
+
+// byPack sorts blobs by place and groups them by pack.
+func byPack(all []wanted) [][]wanted {
+	slices.SortFunc(all, func(a, b wanted) int {
+		switch {
+		case a.pack != b.pack:
+			return int(a.pack) - int(b.pack)
+		case a.frame != b.frame:
+			return int(a.frame) - int(b.frame)
+		}
+		return int(a.offset) - int(b.offset)
+	})
+	var packs [][]wanted
+	for i, w := range all {
+		if i == 0 || all[i-1].pack != w.pack {
+			packs = append(packs, nil)
+		}
+		packs[len(packs)-1] = append(packs[len(packs)-1], w)
+	}
+	return packs
+}
+
+// fetch reads what plan says. Blobs that could not be read or did not verify are returned with the reason; err is
+// f's or a lost storage's.
+func (pr *packReader) fetch(ctx context.Context, plan [][]wanted, f func(chunk.ID, []byte) error) (failed map[chunk.ID]error, err error) {
+	failed = make(map[chunk.ID]error)
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(packReads)
+	for _, blobs := range plan {
+		g.Go(func() error {
+			return pr.fetchPack(ctx, blobs, f, func(id chunk.ID, err error) {
+				mu.Lock()
+				failed[id] = err
+				mu.Unlock()
+			})
+		})
+	}
+	return failed, g.Wait()
+}
+
+// fetchPack reads blobs of one pack, sorted by place.
+func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
+	var frames []uint32
+	for _, b := range blobs {
+		if len(frames) == 0 || frames[len(frames)-1] != b.frame {
+			frames = append(frames, b.frame)
+		}
+	}
+	src, err := pr.open(ctx, blobs[0].pack, frames)
+	var damage *DamageError
+	if errors.As(err, &damage) {
+		for _, b := range blobs {
+			failed(b.id, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for len(blobs) > 0 {
+		key := frameKey{blobs[0].pack, blobs[0].frame}
+		plain, err := pr.decode(src, key, nil)
+		for len(blobs) > 0 && blobs[0].frame == key.frame {
+			b := blobs[0]
+			blobs = blobs[1:]
+			var data []byte
+			berr := err
+			if berr == nil {
+				data, berr = pr.cut(plain, b.place, b.id)
+			}
+			if berr != nil {
+				failed(b.id, berr)
+				continue
+			}
+			if err := f(b.id, data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

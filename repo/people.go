@@ -1,0 +1,260 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path/filepath"
+	"slices"
+
+	"filippo.io/age"
+
+	"permafrost/internal/hint"
+)
+
+// keyObjects yields the content of every object below keys/.
+func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for o, err := range r.store.List(ctx, "keys/") {
+			if err != nil {
+				yield(nil, fmt.Errorf("listing keyrings: %w", err))
+				return
+			}
+			data, err := r.readObject(ctx, o.Name, maxKeyObject)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // removed since it was listed
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("reading a keyring: %w", err))
+				return
+			}
+			if !yield(data, nil) {
+				return
+			}
+		}
+	}
+}
+
+// copyKeys refreshes the copy of keys/ in the state directory: a storage that loses them must not lock anyone out
+// who still has a machine that knew the repository.
+func (r *Repo) copyKeys(ctx context.Context) error {
+	if r.local.state == "" {
+		return nil
+	}
+	for o, err := range r.store.List(ctx, "keys/") {
+		if err != nil {
+			return fmt.Errorf("listing keyrings: %w", err)
+		}
+		file := filepath.Join("keys", filepath.Base(o.Name))
+		if have, err := r.local.stateFile(file); err == nil && have != nil && int64(len(have)) == o.Size {
+			continue
+		}
+		data, err := r.readObject(ctx, o.Name, maxKeyObject)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading a keyring: %w", err)
+		}
+		if err := r.local.writeStateFile(file, data); err != nil {
+			return fmt.Errorf("keeping a copy of a keyring: %w", err)
+		}
+	}
+	return nil
+}
+
+// adoptEpoch makes the keyring hold every epoch that the log has announced. The new keys lie below keys/, wrapped to
+// the identity that each keyring file brings.
+func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
+	if h.epoch <= r.key.CurrentEpoch().Number {
+		return nil
+	}
+	if r.key.Identity != nil {
+		for data, err := range r.keyObjects(ctx) {
+			if err != nil {
+				return err
+			}
+			update, err := UnwrapKeyring(data, r.key.Identity)
+			if err != nil {
+				continue // made for somebody else
+			}
+			if err := r.key.Merge(update); err != nil {
+				return fmt.Errorf("taking new keys: %w", err)
+			}
+		}
+	}
+	if h.epoch > r.key.CurrentEpoch().Number {
+		return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated and none was left for this one", h.epoch), For: "reading the log on"}
+	}
+	return nil
+}
+
+// ownerOnly returns an error unless the repository was opened with the owner key.
+func (r *Repo) ownerOnly(what string) error {
+	if r.key.Role != RoleOwner {
+		return &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE)", For: what}
+	}
+	return nil
+}
+
+// putKeyring wraps k to a recipient and puts it below keys/, under a name that says nothing.
+func (r *Repo) putKeyring(ctx context.Context, k *Keyring, to age.Recipient) (object string, err error) {
+	data, err := WrapKeyring(k, to)
+	if err != nil {
+		return "", err
+	}
+	var id [16]byte
+	rand.Read(id[:])
+	object = "keys/" + hex.EncodeToString(id[:]) + ".age"
+	if err := r.store.Put(ctx, object, data); err != nil {
+		return "", fmt.Errorf("putting a keyring: %w", err)
+	}
+	return object, nil
+}
+
+// AddPerson gives k, the repository's own keyring or one that NewWriter made, to somebody: wrapped to the recipient
+// below keys/ where there is one, else the caller hands over a file. recipient is its text, kept on the roster so that
+// later epochs reach the person too; a passphrase has none.
+func (r *Repo) AddPerson(ctx context.Context, k *Keyring, p Person, to age.Recipient, recipient string) error {
+	if err := r.ownerOnly("adding a key"); err != nil {
+		return err
+	}
+	if p.Name == "" {
+		return errors.New("a key needs a name")
+	}
+	p.Role, p.VerifyKey = k.Role, k.verifyKey()
+	p.Recipient = recipient
+	if to == nil && k.Identity != nil {
+		p.Recipient = k.Identity.Recipient().String()
+	}
+	if err := nameFree(r.log, p.Name); err != nil {
+		return err
+	}
+	if to != nil {
+		object, err := r.putKeyring(ctx, k, to)
+		if err != nil {
+			return err
+		}
+		p.Keys = []string{object}
+	}
+	return r.publishRoster(ctx, func(h *history) ([]Person, error) {
+		return append(slices.Clone(h.people), p), nameFree(h, p.Name)
+	})
+}
+
+func nameFree(h *history, name string) error {
+	if slices.ContainsFunc(h.people, func(p Person) bool { return p.Name == name }) {
+		return hint.Wrap(fmt.Errorf("%q is on the roster already", name), "choose another --name, or `permafrost key remove` it first")
+	}
+	return nil
+}
+
+// publishRoster publishes what change makes of the roster as it stands.
+func (r *Repo) publishRoster(ctx context.Context, change func(*history) ([]Person, error)) error {
+	e := &Entry{Roster: new(RosterEntry)}
+	return r.publish(ctx, e, func(h *history) (err error) {
+		e.Roster.People, err = change(h)
+		return err
+	})
+}
+
+// RemovePerson takes a name off the roster and removes its keyrings from the storage. It takes nothing back from who
+// has seen them.
+func (r *Repo) RemovePerson(ctx context.Context, name string) error {
+	if err := r.ownerOnly("removing a key"); err != nil {
+		return err
+	}
+	var gone Person
+	err := r.publishRoster(ctx, func(h *history) ([]Person, error) {
+		i := slices.IndexFunc(h.people, func(p Person) bool { return p.Name == name })
+		if i < 0 {
+			return nil, hint.Wrap(fmt.Errorf("nobody on the roster is named %q", name), "`permafrost key list` shows the names")
+		}
+		gone = h.people[i]
+		if gone.Role == RoleOwner && gone.Name == r.key.Name && bytes.Equal(gone.VerifyKey, r.key.verifyKey()) && owners(h) == 1 {
+			return nil, errors.New("the last owner can't be removed")
+		}
+		return slices.Delete(slices.Clone(h.people), i, i+1), nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, object := range gone.Keys {
+		if err := r.store.Remove(ctx, object); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing a keyring: %w", err)
+		}
+	}
+	return nil
+}
+
+func owners(h *history) (n int) {
+	for _, p := range h.people {
+		if p.Role == RoleOwner {
+			n++
+		}
+	}
+	return n
+}
+
+// Rotate starts a new epoch: what is stored from now on is under new keys, and what was stored before stays readable
+// with the old. Everybody on the roster who has a recipient gets the new keys through the storage; the names of the
+// others, who have to be given them anew, are returned. The keyring that the repository was opened with holds them
+// when Rotate returns, and save must make it durable before anything leans on it.
+func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without []string, err error) {
+	if err := r.ownerOnly("rotating the keys"); err != nil {
+		return nil, err
+	}
+	next, err := r.key.NewEpoch()
+	if err != nil {
+		return nil, err
+	}
+	// The entries that announce the epoch are still sealed under the old one, for all to read.
+	grown := *r.key
+	grown.Epochs = slices.Clone(r.key.Epochs)
+	if err := grown.AddEpoch(next); err != nil {
+		return nil, err
+	}
+	if err := save(&grown); err != nil {
+		return nil, fmt.Errorf("saving the new keys: %w", err)
+	}
+	people := r.Roster()
+	for i, p := range people {
+		if p.Recipient == "" {
+			without = append(without, p.Name)
+			continue
+		}
+		to, _, _, err := ParseRecipient(p.Recipient)
+		if err != nil {
+			return nil, fmt.Errorf("recipient of %s: %w", p.Name, err)
+		}
+		give := &grown
+		if p.Role == RoleWriter {
+			give = grown.ForWriter()
+		}
+		object, err := r.putKeyring(ctx, give, to)
+		if err != nil {
+			return nil, err
+		}
+		people[i].Keys = append(slices.Clone(p.Keys), object)
+	}
+	roster := r.log.rosterSeq
+	unchanged := func(h *history) error {
+		if h.epoch >= next.Number || h.rosterSeq != roster {
+			return hint.Wrap(errors.New("the roster or the keys changed meanwhile"), "run it again")
+		}
+		return nil
+	}
+	if err := r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, unchanged); err != nil {
+		return nil, err
+	}
+	if err := r.publish(ctx, &Entry{Epoch: &EpochEntry{next.Number}}, func(*history) error { return nil }); err != nil {
+		return nil, err
+	}
+	r.key.Epochs = grown.Epochs
+	return without, nil
+}

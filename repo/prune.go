@@ -1,0 +1,553 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"permafrost/chunk"
+	"permafrost/internal/hint"
+)
+
+const (
+	// DefaultMaxUnused is the share of a pack that may be dead before it is rewritten.
+	DefaultMaxUnused = 0.05
+
+	// DefaultGrace is how old, by the storage's clock, what no log entry names must be before it is taken for left
+	// over. It need not be longer than the longest run: one whose packs are pruned notices, and fails.
+	DefaultGrace = 72 * time.Hour
+
+	pruneTries    = 8
+	removesAtOnce = 16
+)
+
+// PruneOptions say what a prune may do.
+type PruneOptions struct {
+	MaxUnused float64       // share of a pack, 0 to 1, that may be dead before it is rewritten
+	Grace     time.Duration // age at which what no log entry names is left over
+	DryRun    bool          // only tell what would be done
+	Patience  time.Duration // how long to wait for others who are at work
+	Progress  func(phase string, done, total int64)
+}
+
+// A PruneResult says what a prune did, or would do.
+type PruneResult struct {
+	Live       int64 // bytes of blobs that snapshots need
+	Dead       int64 // bytes of blobs in known packs that none needs
+	Removed    int   // packs deleted, rewritten and left-over ones included
+	Freed      int64 // stored bytes that went
+	Rewritten  int   // packs of which the live part was moved
+	Moved      int64 // stored bytes written for them
+	Waiting    int   // packs that should be rewritten and that this key can't read
+	WaitingFor int64 // dead bytes in them
+	Manifests  int   // of forgotten snapshots, deleted
+	LeftOver   int   // objects that no log entry named
+}
+
+// Prune deletes what no snapshot needs. mark is called anew for each try.
+//
+// It decides by the log as it stands; publishes, as the very next entry, what goes; and only then deletes. A snapshot
+// below that entry was marked, and one above it has read it. If we die before the entry, new packs are left over that
+// nobody names. If we die behind it, the next prune deletes the rest: the entry says what.
+func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+	lease, err := r.NewLease(ctx, "prune")
+	if err != nil {
+		return nil, err
+	}
+	defer lease.Release()
+	if err := lease.Wait(ctx, o.Patience); err != nil {
+		return nil, err
+	}
+	for range pruneTries {
+		res, err := r.tryPrune(ctx, lease, mark, o)
+		if !errors.Is(err, errNewcomers) {
+			return res, err
+		}
+		r.note("the log has grown meanwhile: prune begins anew")
+	}
+	return nil, hint.Wrap(&LockedError{"others kept adding to the log"}, "run prune at a quieter time")
+}
+
+var errNewcomers = errors.New("the log has grown")
+
+func (r *Repo) tryPrune(ctx context.Context, lease *Lease, mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+	if err := r.catchUp(ctx, r.log); err != nil {
+		return nil, err
+	}
+	r.index = nil
+	p, err := r.planPrune(ctx, lease, mark, o)
+	if err != nil {
+		return nil, err
+	}
+	if o.DryRun {
+		return &p.res, nil
+	}
+	if !p.empty() {
+		if err := p.publish(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &p.res, p.sweep(ctx)
+}
+
+// A prunePlan is what one try decided, on the log as it stood at head.
+type prunePlan struct {
+	repo  *Repo
+	opts  PruneOptions
+	head  Head
+	index *index
+	packs *packReader
+	mine  func(*indexedPack) bool // packs that this key may prune
+
+	live  []bool   // by place
+	keeps []int64  // live bytes of each pack
+	total []int64  // bytes of each pack
+	there []Object // of each pack, zero where it is missing
+
+	dead     []uint32 // packs that go
+	rewrite  []uint32 // packs that go once their live part is moved
+	entry    PruneEntry
+	leftover []Object // in no log entry; the entry will name them
+	doomed   []Object // named by an earlier prune entry, or temporary
+	res      PruneResult
+}
+
+func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) Mark, o PruneOptions) (*prunePlan, error) {
+	x, err := r.loadIndex(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("prune needs the whole index: %w", err)
+	}
+	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{r, x},
+		live: make([]bool, len(x.places)), keeps: make([]int64, len(x.packs)),
+		total: make([]int64, len(x.packs)), there: make([]Object, len(x.packs))}
+	if p.mine, err = r.mayPrune(); err != nil {
+		return nil, err
+	}
+	now, err := lease.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.list(ctx, now); err != nil {
+		return nil, err
+	}
+	if err := p.mark(ctx, mark); err != nil {
+		return nil, err
+	}
+	p.choose()
+	return p, nil
+}
+
+// mayPrune returns which packs this key may prune: the owner key all, a writer's those of its own instance where its
+// roster entry lets it forget.
+func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
+	if r.key.Role == RoleOwner {
+		return func(*indexedPack) bool { return true }, nil
+	}
+	p, ok := r.log.person(r.key.verifyKey())
+	if !ok || !p.MayForget {
+		return nil, hint.Wrap(fmt.Errorf("%w: the roster does not let this writer prune", ErrNotAllowed), "prune with the owner key: -i RECOVERY-FILE")
+	}
+	return func(ip *indexedPack) bool {
+		return ip.instance != "" && (p.Instance == "" || ip.instance == p.Instance)
+	}, nil
+}
+
+// list looks at every object in the store that a prune may touch.
+func (p *prunePlan) list(ctx context.Context, now time.Time) error {
+	named := p.named()
+	for _, dir := range []string{"packs/", "index/", "manifests/", "tmp/"} {
+		for o, err := range p.repo.store.List(ctx, dir) {
+			if err != nil {
+				return fmt.Errorf("listing %s: %w", dir, err)
+			}
+			old := now.Sub(o.Time) > p.opts.Grace
+			if n, ok := p.packOf(o.Name); ok {
+				p.there[n] = o
+			}
+			switch {
+			case p.repo.log.pruned[o.Name] != 0, dir == "tmp/" && old:
+				p.doomed = append(p.doomed, o)
+			case dir != "tmp/" && !named[o.Name] && old:
+				p.leftover = append(p.leftover, o)
+			}
+		}
+	}
+	return nil
+}
+
+// packOf returns the number of a pack that is known and not gone by its object's name.
+func (p *prunePlan) packOf(object string) (uint32, bool) {
+	name, err := packName(object)
+	n, ok := p.index.byName[name]
+	return n, err == nil && ok && !p.index.packs[n].gone
+}
+
+// named returns every object that the log leads to.
+func (p *prunePlan) named() map[string]bool {
+	m := make(map[string]bool)
+	for i := range p.index.packs {
+		m[packObject(p.index.packs[i].name)] = true
+	}
+	for _, n := range p.repo.log.indexes {
+		m[indexObject(n)] = true
+	}
+	for _, s := range p.repo.log.snapshots {
+		m[manifestObject(s.ID)] = true
+	}
+	return m
+}
+
+// mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
+// a duplicate may go only when the one that stays was read.
+func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
+	rd := &Reader{repo: p.repo, reloaded: true}
+	rd.use(p.index)
+	blobs := mark(rd)
+	snapshots := p.repo.log.live()
+	for i, s := range snapshots {
+		p.progress("marking", int64(i), int64(len(snapshots)))
+		text, err := p.repo.Manifest(ctx, s)
+		if err != nil {
+			return err
+		}
+		for id, err := range blobs(ctx, text) {
+			if err == nil {
+				err = p.markBlob(id)
+			}
+			if err != nil {
+				return hint.Wrap(fmt.Errorf("snapshot %s of %s is damaged, nothing is pruned: %w", s.ID.Short(), s.Date, err),
+					"run `permafrost check`")
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (p *prunePlan) markBlob(id chunk.ID) error {
+	found := false
+	for n, pl := range p.index.find(id) {
+		ip := &p.index.packs[pl.pack]
+		if p.there[pl.pack].Size != ip.size {
+			continue
+		}
+		if !found || !p.canRead(ip) {
+			p.live[n] = true
+		}
+		found = true
+	}
+	if !found {
+		return missing(id)
+	}
+	return nil
+}
+
+func (p *prunePlan) canRead(ip *indexedPack) bool {
+	return ip.component == Meta || p.repo.key.CanRead()
+}
+
+// choose decides what goes.
+func (p *prunePlan) choose() {
+	for n, pl := range p.index.places {
+		p.total[pl.pack] += int64(pl.length)
+		if p.live[n] {
+			p.keeps[pl.pack] += int64(pl.length)
+		}
+	}
+	for i := range p.index.packs {
+		ip := &p.index.packs[i]
+		if ip.gone {
+			continue
+		}
+		dead := p.total[i] - p.keeps[i]
+		p.res.Live += p.keeps[i]
+		p.res.Dead += dead
+		switch {
+		case !p.mine(ip):
+		case p.keeps[i] == 0:
+			p.dead = append(p.dead, uint32(i))
+		case float64(dead) <= p.opts.MaxUnused*float64(p.total[i]):
+		case p.canRead(ip):
+			p.rewrite = append(p.rewrite, uint32(i))
+		default:
+			p.res.Waiting++
+			p.res.WaitingFor += dead
+		}
+	}
+	for _, n := range slices.Concat(p.dead, p.rewrite) {
+		p.entry.Packs = append(p.entry.Packs, p.index.packs[n].name)
+		p.res.Removed++
+		p.res.Freed += p.there[n].Size
+	}
+	p.res.Rewritten = len(p.rewrite)
+	p.chooseObjects()
+}
+
+// chooseObjects names the manifests of forgotten snapshots, and what is left over.
+func (p *prunePlan) chooseObjects() {
+	for id := range maps.Keys(p.repo.log.forgotten) {
+		if p.repo.log.pruned[manifestObject(id)] == 0 && p.mineToForget(id) {
+			p.entry.Manifests = append(p.entry.Manifests, id)
+		}
+	}
+	p.res.Manifests = len(p.entry.Manifests)
+	slices.SortFunc(p.entry.Manifests, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
+	for _, o := range p.leftover {
+		name, err := ParseName(o.Name[strings.LastIndexByte(o.Name, '/')+1:])
+		if err != nil {
+			continue // not one of ours: left alone
+		}
+		switch {
+		case o.Name == packObject(name):
+			p.entry.Packs = append(p.entry.Packs, name)
+			p.res.Removed++
+		case o.Name == indexObject(name):
+			p.entry.Indexes = append(p.entry.Indexes, name)
+		case o.Name == manifestObject(name):
+			p.entry.Manifests = append(p.entry.Manifests, name)
+		default:
+			continue
+		}
+		p.res.LeftOver++
+		p.res.Freed += o.Size
+		p.doomed = append(p.doomed, o)
+	}
+}
+
+// mineToForget reports whether a forgotten snapshot is of an instance that this key may prune.
+func (p *prunePlan) mineToForget(id Name) bool {
+	for _, s := range p.repo.log.snapshots {
+		if s.ID == id {
+			return p.mine(&indexedPack{instance: s.Instance})
+		}
+	}
+	return false
+}
+
+func (p *prunePlan) empty() bool {
+	return len(p.entry.Packs)+len(p.entry.Indexes)+len(p.entry.Manifests) == 0
+}
+
+func (p *prunePlan) progress(phase string, done, total int64) {
+	if p.opts.Progress != nil {
+		p.opts.Progress(phase, done, total)
+	}
+}
+
+// publish moves what lives in packs that go, writes the index that then holds, and publishes the entry.
+func (p *prunePlan) publish(ctx context.Context) error {
+	if err := p.readDuplicates(ctx); err != nil {
+		return err
+	}
+	moved, err := p.move(ctx)
+	if err == nil {
+		err = p.reindex(ctx, moved)
+	}
+	if err == nil {
+		err = p.repo.publish(ctx, &Entry{Prune: &p.entry}, func(h *history) error {
+			if h.head != p.head {
+				return errNewcomers
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		// Nobody but us knows of these objects, and no entry names them: they may go at once.
+		p.discard(moved)
+		return err
+	}
+	p.repo.index = nil
+	for _, n := range slices.Concat(p.dead, p.rewrite) {
+		p.doomed = append(p.doomed, Object{Name: packObject(p.index.packs[n].name)})
+	}
+	for _, n := range p.entry.Indexes {
+		p.doomed = append(p.doomed, Object{Name: indexObject(n)})
+	}
+	for _, n := range p.entry.Manifests {
+		p.doomed = append(p.doomed, Object{Name: manifestObject(n)})
+	}
+	return nil
+}
+
+// goes reports by pack which go.
+func (p *prunePlan) goes() []bool {
+	g := make([]bool, len(p.index.packs))
+	for _, n := range slices.Concat(p.dead, p.rewrite) {
+		g[n] = true
+	}
+	return g
+}
+
+// readDuplicates reads each blob of which a copy goes that was chosen against, where it stays.
+func (p *prunePlan) readDuplicates(ctx context.Context) error {
+	goes := p.goes()
+	var stay []wanted
+	seen := make(map[chunk.ID]bool)
+	for _, n := range slices.Concat(p.dead, p.rewrite) {
+		p.index.packs[n].ids(func(id chunk.ID) {
+			if seen[id] {
+				return
+			}
+			seen[id] = true
+			for at, pl := range p.index.find(id) {
+				if p.live[at] && !goes[pl.pack] {
+					stay = append(stay, wanted{id, pl})
+					return
+				}
+			}
+		})
+	}
+	stay = slices.DeleteFunc(stay, func(w wanted) bool { return !p.canRead(&p.index.packs[w.pack]) })
+	failed, err := p.packs.fetch(ctx, byPack(stay), func(chunk.ID, []byte) error { return nil })
+	if err != nil {
+		return err
+	}
+	for _, err := range failed {
+		return hint.Wrap(fmt.Errorf("a copy that is to stay can't be read, nothing is pruned: %w", err), "run `permafrost check --read-data`")
+	}
+	return nil
+}
+
+// A home is where packs are indexed together: those of one instance, under one epoch's keys.
+type home struct {
+	instance string
+	epoch    uint32
+}
+
+// move writes the live blobs of the packs that are rewritten into new ones.
+func (p *prunePlan) move(ctx context.Context) (map[home][]*pack, error) {
+	groups := make(map[home][]uint32)
+	for _, n := range p.rewrite {
+		ip := &p.index.packs[n]
+		h := home{ip.instance, ip.epoch}
+		groups[h] = append(groups[h], n)
+	}
+	moved := make(map[home][]*pack)
+	done := int64(0)
+	for h, packs := range groups {
+		g := newPacking(ctx, p.repo.store, p.repo.key.Epoch(h.epoch), func(np *pack) error {
+			moved[h] = append(moved[h], np)
+			p.res.Moved += np.size
+			return nil
+		})
+		for _, n := range packs {
+			p.progress("rewriting", done, int64(len(p.rewrite)))
+			done++
+			if err := p.movePack(ctx, g, n); err != nil {
+				g.abort()
+				return moved, err
+			}
+		}
+		if err := g.flush(); err != nil {
+			return moved, err
+		}
+	}
+	return moved, nil
+}
+
+// movePack adds a pack's live blobs to g, in their order.
+func (p *prunePlan) movePack(ctx context.Context, g *packing, n uint32) error {
+	ip := &p.index.packs[n]
+	var frames []uint32
+	want := make([][]wanted, len(ip.frames))
+	for i, f := range ip.frames {
+		for _, b := range f.blobs {
+			for at, pl := range p.index.find(b.id) {
+				if pl.pack == n && int(pl.frame) == i && p.live[at] {
+					want[i] = append(want[i], wanted{b.id, pl})
+				}
+			}
+		}
+		if len(want[i]) > 0 {
+			frames = append(frames, uint32(i))
+		}
+	}
+	src, err := p.packs.open(ctx, n, frames)
+	if err != nil {
+		return err
+	}
+	for _, i := range frames {
+		plain, err := p.packs.decode(src, frameKey{n, i}, nil)
+		if err != nil {
+			return err
+		}
+		for _, b := range want[i] {
+			data, err := p.packs.cut(plain, b.place, b.id)
+			if err != nil {
+				return err
+			}
+			if err := g.packer(ip.component).add(ctx, blobRef{b.id, len(data)}, data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reindex writes index objects for the moved packs, and for what stays of every index object that lists one that goes.
+func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
+	goes := p.goes()
+	touched := make(map[Name]bool)
+	for n, g := range goes {
+		if g {
+			touched[p.index.packs[n].object] = true
+		}
+	}
+	byInstance := make(map[string][]*pack)
+	for n := range p.index.packs {
+		if ip := &p.index.packs[n]; touched[ip.object] && !goes[n] && !ip.gone {
+			byInstance[ip.instance] = append(byInstance[ip.instance], ip.pack)
+		}
+	}
+	for h, packs := range moved {
+		byInstance[h.instance] = append(byInstance[h.instance], packs...)
+	}
+	for instance, packs := range byInstance {
+		names, err := p.repo.putIndexes(ctx, instance, packs)
+		if err != nil {
+			return err
+		}
+		p.entry.Added = append(p.entry.Added, names...)
+	}
+	for n := range touched {
+		p.entry.Indexes = append(p.entry.Indexes, n)
+	}
+	return nil
+}
+
+// discard removes what an attempt wrote that was not published. What it can't remove is left over.
+func (p *prunePlan) discard(moved map[home][]*pack) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, packs := range moved {
+		for _, np := range packs {
+			_ = p.repo.store.Remove(ctx, packObject(np.name))
+		}
+	}
+	for _, n := range p.entry.Added {
+		_ = p.repo.store.Remove(ctx, indexObject(n))
+	}
+}
+
+// sweep deletes what prune entries name.
+func (p *prunePlan) sweep(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(removesAtOnce)
+	for i, o := range p.doomed {
+		p.progress("deleting", int64(i), int64(len(p.doomed)))
+		g.Go(func() error {
+			p.repo.local.dropCached(o.Name)
+			if err := p.repo.store.Remove(ctx, o.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("deleting %s: %w", o.Name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}

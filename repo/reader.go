@@ -1,0 +1,181 @@
+package repo
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+
+	"permafrost/chunk"
+)
+
+const frameCache = 16 << 20 // bytes of decoded frames that Blob keeps
+
+// A Reader reads blobs, each of which it verifies. It is safe for concurrent use.
+type Reader struct {
+	repo *Repo
+
+	mu       sync.Mutex
+	packs    *packReader
+	reloaded bool
+	frames   map[frameKey]*list.Element
+	recent   *list.List // of cachedFrame, most recently used first
+	cached   int        // bytes
+}
+
+type cachedFrame struct {
+	key   frameKey
+	plain []byte
+}
+
+// NewReader returns a Reader of what the log names now.
+func (r *Repo) NewReader(ctx context.Context) (*Reader, error) {
+	x, err := r.loadIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rd := &Reader{repo: r}
+	rd.use(x)
+	return rd, nil
+}
+
+// use makes x the index that is read by.
+func (rd *Reader) use(x *index) {
+	rd.packs = &packReader{rd.repo, x}
+	rd.frames, rd.recent, rd.cached = make(map[frameKey]*list.Element), list.New(), 0
+}
+
+func (rd *Reader) now() *packReader {
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	return rd.packs
+}
+
+// reload reads log and index anew, once, where err says that a pack is missing: a prune may have moved its blobs since
+// the index was read. It reports whether there is a newer index to try.
+func (rd *Reader) reload(ctx context.Context, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	if rd.reloaded {
+		return false
+	}
+	rd.reloaded = true
+	h, err := rd.repo.readLog(ctx, true)
+	if err != nil {
+		return false
+	}
+	x, err := rd.repo.buildIndex(ctx, h)
+	if err != nil {
+		return false
+	}
+	rd.use(x)
+	return true
+}
+
+// Length returns a blob's length in bytes, if the index knows it.
+func (rd *Reader) Length(id chunk.ID) (int, bool) { return rd.now().index.length(id) }
+
+// Blob returns a blob. The bytes are not the caller's to change. It is for single blobs that lie near each other,
+// such as a listing's; Fetch is for many.
+func (rd *Reader) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
+	for {
+		data, err := rd.blob(ctx, rd.now(), id)
+		if err == nil || !rd.reload(ctx, err) {
+			return data, err
+		}
+	}
+}
+
+func (rd *Reader) blob(ctx context.Context, packs *packReader, id chunk.ID) ([]byte, error) {
+	var first error
+	for _, pl := range packs.index.find(id) {
+		plain, err := rd.frame(ctx, packs, frameKey{pl.pack, pl.frame})
+		if err == nil {
+			var data []byte
+			if data, err = packs.cut(plain, pl, id); err == nil {
+				return data, nil
+			}
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if first == nil {
+		first = missing(id)
+	}
+	return nil, first
+}
+
+// frame returns a frame's plaintext, from the cache or the store.
+func (rd *Reader) frame(ctx context.Context, packs *packReader, key frameKey) ([]byte, error) {
+	rd.mu.Lock()
+	if e, ok := rd.frames[key]; ok && rd.packs == packs {
+		rd.recent.MoveToFront(e)
+		rd.mu.Unlock()
+		return e.Value.(cachedFrame).plain, nil
+	}
+	rd.mu.Unlock()
+	src, err := packs.open(ctx, key.pack, []uint32{key.frame})
+	if err != nil {
+		return nil, err
+	}
+	plain, err := packs.decode(src, key, nil)
+	if err != nil {
+		return nil, err
+	}
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	if _, ok := rd.frames[key]; !ok && rd.packs == packs {
+		rd.frames[key] = rd.recent.PushFront(cachedFrame{key, plain})
+		for rd.cached += len(plain); rd.cached > frameCache && rd.recent.Len() > 1; {
+			old := rd.recent.Remove(rd.recent.Back()).(cachedFrame)
+			delete(rd.frames, old.key)
+			rd.cached -= len(old.plain)
+		}
+	}
+	return plain, nil
+}
+
+// Fetch reads blobs, each distinct one once, and calls f with each, pack by pack and several packs at once: f must
+// stand being called from several goroutines. data is valid until f returns. An error of f ends it.
+func (rd *Reader) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID, data []byte) error) error {
+	want := make(map[chunk.ID]int, len(ids)) // how many places of it have failed
+	for _, id := range ids {
+		want[id] = 0
+	}
+	var first error
+	packs := rd.now()
+	for len(want) > 0 {
+		plan, err := packs.plan(want)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			if !rd.reload(ctx, first) {
+				return first
+			}
+			packs = rd.now()
+			for id := range want {
+				want[id] = 0
+			}
+			continue
+		}
+		failed, err := packs.fetch(ctx, plan, f)
+		if err != nil {
+			return err
+		}
+		next := make(map[chunk.ID]int)
+		for id, err := range failed {
+			next[id] = want[id] + 1
+			if first == nil {
+				first = err
+			}
+		}
+		want = next
+	}
+	return nil
+}

@@ -1,0 +1,376 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
+
+	"permafrost/internal/hint"
+)
+
+// Format is the version of the repository format that this program writes, and the newest that it reads.
+const Format = 1
+
+const (
+	configObject = "config"
+	maxConfig    = 4 << 10
+	maxKeyObject = 64 << 10
+	maxManifest  = 64 << 20 // decompressed
+)
+
+// Options say how a repository is opened. The zero value keeps nothing on this machine.
+type Options struct {
+	StateDir   string            // where the newest log entry seen, key copies and journals are kept
+	CacheDir   string            // where copies of immutable objects are kept
+	AcceptHead bool              // take the log as it is, though it is older than the one remembered, or damaged
+	Head       *Head             // a log entry noted elsewhere, which must be part of the log
+	Note       func(note string) // hears what a person should know and no error says; may be nil
+}
+
+// A Repo is an open repository. Its methods are for one goroutine at a time; the Writers and Readers that it
+// makes say for themselves what may run at once.
+type Repo struct {
+	store Store
+	key   *Keyring
+	opts  Options
+	local *local
+	log   *history
+	index *index // nil until it is first needed
+}
+
+type config struct {
+	Format int  `json:"format"`
+	ID     Name `json:"id"`
+}
+
+// readConfig returns the repository's ID.
+func readConfig(ctx context.Context, st Store) (Name, error) {
+	buf := make([]byte, maxConfig+1)
+	n, err := st.ReadAt(ctx, configObject, buf, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Name{}, hint.Wrap(ErrNoRepository, "check the repository's address; `permafrost init` makes a new one")
+	case err == nil:
+		return Name{}, &DamageError{configObject, fmt.Errorf("longer than %d bytes", maxConfig)}
+	case err != io.EOF:
+		return Name{}, fmt.Errorf("reading the repository's config: %w", err)
+	}
+	var c config
+	var format struct{ Format int }
+	if err := json.Unmarshal(buf[:n], &format); err == nil && format.Format > Format {
+		return Name{}, hint.Wrap(fmt.Errorf("repository format %d: %w", format.Format, ErrNewerFormat), "update permafrost on this machine")
+	}
+	d := json.NewDecoder(bytes.NewReader(buf[:n]))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return Name{}, &DamageError{configObject, err}
+	}
+	if c.Format != Format || c.ID.IsZero() {
+		return Name{}, &DamageError{configObject, errors.New("no format or no ID")}
+	}
+	return c.ID, nil
+}
+
+// Exists reports whether a repository stands in the store.
+func Exists(ctx context.Context, st Store) (bool, error) {
+	_, err := readConfig(ctx, st)
+	if errors.Is(err, ErrNoRepository) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// InitOptions describe the first writer of a new repository.
+type InitOptions struct {
+	Instance   string // the instance that it backs up; empty: any
+	AppendOnly bool   // it may not forget
+}
+
+// Init makes a repository in an empty store. Both keyrings must be safe on disk by then: without them nothing
+// in the repository can be read.
+func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) error {
+	data, err := json.Marshal(config{Format, owner.Repository})
+	if err != nil {
+		return err
+	}
+	// The config claims the place: of two that init at once a single one goes on. If we die behind it, Open finds a
+	// repository without a log and says what to do.
+	if err := st.Put(ctx, configObject, append(data, '\n')); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return hint.Wrap(errors.New("a repository stands there already"), "choose another place, or use it with its own keys")
+		}
+		return fmt.Errorf("writing the config: %w", err)
+	}
+	local, err := newLocal("", "", owner.Repository)
+	if err != nil {
+		return err
+	}
+	r := &Repo{store: st, key: owner, local: local, log: newHistory(owner.OwnerKey)}
+	people := []Person{personOf(owner, nil), personOf(writer, nil)}
+	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
+	return r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {
+		if !h.empty {
+			return errors.New("another process is making a repository there")
+		}
+		return nil
+	})
+}
+
+// personOf describes the holder of a keyring for the roster.
+func personOf(k *Keyring, keys []string) Person {
+	p := Person{Name: k.Name, Role: k.Role, VerifyKey: k.verifyKey(), Keys: keys}
+	if k.Identity != nil {
+		p.Recipient = k.Identity.Recipient().String()
+	}
+	return p
+}
+
+// Unlock returns the keyring that an identity file gives: its own, or one from keys/ that it opens.
+func Unlock(ctx context.Context, st Store, id *Identity) (*Keyring, error) {
+	if id.Keyring != nil {
+		return id.Keyring, nil
+	}
+	if _, err := readConfig(ctx, st); err != nil {
+		return nil, err
+	}
+	r := &Repo{store: st, local: new(local)}
+	var found *Keyring
+	for object, err := range r.keyObjects(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		k, err := UnwrapKeyring(object, id.Identities...)
+		var noMatch *age.NoIdentityMatchError
+		switch {
+		case errors.As(err, &noMatch):
+		case err != nil:
+			return nil, fmt.Errorf("opening a keyring: %w", err)
+		case found == nil:
+			found = k
+		default:
+			if err := found.Merge(k); err != nil {
+				return nil, fmt.Errorf("opening a keyring: %w", err)
+			}
+		}
+	}
+	if found == nil {
+		return nil, &MissingKeyError{Need: "a key that the repository knows; the identity given opens none of its keyrings", For: "opening the repository"}
+	}
+	return found, nil
+}
+
+// Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
+// see Damage.
+func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error) {
+	id, err := readConfig(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	if id != Name(key.Repository) {
+		return nil, &MissingKeyError{Need: fmt.Sprintf("its own key; this one is of repository %s…", Name(key.Repository).Short()), For: "repository " + id.Short() + "…"}
+	}
+	l, err := newLocal(o.StateDir, o.CacheDir, id)
+	if err != nil {
+		return nil, err
+	}
+	r := &Repo{store: st, key: key, opts: o, local: l}
+	if err := r.copyKeys(ctx); err != nil {
+		return nil, err
+	}
+	if r.log, err = r.readLog(ctx, true); err != nil {
+		return nil, err
+	}
+	if r.log.empty && len(r.log.damage)+len(r.log.skipped) == 0 {
+		return nil, hint.Wrap(&DamageError{"log/", errors.New("the log is empty")}, "if `init` was interrupted, delete the repository's config file and run it again")
+	}
+	if r.log.empty {
+		return nil, r.log.problems()[0]
+	}
+	if err := r.checkHead(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// checkHead compares the log with the newest entry that this machine, or a person, remembers.
+func (r *Repo) checkHead() error {
+	remembered, err := r.local.head()
+	if err != nil {
+		return err
+	}
+	for _, h := range []*Head{remembered, r.opts.Head} {
+		if h == nil || r.opts.AcceptHead {
+			continue
+		}
+		if hash, ok := r.log.hashes[h.Seq]; !ok || hash != h.Hash {
+			return hint.Wrap(&RollbackError{*h, r.log.head},
+				"look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there")
+		}
+	}
+	if remembered != nil && remembered.Seq > r.log.head.Seq && !r.opts.AcceptHead {
+		return nil
+	}
+	return r.local.rememberHead(r.log.head)
+}
+
+// Head returns the newest log entry.
+func (r *Repo) Head() Head { return r.log.head }
+
+// ID returns the repository's ID.
+func (r *Repo) ID() Name { return Name(r.key.Repository) }
+
+// Key returns the keyring that the repository was opened with.
+func (r *Repo) Key() *Keyring { return r.key }
+
+// Snapshots returns the snapshots that are not forgotten, in the order they were committed.
+func (r *Repo) Snapshots() []SnapshotRef { return r.log.live() }
+
+// Requests returns the log entries that their signers were not entitled to. They have no effect.
+func (r *Repo) Requests() []Request { return slices.Clone(r.log.requests) }
+
+// Roster returns the people and hosts that hold keys.
+func (r *Repo) Roster() []Person { return slices.Clone(r.log.people) }
+
+// Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless
+// Options.AcceptHead says so; all that it still says can be read.
+func (r *Repo) Damage() []error { return slices.Clone(r.log.damage) }
+
+// problems are the damage and the entries that were skipped.
+func (h *history) problems() []error { return slices.Concat(h.damage, h.skipped) }
+
+func (r *Repo) note(format string, args ...any) {
+	if r.opts.Note != nil {
+		r.opts.Note(fmt.Sprintf(format, args...))
+	}
+}
+
+// Manifest returns the JSON of a snapshot's manifest.
+func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
+	object := manifestObject(ref.ID)
+	data, ok := r.local.cached(object)
+	if !ok || hashName(data) != ref.ID {
+		var err error
+		if data, err = r.readNamed(ctx, object, ref.ID, MaxObject); err != nil {
+			return nil, fmt.Errorf("reading the manifest of snapshot %s: %w", ref.ID.Short(), err)
+		}
+		r.local.cache(object, data)
+	}
+	return r.openManifest(object, data)
+}
+
+func (r *Repo) openManifest(object string, data []byte) ([]byte, error) {
+	_, body, err := r.key.unseal(magicManifest, data)
+	if err != nil {
+		return nil, &DamageError{object, err}
+	}
+	d, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxManifest))
+	if err != nil {
+		return nil, &DamageError{object, err}
+	}
+	defer d.Close()
+	text, err := io.ReadAll(io.LimitReader(d, maxManifest+1))
+	if err == nil && len(text) > maxManifest {
+		err = fmt.Errorf("decompresses to more than %d bytes", maxManifest)
+	}
+	if err != nil {
+		return nil, &DamageError{object, err}
+	}
+	return text, nil
+}
+
+// sealManifest is the inverse of openManifest.
+func (r *Repo) sealManifest(text []byte) ([]byte, error) {
+	if len(text) > maxManifest {
+		return nil, fmt.Errorf("manifest of %d bytes is above the limit of %d", len(text), maxManifest)
+	}
+	return r.key.seal(magicManifest, encoder().EncodeAll(text, nil))
+}
+
+// loadIndex returns the index as the log says it is.
+func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
+	if r.index == nil {
+		x, err := r.buildIndex(ctx, r.log)
+		if err != nil {
+			return nil, err
+		}
+		r.index = x
+	}
+	return r.index, nil
+}
+
+// buildIndex returns the index of all packs that the index objects of h list, less those that a prune has named.
+func (r *Repo) buildIndex(ctx context.Context, h *history) (*index, error) {
+	x := newIndex()
+	for _, name := range h.indexes {
+		instance, packs, err := r.readIndex(ctx, h, name, true)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range packs {
+			x.add(p, name, instance)
+		}
+	}
+	for _, e := range h.prunes {
+		for _, n := range e.Prune.Packs {
+			x.remove(n)
+		}
+	}
+	return x, nil
+}
+
+// readIndex returns an index object's packs, and the instance whose snapshots may be deduplicated against them:
+// none where the signer is no writer of the instance that the object names.
+func (r *Repo) readIndex(ctx context.Context, h *history, name Name, useCache bool) (instance string, packs []*pack, err error) {
+	object := indexObject(name)
+	data, ok := []byte(nil), false
+	if useCache {
+		data, ok = r.local.cached(object)
+	}
+	if !ok || hashName(data) != name {
+		if data, err = r.readNamed(ctx, object, name, MaxObject); err != nil {
+			return "", nil, fmt.Errorf("reading the index: %w", err)
+		}
+		r.local.cache(object, data)
+	}
+	signer, body, err := r.key.unseal(magicIndex, data)
+	if err != nil {
+		return "", nil, &DamageError{object, err}
+	}
+	instance, packs, err = parseIndex(body)
+	if err != nil {
+		return "", nil, &DamageError{object, err}
+	}
+	if p, ok := h.person(signer); !h.owner.Equal(signer) && (!ok || p.Instance != "" && p.Instance != instance) {
+		instance = ""
+	}
+	return instance, packs, nil
+}
+
+// Forget takes snapshots off the list. The log then says so for ever; their content goes with the next prune.
+func (r *Repo) Forget(ctx context.Context, ids []Name) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return r.publish(ctx, &Entry{Forget: &ForgetEntry{ids}}, func(h *history) error {
+		live := h.live()
+		for _, id := range ids {
+			if !slices.ContainsFunc(live, func(s SnapshotRef) bool { return s.ID == id }) {
+				return fmt.Errorf("snapshot %s is not there", id.Short())
+			}
+		}
+		me := r.key.verifyKey()
+		p, _ := h.person(me)
+		if why := h.mayForget(h.owner.Equal(me), p, ids); why != "" {
+			return hint.Wrap(fmt.Errorf("%w: %s", ErrNotAllowed, why), "forget with the owner key: -i RECOVERY-FILE")
+		}
+		return nil
+	})
+}

@@ -1,0 +1,553 @@
+package repo_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"permafrost/chunk"
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+const instance = "social.example"
+
+// A world is a repository in a store, with the keys to it and a place for what machines remember.
+type world struct {
+	t             *testing.T
+	store         repo.Store
+	owner, writer *repo.Keyring
+	dir           string
+}
+
+func newWorld(t *testing.T, st repo.Store, o repo.InitOptions) *world {
+	t.Helper()
+	owner, err := repo.NewOwnerKeyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer, err := owner.NewWriter("web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Instance == "" {
+		o.Instance = instance
+	}
+	if err := repo.Init(t.Context(), st, owner, writer, o); err != nil {
+		t.Fatal(err)
+	}
+	return &world{t, st, owner, writer, t.TempDir()}
+}
+
+// open opens the repository as a machine that remembers: one for each role.
+func (w *world) open(k *repo.Keyring) *repo.Repo {
+	w.t.Helper()
+	r, err := w.tryOpen(w.store, k)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+func (w *world) tryOpen(st repo.Store, k *repo.Keyring) (*repo.Repo, error) {
+	d := filepath.Join(w.dir, string(k.Role))
+	return repo.Open(w.t.Context(), st, k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache")})
+}
+
+// openFresh opens it on a machine that has never seen it.
+func openFresh(ctx context.Context, st repo.Store, k *repo.Keyring) (*repo.Repo, error) {
+	return repo.Open(ctx, st, k, repo.Options{})
+}
+
+// The manifests of these tests list the blobs of each component, and their content's length.
+type manifest struct {
+	Blobs map[string][]string `json:"blobs"`
+}
+
+func mark(*repo.Reader) repo.Mark {
+	return func(_ context.Context, text []byte) iter.Seq2[chunk.ID, error] {
+		return func(yield func(chunk.ID, error) bool) {
+			for _, id := range idsOf(text) {
+				if !yield(id, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func idsOf(text []byte) (ids []chunk.ID) {
+	var m manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		panic(err)
+	}
+	for _, list := range m.Blobs {
+		for _, s := range list {
+			id, err := chunk.ParseID(s)
+			if err != nil {
+				panic(err)
+			}
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// content is what a test snapshot holds, by component.
+type content map[repo.Component][][]byte
+
+// blobs returns n blobs of up to size bytes, the same for the same seed; half of them compress.
+func blobs(seed uint64, n, size int) [][]byte {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	out := make([][]byte, n)
+	for i := range out {
+		b := make([]byte, 1+rng.IntN(size))
+		for j := range b {
+			if i%2 == 0 {
+				b[j] = byte(rng.Uint32())
+			} else {
+				b[j] = "permafrost "[(j/3+i)%11]
+			}
+		}
+		out[i] = b
+	}
+	return out
+}
+
+func snapshot(ctx context.Context, r *repo.Repo, c content, day int) (repo.SnapshotRef, map[repo.Component]repo.Stats, error) {
+	w, err := r.NewWriter(ctx, instance)
+	if err != nil {
+		return repo.SnapshotRef{}, nil, err
+	}
+	defer w.Abort()
+	m := manifest{make(map[string][]string)}
+	for comp, list := range c {
+		for _, b := range list {
+			id := w.Sum(comp, b)
+			if _, err := w.Add(ctx, comp, id, b); err != nil {
+				return repo.SnapshotRef{}, nil, err
+			}
+			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
+		}
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return repo.SnapshotRef{}, nil, err
+	}
+	when := time.Date(2026, 6, day, 2, 0, 0, 0, time.UTC)
+	ref, err := w.Commit(ctx, text, repo.SnapshotInfo{Instance: instance, Host: "web1", Date: when.Format(time.DateOnly), Time: when})
+	return ref, w.Stats(), err
+}
+
+func mustSnapshot(t *testing.T, r *repo.Repo, c content, day int) (repo.SnapshotRef, map[repo.Component]repo.Stats) {
+	t.Helper()
+	ref, stats, err := snapshot(t.Context(), r, c, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref, stats
+}
+
+// verify reads all of a snapshot back and compares.
+func verify(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, c content) error {
+	text, err := r.Manifest(ctx, ref)
+	if err != nil {
+		return err
+	}
+	rd, err := r.NewReader(ctx)
+	if err != nil {
+		return err
+	}
+	want := make(map[string]int)
+	for _, list := range c {
+		for _, b := range list {
+			want[string(b)]++
+		}
+	}
+	got := make(map[chunk.ID]string)
+	put := make(chan struct{}, 1)
+	if err := rd.Fetch(ctx, idsOf(text), func(id chunk.ID, data []byte) error {
+		put <- struct{}{}
+		got[id] = string(data)
+		<-put
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, id := range idsOf(text) {
+		want[got[id]]--
+		if n, ok := rd.Length(id); !ok || n != len(got[id]) {
+			return fmt.Errorf("length of a blob is %d, %v, want %d", n, ok, len(got[id]))
+		}
+	}
+	for b, n := range want {
+		if n != 0 {
+			return fmt.Errorf("a blob of %d bytes is %d times missing", len(b), n)
+		}
+	}
+	return nil
+}
+
+func check(t *testing.T, r *repo.Repo, o repo.CheckOptions) (*repo.CheckResult, []error) {
+	t.Helper()
+	var problems []error
+	o.Problem = func(err error) { problems = append(problems, err) }
+	res, err := r.Check(t.Context(), mark, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, problems
+}
+
+func mustBeClean(t *testing.T, r *repo.Repo) *repo.CheckResult {
+	t.Helper()
+	res, problems := check(t, r, repo.CheckOptions{Read: &repo.Subset{Percent: 100}})
+	for _, p := range problems {
+		t.Errorf("check: %v", p)
+	}
+	return res
+}
+
+func night(seed uint64) content {
+	return content{
+		repo.Meta: blobs(seed, 8, 3000), repo.Secrets: blobs(seed+1, 1, 900), repo.Postgres: blobs(seed+2, 60, 20000),
+		repo.Redis: blobs(seed+3, 5, 2000), repo.Media: blobs(seed+4, 30, 90000),
+	}
+}
+
+func TestSnapshotComesBack(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
+	c := night(1)
+	c[repo.Media] = append(c[repo.Media], bytes.Repeat([]byte{7}, chunk.MaxSize), blobs(9, 1, 5<<20)[0])
+	ref, stats := mustSnapshot(t, w.open(w.writer), c, 27)
+	if stats[repo.Media].Fresh != stats[repo.Media].Logical || stats[repo.Media].Stored == 0 {
+		t.Errorf("first night: %+v", stats[repo.Media])
+	}
+	r := w.open(w.owner)
+	if s := r.Snapshots(); len(s) != 1 || s[0].ID != ref.ID || s[0].Date != "2026-06-27" || s[0].Writer != "web1" {
+		t.Fatalf("snapshots: %+v", s)
+	}
+	if err := verify(t.Context(), r, ref, c); err != nil {
+		t.Error(err)
+	}
+	if res := mustBeClean(t, r); !res.Deep || res.Snapshots != 1 || res.Unused != 0 {
+		t.Errorf("check: %+v", res)
+	}
+}
+
+func TestUnchangedNightStoresNothing(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
+	mustSnapshot(t, w.open(w.writer), night(1), 1)
+	_, stats := mustSnapshot(t, w.open(w.writer), night(1), 2)
+	for c, s := range stats {
+		if s.Fresh != 0 || s.Stored != 0 || s.Blobs == 0 {
+			t.Errorf("%v: %+v", c, s)
+		}
+	}
+}
+
+func TestSealedHost(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
+	c := night(1)
+	ref, _ := mustSnapshot(t, w.open(w.writer), c, 1)
+	r := w.open(w.writer)
+	var need *repo.MissingKeyError
+	if err := verify(t.Context(), r, ref, c); !errors.As(err, &need) {
+		t.Errorf("reading content with the writer key: %v", err)
+	}
+	if res := mustBeClean(t, r); res.Deep {
+		t.Error("a sealed host says that it read content")
+	}
+	if err := r.Forget(t.Context(), []repo.Name{ref.ID}); err != nil {
+		t.Error(err)
+	}
+	if s := w.open(w.owner).Snapshots(); len(s) != 0 {
+		t.Errorf("forgotten and still there: %v", s)
+	}
+}
+
+func TestWriterThatMayNotForget(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{AppendOnly: true})
+	ref, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
+	r := w.open(w.writer)
+	if err := r.Forget(t.Context(), []repo.Name{ref.ID}); !errors.Is(err, repo.ErrNotAllowed) {
+		t.Errorf("forget: %v", err)
+	}
+	if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, repo.ErrNotAllowed) {
+		t.Errorf("prune: %v", err)
+	}
+	if err := w.open(w.owner).Forget(t.Context(), []repo.Name{ref.ID}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWriterOfAnotherInstance(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{Instance: "other.example"})
+	if _, _, err := snapshot(t.Context(), w.open(w.writer), night(1), 1); !errors.Is(err, repo.ErrNotAllowed) {
+		t.Error(err)
+	}
+}
+
+func TestForgetAndPrune(t *testing.T) {
+	for _, role := range []string{"owner", "writer"} {
+		t.Run(role, func(t *testing.T) {
+			st := storetest.NewMem(t)
+			w := newWorld(t, st, repo.InitOptions{})
+			key := w.owner
+			if role == "writer" {
+				key = w.writer
+			}
+			a, b := night(1), night(1)
+			b[repo.Media] = append(b[repo.Media][:10:10], blobs(50, 5, 90000)...)
+			b[repo.Postgres] = blobs(60, 60, 20000)
+			first, _ := mustSnapshot(t, w.open(w.writer), a, 1)
+			second, _ := mustSnapshot(t, w.open(w.writer), b, 2)
+			r := w.open(key)
+			if err := r.Forget(t.Context(), []repo.Name{first.ID}); err != nil {
+				t.Fatal(err)
+			}
+			before := len(st.Names())
+			res, err := r.Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Removed == 0 || res.Freed == 0 || res.Manifests != 1 || len(st.Names()) >= before+3 {
+				t.Errorf("prune: %+v, %d objects before, %d after", res, before, len(st.Names()))
+			}
+			if role == "writer" && res.Waiting == 0 || role == "owner" && (res.Waiting != 0 || res.Rewritten == 0) {
+				t.Errorf("prune: %+v", res)
+			}
+			o := w.open(w.owner)
+			if err := verify(t.Context(), o, second, b); err != nil {
+				t.Error(err)
+			}
+			if res := mustBeClean(t, o); res.Unused != 0 {
+				t.Errorf("check: %+v", res)
+			}
+			again, err := w.open(key).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
+			if err != nil || again.Removed != 0 {
+				t.Errorf("a second prune: %+v, %v", again, err)
+			}
+			_, stats := mustSnapshot(t, w.open(w.writer), b, 3)
+			for c, s := range stats {
+				if s.Fresh != 0 {
+					t.Errorf("after the prune %v is stored again: %+v", c, s)
+				}
+			}
+		})
+	}
+}
+
+// An interrupted run leaves packs that no index lists: the next run on that host uses them, a prune removes them.
+func TestInterruptedRun(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	r := w.open(w.writer)
+	wr, err := r.NewWriter(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := content{repo.Media: blobs(3, 40, 2<<20)}
+	for _, b := range c[repo.Media] {
+		if _, err := wr.Add(t.Context(), repo.Media, wr.Sum(repo.Media, b), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); !hasPack(st); {
+		if time.Now().After(deadline) {
+			t.Fatal("no pack is uploaded before the snapshot ends")
+		}
+		runtime.Gosched()
+	}
+	wr.Abort()
+	if s := w.open(w.writer).Snapshots(); len(s) != 0 {
+		t.Fatal("an aborted snapshot is listed")
+	}
+	other := st.Clone()
+	ref, stats := mustSnapshot(t, w.open(w.writer), c, 1)
+	if s := stats[repo.Media]; s.Fresh == 0 || s.Fresh > s.Logical/2 {
+		t.Errorf("the next run: %+v", s)
+	}
+	if err := verify(t.Context(), w.open(w.owner), ref, c); err != nil {
+		t.Error(err)
+	}
+	r, err = openFresh(t.Context(), other, w.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := r.Prune(t.Context(), mark, repo.PruneOptions{Grace: -time.Hour})
+	if err != nil || res.LeftOver == 0 {
+		t.Errorf("prune: %+v, %v", res, err)
+	}
+	for _, n := range other.Names() {
+		if strings.HasPrefix(n, "packs/") {
+			t.Errorf("prune left %s", n)
+		}
+	}
+}
+
+func hasPack(st *storetest.Mem) bool {
+	return slices.ContainsFunc(st.Names(), func(n string) bool { return strings.HasPrefix(n, "packs/") })
+}
+
+// A prune while a snapshot is being made: what the snapshot leans on goes, and it must not be committed.
+func TestPruneDuringSnapshot(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	c := night(1)
+	first, _ := mustSnapshot(t, w.open(w.writer), c, 1)
+	wr, err := w.open(w.writer).NewWriter(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for comp, list := range c {
+		for _, b := range list {
+			if fresh, err := wr.Add(t.Context(), comp, wr.Sum(comp, b), b); fresh || err != nil {
+				t.Fatal(fresh, err)
+			}
+		}
+	}
+	o := w.open(w.owner)
+	if err := o.Forget(t.Context(), []repo.Name{first.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance})
+	if !errors.Is(err, repo.ErrPruned) {
+		t.Fatalf("commit: %v", err)
+	}
+	ref, _ := mustSnapshot(t, w.open(w.writer), c, 2)
+	if err := verify(t.Context(), w.open(w.owner), ref, c); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLeases(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
+	c := night(1)
+	mustSnapshot(t, w.open(w.writer), c, 1)
+	r := w.open(w.writer)
+	wr, err := r.NewWriter(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var locked *repo.LockedError
+	if _, err := w.open(w.writer).NewWriter(t.Context(), instance); !errors.As(err, &locked) {
+		t.Errorf("a second snapshot on this machine: %v", err)
+	}
+	wr.Abort()
+	if _, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+		t.Errorf("prune after the run has ended: %v", err)
+	}
+}
+
+func TestRolledBackLog(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	mustSnapshot(t, w.open(w.writer), night(1), 1)
+	old := st.Clone()
+	mustSnapshot(t, w.open(w.writer), night(2), 2)
+	head := w.open(w.writer).Head()
+	var rolled *repo.RollbackError
+	if _, err := w.tryOpen(old, w.writer); !errors.As(err, &rolled) || rolled.Remembered != head {
+		t.Errorf("opening an older log: %v", err)
+	}
+	if _, err := repo.Open(t.Context(), old, w.owner, repo.Options{Head: &head}); !errors.As(err, &rolled) {
+		t.Errorf("opening an older log with a noted head: %v", err)
+	}
+	r, err := repo.Open(t.Context(), old, w.writer, repo.Options{StateDir: filepath.Join(w.dir, "writer", "state"), AcceptHead: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustSnapshot(t, r, night(3), 3)
+	if _, err := w.tryOpen(old, w.writer); err != nil {
+		t.Errorf("after it was accepted: %v", err)
+	}
+}
+
+func TestNoRepository(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
+	if _, err := openFresh(t.Context(), st, w.owner); !errors.Is(err, repo.ErrNoRepository) {
+		t.Errorf("open: %v", err)
+	}
+	if err := repo.Init(t.Context(), w.store, w.owner, w.writer, repo.InitOptions{}); err == nil {
+		t.Error("init over a repository succeeded")
+	}
+	other := newWorld(t, st, repo.InitOptions{})
+	var need *repo.MissingKeyError
+	if _, err := openFresh(t.Context(), st, w.owner); !errors.As(err, &need) {
+		t.Errorf("open with the key of another: %v", err)
+	}
+	st.Set("config", []byte(`{"format":2,"id":"`+strings.Repeat("ab", 32)+`","more":true}`))
+	if _, err := openFresh(t.Context(), st, other.owner); !errors.Is(err, repo.ErrNewerFormat) {
+		t.Errorf("open of a newer format: %v", err)
+	}
+}
+
+// No byte of what the snapshots hold, and no name, is readable in the store.
+func TestNoPlaintext(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	secret := []byte("the quick brown fox writes a direct message")
+	c := make(content)
+	for _, comp := range []repo.Component{repo.Meta, repo.Secrets, repo.Postgres, repo.Redis, repo.Media} {
+		c[comp] = [][]byte{append([]byte(comp.String()), secret...)}
+	}
+	mustSnapshot(t, w.open(w.writer), c, 1)
+	for _, n := range st.Names() {
+		data := st.Bytes(n)
+		for _, s := range []string{string(secret), instance, "web1", "postgres", "2026-06-01"} {
+			if bytes.Contains(data, []byte(s)) || strings.Contains(n, s) {
+				t.Errorf("%s shows %q", n, s)
+			}
+		}
+	}
+}
+
+// Several writers at once: each entry finds its own number, and nothing is lost.
+func TestConcurrentCommits(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	const writers = 6
+	errs := make(chan error, writers)
+	for i := range writers {
+		go func() {
+			r, err := openFresh(t.Context(), st, w.writer)
+			if err == nil {
+				_, _, err = snapshot(t.Context(), r, night(uint64(i)), i+1)
+			}
+			errs <- err
+		}()
+	}
+	for range writers {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	r := w.open(w.owner)
+	if n := len(r.Snapshots()); n != writers || r.Head().Seq != writers {
+		t.Fatalf("%d snapshots, head %v", n, r.Head())
+	}
+	for _, s := range r.Snapshots() {
+		var day int
+		if _, err := fmt.Sscanf(s.Date, "2026-06-%d", &day); err != nil {
+			t.Fatal(err)
+		}
+		if err := verify(t.Context(), r, s, night(uint64(day-1))); err != nil {
+			t.Error(err)
+		}
+	}
+}

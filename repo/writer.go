@@ -1,0 +1,368 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"permafrost/chunk"
+	"permafrost/internal/hint"
+)
+
+const statsInFlight = 16 // questions to the storage whether a pack is there
+
+func hashName(data []byte) Name { return sha256.Sum256(data) }
+
+// Stats counts what a run did for one component.
+type Stats struct {
+	Blobs   int64 // that Add was given
+	Logical int64 // their bytes
+	Fresh   int64 // bytes of those that were not stored yet
+	Stored  int64 // bytes that these take, compressed
+}
+
+// A Writer makes one snapshot: blobs go in, and Commit publishes them with a manifest, or Abort ends it and what was
+// uploaded is found by the next run. After the first error every call returns it.
+//
+// Sum, Has and Length may be called from any goroutine. Add is for one goroutine at a time for each component.
+type Writer struct {
+	repo     *Repo
+	index    *index
+	epoch    *Epoch
+	instance string
+	journal  *journal
+	unlock   func()
+	lease    *Lease
+
+	packing *packing
+
+	mu      sync.Mutex
+	fresh   map[chunk.ID]struct{} // blobs of this run
+	checked map[Name]*presence    // stored packs that this run has looked at
+	done    []*pack               // uploaded by this run or one before it, in no index object yet
+	stats   [componentCount]Stats
+}
+
+// A presence says whether a pack that the index lists is really there.
+type presence struct {
+	once sync.Once
+	ok   bool
+	err  error
+}
+
+// NewWriter begins a snapshot of an instance. It fails with a LockedError where another one of this instance runs on
+// this machine, and with ErrNotAllowed where the roster does not let the key make one.
+func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) {
+	if err := r.mayWrite(r.log, instance); err != nil {
+		return nil, err
+	}
+	x, err := r.loadIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := r.local.lock(instance)
+	if err != nil {
+		return nil, err
+	}
+	j, left, err := r.local.openJournal(instance)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	w := &Writer{
+		repo: r, index: x, epoch: r.key.CurrentEpoch(), instance: instance, journal: j, unlock: unlock,
+		fresh:   make(map[chunk.ID]struct{}),
+		checked: make(map[Name]*presence),
+	}
+	w.packing = newPacking(ctx, r.store, w.epoch, w.uploaded)
+	if err := w.resume(ctx, left); err != nil {
+		w.end()
+		return nil, err
+	}
+	if w.lease, err = r.NewLease(ctx, "snapshot of "+instance); err != nil {
+		w.end()
+		return nil, err
+	}
+	return w, nil
+}
+
+// mayWrite returns an error where the roster of h does not let this key make snapshots of an instance.
+func (r *Repo) mayWrite(h *history, instance string) error {
+	if len(instance) == 0 || len(instance) > maxInstance {
+		return fmt.Errorf("an instance's name has 1 to %d bytes", maxInstance)
+	}
+	me := r.key.verifyKey()
+	if h.owner.Equal(me) {
+		return nil
+	}
+	p, ok := h.person(me)
+	if !ok {
+		return hint.Wrap(fmt.Errorf("%w: it is not on the roster", ErrNotAllowed), "it may have been removed; `permafrost key add writer` makes a new one")
+	}
+	if p.Instance != "" && p.Instance != instance {
+		return hint.Wrap(fmt.Errorf("%w: it is for %s, and this is %s", ErrNotAllowed, p.Instance, instance),
+			"`permafrost key add writer` makes a key for a further instance")
+	}
+	return nil
+}
+
+// resume takes over the packs that an interrupted run left, where they are still there.
+func (w *Writer) resume(ctx context.Context, left []*pack) error {
+	if len(left) == 0 {
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(statsInFlight)
+	there := make([]bool, len(left))
+	for i, p := range left {
+		if _, known := w.index.byName[p.name]; known || w.repo.log.pruned[packObject(p.name)] != 0 {
+			continue
+		}
+		g.Go(func() (err error) {
+			there[i], err = w.repo.packThere(ctx, p)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("looking for what an interrupted run left: %w", err)
+	}
+	for i, p := range left {
+		if there[i] {
+			w.index.add(p, Name{}, w.instance)
+			w.done = append(w.done, p)
+		}
+	}
+	if len(w.done) > 0 {
+		w.repo.note("an earlier run was interrupted: %d packs that it uploaded are used", len(w.done))
+	}
+	return nil
+}
+
+// packThere reports whether a pack is in the store with the size it should have.
+func (r *Repo) packThere(ctx context.Context, p *pack) (bool, error) {
+	o, err := r.store.Stat(ctx, packObject(p.name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && o.Size == p.size, err
+}
+
+// Polynomial returns the one that the repository's splitters cut by.
+func (w *Writer) Polynomial() uint64 { return w.epoch.Polynomial }
+
+// Sum returns the ID of a blob of component c.
+func (w *Writer) Sum(c Component, data []byte) chunk.ID {
+	if c == Meta {
+		return w.epoch.MetaKey.Sum(data)
+	}
+	return w.epoch.DataKey.Sum(data)
+}
+
+// Length returns the length in bytes of a stored blob.
+func (w *Writer) Length(id chunk.ID) (int, bool) { return w.index.length(id) }
+
+// Has reports whether the snapshot may refer to a stored blob of that length; it then leans on it. That takes more
+// than an index that lists it: the index object was signed by a writer of the same instance, the keys are those in
+// use, no damage is known, no prune has named the pack, and the pack is there with the right size.
+func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error) {
+	w.mu.Lock()
+	_, fresh := w.fresh[id]
+	w.mu.Unlock()
+	if fresh {
+		return true, nil
+	}
+	for _, pl := range w.index.find(id) {
+		p := &w.index.packs[pl.pack]
+		if int(pl.length) != length || p.epoch != w.epoch.Number || p.instance != w.instance || w.repo.log.bad[p.name] {
+			continue
+		}
+		ok, err := w.present(ctx, p.pack)
+		if ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// present asks the storage once a run for each pack.
+func (w *Writer) present(ctx context.Context, p *pack) (bool, error) {
+	w.mu.Lock()
+	s := w.checked[p.name]
+	if s == nil {
+		s = new(presence)
+		w.checked[p.name] = s
+	}
+	w.mu.Unlock()
+	s.once.Do(func() {
+		if s.ok, s.err = w.repo.packThere(ctx, p); s.err == nil && !s.ok {
+			w.repo.note("pack %s is missing or cut: what this snapshot needs of it is stored again", p.name.Short())
+		}
+	})
+	return s.ok, s.err
+}
+
+// Add stores a blob unless it is stored already, and reports whether it was new. It copies data, 1 byte to
+// chunk.MaxSize long, whose Sum the caller has taken.
+func (w *Writer) Add(ctx context.Context, c Component, id chunk.ID, data []byte) (fresh bool, err error) {
+	if len(data) == 0 || len(data) > chunk.MaxSize {
+		return false, fmt.Errorf("a blob of %d bytes: it may have 1 to %d", len(data), chunk.MaxSize)
+	}
+	if err := w.packing.err(); err != nil {
+		return false, err
+	}
+	has, err := w.Has(ctx, id, len(data))
+	if err != nil {
+		return false, err
+	}
+	w.mu.Lock()
+	if !has {
+		// Two components may bring one blob at once: the first has it.
+		_, has = w.fresh[id]
+	}
+	s := &w.stats[c]
+	s.Blobs++
+	s.Logical += int64(len(data))
+	if !has {
+		w.fresh[id] = struct{}{}
+		s.Fresh += int64(len(data))
+	}
+	w.mu.Unlock()
+	if has {
+		return false, nil
+	}
+	return true, w.packing.packer(c).add(ctx, blobRef{id, len(data)}, data)
+}
+
+// Stats returns the counts by component.
+func (w *Writer) Stats() map[Component]Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := make(map[Component]Stats)
+	for c, s := range w.stats {
+		if s.Blobs > 0 {
+			m[Component(c)] = s
+		}
+	}
+	return m
+}
+
+// uploaded notes a pack that is durable.
+func (w *Writer) uploaded(p *pack) error {
+	w.mu.Lock()
+	w.done = append(w.done, p)
+	w.stats[p.component].Stored += p.size
+	w.mu.Unlock()
+	return w.journal.add(p)
+}
+
+// Commit publishes the snapshot. It is there when Commit has returned, or not at all; an error other than a lost
+// connection at the very end means not at all.
+//
+// The order is that of dependence, each step durable before the next: packs, index objects, the manifest, the log
+// entry. If we die before the entry, no one refers to what was uploaded; the journal lets the next run go on from it.
+func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo) (SnapshotRef, error) {
+	defer w.end()
+	if info.Instance != w.instance {
+		return SnapshotRef{}, fmt.Errorf("a snapshot of %s by a writer for %s", info.Instance, w.instance)
+	}
+	if err := w.packing.flush(); err != nil {
+		return SnapshotRef{}, err
+	}
+	indexes, err := w.repo.putIndexes(ctx, w.instance, w.done)
+	if err != nil {
+		return SnapshotRef{}, err
+	}
+	sealed, err := w.repo.sealManifest(manifest)
+	if err != nil {
+		return SnapshotRef{}, err
+	}
+	id := hashName(sealed)
+	if err := w.repo.store.Put(ctx, manifestObject(id), sealed); err != nil {
+		return SnapshotRef{}, fmt.Errorf("putting the manifest: %w", err)
+	}
+	e := &Entry{Snapshot: &SnapshotEntry{id, indexes, info}}
+	if err := w.repo.publish(ctx, e, func(h *history) error { return w.stillThere(h, e.Snapshot) }); err != nil {
+		return SnapshotRef{}, err
+	}
+	if err := w.journal.clear(); err != nil {
+		w.repo.note("%v", err) // committed all the same; the next run finds its packs known
+	}
+	live := w.repo.log.live()
+	for _, s := range live {
+		if s.ID == id {
+			return s, nil
+		}
+	}
+	return SnapshotRef{}, fmt.Errorf("%w: the snapshot was published and the roster does not let it count", ErrNotAllowed)
+}
+
+// stillThere returns an error where a prune entry names what the snapshot leans on, or is made of.
+func (w *Writer) stillThere(h *history, e *SnapshotEntry) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	objects := []string{manifestObject(e.ID)}
+	for _, n := range e.Indexes {
+		objects = append(objects, indexObject(n))
+	}
+	for name, s := range w.checked {
+		if s.ok {
+			objects = append(objects, packObject(name))
+		}
+	}
+	for _, p := range w.done {
+		objects = append(objects, packObject(p.name))
+	}
+	for _, o := range objects {
+		if h.pruned[o] != 0 {
+			return ErrPruned
+		}
+	}
+	return w.repo.mayWrite(h, w.instance)
+}
+
+// Abort ends the run without a snapshot. Calling it after Commit does nothing.
+func (w *Writer) Abort() {
+	if w.unlock != nil {
+		w.packing.abort()
+		w.end()
+	}
+}
+
+// end gives back what the run holds on this machine.
+func (w *Writer) end() {
+	if w.unlock == nil {
+		return
+	}
+	w.packing.cancel(errors.New("the snapshot has ended"))
+	w.repo.index = nil // it knows packs of this run, and the log may name more index objects now
+	if w.lease != nil {
+		w.lease.Release()
+	}
+	w.journal.close()
+	w.unlock()
+	w.unlock = nil
+}
+
+// putIndexes puts index objects for packs and returns their names.
+func (r *Repo) putIndexes(ctx context.Context, instance string, packs []*pack) ([]Name, error) {
+	var names []Name
+	for group := range splitIndex(packs) {
+		data, err := r.key.seal(magicIndex, encodeIndex(instance, group))
+		if err != nil {
+			return nil, err
+		}
+		name := hashName(data)
+		if err := r.store.Put(ctx, indexObject(name), data); err != nil {
+			return nil, fmt.Errorf("putting an index: %w", err)
+		}
+		r.local.cache(indexObject(name), bytes.Clone(data))
+		names = append(names, name)
+	}
+	return names, nil
+}
