@@ -170,9 +170,9 @@ func (d *Dump) Close() error {
 	d.setError(errClosed)
 	d.close.Do(func() {
 		d.cancel()
+		d.out.Close()
 		d.dump.kill()
 		d.proof.kill()
-		d.out.Close()
 	})
 	return nil
 }

@@ -1,0 +1,195 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"permafrost/internal/hint"
+	"permafrost/source"
+)
+
+// Each thing that commonly goes wrong gives one line that says what, a hint, and no password.
+func TestConnectErrors(t *testing.T) {
+	db := newDatabase(t)
+	change := func(f func(*source.Database)) source.Database { d := db; f(&d); return d }
+	for _, c := range []struct {
+		name string
+		db   source.Database
+		want string
+		hint string
+	}{
+		{"wrong password", change(func(d *source.Database) { d.Password = "hunter2" }), "password authentication failed", "DB_PASS"},
+		{"no password", change(func(d *source.Database) { d.Password = "" }), "password", ""},
+		{"no such role", change(func(d *source.Database) { d.User, d.Password = "absent", "hunter2" }), "password authentication failed", "DB_PASS"},
+		{"no such database", change(func(d *source.Database) { d.Name = "absent" }), `database "absent" does not exist`, "DB_NAME"},
+		{"server gone", change(func(d *source.Database) { d.Port = freePort(t) }), "connection refused", "is PostgreSQL running"},
+		{"server gone, PgBouncer suspected", change(func(d *source.Database) { d.Port, d.Pooler = freePort(t), true }), "connection refused", "PgBouncer"},
+		{"socket gone", change(func(d *source.Database) { d.Host = t.TempDir() }), "no such file", "is PostgreSQL running"},
+		{"unknown host", change(func(d *source.Database) { d.Host = "db.invalid" }), "db.invalid", "DB_HOST"},
+		{"no TLS", change(func(d *source.Database) { d.SSLMode = "require" }), "TLS", ""},
+		{"silence", change(func(d *source.Database) {
+			d.Port, d.Params = silentPort(t), map[string]string{"connect_timeout": "1"}
+		}), "", "is PostgreSQL running"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Connect(context.Background(), c.db, Options{})
+			if err == nil {
+				t.Fatal("it connects")
+			}
+			text := err.Error()
+			if !strings.Contains(text, c.want) || !strings.Contains(hint.Of(err), c.hint) {
+				t.Errorf("got %v (hint: %s), want %q and %q", err, hint.Of(err), c.want, c.hint)
+			}
+			if strings.Contains(text, "\n") || !strings.Contains(text, "connecting to the database "+c.db.Name+" at ") {
+				t.Errorf("got %q", text)
+			}
+			if strings.Contains(text+hint.Of(err), "hunter2") || strings.Contains(text, cluster.Password) {
+				t.Errorf("a password in %q", text)
+			}
+		})
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// silentPort is one that takes connections and never answers.
+func silentPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func TestConnectCancelled(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	db := source.Database{Host: "127.0.0.1", Port: silentPort(t), Name: "n", User: "u", SSLMode: "prefer"}
+	if _, err := Connect(ctx, db, Options{}); err == nil || !strings.Contains(err.Error(), "deadline exceeded") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A real PgBouncer is refused in each of its modes, however its port looks.
+func TestPgBouncer(t *testing.T) {
+	db := newDatabase(t)
+	for _, mode := range []string{"transaction", "session", "statement"} {
+		t.Run(mode, func(t *testing.T) {
+			through := db
+			through.Port = startPgBouncer(t, db, mode)
+			for _, pooler := range []bool{false, true} {
+				through.Pooler = pooler
+				_, err := Connect(context.Background(), through, Options{})
+				if err == nil || !strings.Contains(err.Error(), "connection pooler") || !strings.Contains(hint.Of(err), "5432") {
+					t.Errorf("got %v (hint: %s)", err, hint.Of(err))
+				}
+			}
+			// It words some refusals in its own way; those are understood as well.
+			through.Name, through.Pooler = "absent", false
+			if _, err := Connect(context.Background(), through, Options{}); err == nil || !strings.Contains(err.Error(), "connection pooler") {
+				t.Errorf("an absent database: %v", err)
+			}
+		})
+	}
+	// What only looks like one works.
+	db.Pooler = true
+	connect(t, db, Options{})
+}
+
+// startPgBouncer runs a PgBouncer before the database and returns its port.
+func startPgBouncer(t *testing.T, db source.Database, mode string) int {
+	t.Helper()
+	path, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		path = "/usr/sbin/pgbouncer"
+	}
+	dir := t.TempDir()
+	port := freePort(t)
+	config := fmt.Sprintf(`[databases]
+%s = host=%s port=%d password='%s'
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = plain
+auth_file = %s/users
+pool_mode = %s
+`, db.Name, db.Host, db.Port, db.Password, port, dir, mode)
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("pgbouncer.ini", config)
+	write("users", strconv.Quote(db.User)+" "+strconv.Quote(db.Password)+"\n")
+	cmd := exec.Command(path, filepath.Join(dir, "pgbouncer.ini"))
+	if os.Geteuid() == 0 { // it refuses to run as root
+		for d := dir; d != os.TempDir(); d = filepath.Dir(d) {
+			if err := os.Chmod(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		u, err := user.Lookup("nobody")
+		if err != nil {
+			t.Fatal(err)
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	}
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v: is the Debian package pgbouncer installed?", err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Log(said.String())
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			conn.Close()
+			return port
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("PgBouncer does not answer")
+		}
+	}
+}
+
+func TestParseVerifyMode(t *testing.T) {
+	for _, mode := range []VerifyMode{VerifyFull, VerifyTOC, VerifyNone} {
+		if got, err := ParseVerifyMode(mode.String()); err != nil || got != mode {
+			t.Errorf("%v: %v, %v", mode, got, err)
+		}
+	}
+	for _, s := range []string{"", "FULL", "all"} {
+		if _, err := ParseVerifyMode(s); err == nil || !strings.Contains(err.Error(), "full, toc or none") {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
