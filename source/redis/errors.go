@@ -1,0 +1,76 @@
+package redis
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"permafrost/internal/hint"
+)
+
+// hints by what Redis's answer starts with.
+var hints = []struct{ prefix, text string }{
+	{"WRONGPASS", "compare REDIS_PASSWORD, REDIS_USER or REDIS_URL in .env.production with requirepass or the ACL of redis.conf"},
+	{"ERR invalid password", "compare REDIS_PASSWORD or REDIS_URL in .env.production with requirepass in redis.conf"},
+	{"NOAUTH", "Redis asks for a password, and .env.production has none for it"},
+	{"NOPERM", "let the Redis user take the data set as a replica does: ACL SETUSER NAME +psync +replconf +ping"},
+	{"NOMASTERLINK", "this Redis is a replica that has lost its master: back up the master"},
+	{"MASTERDOWN", "this Redis is a replica that has lost its master: back up the master"},
+	{"ERR Can't SYNC while not connected with my master", "this Redis is a replica that has lost its master: back up the master"},
+	{"ERR DB index is out of range", "the database number in .env.production is above Redis's own setting, databases"},
+}
+
+// redact takes the passwords out of err, should Redis have quoted a command in its answer.
+func (s *Server) redact(err error) error {
+	for _, secret := range []string{s.conf.Password, s.conf.SentinelPassword} {
+		if secret != "" && strings.Contains(err.Error(), secret) {
+			err = errors.New(strings.ReplaceAll(err.Error(), secret, "…"))
+		}
+	}
+	return err
+}
+
+// explain redacts err, and attaches a hint where the likely mistake is known.
+func (s *Server) explain(err error) error {
+	err = s.redact(err)
+	if hint.Of(err) != "" {
+		return err
+	}
+	for _, h := range hints {
+		if replied(err, h.prefix) {
+			return hint.Wrap(err, h.text)
+		}
+	}
+	var unknown x509.UnknownAuthorityError
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &unknown):
+		return hint.Wrap(err, "name the authority that signed Redis's certificate: SSL_CERT_FILE=/path/ca.crt")
+	case !errors.As(err, &dial):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		return hint.Wrap(err, "is Redis running, and does .env.production name its address?")
+	case errors.Is(err, syscall.EACCES):
+		return hint.Wrap(err, "run permafrost as root, or as a user of the group that may use Redis's socket")
+	}
+	return err
+}
+
+// replyError is an error that Redis answered on a connection of our own.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+// RedisError marks it as go-redis marks its own.
+func (replyError) RedisError() {}
+
+// timeoutError says who was silent, instead of "i/o timeout".
+func timeoutError(err error) error {
+	var t net.Error
+	if errors.As(err, &t) && t.Timeout() {
+		return fmt.Errorf("the server was silent for %v: %w", idleTimeout, err)
+	}
+	return err
+}

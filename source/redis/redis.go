@@ -1,0 +1,212 @@
+// Package redis reads the Redis of a Mastodon instance: facts to judge a restore by, and the data set as an
+// RDB, the format of Redis's own dump.rdb.
+//
+// The RDB comes from a BGSAVE whose file is then read, where that file is on this host and readable, and
+// otherwise over the replication protocol, as a replica gets it. Either way Redis forks once, and meanwhile
+// needs memory for what changes, as it does for each of its own saves. An RDB is only taken for whole with
+// its magic, its end mark and its checksum.
+//
+// Redis's own file is replaced by BGSAVE, as by each of its own saves. Nothing else is changed.
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"permafrost/source"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+
+	// replyTimeout is how long a command may take. A fork of tens of gigabytes stops Redis for seconds.
+	replyTimeout = 30 * time.Second
+
+	// idleTimeout is how long a replication stream may be silent: Redis sends a newline every ten seconds
+	// while it prepares the RDB, and gives up on a replica after 60.
+	idleTimeout = 2 * time.Minute
+)
+
+func init() {
+	// The library reports its retries on standard error; what matters of them is in the error.
+	logging.Disable()
+}
+
+// A Server is a connection to a Redis. It is for one goroutine at a time.
+type Server struct {
+	conf   source.Redis // Addr is the server's even where sentinels named it
+	client *goredis.Client
+	local  atomic.Bool // the last connection led to an address of this host
+	facts  Facts
+}
+
+// Connect connects to r, or to the master that its sentinels name, waits until Redis has loaded its data
+// set, and gathers the facts. A TLS server is verified with the system's roots; SSL_CERT_FILE names others.
+func Connect(ctx context.Context, r source.Redis) (*Server, error) {
+	s := &Server{conf: r}
+	if err := s.connect(ctx); err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", r, s.explain(err))
+	}
+	return s, nil
+}
+
+func (s *Server) connect(ctx context.Context) error {
+	if len(s.conf.Sentinels) > 0 {
+		addr, err := s.askSentinels(ctx)
+		if err != nil {
+			return err
+		}
+		s.conf.Network, s.conf.Addr = "tcp", addr
+	}
+	s.client = goredis.NewClient(s.options(s.conf.Addr, s.conf.User, s.conf.Password, s.conf.DB))
+	err := s.awaitLoaded(ctx)
+	if err == nil {
+		s.facts, err = s.gather(ctx)
+	}
+	if err != nil {
+		s.client.Close()
+	}
+	return err
+}
+
+// askSentinels returns the address of the master.
+func (s *Server) askSentinels(ctx context.Context) (string, error) {
+	var errs []error
+	for _, sentinel := range s.conf.Sentinels {
+		c := goredis.NewSentinelClient(s.options(sentinel, "", s.conf.SentinelPassword, 0))
+		addr, err := c.GetMasterAddrByName(ctx, s.conf.SentinelMaster).Result()
+		c.Close()
+		switch {
+		case err == nil && len(addr) == 2:
+			return net.JoinHostPort(addr[0], addr[1]), nil
+		case err == nil || errors.Is(err, goredis.Nil):
+			err = fmt.Errorf("knows no master named %q", s.conf.SentinelMaster)
+		}
+		errs = append(errs, fmt.Errorf("sentinel %s: %w", sentinel, err))
+	}
+	return "", errors.Join(errs...)
+}
+
+// awaitLoaded waits while Redis loads its data set after a start.
+func (s *Server) awaitLoaded(ctx context.Context) error {
+	return poll(ctx, func() (bool, error) {
+		err := s.client.Ping(ctx).Err()
+		switch {
+		case replied(err, "LOADING"):
+			return false, nil
+		case replied(err, "NOPERM"): // which is an answer too
+			return true, nil
+		}
+		return true, err
+	})
+}
+
+// Close ends the connection. Dumps under way are not affected.
+func (s *Server) Close() error { return s.client.Close() }
+
+// Facts returns what was found when the server was connected to, or at the last Dump.
+func (s *Server) Facts() Facts { return s.facts }
+
+func (s *Server) options(addr, user, password string, db int) *goredis.Options {
+	return &goredis.Options{
+		Addr: addr, Username: user, Password: password, DB: db,
+		Dialer:        func(ctx context.Context, _, addr string) (net.Conn, error) { return s.dial(ctx, addr) },
+		DialTimeout:   dialTimeout,
+		DialerRetries: 1,
+		ReadTimeout:   replyTimeout, WriteTimeout: replyTimeout,
+		ContextTimeoutEnabled: true,
+		Protocol:              2,
+		PoolSize:              1,
+		// An ACL user may well be denied what only introduces the client.
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+// dial connects to addr over the configured network, by TLS if so configured.
+func (s *Server) dial(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	network := s.conf.Network
+	if network == "" {
+		network = "tcp"
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	s.local.Store(sameHost(conn))
+	if !s.conf.TLS {
+		return conn, nil
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = addr
+	}
+	secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return secure, nil
+}
+
+// sameHost reports whether conn's other end has this host's address. It may still be a container, whose
+// paths are not this host's, or the near end of a tunnel.
+func sameHost(conn net.Conn) bool {
+	local, ok := conn.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return true // a Unix socket
+	}
+	remote, ok := conn.RemoteAddr().(*net.TCPAddr)
+	return ok && (remote.IP.IsLoopback() || remote.IP.Equal(local.IP))
+}
+
+// replied reports whether err is Redis's own answer, starting with one of the prefixes if any are given.
+func replied(err error, prefixes ...string) bool {
+	var reply goredis.Error
+	if !errors.As(err, &reply) || errors.Is(err, goredis.Nil) {
+		return false
+	}
+	for _, p := range prefixes {
+		if strings.HasPrefix(reply.Error(), p) {
+			return true
+		}
+	}
+	return len(prefixes) == 0
+}
+
+// poll calls f until it says that it is done, at first often and then twice a second.
+func poll(ctx context.Context, f func() (done bool, err error)) error {
+	wait := 5 * time.Millisecond
+	for {
+		if done, err := f(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 500*time.Millisecond)
+	}
+}
+
+// lost tells an end of the connection from the end of the data.
+func lost(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the connection to Redis was lost")
+	}
+	return err
+}
