@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,12 +93,11 @@ func (p *process) failure() error {
 	return fmt.Errorf("ended with %v: %s", p.cmd.ProcessState, said)
 }
 
-// stop ends the server and all its descendants, in other sessions too, and
-// returns once the server itself is gone. Further calls do nothing.
+// stop asks the server to end, and returns once it has; what it left in its
+// process group is killed. Further calls do nothing.
 func (p *process) stop() error {
 	var err error
 	p.once.Do(func() {
-		family := descendants(p.cmd.Process.Pid)
 		p.cmd.Process.Signal(p.quit)
 		select {
 		case <-p.done:
@@ -105,73 +106,87 @@ func (p *process) stop() error {
 		}
 		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 		<-p.done
-		for _, d := range family {
-			d.kill()
-		}
 	})
 	return err
 }
 
-// descendant is a process below a server. Its start time tells it from a
-// later one of the same number.
-type descendant struct {
-	pid   int
-	start string
+// killTree kills the server and every process below it, whatever session or
+// process group they are in. First they are all halted: a process that runs
+// could fork another while this one looks.
+func (p *process) killTree() error {
+	var err error
+	p.once.Do(func() {
+		root := p.cmd.Process.Pid
+		deadline := time.Now().Add(stopGrace)
+		var tree []int
+		for {
+			halted := halt(append(tree, root))
+			now := descendants(root)
+			if halted && slices.Equal(tree, now) {
+				break
+			}
+			if tree = now; time.Now().After(deadline) {
+				err = fmt.Errorf("%s could not be halted", filepath.Base(p.cmd.Path))
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		for _, pid := range append(tree, root) {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		<-p.done
+	})
+	return err
 }
 
-// kill ends d where it is still the same process.
-func (d descendant) kill() {
-	if _, start, ok := stat(d.pid); ok && start == d.start {
-		syscall.Kill(d.pid, syscall.SIGKILL)
+// halt tells whether all the processes are halted, and halts the others.
+func halt(pids []int) bool {
+	all := true
+	for _, pid := range pids {
+		if _, state, ok := stat(pid); ok && state != "T" {
+			syscall.Kill(pid, syscall.SIGSTOP)
+			all = false
+		}
 	}
+	return all
 }
 
-// descendants lists the processes below root: sshd puts each connection into
-// a session of its own, which a signal to the process group does not reach.
-func descendants(root int) []descendant {
+// descendants lists the processes below root.
+func descendants(root int) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	children := make(map[int][]descendant)
+	children := make(map[int][]int)
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		if parent, start, ok := stat(pid); ok {
-			children[parent] = append(children[parent], descendant{pid, start})
+		if parent, _, ok := stat(pid); ok {
+			children[parent] = append(children[parent], pid)
 		}
 	}
 	all := children[root]
 	for i := 0; i < len(all); i++ {
-		all = append(all, children[all[i].pid]...)
+		all = append(all, children[all[i]]...)
 	}
 	return all
 }
 
-// stat reads the parent and the start time of a process that has not ended.
-func stat(pid int) (parent int, start string, ok bool) {
+// stat reads the parent and the state of a process that has not ended.
+func stat(pid int) (parent int, state string, ok bool) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, "", false
 	}
-	// pid (name) state ppid …, the start time as field 22; a name may hold
-	// spaces and parentheses.
-	_, rest, _ := lastCut(string(data), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 20 || fields[0] == "Z" {
+	// pid (name) state ppid …; a name may hold spaces and parentheses.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 2 || fields[0] == "Z" {
 		return 0, "", false
 	}
 	parent, err = strconv.Atoi(fields[1])
-	return parent, fields[19], err == nil
-}
-
-func lastCut(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
+	return parent, fields[0], err == nil
 }
 
 // tail returns the last lines of a log.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,10 +25,7 @@ func TestDescendants(t *testing.T) {
 	if parent, _, ok := stat(os.Getpid()); !ok || parent != os.Getppid() {
 		t.Fatalf("parent of this process: %d, %v; want %d", parent, ok, os.Getppid())
 	}
-	for _, d := range descendants(os.Getppid()) {
-		if d.pid == os.Getpid() {
-			return
-		}
+	if !slices.Contains(descendants(os.Getppid()), os.Getpid()) {
+		t.Fatal("this process is not among its parent's descendants")
 	}
-	t.Fatal("this process is not among its parent's descendants")
 }

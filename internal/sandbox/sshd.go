@@ -179,11 +179,11 @@ func greets(address string) bool {
 	return string(banner[:n]) == "SSH-2.0-"
 }
 
-// Stop ends the server and every connection. What clients stored stays in
-// Root.
+// Stop ends the server and every connection, each of which has a session of
+// its own. What clients stored stays in Root.
 func (s *SSHD) Stop() error {
 	if s.proc == nil {
 		return nil
 	}
-	return s.proc.stop()
+	return s.proc.killTree()
 }

@@ -82,7 +82,7 @@ func TestSSHDStop(t *testing.T) {
 	if err := client.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var family []descendant
+	var family []int
 	for deadline := time.Now().Add(10 * time.Second); len(family) == 0; {
 		if family = descendants(s.PID); time.Now().After(deadline) {
 			t.Fatal("no connection came")
@@ -92,11 +92,11 @@ func TestSSHDStop(t *testing.T) {
 		t.Error(err)
 	}
 	client.Wait()
-	for _, d := range append(family, descendant{pid: s.PID}) {
+	for _, pid := range append(family, s.PID) {
 		deadline := time.Now().Add(10 * time.Second)
-		for alive(d.pid) {
+		for alive(pid) {
 			if time.Now().After(deadline) {
-				t.Fatalf("process %d runs on after Stop", d.pid)
+				t.Fatalf("process %d runs on after Stop", pid)
 			}
 		}
 	}
