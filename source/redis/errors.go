@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -49,6 +50,10 @@ func (s *Server) explain(err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		return hint.Wrap(err, "name the authority that signed Redis's certificate: SSL_CERT_FILE=/path/ca.crt")
+	case errors.Is(err, errNoTLS):
+		return hint.Wrap(err, "if this port of Redis speaks no TLS, name another one, or write redis: instead of rediss: in REDIS_URL")
+	case !s.conf.TLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return hint.Wrap(err, "Redis's log may say why; if this port speaks TLS, write rediss: instead of redis: in REDIS_URL")
 	case !errors.As(err, &dial):
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return hint.Wrap(err, "is Redis running, and does .env.production name its address?")
@@ -65,6 +70,9 @@ func (e replyError) Error() string { return string(e) }
 
 // RedisError marks it as go-redis marks its own.
 func (replyError) RedisError() {}
+
+// errNoTLS is what a Redis without TLS does to a TLS handshake: nothing.
+var errNoTLS = errors.New("no answer to the TLS handshake")
 
 // timeoutError says who was silent, instead of "i/o timeout".
 func timeoutError(err error) error {

@@ -18,6 +18,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -28,7 +29,7 @@ import (
 )
 
 const (
-	dialTimeout = 10 * time.Second
+	dialTimeout = 5 * time.Second
 
 	// replyTimeout is how long a command may take. A fork of tens of gigabytes stops Redis for seconds.
 	replyTimeout = 30 * time.Second
@@ -157,6 +158,9 @@ func (s *Server) dial(ctx context.Context, addr string) (net.Conn, error) {
 	secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, errNoTLS
+		}
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
 	return secure, nil
@@ -205,7 +209,7 @@ func poll(ctx context.Context, f func() (done bool, err error)) error {
 
 // lost tells an end of the connection from the end of the data.
 func lost(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return errors.New("the connection to Redis was lost")
 	}
 	return err
