@@ -84,12 +84,15 @@ type RosterEntry struct {
 type Person struct {
 	Name      string   `json:"name"`
 	Role      Role     `json:"role"`
-	Instance  string   `json:"instance,omitempty"`   // of a writer: the instance whose snapshots it makes
+	Instance  string   `json:"instance,omitempty"`   // of a writer: the instance whose snapshots it makes; empty: any
 	VerifyKey []byte   `json:"verify_key"`           // Ed25519, 32 bytes
 	MayForget bool     `json:"may_forget,omitempty"` // of a writer
 	Recipient string   `json:"recipient,omitempty"`  // age recipient, to which later epochs are wrapped
 	Keys      []string `json:"keys,omitempty"`       // objects below keys/ made for this person
 }
+
+// serves reports whether a writer is for an instance.
+func (p *Person) serves(instance string) bool { return p.Instance == "" || p.Instance == instance }
 
 // A BadEntry names packs that were found damaged: nothing is deduplicated against them any more.
 type BadEntry struct {

@@ -20,22 +20,22 @@
 // AGE-SECRET-KEY repeat the identities in it for the plain age command, and may be missing; one that the keyring does
 // not hold is an error. The rest is comments: a line that does not begin with "#" is none. The members of the JSON:
 //
-//	role             "owner" or "writer"
-//	name             on the roster, at most 100 bytes; an update has none
-//	repository       64 hexadecimal digits
-//	owner_key        the owner's Ed25519 verify key, 32 bytes, in base64 as all bytes below
-//	sign_key         seed of the holder's own Ed25519 key, 32 bytes; for role "owner" that of owner_key; an update has none
-//	identity         AGE-SECRET-KEY-PQ-1…, to which later epochs are wrapped; may be missing
-//	epochs           1 to 24, in order, of
-//	number           from 1 on
-//	data_identity    AGE-SECRET-KEY-PQ-1…, in an owner's keyring, or
-//	data_recipient   age1pq1…, in a writer's
-//	meta_identity    AGE-SECRET-KEY-PQ-1…
-//	data_key         32 bytes, as are
-//	meta_key         this
-//	fingerprint_key  and this
-//	polynomial       hexadecimal, irreducible over GF(2), of degree 53
-//	signature        Ed25519, by owner_key, over
+//	role                 "owner" or "writer"
+//	name                 on the roster, at most 100 bytes; an update has none
+//	repository           64 hexadecimal digits
+//	owner_key            the owner's Ed25519 verify key, 32 bytes, in base64 as all bytes here
+//	sign_key             seed of the holder's Ed25519 key, an owner's being that of owner_key, 32 bytes; an update has none
+//	identity             AGE-SECRET-KEY-PQ-1…, to which later epochs are wrapped; may be missing
+//	epochs               1 to 24 of
+//	    number           from 1 on, ascending
+//	    data_identity    AGE-SECRET-KEY-PQ-1…, in an owner's keyring; in a writer's
+//	    data_recipient   age1pq1…, instead
+//	    meta_identity    AGE-SECRET-KEY-PQ-1…
+//	    data_key         32 bytes
+//	    meta_key         32 bytes
+//	    fingerprint_key  32 bytes
+//	    polynomial       hexadecimal, irreducible over GF(2), of degree 53
+//	    signature        64 bytes, Ed25519 by owner_key over
 //
 //	  0  19  "permafrost epoch 1\n"
 //	 19  32  repository ID

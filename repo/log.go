@@ -140,7 +140,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 	}
 	switch {
 	case e.Snapshot != nil:
-		if !isOwner && e.Snapshot.Instance != p.Instance {
+		if !isOwner && !p.serves(e.Snapshot.Instance) {
 			refuse(fmt.Sprintf("a writer for %s added a snapshot of %s", p.Instance, e.Snapshot.Instance))
 			return
 		}
@@ -182,7 +182,7 @@ func (h *history) mayForget(isOwner bool, p Person, ids []Name) string {
 		return "the roster does not let this writer forget"
 	}
 	for _, s := range h.snapshots {
-		if s.Instance != p.Instance && slices.Contains(ids, s.ID) {
+		if !p.serves(s.Instance) && slices.Contains(ids, s.ID) {
 			return fmt.Sprintf("a writer for %s wants to forget a snapshot of %s", p.Instance, s.Instance)
 		}
 	}

@@ -155,7 +155,7 @@ func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
 		return nil, hint.Wrap(fmt.Errorf("%w: the roster does not let this writer prune", ErrNotAllowed), "prune with the owner key: -i RECOVERY-FILE")
 	}
 	return func(ip *indexedPack) bool {
-		return ip.instance != "" && (p.Instance == "" || ip.instance == p.Instance)
+		return ip.instance != "" && p.serves(ip.instance)
 	}, nil
 }
 

@@ -348,7 +348,7 @@ func (r *Repo) readIndex(ctx context.Context, h *history, name Name, useCache bo
 	if err != nil {
 		return "", nil, &DamageError{object, err}
 	}
-	if p, ok := h.person(signer); !h.owner.Equal(signer) && (!ok || p.Instance != "" && p.Instance != instance) {
+	if p, ok := h.person(signer); !h.owner.Equal(signer) && (!ok || !p.serves(instance)) {
 		instance = ""
 	}
 	return instance, packs, nil

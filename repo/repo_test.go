@@ -298,6 +298,29 @@ func TestWriterOfAnotherInstance(t *testing.T) {
 	}
 }
 
+func TestWriterOfAnyInstance(t *testing.T) {
+	w := &world{t: t, dir: t.TempDir()}
+	owner, err := repo.NewOwnerKeyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.writer, err = owner.NewWriter("web1"); err != nil {
+		t.Fatal(err)
+	}
+	w.owner, w.store = owner, storetest.NewMem(t)
+	if err := repo.Init(t.Context(), w.store, owner, w.writer, repo.InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	mustSnapshot(t, w.open(w.writer), night(1), 1)
+	ref, stats := mustSnapshot(t, w.open(w.writer), night(1), 2)
+	if stats[repo.Media].Fresh != 0 {
+		t.Errorf("the second night: %+v", stats[repo.Media])
+	}
+	if err := w.open(w.writer).Forget(t.Context(), []repo.Name{ref.ID}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestForgetAndPrune(t *testing.T) {
 	for _, role := range []string{"owner", "writer"} {
 		t.Run(role, func(t *testing.T) {

@@ -105,7 +105,7 @@ func (r *Repo) mayWrite(h *history, instance string) error {
 	if !ok {
 		return hint.Wrap(fmt.Errorf("%w: it is not on the roster", ErrNotAllowed), "it may have been removed; `permafrost key add writer` makes a new one")
 	}
-	if p.Instance != "" && p.Instance != instance {
+	if !p.serves(instance) {
 		return hint.Wrap(fmt.Errorf("%w: it is for %s, and this is %s", ErrNotAllowed, p.Instance, instance),
 			"`permafrost key add writer` makes a key for a further instance")
 	}
@@ -261,6 +261,9 @@ func (w *Writer) uploaded(p *pack) error {
 	return w.journal.add(p)
 }
 
+// Flush waits until all that was added is durable, so that Stats is complete. Nothing can be added after it.
+func (w *Writer) Flush() error { return w.packing.flush() }
+
 // Commit publishes the snapshot. It is there when Commit has returned, or not at all; an error other than a lost
 // connection at the very end means not at all.
 //
@@ -271,7 +274,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	if info.Instance != w.instance {
 		return SnapshotRef{}, fmt.Errorf("a snapshot of %s by a writer for %s", info.Instance, w.instance)
 	}
-	if err := w.packing.flush(); err != nil {
+	if err := w.Flush(); err != nil {
 		return SnapshotRef{}, err
 	}
 	indexes, err := w.repo.putIndexes(ctx, w.instance, w.done)

@@ -1,0 +1,489 @@
+package repo_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+
+	"permafrost/chunk"
+	"permafrost/repo"
+)
+
+// goldenFingerprint is that of the keyrings in testdata/keys.
+const goldenFingerprint = "ijvq-wycv-up5w-xnun-4xjw-a43g-5hb3-vwns"
+
+func newOwner(t testing.TB, epochs int) *repo.Keyring {
+	t.Helper()
+	k, err := repo.NewOwnerKeyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range epochs - 1 {
+		addEpoch(t, k)
+	}
+	return k
+}
+
+func addEpoch(t testing.TB, k *repo.Keyring) {
+	t.Helper()
+	e, err := k.NewEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.AddEpoch(e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newWriter(t testing.TB, owner *repo.Keyring, name string) *repo.Keyring {
+	t.Helper()
+	w, err := owner.NewWriter(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func keyFile(t testing.TB, k *repo.Keyring) []byte {
+	t.Helper()
+	data, err := k.KeyFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func golden(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile("testdata/keys/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func goldenKeyring(t testing.TB, name string) *repo.Keyring {
+	t.Helper()
+	k, err := repo.ParseKeyring(golden(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// wantError fails unless err speaks of every one of the words.
+func wantError(t testing.TB, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want one of %q", words)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error %q does not say %q", err, w)
+		}
+	}
+}
+
+func TestNewKeyrings(t *testing.T) {
+	owner := newOwner(t, 2)
+	writer := newWriter(t, owner, "web1")
+	if owner.Role != repo.RoleOwner || owner.Name != repo.RecoveryName || owner.Identity == nil || !owner.CanRead() {
+		t.Errorf("owner is %v", owner)
+	}
+	if writer.Role != repo.RoleWriter || writer.Name != "web1" || writer.Identity == nil || writer.CanRead() {
+		t.Errorf("writer is %v", writer)
+	}
+	if writer.SignKey.Equal(owner.SignKey) || writer.Identity.String() == owner.Identity.String() {
+		t.Error("the writer has keys that are the owner's own")
+	}
+	if n := len(owner.DataIdentities()); n != 2 {
+		t.Errorf("owner has %d data identities, want 2", n)
+	}
+	if ids := writer.DataIdentities(); ids != nil {
+		t.Errorf("writer has %d data identities", len(ids))
+	}
+	for i := range writer.Epochs {
+		if writer.Epochs[i].DataIdentity != nil {
+			t.Errorf("writer has the data identity of epoch %d", i+1)
+		}
+	}
+	for _, k := range []*repo.Keyring{owner, writer} {
+		if ids := k.MetaIdentities(); len(ids) != 2 || ids[0] != age.Identity(k.Epochs[1].MetaIdentity) {
+			t.Errorf("%v: meta identities do not begin with the newest", k)
+		}
+		if k.CurrentEpoch() != &k.Epochs[1] || k.Epoch(1) != &k.Epochs[0] || k.Epoch(0) != nil || k.Epoch(3) != nil || k.Epoch(1<<32-1) != nil {
+			t.Errorf("%v: wrong epochs", k)
+		}
+	}
+	if a, b := newOwner(t, 1), newOwner(t, 1); a.Repository == b.Repository || a.Epochs[0].DataKey == b.Epochs[0].DataKey ||
+		a.Epochs[0].DataKey == a.Epochs[0].MetaKey || a.Epochs[0].FingerprintKey == a.Epochs[0].MetaKey {
+		t.Error("keys are not random")
+	}
+}
+
+func TestWriterMakesNobody(t *testing.T) {
+	w := newWriter(t, newOwner(t, 1), "web1")
+	_, err := w.NewWriter("web2")
+	wantError(t, err, "only an owner")
+	_, err = w.ForOwner("eve")
+	wantError(t, err, "only an owner")
+	_, err = w.NewEpoch()
+	wantError(t, err, "only an owner")
+	wantError(t, w.AddEpoch(w.Epochs[0]), "only an owner")
+}
+
+func TestNames(t *testing.T) {
+	k := newOwner(t, 1)
+	for _, name := range []string{"web1.example", "Anna Müller", "東京", "a", strings.Repeat("x", 100), "<&>"} {
+		if _, err := repo.ParseKeyring(keyFile(t, newWriter(t, k, name))); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"", " a", "a\n", "a\nAGE-SECRET-KEY-1", "\x1b[2J", "a\u202eb", "\xff", strings.Repeat("x", 101)} {
+		if _, err := k.NewWriter(name); err == nil {
+			t.Errorf("name %q was taken", name)
+		}
+		if _, err := k.ForOwner(name); err == nil {
+			t.Errorf("name %q was taken", name)
+		}
+	}
+}
+
+func TestAddEpoch(t *testing.T) {
+	k := newOwner(t, 1)
+	second, err := k.NewEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, forge := range forgeries(t) {
+		e := second
+		forge(&e)
+		if err := k.AddEpoch(e); err == nil {
+			t.Errorf("%s: was taken", what)
+		}
+	}
+	if len(k.Epochs) != 1 {
+		t.Fatalf("a refused epoch was added")
+	}
+	if err := k.AddEpoch(second); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, k.AddEpoch(second), "epoch 2", "epoch 3")
+}
+
+// forgeries change one thing about an epoch, each in a way that its signature must not let pass.
+func forgeries(t *testing.T) map[string]func(*repo.Epoch) {
+	other := newOwner(t, 1).Epochs[0]
+	return map[string]func(*repo.Epoch){
+		"number":          func(e *repo.Epoch) { e.Number++ },
+		"number 0":        func(e *repo.Epoch) { e.Number = 0 },
+		"data keys":       func(e *repo.Epoch) { e.DataIdentity, e.DataRecipient = other.DataIdentity, other.DataRecipient },
+		"data identity":   func(e *repo.Epoch) { e.DataIdentity = other.DataIdentity },
+		"data recipient":  func(e *repo.Epoch) { e.DataRecipient = other.DataRecipient },
+		"no recipient":    func(e *repo.Epoch) { e.DataRecipient = nil },
+		"meta identity":   func(e *repo.Epoch) { e.MetaIdentity = other.MetaIdentity },
+		"no meta":         func(e *repo.Epoch) { e.MetaIdentity = nil },
+		"data key":        func(e *repo.Epoch) { e.DataKey[31] ^= 1 },
+		"meta key":        func(e *repo.Epoch) { e.MetaKey[0] ^= 0x80 },
+		"keys exchanged":  func(e *repo.Epoch) { e.DataKey, e.MetaKey = e.MetaKey, e.DataKey },
+		"fingerprint key": func(e *repo.Epoch) { e.FingerprintKey = [32]byte{} },
+		"polynomial":      func(e *repo.Epoch) { e.Polynomial = other.Polynomial },
+		"no signature":    func(e *repo.Epoch) { e.Signature = nil },
+		"signature":       func(e *repo.Epoch) { e.Signature = other.Signature },
+	}
+}
+
+func TestMerge(t *testing.T) {
+	owner := newOwner(t, 1)
+	old := newWriter(t, owner, "web1")
+	oldOwner, err := owner.ForOwner("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addEpoch(t, owner)
+	addEpoch(t, owner)
+
+	for what, update := range map[string]*repo.Keyring{"update": owner.ForWriter(), "owner's": owner, "another writer's": newWriter(t, owner, "web2")} {
+		w := *old
+		if err := w.Merge(update); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		want := *newWriter(t, owner, "web1")
+		want.SignKey, want.Identity = old.SignKey, old.Identity
+		if !bytes.Equal(keyFile(t, &w), keyFile(t, &want)) {
+			t.Errorf("%s: the writer is not what it should be after three epochs", what)
+		}
+		if err := w.Merge(update); err != nil || len(w.Epochs) != 3 {
+			t.Errorf("%s, once more: %d epochs, %v", what, len(w.Epochs), err)
+		}
+		if err := w.Merge(old); err != nil || len(w.Epochs) != 3 {
+			t.Errorf("%s, then an old one: %d epochs, %v", what, len(w.Epochs), err)
+		}
+	}
+	if len(old.Epochs) != 1 {
+		t.Error("merging into a copy changed the original")
+	}
+
+	if err := oldOwner.Merge(owner.ForWriter()); err != nil || len(oldOwner.Epochs) != 1 {
+		t.Errorf("an owner took %d epochs that it can't read, %v", len(oldOwner.Epochs)-1, err)
+	}
+	if err := oldOwner.Merge(owner); err != nil || len(oldOwner.DataIdentities()) != 3 || oldOwner.Name != "anna" || oldOwner.Identity != nil {
+		t.Errorf("after merging the owner's: %v with %d epochs, %v", oldOwner, len(oldOwner.Epochs), err)
+	}
+}
+
+func TestMergeIntoUpdate(t *testing.T) {
+	owner := newOwner(t, 1)
+	writer := newWriter(t, owner, "web1")
+	addEpoch(t, owner)
+	for _, whole := range []*repo.Keyring{writer, owner} {
+		k := owner.ForWriter()
+		if err := k.Merge(whole); err != nil {
+			t.Fatal(err)
+		}
+		if k.Role != whole.Role || k.Name != whole.Name || len(k.Epochs) != 2 {
+			t.Errorf("got %v with %d epochs", k, len(k.Epochs))
+		}
+		if _, err := k.KeyFile(); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(writer.Epochs) != 1 {
+		t.Error("the keyring merged from was changed")
+	}
+}
+
+func TestMergeForged(t *testing.T) {
+	owner := newOwner(t, 2)
+	writer := newWriter(t, owner, "web1")
+	behind := newWriter(t, owner, "web1")
+	behind.Epochs = behind.Epochs[:1]
+	for what, forge := range forgeries(t) {
+		update := owner.ForWriter()
+		e := owner.Epochs[1]
+		forge(&e)
+		e.DataIdentity = nil
+		update.Epochs[1] = e
+		for _, w := range []*repo.Keyring{writer, behind} {
+			n := len(w.Epochs)
+			if err := w.Merge(update); err == nil && what != "data identity" {
+				t.Errorf("%s: was taken", what)
+			}
+			if what != "data identity" && len(w.Epochs) != n {
+				t.Errorf("%s: a refused epoch was added", what)
+			}
+		}
+		behind.Epochs = behind.Epochs[:1]
+
+		update = newOwnerView(owner)
+		forge(&update.Epochs[1])
+		one := newOwnerView(owner)
+		one.Epochs = one.Epochs[:1]
+		if err := one.Merge(update); err == nil {
+			t.Errorf("%s: an owner took it", what)
+		}
+	}
+
+	// A second set of keys that the owner did sign: two rotations at once.
+	a, b := newOwnerView(owner), newOwnerView(owner)
+	addEpoch(t, a)
+	addEpoch(t, b)
+	wantError(t, a.Merge(b), "epoch 3", "two different")
+
+	gap := owner.ForWriter()
+	addEpoch(t, owner)
+	gap.Epochs = append(gap.Epochs[:1], owner.ForWriter().Epochs[2])
+	one := newWriter(t, owner, "web1")
+	one.Epochs = one.Epochs[:1]
+	wantError(t, one.Merge(gap), "epoch 3 stands in the place of epoch 2")
+
+	wantError(t, writer.Merge(newOwner(t, 1)), "different repositories")
+	stranger := newOwner(t, 1)
+	stranger.Repository = writer.Repository
+	wantError(t, writer.Merge(stranger.ForWriter()), "different repositories")
+}
+
+func newOwnerView(k *repo.Keyring) *repo.Keyring {
+	c := *k
+	c.Epochs = append([]repo.Epoch(nil), k.Epochs...)
+	return &c
+}
+
+func TestManyEpochs(t *testing.T) {
+	k := newOwner(t, 24)
+	w := newWriter(t, k, strings.Repeat("x", 100))
+	for _, k := range []*repo.Keyring{k, w} {
+		data := keyFile(t, k)
+		if _, err := repo.ParseKeyring(data); err != nil {
+			t.Error(err)
+		}
+		if _, err := age.ParseIdentities(bytes.NewReader(data)); err != nil {
+			t.Errorf("as an age identity file: %v", err)
+		}
+		if _, err := repo.WrapKeyring(k, w.Identity.Recipient()); err != nil {
+			t.Error(err)
+		}
+	}
+	e, err := k.NewEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, k.AddEpoch(e), "at most 24")
+}
+
+func TestFingerprint(t *testing.T) {
+	owner := newOwner(t, 1)
+	f := owner.Fingerprint()
+	if back, err := repo.ParseFingerprint(f); err != nil || back != f {
+		t.Errorf("%s parses as %q, %v", f, back, err)
+	}
+	addEpoch(t, owner)
+	for _, k := range []*repo.Keyring{owner, newWriter(t, owner, "web1"), owner.ForWriter()} {
+		if got := k.Fingerprint(); got != f {
+			t.Errorf("fingerprint of %v is %s, want %s", k, got, f)
+		}
+	}
+	for what, forge := range forgeries(t) {
+		k := newOwnerView(owner)
+		forge(&k.Epochs[0])
+		switch what {
+		case "no recipient", "no meta", "data identity", "no signature", "signature":
+			continue // never parses: see TestMergeForged
+		}
+		if k.Fingerprint() == f {
+			t.Errorf("another %s has the same fingerprint", what)
+		}
+	}
+	k := newOwnerView(owner)
+	k.Repository[0] ^= 1
+	if k.Fingerprint() == f {
+		t.Error("another repository has the same fingerprint")
+	}
+	k = newOwnerView(owner)
+	k.OwnerKey = newOwner(t, 1).OwnerKey
+	if k.Fingerprint() == f {
+		t.Error("another owner has the same fingerprint")
+	}
+}
+
+func TestParseFingerprint(t *testing.T) {
+	for _, s := range []string{
+		goldenFingerprint,
+		strings.ToUpper(goldenFingerprint),
+		strings.ReplaceAll(goldenFingerprint, "-", ""),
+		" " + strings.ReplaceAll(goldenFingerprint, "-", "  ") + "\n",
+	} {
+		if got, err := repo.ParseFingerprint(s); err != nil || got != goldenFingerprint {
+			t.Errorf("%q: %q, %v", s, got, err)
+		}
+	}
+	for s, words := range map[string]string{
+		"":                           "this one has 0",
+		goldenFingerprint[:38]:       "this one has 31",
+		goldenFingerprint + "a":      "this one has 33",
+		goldenFingerprint[:38] + "1": "no '1'",
+		goldenFingerprint[:37] + "é": "no 'é'",
+	} {
+		got, err := repo.ParseFingerprint(s)
+		wantError(t, err, words)
+		if got != "" {
+			t.Errorf("%q: %q beside an error", s, got)
+		}
+	}
+}
+
+// secrets returns, as print verbs and encoders would show them, what of k must not be shown.
+func secrets(k *repo.Keyring) []string {
+	var raw [][]byte
+	text := []string{}
+	if k.Identity != nil {
+		text = append(text, k.Identity.String())
+	}
+	raw = append(raw, k.SignKey.Seed())
+	for _, e := range k.Epochs {
+		raw = append(raw, e.DataKey[:], e.MetaKey[:], e.FingerprintKey[:])
+		text = append(text, e.MetaIdentity.String(), fmt.Sprint(e.Polynomial), fmt.Sprintf("%x", e.Polynomial), fmt.Sprintf("%o", e.Polynomial), fmt.Sprintf("%b", e.Polynomial))
+		if e.DataIdentity != nil {
+			text = append(text, e.DataIdentity.String())
+		}
+	}
+	for _, r := range raw {
+		text = append(text, string(r), hex.EncodeToString(r), base64.StdEncoding.EncodeToString(r)[:40],
+			strings.Trim(fmt.Sprint(r), "[]"), strings.Trim(fmt.Sprintf("%o", r), "[]"), strings.Trim(fmt.Sprintf("%b", r), "[]"),
+			strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", r), "[]byte{"), "}"), fmt.Sprintf("%U", r)[1:], strings.ReplaceAll(strings.Trim(fmt.Sprint(r), "[]"), " ", ","))
+	}
+	for i, s := range text {
+		text[i] = strings.ToLower(s)
+	}
+	return text
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	owner := newOwner(t, 2)
+	writer := newWriter(t, owner, "web1")
+	for _, k := range []*repo.Keyring{owner, writer} {
+		hidden := secrets(k)
+		id := repo.Identity{Keyring: k}
+		bare := repo.Identity{Identities: k.MetaIdentities()}
+		values := map[string]any{
+			"pointer": k, "value": *k, "epoch": k.Epochs[0], "epoch pointer": &k.Epochs[0], "epochs": k.Epochs,
+			"identity": id, "identity pointer": &id, "bare identity": bare, "bare identity pointer": &bare,
+			"field": struct{ K *repo.Keyring }{k}, "value field": struct{ K repo.Keyring }{*k}, "map": map[string]repo.Keyring{"k": *k},
+		}
+		for what, v := range values {
+			var out strings.Builder
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%e", "%z", "%10.3v"} {
+				fmt.Fprintf(&out, verb+"\n", v)
+			}
+			if what != "bare identity" && what != "bare identity pointer" {
+				j, err := json.Marshal(v)
+				if err == nil {
+					t.Errorf("%s: was marshalled as JSON", what)
+				}
+				out.Write(j)
+			}
+			slog.New(slog.NewTextHandler(&out, nil)).Info("key", "key", v)
+			slog.New(slog.NewJSONHandler(&out, nil)).Info("key", "key", v)
+			text := strings.ToLower(out.String())
+			for _, s := range hidden {
+				if strings.Contains(text, s) {
+					t.Errorf("%s of %v shows a secret: %.80q", what, k, s)
+				}
+			}
+		}
+	}
+	if s := fmt.Sprint(owner); !strings.Contains(s, "owner") || !strings.Contains(s, repo.RecoveryName) {
+		t.Errorf("a keyring prints as %q", s)
+	}
+	// The test sees a secret where one is.
+	if s := fmt.Sprintf("%d", [32]byte(writer.Epochs[0].DataKey)); !containsAny(s, secrets(writer)) {
+		t.Error("the test is blind")
+	}
+}
+
+func containsAny(s string, parts []string) bool {
+	for _, p := range parts {
+		if strings.Contains(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestEpochKeysWork(t *testing.T) {
+	e := newOwner(t, 1).CurrentEpoch()
+	if err := chunk.CheckPolynomial(e.Polynomial); err != nil {
+		t.Error(err)
+	}
+	if e.DataKey.Sum([]byte("x")) == e.MetaKey.Sum([]byte("x")) {
+		t.Error("data and meta IDs are the same")
+	}
+}
