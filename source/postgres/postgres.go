@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -138,9 +139,7 @@ func (s *Server) connConfig() (*pgx.ConnConfig, error) {
 			settings[name] = v
 		}
 	}
-	if s.id != nil && s.db.Password == "" {
-		settings["passfile"] = filepath.Join(s.id.home, ".pgpass")
-	}
+	s.homeSettings(settings)
 	var b strings.Builder
 	escape := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	for name, value := range settings {
@@ -169,6 +168,30 @@ func (s *Server) connConfig() (*pgx.ConnConfig, error) {
 		return dial(ctx, network, addr)
 	}
 	return config, nil
+}
+
+// homeSettings adds what libpq finds in the home directory of the user who it runs as: pgx would look into
+// root's.
+func (s *Server) homeSettings(settings map[string]string) {
+	if s.id == nil {
+		return
+	}
+	settings["passfile"] = filepath.Join(s.id.home, ".pgpass")
+	for _, files := range []map[string]string{
+		{"sslrootcert": "root.crt"},
+		{"sslcert": "postgresql.crt", "sslkey": "postgresql.key"}, // of use only together
+	} {
+		found := make(map[string]string)
+		for name, file := range files {
+			path := filepath.Join(s.id.home, ".postgresql", file)
+			if _, err := os.Stat(path); err == nil && settings[name] == "" {
+				found[name] = path
+			}
+		}
+		if len(found) == len(files) {
+			maps.Copy(settings, found)
+		}
+	}
 }
 
 // open connects, and makes sure that the server itself answers.
@@ -224,12 +247,14 @@ func (s *Server) Export(ctx context.Context) (*Snapshot, error) {
 	}
 	snap := &Snapshot{s: s, conn: conn}
 	// The connection idles while pg_dump works: no timeout of the role may end it.
-	begin := "set idle_in_transaction_session_timeout = 0; set statement_timeout = 0;"
+	patience := "set idle_in_transaction_session_timeout = 0; set statement_timeout = 0"
 	if s.facts.VersionNum >= 170000 {
-		begin += " set transaction_timeout = 0;"
+		patience += "; set transaction_timeout = 0"
 	}
-	begin += " begin isolation level repeatable read read only"
-	if _, err = conn.Exec(ctx, begin); err == nil {
+	if _, err = conn.Exec(ctx, patience); err == nil {
+		_, err = conn.Exec(ctx, "begin isolation level repeatable read read only")
+	}
+	if err == nil {
 		err = conn.QueryRow(ctx, "select pg_export_snapshot(), ("+currentLSN+")::text, statement_timestamp()").Scan(&snap.ID, &snap.LSN, &snap.Time)
 	}
 	if err != nil {
