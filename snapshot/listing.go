@@ -307,8 +307,8 @@ func validPath(p string) bool {
 	return true
 }
 
-// check returns an error where the listing's encoding has no room or no form for the entry.
-func (x *Entry) check() error {
+// checkNames returns an error where the listing has no room or no form for the entry, whatever its content.
+func (x *Entry) checkNames() error {
 	attrs := 0
 	for _, a := range x.Xattrs {
 		attrs += len(a.Name) + len(a.Value)
@@ -320,6 +320,16 @@ func (x *Entry) check() error {
 		return fmt.Errorf("symbolic link's target of %d bytes is longer than %d", len(x.Target), maxTarget)
 	case attrs > maxXattrs || len(x.Xattrs) > maxXattrs/8:
 		return fmt.Errorf("extended attributes of %d bytes are more than %d", attrs, maxXattrs)
+	}
+	return nil
+}
+
+// check returns an error for an entry that can't be listed.
+func (x *Entry) check() error {
+	if err := x.checkNames(); err != nil {
+		return err
+	}
+	switch {
 	case x.Type == source.File && x.Link == "" && x.Content.Size != x.Size:
 		return fmt.Errorf("file of %d bytes with a content of %d", x.Size, x.Content.Size)
 	case len(x.Content.Root) > maxEntryTop:
@@ -414,7 +424,7 @@ func (l *Listing) check() error {
 	if l.Entries < 1 || l.Entries > maxWeight || l.Depth < 1 || l.Depth > maxDepth || len(l.Root) > maxRoot {
 		return errors.New("listing: impossible number of entries or depth")
 	}
-	if _, err := parseRefs(l.Root, kindListing); err != nil {
+	if _, err := readRefs(l.Root, kindListing); err != nil {
 		return fmt.Errorf("listing: %w", err)
 	}
 	return nil
@@ -448,7 +458,7 @@ func eachEntry(x ref, records []byte, f func(*Entry) bool) error {
 
 // entries yields the listing's entries in order, and an error as the last of them. It holds one blob a level.
 // Those of which enter, unless nil, disapproves are left out with all that is below: see treeReader.
-func (l *Listing) entries(ctx context.Context, get getter, enter func(r ref, level int, next string) bool) iter.Seq2[*Entry, error] {
+func (l *Listing) entries(ctx context.Context, get BlobGetter, enter func(r ref, level int, next string) bool) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
 		if l.Entries == 0 {
 			return

@@ -148,7 +148,7 @@ func TestListingSize(t *testing.T) {
 func TestListingMangled(t *testing.T) {
 	m := blobs{}
 	l := writeListing(t, m, oddEntries())
-	refs, err := parseRefs(l.Root, kindListing)
+	refs, err := readRefs(l.Root, kindListing)
 	if err != nil || len(refs) != 1 {
 		t.Fatal(refs, err)
 	}
@@ -164,7 +164,7 @@ func TestListingMangled(t *testing.T) {
 		}
 	}
 	for i := range l.Root {
-		if _, err := parseRefs(l.Root[:i], kindListing); err == nil {
+		if _, err := readRefs(l.Root[:i], kindListing); err == nil {
 			t.Errorf("root cut to %d bytes: no error", i)
 		}
 	}

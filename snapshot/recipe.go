@@ -206,7 +206,7 @@ func (r *Recipe) check() error {
 	case r.Depth == 0:
 		return eachChunk(r.Root, r.Size, func(Chunk) bool { return true })
 	}
-	refs, err := parseRefs(r.Root, kindRecipe)
+	refs, err := readRefs(r.Root, kindRecipe)
 	if err != nil {
 		return fmt.Errorf("recipe: %w", err)
 	}
@@ -246,7 +246,7 @@ func eachChunk(records []byte, size int64, f func(Chunk) bool) error {
 }
 
 // chunks yields the stream's chunks in order, and an error as the last of them. It holds one blob a level.
-func (r *Recipe) chunks(ctx context.Context, get getter) iter.Seq2[Chunk, error] {
+func (r *Recipe) chunks(ctx context.Context, get BlobGetter) iter.Seq2[Chunk, error] {
 	return func(yield func(Chunk, error) bool) {
 		stopped := false
 		each := func(c Chunk) bool {

@@ -156,7 +156,7 @@ func FuzzRecipe(f *testing.F) {
 	f.Add([]byte{4<<2 | recordHole}, int64(4))
 	f.Fuzz(func(t *testing.T, records []byte, size int64) {
 		checkChunks(t, records, size)
-		if refs, err := parseRefs(records, kindRecipe); err == nil {
+		if refs, err := readRefs(records, kindRecipe); err == nil {
 			var n node
 			for _, r := range refs {
 				n.addRef(r)

@@ -37,8 +37,8 @@ const (
 // A sink stores a meta blob and returns its ID.
 type sink func(data []byte) (chunk.ID, error)
 
-// A getter returns a stored blob's content, verified.
-type getter interface {
+// A BlobGetter returns a stored blob's content, verified: a repo.Reader does.
+type BlobGetter interface {
 	Blob(ctx context.Context, id chunk.ID) ([]byte, error)
 }
 
@@ -169,8 +169,8 @@ func commonPrefix(a, b string) int {
 	return n
 }
 
-// parseRefs reads an inner node's records.
-func parseRefs(records []byte, kind byte) ([]ref, error) {
+// readRefs reads an inner node's records.
+func readRefs(records []byte, kind byte) ([]ref, error) {
 	r := wire.NewReader(records)
 	refs := make([]ref, 0, min(len(records)/(chunk.Size+3), maxRecords))
 	prev := ""
@@ -209,7 +209,7 @@ const maxWeight = 1 << 61
 // A treeReader walks down from a root to the leaves. It holds one decoded node a level.
 type treeReader struct {
 	kind byte
-	get  getter
+	get  BlobGetter
 	// enter is asked before a blob is fetched and may keep the walk from it. What is left out is not checked.
 	// next is the path at which the branch ends, "" where that is not known.
 	enter func(r ref, level int, next string) bool
@@ -228,7 +228,7 @@ func (t *treeReader) walk(ctx context.Context, depth int, root []byte, weight in
 
 // node walks the branches of a node's records; first is what the ref to it says, "" for the root.
 func (t *treeReader) node(ctx context.Context, level int, records []byte, weight int64, first, end string) (bool, error) {
-	refs, err := parseRefs(records, t.kind)
+	refs, err := readRefs(records, t.kind)
 	if err != nil {
 		return false, err
 	}

@@ -1,0 +1,426 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"math/bits"
+	"os"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"permafrost/chunk"
+	"permafrost/repo"
+	"permafrost/source"
+	"permafrost/source/media"
+)
+
+const (
+	fileReaders   = 16       // goroutines that open and read files
+	filesAhead    = 512      // entries between the walk and the listing
+	fileBytes     = 24 << 20 // bytes of file content in memory
+	minPooled     = 16       // bits of the smallest pooled buffer's size
+	maxPooled     = 23       // and of the largest: chunk.MaxSize
+	listingCutKey = "permafrost: where listings are cut"
+)
+
+// A tree is a media tree: what a media.Tree does.
+type tree interface {
+	Walk(ctx context.Context) iter.Seq2[*source.Entry, error]
+	Open(e *source.Entry) (*os.File, error)
+}
+
+// An item is an entry on its way from the walk to the listing.
+type item struct {
+	Entry
+	unread error         // what the walk could not read of it
+	err    error         // that kept its content from being read
+	shared bool          // other names of its inode follow
+	old    *Recipe       // its content in the previous snapshot, if it seems unchanged
+	held   int64         // bytes of the budget
+	ready  chan struct{} // closed once a reader is through; nil where none is needed
+
+	data   []byte // the whole content, as read
+	id     chunk.ID
+	inline bool // the content is to be read where the listing is written
+	reused bool
+	moved  bool // it changed while it was read
+
+	instead string // first name of its inode, which could not be stored
+}
+
+// A capture stores a media tree: one goroutine walks, several read, and one stores and lists in the walk's order.
+type capture struct {
+	in       *ingester
+	tree     tree
+	rd       BlobGetter
+	length   func(chunk.ID) (int, bool)
+	previous *Manifest                    // nil: everything is read
+	warn     func(path string, err error) // a file is left out
+	note     func(err error)              // the previous snapshot is of no use
+	told     func(files, bytes int64)
+
+	budget  *semaphore.Weighted
+	buffers [maxPooled + 1]sync.Pool
+	split   *chunk.Splitter
+	list    *listingWriter
+	lost    map[string]string // first names that could not be stored, and the name that took their place
+	out     Media
+}
+
+// run stores the tree. Files that can't be read are named by warn and left out.
+func (c *capture) run(ctx context.Context) (Media, error) {
+	c.budget = semaphore.NewWeighted(fileBytes)
+	c.lost = make(map[string]string)
+	g, ctx := errgroup.WithContext(ctx)
+	c.list = newListingWriter(c.in.sink(ctx), c.in.w.Sum(repo.Meta, []byte(listingCutKey)))
+	order, jobs := make(chan *item, filesAhead), make(chan *item, filesAhead)
+	g.Go(func() error {
+		defer close(order)
+		defer close(jobs)
+		return c.walk(ctx, order, jobs)
+	})
+	for range fileReaders {
+		g.Go(func() error {
+			for it := range jobs {
+				c.read(ctx, it)
+				close(it.ready)
+			}
+			return nil
+		})
+	}
+	g.Go(func() (err error) {
+		for it := range order {
+			if it.ready != nil {
+				<-it.ready
+			}
+			if err = c.store(ctx, it); err != nil {
+				return err
+			}
+			c.release(it)
+		}
+		c.out.Listing, err = c.list.finish()
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return Media{}, err
+	}
+	c.out.State = Captured
+	return c.out, nil
+}
+
+// walk sends every entry to order and those that take work to jobs. What it takes of the budget it takes in order,
+// so that the item which the listing waits for always has its share.
+func (c *capture) walk(ctx context.Context, order, jobs chan<- *item) error {
+	links := make(hardLinks)
+	old := newMerge(ctx, c.previous, c.rd, c.note)
+	defer old.stop()
+	for e, err := range c.tree.Walk(ctx) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if e == nil {
+			return err
+		}
+		it := &item{Entry: Entry{Entry: *e}}
+		if err != nil {
+			// What is known of it is kept all the same: a directory without some of its entries, a file without its
+			// extended attributes.
+			it.unread = err
+		}
+		if e.Type == source.File {
+			it.Link, it.shared = links.first(e)
+			if it.Link == "" && e.Size > 0 {
+				it.old = old.content(e)
+				it.inline = e.Size > chunk.MaxSize
+				it.ready = make(chan struct{})
+			}
+		}
+		if it.ready != nil && !it.inline {
+			it.held = 1 << sizeClass(e.Size)
+			if err := c.budget.Acquire(ctx, it.held); err != nil {
+				return err
+			}
+		}
+		if it.ready != nil {
+			if err := send(ctx, jobs, it); err != nil {
+				return err
+			}
+		}
+		if err := send(ctx, order, it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func send(ctx context.Context, c chan<- *item, it *item) error {
+	select {
+	case c <- it:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// read finds the content of a file: what the previous snapshot has, or what is in the file now.
+func (c *capture) read(ctx context.Context, it *item) {
+	if it.old != nil && c.leans(ctx, it.old) {
+		it.Content, it.reused = *it.old, true
+		c.release(it)
+		return
+	}
+	if it.inline {
+		return
+	}
+	it.data, it.err = c.readWhole(it)
+	if it.err == nil && len(it.data) > 0 {
+		it.id = c.in.w.Sum(repo.Media, it.data)
+	}
+}
+
+// readWhole reads a file that one blob holds.
+func (c *capture) readWhole(it *item) ([]byte, error) {
+	f, err := c.tree.Open(&it.Entry.Entry)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf := c.buffer(it.Size)
+	n, err := io.ReadFull(f, buf[:it.Size])
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil // it has become shorter: what is read is what is kept
+	}
+	if err != nil {
+		return nil, err
+	}
+	it.moved, err = changed(f, &it.Entry.Entry, int64(n))
+	return buf[:n], err
+}
+
+// changed reports whether a file of which size bytes were read is another than its entry says.
+func changed(f *os.File, e *source.Entry, size int64) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return info.Size() != size || e.Size != size || info.ModTime().UnixNano() != e.MTime, nil
+}
+
+// store puts an item's content into the repository and the item into the listing.
+func (c *capture) store(ctx context.Context, it *item) error {
+	if it.Link != "" {
+		c.relink(it)
+	}
+	if it.unread != nil {
+		c.leftOut(it.Path, it.unread)
+		if it.Type == 0 {
+			return nil
+		}
+	}
+	err := it.err
+	if err == nil {
+		err = it.checkNames()
+	}
+	if err == nil && it.Type == source.File && it.Link == "" && !it.reused && it.Size > 0 {
+		stored, unreadable := c.content(ctx, it)
+		if stored != nil {
+			return stored
+		}
+		err = unreadable
+	}
+	if err != nil {
+		c.leave(it, err)
+		return nil
+	}
+	if it.moved {
+		c.out.Changed++
+	}
+	if it.Type == source.File {
+		c.out.Files++
+		if it.Link == "" {
+			c.out.Size += it.Size
+		}
+		c.told(1, it.Size)
+	}
+	return c.list.add(&it.Entry)
+}
+
+// relink makes a hard link to a name that was not stored a file of its own, or a link to the one that took its place.
+func (c *capture) relink(it *item) {
+	other, lost := c.lost[it.Link]
+	if !lost {
+		return
+	}
+	if other == "" {
+		c.lost[it.Link] = it.Path
+		it.instead, it.inline = it.Link, true
+	}
+	it.Link = other
+}
+
+// leave counts a file that is not stored.
+func (c *capture) leave(it *item, err error) {
+	if it.shared {
+		c.lost[it.Path] = ""
+	}
+	if it.instead != "" {
+		c.lost[it.instead] = ""
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		c.out.Vanished++
+		return
+	}
+	c.leftOut(it.Path, err)
+}
+
+// leftOut notes what is missing from the snapshot.
+func (c *capture) leftOut(path string, err error) {
+	c.out.LeftOut++
+	if len(c.out.Left) < maxLeftOut {
+		c.out.Left = append(c.out.Left, LeftOut{Text(path), reason(err)})
+	}
+	c.warn(path, err)
+}
+
+// reason returns an error's text without the path, which stands beside it.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Op + ": " + pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// content stores the content of a file. Only unreadable is the file's own fault.
+func (c *capture) content(ctx context.Context, it *item) (failed, unreadable error) {
+	if it.inline {
+		return c.readLarge(ctx, it)
+	}
+	it.Size = int64(len(it.data))
+	it.Content = Recipe{}
+	if it.Size == 0 {
+		return nil, nil
+	}
+	it.Content = wholeBlob(it.id, it.Size)
+	_, err := c.in.w.Add(ctx, repo.Media, it.id, it.data)
+	return err, nil
+}
+
+// readLarge cuts a file into chunks as it reads it. Holes stay holes.
+func (c *capture) readLarge(ctx context.Context, it *item) (failed, unreadable error) {
+	f, err := c.tree.Open(&it.Entry.Entry)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	segments := []media.Segment{{Len: info.Size()}}
+	if it.Alloc < it.Size {
+		if segments, err = media.Segments(f, info.Size()); err != nil {
+			return nil, err
+		}
+	}
+	rec := newRecipeWriter(c.in.sink(ctx), entryExtents)
+	if failed, unreadable = c.readSegments(ctx, f, segments, info.Size(), rec); failed != nil || unreadable != nil {
+		return failed, unreadable
+	}
+	if it.Content, err = rec.finish(); err != nil {
+		return err, nil
+	}
+	it.moved, err = changed(f, &it.Entry.Entry, it.Content.Size)
+	it.Size = it.Content.Size
+	return nil, err
+}
+
+// readSegments adds a file's chunks, and the holes between its segments, to a recipe. One that has become shorter
+// than size ends where it ends.
+func (c *capture) readSegments(ctx context.Context, f *os.File, segments []media.Segment, size int64, rec *recipeWriter) (failed, unreadable error) {
+	for _, s := range append(segments, media.Segment{Off: size}) {
+		if s.Off > rec.size {
+			if err := rec.add(&Chunk{Length: s.Off - rec.size}); err != nil {
+				return err, nil
+			}
+		}
+		src := &faultReader{r: io.NewSectionReader(f, s.Off, s.Len)}
+		if c.split == nil {
+			c.split = chunk.NewSplitter(src, c.in.w.Polynomial(), chunk.File)
+		}
+		c.split.Reset(src)
+		if err := c.in.split(ctx, repo.Media, c.split, rec); err != nil {
+			if src.err != nil {
+				return nil, src.err
+			}
+			return err, nil
+		}
+		if rec.size < s.Off+s.Len {
+			break
+		}
+	}
+	return nil, nil
+}
+
+// A faultReader keeps the error of a file's Read, to tell it from those of the repository.
+type faultReader struct {
+	r   io.Reader
+	err error
+}
+
+func (r *faultReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
+// leans reports whether this snapshot may refer to all that a recipe of an earlier one does.
+func (c *capture) leans(ctx context.Context, r *Recipe) bool {
+	has := func(id chunk.ID, length int) bool {
+		ok, err := c.in.w.Has(ctx, id, length)
+		return ok && err == nil
+	}
+	if id, ok := r.blob(); ok {
+		return has(id, int(r.Size))
+	}
+	all := true
+	for b, err := range r.blobs(ctx, c.rd, nil) {
+		length, known := c.length(b)
+		if all = err == nil && known && has(b, length); !all {
+			break
+		}
+	}
+	return all
+}
+
+// sizeClass returns the exponent of the pooled buffer size that holds size bytes.
+func sizeClass(size int64) int { return max(minPooled, bits.Len64(uint64(size-1))) }
+
+// buffer returns a buffer for size bytes.
+func (c *capture) buffer(size int64) []byte {
+	class := sizeClass(size)
+	if b, ok := c.buffers[class].Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, 1<<class)
+}
+
+// release gives back what an item holds.
+func (c *capture) release(it *item) {
+	if it.data != nil {
+		b := it.data[:cap(it.data)]
+		c.buffers[bits.Len(uint(len(b)))-1].Put(&b)
+		it.data = nil
+	}
+	if it.held > 0 {
+		c.budget.Release(it.held)
+		it.held = 0
+	}
+}

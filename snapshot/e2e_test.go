@@ -1,0 +1,281 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"permafrost/internal/hint"
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+	"permafrost/source"
+	"permafrost/source/redis"
+)
+
+func sumOf(data []byte) [32]byte { return sha256.Sum256(data) }
+
+// A whole instance, two nights of it, goes into a repository with the writer's key alone and comes back with the
+// owner's: every byte of it.
+func TestCreateAndRestore(t *testing.T) {
+	inst := host(t)
+	sand, _ := instance()
+	w := newWorld(t)
+	extra := t.TempDir()
+	writeFiles(t, extra, file{path: "etc/nginx.conf", data: []byte("server {}\n")}, file{path: "empty"})
+
+	first := w.create(inst, CreateOptions{Date: "2026-06-26", Tags: []string{"nightly"}, Version: "1.0", Secrets: []string{extra}})
+	if first.Manifest.Media.LeftOut > 0 || first.Manifest.Boundary.LSN == "" || first.Manifest.Sidekiq == nil {
+		t.Errorf("manifest: %+v", first.Manifest)
+	}
+	w.verify(first)
+	dir := w.restore(first, RestoreOptions{})
+	checkRestored(t, w, first, dir)
+	compareTrees(t, inst.Media.Root, filepath.Join(dir, mediaDir))
+	if got, err := os.ReadFile(filepath.Join(dir, secretsDir, extra, "etc/nginx.conf")); err != nil || string(got) != "server {}\n" {
+		t.Errorf("nginx.conf: %q, %v", got, err)
+	}
+
+	if err := sand.Churn(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	second := w.create(inst, CreateOptions{Date: "2026-06-27"})
+	w.verify(second)
+	w.verify(first)
+	dir = w.restore(second, RestoreOptions{})
+	checkRestored(t, w, second, dir)
+	compareTrees(t, inst.Media.Root, filepath.Join(dir, mediaDir))
+	if c := second.Manifest.Media.Cost; c.Fresh == 0 || c.Fresh > c.Logical/2 {
+		t.Errorf("the second night's media: %+v", c)
+	}
+	checkDiff(t, w, first, second)
+}
+
+// checkRestored checks all but the media, with the tools that a restore uses.
+func checkRestored(t *testing.T, w *world, res *Result, dir string) {
+	t.Helper()
+	sum := exec.Command("sha256sum", "--check", "--strict", sumsName)
+	sum.Dir = dir
+	if out, err := sum.CombinedOutput(); err != nil {
+		t.Errorf("sha256sum: %v\n%s", err, out)
+	}
+	inst := host(t)
+	env, err := os.ReadFile(filepath.Join(dir, envName))
+	if err != nil || !bytes.Equal(env, inst.Env) {
+		t.Errorf("env.production is not what it was: %v", err)
+	}
+	sand, _ := instance()
+	list, err := exec.Command(filepath.Join(sand.Postgres.BinDir, "pg_restore"), "--list", filepath.Join(dir, "mastodon_production.dump")).Output()
+	if err != nil || !strings.Contains(string(list), "TABLE DATA public statuses") {
+		t.Errorf("pg_restore --list: %v\n%.500s", err, list)
+	}
+	for _, name := range []string{redisName, sidekiqName} {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := redis.CheckRDB(f); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		f.Close()
+	}
+	guide, err := os.ReadFile(filepath.Join(dir, guideName))
+	for _, want := range []string{"createdb -T template0 -E UTF8", "pg_restore -Fc -j", "--no-owner --role=mastodon -n public -d mastodon_production",
+		"appendonly no", "tootctl feeds build", "sha256sum -c SHA256SUMS", res.Ref.ID.String(), inst.EnvPath} {
+		if !strings.Contains(string(guide), want) {
+			t.Errorf("RESTORE.md does not say %q: %v", want, err)
+		}
+	}
+	for part, name := range map[string]string{"postgres": "mastodon_production.dump", "redis": redisName, "sidekiq": sidekiqName, "secrets": envName} {
+		want, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, part, &got); err != nil || !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("dump of %s: %d bytes, want %d: %v", part, got.Len(), len(want), err)
+		}
+	}
+}
+
+// checkDiff compares Diff with what a comparison of both whole listings finds.
+func checkDiff(t *testing.T, w *world, a, b *Result) {
+	t.Helper()
+	rd, err := w.open(w.writer).NewReader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(r *Result) map[string]*Entry {
+		all := make(map[string]*Entry)
+		for e, err := range Entries(t.Context(), rd, r.Manifest, ".") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[e.Path] = e
+		}
+		return all
+	}
+	old, now := read(a), read(b)
+	want := 0
+	for p, e := range old {
+		if x := now[p]; x == nil || !x.same(e) {
+			want++
+		}
+	}
+	for p := range now {
+		if old[p] == nil {
+			want++
+		}
+	}
+	got := 0
+	for c, err := range Diff(t.Context(), rd, a.Manifest, b.Manifest) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := c.Path(); (c.Old == nil) != (old[p] == nil) || (c.New == nil) != (now[p] == nil) {
+			t.Errorf("%s is told wrongly", p)
+		}
+		got++
+	}
+	if got != want || want == 0 {
+		t.Errorf("%d changes, want %d", got, want)
+	}
+}
+
+// What the host's key wrote it can't read back.
+func TestRestoreNeedsOwner(t *testing.T) {
+	w := newWorld(t)
+	inst := host(t)
+	inst.Media.Root = t.TempDir()
+	res := w.create(inst, CreateOptions{})
+	_, err := Restore(t.Context(), w.open(w.writer), res.Ref, RestoreOptions{Target: filepath.Join(t.TempDir(), "x")})
+	var missing *repo.MissingKeyError
+	if !errors.As(err, &missing) {
+		t.Errorf("restored with a writer's key: %v", err)
+	}
+}
+
+// A component that fails fails the snapshot.
+func TestCreateIsWholeOrNothing(t *testing.T) {
+	for name, spoil := range map[string]func(inst *source.Instance, o *CreateOptions){
+		"secrets":  func(_ *source.Instance, o *CreateOptions) { o.Secrets = []string{"/nowhere"} },
+		"postgres": func(inst *source.Instance, _ *CreateOptions) { inst.Database.Name = "no_such_database" },
+		"redis":    func(inst *source.Instance, _ *CreateOptions) { inst.Sidekiq.Addr = "127.0.0.1:1" },
+		"media":    func(inst *source.Instance, _ *CreateOptions) { inst.Media.Root = "/nowhere" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			inst := host(t)
+			var o CreateOptions
+			spoil(inst, &o)
+			res, err := Create(t.Context(), w.open(w.writer), inst, o)
+			if err == nil || res != nil {
+				t.Fatal("no error")
+			}
+			if !strings.Contains(err.Error(), name) {
+				t.Errorf("the error does not name the component: %v", err)
+			}
+			if n := len(w.open(w.writer).Snapshots()); n > 0 {
+				t.Errorf("%d snapshots", n)
+			}
+			w.create(host(t), CreateOptions{}) // and the next run is not kept from it
+		})
+	}
+}
+
+// An empty directory is never passed off as the media.
+func TestCreateEmptyMedia(t *testing.T) {
+	w := newWorld(t)
+	inst := host(t)
+	inst.Media.Root = t.TempDir()
+	w.create(inst, CreateOptions{}) // a new instance has none
+	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
+	w.create(inst, CreateOptions{})
+	inst.Media.Root = t.TempDir()
+	_, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{})
+	if err == nil || hint.Of(err) == "" {
+		t.Errorf("an empty directory is taken: %v", err)
+	}
+	w.create(inst, CreateOptions{AllowEmptyMedia: true})
+}
+
+func TestRestoreTarget(t *testing.T) {
+	w := newWorld(t)
+	inst := host(t)
+	inst.Media.Root = t.TempDir()
+	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
+	res := w.create(inst, CreateOptions{})
+	dir := t.TempDir()
+	writeFiles(t, dir, file{path: "precious"})
+	r := w.open(w.owner)
+	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir}); err == nil || hint.Of(err) == "" {
+		t.Errorf("a directory that is not empty is taken: %v", err)
+	}
+	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: t.TempDir(), Components: []string{"postgers"}}); err == nil {
+		t.Error("an unknown component is taken")
+	}
+	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir, Force: true, Components: []string{"secrets"}}); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]bool{envName: true, "precious": true, guideName: true, redisName: false, mediaDir: false} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Damage in the repository loses what is damaged, by name, and nothing else.
+func TestRestoreDamaged(t *testing.T) {
+	w := newWorld(t)
+	inst := host(t)
+	inst.Media.Root = t.TempDir()
+	writeFiles(t, inst.Media.Root, file{path: "a/old", data: []byte("old")}, file{path: "a/other", link: "a/old"})
+	w.create(inst, CreateOptions{})
+	before := w.store.Names()
+	writeFiles(t, inst.Media.Root, file{path: "a/new", data: storetest.Random(1, 1<<20)}, file{path: "b/new", data: storetest.Random(2, 1<<20)}, file{path: "b/new2", link: "b/new"})
+	res := w.create(inst, CreateOptions{})
+	hit := 0
+	for _, name := range w.store.Names() {
+		if strings.HasPrefix(name, "packs/") && !slices.Contains(before, name) && len(w.store.Bytes(name)) > 2<<20 {
+			w.store.Corrupt(name, 700<<10)
+			hit++
+		}
+	}
+	if hit != 1 {
+		t.Fatalf("%d packs of media", hit)
+	}
+	dir := filepath.Join(t.TempDir(), "x")
+	var warned []string
+	out, err := Restore(t.Context(), w.open(w.owner), res.Ref, RestoreOptions{Target: dir, Warn: func(s string) { warned = append(warned, s) }})
+	if err == nil || out.Lost == 0 || len(warned) == 0 {
+		t.Fatalf("damage is not told: %+v, %v", out, err)
+	}
+	lost := make(map[string]bool)
+	for _, l := range out.LostList {
+		lost[string(l.Path)] = true
+	}
+	if !lost["a/new"] && !lost["b/new"] || lost["a/old"] || lost["b/new"] != lost["b/new2"] {
+		t.Errorf("lost: %v", lost)
+	}
+	for _, name := range []string{"a/old", "a/other", "a/new", "b/new", "b/new2"} {
+		got, err := os.ReadFile(filepath.Join(dir, mediaDir, name))
+		if lost[name] {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s is lost and yet there: %v", name, err)
+			}
+			continue
+		}
+		if want, _ := os.ReadFile(filepath.Join(inst.Media.Root, name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, guideName)); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,358 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"permafrost/repo"
+	"permafrost/source/postgres"
+	"permafrost/source/redis"
+)
+
+// Format is the manifest's format that this version writes, and the only one that it reads.
+const Format = 1
+
+const (
+	maxManifest = 64 << 20 // bytes of JSON
+	maxSecrets  = 10_000   // files
+	maxLeftOut  = 100      // names of files left out, the others being only counted
+)
+
+// A Manifest is what a snapshot consists of. It is written as JSON.
+type Manifest struct {
+	Format    int       `json:"format"`
+	Instance  string    `json:"instance"`             // LOCAL_DOMAIN
+	WebDomain string    `json:"web_domain,omitempty"` // where it is another
+	Date      string    `json:"date"`                 // YYYY-MM-DD: the night, as the operator names it
+	Created   time.Time `json:"created"`              // when the run began
+	Finished  time.Time `json:"finished"`             // when the last source was read
+	Host      string    `json:"host"`
+	Version   string    `json:"version"` // of permafrost
+	Tags      []string  `json:"tags,omitempty"`
+	Live      Text      `json:"live"` // Mastodon's directory on the host
+	User      string    `json:"user"` // who owned it
+
+	Boundary Boundary `json:"boundary"`
+
+	Secrets  Secrets  `json:"secrets"`
+	Postgres Postgres `json:"postgres"`
+	Redis    Redis    `json:"redis"`
+	Sidekiq  *Redis   `json:"sidekiq,omitempty"` // where its queues are in another Redis
+	Media    Media    `json:"media"`
+
+	// Names of the owners of files, as the host had them.
+	Users  map[uint32]string `json:"users,omitempty"`
+	Groups map[uint32]string `json:"groups,omitempty"`
+
+	MetaCost Cost `json:"meta_cost"` // of recipes and listing
+
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// A State says what a snapshot has of a component.
+type State string
+
+// The states. What is external is kept elsewhere, and the manifest says where.
+const (
+	Captured State = "captured"
+	External State = "external"
+)
+
+// A Boundary says at which moment the components agree.
+type Boundary struct {
+	// Method is "ordered" where the services ran and each source was fixed after the one that refers to it, or
+	// "stopped" where they stood still from StoppedFrom to StoppedTo.
+	Method      string     `json:"method"`
+	Snapshot    string     `json:"postgres_snapshot"` // as pg_export_snapshot named it
+	LSN         string     `json:"lsn,omitempty"`     // PostgreSQL's write-ahead log position then
+	Time        time.Time  `json:"time"`              // when PostgreSQL's snapshot was taken
+	Redis       time.Time  `json:"redis"`             // when Redis' was complete
+	MediaFrom   time.Time  `json:"media_from,omitzero"`
+	MediaTo     time.Time  `json:"media_to,omitzero"`
+	StoppedFrom *time.Time `json:"stopped_from,omitempty"`
+	StoppedTo   *time.Time `json:"stopped_to,omitempty"`
+	Units       []string   `json:"units,omitempty"` // services that were stopped
+}
+
+// A Cost says what a component's bytes took.
+type Cost struct {
+	Logical int64 `json:"logical"` // bytes as the source has them
+	Fresh   int64 `json:"fresh"`   // of these not stored before
+	Stored  int64 `json:"stored"`  // bytes that the fresh ones took, compressed
+	Wasted  int64 `json:"wasted"`  // of the blobs referred to, bytes that the component doesn't use
+}
+
+// A Stream is a byte stream in the repository.
+type Stream struct {
+	Size   int64  `json:"size"`
+	SHA256 SHA256 `json:"sha256"` // of the bytes as the source gave them
+	Recipe Recipe `json:"recipe"`
+}
+
+// Secrets are the settings and what else an administrator named.
+type Secrets struct {
+	State State        `json:"state"`
+	Files []SecretFile `json:"files"` // .env.production first
+	Cost  Cost         `json:"cost"`
+}
+
+// A SecretFile is one of Secrets.
+type SecretFile struct {
+	Path  Text   `json:"path"` // absolute, on the host
+	Mode  uint32 `json:"mode"`
+	UID   uint32 `json:"uid"`
+	GID   uint32 `json:"gid"`
+	MTime int64  `json:"mtime"` // nanoseconds since 1970
+	Stream
+}
+
+// Postgres is the database: one dump of pg_dump's custom format, uncompressed.
+type Postgres struct {
+	State    State  `json:"state"`
+	Database string `json:"database"`
+	User     string `json:"user"` // Mastodon's role
+	Stream
+	Server postgres.Facts     `json:"server"`
+	Dump   postgres.DumpFacts `json:"dump"`
+	Cost   Cost               `json:"cost"`
+}
+
+// Redis is one server's data: an RDB file.
+type Redis struct {
+	State State `json:"state"`
+	Stream
+	Server redis.Facts     `json:"server"`
+	Dump   redis.DumpFacts `json:"dump"`
+	Cost   Cost            `json:"cost"`
+}
+
+// Media is the tree of attachments.
+type Media struct {
+	State    State   `json:"state"`
+	External *Bucket `json:"external,omitempty"`
+	Root     Text    `json:"root,omitempty"` // on the host
+	Excludes []Text  `json:"excludes,omitempty"`
+	NoCache  bool    `json:"no_cache,omitempty"` // what can be fetched again was left out
+
+	Listing Listing `json:"listing"`
+	Files   int64   `json:"files"` // regular ones; each name of a hard link counts
+	Size    int64   `json:"size"`  // bytes of these; a hard link's count once
+
+	Vanished int64     `json:"vanished,omitempty"` // files deleted between the walk and the reading
+	Changed  int64     `json:"changed,omitempty"`  // files whose size changed while they were read: kept as read
+	LeftOut  int       `json:"left_out,omitempty"` // files that could not be read
+	Left     []LeftOut `json:"left,omitempty"`     // the first of these
+
+	Cost Cost `json:"cost"`
+}
+
+// A Bucket is where media are that are not in a local tree.
+type Bucket struct {
+	Kind     string `json:"kind"` // s3, swift or azure
+	Bucket   string `json:"bucket"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Region   string `json:"region,omitempty"`
+	Prefix   string `json:"prefix,omitempty"`
+}
+
+// LeftOut names a file that could not be read.
+type LeftOut struct {
+	Path   Text   `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// Redises yields the name and the data of each Redis server: "redis" and, where there is one, "sidekiq".
+func (m *Manifest) Redises(yield func(string, *Redis) bool) {
+	if yield("redis", &m.Redis) && m.Sidekiq != nil {
+		yield("sidekiq", m.Sidekiq)
+	}
+}
+
+// Size returns the bytes of all components together.
+func (m *Manifest) Size() int64 {
+	n := m.Postgres.Size + m.Media.Size
+	for _, f := range m.Secrets.Files {
+		n += f.Size
+	}
+	for _, r := range m.Redises {
+		n += r.Size
+	}
+	return n
+}
+
+// Info returns what the log says of the snapshot. Stored is not known here.
+func (m *Manifest) Info() repo.SnapshotInfo {
+	return repo.SnapshotInfo{Instance: m.Instance, Host: m.Host, Date: m.Date, Time: m.Created, Tags: m.Tags,
+		Partial: m.Media.LeftOut, Size: m.Size()}
+}
+
+// Encode returns the manifest as JSON.
+func (m *Manifest) Encode() ([]byte, error) {
+	if err := m.check(); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	data, err := json.Marshal(m)
+	if err == nil && len(data) > maxManifest {
+		err = fmt.Errorf("%d bytes are more than %d", len(data), maxManifest)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	return data, nil
+}
+
+// ParseManifest reads what Encode returned. Members that it does not know are passed over: a later version may tell
+// more, and what changes the meaning of the rest changes the format's number.
+func ParseManifest(data []byte) (*Manifest, error) {
+	if len(data) > maxManifest {
+		return nil, fmt.Errorf("manifest: %d bytes are more than %d", len(data), maxManifest)
+	}
+	var v struct{ Format int }
+	m := new(Manifest)
+	if err := json.Unmarshal(data, &v); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if v.Format != Format {
+		return nil, fmt.Errorf("manifest of format %d: %w", v.Format, repo.ErrNewerFormat)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if err := d.Decode(m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("manifest: something follows it")
+	}
+	if err := m.check(); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	return m, nil
+}
+
+// check returns an error for what no snapshot can be.
+func (m *Manifest) check() error {
+	switch {
+	case m.Format != Format:
+		return fmt.Errorf("format %d", m.Format)
+	case m.Instance == "" || m.Created.IsZero():
+		return errors.New("no instance or no time")
+	case m.Boundary.Method != "ordered" && m.Boundary.Method != "stopped":
+		return fmt.Errorf("unknown boundary %q", m.Boundary.Method)
+	}
+	if _, err := time.Parse(time.DateOnly, m.Date); err != nil {
+		return fmt.Errorf("date %q is not like 2026-06-27", m.Date)
+	}
+	if err := m.Secrets.check(); err != nil {
+		return fmt.Errorf("secrets: %w", err)
+	}
+	if err := checkCaptured(m.Postgres.State, &m.Postgres.Stream); err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	for name, r := range m.Redises {
+		if err := checkCaptured(r.State, &r.Stream); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if err := m.Media.check(); err != nil {
+		return fmt.Errorf("media: %w", err)
+	}
+	return nil
+}
+
+func checkCaptured(state State, s *Stream) error {
+	if state != Captured {
+		return fmt.Errorf("state %q", state)
+	}
+	if s.Size == 0 {
+		return errors.New("empty")
+	}
+	return s.check()
+}
+
+func (s *Stream) check() error {
+	if s.Recipe.Size != s.Size {
+		return fmt.Errorf("%d bytes with a recipe for %d", s.Size, s.Recipe.Size)
+	}
+	return s.Recipe.check()
+}
+
+func (s *Secrets) check() error {
+	if s.State != Captured || len(s.Files) == 0 || len(s.Files) > maxSecrets {
+		return fmt.Errorf("state %q, %d files", s.State, len(s.Files))
+	}
+	for i := range s.Files {
+		f := &s.Files[i]
+		if len(f.Path) < 2 || f.Path[0] != '/' || !validPath(string(f.Path[1:])) || f.Path == "/." || f.Mode > 07777 {
+			return fmt.Errorf("file %q is impossible", string(f.Path))
+		}
+		if err := f.Stream.check(); err != nil {
+			return fmt.Errorf("%q: %w", string(f.Path), err)
+		}
+	}
+	return nil
+}
+
+func (m *Media) check() error {
+	switch {
+	case m.State == External && m.External != nil && m.Listing.Entries == 0:
+	case m.State == Captured && m.External == nil && m.Listing.Entries > 0:
+	default:
+		return fmt.Errorf("state %q with %d entries", m.State, m.Listing.Entries)
+	}
+	if m.Files < 0 || m.Files > m.Listing.Entries || m.Size < 0 || m.Size > maxWeight || m.LeftOut < len(m.Left) || len(m.Left) > maxLeftOut {
+		return errors.New("impossible counts")
+	}
+	return m.Listing.check()
+}
+
+// A SHA256 is the SHA-256 of a byte stream, as 64 lower-case hexadecimal digits in JSON.
+type SHA256 [32]byte
+
+func (s SHA256) String() string { return hex.EncodeToString(s[:]) }
+
+// MarshalText returns what String returns.
+func (s SHA256) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *SHA256) UnmarshalText(b []byte) error {
+	var n repo.Name
+	err := n.UnmarshalText(b)
+	*s = SHA256(n)
+	return err
+}
+
+// Text is a name as the file system has it, which need not be UTF-8: a string in JSON where it is, else an object
+// of its base64.
+type Text string
+
+type rawText struct {
+	Base64 string `json:"base64"`
+}
+
+// MarshalJSON returns the text's JSON form.
+func (t Text) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(t)) {
+		return json.Marshal(string(t))
+	}
+	return json.Marshal(rawText{base64.StdEncoding.EncodeToString([]byte(t))})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (t *Text) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '{' {
+		var raw rawText
+		if err := json.Unmarshal(b, &raw); err != nil {
+			return err
+		}
+		data, err := base64.StdEncoding.DecodeString(raw.Base64)
+		*t = Text(data)
+		return err
+	}
+	return json.Unmarshal(b, (*string)(t))
+}

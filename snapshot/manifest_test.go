@@ -1,0 +1,138 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"permafrost/chunk"
+	"permafrost/repo"
+	"permafrost/source/postgres"
+	"permafrost/source/redis"
+)
+
+func sampleManifest() *Manifest {
+	at := time.Date(2026, 6, 27, 2, 0, 0, 5, time.UTC)
+	stream := func(n byte) Stream {
+		return Stream{Size: int64(n), SHA256: sumOf([]byte{n}), Recipe: wholeBlob(chunk.ID{n}, int64(n))}
+	}
+	m := blobs{}
+	w := newListingWriter(m.put, sumOf(nil))
+	for _, e := range oddEntries() {
+		if err := w.add(e); err != nil {
+			panic(err)
+		}
+	}
+	l, err := w.finish()
+	if err != nil {
+		panic(err)
+	}
+	return &Manifest{
+		Format: Format, Instance: "social.example", Date: "2026-06-27", Created: at, Finished: at, Host: "web1", Version: "1.0",
+		Tags: []string{"nightly"}, Live: "/home/mastodon/live", User: "mastodon",
+		Boundary: Boundary{Method: "stopped", Snapshot: "00000003-1", LSN: "0/1", Time: at, Redis: at, MediaFrom: at, MediaTo: at, StoppedFrom: &at, StoppedTo: &at, Units: []string{"mastodon-web"}},
+		Secrets: Secrets{State: Captured, Files: []SecretFile{
+			{Path: "/home/mastodon/live/.env.production", Mode: 0o600, MTime: 1, Stream: stream(1)}, {Path: "/etc/\xff<>", Stream: Stream{SHA256: sumOf(nil)}}}},
+		Postgres: Postgres{State: Captured, Database: "mastodon_production", User: "mastodon", Stream: stream(2), Server: postgres.Facts{Version: "15.14"}, Dump: postgres.DumpFacts{Entries: 7}},
+		Redis:    Redis{State: Captured, Stream: stream(3), Server: redis.Facts{Keys: map[int]int64{0: 9}}},
+		Sidekiq:  &Redis{State: Captured, Stream: stream(4)},
+		Media: Media{State: Captured, Root: "/home/mastodon/live/public/system", Listing: l, Files: 4, Size: 5, Excludes: []Text{"\xff"},
+			LeftOut: 1, Left: []LeftOut{{"a\xffb", "open: permission denied"}}},
+		Users: map[uint32]string{991: "mastodon"}, Groups: map[uint32]string{991: "mastodon"},
+	}
+}
+
+func TestManifestRoundTrip(t *testing.T) {
+	m := sampleManifest()
+	data, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseManifest(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, m) {
+		t.Errorf("\n got %+v\nwant %+v", got, m)
+	}
+	again, err := got.Encode()
+	if err != nil || !bytes.Equal(again, data) {
+		t.Errorf("encoded again: %v\n%s\n%s", err, again, data)
+	}
+}
+
+func TestManifestRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(m *Manifest){
+		"no instance":      func(m *Manifest) { m.Instance = "" },
+		"date":             func(m *Manifest) { m.Date = "2026-02-30" },
+		"boundary":         func(m *Manifest) { m.Boundary.Method = "" },
+		"no secrets":       func(m *Manifest) { m.Secrets.Files = nil },
+		"secret elsewhere": func(m *Manifest) { m.Secrets.Files[1].Path = "/etc/../../x" },
+		"relative secret":  func(m *Manifest) { m.Secrets.Files[1].Path = "etc" },
+		"no dump":          func(m *Manifest) { m.Postgres.Stream = Stream{} },
+		"dump's size":      func(m *Manifest) { m.Postgres.Size++ },
+		"dump's recipe":    func(m *Manifest) { m.Postgres.Recipe.Root = m.Postgres.Recipe.Root[1:] },
+		"dump's depth":     func(m *Manifest) { m.Postgres.Recipe.Depth = maxDepth + 1 },
+		"redis' state":     func(m *Manifest) { m.Redis.State = "" },
+		"sidekiq's size":   func(m *Manifest) { m.Sidekiq.Size = -1 },
+		"media nowhere":    func(m *Manifest) { m.Media.State = External },
+		"media's listing":  func(m *Manifest) { m.Media.Listing.Root = m.Media.Listing.Root[1:] },
+		"media's depth":    func(m *Manifest) { m.Media.Listing.Depth = 0 },
+		"media's files":    func(m *Manifest) { m.Media.Files = 1000 },
+		"media left out":   func(m *Manifest) { m.Media.LeftOut = 0 },
+	} {
+		m := sampleManifest()
+		spoil(m)
+		if _, err := m.Encode(); err == nil {
+			t.Errorf("%s: encoded", name)
+		}
+		data, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseManifest(data); err == nil {
+			t.Errorf("%s: parsed", name)
+		}
+	}
+	data, _ := sampleManifest().Encode()
+	if _, err := ParseManifest(bytes.Replace(data, []byte(`"format":1`), []byte(`"format":2`), 1)); !errors.Is(err, repo.ErrNewerFormat) {
+		t.Errorf("format 2: %v", err)
+	}
+	for _, bad := range []string{"", "null", "[]", "{}", string(data[:len(data)-1]), string(data) + "{}", strings.Repeat("[", 100000)} {
+		if _, err := ParseManifest([]byte(bad)); err == nil {
+			t.Errorf("%.20q: parsed", bad)
+		}
+	}
+	if _, err := ParseManifest(append(data[:len(data)-1], `,"later":1}`...)); err != nil {
+		t.Errorf("a member of a later version: %v", err)
+	}
+}
+
+func FuzzParseManifest(f *testing.F) {
+	data, err := sampleManifest().Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := ParseManifest(data)
+		if err != nil {
+			return
+		}
+		text, err := m.Encode()
+		if err != nil {
+			t.Fatalf("parsed and not encoded: %v", err)
+		}
+		again, err := ParseManifest(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if twice, err := again.Encode(); err != nil || !bytes.Equal(twice, text) {
+			t.Errorf("%s\n%s\n%v", text, twice, err)
+		}
+	})
+}

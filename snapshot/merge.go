@@ -1,0 +1,94 @@
+package snapshot
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"permafrost/source"
+)
+
+// maxHardLinks is how many inodes with further names are remembered. Beyond that a further name is stored as a file
+// of its own, whose content is the same blobs.
+const maxHardLinks = 1 << 18
+
+// racyWindow is how long before the previous walk a file must have been left alone to be taken for unchanged by its
+// times: within a clock's tick of being read it may change again without showing it.
+const racyWindow = time.Second
+
+// A merge reads the previous snapshot's listing beside today's walk.
+type merge struct {
+	next  func() (*Entry, error, bool)
+	stop  func()
+	fault func(error)
+	at    *Entry // nil at the end
+	limit int64  // a file changed at this time or later is not trusted
+}
+
+// newMerge begins at the start of m's listing; m may be nil. Where the listing can't be read fault is told why, and
+// everything from there on counts as changed.
+func newMerge(ctx context.Context, m *Manifest, get BlobGetter, fault func(error)) *merge {
+	none := &merge{next: func() (*Entry, error, bool) { return nil, nil, false }, stop: func() {}}
+	if m == nil || m.Media.State != Captured {
+		return none
+	}
+	g := &merge{fault: fault, limit: m.Boundary.MediaFrom.Add(-racyWindow).UnixNano()}
+	g.next, g.stop = iter.Pull2(m.Media.Listing.entries(ctx, get, nil))
+	g.advance()
+	return g
+}
+
+func (g *merge) advance() {
+	e, err, ok := g.next()
+	if err != nil {
+		g.fault(err)
+	}
+	if !ok || err != nil {
+		e = nil
+	}
+	g.at = e
+}
+
+// content returns what the previous snapshot has of a file, or nil unless the file looks the same as then. Files
+// must be asked for in order.
+func (g *merge) content(e *source.Entry) *Recipe {
+	for g.at != nil && source.ComparePaths(g.at.Path, e.Path) < 0 {
+		g.advance()
+	}
+	old := g.at
+	if old == nil || old.Path != e.Path || old.Type != source.File || old.Link != "" ||
+		old.Size != e.Size || old.MTime != e.MTime || old.CTime != e.CTime || old.Inode != e.Inode ||
+		old.CTime >= g.limit || old.MTime >= g.limit {
+		return nil
+	}
+	return &old.Content
+}
+
+// hardLinks finds the names of one inode in a walk. An inode is dropped once its last name was met.
+type hardLinks map[inode]*hardLink
+
+type inode struct{ dev, number uint64 }
+
+type hardLink struct {
+	first string
+	left  uint64 // names still to come
+}
+
+// first returns the first name of a further one, and whether further ones follow.
+func (h hardLinks) first(e *source.Entry) (first string, shared bool) {
+	if e.Nlink < 2 {
+		return "", false
+	}
+	key := inode{e.Dev, e.Inode}
+	if l := h[key]; l != nil {
+		if l.left--; l.left == 0 {
+			delete(h, key)
+		}
+		return l.first, true
+	}
+	if len(h) >= maxHardLinks {
+		return "", false
+	}
+	h[key] = &hardLink{e.Path, e.Nlink - 1}
+	return "", true
+}

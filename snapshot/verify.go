@@ -1,0 +1,146 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"permafrost/chunk"
+	"permafrost/repo"
+	"permafrost/source"
+)
+
+// Counts are what a Verifier found in a snapshot.
+type Counts struct {
+	Entries int64 // of the media
+	Files   int64 // of these, regular ones; each name of a hard link counts
+	Bytes   int64 // of all components; a hard link's count once
+	Extents int64 // places in blobs that were looked up
+}
+
+func (c *Counts) add(d Counts) {
+	c.Entries += d.Entries
+	c.Files += d.Files
+	c.Bytes += d.Bytes
+	c.Extents += d.Extents
+}
+
+// A Verifier checks that snapshots can be put together again: that each recipe and listing is well-formed, sums and
+// counts are what the manifest says, and every extent lies within a blob that the index knows. The blobs of content
+// are not read. What several snapshots share is read once.
+type Verifier struct {
+	rd interface {
+		BlobGetter
+		Length(id chunk.ID) (int, bool)
+	}
+	leaves map[chunk.ID]Counts // of listings, found good
+}
+
+// NewVerifier returns a Verifier that reads by rd.
+func NewVerifier(rd *repo.Reader) *Verifier {
+	return &Verifier{rd, make(map[chunk.ID]Counts)}
+}
+
+// Verify checks one snapshot.
+func (v *Verifier) Verify(ctx context.Context, m *Manifest) (Counts, error) {
+	var total Counts
+	for name, r := range m.recipes() {
+		c, err := v.recipe(ctx, r)
+		if err != nil {
+			return total, fmt.Errorf("%s: %w", name, err)
+		}
+		total.add(c)
+	}
+	media, err := v.listing(ctx, &m.Media.Listing)
+	if err == nil && (media.Files != m.Media.Files || media.Bytes != m.Media.Size) {
+		err = fmt.Errorf("%d files of %d bytes, and the manifest says %d of %d", media.Files, media.Bytes, m.Media.Files, m.Media.Size)
+	}
+	if err != nil {
+		return total, fmt.Errorf("media: %w", err)
+	}
+	total.add(media)
+	return total, nil
+}
+
+// recipe checks a stream.
+func (v *Verifier) recipe(ctx context.Context, r *Recipe) (Counts, error) {
+	out := Counts{Bytes: r.Size}
+	for c, err := range r.chunks(ctx, v.rd) {
+		if err != nil {
+			return out, err
+		}
+		if !c.Hole() && c.Extents == nil {
+			out.Extents++
+			if err := v.extent(c.ID, 0, int(c.Length), true); err != nil {
+				return out, err
+			}
+		}
+		for _, x := range c.Extents {
+			out.Extents++
+			if err := v.extent(x.Blob, x.Offset, x.Length, false); err != nil {
+				return out, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// extent checks that a blob holds n bytes from off on, exactly these if whole.
+func (v *Verifier) extent(id chunk.ID, off, n int, whole bool) error {
+	_, err := blobLength(v.rd, id, off, n, whole)
+	return err
+}
+
+// listing checks a media tree, leaf by leaf.
+func (v *Verifier) listing(ctx context.Context, l *Listing) (Counts, error) {
+	var total Counts
+	if l.Entries == 0 {
+		return total, nil
+	}
+	t := treeReader{kind: kindListing, get: v.rd}
+	t.enter = func(x ref, level int, _ string) bool {
+		c, known := v.leaves[x.id]
+		total.add(c)
+		return level > 0 || !known
+	}
+	t.leaf = func(x ref, records []byte) (bool, error) {
+		c, err := v.leaf(ctx, x, records)
+		if err == nil {
+			v.leaves[x.id] = c
+			total.add(c)
+		}
+		return true, err
+	}
+	err := t.walk(ctx, l.Depth, l.Root, l.Entries)
+	if err == nil && total.Entries != l.Entries {
+		err = errors.New("entries are missing")
+	}
+	return total, err
+}
+
+// leaf checks the entries of one leaf.
+func (v *Verifier) leaf(ctx context.Context, x ref, records []byte) (Counts, error) {
+	var out Counts
+	var bad error
+	err := eachEntry(x, records, func(e *Entry) bool {
+		out.Entries++
+		if e.Type != source.File {
+			return true
+		}
+		out.Files++
+		if e.Link != "" {
+			return true
+		}
+		c, err := v.recipe(ctx, &e.Content)
+		if err != nil {
+			bad = fmt.Errorf("%s: %w", e.Path, err)
+			return false
+		}
+		out.add(c)
+		return true
+	})
+	if bad != nil {
+		err = bad
+	}
+	return out, err
+}
