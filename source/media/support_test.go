@@ -1,0 +1,196 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"permafrost/source"
+)
+
+// nobody is a user without any right.
+const nobody = 65534
+
+// asNobody runs the calling test once more, as a user who is not root; it returns false there. Where the tests run
+// as such a user anyway, it returns false at once.
+func asNobody(t *testing.T) bool {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return false
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Errorf("as a user who is not root: %v\n%s", err, out)
+	}
+	return true
+}
+
+// without runs a test with openat2 and without.
+func withoutOpenat2(t *testing.T, test func(t *testing.T)) {
+	if !hasOpenat2() {
+		t.Error("this kernel has no openat2: only half of the code is tested")
+	}
+	t.Run("openat2", test)
+	t.Run("components", func(t *testing.T) {
+		was := hasOpenat2
+		hasOpenat2 = func() bool { return false }
+		defer func() { hasOpenat2 = was }()
+		test(t)
+	})
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write makes files, and the directories they need, below root; a path that ends in a slash is a directory. The
+// content of a file is its path.
+func write(t testing.TB, root string, paths ...string) {
+	t.Helper()
+	for _, p := range paths {
+		must(t, os.MkdirAll(filepath.Join(root, filepath.Dir(p)), 0o755))
+		if !strings.HasSuffix(p, "/") {
+			must(t, os.WriteFile(filepath.Join(root, p), []byte(p), 0o644))
+		} else {
+			must(t, os.MkdirAll(filepath.Join(root, p), 0o755))
+		}
+	}
+}
+
+func openTree(t testing.TB, root string, o Options) *Tree {
+	t.Helper()
+	tree, err := Open(root, o)
+	must(t, err)
+	t.Cleanup(func() { must(t, tree.Close()) })
+	return tree
+}
+
+// walk returns the entries of a tree that has no unreadable ones.
+func walk(t testing.TB, tree *Tree) []*source.Entry {
+	t.Helper()
+	var all []*source.Entry
+	for e, err := range tree.Walk(context.Background()) {
+		if err != nil {
+			t.Fatalf("%+v: %v", e, err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func paths(entries []*source.Entry) []string {
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Path)
+	}
+	return all
+}
+
+func find(t testing.TB, entries []*source.Entry, path string) *source.Entry {
+	t.Helper()
+	i := slices.IndexFunc(entries, func(e *source.Entry) bool { return e.Path == path })
+	if i < 0 {
+		t.Fatalf("no entry %q", path)
+	}
+	return entries[i]
+}
+
+// warnings collects what a target warns of.
+type warnings []string
+
+func (w *warnings) warn(path string, err error) { *w = append(*w, fmt.Sprintf("%s: %v", path, err)) }
+
+func newTarget(t testing.TB, dir string, o TargetOptions) *Target {
+	t.Helper()
+	target, err := NewTarget(dir, o)
+	must(t, err)
+	t.Cleanup(func() { must(t, target.Close()) })
+	return target
+}
+
+// restore copies a tree into a target, as a restore would.
+func restore(t testing.TB, tree *Tree, entries []*source.Entry, target *Target) {
+	t.Helper()
+	type inode struct{ dev, ino uint64 }
+	first := make(map[inode]string)
+	for _, e := range entries {
+		id := inode{e.Dev, e.Inode}
+		switch {
+		case e.Type == source.Dir:
+			must(t, target.Dir(e))
+		case e.Type == source.Symlink:
+			must(t, target.Symlink(e))
+		case e.Type != source.File:
+			must(t, target.Special(e))
+		case e.Nlink > 1 && first[id] != "":
+			must(t, target.Link(e, first[id]))
+		default:
+			first[id] = e.Path
+			restoreFile(t, tree, e, target)
+		}
+	}
+	for _, e := range entries {
+		if e.Type == source.Dir {
+			must(t, target.SetDir(e))
+		}
+	}
+	must(t, target.Sync())
+}
+
+func restoreFile(t testing.TB, tree *Tree, e *source.Entry, target *Target) {
+	t.Helper()
+	in, err := tree.Open(e)
+	must(t, err)
+	defer in.Close()
+	out, err := target.Create(e)
+	must(t, err)
+	segments, err := Segments(in, e.Size)
+	must(t, err)
+	for _, s := range segments {
+		_, err := io.Copy(io.NewOffsetWriter(out, s.Off), io.NewSectionReader(in, s.Off, s.Len))
+		must(t, err)
+	}
+	must(t, target.Finish(out, e))
+}
+
+// content reads a file of a tree.
+func content(t testing.TB, tree *Tree, e *source.Entry) []byte {
+	t.Helper()
+	f, err := tree.Open(e)
+	must(t, err)
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	must(t, err)
+	return b
+}
+
+// mkdirDeep makes directories below root one by one, however long the path gets, and returns the last one, open.
+func mkdirDeep(t testing.TB, root string, names ...string) int {
+	t.Helper()
+	fd, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	for _, name := range names {
+		must(t, unix.Mkdirat(fd, name, 0o755))
+		next, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		unix.Close(fd)
+		fd = next
+	}
+	return fd
+}

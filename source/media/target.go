@@ -1,0 +1,270 @@
+package media
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"permafrost/source"
+)
+
+// TargetOptions say how a Target treats what a file system keeps beside the content.
+type TargetOptions struct {
+	// NumericIDs gives files the numbers of their owners as they were, even where the names have others here.
+	NumericIDs bool
+	// Users and Groups are the names that the numbers had when the tree was walked.
+	Users, Groups map[uint32]string
+	// Warn, if not nil, is told by Sync and Close what could not be restored though the content was: one call for
+	// each kind of attribute, with the path of the first file and an error that says how many.
+	Warn func(path string, err error)
+}
+
+// A Target is a directory that a tree is restored into. Its methods may be called from several goroutines.
+//
+// Nothing ever lands outside of the directory: paths that are not below it are refused, no symbolic link is followed,
+// and nothing that is there already is overwritten or changed. Until they are finished directories have mode 0700
+// and files 0600. Only the directory itself is as it was, so that nobody hostile should be able to write to it.
+//
+// The order is the caller's: a directory with Dir before anything in it, in any order; SetDir for each directory when
+// nothing is added to it any more; then Sync. Whatever a failed method has made stays for the caller to see, except
+// that Discard removes a file.
+type Target struct {
+	root     int  // descriptor
+	inherits bool // root has a default ACL, which all that is made below it takes over
+	owners   owners
+	lost     losses
+
+	mu     sync.Mutex
+	closed []source.Entry // directories that their owner may not search, to be given their modes last
+}
+
+// NewTarget opens the directory dir, and creates it where it is missing. dir itself may be a symbolic link to one.
+func NewTarget(dir string, o TargetOptions) (*Target, error) {
+	name, err := filepath.Abs(dir)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(name), 0o755)
+	}
+	if err == nil {
+		if err = os.Mkdir(name, 0o700); errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+	}
+	fd := -1
+	if err == nil {
+		fd, err = retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+		if err != nil {
+			err = &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the directory to restore into: %w", err)
+	}
+	_, err = unix.Fgetxattr(fd, aclDefault, nil)
+	return &Target{root: fd, inherits: err == nil, owners: newOwners(o), lost: losses{warn: o.Warn}}, nil
+}
+
+// within calls f with the directory that e is in, and its name there.
+func (t *Target) within(op string, path string, f func(dir int, name string) error) error {
+	err := error(fs.ErrInvalid)
+	if validPath(path) {
+		dir, name := t.root, path
+		err = nil
+		if i := strings.LastIndexByte(path, '/'); i >= 0 {
+			name = path[i+1:]
+			dir, err = openBeneath(t.root, path[:i], unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		}
+		if err == nil {
+			err = f(dir, name)
+			closeUnless(dir, t.root)
+		}
+	}
+	return pathError(op, path, err)
+}
+
+func pathError(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}
+
+// Dir makes a directory. The root is there already.
+func (t *Target) Dir(e *source.Entry) error {
+	if e.Path == "." {
+		return nil
+	}
+	return t.within("mkdir", e.Path, func(dir int, name string) error {
+		_, err := retry(func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) })
+		return err
+	})
+}
+
+// Create makes an empty file, for the caller to write and to Finish.
+func (t *Target) Create(e *source.Entry) (*os.File, error) {
+	fd, err := -1, error(fs.ErrInvalid)
+	if validPath(e.Path) {
+		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW
+		fd, err = openBeneath(t.root, e.Path, flags, 0o600)
+	}
+	if err != nil {
+		return nil, pathError("create", e.Path, err)
+	}
+	return os.NewFile(uintptr(fd), e.Path), nil
+}
+
+// Finish gives a file its size, so that holes need not be written, then its attributes, and closes it.
+func (t *Target) Finish(f *os.File, e *source.Entry) error {
+	err := t.finish(f, e)
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	return pathError("finish", e.Path, err)
+}
+
+func (t *Target) finish(f *os.File, e *source.Entry) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != e.Size {
+		if err := f.Truncate(e.Size); err != nil {
+			return err
+		}
+	}
+	return t.apply(int(f.Fd()), e)
+}
+
+// Discard closes and removes a file that Create made and whose content can't be had.
+func (t *Target) Discard(f *os.File, e *source.Entry) error {
+	f.Close()
+	return t.within("remove", e.Path, func(dir int, name string) error { return unix.Unlinkat(dir, name, 0) })
+}
+
+// Symlink makes a symbolic link to e.Target, whatever that is: it is never looked at.
+func (t *Target) Symlink(e *source.Entry) error {
+	return t.within("symlink", e.Path, func(dir int, name string) error {
+		if len(e.Target) >= unix.PathMax || strings.IndexByte(e.Target, 0) >= 0 {
+			return fs.ErrInvalid
+		}
+		if err := unix.Symlinkat(e.Target, dir, name); err != nil {
+			return err
+		}
+		return t.applyNamed(dir, name, e)
+	})
+}
+
+// Link makes e.Path another name of the file at the path first, which Create has made.
+func (t *Target) Link(e *source.Entry, first string) error {
+	return t.within("link", first, func(from int, old string) error {
+		var st unix.Stat_t
+		if err := unix.Fstatat(from, old, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFREG {
+			return errors.New("not a regular file")
+		}
+		return t.within("link", e.Path, func(to int, name string) error {
+			return unix.Linkat(from, old, to, name, 0)
+		})
+	})
+}
+
+// Special makes a FIFO, a socket or a device. A device that this user may not make is left out, with a warning.
+func (t *Target) Special(e *source.Entry) error {
+	types := map[source.Type]uint32{
+		source.FIFO: unix.S_IFIFO, source.Socket: unix.S_IFSOCK, source.Block: unix.S_IFBLK, source.Char: unix.S_IFCHR,
+	}
+	return t.within("mknod", e.Path, func(dir int, name string) error {
+		typ, ok := types[e.Type]
+		if !ok {
+			return fs.ErrInvalid
+		}
+		err := unix.Mknodat(dir, name, typ|0o600, int(e.Rdev))
+		if err == unix.EPERM && (e.Type == source.Block || e.Type == source.Char) {
+			t.lost.add("devices not restored", e.Path, err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return t.applyNamed(dir, name, e)
+	})
+}
+
+// SetDir gives a directory, "." for the root, its attributes.
+func (t *Target) SetDir(e *source.Entry) error {
+	err := error(fs.ErrInvalid)
+	if e.Path == "." || validPath(e.Path) {
+		var fd int
+		if fd, err = openBeneath(t.root, e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err == nil {
+			err = t.apply(fd, t.searchable(e))
+			unix.Close(fd)
+		}
+	}
+	return pathError("set attributes", e.Path, err)
+}
+
+// searchable returns e, or, where its mode would keep this process from the directories below, a copy that does not;
+// then Sync gives it its mode.
+func (t *Target) searchable(e *source.Entry) *source.Entry {
+	if e.Mode&0o100 != 0 || os.Geteuid() == 0 {
+		return e
+	}
+	open := *e
+	open.Mode |= 0o700
+	t.mu.Lock()
+	t.closed = append(t.closed, *e)
+	t.mu.Unlock()
+	return &open
+}
+
+// Sync waits until everything restored is on disk. It is called when all is done, and tells the warnings.
+func (t *Target) Sync() error {
+	err := t.closeDirs()
+	if err == nil {
+		// One call for the file system, rather than one a file: a million files would take an hour.
+		err = unix.Syncfs(t.root)
+	}
+	t.lost.tell()
+	if err != nil {
+		return fmt.Errorf("writing restored files to disk: %w", err)
+	}
+	return nil
+}
+
+// closeDirs gives the directories that searchable held back their modes, the deepest first.
+func (t *Target) closeDirs() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.SortFunc(t.closed, func(a, b source.Entry) int { return source.ComparePaths(a.Path, b.Path) })
+	for len(t.closed) > 0 {
+		e := &t.closed[len(t.closed)-1]
+		fd, err := openBeneath(t.root, e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err == nil {
+			err = unix.Fchmod(fd, e.Mode)
+			unix.Close(fd)
+		}
+		if err != nil {
+			return pathError("chmod", e.Path, err)
+		}
+		t.closed = t.closed[:len(t.closed)-1]
+	}
+	return nil
+}
+
+// Close releases the directory. Without Sync before it, what was restored may not survive a power failure.
+func (t *Target) Close() error {
+	err := t.closeDirs()
+	t.lost.tell()
+	if err2 := unix.Close(t.root); err == nil {
+		err = err2
+	}
+	return err
+}

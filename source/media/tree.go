@@ -1,0 +1,292 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"math"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"permafrost/internal/hint"
+	"permafrost/source"
+)
+
+// ErrChanged is what Tree.Open returns for a file that is not the one that was walked any more.
+var ErrChanged = errors.New("another file has taken its place")
+
+// Options say what a Tree leaves out.
+type Options struct {
+	Excludes      []string // patterns, as the package comment tells them
+	NoCache       bool     // leave out what is below cache/
+	OneFileSystem bool     // don't descend into other file systems mounted below the root
+}
+
+// A Tree is a directory of media files, for reading. Its methods may be called from any goroutine.
+type Tree struct {
+	name     string // of the root, absolute
+	root     int    // descriptor
+	dev      uint64 // of the root
+	excludes excludes
+	oneDev   bool
+	empty    bool
+
+	vanished atomic.Int64
+
+	mu     sync.Mutex
+	users  map[uint32]string // ids that were seen, and their names; "" is not looked up yet
+	groups map[uint32]string
+}
+
+// Open opens the tree below the directory root, which itself may be a symbolic link to one.
+func Open(root string, o Options) (*Tree, error) {
+	patterns := o.Excludes
+	if o.NoCache {
+		patterns = append([]string{"/cache/**"}, patterns...)
+	}
+	excludes, err := compileExcludes(patterns)
+	if err != nil {
+		return nil, err
+	}
+	name, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("opening the media directory: %w", err)
+	}
+	fd, err := retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, rootError(name, err)
+	}
+	t := &Tree{
+		name: name, root: fd, excludes: excludes, oneDev: o.OneFileSystem,
+		users: make(map[uint32]string), groups: make(map[uint32]string),
+	}
+	if err := t.inspect(); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// inspect looks at the root, and at what a walk needs.
+func (t *Tree) inspect() error {
+	var st unix.Stat_t
+	err := fstat(t.root, &st)
+	if err == nil {
+		t.dev = st.Dev
+		t.empty, err = emptyDir(t.root)
+	}
+	if err != nil {
+		return rootError(t.name, err)
+	}
+	if _, err := unix.Llistxattr(procPath(t.root)+"/.", nil); errors.Is(err, fs.ErrNotExist) {
+		return hint.Wrap(errors.New("extended attributes can't be read: /proc is not mounted"), "run: mount -t proc proc /proc")
+	}
+	return nil
+}
+
+// rootError says why the root can't be opened, and what to do.
+func rootError(name string, err error) error {
+	err = fmt.Errorf("opening the media directory: %w", &fs.PathError{Op: "open", Path: name, Err: err})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hint.Wrap(err, "the media are in public/system below the live directory, or where PAPERCLIP_ROOT_PATH says; is their file system mounted?")
+	case errors.Is(err, unix.ENOTDIR):
+		return hint.Wrap(err, "PAPERCLIP_ROOT_PATH in .env.production has to name a directory")
+	case errors.Is(err, fs.ErrPermission):
+		return hint.Wrap(err, "run permafrost as root, or as the user that owns the media")
+	}
+	return err
+}
+
+// emptyDir reports whether a directory holds nothing but dot files and lost+found.
+func emptyDir(fd int) (bool, error) {
+	l := newLister()
+	if err := l.list(fd); err != nil {
+		return false, err
+	}
+	for _, d := range l.dirents {
+		if name := l.name(d); name[0] != '.' && string(name) != "lost+found" {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Empty reports whether the root held nothing when it was opened, but for dot files and lost+found. That is how a
+// new instance looks, and a file system that is not mounted: the caller decides which it can be.
+func (t *Tree) Empty() bool { return t.empty }
+
+// Root returns the root's absolute path.
+func (t *Tree) Root() string { return t.name }
+
+// Close releases the root.
+func (t *Tree) Close() error { return unix.Close(t.root) }
+
+// Vanished returns how many entries had vanished, of all walks so far, between the reading of their directory and
+// their own: Mastodon goes on deleting files. Files that Open does not find are not counted.
+func (t *Tree) Vanished() int64 { return t.vanished.Load() }
+
+// Walk returns the tree's entries in the order of source.ComparePaths, the root first. It reads directories ahead, by
+// several goroutines, which have ended when the loop has; it holds a few megabytes, and the names of directories that
+// are larger than that.
+//
+// An entry with an error could not be read, and the walk goes on: a directory whose entries could not be read, or not
+// all of them; a file whose extended attributes could not. If its Type is 0 then only its Path is known. A nil entry
+// comes last, with the error of ctx.
+//
+// File systems mounted below the root are walked too, unless Options.OneFileSystem is set; their mount points are
+// entries then.
+func (t *Tree) Walk(ctx context.Context) iter.Seq2[*source.Entry, error] {
+	return func(yield func(*source.Entry, error) bool) {
+		w := newWalker(ctx, t, yield)
+		defer w.stop()
+		if !w.visit(w.first) {
+			return
+		}
+	}
+}
+
+// Open opens a File for reading, at its beginning. Its errors wrap fs.ErrNotExist where the file has vanished, and
+// ErrChanged where its name, or a directory above it, stands for something else than Walk found.
+func (t *Tree) Open(e *source.Entry) (*os.File, error) {
+	f, err := t.open(e)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: e.Path, Err: err}
+	}
+	return f, nil
+}
+
+func (t *Tree) open(e *source.Entry) (*os.File, error) {
+	if e.Type != source.File || !validPath(e.Path) {
+		return nil, fs.ErrInvalid
+	}
+	// What was a file may be a FIFO by now: opening it must not wait for a writer.
+	fd, err := openQuietly(t.root, e.Path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY)
+	switch err {
+	case nil:
+	case unix.ELOOP, unix.ENXIO, unix.ENODEV:
+		return nil, ErrChanged
+	case unix.ENOTDIR, unix.ESTALE:
+		return nil, fs.ErrNotExist
+	default:
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Dev != e.Dev || st.Ino != e.Inode {
+		unix.Close(fd)
+		return nil, ErrChanged
+	}
+	return os.NewFile(uintptr(fd), filepath.Join(t.name, e.Path)), nil
+}
+
+// openQuietly is openBeneath that leaves the access time alone where it may: O_NOATIME is for owners and root.
+func openQuietly(root int, path string, flags int) (int, error) {
+	fd, err := openBeneath(root, path, flags|unix.O_NOATIME, 0)
+	if err == unix.EPERM {
+		fd, err = openBeneath(root, path, flags, 0)
+	}
+	return fd, err
+}
+
+func fstat(fd int, st *unix.Stat_t) error {
+	_, err := retry(func() (int, error) { return 0, unix.Fstat(fd, st) })
+	return err
+}
+
+// fill takes the attributes of an entry from st. The zero Type is one that Linux does not have.
+func fill(e *source.Entry, st *unix.Stat_t) {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		e.Type = source.File
+		e.Size, e.Alloc = st.Size, st.Blocks*512
+	case unix.S_IFDIR:
+		e.Type = source.Dir
+	case unix.S_IFLNK:
+		e.Type = source.Symlink
+	case unix.S_IFIFO:
+		e.Type = source.FIFO
+	case unix.S_IFSOCK:
+		e.Type = source.Socket
+	case unix.S_IFBLK:
+		e.Type, e.Rdev = source.Block, st.Rdev
+	case unix.S_IFCHR:
+		e.Type, e.Rdev = source.Char, st.Rdev
+	}
+	e.Mode, e.UID, e.GID = st.Mode&07777, st.Uid, st.Gid
+	e.MTime, e.CTime = nanoseconds(st.Mtim), nanoseconds(st.Ctim)
+	e.Dev, e.Inode, e.Nlink = st.Dev, st.Ino, uint64(st.Nlink)
+}
+
+// nanoseconds since 1970, or the nearest that 64 bits hold: those of 1677 to 2262.
+func nanoseconds(t unix.Timespec) int64 {
+	const last = math.MaxInt64/1_000_000_000 - 1
+	switch {
+	case t.Sec > last:
+		return math.MaxInt64
+	case t.Sec < -last:
+		return math.MinInt64
+	}
+	return t.Sec*1e9 + t.Nsec
+}
+
+// saw notes the owner of an entry.
+func (t *Tree) saw(uid, gid uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.users[uid]; !ok {
+		t.users[uid] = ""
+	}
+	if _, ok := t.groups[gid]; !ok {
+		t.groups[gid] = ""
+	}
+}
+
+// Owners returns the names of the users and groups that own what Walk has yielded, by their numbers. A number that
+// has no name on this machine is not among them.
+func (t *Tree) Owners() (users, groups map[uint32]string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	users = names(t.users, func(id string) (string, error) {
+		u, err := user.LookupId(id)
+		if err != nil {
+			return "", err
+		}
+		return u.Username, nil
+	})
+	groups = names(t.groups, func(id string) (string, error) {
+		g, err := user.LookupGroupId(id)
+		if err != nil {
+			return "", err
+		}
+		return g.Name, nil
+	})
+	return users, groups
+}
+
+func names(seen map[uint32]string, lookup func(string) (string, error)) map[uint32]string {
+	found := make(map[uint32]string)
+	for id, name := range seen {
+		if name == "" {
+			// A failed look-up is tried again at the next call: networks have bad moments.
+			name, _ = lookup(strconv.FormatUint(uint64(id), 10))
+			seen[id] = name
+		}
+		if name != "" {
+			found[id] = strings.Clone(name)
+		}
+	}
+	return found
+}
