@@ -49,6 +49,9 @@ func TestCheckRDB(t *testing.T) {
 	if CheckRDB(bytes.NewReader(append(bytes.Clone(good), '\n'))) == nil {
 		t.Error("a byte too many, and not noticed")
 	}
+	if CheckRDB(strings.NewReader("REDIS0011\xfe\x00\x00\x00\x00\x00\x00\x00\x00")) == nil {
+		t.Error("no end mark before the zeros of a missing checksum, and not noticed")
+	}
 	boom := errors.New("boom")
 	if err := CheckRDB(io.MultiReader(bytes.NewReader(good), iotest.ErrReader(boom))); err != boom {
 		t.Errorf("the reader's error became %v", err)

@@ -206,6 +206,10 @@ func TestDumpByReplication(t *testing.T) {
 				t.Errorf("why not by BGSAVE: %q", facts.Why)
 			}
 			loads(t, path, r)
+			// The way of replication that was not asked for goes through Redis's own file.
+			if _, err := os.Stat(filepath.Join(r.Dir, "dump.rdb")); (err == nil) != (diskless == "no") {
+				t.Errorf("Redis's own file: %v", err)
+			}
 
 			acl(t, admin, "backup", "-psync", "+sync")
 			path, _ = dump(t, s, "replication")
@@ -319,6 +323,24 @@ func TestDumpDuringRewrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	dump(t, connect(t, conf(r)), "bgsave")
+}
+
+func TestNewer(t *testing.T) {
+	start := time.Date(2026, 6, 27, 2, 0, 0, 5e6, time.UTC)
+	for _, c := range []struct {
+		rdb time.Time
+		ok  bool
+	}{
+		{start.Truncate(time.Second), true},
+		{start.Truncate(time.Second).Add(-time.Second), true}, // the coarse clock
+		{start.Truncate(time.Second).Add(-2 * time.Second), false},
+		{start.Add(time.Hour), true},
+		{time.Time{}, true}, // Redis before 3.2 does not tell
+	} {
+		if err := newer(c.rdb, start); (err == nil) != c.ok {
+			t.Errorf("RDB of %v, BGSAVE at %v: %v", c.rdb, start, err)
+		}
+	}
 }
 
 // Later saves of Redis do not disturb a file that is being read.
