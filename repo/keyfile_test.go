@@ -75,6 +75,15 @@ func TestGoldenKeyFiles(t *testing.T) {
 	}
 }
 
+// mangleStride is the distance of the bytes that a test mangles: all of them, except where the race detector, which
+// has nothing to see in it, makes that take minutes.
+func mangleStride() int {
+	if raceDetector {
+		return 37
+	}
+	return 1
+}
+
 // TestMangledKeyFile: whatever happens to the file, it is an error or the keyring is whole.
 func TestMangledKeyFile(t *testing.T) {
 	owner := newOwner(t, 1)
@@ -92,7 +101,10 @@ func TestMangledKeyFile(t *testing.T) {
 			}
 			return err == nil
 		}
-		for i := range data {
+		for i := 0; i < len(data); i += mangleStride() {
+			if i < begin && i/mangleStride()%8 != 0 {
+				continue // comments, and what repeats the keyring: costly, for it parses to the end
+			}
 			mangled := bytes.Clone(data)
 			mangled[i] ^= 1 << (i % 8)
 			whole := try("flipped", i, mangled)
@@ -100,7 +112,7 @@ func TestMangledKeyFile(t *testing.T) {
 				t.Errorf("%v, cut to %d bytes of %d, was taken", k, i, len(data))
 			}
 			if i < begin {
-				continue // comments, and what repeats the keyring
+				continue
 			}
 			for _, b := range []byte{data[i] ^ 0x20, data[i] ^ 0x80, '\n'} {
 				if mangled[i] = b; b != data[i] {
@@ -471,7 +483,7 @@ func TestMangledWrappedKeyring(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range data {
+	for i := 0; i < len(data); i += mangleStride() {
 		mangled := bytes.Clone(data)
 		mangled[i] ^= 1 << (i % 8)
 		if _, err := repo.UnwrapKeyring(mangled, id); err == nil {
