@@ -23,6 +23,9 @@ const (
 
 // replicate asks for the data set as a replica does, on a connection of its own. It returns once Redis
 // begins to send the RDB; what Redis would send after it is not waited for.
+//
+// It names no port, as it serves nobody. A Sentinel that asks Redis meanwhile lists a replica with port 0, as
+// down, until SENTINEL RESET; it can't be made a master.
 func (s *Server) replicate(ctx context.Context) (*Dump, error) {
 	conn, err := s.dial(ctx, s.conf.Addr)
 	if err != nil {
