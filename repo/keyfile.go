@@ -127,7 +127,7 @@ func parseKeyFile(data []byte) (*Keyring, error) {
 		case strings.HasPrefix(line, "AGE-SECRET-KEY-"):
 			identities = append(identities, line)
 		default:
-			err = errors.New("neither a comment nor a key")
+			err = hint.Wrap(errors.New("neither a comment nor a key"), "a note must begin with #; if it is none, "+otherCopy)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
