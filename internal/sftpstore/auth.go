@@ -1,0 +1,155 @@
+package sftpstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"permafrost/internal/hint"
+)
+
+// maxKeyFile bounds a private key file, in bytes. An RSA key of 16384 bits has 13 kB.
+const maxKeyFile = 1 << 16
+
+// keys are the ways to prove who one is to a host.
+type keys struct {
+	signers   []ssh.Signer
+	encrypted []string // key files that need a passphrase
+	agent     net.Conn // the signers may need it; nil where there is none
+}
+
+// close ends the keys' use.
+func (k *keys) close() {
+	if k.agent != nil {
+		k.agent.Close()
+	}
+}
+
+// readKeys gathers what the agent and the key files offer: named files first, each by the agent where that has it, then
+// what else the agent has, then the files that ssh looks for by default.
+func readKeys(h *host, home string) (*keys, error) {
+	k := new(keys)
+	var held []ssh.Signer // by the agent
+	if h.agent != "" {
+		// An agent that is gone is like none: the files may do.
+		if conn, err := net.Dial("unix", h.agent); err == nil {
+			k.agent = conn
+			held, _ = agent.NewClient(conn).Signers()
+		}
+	}
+	for _, file := range h.identities {
+		if err := k.add(file, held); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.close()
+			return nil, fmt.Errorf("reading identity %s: %w", file, err)
+		}
+	}
+	if !h.identitiesOnly {
+		for _, s := range held {
+			k.append(s)
+		}
+	}
+	if len(h.identities) == 0 {
+		for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
+			k.add(filepath.Join(home, ".ssh", name), held) // what can't be read can't be used
+		}
+	}
+	return k, nil
+}
+
+// add reads one key file: a private key, or a public one that the agent has the other half of.
+func (k *keys) add(file string, held []ssh.Signer) error {
+	data, err := readKeyFile(file)
+	if err != nil {
+		return err
+	}
+	var public ssh.PublicKey
+	signer, err := ssh.ParsePrivateKey(data)
+	var locked *ssh.PassphraseMissingError
+	if errors.As(err, &locked) {
+		public = locked.PublicKey
+		if public == nil {
+			public, _ = readPublicKey(file + ".pub")
+		}
+		k.encrypted = append(k.encrypted, file)
+	} else if err != nil {
+		if public, _, _, _, _ = ssh.ParseAuthorizedKey(data); public == nil {
+			return err
+		}
+	}
+	if signer != nil {
+		public = signer.PublicKey()
+	}
+	for _, s := range held {
+		if public != nil && string(s.PublicKey().Marshal()) == string(public.Marshal()) {
+			signer = s
+		}
+	}
+	if signer == nil {
+		return nil
+	}
+	if public, err := readPublicKey(file + "-cert.pub"); err == nil {
+		if cert, ok := public.(*ssh.Certificate); ok {
+			if s, err := ssh.NewCertSigner(cert, signer); err == nil {
+				k.append(s)
+			}
+		}
+	}
+	k.append(signer)
+	return nil
+}
+
+// append adds a signer that is not there yet.
+func (k *keys) append(signer ssh.Signer) {
+	for _, s := range k.signers {
+		if string(s.PublicKey().Marshal()) == string(signer.PublicKey().Marshal()) {
+			return
+		}
+	}
+	k.signers = append(k.signers, signer)
+}
+
+func readKeyFile(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err == nil && len(data) > maxKeyFile {
+		err = errors.New("the file is too long for a key")
+	}
+	return data, err
+}
+
+func readPublicKey(file string) (ssh.PublicKey, error) {
+	data, err := readKeyFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(data)
+	return key, err
+}
+
+// refused explains why the host let nobody in.
+func (k *keys) refused(h *host, err error) error {
+	err = fmt.Errorf("logging in as %s: %w", h, err)
+	switch {
+	case len(k.encrypted) > 0:
+		return hint.Wrap(err, "a key has a passphrase; give it to the agent: ssh-add "+strings.Join(k.encrypted, " "))
+	case len(k.signers) == 0:
+		return hint.Wrap(err, "there is no key to log in with; make one with ssh-keygen, or name it as IdentityFile in ~/.ssh/config")
+	}
+	var names []string
+	for _, s := range k.signers {
+		names = append(names, ssh.FingerprintSHA256(s.PublicKey()))
+	}
+	return hint.Wrap(err, "none of these keys is in the account's authorized_keys: "+strings.Join(names, ", "))
+}

@@ -1,0 +1,150 @@
+package sftpstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"permafrost/internal/hint"
+)
+
+// commandTransport has the ssh command connect: each SFTP channel is a process.
+type commandTransport struct{ config *Config }
+
+func (t commandTransport) alive() bool { return true }
+func (t commandTransport) close()      {}
+
+// args returns the command's arguments. What a person must not be asked about, and what must not be forwarded, is
+// settled here, whatever ssh_config says.
+func (t commandTransport) args() []string {
+	c := t.config
+	seconds := max(1, int(c.Timeout/time.Second)/4)
+	check := "yes"
+	if c.AcceptNewHostKey {
+		check = "accept-new"
+	}
+	args := []string{"-T", "-oBatchMode=yes", "-oStrictHostKeyChecking=" + check,
+		"-oServerAliveInterval=" + strconv.Itoa(seconds), "-oServerAliveCountMax=4",
+		"-oConnectTimeout=" + strconv.Itoa(max(1, int(c.DialTimeout/time.Second))),
+		"-oClearAllForwardings=yes", "-oForwardAgent=no", "-oForwardX11=no", "-oPermitLocalCommand=no", "-oRemoteCommand=none",
+		"-oControlMaster=no"}
+	if c.ConfigFile != "" {
+		args = append(args, "-F", c.ConfigFile)
+	}
+	for _, f := range c.IdentityFiles {
+		args = append(args, "-i", f)
+	}
+	if len(c.KnownHostsFiles) > 0 {
+		args = append(args, "-oUserKnownHostsFile="+quote(c.KnownHostsFiles), "-oGlobalKnownHostsFile=none")
+	}
+	if c.Port != 0 {
+		args = append(args, "-p", strconv.Itoa(c.Port))
+	}
+	if c.User != "" {
+		args = append(args, "-l", c.User)
+	}
+	return append(args, "-s", "--", c.Host, "sftp")
+}
+
+// quote writes a list of files as ssh_config wants it.
+func quote(files []string) string {
+	return `"` + strings.Join(files, `" "`) + `"`
+}
+
+func (t commandTransport) open(ctx context.Context) (io.ReadWriteCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.Command(t.config.Command, t.args()...)}
+	p.cmd.Stderr = &p.stderr
+	p.cmd.WaitDelay = time.Second                           // a grandchild may hold stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to handle
+	var err error
+	if p.Writer, err = p.cmd.StdinPipe(); err == nil {
+		p.Reader, err = p.cmd.StdoutPipe()
+	}
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		err = permanentError{hint.Wrap(err, "install the package openssh-client")}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("starting the ssh command: %w", err)
+	}
+	return p, nil
+}
+
+// A process is a running ssh command.
+type process struct {
+	io.Reader
+	io.Writer
+	cmd    *exec.Cmd
+	stderr tail
+	once   sync.Once
+}
+
+// Close ends the process.
+func (p *process) Close() error {
+	p.once.Do(func() {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	})
+	return nil
+}
+
+// explain makes of an error during the start one that tells what ssh said.
+func (p *process) explain(err error) error {
+	p.awaitEnd()
+	text := strings.TrimSpace(p.stderr.String())
+	if text == "" {
+		return err
+	}
+	err = fmt.Errorf("ssh: %s", text)
+	for said, advice := range map[string]string{
+		"Host key verification failed": "compare the host key with the server's own, then say --accept-new-host-key once; a changed one must be removed from known_hosts first",
+		"Permission denied":            "the account must know a key that needs no question: give it to the agent (ssh-add), or name it as IdentityFile in ~/.ssh/config",
+		"subsystem request failed":     "have SFTP enabled for this account",
+		"Bad configuration option":     "mend ~/.ssh/config",
+	} {
+		if strings.Contains(text, said) {
+			return permanentError{hint.Wrap(err, advice)}
+		}
+	}
+	return err
+}
+
+// awaitEnd lets ssh say its last words.
+func (p *process) awaitEnd() {
+	timer := time.AfterFunc(2*time.Second, func() { p.cmd.Process.Kill() })
+	defer timer.Stop()
+	p.once.Do(func() { p.cmd.Wait() })
+}
+
+// tail keeps the last bytes written to it.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	const limit = 2000
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	t.buf = t.buf[max(0, len(t.buf)-limit):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}

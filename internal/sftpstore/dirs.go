@@ -1,0 +1,133 @@
+package sftpstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/pkg/sftp"
+)
+
+// A dir is a directory that is there. Its handle is nil where the server has no fsync for it.
+type dir struct {
+	store  *Store
+	sess   *session
+	handle *sftp.File
+}
+
+// openDir opens a directory, and makes it first where it is missing. Its own name is made durable, once.
+func (s *Store) openDir(sess *session, name string) (*dir, error) {
+	d := &dir{store: s, sess: sess}
+	if !sess.fsync || s.noDirSync.Load() {
+		return d, s.ensureDir(sess, name)
+	}
+	var err error
+	if d.handle, err = sess.Open(name); errors.Is(err, fs.ErrNotExist) {
+		if err := s.makeDir(sess, name); err != nil {
+			return nil, err
+		}
+		d.handle, err = sess.Open(name)
+	}
+	if sess.lost(err) {
+		return nil, err
+	}
+	if err != nil {
+		s.refuseDirSync()
+		return d, s.ensureDir(sess, name)
+	}
+	// Who finds a directory may have been faster than who made it and has not made it durable yet.
+	for n := name; n != s.config.Path && path.Dir(n) != n; n = path.Dir(n) {
+		if _, ok := s.known.Load(n); ok {
+			break
+		}
+		if err := s.syncDir(sess, path.Dir(n)); err != nil {
+			d.close()
+			return nil, err
+		}
+		s.known.Store(n, true)
+	}
+	return d, nil
+}
+
+// ensureDir makes a directory where it is missing.
+func (s *Store) ensureDir(sess *session, name string) error {
+	if _, ok := s.known.Load(name); ok {
+		return nil
+	}
+	_, err := sess.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = s.makeDir(sess, name)
+	}
+	if err == nil {
+		s.known.Store(name, true)
+	}
+	return err
+}
+
+// makeDir makes a directory and the parents that it lacks.
+func (s *Store) makeDir(sess *session, name string) error {
+	err := sess.Mkdir(name)
+	if parent := path.Dir(name); errors.Is(err, fs.ErrNotExist) && parent != name {
+		if err := s.makeDir(sess, parent); err != nil {
+			return err
+		}
+		err = sess.Mkdir(name)
+	}
+	if err != nil && !sess.lost(err) {
+		// "Failure" may mean that another one was faster.
+		if info, statErr := sess.Stat(name); statErr == nil && info.IsDir() {
+			return nil
+		}
+		err = s.explain(sess, err, path.Dir(name), 1)
+	}
+	if err != nil {
+		return fmt.Errorf("making directory %s: %w", name, err)
+	}
+	return s.syncDir(sess, path.Dir(name))
+}
+
+// syncDir makes durable which names a directory holds. A server that refuses is taken as it is.
+func (s *Store) syncDir(sess *session, name string) error {
+	if !sess.fsync || s.noDirSync.Load() {
+		return nil
+	}
+	handle, err := sess.Open(name)
+	if sess.lost(err) {
+		return err
+	}
+	if err != nil {
+		return nil // a parent that this account may not read
+	}
+	d := &dir{s, sess, handle}
+	defer d.close()
+	return d.sync()
+}
+
+// sync makes durable which names the directory holds.
+func (d *dir) sync() error {
+	if d.handle == nil || d.store.noDirSync.Load() {
+		return nil
+	}
+	err := d.handle.Sync()
+	switch {
+	case err == nil:
+		d.store.dirSynced.Store(true)
+	case !d.sess.lost(err) && !d.store.dirSynced.Load():
+		d.store.refuseDirSync()
+		return nil
+	}
+	return err
+}
+
+// close gives the handle back, and waits for no answer.
+func (d *dir) close() {
+	if d != nil && d.handle != nil {
+		go d.handle.Close()
+	}
+}
+
+func (s *Store) refuseDirSync() {
+	s.noDirSync.Store(true)
+	s.warn("the server does not let directories be fsynced: the last objects of a run may not survive a power cut right after it")
+}

@@ -1,0 +1,216 @@
+package sftpstore
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// maxChannels bounds the SFTP channels of a connection; sshd's MaxSessions is 10 by default.
+	maxChannels = 8
+	// channelRTT is the round-trip time for which a further channel a connection is worth its cost. A channel's window
+	// of 2 MiB fills a round trip of 15 ms at 140 MB/s.
+	channelRTT = 15 * time.Millisecond
+	// restTime is how long a connection that could not be made is left alone while others serve.
+	restTime = time.Minute
+)
+
+var errClosed = errors.New("the store is closed")
+
+// A pool spreads operations over several SFTP channels, themselves spread over several connections. It makes a channel
+// when all that there are have something to do: a small run stays on one.
+type pool struct {
+	dial        func(context.Context) (transport, error)
+	dialTimeout time.Duration
+	timeout     time.Duration
+
+	conns []conn
+
+	mu     sync.Mutex
+	slots  []slot        // slot i is a channel of connection i % len(conns)
+	wake   chan struct{} // closed, and made anew, when a dial ends
+	closed bool
+}
+
+// A conn is a place for a connection.
+type conn struct {
+	mu sync.Mutex
+	t  transport // nil before the first
+}
+
+// A slot is a place for a channel.
+type slot struct {
+	session *session
+	busy    int // operations under way
+	dialing bool
+	rest    time.Time // not to be dialed before
+}
+
+func newPool(c *Config, dial func(context.Context) (transport, error)) *pool {
+	return &pool{
+		dial: dial, dialTimeout: c.DialTimeout, timeout: c.Timeout,
+		conns: make([]conn, c.Connections), slots: make([]slot, c.Connections*max(c.Channels, 1)), wake: make(chan struct{}),
+	}
+}
+
+// grow gives each connection as many channels as the round-trip time asks for.
+func (p *pool) grow(rtt time.Duration) {
+	channels := min(1+int(rtt/channelRTT), maxChannels)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.slots) < channels*len(p.conns) {
+		p.slots = append(p.slots, slot{})
+	}
+}
+
+// acquire returns a session to work with. The caller calls release when it is done.
+func (p *pool) acquire(ctx context.Context) (s *session, release func(), err error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		i, dial, wait, err := p.choose()
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case wait != nil:
+			select {
+			case <-wait:
+			case <-ctx.Done():
+			}
+			continue
+		case dial:
+			if err := p.fill(ctx, i); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		if s, release := p.use(i); s != nil {
+			return s, release, nil
+		}
+	}
+}
+
+// choose picks the slot to use, or to dial, or what to wait for.
+func (p *pool) choose() (i int, dial bool, wait <-chan struct{}, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return 0, false, nil, errClosed
+	}
+	best, empty, dialing := -1, -1, false
+	for i := range p.slots {
+		s := &p.slots[i]
+		if s.session != nil && s.session.line.isDead() {
+			s.session, s.busy = nil, 0
+		}
+		switch {
+		case s.session != nil:
+			if best < 0 || s.busy < p.slots[best].busy {
+				best = i
+			}
+		case s.dialing:
+			dialing = true
+		case empty < 0 && !time.Now().Before(s.rest):
+			empty = i
+		}
+	}
+	switch {
+	case best >= 0 && (p.slots[best].busy == 0 || empty < 0):
+		return best, false, nil, nil
+	case best < 0 && dialing: // who comes while the first connection is made waits for how that goes
+		return 0, false, p.wake, nil
+	case best < 0 && empty < 0: // all rest: nothing better is known
+		p.slots[0].rest, empty = time.Time{}, 0
+	}
+	p.slots[empty].dialing = true
+	return empty, true, nil, nil
+}
+
+// use counts an operation on the slot's session.
+func (p *pool) use(i int) (*session, func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.slots[i].session
+	if s == nil || s.line.isDead() {
+		return nil, nil
+	}
+	p.slots[i].busy++
+	s.line.begin()
+	return s, func() {
+		s.line.end()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.slots[i].session == s {
+			p.slots[i].busy--
+		}
+	}
+}
+
+// fill makes the session of a slot. Where that fails while another one serves, the slot is left to rest.
+func (p *pool) fill(ctx context.Context, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, p.dialTimeout)
+	defer cancel()
+	session, err := p.open(ctx, &p.conns[i%len(p.conns)])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.wake)
+	p.wake = make(chan struct{})
+	s := &p.slots[i]
+	s.dialing = false
+	if err == nil && p.closed {
+		session.line.kill()
+		err = errClosed
+	}
+	if err == nil {
+		s.session, s.busy = session, 0
+		return nil
+	}
+	for _, other := range p.slots {
+		if other.session != nil && !other.session.line.isDead() {
+			s.rest = time.Now().Add(restTime)
+			return nil
+		}
+	}
+	return err
+}
+
+// open starts a session on the connection, which it makes if need be.
+func (p *pool) open(ctx context.Context, c *conn) (*session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.t == nil || !c.t.alive() {
+		t, err := p.dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.t = t
+	}
+	rwc, err := c.t.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newSession(ctx, c.t, rwc, p.timeout)
+}
+
+// close ends every connection. Operations under way fail.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	for i := range p.slots {
+		if s := p.slots[i].session; s != nil {
+			s.line.kill()
+		}
+	}
+	p.mu.Unlock()
+	for i := range p.conns {
+		c := &p.conns[i]
+		c.mu.Lock() // a dial under way ends first, within its own time
+		if c.t != nil {
+			c.t.close()
+		}
+		c.mu.Unlock()
+	}
+}

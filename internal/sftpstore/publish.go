@@ -1,0 +1,96 @@
+package sftpstore
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"permafrost/internal/hint"
+	"permafrost/internal/objname"
+	"permafrost/repo"
+)
+
+// How a name comes into being only where there is none.
+const (
+	untried  = iota
+	byLink   // a link succeeded
+	byRename // there are no links, and a trial showed that rename refuses a name that is taken
+)
+
+const advice = "use OpenSSH's server, on a file system that has hard links"
+
+// publishAs gives the file temp the upload's name, or returns fs.ErrExist. It returns the temporary name that is left.
+func (u *upload) publishAs(sess *session, temp string) (left string, err error) {
+	var linkErr error
+	if how := u.published.Load(); how == byLink || how == untried && sess.link {
+		linkErr = u.settle(sess, sess.Link(temp, u.target))
+		if linkErr == nil {
+			u.published.Store(byLink)
+		}
+		if how == byLink || linkErr == nil || sess.lost(linkErr) || errors.Is(linkErr, fs.ErrExist) || errors.Is(linkErr, repo.ErrNoSpace) {
+			return temp, linkErr
+		}
+	}
+	if u.published.Load() == untried {
+		if err := u.tryRename(sess); err != nil {
+			if linkErr != nil && !sess.lost(err) {
+				err = hint.Wrap(fmt.Errorf("linking %s: %w", u.target, linkErr), advice)
+			}
+			return temp, err
+		}
+	}
+	if err := u.settle(sess, sess.Rename(temp, u.target)); err != nil {
+		return temp, err
+	}
+	if u.published.Swap(byRename) == untried {
+		u.warn("the server has no hard links there: should two runs put one object at the very same moment, it alone keeps them apart")
+	}
+	return "", nil
+}
+
+// settle finds out what the answer to a link or rename means: nil, fs.ErrExist, repo.ErrNoSpace, or another error.
+func (u *upload) settle(sess *session, err error) error {
+	if err == nil || sess.lost(err) {
+		u.doubt = true // from here on: what comes after may be lost too
+		return err
+	}
+	switch _, statErr := sess.Stat(u.target); {
+	case statErr == nil && u.doubt:
+		return u.compare(sess)
+	case statErr == nil:
+		return fs.ErrExist
+	case sess.lost(statErr):
+		return statErr
+	}
+	return u.explain(sess, err, path.Dir(u.target), 1)
+}
+
+// tryRename returns nil where the server's rename refuses a name that is taken.
+func (s *Store) tryRename(sess *session) error {
+	var names [2]string
+	for i := range names {
+		names[i] = path.Join(s.config.Path, objname.Temp, strings.ToLower(rand.Text()))
+		f, err := sess.OpenFile(names[i], os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		if err == nil {
+			defer sess.Remove(names[i])
+			err = f.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("trying the server's rename: %w", err)
+		}
+	}
+	err := sess.Rename(names[0], names[1])
+	if sess.lost(err) {
+		return err
+	}
+	if _, statErr := sess.Stat(names[0]); statErr != nil && !errors.Is(statErr, fs.ErrNotExist) {
+		return fmt.Errorf("trying the server's rename: %w", statErr)
+	} else if err == nil || statErr != nil {
+		return hint.Wrap(errors.New("the server can't hold a repository: its rename overwrites, and it has no hard links"), advice)
+	}
+	return nil
+}

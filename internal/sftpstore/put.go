@@ -1,0 +1,213 @@
+package sftpstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/pkg/sftp"
+
+	"permafrost/internal/objname"
+	"permafrost/repo"
+)
+
+// cleanTime is how long Put may take to remove what an upload left on a connection that is gone.
+const cleanTime = 2 * time.Second
+
+// Put implements repo.Store.
+func (s *Store) Put(ctx context.Context, name string, data []byte) error {
+	target, err := s.path(name)
+	if err == nil && objname.InTemp(name) {
+		err = errReserved
+	}
+	if err != nil {
+		return fmt.Errorf("putting %s: %w", name, err)
+	}
+	u := &upload{Store: s, target: target, data: data}
+	err = s.do(ctx, u.attempt)
+	u.clean(ctx)
+	if err != nil {
+		return fmt.Errorf("putting %s: %w", name, err)
+	}
+	return nil
+}
+
+// An upload is one Put, over all of its attempts.
+type upload struct {
+	*Store
+	target  string
+	data    []byte
+	doubt   bool     // an attempt may have published
+	orphans []string // temporary names that a lost connection kept from being removed
+}
+
+func (u *upload) attempt(ctx context.Context, sess *session) error {
+	if u.doubt {
+		switch err := u.compare(sess); {
+		case err == nil:
+			return u.syncDir(sess, path.Dir(u.target))
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	var d *dir
+	opened := make(chan error, 1)
+	go func() {
+		var err error
+		d, err = u.openDir(sess, path.Dir(u.target))
+		opened <- err
+	}()
+	temp, err := u.write(ctx, sess)
+	if dirErr := <-opened; err == nil {
+		err = dirErr
+	}
+	defer d.close()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		temp, err = u.publishAs(sess, temp)
+	}
+	removed := make(chan struct{})
+	go func() {
+		u.removeTemp(sess, temp)
+		close(removed)
+	}()
+	if err == nil {
+		err = d.sync()
+	}
+	<-removed
+	return err
+}
+
+// write uploads the data under a temporary name, durably. It returns the name wherever the file may be there.
+func (u *upload) write(ctx context.Context, sess *session) (temp string, err error) {
+	dir := path.Join(u.config.Path, objname.Temp)
+	temp = path.Join(dir, strings.ToLower(rand.Text()))
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := sess.OpenFile(temp, flags)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := u.makeDir(sess, dir); err != nil {
+			return "", err
+		}
+		f, err = sess.OpenFile(temp, flags)
+	}
+	if err != nil {
+		if sess.lost(err) {
+			return temp, err
+		}
+		return "", fmt.Errorf("making a file in %s: %w", dir, u.explain(sess, err, dir, len(u.data)))
+	}
+	_, err = f.ReadFromWithConcurrency(&contextReader{ctx, bytes.NewReader(u.data)}, len(u.data)/smallPacket+1)
+	if err == nil && sess.fsync {
+		err = f.Sync()
+	}
+	if err == nil && !sess.fsync {
+		err = f.Close() // the last chance to hear of a failure
+	} else {
+		go f.Close()
+	}
+	if err != nil && !sess.lost(err) {
+		err = u.explain(sess, err, dir, len(u.data))
+	}
+	return temp, err
+}
+
+// contextReader ends where its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// compare returns nil where the object has the upload's content, fs.ErrExist where it has another one, and
+// fs.ErrNotExist where there is none.
+func (u *upload) compare(sess *session) error {
+	f, err := sess.Open(u.target)
+	if err != nil {
+		return err
+	}
+	defer func() { go f.Close() }()
+	const piece = 4 << 20
+	buf := make([]byte, min(len(u.data)+1, piece))
+	for off := 0; ; off += len(buf) {
+		n, err := f.ReadAt(buf, int64(off))
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if !bytes.HasPrefix(u.data[min(off, len(u.data)):], buf[:n]) {
+			return fs.ErrExist
+		}
+		if err == io.EOF && off+n == len(u.data) {
+			return nil
+		}
+		if err == io.EOF {
+			return fs.ErrExist
+		}
+	}
+}
+
+// removeTemp removes a temporary name, unless the server is known to refuse that.
+func (u *upload) removeTemp(sess *session, temp string) {
+	if temp == "" || u.keepsTemp.Load() {
+		return
+	}
+	err := sess.Remove(temp)
+	switch {
+	case sess.lost(err):
+		u.orphans = append(u.orphans, temp)
+	case errors.Is(err, fs.ErrPermission):
+		u.keepsTemp.Store(true)
+	}
+}
+
+// clean removes what lost connections left, within reason: what stays is swept as stale one day.
+func (u *upload) clean(ctx context.Context) {
+	if len(u.orphans) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	orphans := u.orphans
+	u.retry(ctx, cleanTime, func(_ context.Context, sess *session) error {
+		var err error
+		for _, temp := range orphans {
+			if e := sess.Remove(temp); sess.lost(e) {
+				err = e
+			}
+		}
+		return err
+	})
+}
+
+// explain turns a server's "failure" to write into repo.ErrNoSpace where the file system of dir can't take n more bytes.
+func (s *Store) explain(sess *session, err error, dir string, n int) error {
+	var status *sftp.StatusError
+	if sess.lost(err) || !errors.As(err, &status) {
+		return err
+	}
+	const noSpace, quota = 14, 15 // of later versions of the protocol
+	text := strings.ToLower(status.Error())
+	full := status.Code == noSpace || status.Code == quota || strings.Contains(text, "no space") || strings.Contains(text, "quota")
+	if st, e := sess.StatVFS(dir); e == nil {
+		full = full || st.Bavail*st.Frsize < uint64(n) || st.Files > 0 && st.Favail == 0
+	}
+	if full {
+		return fmt.Errorf("%w (%w)", repo.ErrNoSpace, err)
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package sftpstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+
+	"permafrost/repo"
+)
+
+// ReadAt implements repo.Store.
+func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (n int, err error) {
+	file, err := s.path(name)
+	if err == nil && off < 0 {
+		err = errors.New("negative offset")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading %s: %w", name, err)
+	}
+	err = s.do(ctx, func(ctx context.Context, sess *session) (err error) {
+		n, err = readAt(ctx, sess, file, p, off)
+		return err
+	})
+	if err != nil && err != io.EOF {
+		n, err = 0, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return n, err
+}
+
+func readAt(ctx context.Context, sess *session, file string, p []byte, off int64) (int, error) {
+	f, err := sess.Open(file)
+	if err != nil {
+		return 0, absent(sess, file, err)
+	}
+	defer func() { go f.Close() }()
+	if err := ctx.Err(); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	n, err := f.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		err = absent(sess, file, err)
+	}
+	return n, err
+}
+
+// absent makes fs.ErrNotExist of a bare "failure" where what the path names is no file, or lies below one.
+func absent(sess *session, file string, err error) error {
+	if sess.lost(err) || !definite(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if info, e := sess.Stat(file); e == nil && !info.Mode().IsRegular() {
+		return fs.ErrNotExist
+	}
+	if info, e := sess.Stat(path.Dir(file)); e == nil && !info.IsDir() {
+		return fs.ErrNotExist
+	}
+	return err
+}
+
+// Stat implements repo.Store.
+func (s *Store) Stat(ctx context.Context, name string) (o repo.Object, err error) {
+	file, err := s.path(name)
+	if err == nil {
+		err = s.do(ctx, func(_ context.Context, sess *session) error {
+			info, err := sess.Stat(file)
+			if err != nil {
+				return absent(sess, file, err)
+			}
+			if !info.Mode().IsRegular() {
+				return fs.ErrNotExist
+			}
+			o = repo.Object{Name: name, Size: info.Size(), Time: info.ModTime()}
+			return nil
+		})
+	}
+	if err != nil {
+		return repo.Object{}, fmt.Errorf("looking at %s: %w", name, err)
+	}
+	return o, nil
+}
+
+// Remove implements repo.Store.
+func (s *Store) Remove(ctx context.Context, name string) error {
+	file, err := s.path(name)
+	if err != nil {
+		return fmt.Errorf("removing %s: %w", name, err)
+	}
+	doubt := false // an attempt may have removed it
+	err = s.do(ctx, func(_ context.Context, sess *session) error {
+		opened := make(chan *dir, 1)
+		go func() {
+			d := &dir{store: s, sess: sess}
+			if sess.fsync && !s.noDirSync.Load() {
+				if f, err := sess.Open(path.Dir(file)); err == nil {
+					d.handle = f
+				}
+			}
+			opened <- d
+		}()
+		err := sess.Remove(file)
+		d := <-opened
+		defer d.close()
+		if doubt && errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		doubt = doubt || err == nil || sess.lost(err)
+		if err != nil {
+			return absent(sess, file, err)
+		}
+		return d.sync()
+	})
+	if err != nil {
+		return fmt.Errorf("removing %s: %w", name, err)
+	}
+	return nil
+}
+
+// Free returns how many bytes the server's file system still takes; ok tells whether the server says so. A quota of the
+// account need not show.
+func (s *Store) Free(ctx context.Context) (bytes int64, ok bool, err error) {
+	err = s.do(ctx, func(_ context.Context, sess *session) error {
+		if _, offered := sess.HasExtension("statvfs@openssh.com"); !offered {
+			return nil
+		}
+		for dir := s.config.Path; ; dir = path.Dir(dir) {
+			st, err := sess.StatVFS(dir)
+			if errors.Is(err, fs.ErrNotExist) && dir != path.Dir(dir) {
+				continue // the first Put will make it
+			}
+			if err == nil {
+				bytes, ok = int64(min(st.Bavail*st.Frsize, 1<<63-1)), true
+			}
+			return err
+		}
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("asking for free space: %w", err)
+	}
+	return bytes, ok, nil
+}

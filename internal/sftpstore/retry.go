@@ -1,0 +1,94 @@
+package sftpstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"permafrost/internal/hint"
+)
+
+const (
+	firstDelay = 50 * time.Millisecond // before trying again; doubled each time
+	lastDelay  = 30 * time.Second
+	// cancelGrace is how long an operation may take to end by itself once its context is done. After that its
+	// connection is cut, since the operation still holds the caller's buffer.
+	cancelGrace = 2 * time.Second
+	// maxAttempts ends what breaks the connection each time, however well everything else goes.
+	maxAttempts = 50
+)
+
+// do runs f on a session, and again on another one where the connection is lost. f must be fit to be done twice.
+func (s *Store) do(ctx context.Context, f func(context.Context, *session) error) error {
+	return s.retry(ctx, s.config.RetryBudget, f)
+}
+
+func (s *Store) retry(ctx context.Context, budget time.Duration, f func(context.Context, *session) error) error {
+	var trouble time.Time // since when
+	delay := firstDelay
+	for attempt := 1; ; attempt++ {
+		err, again := s.once(ctx, f)
+		if err == nil {
+			s.progress.Store(time.Now().UnixNano())
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !again {
+			return err
+		}
+		now := time.Now()
+		if trouble.IsZero() {
+			trouble = now
+		}
+		since := trouble
+		if p := time.Unix(0, s.progress.Load()); p.After(since) {
+			since = p // others get through
+		}
+		if now.Sub(since)+delay > budget || attempt == maxAttempts {
+			return giveUp(err, now.Sub(trouble), attempt)
+		}
+		select {
+		case <-time.After(delay/2 + rand.N(delay/2+1)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		delay = min(2*delay, lastDelay)
+	}
+}
+
+func giveUp(err error, after time.Duration, attempts int) error {
+	err = fmt.Errorf("gave up after %v and %d attempts: %w", after.Round(100*time.Millisecond), attempts, err)
+	if hint.Of(err) != "" {
+		return err
+	}
+	return hint.Wrap(err, "see whether the server is up and this host can reach it; a run that is started again goes on where this one stopped")
+}
+
+// once runs f on a session. again tells that the fault lay with the connection.
+func (s *Store) once(ctx context.Context, f func(context.Context, *session) error) (err error, again bool) {
+	sess, release, err := s.pool.acquire(ctx)
+	if err != nil {
+		return err, !permanent(err) && !errors.Is(err, errClosed)
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := f(ctx, sess)
+		release()
+		done <- err
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		select {
+		case err = <-done:
+		case <-time.After(cancelGrace):
+			sess.line.kill()
+			err = <-done
+		}
+	}
+	return err, sess.lost(err)
+}

@@ -1,0 +1,144 @@
+// Package sftpstore keeps a repository's objects on an SFTP server.
+//
+// # Objects
+//
+// An object is a file of its own name below the repository's path. It is written below tmp/, made durable by
+// fsync@openssh.com, and published by hardlink@openssh.com, which fails where the name is taken; then tmp's name goes,
+// and the directory is made durable, as OpenSSH lets a directory be opened and fsynced. A crash leaves a file below
+// tmp/ at most. An account that may not remove keeps tmp's name, a second one of the same file.
+//
+// SSH_FXP_RENAME publishes only where there are no hard links and a trial before the first Put shows that it refuses a
+// name that is taken: many servers overwrite. A server with neither is refused.
+//
+// The protocol says "failure" where a name is taken and where the disk is full. So the name is looked at, then the
+// free space (statvfs@openssh.com).
+//
+// # Round trips
+//
+// Counted in requests that wait for the one before, to OpenSSH's server:
+//
+//	Put      5: open; write, pipelined; fsync; link; remove and, beside it, fsync of the directory.
+//	         The directory is opened beside the first; where it has to be made that is hidden behind the upload
+//	ReadAt   2: open; read, pipelined. The handle is closed in the background
+//	Stat     1
+//	Remove   2: remove, the directory being opened beside it; fsync of the directory
+//	List     2 and one for each 100 names, directories side by side
+//	Open     SSH's own, and 3: channel, SFTP's greeting, limits@openssh.com
+//
+// # Faults
+//
+// A lost connection is made anew and what was under way is done again, for as long as Config.RetryBudget allows. Where
+// Put then finds its name taken it compares: its own content is success.
+package sftpstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"permafrost/internal/objname"
+	"permafrost/repo"
+)
+
+// A Store is a repo.Store on an SFTP server.
+type Store struct {
+	config   Config
+	pool     *pool
+	progress atomic.Int64 // when an operation succeeded last; Unix nanoseconds
+
+	known     sync.Map     // directories whose names are durable
+	noDirSync atomic.Bool  // the server refuses to fsync directories
+	dirSynced atomic.Bool  // it did so at least once
+	keepsTemp atomic.Bool  // it refuses to remove: uploads' names stay
+	published atomic.Int32 // how: untried, byLink or byRename
+
+	warned sync.Map // texts
+}
+
+var _ repo.Store = (*Store)(nil)
+
+// openBudget is how long Open tries again where the server can't be reached: long enough for a hiccup, short enough
+// for a person who mistyped a name.
+const openBudget = 10 * time.Second
+
+// Open connects to the server. The directory need not exist: the first Put makes it.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("opening SFTP repository: %w", err)
+	}
+	c.setDefaults()
+	dial, err := chooseDialer(&c)
+	if err != nil {
+		return nil, fmt.Errorf("opening SFTP repository: %w", err)
+	}
+	s := &Store{config: c, pool: newPool(&c, dial)}
+	var rtt time.Duration
+	err = s.retry(ctx, min(openBudget, c.RetryBudget), func(_ context.Context, sess *session) error {
+		rtt = sess.rtt
+		if !sess.fsync {
+			s.warn("the server does not offer fsync@openssh.com: what it holds may not survive a power cut right after a run")
+		}
+		return nil
+	})
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("opening %s: %w", c, err)
+	}
+	if s.config.Channels == 0 {
+		s.pool.grow(rtt)
+	}
+	return s, nil
+}
+
+// chooseDialer decides who connects: this process, or the ssh command.
+func chooseDialer(c *Config) (func(context.Context) (transport, error), error) {
+	for _, f := range c.IdentityFiles {
+		if _, err := os.Stat(f); err != nil {
+			return nil, fmt.Errorf("reading identity: %w", err)
+		}
+	}
+	if !c.UseCommand {
+		files, err := readSSHConfig(c.ConfigFile)
+		if err != nil {
+			return nil, err
+		}
+		if files.asksForCommand(c.Host) == "" {
+			return (&dialer{c, files}).dial, nil
+		}
+	}
+	if c.Channels == 0 {
+		c.Channels = 1 // each is a process and a connection
+	}
+	return func(context.Context) (transport, error) { return commandTransport{c}, nil }, nil
+}
+
+// Close ends the connections. Operations under way fail.
+func (s *Store) Close() error {
+	s.pool.close()
+	return nil
+}
+
+// String returns the place in the form that Parse reads.
+func (s *Store) String() string { return s.config.String() }
+
+// path returns where the object is kept.
+func (s *Store) path(name string) (string, error) {
+	if err := objname.Check(name); err != nil {
+		return "", err
+	}
+	return path.Join(s.config.Path, name), nil
+}
+
+// warn tells each text once.
+func (s *Store) warn(text string) {
+	if _, told := s.warned.LoadOrStore(text, true); !told {
+		s.config.Warn(text)
+	}
+}
+
+var errReserved = errors.New("the name is reserved")

@@ -1,0 +1,150 @@
+package sftpstore
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Parse reads where a repository is. Two forms are understood:
+//
+//	sftp:[user@]host:path            as scp has it; a path without a leading '/' begins at the login directory.
+//	                                 host may be a Host of ~/.ssh/config, or an IPv6 address in brackets
+//	sftp://[user@]host[:port]/path   a URL, percent-encoded where need be; its path is absolute.
+//	                                 A path that begins with /~/ begins at the login directory
+//
+// Neither takes a password. Parse fills in Host, Port, User and Path; the rest of Config is left at its defaults.
+func Parse(s string) (Config, error) {
+	c, err := parse(s)
+	if err == nil {
+		err = c.check()
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("%q is no SFTP repository: %w", redact(s), err)
+	}
+	return c, nil
+}
+
+func parse(s string) (Config, error) {
+	if strings.HasPrefix(s, "sftp://") {
+		return parseURL(s)
+	}
+	rest, ok := strings.CutPrefix(s, "sftp:")
+	if !ok {
+		return Config{}, errors.New("it begins with neither sftp: nor sftp://")
+	}
+	// The host ends at the first colon, but that of an IPv6 address after its brackets.
+	end := strings.IndexByte(rest, ':')
+	if open := strings.IndexByte(rest, '['); open >= 0 && open < end {
+		end = strings.Index(rest, "]:") + 1
+	}
+	if end <= 0 {
+		return Config{}, errors.New("host or path is missing; write sftp:user@host:/path")
+	}
+	c := Config{Host: rest[:end], Path: rest[end+1:]}
+	if at := strings.LastIndexByte(c.Host, '@'); at >= 0 {
+		c.User, c.Host = c.Host[:at], c.Host[at+1:]
+	}
+	if address, ok := strings.CutPrefix(c.Host, "["); ok {
+		c.Host = strings.TrimSuffix(address, "]")
+	}
+	return c, nil
+}
+
+func parseURL(s string) (Config, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return Config{}, errors.Unwrap(err) // without the text, which may hold a password
+	}
+	if _, ok := u.User.Password(); ok {
+		return Config{}, errors.New("a password has no place in it; use a key")
+	}
+	if u.RawQuery != "" || u.Fragment != "" {
+		return Config{}, errors.New("it has a query or a fragment; write '?' as %3F and '#' as %23")
+	}
+	c := Config{Host: u.Hostname(), User: u.User.Username(), Path: u.Path}
+	if port := u.Port(); port != "" {
+		if c.Port, err = strconv.Atoi(port); err != nil || c.Port < 1 || c.Port > 65535 {
+			return Config{}, errors.New("the port is not between 1 and 65535")
+		}
+	}
+	if home, ok := strings.CutPrefix(c.Path, "/~/"); ok {
+		c.Path = home
+		if c.Path == "" {
+			return Config{}, errors.New("the path is missing")
+		}
+	}
+	return c, nil
+}
+
+// check refuses what would be misread on its way to the server or to the ssh command.
+func (c *Config) check() error {
+	switch {
+	case c.Host == "":
+		return errors.New("the host is missing")
+	case !validHost(c.Host):
+		return errors.New("the host name is not valid")
+	case strings.HasPrefix(c.User, "-") || strings.ContainsAny(c.User, " \t\r\n\x00\"'\\"):
+		return errors.New("the user name is not valid")
+	case c.Path == "":
+		return errors.New("the path is missing")
+	case strings.ContainsAny(c.Path, "\r\n\x00"):
+		return errors.New("the path is not valid")
+	}
+	c.Path = path.Clean(c.Path)
+	return nil
+}
+
+func validHost(host string) bool {
+	if strings.Contains(host, ":") {
+		_, err := netip.ParseAddr(host)
+		return err == nil && !strings.Contains(host, "%")
+	}
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	return host[0] != '-' && strings.Trim(host, letters) == ""
+}
+
+// redact takes a password out of what a person may have written.
+func redact(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return s
+	}
+	at := strings.LastIndexByte(rest, '@')
+	name, _, ok := strings.Cut(rest[:max(at, 0)], ":")
+	if !ok {
+		return s
+	}
+	return scheme + "://" + name + ":***" + rest[at:]
+}
+
+// String returns the place in the form that Parse reads, with no options.
+func (c Config) String() string {
+	host := c.Host
+	if c.Port != 0 {
+		p := url.PathEscape(c.Path)
+		p = strings.ReplaceAll(p, "%2F", "/")
+		if !path.IsAbs(c.Path) {
+			p = "/~/" + p
+		}
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		u := ""
+		if c.User != "" {
+			u = url.User(c.User).String() + "@"
+		}
+		return "sftp://" + u + host + ":" + strconv.Itoa(c.Port) + p
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if c.User != "" {
+		host = c.User + "@" + host
+	}
+	return "sftp:" + host + ":" + c.Path
+}
