@@ -343,6 +343,9 @@ func (c *creation) previous(ctx context.Context) *Manifest {
 // commit publishes the snapshot.
 func (c *creation) commit(ctx context.Context) (*Result, error) {
 	c.m.Finished = time.Now().UTC()
+	if err := c.w.Flush(); err != nil {
+		return nil, fmt.Errorf("storing the snapshot: %w", err)
+	}
 	stats := c.w.Stats()
 	sizes := c.m.sizes()
 	for comp, to := range map[repo.Component]*Cost{repo.Secrets: &c.m.Secrets.Cost, repo.Postgres: &c.m.Postgres.Cost,

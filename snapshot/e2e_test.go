@@ -4,15 +4,22 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
@@ -100,6 +107,94 @@ func checkRestored(t *testing.T, w *world, res *Result, dir string) {
 		var got bytes.Buffer
 		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, part, &got); err != nil || !bytes.Equal(got.Bytes(), want) {
 			t.Errorf("dump of %s: %d bytes, want %d: %v", part, got.Len(), len(want), err)
+		}
+	}
+}
+
+// The commands that RESTORE.md gives for PostgreSQL bring the database back.
+func TestRestoreGuidePostgres(t *testing.T) {
+	inst := host(t)
+	inst.Media.Root = t.TempDir()
+	w := newWorld(t)
+	dir := w.restore(w.create(inst, CreateOptions{}), RestoreOptions{Components: []string{"postgres"}})
+	guide, err := os.ReadFile(filepath.Join(dir, guideName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sand, _ := instance()
+	const restored = "mastodon_restored"
+	var script []string
+	for line := range strings.Lines(string(guide)) {
+		line = strings.TrimSpace(line)
+		line = strings.ReplaceAll(strings.TrimPrefix(line, "sudo -u postgres "), "/var/lib/postgresql/", "./")
+		for _, program := range []string{"createdb", "psql", "pg_restore", "vacuumdb"} {
+			if strings.HasPrefix(line, program+" ") {
+				script = append(script, regexp.MustCompile(`\bmastodon_production( |$)`).ReplaceAllString(line, restored+"$1"))
+			}
+		}
+	}
+	if len(script) < 3 {
+		t.Fatalf("commands: %q", script)
+	}
+	cmd := exec.Command("bash", "-euxc", strings.Join(script, "\n"))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+sand.Postgres.BinDir+":"+os.Getenv("PATH"), "PGHOST="+sand.Postgres.Host,
+		fmt.Sprintf("PGPORT=%d", sand.Postgres.Port), "PGUSER="+sand.Postgres.User, "PGPASSWORD="+sand.Postgres.Password)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const sums = "select count(*), sum(id), md5(string_agg(text, '' order by id)) from statuses"
+	want, err := sand.Postgres.Query(t.Context(), sandbox.Database, sums)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sand.Postgres.Query(t.Context(), restored, sums); err != nil || got != want || want == "" {
+		t.Errorf("statuses: %q, want %q: %v", got, want, err)
+	}
+	if err := sand.Postgres.Exec(t.Context(), "postgres", "drop database "+restored); err != nil {
+		t.Error(err)
+	}
+}
+
+// Every kind of file comes back as it was.
+func TestRestoreOddTree(t *testing.T) {
+	inst := host(t)
+	root := t.TempDir()
+	inst.Media.Root = root
+	writeFiles(t, root, file{path: "a/one", data: []byte("1")}, file{path: "a.b/two", link: "a/one"}, file{path: "z/last", link: "a/one"},
+		file{path: "n/\xff\n\"'\\", data: []byte("name")}, file{path: "n/empty"}, file{path: "n/twin", data: []byte("1")},
+		file{path: "l/nine", data: storetest.Random(1, 9<<20)}, file{path: "l/forty", data: storetest.Random(2, 40<<20)})
+	at := func(p string) string { return filepath.Join(root, p) }
+	sparse, err := os.Create(at("sparse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sparse.WriteAt([]byte("island"), 30<<20)
+	if err := errors.Join(err, sparse.Truncate(50<<20), sparse.Close(),
+		os.Symlink("../a/\xfe", at("n/link")), unix.Mkfifo(at("n/fifo"), 0o620), unix.Mknod(at("n/null"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))),
+		unix.Setxattr(at("n/twin"), "user.note", []byte{0, 1, 2}, 0), unix.Setxattr(at("n"), "user.note", []byte("dir"), 0),
+		os.Chown(at("n/twin"), 4242, 4243), os.Chmod(at("n/twin"), 0o4711), os.Chmod(at("z"), 0o1500), os.Mkdir(at("void"), 0o000),
+		os.Chtimes(at("a/one"), time.Unix(1, 5), time.Unix(1, 5)), os.Chtimes(at("n"), time.Unix(-7, 9), time.Unix(-7, 9))); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	res := w.create(inst, CreateOptions{})
+	w.verify(res)
+	dir := w.restore(res, RestoreOptions{Components: []string{"media"}})
+	compareTrees(t, root, filepath.Join(dir, mediaDir))
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(dir, mediaDir, "sparse"), &st); err != nil || st.Blocks*512 > 1<<20 {
+		t.Errorf("the sparse file occupies %d bytes: %v", st.Blocks*512, err)
+	}
+	for what, want := range map[string]string{"media/a/one": "1", "media/z/last": "1", "media/n/\xff\n\"'\\": "name"} {
+		var b bytes.Buffer
+		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, what, &b); err != nil || b.String() != want {
+			t.Errorf("%q: %q, %v", what, b.String(), err)
+		}
+	}
+	for _, what := range []string{"media", "media/a", "media/nothing", "media/../a/one", "nothing", "secrets/nothing", ""} {
+		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, what, io.Discard); err == nil {
+			t.Errorf("%q is dumped", what)
 		}
 	}
 }
@@ -223,6 +318,13 @@ func TestRestoreTarget(t *testing.T) {
 	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir, Force: true, Components: []string{"secrets"}}); err != nil {
 		t.Error(err)
 	}
+	if err := os.MkdirAll(filepath.Join(dir, mediaDir, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir, Force: true}); err == nil || hint.Of(err) == "" {
+		t.Errorf("media are restored over others: %v", err)
+	}
+	os.RemoveAll(filepath.Join(dir, mediaDir))
 	for name, want := range map[string]bool{envName: true, "precious": true, guideName: true, redisName: false, mediaDir: false} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)

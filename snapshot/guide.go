@@ -49,7 +49,7 @@ func (rs *restorer) guide(want map[string]bool) []byte {
 	g.code("cd "+quote(rs.Target), "sha256sum -c "+sumsName)
 
 	g.heading("Install Mastodon, and stop it")
-	g.say("Put the same version of Mastodon at %s, of the user %s, that made this snapshot%s. Then:", string(m.Live), m.User, migration(m))
+	g.say("Put the version of Mastodon that this snapshot is of%s at %s, as the user %s. Then:", migration(m), string(m.Live), m.User)
 	g.code("systemctl stop 'mastodon-*'")
 	if want["secrets"] {
 		rs.guideSecrets(g)
@@ -64,7 +64,11 @@ func (rs *restorer) guide(want map[string]bool) []byte {
 		guideRedis(g, m)
 	}
 	guideEnd(g, m)
-	return g.Bytes()
+	text := g.Bytes()
+	for bytes.Contains(text, []byte("\n\n\n")) {
+		text = bytes.ReplaceAll(text, []byte("\n\n\n"), []byte("\n\n"))
+	}
+	return text
 }
 
 func migration(m *Manifest) string {
@@ -121,9 +125,13 @@ func guidePostgres(g *guideWriter, m *Manifest) {
 			lines = append(lines, fmt.Sprintf("sudo -u postgres psql -d %s -c %s", db, quote(`create extension if not exists "`+strings.ReplaceAll(x, `"`, `""`)+`"`)))
 		}
 	}
+	// Restoring with several jobs takes a file, and one that the user postgres may read.
+	readable := quote(path.Join("/var/lib/postgresql", dumpName(m)))
 	lines = append(lines,
-		fmt.Sprintf(`pg_restore -Fc -j "$(nproc)" --exit-on-error --no-owner --role=%s -n public -d %s -U postgres %s`, role, db, quote("./"+dumpName(m))),
-		fmt.Sprintf("sudo -u postgres vacuumdb --analyze-only -d %s", db))
+		fmt.Sprintf("install -o postgres -m 0600 %s %s", quote("./"+dumpName(m)), readable),
+		fmt.Sprintf(`sudo -u postgres pg_restore -Fc -j "$(nproc)" --exit-on-error --no-owner --role=%s -n public -d %s %s`, role, db, readable),
+		fmt.Sprintf("sudo -u postgres vacuumdb --analyze-only -d %s", db),
+		"rm "+readable)
 	g.code(lines...)
 	if len(f.Rows) > 0 {
 		g.say("The server's estimates then, to judge the result by:\n")

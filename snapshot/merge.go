@@ -13,8 +13,9 @@ import (
 const maxHardLinks = 1 << 18
 
 // racyWindow is how long before the previous walk a file must have been left alone to be taken for unchanged by its
-// times: within a clock's tick of being read it may change again without showing it.
-const racyWindow = time.Second
+// times: within a clock's tick of being read it may change again without showing it, and a file server's clock may be
+// a little behind.
+const racyWindow = 5 * time.Second
 
 // A merge reads the previous snapshot's listing beside today's walk.
 type merge struct {

@@ -47,11 +47,11 @@ type Recipe struct {
 	Root  []byte `json:"root,omitempty"`
 }
 
-// The low bits of a chunk record's first number.
+// The kinds of chunk record: the low bits of its first number.
 const (
-	recordBlob = iota
-	recordExtents
-	recordHole
+	recordBlob    = 0
+	recordExtents = 1
+	recordHole    = 2
 )
 
 // wholeBlob returns the recipe of a stream that is one blob.
@@ -70,12 +70,12 @@ func (r *Recipe) blob() (chunk.ID, bool) {
 
 // appendChunk encodes a chunk record.
 func appendChunk(b []byte, c *Chunk) []byte {
-	head := uint64(c.Length) << 2
+	head := uint64(c.Length) << 2 // recordBlob
 	switch {
 	case c.Hole():
 		return binary.AppendUvarint(b, head|recordHole)
 	case c.Extents == nil:
-		return append(binary.AppendUvarint(b, head|recordBlob), c.ID[:]...)
+		return append(binary.AppendUvarint(b, head), c.ID[:]...)
 	}
 	b = binary.AppendUvarint(b, head|recordExtents)
 	b = binary.AppendUvarint(b, uint64(len(c.Extents)))

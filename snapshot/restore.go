@@ -152,6 +152,11 @@ func (rs *restorer) checkTarget(want map[string]bool) error {
 	if _, err := d.Readdirnames(1); err != io.EOF && !rs.Force {
 		return hint.Wrap(fmt.Errorf("%s is not empty", rs.Target), "name a directory that does not exist yet, or use --force to write into this one")
 	}
+	if want["media"] {
+		if names, err := fs.ReadDir(rs.root.FS(), mediaDir); err == nil && len(names) > 0 {
+			return hint.Wrap(fmt.Errorf("%s holds %s already", rs.Target, mediaDir), "move it away, or leave the media out with --component")
+		}
+	}
 	need := int64(0)
 	for name, size := range rs.m.sizes() {
 		if want[name] {
