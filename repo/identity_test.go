@@ -285,7 +285,7 @@ func TestBadIdentityFile(t *testing.T) {
 		"key behind text":        {keyPath(t, secret+"\nhello"), "line 2 is no key", ""},
 		"newer key file":         {keyPath(t, strings.Replace(recovery, "keyring-1", "keyring-2", 1)), "newer version", "update"},
 		"cut key file":           {keyPath(t, recovery[:500]), "damaged", "another copy"},
-		"key file cut in a line": {keyPath(t, recovery[:strings.Index(recovery, "AGE-SECRET")+5]), "neither a comment nor a key", "another copy"},
+		"key file cut in a line": {keyPath(t, recovery[:strings.Index(recovery, "\nAGE-SECRET")+5]), "neither a comment nor a key", "another copy"},
 		"key file, no keyring":   {keyPath(t, strings.Replace(recovery, "# permafrost-keyring-1", "# permafrosd", 1)), "damaged", "another copy"},
 		"wrapped keyring":        {"testdata/keys/update.age", "not with a passphrase", "age -d"},
 		"cut age file":           {keyPath(t, lock(t, recovery, false)[:300]), "decrypting it", ""},

@@ -537,19 +537,22 @@ func FuzzParseKeyring(f *testing.F) {
 		k := goldenKeyring(f, name) // fails where a seed says nothing
 		f.Add(golden(f, name))
 		f.Add(signedKeyFile(jsonOf(f, k)))
+		f.Add([]byte(jsonOf(f, k)))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		k, err := repo.ParseKeyring(data)
-		if err != nil {
-			return
-		}
-		text := keyFile(t, k)
-		back, err := repo.ParseKeyring(text)
-		if err != nil {
-			t.Fatalf("what parsed does not parse again: %v", err)
-		}
-		if !bytes.Equal(keyFile(t, back), text) {
-			t.Fatal("another keyring came back")
+		for _, file := range [][]byte{data, signedKeyFile(string(data))} { // as a file, and as the JSON in one
+			k, err := repo.ParseKeyring(file)
+			if err != nil {
+				continue
+			}
+			text := keyFile(t, k)
+			back, err := repo.ParseKeyring(text)
+			if err != nil {
+				t.Fatalf("what parsed does not parse again: %v", err)
+			}
+			if !bytes.Equal(keyFile(t, back), text) {
+				t.Fatal("another keyring came back")
+			}
 		}
 	})
 }
