@@ -3,6 +3,7 @@ package chunk
 import (
 	"encoding/hex"
 	"fmt"
+	"sync"
 
 	"github.com/zeebo/blake3"
 )
@@ -38,14 +39,28 @@ func ParseID(s string) (ID, error) {
 // An IDKey computes IDs. It is secret: who holds it can test whether content that they guess is stored.
 type IDKey [KeySize]byte
 
+// hashers holds *keyed for Sum: a hasher has 10 KiB, much to make for each of a million small files.
+var hashers sync.Pool
+
+type keyed struct {
+	key    IDKey
+	hasher *blake3.Hasher
+}
+
 // Sum returns the ID of data. It may be called from several goroutines at once.
 func (k *IDKey) Sum(data []byte) ID {
-	h, err := blake3.NewKeyed(k[:])
-	if err != nil { // only for a key that is not 32 bytes long
-		panic(err)
+	h, _ := hashers.Get().(*keyed)
+	if h == nil || h.key != *k {
+		b, err := blake3.NewKeyed(k[:])
+		if err != nil { // only for a key that is not 32 bytes long
+			panic(err)
+		}
+		h = &keyed{*k, b}
 	}
-	h.Write(data)
+	h.hasher.Reset()
+	h.hasher.Write(data)
 	var id ID
-	h.Sum(id[:0])
+	h.hasher.Sum(id[:0])
+	hashers.Put(h)
 	return id
 }
