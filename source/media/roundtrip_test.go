@@ -178,7 +178,7 @@ func makeDeep(t *testing.T, root string) {
 	t.Helper()
 	deep := [][]string{manyNames("long", 30, 200)}
 	if hasOpenat2() { // without it, depth costs its square
-		deep = append(deep, manyNames("many", 2060, 1))
+		deep = append(deep, manyNames("many", 830, 4))
 	}
 	for _, names := range deep {
 		fd := mkdirDeep(t, root, names...)

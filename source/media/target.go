@@ -261,10 +261,14 @@ func (t *Target) closeDirs() error {
 
 // Close releases the directory. Without Sync before it, what was restored may not survive a power failure.
 func (t *Target) Close() error {
+	if t.root < 0 {
+		return fs.ErrClosed
+	}
 	err := t.closeDirs()
 	t.lost.tell()
 	if err2 := unix.Close(t.root); err == nil {
 		err = err2
 	}
+	t.root = -1
 	return err
 }

@@ -128,8 +128,15 @@ func (t *Tree) Empty() bool { return t.empty }
 // Root returns the root's absolute path.
 func (t *Tree) Root() string { return t.name }
 
-// Close releases the root.
-func (t *Tree) Close() error { return unix.Close(t.root) }
+// Close releases the root, when nothing else is called any more.
+func (t *Tree) Close() error {
+	if t.root < 0 {
+		return fs.ErrClosed
+	}
+	err := unix.Close(t.root)
+	t.root = -1
+	return err
+}
 
 // Vanished returns how many entries had vanished, of all walks so far, between the reading of their directory and
 // their own: Mastodon goes on deleting files. Files that Open does not find are not counted.

@@ -272,13 +272,17 @@ func TestWalkEnds(t *testing.T) {
 // However slow the loop is, no more than maxAhead is read ahead of it, and a batch for each reader.
 func TestWalkAhead(t *testing.T) {
 	root := t.TempDir()
-	want := 1
+	below := strings.Repeat(strings.Repeat("d", 199)+"/", 18) // a path weighs as much as its bytes
+	want := 1 + 18
 	for i := range 100 {
-		for j := range 150 {
-			want++
-			write(t, root, fmt.Sprintf("%03d/%03d-%s", i, j, strings.Repeat("n", 200)))
+		want += 1 + 30
+		write(t, root, fmt.Sprintf("%s%d/", below, i))
+		dir, err := os.OpenRoot(filepath.Join(root, fmt.Sprintf("%s%d", below, i)))
+		must(t, err)
+		for j := range 30 {
+			must(t, dir.WriteFile(fmt.Sprint(j), nil, 0o644))
 		}
-		want++
+		must(t, dir.Close())
 	}
 	n := 0
 	var w *walker
