@@ -39,7 +39,8 @@ type DumpFacts struct {
 	Checksum   bool      `json:"checksum"`      // false: Redis made none (rdbchecksum no)
 }
 
-// Dump returns the data set of all databases, and gathers the facts anew. ctx ends the dump, too. Read it
+// Dump returns the data set of all databases, and gathers the facts anew. ctx ends the dump, and where that
+// happens before Dump returns, the server's connection too. Read it
 // without long pauses: Redis may keep a child process and memory until it is read, and drop the connection
 // after a minute in which nothing was.
 func (s *Server) Dump(ctx context.Context) (*Dump, error) {
@@ -51,14 +52,10 @@ func (s *Server) Dump(ctx context.Context) (*Dump, error) {
 }
 
 func (s *Server) dump(ctx context.Context) (*Dump, error) {
-	if err := s.awaitLoaded(ctx); err != nil {
+	defer guard(ctx, s.client)()
+	if err := s.refresh(ctx); err != nil {
 		return nil, err
 	}
-	facts, err := s.gather(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.facts = facts
 	d, why := s.save(ctx)
 	if why == nil {
 		return d, nil
@@ -66,7 +63,8 @@ func (s *Server) dump(ctx context.Context) (*Dump, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if d, err = s.replicate(ctx); err != nil {
+	d, err := s.replicate(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("by replication: %w; by BGSAVE: %w", s.explain(err), s.redact(why))
 	}
 	d.facts.Why = s.redact(why).Error()

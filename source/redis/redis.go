@@ -71,12 +71,28 @@ func (s *Server) connect(ctx context.Context) error {
 		s.conf.Network, s.conf.Addr = "tcp", addr
 	}
 	s.client = goredis.NewClient(s.options(s.conf.Addr, s.conf.User, s.conf.Password, s.conf.DB))
+	defer guard(ctx, s.client)()
+	err := s.refresh(ctx)
+	if err != nil {
+		s.client.Close()
+	}
+	return err
+}
+
+// guard closes a client once ctx is done: the library's calls do not notice before Redis answers. The
+// function returned ends that.
+func guard(ctx context.Context, client io.Closer) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { client.Close() })
+}
+
+// refresh gathers the facts once Redis has loaded its data set.
+func (s *Server) refresh(ctx context.Context) error {
 	err := s.awaitLoaded(ctx)
 	if err == nil {
 		s.facts, err = s.gather(ctx)
 	}
-	if err != nil {
-		s.client.Close()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	return err
 }
@@ -86,9 +102,13 @@ func (s *Server) askSentinels(ctx context.Context) (string, error) {
 	var errs []error
 	for _, sentinel := range s.conf.Sentinels {
 		c := goredis.NewSentinelClient(s.options(sentinel, "", s.conf.SentinelPassword, 0))
+		stop := guard(ctx, c)
 		addr, err := c.GetMasterAddrByName(ctx, s.conf.SentinelMaster).Result()
+		stop()
 		c.Close()
 		switch {
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
 		case err == nil && len(addr) == 2:
 			return net.JoinHostPort(addr[0], addr[1]), nil
 		case err == nil || errors.Is(err, goredis.Nil):
@@ -127,6 +147,7 @@ func (s *Server) options(addr, user, password string, db int) *goredis.Options {
 		DialerRetries: 1,
 		ReadTimeout:   replyTimeout, WriteTimeout: replyTimeout,
 		ContextTimeoutEnabled: true,
+		MaxRetries:            1, // for a connection that Redis found idle too long
 		Protocol:              2,
 		PoolSize:              1,
 		// An ACL user may well be denied what only introduces the client.
