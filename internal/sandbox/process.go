@@ -118,11 +118,12 @@ func (p *process) killTree() error {
 	p.once.Do(func() {
 		root := p.cmd.Process.Pid
 		deadline := time.Now().Add(stopGrace)
+		halted := make(map[int]bool)
 		var tree []int
 		for {
-			halted := halt(append(tree, root))
+			calm := halt(append(tree, root), halted)
 			now := descendants(root)
-			if halted && slices.Equal(tree, now) {
+			if calm && slices.Equal(tree, now) {
 				break
 			}
 			if tree = now; time.Now().After(deadline) {
@@ -131,7 +132,9 @@ func (p *process) killTree() error {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		for _, pid := range append(tree, root) {
+		// All that were ever halted, not just those of the last look: one whose
+		// parent was just ending is nobody's child now, and halted for good.
+		for pid := range halted {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 		<-p.done
@@ -139,14 +142,16 @@ func (p *process) killTree() error {
 	return err
 }
 
-// halt tells whether all the processes are halted, and halts the others.
-func halt(pids []int) bool {
-	all := true
+// halt tells whether all the processes are halted, and halts the others. It
+// notes every one.
+func halt(pids []int, halted map[int]bool) (all bool) {
+	all = true
 	for _, pid := range pids {
 		if _, state, ok := stat(pid); ok && state != "T" {
 			syscall.Kill(pid, syscall.SIGSTOP)
 			all = false
 		}
+		halted[pid] = true
 	}
 	return all
 }

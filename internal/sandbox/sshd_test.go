@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 )
 
 // sftp returns OpenSSH's own client, which shares nothing with the server's
@@ -95,6 +99,64 @@ func TestSSHDStop(t *testing.T) {
 	for _, pid := range append(family, s.PID) {
 		deadline := time.Now().Add(10 * time.Second)
 		for alive(pid) {
+			if time.Now().After(deadline) {
+				t.Fatalf("process %d runs on after Stop", pid)
+			}
+		}
+	}
+}
+
+// connect opens a connection and starts SFTP on it.
+func connect(t *testing.T, s *SSHD) *ssh.Client {
+	t.Helper()
+	key, err := os.ReadFile(s.IdentityFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check, err := knownhosts.New(s.KnownHosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ssh.Dial("tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), &ssh.ClientConfig{
+		User: s.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: check,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Nor does Stop leave behind a connection that is just ending.
+func TestSSHDStopAfterClose(t *testing.T) {
+	s, err := StartSSHD(t.Context(), t.TempDir(), SSHDConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	var clients []*ssh.Client
+	for range 16 {
+		clients = append(clients, connect(t, s))
+	}
+	family := descendants(s.PID)
+	for _, c := range clients {
+		c.Close()
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	for _, pid := range family {
+		for deadline := time.Now().Add(10 * time.Second); alive(pid); {
 			if time.Now().After(deadline) {
 				t.Fatalf("process %d runs on after Stop", pid)
 			}

@@ -1,0 +1,27 @@
+GO ?= go
+# The commit is stamped in only where git will tell it.
+VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
+
+.PHONY: build test demo setup clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
+
+# PostgreSQL, Redis and OpenSSH for the tests; does nothing where they are there.
+setup:
+	@sh internal/sandbox/setup.sh
+
+test: setup
+	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l .) && test -z "$$unformatted" || \
+		{ echo "gofmt these: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -race -timeout 9m ./...
+
+# A small Mastodon instance, backed up, aged, restored and compared.
+demo: setup build
+	@$(GO) build -buildvcs=false -o bin/demo ./internal/sandbox/demo
+	@exec bin/demo
+
+clean:
+	rm -rf bin
