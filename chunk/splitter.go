@@ -26,6 +26,9 @@ var (
 	File = Params{Min: 512 << 10, Max: MaxSize, Bits: 20}
 )
 
+// read is how much is read at once, in bytes.
+func (p Params) read() int { return min(p.Max, 1<<20) }
+
 // A Splitter cuts a byte stream into content-defined chunks: an insertion or a deletion moves the cuts
 // near it and no others. It is for one goroutine at a time; Reset makes it ready for the next stream.
 type Splitter struct {
@@ -60,8 +63,8 @@ func NewSplitter(r io.Reader, polynomial uint64, p Params) *Splitter {
 	s := &Splitter{
 		params: p,
 		pol:    chunker.Pol(polynomial),
-		// Two chunks' room: the rest of a read is moved to the front once a chunk at the most.
-		buf: make([]byte, 2*p.Max),
+		// A chunk that is still growing, and one read behind it: what a cut leaves of that read is all that is ever moved.
+		buf: make([]byte, p.Max+p.read()),
 	}
 	s.Reset(r)
 	return s
@@ -116,12 +119,13 @@ func (s *Splitter) take(n int) []byte {
 
 // fill reads at least one byte more, or notes the end.
 func (s *Splitter) fill() error {
-	if s.start+s.params.Max > len(s.buf) || s.start == s.end {
+	read := s.params.read()
+	if len(s.buf)-s.end < read {
 		s.end = copy(s.buf, s.buf[s.start:s.end])
 		s.start = 0
 	}
 	for tries := 0; ; tries++ {
-		n, err := s.r.Read(s.buf[s.end:])
+		n, err := s.r.Read(s.buf[s.end : s.end+read])
 		s.end += n
 		switch {
 		case err == io.EOF:

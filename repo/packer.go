@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"permafrost/chunk"
 )
 
 // A packer makes one component's blobs into frames and these into packs. Blobs are copied into the open frame; full
@@ -48,7 +50,7 @@ func (p *packer) add(ctx context.Context, b blobRef, data []byte) error {
 func (p *packer) send(ctx context.Context) error {
 	j := p.open
 	p.open = nil
-	j.weight = int64(len(j.plain))
+	j.weight = 2 * int64(len(j.plain)) // it is held twice: as it is, and as it is stored
 	if err := p.in.memory.Acquire(p.in.ctx, j.weight); err != nil {
 		return context.Cause(p.in.ctx)
 	}
@@ -128,7 +130,7 @@ func (p *packer) start() (*packBuilder, error) {
 	select {
 	case buf := <-p.in.buffers:
 		if buf == nil {
-			buf = make([]byte, 0, PackSize+PackSize/8)
+			buf = make([]byte, 0, PackSize+PackSize/16)
 		}
 		return newPackBuilder(buf, p.in.epoch, p.component)
 	case <-p.in.ctx.Done():
@@ -157,19 +159,28 @@ func (p *packer) ship(b *packBuilder) error {
 	return nil
 }
 
-// frameBuffers holds the buffers of frames, plain and stored.
-var frameBuffers sync.Pool
+// frameBuffers holds the buffers of frames, plain and stored, by size: those of small frames must not keep large
+// ones from the garbage collector.
+var frameBuffers [3]sync.Pool
 
-// getBuffer returns an empty buffer with room for n bytes.
+// bufferSizes are the room in the buffers of each pool: a stream's frame, one of media, and one long blob.
+var bufferSizes = [len(frameBuffers)]int{130 << 10, 1040 << 10, chunk.MaxSize + chunk.MaxSize/64}
+
+// getBuffer returns an empty buffer with room for n bytes and for what zstd may add to them.
 func getBuffer(n int) []byte {
-	if b, ok := frameBuffers.Get().(*[]byte); ok && cap(*b) >= n {
-		return (*b)[:0]
+	for i, size := range bufferSizes {
+		if n <= size-size/128 {
+			if b, ok := frameBuffers[i].Get().(*[]byte); ok {
+				return (*b)[:0]
+			}
+			return make([]byte, 0, size)
+		}
 	}
-	return make([]byte, 0, n+n/64)
+	return make([]byte, 0, n)
 }
 
 func putBuffer(b []byte) {
-	if cap(b) > 0 {
-		frameBuffers.Put(&b)
+	if i := slices.Index(bufferSizes[:], cap(b)); i >= 0 {
+		frameBuffers[i].Put(&b)
 	}
 }
