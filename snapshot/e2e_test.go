@@ -334,6 +334,13 @@ func TestRestoreTarget(t *testing.T) {
 
 // Damage in the repository loses what is damaged, by name, and nothing else.
 func TestRestoreDamaged(t *testing.T) {
+	t.Run("flipped", func(t *testing.T) {
+		testRestoreDamaged(t, func(m *storetest.Mem, pack string) { m.Corrupt(pack, 700<<10) })
+	})
+	t.Run("gone", func(t *testing.T) { testRestoreDamaged(t, (*storetest.Mem).Delete) })
+}
+
+func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)) {
 	w := newWorld(t)
 	inst := host(t)
 	inst.Media.Root = t.TempDir()
@@ -345,7 +352,7 @@ func TestRestoreDamaged(t *testing.T) {
 	hit := 0
 	for _, name := range w.store.Names() {
 		if strings.HasPrefix(name, "packs/") && !slices.Contains(before, name) && len(w.store.Bytes(name)) > 2<<20 {
-			w.store.Corrupt(name, 700<<10)
+			damage(w.store, name)
 			hit++
 		}
 	}
@@ -380,4 +387,29 @@ func TestRestoreDamaged(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, guideName)); err != nil {
 		t.Error(err)
 	}
+}
+
+// What Marker tells is enough: after a prune the snapshots that are left come back whole.
+func TestPruneKeepsWhatIsNeeded(t *testing.T) {
+	w := newWorld(t)
+	inst := host(t)
+	root := t.TempDir()
+	inst.Media.Root = root
+	writeFiles(t, root, file{path: "a/stays", data: storetest.Random(1, 3<<20)}, file{path: "a/goes", data: storetest.Random(2, 3<<20)}, file{path: "a/large", data: storetest.Random(3, 40<<20)})
+	first := w.create(inst, CreateOptions{})
+	if err := os.Remove(filepath.Join(root, "a/goes")); err != nil {
+		t.Fatal(err)
+	}
+	writeFiles(t, root, file{path: "b/new", data: []byte("new")})
+	second := w.create(inst, CreateOptions{})
+	r := w.open(w.owner)
+	if err := r.Forget(t.Context(), []repo.Name{first.Ref.ID}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := r.Prune(t.Context(), func(rd *repo.Reader) repo.Mark { return Marker(rd) }, repo.PruneOptions{})
+	if err != nil || out.Freed < 3<<20 {
+		t.Fatalf("prune: %+v, %v", out, err)
+	}
+	w.verify(second)
+	compareTrees(t, root, filepath.Join(w.restore(second, RestoreOptions{}), mediaDir))
 }

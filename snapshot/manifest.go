@@ -146,7 +146,7 @@ type Media struct {
 	Size    int64   `json:"size"`  // bytes of these; a hard link's count once
 
 	Vanished int64     `json:"vanished,omitempty"` // files deleted between the walk and the reading
-	Changed  int64     `json:"changed,omitempty"`  // files whose size changed while they were read: kept as read
+	Changed  int64     `json:"changed,omitempty"`  // files that changed while they were read: kept as read
 	LeftOut  int       `json:"left_out,omitempty"` // files that could not be read
 	Left     []LeftOut `json:"left,omitempty"`     // the first of these
 

@@ -16,6 +16,7 @@ const (
 	// A stream is read in windows of so many bytes of blobs: while one is written the next is fetched. It is two
 	// packs, so that they come side by side.
 	windowBytes  = 32 << 20
+	windowSlack  = 512 << 10 // by which the last chunk may exceed that, as a rule
 	windowChunks = 1 << 16
 )
 
@@ -85,7 +86,7 @@ func blobLength(rd interface{ Length(chunk.ID) (int, bool) }, id chunk.ID, off, 
 // fetch reads the window's blobs into mem, which it may replace by a larger one.
 func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
 	if cap(mem) < w.size {
-		mem = make([]byte, w.size)
+		mem = make([]byte, max(w.size, windowBytes+windowSlack))
 	}
 	w.mem = mem[:w.size]
 	return rd.Fetch(ctx, w.ids, func(id chunk.ID, data []byte) error {

@@ -1,0 +1,231 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"permafrost/chunk"
+	"permafrost/repo"
+)
+
+const (
+	// Media are restored in batches of so many files, whose blobs are fetched together, pack by pack. Content goes
+	// to its file as it comes and is held nowhere.
+	batchFiles = 8192
+
+	// openFiles bounds the files of a batch that consist of several blobs and so may be open at once.
+	openFiles = 128
+)
+
+// A batch is a part of the listing: files whose content is to come, and the links to be made then.
+type batch struct {
+	files []*pending
+	uses  map[chunk.ID][]use
+	open  int // files of several blobs
+	large []*Entry
+	links []*Entry
+}
+
+// A pending file waits for its blobs.
+type pending struct {
+	*Entry
+	mu   sync.Mutex
+	f    *os.File
+	left int // blobs to come
+}
+
+// A use is a place that a blob goes to.
+type use struct {
+	file *pending
+	off  int64
+	n    int64 // bytes that the blob must have
+}
+
+func newBatch() *batch { return &batch{uses: make(map[chunk.ID][]use)} }
+
+func (b *batch) full() bool {
+	return len(b.files) >= batchFiles || b.open >= openFiles || len(b.links) >= batchFiles || len(b.large) >= openFiles
+}
+
+// add plans a file with content.
+func (b *batch) add(e *Entry) error {
+	if id, ok := e.Content.blob(); ok {
+		p := &pending{Entry: e, left: 1}
+		b.files = append(b.files, p)
+		b.uses[id] = append(b.uses[id], use{p, 0, e.Size})
+		return nil
+	}
+	if e.Content.Depth > 0 {
+		b.large = append(b.large, e)
+		return nil
+	}
+	var chunks []Chunk
+	simple := true
+	if err := eachChunk(e.Content.Root, e.Content.Size, func(c Chunk) bool {
+		chunks = append(chunks, c)
+		simple = simple && c.Extents == nil
+		return true
+	}); err != nil {
+		return fmt.Errorf("%s: %w", e.Path, err)
+	}
+	p := &pending{Entry: e}
+	for i := range chunks {
+		if simple && !chunks[i].Hole() {
+			p.left++
+		}
+	}
+	if p.left == 0 { // nothing but holes, or parts of blobs
+		b.large = append(b.large, e)
+		return nil
+	}
+	off := int64(0)
+	for i := range chunks {
+		if c := &chunks[i]; !c.Hole() {
+			b.uses[c.ID] = append(b.uses[c.ID], use{p, off, c.Length})
+		}
+		off += chunks[i].Length
+	}
+	b.files = append(b.files, p)
+	b.open++
+	return nil
+}
+
+// fill fetches a batch's content and makes its links.
+func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
+	ids := make([]chunk.ID, 0, len(b.uses))
+	for id := range b.uses {
+		ids = append(ids, id)
+	}
+	err := mr.rd.Fetch(ctx, ids, func(id chunk.ID, data []byte) error { return mr.deliver(b.uses[id], data) })
+	if err != nil {
+		defer b.close()
+		if !isDamage(err) {
+			return err
+		}
+		if err := mr.salvage(ctx, b); err != nil {
+			return err
+		}
+	}
+	for _, e := range b.large {
+		if err := mr.large(ctx, e); err != nil {
+			return err
+		}
+	}
+	for _, e := range b.links {
+		if mr.gone[e.Link] {
+			mr.lost(e, errors.New("the file that it is a further name of is lost"))
+			continue
+		}
+		if err := mr.target.Link(&e.Entry, e.Link); err != nil {
+			return &writeError{fmt.Errorf("%s: %w", e.Path, err)}
+		}
+		mr.told(1, 0)
+	}
+	return nil
+}
+
+// close closes what an error left open.
+func (b *batch) close() {
+	for _, p := range b.files {
+		if p.f != nil {
+			p.f.Close()
+		}
+	}
+}
+
+// deliver writes a blob to each of its places.
+func (mr *mediaRestore) deliver(uses []use, data []byte) error {
+	for _, u := range uses {
+		if int64(len(data)) != u.n {
+			return &repo.DamageError{Object: u.file.Path, Err: errors.New("a blob is not as long as the listing says")}
+		}
+		if err := mr.write(u, data); err != nil {
+			return &writeError{fmt.Errorf("%s: %w", u.file.Path, err)}
+		}
+	}
+	return nil
+}
+
+// write writes a blob to one place and finishes the file with its last.
+func (mr *mediaRestore) write(u use, data []byte) (err error) {
+	p := u.file
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.f == nil {
+		if p.f, err = mr.target.Create(&p.Entry.Entry); err != nil {
+			return err
+		}
+	}
+	if _, err := p.f.WriteAt(data, u.off); err != nil {
+		return err
+	}
+	if p.left--; p.left > 0 {
+		mr.told(0, int64(len(data)))
+		return nil
+	}
+	f := p.f
+	p.f = nil
+	mr.told(1, int64(len(data)))
+	return mr.target.Finish(f, &p.Entry.Entry)
+}
+
+// salvage completes the files of a batch one by one where fetching them together met damage.
+func (mr *mediaRestore) salvage(ctx context.Context, b *batch) error {
+	for _, p := range b.files {
+		if p.left == 0 {
+			continue
+		}
+		if p.f != nil {
+			mr.target.Discard(p.f, &p.Entry.Entry)
+			p.f = nil
+		}
+		if err := mr.large(ctx, p.Entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// large writes one file as a stream. One that is damaged in the repository is lost, and no error.
+func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
+	f, err := mr.target.Create(&e.Entry)
+	if err != nil {
+		return &writeError{fmt.Errorf("%s: %w", e.Path, err)}
+	}
+	err = writeStream(ctx, mr.rd, repo.Media, &e.Content, holeSeeker{f}, func(n int64) { mr.told(0, n) })
+	if err == nil {
+		mr.told(1, 0)
+		if err := mr.target.Finish(f, &e.Entry); err != nil {
+			return &writeError{fmt.Errorf("%s: %w", e.Path, err)}
+		}
+		return nil
+	}
+	mr.target.Discard(f, &e.Entry)
+	if !isDamage(err) {
+		return fmt.Errorf("%s: %w", e.Path, err)
+	}
+	mr.lost(e, err)
+	return nil
+}
+
+// lost notes a file that can't be restored.
+func (mr *mediaRestore) lost(e *Entry, err error) {
+	mr.mu.Lock()
+	defer mr.mu.Unlock()
+	if len(mr.gone) < maxHardLinks {
+		mr.gone[e.Path] = true
+	}
+	mr.lose(e.Path, err)
+}
+
+// A holeSeeker leaves holes in a file.
+type holeSeeker struct{ *os.File }
+
+func (h holeSeeker) Hole(n int64) error {
+	_, err := h.Seek(n, io.SeekCurrent)
+	return err
+}
