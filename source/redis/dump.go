@@ -40,9 +40,10 @@ type DumpFacts struct {
 }
 
 // Dump returns the data set of all databases, and gathers the facts anew. ctx ends the dump, and where that
-// happens before Dump returns, the server's connection too. Read it
-// without long pauses: Redis may keep a child process and memory until it is read, and drop the connection
-// after a minute in which nothing was.
+// happens before Dump returns, the server's connection too.
+//
+// Read it without long pauses: Redis may keep a child process and memory until it is read, and drop the
+// connection after a minute in which nothing was.
 func (s *Server) Dump(ctx context.Context) (*Dump, error) {
 	d, err := s.dump(ctx)
 	if err != nil {
