@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+	"permafrost/snapshot"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	var (
+		readData bool
+		subset   subsetFlag
+		head     headFlag
+	)
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "verify the repository",
+		Long: `Check verifies the log, the indexes, that every pack is there with the right size,
+and that all that every snapshot needs is in them. With --read-data it also reads
+every pack and compares it with the hash that names it; with the owner key it
+decrypts them too, and verifies every blob. Damaged packs are noted in the log, so
+that the next snapshot stores again what it still finds at the source.
+
+--read-data-subset reads a part: 5% or 500M chosen by chance, or 2/7, the second of
+seven parts, so that a week of nights reads all.`,
+		Example: `  permafrost check
+  permafrost check --read-data-subset 1/7
+  permafrost check -i permafrost-recovery.key --read-data`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if readData && subset.set != nil {
+				return usagef("--read-data and --read-data-subset exclude each other")
+			}
+			r, err := a.openAt(cmd.Context(), anyKey, head.head)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			found := &problems{ui: a.ui, told: make(map[string]bool)}
+			read := subset.set
+			if readData {
+				read = &repo.Subset{Part: 1, Of: 1}
+			}
+			p := newProgress(a.ui)
+			defer p.Close()
+			res, err := r.Check(cmd.Context(), snapshot.Marker, repo.CheckOptions{
+				Read:     read,
+				Problem:  found.add,
+				Progress: func(done, total int64) { p.Phase("packs", done, total) },
+			})
+			p.Close()
+			if err != nil {
+				return fmt.Errorf("checking: %w", err)
+			}
+			if err := assemble(cmd.Context(), r, found); err != nil {
+				return err
+			}
+			if err := r.MarkBad(cmd.Context(), res.Bad); err != nil {
+				a.ui.Warn("the damaged packs could not be noted in the log: %v", err)
+			}
+			return a.tellCheck(r, res, found.n)
+		},
+	}
+	cmd.Flags().BoolVar(&readData, "read-data", false, "read every pack")
+	cmd.Flags().Var(&subset, "read-data-subset", "read a `part` of the packs: 5%, 500M or 1/7")
+	cmd.Flags().Var(&head, "head", "log `head` noted elsewhere, which must be part of the log")
+	return cmd
+}
+
+// problems tells of damage as it is found, of each damaged object once.
+type problems struct {
+	ui   *ui
+	n    int
+	told map[string]bool
+}
+
+func (p *problems) add(err error) {
+	var d *repo.DamageError
+	object := ""
+	if errors.As(err, &d) {
+		object = d.Object
+	}
+	if p.told[object] {
+		return
+	}
+	p.told[object] = object != ""
+	p.n++
+	p.ui.JSON("damage", struct {
+		Object  string `json:"object,omitempty"`
+		Message string `json:"message"`
+	}{object, err.Error()})
+	p.ui.Print("damage: %v", err)
+}
+
+// assemble checks that every snapshot can be put together again: what its parts add up to, not only that they are
+// there.
+func assemble(ctx context.Context, r *session, found *problems) error {
+	rd, err := r.NewReader(ctx)
+	if err != nil {
+		return err
+	}
+	v := snapshot.NewVerifier(rd)
+	for _, ref := range r.Snapshots() {
+		m, err := snapshot.Load(ctx, r.Repo, ref)
+		if err == nil {
+			_, err = v.Verify(ctx, m)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			found.add(fmt.Errorf("snapshot %s of %s: %w", ref.ID.Short(), printable(ref.Date), err))
+		}
+	}
+	return nil
+}
+
+// tellCheck tells what a check has found, and returns an error where that is damage.
+func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
+	a.ui.JSON("check", struct {
+		Snapshots int    `json:"snapshots"`
+		Indexes   int    `json:"indexes"`
+		Packs     int    `json:"packs"`
+		Blobs     int64  `json:"blobs"`
+		Unused    int    `json:"packs_unused"`
+		ReadPacks int    `json:"packs_read"`
+		ReadBytes int64  `json:"bytes_read"`
+		Deep      bool   `json:"decrypted"`
+		Problems  int    `json:"problems"`
+		Head      string `json:"head"`
+	}{res.Snapshots, res.Indexes, res.Packs, res.Blobs, res.Unused, res.ReadPacks, res.ReadBytes, res.Deep, problems, r.Head().String()})
+	a.ui.Report("%s, %s in %s", plural(int64(res.Snapshots), "snapshot", "snapshots"), plural(res.Blobs, "blob", "blobs"), plural(int64(res.Packs), "pack", "packs"))
+	if res.ReadPacks > 0 {
+		how := "compared with their hashes"
+		if res.Deep {
+			how = "decrypted, and each blob verified"
+		}
+		a.ui.Report("%s read, %v: %s", plural(int64(res.ReadPacks), "pack", "packs"), size(res.ReadBytes), how)
+	}
+	if res.Unused > 0 {
+		a.ui.Report("%s that no index lists: left over, to be removed by prune", plural(int64(res.Unused), "pack", "packs"))
+	}
+	for _, q := range r.Requests() {
+		a.ui.Warn("log entry %d by %s has no effect: %s", q.Seq, printable(q.Signer), printable(q.Why))
+	}
+	a.ui.Say("log head %v", r.Head())
+	if problems == 0 {
+		a.ui.Report("no damage found")
+		return nil
+	}
+	err := error(&damageError{problems})
+	if len(res.Bad) > 0 {
+		err = hint.Wrap(err, "make a snapshot: it stores again what is lost here and still there at the source")
+	}
+	return err
+}
+
+// A damageError says that a check found damage.
+type damageError struct{ problems int }
+
+func (e *damageError) Error() string {
+	return "the repository is damaged: " + plural(int64(e.problems), "problem", "problems") + " found"
+}
+
+// A subsetFlag is a part of the packs, as a flag takes it.
+type subsetFlag struct{ set *repo.Subset }
+
+func (s *subsetFlag) String() string { return "" }
+
+// Set reads "5%", "500M" or "2/7".
+func (s *subsetFlag) Set(text string) error {
+	if part, of, ok := strings.Cut(text, "/"); ok {
+		n, err1 := strconv.Atoi(part)
+		t, err2 := strconv.Atoi(of)
+		if err1 != nil || err2 != nil || n < 1 || n > t || t > 1<<16 {
+			return fmt.Errorf("%q is not a part: write 2/7 for the second of seven", text)
+		}
+		s.set = &repo.Subset{Part: n, Of: t}
+		return nil
+	}
+	if strings.HasSuffix(text, "%") {
+		var p percent
+		if err := p.Set(text); err != nil {
+			return err
+		}
+		if p == 0 {
+			return errors.New("0% is nothing")
+		}
+		s.set = &repo.Subset{Percent: float64(p) * 100}
+		return nil
+	}
+	var n size
+	if err := n.Set(text); err != nil || n == 0 {
+		return fmt.Errorf("%q is not a part: write 5%%, 500M or 1/7", text)
+	}
+	s.set = &repo.Subset{Bytes: int64(n)}
+	return nil
+}
+
+// Type names the flag's value in help texts.
+func (s *subsetFlag) Type() string { return "part" }
+
+// A headFlag is a log head, as a flag takes it.
+type headFlag struct{ head *repo.Head }
+
+func (h *headFlag) String() string { return "" }
+
+// Set reads what a run printed as its log head.
+func (h *headFlag) Set(text string) error {
+	head, err := repo.ParseHead(text)
+	if err != nil {
+		return err
+	}
+	h.head = &head
+	return nil
+}
+
+// Type names the flag's value in help texts.
+func (h *headFlag) Type() string { return "head" }

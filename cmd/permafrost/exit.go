@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+)
+
+// Exit codes. Scripts lean on them: see `permafrost help exit-codes`.
+const (
+	exitDone         = 0
+	exitFailed       = 1
+	exitUsage        = 2
+	exitPartial      = 3
+	exitNoRepository = 10
+	exitLocked       = 11
+	exitWrongKey     = 12
+	exitDamage       = 13
+	exitInterrupted  = 130
+)
+
+// errInterrupted says that a signal ended the command.
+var errInterrupted = errors.New("interrupted")
+
+// A usageError says that a command was called wrongly.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// asUsageError returns err as a usageError, except where it already is an error with a code of its own.
+func asUsageError(err error) error {
+	if exitCode(err) != exitFailed {
+		return err
+	}
+	return &usageError{err}
+}
+
+// A partialError says that a command did its work except for what it could not read or write, which was named.
+type partialError struct{ err error }
+
+func (e *partialError) Error() string { return e.err.Error() }
+func (e *partialError) Unwrap() error { return e.err }
+
+// exitCode returns the exit code that tells err.
+func exitCode(err error) int {
+	var (
+		usage    *usageError
+		partial  *partialError
+		locked   *repo.LockedError
+		noKey    *repo.MissingKeyError
+		damage   *repo.DamageError
+		rollback *repo.RollbackError
+		found    *damageError
+		keys     *fingerprintError
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, repo.ErrNoRepository):
+		return exitNoRepository
+	case errors.As(err, &locked):
+		return exitLocked
+	case errors.As(err, &noKey), errors.As(err, &keys), errors.Is(err, repo.ErrNotAllowed):
+		return exitWrongKey
+	case errors.As(err, &damage), errors.As(err, &rollback), errors.As(err, &found):
+		return exitDamage
+	case errors.As(err, &partial):
+		return exitPartial
+	}
+	return exitFailed
+}
+
+// withHint returns err with a hint, unless it has one.
+func withHint(err error, text string) error {
+	if hint.Of(err) != "" {
+		return err
+	}
+	return hint.Wrap(err, text)
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+)
+
+func TestExitCode(t *testing.T) {
+	damage := &repo.DamageError{Object: "packs/ab", Err: io.ErrUnexpectedEOF}
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("x"), 1},
+		{usagef("x"), 2},
+		{&partialError{errors.New("x")}, 3},
+		{repo.ErrNoRepository, 10},
+		{&repo.LockedError{By: "x"}, 11},
+		{&repo.MissingKeyError{Need: "x", For: "y"}, 12},
+		{repo.ErrNotAllowed, 12},
+		{damage, 13},
+		{&repo.RollbackError{}, 13},
+		{context.Canceled, 130},
+		{errInterrupted, 130},
+		{fmt.Errorf("part of it: %w", hint.Wrap(damage, "h")), 13},
+		{&partialError{damage}, 13},
+		{errors.Join(damage, context.Canceled), 130},
+		{context.DeadlineExceeded, 1},
+	} {
+		if got := exitCode(tt.err); got != tt.want {
+			t.Errorf("%v: %d, want %d", tt.err, got, tt.want)
+		}
+		if !strings.Contains("\n"+helpExitCodes, fmt.Sprintf("\n  %-4d ", tt.want)) {
+			t.Errorf("code %d is not explained", tt.want)
+		}
+	}
+}

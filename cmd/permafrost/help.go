@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// helpTopics returns what `permafrost help` explains besides the commands.
+func helpTopics() []*cobra.Command {
+	return []*cobra.Command{
+		{Use: "snapshot-names", Short: "how a snapshot is named", Long: helpNames},
+		{Use: "exit-codes", Short: "what the exit codes mean", Long: helpExitCodes},
+		{Use: "environment", Short: "variables that stand for flags", Long: helpEnvironment()},
+		{Use: "config", Short: "the configuration file", Long: helpConfig()},
+	}
+}
+
+const helpNames = `Where a command takes SNAP, it is one of
+
+  2026-06-27   the newest snapshot of that date
+  latest       the newest of all
+  latest~1     the one before it, and so on
+  ab12cd34     the snapshot whose ID begins so: 4 digits or more
+
+The date is the night that snapshot --date named, which is the day it ran unless
+it was told otherwise. Where a repository holds several instances, dates and
+latest need --instance.`
+
+const helpExitCodes = `  0    done
+  1    failed
+  2    wrong usage: a flag, an argument, the environment or the configuration
+  3    done in part: something that could not be read or written was left out, and named
+  10   there is no repository
+  11   locked: another process is at work on the repository
+  12   wrong key: it does not fit, can't read the content, or may not do what was asked
+  13   the repository is damaged, or its storage has lost what was committed
+  130  interrupted
+
+A snapshot with exit code 3 is kept, and listed as partial. With any other code
+than 0 and 3 nothing was committed.`
+
+func helpEnvironment() string {
+	var b strings.Builder
+	b.WriteString("A flag goes before its variable, and that before the configuration file.\n\n")
+	fmt.Fprintf(&b, "  %-26s  %s\n", "PERMAFROST_CONFIG", "--config")
+	for _, s := range settings {
+		if s.env != "" {
+			fmt.Fprintf(&b, "  %-26s  --%s\n", s.env, s.flag)
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func helpConfig() string {
+	var b strings.Builder
+	b.WriteString("The configuration file, " + defaultConfig + `, is TOML. It gives flags their values
+where neither the command line nor the environment does.
+
+  repository = "sftp:backup@storage.example:/mastodon"
+  writer_key = "/etc/permafrost/writer.key"
+
+  [keep]
+  daily  = 7
+  weekly = 4
+
+Keys, with their kinds and the flags they stand for:
+
+`)
+	for _, s := range settings {
+		if s.key != "" {
+			fmt.Fprintf(&b, "  %-15s  %-29s  --%s\n", s.key, s.kind, s.flag)
+		}
+	}
+	b.WriteString("\nA --keep flag on the command line puts the whole table [keep] aside.")
+	return b.String()
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+	"permafrost/source"
+)
+
+// initFlags say how a repository is made.
+type initFlags struct {
+	owners     []string
+	recovery   string
+	appendOnly bool
+	instance   string
+	live       string
+	name       string
+}
+
+func (a *app) initCommand() *cobra.Command {
+	var flags initFlags
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "make a repository, and the keys to it",
+		Long: `Init makes a repository and writes two key files that only their owner can read.
+
+The recovery file opens everything, by itself, whatever happens to the storage's copy
+of the keys. Without it nothing can be restored. Move it off this host, to a safe
+place or two.
+
+The writer file stays on this host. It adds snapshots, and can't read stored content
+back: whoever breaks into the host finds no older backups in the repository. By
+--append-only it can't forget either.`,
+		Example: `  permafrost init -r sftp:backup@storage.example:/mastodon
+  permafrost init -r sftp:backup@storage.example:/mastodon --owner "$(cat admin.age.pub)" --append-only`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.init(cmd.Context(), &flags) },
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringArrayVar(&flags.owners, "owner", nil, "age or SSH `recipient` of a further owner; repeatable")
+	f.StringVar(&flags.recovery, "recovery-key", "permafrost-recovery.key", "write the owner's key to this `file`")
+	f.BoolVar(&flags.appendOnly, "append-only", false, "the writer may not forget snapshots")
+	f.StringVar(&flags.instance, "instance", "", "`domain` of the instance that the writer backs up (default: that of --live, else any)")
+	f.StringVar(&flags.live, "live", defaultLive, "Mastodon's `directory`")
+	f.StringVar(&flags.name, "name", "", "the writer's `name` (default: the host's)")
+	return cmd
+}
+
+// init makes a repository.
+func (a *app) init(ctx context.Context, flags *initFlags) error {
+	further, err := parseOwners(flags.owners)
+	if err != nil {
+		return err
+	}
+	if err := flags.complete(); err != nil {
+		return err
+	}
+	st, closeStore, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	// Init itself refuses a place that is taken; asked first, no key files are written for nothing.
+	if there, err := repo.Exists(ctx, st); err != nil {
+		return err
+	} else if there {
+		return hint.Wrap(errors.New("a repository stands there already"), "choose another place, or use it with its own keys")
+	}
+	owner, err := repo.NewOwnerKeyring()
+	if err != nil {
+		return err
+	}
+	writer, err := owner.NewWriter(flags.name)
+	if err != nil {
+		return err
+	}
+	if err := a.writeKeys(flags.recovery, owner, writer); err != nil {
+		return err
+	}
+	if err := repo.Init(ctx, st, owner, writer, repo.InitOptions{Instance: flags.instance, AppendOnly: flags.appendOnly}); err != nil {
+		return a.initFailed(ctx, st, flags.recovery, err)
+	}
+	if len(further) > 0 {
+		r, err := repo.Open(ctx, st, owner, repo.Options{})
+		if err != nil {
+			return err
+		}
+		for i, o := range further {
+			a.warnWeak(o)
+			k, err := owner.ForOwner(fmt.Sprintf("owner%d", i+1))
+			if err != nil {
+				return err
+			}
+			if err := r.AddPerson(ctx, k, repo.Person{Name: k.Name}, o.recipient, o.text); err != nil {
+				return fmt.Errorf("adding %s: %w", k.Name, err)
+			}
+		}
+	}
+	a.tellInit(flags, owner)
+	return nil
+}
+
+// complete fills in what can be found out on this host.
+func (f *initFlags) complete() error {
+	if f.name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return hint.Wrap(fmt.Errorf("asking for the host's name: %w", err), "say --name NAME")
+		}
+		f.name = host
+	}
+	if f.instance != "" {
+		return nil
+	}
+	inst, err := source.Load(f.live)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && f.live == defaultLive:
+		return nil // made from another machine
+	case err != nil:
+		return err
+	}
+	f.instance = inst.Domain
+	return nil
+}
+
+// writeKeys writes both key files, or none.
+func (a *app) writeKeys(recovery string, owner, writer *repo.Keyring) error {
+	if err := os.MkdirAll(filepath.Dir(a.writerKey), 0o700); err != nil {
+		return fmt.Errorf("making a directory for the writer file: %w", err)
+	}
+	if err := repo.WriteKeyFile(recovery, owner); err != nil {
+		return err
+	}
+	if err := repo.WriteKeyFile(a.writerKey, writer); err != nil {
+		os.Remove(recovery)
+		return err
+	}
+	return nil
+}
+
+// initFailed removes the key files where it is sure that no repository was made with them.
+func (a *app) initFailed(ctx context.Context, st repo.Store, recovery string, err error) error {
+	if there, ask := repo.Exists(ctx, st); ask == nil && !there {
+		os.Remove(recovery)
+		os.Remove(a.writerKey)
+		return err
+	}
+	return withHint(err, "the repository may have been made in part; its keys are in "+recovery+" and "+a.writerKey)
+}
+
+func (a *app) tellInit(flags *initFlags, owner *repo.Keyring) {
+	a.ui.JSON("init", struct {
+		Repository  string `json:"repository"`
+		Fingerprint string `json:"fingerprint"`
+		Recovery    string `json:"recovery_key"`
+		Writer      string `json:"writer_key"`
+		Instance    string `json:"instance,omitempty"`
+		AppendOnly  bool   `json:"append_only"`
+	}{repo.Name(owner.Repository).String(), owner.Fingerprint(), flags.recovery, a.writerKey, flags.instance, flags.appendOnly})
+	a.ui.Report("made repository %s…", repo.Name(owner.Repository).Short())
+	a.ui.Report("fingerprint    %s", owner.Fingerprint())
+	a.ui.Report("recovery file  %s", printable(flags.recovery))
+	a.ui.Report("writer file    %s", printable(a.writerKey))
+	a.ui.Warn("move %s off this host, to a safe place or two: without it nothing can be restored", printable(flags.recovery))
+}

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+)
+
+func (a *app) keyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "key",
+		Short: "list, add, remove and rotate keys",
+		Long: `Key manages who holds keys to the repository: owners, who may do everything, and
+writers, which add snapshots of one instance. All but list takes the owner key.`,
+	}
+	cmd.AddCommand(a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyRotateCommand())
+	return cmd
+}
+
+func (a *app) keyListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "list who holds keys",
+		Example: "  permafrost key list",
+		Args:    args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := a.open(cmd.Context(), anyKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			t := newTable("Name", "Role", "Instance", "May", "Key", "")
+			for _, p := range r.Roster() {
+				kind, weak := keyKind(&p)
+				a.ui.JSON("key", struct {
+					Name      string `json:"name"`
+					Role      string `json:"role"`
+					Instance  string `json:"instance,omitempty"`
+					MayForget bool   `json:"may_forget"`
+					Kind      string `json:"kind"`
+					Weakness  string `json:"weakness,omitempty"`
+				}{p.Name, string(p.Role), p.Instance, p.Role == repo.RoleOwner || p.MayForget, kind, weak})
+				t.add(printable(p.Name), string(p.Role), instanceName(&p), rights(&p), kind, weak)
+			}
+			a.ui.Print("%s", strings.TrimSuffix(t.String(), "\n"))
+			a.ui.Print("fingerprint %s", r.Key().Fingerprint())
+			return nil
+		},
+	}
+}
+
+func instanceName(p *repo.Person) string {
+	switch {
+	case p.Role == repo.RoleOwner:
+		return ""
+	case p.Instance == "":
+		return "(any)"
+	}
+	return printable(p.Instance)
+}
+
+func rights(p *repo.Person) string {
+	switch {
+	case p.Role == repo.RoleOwner:
+		return "everything"
+	case p.MayForget:
+		return "add, forget"
+	}
+	return "add"
+}
+
+// keyKind says by what a person opens a keyring, and what is weak about it.
+func keyKind(p *repo.Person) (kind, weak string) {
+	switch {
+	case p.Recipient == "" && len(p.Keys) > 0:
+		return "passphrase", repo.WeakPassphrase
+	case len(p.Keys) == 0:
+		return "file", ""
+	}
+	_, kind, weak, err := repo.ParseRecipient(p.Recipient)
+	if err != nil {
+		return "unknown", ""
+	}
+	return kind, weak
+}
+
+// An ownerKey is what somebody's keyring is wrapped to.
+type ownerKey struct {
+	recipient age.Recipient
+	text      string // kept on the roster; empty for a passphrase
+	weak      string
+}
+
+// passphraseWord stands for a passphrase where a recipient or an identity file is asked for.
+const passphraseWord = "passphrase"
+
+func parseOwners(texts []string) (owners []ownerKey, err error) {
+	for _, text := range texts {
+		o, err := parseOwnerKey(text)
+		if err != nil {
+			return nil, err
+		}
+		owners = append(owners, o)
+	}
+	return owners, nil
+}
+
+// parseOwnerKey reads a recipient, or asks for a new passphrase.
+func parseOwnerKey(text string) (ownerKey, error) {
+	if text != passphraseWord {
+		r, _, weak, err := repo.ParseRecipient(text)
+		if err != nil {
+			return ownerKey{}, &usageError{err}
+		}
+		return ownerKey{r, strings.TrimSpace(text), weak}, nil
+	}
+	first, err := readPassphrase("New passphrase")
+	if err != nil {
+		return ownerKey{}, err
+	}
+	second, err := readPassphrase("The same again")
+	switch {
+	case err != nil:
+		return ownerKey{}, err
+	case len(first) == 0 || !bytes.Equal(first, second):
+		return ownerKey{}, errors.New("the passphrases are empty or differ")
+	}
+	r, err := repo.NewPassphraseRecipient(first)
+	return ownerKey{r, "", repo.WeakPassphrase}, err
+}
+
+func (a *app) warnWeak(o ownerKey) {
+	if o.weak != "" {
+		a.ui.Warn("this key becomes the repository's weakest door: %s", o.weak)
+	}
+}
+
+// keyAddFlags describe a new holder of a key.
+type keyAddFlags struct {
+	name     string
+	instance string
+	noForget bool
+	file     string
+}
+
+func (a *app) keyAddCommand() *cobra.Command {
+	var flags keyAddFlags
+	cmd := &cobra.Command{
+		Use:   "add owner|writer [RECIPIENT] --name NAME",
+		Short: "give somebody, or a host, a key",
+		Long: `Add gives a key to a person or a host. RECIPIENT is their own public key, age's or an
+SSH key's, or the word passphrase; they then open the repository with the private key
+that belongs to it (-i FILE), and --fingerprint at the first time. A writer may also
+be given a key file: without RECIPIENT add writes one.`,
+		Example: `  permafrost key add owner "$(cat admin.age.pub)" --name admin -i permafrost-recovery.key
+  permafrost key add writer --name web2 --key-file web2.key -i permafrost-recovery.key`,
+		Args: args("owner or writer, and a recipient", 1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			role := repo.Role(args[0])
+			switch {
+			case role != repo.RoleOwner && role != repo.RoleWriter:
+				return usagef("%s is neither owner nor writer", printable(args[0]))
+			case flags.name == "":
+				return usagef("a key needs a name: --name NAME")
+			case (len(args) == 2) == (flags.file != ""):
+				return usagef("give either a recipient, or --key-file for a key file to write")
+			case role == repo.RoleOwner && flags.file != "":
+				return hint.Wrap(usagef("an owner's key is not written into a file"), "give the owner's recipient, or a copy of the recovery file")
+			}
+			return a.addKey(cmd.Context(), role, args[1:], &flags)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&flags.name, "name", "", "`name` on the roster")
+	f.StringVar(&flags.instance, "instance", "", "`domain` of the instance that a writer backs up (default: any)")
+	f.BoolVar(&flags.noForget, "no-forget", false, "the writer may not forget snapshots")
+	f.StringVar(&flags.file, "key-file", "", "write the writer's key to this `file`")
+	return cmd
+}
+
+func (a *app) addKey(ctx context.Context, role repo.Role, recipient []string, flags *keyAddFlags) error {
+	r, err := a.open(ctx, contentKey)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	var to ownerKey
+	if len(recipient) > 0 {
+		if to, err = parseOwnerKey(recipient[0]); err != nil {
+			return err
+		}
+		a.warnWeak(to)
+	}
+	p, make := repo.Person{Name: flags.name}, r.Key().ForOwner
+	if role == repo.RoleWriter {
+		p.Instance, p.MayForget = flags.instance, !flags.noForget
+		make = r.Key().NewWriter
+	}
+	k, err := make(flags.name)
+	if err != nil {
+		return err
+	}
+	if flags.file != "" {
+		if err := repo.WriteKeyFile(flags.file, k); err != nil {
+			return err
+		}
+	}
+	if err := r.AddPerson(ctx, k, p, to.recipient, to.text); err != nil {
+		if flags.file != "" {
+			os.Remove(flags.file)
+		}
+		return fmt.Errorf("adding %s: %w", printable(flags.name), err)
+	}
+	a.ui.Say("added %s %s; the fingerprint to give with it is %s", role, printable(flags.name), r.Key().Fingerprint())
+	return nil
+}
+
+func (a *app) keyRemoveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove NAME",
+		Short: "take somebody's key away",
+		Long: `Remove takes a name off the roster and its keys off the storage. What a writer signs
+from then on has no effect. It takes nothing back from who has seen the keys: where
+they are in wrong hands, rotate them too.`,
+		Example: "  permafrost key remove web2 -i permafrost-recovery.key",
+		Args:    args("a name", 1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.open(cmd.Context(), contentKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			if err := r.RemovePerson(cmd.Context(), args[0]); err != nil {
+				return fmt.Errorf("removing %s: %w", printable(args[0]), err)
+			}
+			a.ui.Say("removed %s", printable(args[0]))
+			a.ui.Warn("whoever has had this key may have kept it: new content is safe from them only after `permafrost key rotate`")
+			return nil
+		},
+	}
+}
+
+func (a *app) keyRotateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate",
+		Short: "put new keys into use",
+		Long: `Rotate makes new keys, under which all is stored from now on. What was stored before
+stays readable with the old ones, which every keyring keeps. Everybody on the roster
+who has a key of their own is given the new ones through the storage; the key file
+that rotate is called with is replaced by one that holds both. Other copies of the
+recovery file open only what was stored before: replace them.`,
+		Example: "  permafrost key rotate -i permafrost-recovery.key",
+		Args:    args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := a.open(cmd.Context(), contentKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			file, err := a.keyringFile()
+			if err != nil {
+				return err
+			}
+			without, err := r.Rotate(cmd.Context(), func(k *repo.Keyring) error {
+				if file == "" {
+					return nil // its new keys come through the storage, as everybody's do
+				}
+				return repo.ReplaceKeyFile(file, k)
+			})
+			if err != nil {
+				return fmt.Errorf("rotating the keys: %w", err)
+			}
+			a.ui.Say("new keys are in use: epoch %d", r.Key().CurrentEpoch().Number)
+			if file != "" {
+				a.ui.Warn("%s holds the new keys: replace its other copies", printable(file))
+			}
+			for _, name := range without {
+				a.ui.Warn("%s has no key of its own, and must be added anew: permafrost key remove %[1]s, then key add", printable(name))
+			}
+			return nil
+		},
+	}
+}
+
+// keyringFile returns which of the files given holds the keyring in use, or "".
+func (a *app) keyringFile() (string, error) {
+	files := a.identities
+	if len(files) == 0 {
+		files = []string{a.writerKey}
+	}
+	for _, path := range files {
+		if path == passphraseWord {
+			continue
+		}
+		id, err := repo.LoadIdentity(path, readPassphrase)
+		if err != nil {
+			return "", err
+		}
+		if id.Keyring != nil {
+			return path, nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"permafrost/repo"
+)
+
+// A limitedStore moves no more bytes a second than it was told to, in the long run. An object goes in one piece: what
+// is paced is when the next one may begin.
+type limitedStore struct {
+	repo.Store
+	up, down *pacer
+}
+
+// limitStore returns st with limits in bytes a second, of which 0 is none.
+func limitStore(st repo.Store, upload, download rate) repo.Store {
+	if upload == 0 && download == 0 {
+		return st
+	}
+	return &limitedStore{st, newPacer(upload), newPacer(download)}
+}
+
+func (l *limitedStore) Put(ctx context.Context, name string, data []byte) error {
+	if err := l.up.wait(ctx, len(data)); err != nil {
+		return err
+	}
+	return l.Store.Put(ctx, name, data)
+}
+
+func (l *limitedStore) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	if err := l.down.wait(ctx, len(p)); err != nil {
+		return 0, err
+	}
+	n, err := l.Store.ReadAt(ctx, name, p, off)
+	l.down.giveBack(len(p) - n)
+	return n, err
+}
+
+// A pacer lets bytes go at a rate: each request takes its time out of the future. A nil pacer does not limit.
+type pacer struct {
+	perByte float64 // seconds
+
+	mu   sync.Mutex
+	free time.Time // when all that was let go has had its time
+}
+
+func newPacer(bytesPerSecond rate) *pacer {
+	if bytesPerSecond == 0 {
+		return nil
+	}
+	return &pacer{perByte: 1 / float64(bytesPerSecond)}
+}
+
+// wait returns when n more bytes may go.
+func (p *pacer) wait(ctx context.Context, n int) error {
+	if p == nil {
+		return ctx.Err()
+	}
+	now := time.Now()
+	p.mu.Lock()
+	if p.free.Before(now) {
+		p.free = now
+	}
+	delay := p.free.Sub(now)
+	p.free = p.free.Add(p.time(n))
+	p.mu.Unlock()
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// giveBack takes note that n bytes fewer went than were asked for.
+func (p *pacer) giveBack(n int) {
+	if p == nil || n <= 0 {
+		return
+	}
+	p.mu.Lock()
+	p.free = p.free.Add(-p.time(n))
+	p.mu.Unlock()
+}
+
+func (p *pacer) time(n int) time.Duration {
+	return time.Duration(float64(n) * p.perByte * float64(time.Second))
+}

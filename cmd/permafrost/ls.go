@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/snapshot"
+	"permafrost/source"
+)
+
+func (a *app) lsCommand() *cobra.Command {
+	var (
+		pick selection
+		long bool
+	)
+	cmd := &cobra.Command{
+		Use:   "ls SNAP [PATH]",
+		Short: "list what is in a snapshot",
+		Long: `Ls lists what a snapshot holds, under the names that dump takes: secrets/PATH,
+postgres, redis and, where its queues are apart, sidekiq; and media/PATH, with all
+that is below. With PATH it lists that and what is below it.
+
+Names and sizes can be read with the key of the host; the content can't.`,
+		Example: `  permafrost ls latest
+  permafrost ls 2026-06-27 media/accounts/avatars --long`,
+		Args: args("a snapshot, and perhaps a path", 1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.open(cmd.Context(), anyKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			_, m, err := r.manifest(cmd.Context(), &pick, args[0])
+			if err != nil {
+				return err
+			}
+			path := strings.Trim(append(args, "")[1], "/")
+			found, err := a.list(cmd.Context(), r, m, path, long)
+			if err == nil && !found {
+				err = fmt.Errorf("%s is not in that snapshot", printable(path))
+			}
+			return err
+		},
+	}
+	pick.flags(cmd)
+	cmd.Flags().BoolVarP(&long, "long", "l", false, "with mode, owner, size and time")
+	return cmd
+}
+
+// A listLine is an entry as JSON lists it.
+type listLine struct {
+	Path   snapshot.Text `json:"path"`
+	Type   string        `json:"type"` // one letter, as in find -type
+	Mode   uint32        `json:"mode"`
+	UID    uint32        `json:"uid"`
+	GID    uint32        `json:"gid"`
+	Size   int64         `json:"size"`
+	MTime  time.Time     `json:"mtime,omitzero"`
+	Target snapshot.Text `json:"target,omitempty"` // of a symbolic link
+	Link   snapshot.Text `json:"link,omitempty"`   // the first name of the same file
+}
+
+// list writes the entries at path and below it. found tells whether there were any.
+func (a *app) list(ctx context.Context, r *session, m *snapshot.Manifest, path string, long bool) (found bool, err error) {
+	err = entries(ctx, r, m, path, func(l listLine) {
+		found = true
+		a.ui.JSON("entry", l)
+		a.ui.Print("%s", l.text(long))
+	})
+	return found, err
+}
+
+// entries passes each entry of a snapshot at path and below it to emit.
+func entries(ctx context.Context, r *session, m *snapshot.Manifest, path string, emit func(listLine)) error {
+	for _, l := range streams(m) {
+		if within(string(l.Path), path) {
+			emit(l)
+		}
+	}
+	below, ok := strings.CutPrefix(path+"/", "media/")
+	if path != "" && !ok || m.Media.External != nil {
+		return nil
+	}
+	if below = strings.TrimSuffix(below, "/"); path == "" || below == "" {
+		below = "."
+	}
+	rd, err := r.NewReader(ctx)
+	if err != nil {
+		return err
+	}
+	for e, err := range snapshot.Entries(ctx, rd, m, below) {
+		if err != nil {
+			return err
+		}
+		name := "media"
+		if e.Path != "." {
+			name += "/" + e.Path
+		}
+		emit(listLine{snapshot.Text(name), string(e.Type), e.Mode, e.UID, e.GID, e.Size, time.Unix(0, e.MTime).UTC(), snapshot.Text(e.Target), linkName(e.Link)})
+	}
+	return nil
+}
+
+func linkName(link string) snapshot.Text {
+	if link == "" {
+		return ""
+	}
+	return snapshot.Text("media/" + link)
+}
+
+// streams returns what a snapshot holds besides media.
+func streams(m *snapshot.Manifest) []listLine {
+	var lines []listLine
+	for i := range m.Secrets.Files {
+		f := &m.Secrets.Files[i]
+		lines = append(lines, listLine{Path: "secrets" + f.Path, Type: string(source.File), Mode: f.Mode, UID: f.UID, GID: f.GID, Size: f.Size, MTime: time.Unix(0, f.MTime).UTC()})
+	}
+	lines = append(lines, listLine{Path: "postgres", Type: string(source.File), Mode: 0o600, Size: m.Postgres.Size, MTime: m.Boundary.Time})
+	for name, r := range m.Redises {
+		lines = append(lines, listLine{Path: snapshot.Text(name), Type: string(source.File), Mode: 0o600, Size: r.Size, MTime: m.Boundary.Redis})
+	}
+	return lines
+}
+
+// within reports whether path is dir or below it.
+func within(path, dir string) bool {
+	return dir == "" || path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+// text returns the line as ls shows it.
+func (l *listLine) text(long bool) string {
+	name := printable(string(l.Path))
+	if !long {
+		return name
+	}
+	if l.Target != "" {
+		name += " -> " + printable(string(l.Target))
+	}
+	if l.Link != "" {
+		name += " = " + printable(string(l.Link))
+	}
+	return fmt.Sprintf("%s %5d %5d %12d %s %s", modeText(l.Type, l.Mode), l.UID, l.GID, l.Size, formatTime(l.MTime), name)
+}
+
+// modeText returns a mode the way ls -l shows it.
+func modeText(typ string, mode uint32) string {
+	m := []byte(fs.FileMode(mode & 0o777).String())
+	m[0] = typ[0]
+	if typ == string(source.File) {
+		m[0] = '-'
+	}
+	for _, s := range []struct {
+		bit  uint32
+		at   int
+		mark byte
+	}{{0o4000, 3, 's'}, {0o2000, 6, 's'}, {0o1000, 9, 't'}} {
+		if mode&s.bit == 0 {
+			continue
+		}
+		if m[s.at] == '-' {
+			s.mark -= 'a' - 'A'
+		}
+		m[s.at] = s.mark
+	}
+	return string(m)
+}

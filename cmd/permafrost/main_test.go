@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// The test binary is the program itself where this variable is set, so that tests run what users run.
+const runMain = "PERMAFROST_TEST_RUN_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// A command is the program about to run, on a machine with nothing on it.
+type command struct {
+	*exec.Cmd
+	home string
+}
+
+func newCommand(t *testing.T, args ...string) *command {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	c := &command{exec.Command(self, args...), home}
+	c.Dir = home
+	c.Env = []string{
+		runMain + "=1", "HOME=" + home, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "PERMAFROST_CONFIG=/dev/null",
+		"PERMAFROST_STATE_DIR=" + filepath.Join(home, "state"), "PERMAFROST_CACHE_DIR=" + filepath.Join(home, "cache"),
+		"PERMAFROST_WRITER_KEY=" + filepath.Join(home, "writer.key"),
+	}
+	return c
+}
+
+// A result is what a command left.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func (c *command) run(t *testing.T) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{c.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// Wrong usage is one error line, with a hint or without, code 2, and no data.
+func TestUsageErrors(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		env  string
+		want string
+		hint string
+	}{
+		{args: "snapshto", want: "unknown command snapshto", hint: "did you mean `permafrost snapshot`?"},
+		{args: "frobnicate", want: "unknown command frobnicate", hint: "permafrost help"},
+		{args: "--bogus", want: "unknown flag: --bogus", hint: "permafrost --help"},
+		{args: "snapshots --bogus", want: "unknown flag: --bogus", hint: "permafrost snapshots --help"},
+		{args: "version x", want: "takes no arguments"},
+		{args: "completion", want: "needs the name of a shell", hint: "permafrost completion --help"},
+		{args: "completion tcsh", want: "no completion for the shell tcsh"},
+		{args: "snapshots", want: "no repository is named", hint: "PERMAFROST_REPOSITORY"},
+		{args: "snapshots -r s3://bucket/x", want: "s3:// are not supported", hint: "sftp://"},
+		{args: "snapshots -r sftp://u:hunter2@h/p", want: "a password has no place"},
+		{args: "snapshots -q -v", want: "exclude each other"},
+		{args: "snapshots --limit-upload fast", want: `"fast" is not a size`},
+		{args: "snapshots --retry-lock soon", want: "soon"},
+		{args: "snapshots --config none.toml", want: "none.toml"},
+		{args: "snapshots", env: "PERMAFROST_CONFIG=none.toml", want: "none.toml"},
+		{args: "snapshots", env: "PERMAFROST_CONFIG=bad.toml", want: "bad.toml: unknown key keep.dayly", hint: "did you mean keep.daily?"},
+		{args: "forget -r x", want: "needs a policy", hint: "--keep-daily"},
+		{args: "forget -r x --keep-daily 7 latest", want: "either snapshots or a policy"},
+		{args: "forget -r x --keep-daily -2", want: "--keep-daily"},
+		{args: "forget -r x --keep-within 30", want: `"30" is not a span of time`},
+	} {
+		t.Run(tt.args+tt.env, func(t *testing.T) {
+			c := newCommand(t, strings.Fields(tt.args)...)
+			if tt.env != "" {
+				c.Env = append(c.Env, tt.env)
+			}
+			if err := os.WriteFile(filepath.Join(c.home, "bad.toml"), []byte("[keep]\ndayly = 7\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r := c.run(t)
+			first, rest, _ := strings.Cut(r.stderr, "\n")
+			if r.code != exitUsage || r.stdout != "" || !strings.HasPrefix(first, "permafrost: error: ") || !strings.Contains(first, tt.want) {
+				t.Errorf("code %d, stdout %q, stderr\n%s", r.code, r.stdout, r.stderr)
+			}
+			if rest != "" && (!strings.HasPrefix(rest, "permafrost: hint: ") || strings.Count(rest, "\n") != 1) || !strings.Contains(rest, tt.hint) {
+				t.Errorf("hint %q, want %q", rest, tt.hint)
+			}
+			if strings.Contains(r.stderr, "hunter2") {
+				t.Errorf("a password is shown: %s", r.stderr)
+			}
+		})
+	}
+}
+
+func TestNoRepository(t *testing.T) {
+	r := newCommand(t, "snapshots", "-r", "nothing-here", "--json").run(t)
+	var e struct {
+		MessageType string `json:"message_type"`
+		Code        int
+		Message     string
+		Hint        string
+	}
+	if err := json.Unmarshal([]byte(r.stderr), &e); err != nil {
+		t.Fatalf("%v: %s", err, r.stderr)
+	}
+	if r.code != exitNoRepository || e.Code != r.code || e.MessageType != "error" || e.Message == "" || e.Hint == "" || r.stdout != "" {
+		t.Errorf("code %d, stdout %q, stderr %s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// Every command explains itself, with an example that names it.
+func TestHelp(t *testing.T) {
+	root := newRoot(&app{ui: newUI(io.Discard, io.Discard)})
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short help %q", c.CommandPath(), c.Short)
+		}
+		if c.Runnable() && !strings.Contains(c.Example, "  "+c.CommandPath()) {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit(root)
+	r := newCommand(t, "snapshots", "--help").run(t)
+	if r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "Examples:") {
+		t.Errorf("code %d, stderr %q, stdout\n%s", r.code, r.stderr, r.stdout)
+	}
+}
+
+func TestHelpTopics(t *testing.T) {
+	for topic, want := range map[string]string{
+		"exit-codes":     "130  interrupted",
+		"environment":    "PERMAFROST_REPOSITORY",
+		"config":         "keep.daily",
+		"snapshot-names": "latest~1",
+	} {
+		r := newCommand(t, "help", topic).run(t)
+		if r.code != 0 || !strings.Contains(r.stdout, want) || r.stderr != "" {
+			t.Errorf("%s: code %d, stderr %q, stdout\n%s", topic, r.code, r.stderr, r.stdout)
+		}
+	}
+}
+
+// Every key of the configuration and every variable belongs to a flag that exists.
+func TestSettingsHaveFlags(t *testing.T) {
+	root := newRoot(&app{ui: newUI(io.Discard, io.Discard)})
+	for _, s := range settings {
+		commands := []*cobra.Command{root}
+		if s.commands != "" {
+			commands = nil
+			for _, name := range strings.Fields(s.commands) {
+				c, _, err := root.Find([]string{name})
+				if err != nil || c == root {
+					t.Errorf("%s: there is no command %s", s.key, name)
+					continue
+				}
+				commands = append(commands, c)
+			}
+		}
+		for _, c := range commands {
+			if c.Flags().Lookup(s.flag) == nil && c.PersistentFlags().Lookup(s.flag) == nil {
+				t.Errorf("%s: %s has no --%s", s.key, c.CommandPath(), s.flag)
+			}
+		}
+	}
+}
+
+// A broken configuration keeps nobody from learning the version.
+func TestVersion(t *testing.T) {
+	r := newCommand(t, "version", "--config", "none.toml").run(t)
+	if r.code != 0 || !strings.HasPrefix(r.stdout, "permafrost ") || !strings.Contains(r.stdout, " go1.") {
+		t.Errorf("code %d, stdout %q, stderr %q", r.code, r.stdout, r.stderr)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "fish", "zsh"} {
+		if r := newCommand(t, "completion", shell).run(t); r.code != 0 || len(r.stdout) < 1000 || r.stderr != "" {
+			t.Errorf("%s: code %d, %d bytes, stderr %q", shell, r.code, len(r.stdout), r.stderr)
+		}
+	}
+	if r := newCommand(t, "__complete", "snap").run(t); !strings.Contains(r.stdout, "snapshots\t") {
+		t.Errorf("completing snap gives %q", r.stdout)
+	}
+}
+
+// What can't be written fails the command.
+func TestFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	c := newCommand(t, "version")
+	var errs bytes.Buffer
+	c.Stdout, c.Stderr = full, &errs
+	if err := c.Run(); err == nil || c.ProcessState.ExitCode() != exitFailed || !strings.Contains(errs.String(), "standard output") {
+		t.Errorf("%v: %s", err, errs.String())
+	}
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/term"
+
+	"permafrost/internal/durable"
+	"permafrost/internal/hint"
+	"permafrost/repo"
+)
+
+// A session is an open repository.
+type session struct {
+	*repo.Repo
+	closeStore func() error
+}
+
+// Close ends the connections to the storage.
+func (s *session) Close() { s.closeStore() } // nothing hangs on it: what was put is durable
+
+// A need says which of the keys at hand a command opens the repository with.
+type need int
+
+const (
+	anyKey     need = iota // the identity that was given, else the host's key
+	hostKey                // the host's key, else the identity
+	contentKey             // one that reads content
+)
+
+// open opens the repository.
+func (a *app) open(ctx context.Context, n need) (*session, error) {
+	return a.openAt(ctx, n, nil)
+}
+
+// openAt is open with a log head noted elsewhere, which must be part of the log.
+func (a *app) openAt(ctx context.Context, n need, head *repo.Head) (*session, error) {
+	st, closeStore, err := a.openStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.openRepo(ctx, st, n, head)
+	if err != nil {
+		closeStore()
+		return nil, err
+	}
+	for _, d := range r.Damage() {
+		a.ui.Warn("the log is damaged: %v", d)
+	}
+	return &session{r, closeStore}, nil
+}
+
+func (a *app) openRepo(ctx context.Context, st repo.Store, n need, head *repo.Head) (*repo.Repo, error) {
+	// Asked first, nobody types a passphrase for nothing.
+	switch there, err := repo.Exists(ctx, st); {
+	case err != nil:
+		return nil, err
+	case !there:
+		return nil, hint.Wrap(fmt.Errorf("%s: %w", printable(a.repository), repo.ErrNoRepository),
+			"check the repository's address; `permafrost init` makes a new one")
+	}
+	id, err := a.loadKey(n)
+	if err != nil {
+		return nil, err
+	}
+	k, err := repo.Unlock(ctx, st, id)
+	if err != nil {
+		return nil, err
+	}
+	if n == contentKey && !k.CanRead() {
+		return nil, hint.Wrap(&repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"}, "say -i RECOVERY-FILE")
+	}
+	if err := a.checkFingerprint(k, id.Keyring != nil); err != nil {
+		return nil, err
+	}
+	return repo.Open(ctx, st, k, repo.Options{
+		StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead, Head: head,
+		Note: func(note string) { a.ui.Warn("%s", note) },
+	})
+}
+
+// loadKey reads the key files that serve a need.
+func (a *app) loadKey(n need) (*repo.Identity, error) {
+	_, err := os.Stat(a.writerKey)
+	haveWriter := a.writerKey != "" && !errors.Is(err, fs.ErrNotExist)
+	switch {
+	case len(a.identities) > 0 && (n != hostKey || !haveWriter):
+		return a.loadIdentities()
+	case !haveWriter:
+		return nil, hint.Wrap(&repo.MissingKeyError{Need: "a key, and there is none at " + a.writerKey, For: "opening the repository"},
+			"say -i RECOVERY-FILE or --writer-key FILE; `permafrost init` makes both files with a new repository")
+	}
+	return a.loadIdentity(a.writerKey)
+}
+
+// loadIdentities reads all files given as -i: a keyring, or identities that may open one.
+func (a *app) loadIdentities() (*repo.Identity, error) {
+	all := new(repo.Identity)
+	for _, path := range a.identities {
+		id, err := a.loadIdentity(path)
+		if err != nil || id.Keyring != nil {
+			return id, err
+		}
+		all.Identities = append(all.Identities, id.Identities...)
+	}
+	return all, nil
+}
+
+func (a *app) loadIdentity(path string) (*repo.Identity, error) {
+	if path == passphraseWord {
+		pass, err := readPassphrase("Passphrase")
+		if err != nil {
+			return nil, err
+		}
+		return repo.PassphraseIdentity(pass)
+	}
+	if strings.Contains(path, "AGE-") || strings.ContainsAny(path, "\r\n") { // not to be quoted in an error
+		return nil, hint.Wrap(usagef("a key itself was given in place of a key file"), "give the name of the file, and change the key: other processes could read it")
+	}
+	id, err := repo.LoadIdentity(path, readPassphrase)
+	if err == nil && id.Warning != "" {
+		a.ui.Warn("%s", id.Warning)
+	}
+	return id, err
+}
+
+// readPassphrase asks for a passphrase on the terminal, whatever standard input is.
+func readPassphrase(prompt string) ([]byte, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, hint.Wrap(errors.New("there is no terminal to ask on"), "give a key file that is not encrypted with a passphrase")
+	}
+	defer tty.Close()
+	fmt.Fprintf(tty, "%s: ", prompt)
+	pass, err := term.ReadPassword(int(tty.Fd()))
+	fmt.Fprintln(tty)
+	return pass, err
+}
+
+// A fingerprintError says that the repository's keys are not those that were expected.
+type fingerprintError struct{ text string }
+
+func (e *fingerprintError) Error() string { return e.text }
+
+// checkFingerprint compares the keys with the fingerprint that was given or remembered. Keys from the storage must have
+// one: age does not say who wrapped them, and a storage could have put its own in place. Those of a key file, which
+// the storage never had, need none.
+func (a *app) checkFingerprint(k *repo.Keyring, fromFile bool) error {
+	got := k.Fingerprint()
+	path := ""
+	if a.stateDir != "" {
+		path = filepath.Join(a.stateDir, repo.Name(k.Repository).String()[:16], "fingerprint")
+	}
+	want, err := a.expectedFingerprint(path)
+	switch {
+	case err != nil:
+		return err
+	case want == "" && !fromFile:
+		return hint.Wrap(&fingerprintError{"this machine does not know the repository's fingerprint, without which the storage could pass off keys of its own"},
+			"give it once with --fingerprint: the recovery file and the writer file hold it")
+	case want != "" && want != got:
+		return hint.Wrap(&fingerprintError{fmt.Sprintf("the repository's keys have the fingerprint %s, and not %s", got, want)},
+			"this is another repository, or its storage has put other keys in place")
+	case want == "" || a.fingerprint == "" || path == "":
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("remembering the fingerprint: %w", err)
+	}
+	if err := durable.WriteFile(path, []byte(got+"\n"), 0o600); err != nil {
+		return fmt.Errorf("remembering the fingerprint: %w", err)
+	}
+	return nil
+}
+
+// expectedFingerprint returns the fingerprint that was given or is remembered at path, or "".
+func (a *app) expectedFingerprint(path string) (string, error) {
+	if a.fingerprint != "" {
+		f, err := repo.ParseFingerprint(a.fingerprint)
+		if err != nil {
+			return "", usagef("--fingerprint: %w", err)
+		}
+		return f, nil
+	}
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading the remembered fingerprint: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+// statusEvery is how often a line of JSON tells how far a command is.
+const statusEvery = time.Second
+
+// A progress tells how far a command is, by component: drawn as bars on a terminal, as lines of type "status" in
+// JSON, and not at all elsewhere. Its methods may be called from several goroutines at once.
+type progress struct {
+	ui      *ui
+	bars    *mpb.Progress // nil unless bars are drawn
+	before  io.Writer     // what took standard error before the bars
+	stop    chan struct{} // closed by Close; nil unless status lines are written
+	stopped sync.WaitGroup
+
+	mu    sync.Mutex
+	parts []*part
+}
+
+// A part is one component's progress.
+type part struct {
+	name  string
+	start time.Time
+	files atomic.Int64 // done; stays 0 where there are none to count
+	bytes atomic.Int64 // done
+	total atomic.Int64 // bytes; 0: not known
+	bar   *mpb.Bar
+}
+
+// newProgress begins to tell. Close ends it.
+func newProgress(u *ui) *progress {
+	p := &progress{ui: u}
+	switch {
+	case u.drawing:
+		p.bars = mpb.New(mpb.WithOutput(u.err), mpb.WithAutoRefresh(), mpb.WithRefreshRate(150*time.Millisecond))
+		p.before = u.redirect(p.bars)
+	case u.json && !u.quiet:
+		p.stop = make(chan struct{})
+		p.stopped.Go(p.writeStatus)
+	}
+	return p
+}
+
+// part returns the component's part, which the first call adds.
+func (p *progress) part(component string) *part {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.parts, func(q *part) bool { return q.name == component })
+	if i >= 0 {
+		return p.parts[i]
+	}
+	q := &part{name: component, start: time.Now()}
+	if p.bars != nil {
+		q.bar = p.bars.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
+			mpb.BarWidth(24), mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(decor.Name(component, decor.WC{W: 9, C: decor.DindentRight})),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return q.line(time.Now()) })))
+	}
+	p.parts = append(p.parts, q)
+	return q
+}
+
+// Start says that the component begins, and how many bytes it will have in all: -1 where that is not known.
+func (p *progress) Start(component string, total int64) {
+	q := p.part(component)
+	q.total.Store(max(total, 0))
+	if q.bar != nil {
+		q.bar.SetTotal(max(total, 0), false)
+	}
+}
+
+// Add says that so many more files and bytes are done.
+func (p *progress) Add(component string, files, bytes int64) {
+	q := p.part(component)
+	q.files.Add(files)
+	done := q.bytes.Add(bytes)
+	if q.bar != nil {
+		q.bar.SetCurrent(done)
+	}
+}
+
+// Done says that the component is complete. Its bar goes; the last status line stays to be written.
+func (p *progress) Done(component string) {
+	if q := p.part(component); q.bar != nil {
+		q.bar.Abort(true)
+	}
+}
+
+// Phase says how far a phase is, all told.
+func (p *progress) Phase(name string, done, total int64) {
+	q := p.part(name)
+	q.total.Store(max(total, 0))
+	q.bytes.Store(done)
+	if q.bar != nil {
+		q.bar.SetTotal(total, false)
+		q.bar.SetCurrent(done)
+	}
+}
+
+// Close takes the bars off the terminal.
+func (p *progress) Close() {
+	if p.stop != nil {
+		close(p.stop)
+		p.stopped.Wait()
+		p.stop = nil
+	}
+	if p.bars != nil {
+		p.mu.Lock()
+		for _, q := range p.parts {
+			q.bar.Abort(true)
+		}
+		p.mu.Unlock()
+		p.bars.Wait()
+		p.ui.redirect(p.before)
+		p.bars = nil
+	}
+}
+
+// line describes the part behind its bar: "1.20 GiB of 6.70 GiB, 12,345 files, 98.2 MiB/s, 1m02s left".
+func (q *part) line(now time.Time) string {
+	done, total, files := q.bytes.Load(), q.total.Load(), q.files.Load()
+	line := " " + size(done).String()
+	if total > 0 {
+		line += " of " + size(total).String()
+	}
+	if files > 0 {
+		line += ", " + plural(files, "file", "files")
+	}
+	elapsed := now.Sub(q.start)
+	if elapsed < time.Second || done == 0 {
+		return line
+	}
+	rate := float64(done) / elapsed.Seconds()
+	line += fmt.Sprintf(", %v/s", size(rate))
+	if left := total - done; left > 0 {
+		line += ", " + formatDuration(time.Duration(float64(left)/rate*float64(time.Second))) + " left"
+	}
+	return line
+}
+
+// A status is a line of JSON that tells how far a component is.
+type status struct {
+	Component string  `json:"component"`
+	Files     int64   `json:"files_done,omitempty"`
+	Bytes     int64   `json:"bytes_done"`
+	Total     int64   `json:"bytes_total,omitempty"`
+	Seconds   float64 `json:"seconds_elapsed"`
+}
+
+// writeStatus writes, each statusEvery, how far the parts are.
+func (p *progress) writeStatus() {
+	tick := time.NewTicker(statusEvery)
+	defer tick.Stop()
+	written := make(map[*part]status)
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+			p.writeParts(written)
+		}
+	}
+}
+
+// writeParts writes a line for each part that has moved since the one in written.
+func (p *progress) writeParts(written map[*part]status) {
+	p.mu.Lock()
+	parts := slices.Clone(p.parts)
+	p.mu.Unlock()
+	for _, q := range parts {
+		s := status{Component: q.name, Files: q.files.Load(), Bytes: q.bytes.Load(), Total: q.total.Load()}
+		if last, ok := written[q]; ok && last == s {
+			continue
+		}
+		written[q] = s
+		s.Seconds = time.Since(q.start).Round(time.Millisecond).Seconds()
+		p.ui.JSON("status", s)
+	}
+}

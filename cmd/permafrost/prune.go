@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/repo"
+	"permafrost/snapshot"
+)
+
+func (a *app) pruneCommand() *cobra.Command {
+	var (
+		flags  pruneFlags
+		dryRun bool
+	)
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "delete what no snapshot needs",
+		Long: `Prune deletes what no snapshot needs any more, and what interrupted runs left.
+Packs of which more than --max-unused is dead are rewritten, for which it takes the
+owner key: without it they wait, and prune says so.`,
+		Example: `  permafrost prune
+  permafrost prune -i permafrost-recovery.key --max-unused 2%`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := a.open(cmd.Context(), anyKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			return a.prune(cmd.Context(), r, &flags, dryRun)
+		},
+	}
+	flags.flags(cmd)
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be done")
+	return cmd
+}
+
+// pruneFlags say how far a prune goes.
+type pruneFlags struct{ maxUnused percent }
+
+func (p *pruneFlags) flags(cmd *cobra.Command) {
+	p.maxUnused = repo.DefaultMaxUnused
+	cmd.Flags().Var(&p.maxUnused, "max-unused", "`share` of a pack that may be dead before it is rewritten")
+}
+
+// A pruneLine is what a prune did as JSON tells it.
+type pruneLine struct {
+	DryRun     bool  `json:"dry_run"`
+	Live       int64 `json:"bytes_live"`
+	Dead       int64 `json:"bytes_dead"`
+	Removed    int   `json:"packs_removed"`
+	Freed      int64 `json:"bytes_freed"`
+	Rewritten  int   `json:"packs_rewritten"`
+	Moved      int64 `json:"bytes_moved"`
+	Waiting    int   `json:"packs_waiting"`
+	WaitingFor int64 `json:"bytes_waiting"`
+	Manifests  int   `json:"manifests_removed"`
+	LeftOver   int   `json:"leftovers_removed"`
+}
+
+// prune prunes the repository and tells what it did.
+func (a *app) prune(ctx context.Context, r *session, flags *pruneFlags, dryRun bool) error {
+	p := newProgress(a.ui)
+	defer p.Close()
+	res, err := r.Prune(ctx, snapshot.Marker, repo.PruneOptions{
+		MaxUnused: float64(flags.maxUnused), Grace: repo.DefaultGrace, DryRun: dryRun, Patience: a.retryLock, Progress: p.Phase,
+	})
+	p.Close()
+	if err != nil {
+		return fmt.Errorf("pruning: %w", err)
+	}
+	a.ui.JSON("prune", pruneLine{dryRun, res.Live, res.Dead, res.Removed, res.Freed, res.Rewritten, res.Moved, res.Waiting, res.WaitingFor, res.Manifests, res.LeftOver})
+	did, freed := "removed", "freed"
+	if dryRun {
+		did, freed = "would remove", "would free"
+	}
+	a.ui.Report("%s %s and %s, %s %v", did, plural(int64(res.Removed), "pack", "packs"),
+		plural(int64(res.LeftOver), "left-over object", "left-over objects"), freed, size(res.Freed))
+	if res.Rewritten > 0 {
+		a.ui.Report("rewrote %s, storing %v anew", plural(int64(res.Rewritten), "pack", "packs"), size(res.Moved))
+	}
+	a.ui.Report("of %v in packs %v %s needed", size(res.Live+res.Dead), size(res.Live), map[bool]string{true: "are", false: "were"}[dryRun])
+	if res.Waiting > 0 {
+		a.ui.Report("%s with %v dead wait for a prune with the owner key (-i RECOVERY-FILE)", plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingFor))
+	}
+	if !dryRun {
+		a.ui.Say("log head %v", r.Head())
+	}
+	return nil
+}
+
+// A percent is a share between 0 and 1, as a flag takes it: "5%".
+type percent float64
+
+func (p *percent) String() string { return strconv.FormatFloat(float64(*p)*100, 'f', -1, 64) + "%" }
+
+// Set reads a number from 0 to 100 with or without a percent sign.
+func (p *percent) Set(text string) error {
+	v, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	if err != nil || !(v >= 0 && v <= 100) {
+		return fmt.Errorf("%q is not a share: write a percentage like 5%%", text)
+	}
+	*p = percent(v / 100)
+	return nil
+}
+
+// Type names the flag's value in help texts.
+func (p *percent) Type() string { return "percentage" }

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/snapshot"
+)
+
+func (a *app) restoreCommand() *cobra.Command {
+	var (
+		pick selection
+		on   date
+		spec string
+		head headFlag
+		o    snapshot.RestoreOptions
+	)
+	cmd := &cobra.Command{
+		Use:   "restore",
+		Short: "write a snapshot's files into a directory",
+		Long: `Restore writes a snapshot into a directory: env.production, secrets/, the database
+as a dump, redis-dump.rdb and public-system/, with SHA256SUMS and RESTORE.md, which
+holds the exact next commands for that instance. Every byte is verified as it is
+written.
+
+It takes the owner key: the recovery file, or an identity that was added with
+permafrost key add owner.`,
+		Example: `  permafrost restore -i permafrost-recovery.key --date 2026-06-27 --target /srv/restore
+  permafrost restore -i permafrost-recovery.key --snapshot latest --component postgres --target /srv/restore`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case on != "" && spec != "":
+				return usagef("--date and --snapshot exclude each other")
+			case on != "":
+				spec = string(on)
+			case spec == "":
+				return hint.Wrap(usagef("restore needs to know which snapshot"), "say --date 2026-06-27 or --snapshot latest")
+			}
+			if o.Target == "" {
+				return hint.Wrap(usagef("restore needs to know where to write"), "say --target DIR: an empty directory, or one to be made")
+			}
+			r, err := a.openAt(cmd.Context(), contentKey, head.head)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			ref, err := pick.find(r.Snapshots(), spec)
+			if err != nil {
+				return err
+			}
+			a.ui.Say("restoring snapshot %s of %s, %s, taken %s", ref.ID.Short(), printable(ref.Instance), printable(ref.Date), formatTime(ref.Time))
+			begin := time.Now()
+			p := newProgress(a.ui)
+			defer p.Close()
+			o.Progress, o.Warn = p, func(msg string) { a.ui.Warn("%s", msg) }
+			res, err := snapshot.Restore(cmd.Context(), r.Repo, ref, o)
+			p.Close()
+			if err != nil {
+				return err
+			}
+			a.tellRestore(&o, res, time.Since(begin))
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Var(&on, "date", "restore the newest snapshot of this date")
+	f.StringVar(&spec, "snapshot", "", "restore the `snapshot` of this name")
+	f.StringVar(&o.Target, "target", "", "`directory` to write into")
+	f.StringArrayVar(&o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")
+	f.BoolVar(&o.Force, "force", false, "write into a directory that is not empty")
+	f.BoolVar(&o.NumericIDs, "numeric-ids", false, "give media their owners by number, not by name")
+	f.Var(&head, "head", "log `head` noted elsewhere, which must be part of the log")
+	pick.flags(cmd)
+	return cmd
+}
+
+// tellRestore tells what was restored and how to go on.
+func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResult, took time.Duration) {
+	a.ui.JSON("summary", struct {
+		Target  string  `json:"target"`
+		Files   int64   `json:"files"`
+		Bytes   int64   `json:"bytes"`
+		Seconds float64 `json:"seconds"`
+	}{o.Target, res.Files, res.Bytes, took.Round(time.Millisecond).Seconds()})
+	a.ui.Report("restored %v into %s, %s of media among it, in %s", size(res.Bytes), printable(o.Target),
+		plural(res.Files, "file", "files"), formatDuration(took))
+	a.ui.Say("how to go on: %s", printable(o.Target+"/RESTORE.md"))
+}
+
+func (a *app) dumpCommand() *cobra.Command {
+	var pick selection
+	cmd := &cobra.Command{
+		Use:   "dump SNAP postgres|redis|sidekiq|secrets|media/PATH",
+		Short: "write one part of a snapshot to standard output",
+		Long: `Dump writes one part of a snapshot to standard output: the database as pg_restore
+takes it, Redis' data as an RDB file, secrets (.env.production) or secrets/PATH, or a
+file of the media, under the names that ls lists. It takes the owner key.
+
+Whether a stream is whole is known at its end: use the output only where the exit
+code is 0.`,
+		Example: `  permafrost dump -i permafrost-recovery.key latest postgres > mastodon.dump
+  permafrost dump -i permafrost-recovery.key 2026-06-27 secrets`,
+		Args: args("a snapshot, and the name of a part", 2, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if a.ui.terminal() && args[1] != "secrets" {
+				return hint.Wrap(usagef("dump does not write a file's bytes to a terminal"), "redirect standard output: > FILE")
+			}
+			r, err := a.open(cmd.Context(), contentKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			_, m, err := r.manifest(cmd.Context(), &pick, args[0])
+			if err != nil {
+				return err
+			}
+			return snapshot.Dump(cmd.Context(), r.Repo, m, args[1], a.ui.out)
+		},
+	}
+	pick.flags(cmd)
+	return cmd
+}

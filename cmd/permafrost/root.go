@@ -1,0 +1,194 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+)
+
+// An app is one run of the program: what the global flags say, and what it talks through.
+type app struct {
+	stdin io.Reader
+	ui    *ui
+
+	started bool // the command line was understood
+
+	repository  string
+	identities  []string
+	writerKey   string
+	fingerprint string
+	configFile  string
+	cacheDir    string
+	stateDir    string
+
+	limitUpload   rate
+	limitDownload rate
+	retryLock     time.Duration
+
+	acceptHead    bool
+	acceptHostKey bool
+	sshCommand    string // empty: in-process unless the user's configuration asks for more
+}
+
+// newRoot returns the command tree.
+func newRoot(a *app) *cobra.Command {
+	cobra.EnableCommandSorting = false
+	root := &cobra.Command{
+		Use:   "permafrost",
+		Short: "back up a Mastodon instance, encrypted and deduplicated",
+		Long: `Permafrost keeps dated snapshots of a Mastodon instance in a repository on an SFTP
+server: its secrets, its PostgreSQL database, its media and its Redis, together.`,
+		Example: `  permafrost init -r sftp:backup@storage.example:/mastodon
+  permafrost snapshot
+  permafrost snapshots
+  permafrost restore -i permafrost-recovery.key --date 2026-06-27 --target /srv/restore`,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.ui.out)
+	root.SetErr(a.ui.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return hint.Wrap(err, "`"+cmd.CommandPath()+" --help` lists the flags")
+	})
+	a.globalFlags(root)
+	for _, g := range a.commands() {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
+	root.SetHelpCommandGroupID("Other")
+	for _, c := range helpTopics() {
+		root.AddCommand(c)
+	}
+	return root
+}
+
+// A group is commands that help lists together.
+type group struct {
+	title    string
+	commands []*cobra.Command
+}
+
+// commands returns the program's commands, in the order that help lists them.
+func (a *app) commands() []group {
+	return []group{
+		{"Back up and restore", []*cobra.Command{a.initCommand(), a.snapshotCommand(), a.restoreCommand(), a.dumpCommand()}},
+		{"Look", []*cobra.Command{a.snapshotsCommand(), a.showCommand(), a.lsCommand(), a.findCommand(), a.diffCommand()}},
+		{"Keep in order", []*cobra.Command{a.checkCommand(), a.forgetCommand(), a.pruneCommand(), a.keyCommand()}},
+		{"Other", []*cobra.Command{a.versionCommand(), a.completionCommand()}},
+	}
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	var names []string
+	for _, c := range root.Commands() {
+		if c.Runnable() {
+			names = append(names, c.Name())
+		}
+	}
+	err := usagef("unknown command %s", printable(name))
+	if near := nearest(name, names); near != "" {
+		return hint.Wrap(err, "did you mean `permafrost "+near+"`?")
+	}
+	return hint.Wrap(err, "`permafrost help` lists the commands")
+}
+
+func (a *app) globalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.SortFlags = false
+	f.StringVarP(&a.repository, "repo", "r", "", "the repository's `URL`: sftp:user@host:/path, or a local path")
+	f.StringArrayVarP(&a.identities, "identity", "i", nil, "key `file` to read content with: the recovery file, or an age or SSH key; repeatable")
+	f.StringVar(&a.writerKey, "writer-key", defaultWriterKey(), "key `file` of this host, made by init")
+	f.StringVar(&a.fingerprint, "fingerprint", "", "the repository's `fingerprint`, where a key file does not hold it")
+	f.StringVar(&a.configFile, "config", defaultConfig, "configuration `file`")
+	f.StringVar(&a.cacheDir, "cache-dir", defaultDir("/var/cache", "XDG_CACHE_HOME", ".cache"), "`directory` of copies that can be had again")
+	f.StringVar(&a.stateDir, "state-dir", defaultDir("/var/lib", "XDG_STATE_HOME", ".local/state"), "`directory` of what this machine remembers")
+	f.Var(&a.limitUpload, "limit-upload", "upload at most so many bytes a second: 10M")
+	f.Var(&a.limitDownload, "limit-download", "download at most so many bytes a second")
+	f.DurationVar(&a.retryLock, "retry-lock", 0, "wait so long (30m) for others who are at work on the repository")
+	f.BoolVar(&a.acceptHead, "accept-head", false, "go on though the repository is older than when this machine last saw it")
+	f.BoolVar(&a.acceptHostKey, "accept-new-host-key", false, "trust the server's host key where none is known yet, and remember it")
+	f.StringVar(&a.sshCommand, "ssh-command", "", "connect by this `command`, such as ssh, and not in-process")
+	f.BoolVar(&a.ui.json, "json", false, "write JSON, one object a line")
+	f.BoolVarP(&a.ui.quiet, "quiet", "q", false, "write only what was asked for, warnings and errors")
+	f.BoolVarP(&a.ui.verbose, "verbose", "v", false, "tell more")
+}
+
+// defaultDir returns permafrost's directory below system for root, and below a home directory for anyone else.
+func defaultDir(system, xdg, home string) string {
+	if os.Geteuid() == 0 {
+		return filepath.Join(system, "permafrost")
+	}
+	if dir := os.Getenv(xdg); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "permafrost")
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, home, "permafrost")
+}
+
+// defaultWriterKey is where a host's key lies unless it is said otherwise.
+func defaultWriterKey() string {
+	return filepath.Join(defaultDir("/etc", "XDG_CONFIG_HOME", ".config"), "writer.key")
+}
+
+// prepare completes the flags from environment and configuration before a command runs.
+func (a *app) prepare(cmd *cobra.Command) error {
+	named := cmd.Flags().Changed("config")
+	if env := os.Getenv("PERMAFROST_CONFIG"); env != "" && !named {
+		a.configFile, named = env, true
+	}
+	c, err := loadConfig(a.configFile, named)
+	if err != nil {
+		return err
+	}
+	if policyGiven(cmd.Flags()) {
+		maps.DeleteFunc(c, func(key string, _ []string) bool { return strings.HasPrefix(key, "keep.") })
+	}
+	if err := fill(cmd.Name(), cmd.Flags(), os.Getenv, c); err != nil {
+		return err
+	}
+	if a.ui.quiet && a.ui.verbose {
+		return errors.New("--quiet and --verbose exclude each other")
+	}
+	a.ui.drawing = a.ui.drawing && !a.ui.quiet && !a.ui.json
+	a.started = true
+	return nil
+}
+
+// args returns a check that a command gets from least to most arguments, which usage describes.
+func args(usage string, least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return hint.Wrap(usagef("%s needs %s", cmd.CommandPath(), usage), "`"+cmd.CommandPath()+" --help` shows an example")
+		case len(args) > most && most == 0:
+			return usagef("%s takes no arguments, and got %s", cmd.CommandPath(), printable(strings.Join(args, " ")))
+		case len(args) > most:
+			return usagef("%s takes %s, and got %s more", cmd.CommandPath(), usage, printable(strings.Join(args[most:], " ")))
+		}
+		return nil
+	}
+}

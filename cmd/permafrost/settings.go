@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/pflag"
+
+	"permafrost/internal/hint"
+)
+
+// defaultConfig is read where no other file is named. It alone may be absent.
+const defaultConfig = "/etc/permafrost.toml"
+
+// maxConfigFile bounds a configuration file, in bytes.
+const maxConfigFile = 1 << 20
+
+// A setting gives a flag its value from elsewhere. What a flag says on the command line goes before the environment,
+// and that before the configuration file.
+type setting struct {
+	flag     string
+	env      string // variable of the environment, or ""
+	key      string // key of the configuration file, or ""; "keep.daily" is daily in the table [keep]
+	kind     kind
+	commands string // names of the commands that it is for; empty: all
+}
+
+// A kind is what the configuration file must give a key.
+type kind string
+
+const (
+	isText   kind = "a string"
+	isNumber kind = "a number"
+	isBool   kind = "true or false"
+	isList   kind = "a string or a list of strings"
+)
+
+var settings = []setting{
+	{"repo", "PERMAFROST_REPOSITORY", "repository", isText, ""},
+	{"identity", "PERMAFROST_IDENTITY_FILE", "identity_file", isList, ""},
+	{"writer-key", "PERMAFROST_WRITER_KEY", "writer_key", isText, ""},
+	{"fingerprint", "PERMAFROST_FINGERPRINT", "fingerprint", isText, ""},
+	{"cache-dir", "PERMAFROST_CACHE_DIR", "cache_dir", isText, ""},
+	{"state-dir", "PERMAFROST_STATE_DIR", "state_dir", isText, ""},
+	{"ssh-command", "", "ssh_command", isText, ""},
+	{"limit-upload", "", "limit_upload", isText, ""},
+	{"limit-download", "", "limit_download", isText, ""},
+	{"retry-lock", "", "retry_lock", isText, ""},
+	{"live", "", "live", isText, "init snapshot"},
+	{"tag", "", "tags", isList, "snapshot"},
+	{"exclude", "", "exclude", isList, "snapshot"},
+	{"no-cache-media", "", "no_cache_media", isBool, "snapshot"},
+	{"secret", "", "extra_secrets", isList, "snapshot"},
+	{"max-unused", "", "max_unused", isText, "forget prune"},
+	{"keep-last", "", "keep.last", isNumber, "forget"},
+	{"keep-hourly", "", "keep.hourly", isNumber, "forget"},
+	{"keep-daily", "", "keep.daily", isNumber, "forget"},
+	{"keep-weekly", "", "keep.weekly", isNumber, "forget"},
+	{"keep-monthly", "", "keep.monthly", isNumber, "forget"},
+	{"keep-yearly", "", "keep.yearly", isNumber, "forget"},
+	{"keep-within", "", "keep.within", isText, "forget"},
+	{"keep-tag", "", "keep.tags", isList, "forget"},
+}
+
+// A config is a configuration file's content: values by key.
+type config map[string][]string
+
+// loadConfig reads a configuration file. It may be absent unless somebody named it.
+func loadConfig(path string, named bool) (config, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	if info.Size() > maxConfigFile {
+		return nil, fmt.Errorf("configuration %s is longer than %d bytes", path, maxConfigFile)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	c, err := parseConfig(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// parseConfig reads a configuration file's TOML. Every key must be one of the settings', of the right kind.
+func parseConfig(text string) (config, error) {
+	var tree map[string]any
+	if _, err := toml.Decode(text, &tree); err != nil {
+		var bad toml.ParseError
+		if errors.As(err, &bad) {
+			return nil, fmt.Errorf("line %d: %s", bad.Position.Line, bad.Message)
+		}
+		return nil, err
+	}
+	c := make(config)
+	return c, c.take("", tree)
+}
+
+// take adds the values of a table whose keys begin with prefix.
+func (c config) take(prefix string, table map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		key, value := prefix+name, table[name]
+		if sub, ok := value.(map[string]any); ok && isTable(key) {
+			if err := c.take(key+".", sub); err != nil {
+				return err
+			}
+			continue
+		}
+		i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key && key != "" })
+		if i < 0 {
+			return unknownKey(key)
+		}
+		words, ok := settings[i].kind.words(value)
+		if !ok {
+			return fmt.Errorf("%s must be %s", key, settings[i].kind)
+		}
+		c[key] = words
+	}
+	return nil
+}
+
+// isTable reports whether key names a table.
+func isTable(key string) bool {
+	return slices.ContainsFunc(settings, func(s setting) bool { return strings.HasPrefix(s.key, key+".") })
+}
+
+func unknownKey(key string) error {
+	var known []string
+	for _, s := range settings {
+		known = append(known, s.key)
+	}
+	err := fmt.Errorf("unknown key %s", printable(key))
+	if near := nearest(key, known); near != "" {
+		return hint.Wrap(err, "did you mean "+near+"?")
+	}
+	return hint.Wrap(err, "`permafrost help config` lists the keys")
+}
+
+// words returns what a flag is given for a value of kind k.
+func (k kind) words(value any) (words []string, ok bool) {
+	switch v := value.(type) {
+	case string:
+		return []string{v}, k == isText || k == isList
+	case int64:
+		return []string{strconv.FormatInt(v, 10)}, k == isNumber
+	case bool:
+		return []string{strconv.FormatBool(v)}, k == isBool
+	case []any:
+		for _, e := range v {
+			s, isString := e.(string)
+			if !isString {
+				return nil, false
+			}
+			words = append(words, s)
+		}
+		return words, k == isList
+	}
+	return nil, false
+}
+
+// fill gives a command's flags that the command line left alone their values from the environment and the configuration. The
+// flags stay marked as not given.
+func fill(command string, flags *pflag.FlagSet, getenv func(string) string, c config) error {
+	for _, s := range settings {
+		f := flags.Lookup(s.flag)
+		if f == nil || f.Changed || s.commands != "" && !slices.Contains(strings.Fields(s.commands), command) {
+			continue
+		}
+		words, from := c[s.key], s.key+" in the configuration"
+		if s.env != "" && getenv(s.env) != "" {
+			words, from = []string{getenv(s.env)}, s.env
+		}
+		for _, w := range words {
+			if err := f.Value.Set(w); err != nil {
+				return fmt.Errorf("%s: %w", from, err)
+			}
+		}
+	}
+	return nil
+}
+
+// policyGiven reports whether the command line itself says what to keep.
+func policyGiven(flags *pflag.FlagSet) (given bool) {
+	flags.Visit(func(f *pflag.Flag) { given = given || strings.HasPrefix(f.Name, "keep-") })
+	return given
+}
+
+// nearest returns the one of words that is nearest to what somebody wrote, or "" where none is near.
+func nearest(wrote string, words []string) string {
+	best, least := "", 1+len(wrote)/3
+	for _, w := range words {
+		if d := editDistance(wrote, w); d <= least && w != "" {
+			best, least = w, d-1
+		}
+	}
+	return best
+}
+
+// editDistance returns how many bytes have to be inserted, deleted or changed to make b of a.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], d
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"permafrost/internal/hint"
+)
+
+func TestParseConfig(t *testing.T) {
+	got, err := parseConfig(`
+repository = "sftp:u@h:/p"
+identity_file = "one.key"
+tags = ["nightly", "live"]
+no_cache_media = true
+[keep]
+daily = 7
+monthly = -1
+within = "30d"
+`)
+	want := config{
+		"repository": {"sftp:u@h:/p"}, "identity_file": {"one.key"}, "tags": {"nightly", "live"}, "no_cache_media": {"true"},
+		"keep.daily": {"7"}, "keep.monthly": {"-1"}, "keep.within": {"30d"},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestParseConfigRefuses(t *testing.T) {
+	for _, tt := range []struct{ text, err, hint string }{
+		{`repositry = "x"`, "unknown key repositry", "did you mean repository?"},
+		{`[keep]` + "\n" + `dayly = 7`, "unknown key keep.dayly", "did you mean keep.daily?"},
+		{`[retention]` + "\n" + `daily = 7`, "unknown key retention", "help config"},
+		{`[repository]` + "\n" + `url = "x"`, "repository must be a string", ""},
+		{`keep = 7`, "unknown key keep", ""},
+		{`"" = 7`, `unknown key ""`, ""},
+		{`repository = ["a"]`, "repository must be a string", ""},
+		{`tags = [1]`, "tags must be a string or a list of strings", ""},
+		{`no_cache_media = "yes"`, "no_cache_media must be true or false", ""},
+		{`keep.daily = "7"`, "keep.daily must be a number", ""},
+		{`keep.daily = 7.5`, "keep.daily must be a number", ""},
+		{"live = \"/x\"\nrepository = sftp", "line 2: ", ""},
+		{"live = \"/x\"\nlive = \"/y\"", "line 2: ", ""},
+	} {
+		_, err := parseConfig(tt.text)
+		if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(hint.Of(err), tt.hint) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: got %v, hint %q", tt.text, err, hint.Of(err))
+		}
+	}
+}
+
+func TestLoadConfigAbsent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none.toml")
+	if c, err := loadConfig(path, false); c != nil || err != nil {
+		t.Error(c, err)
+	}
+	if _, err := loadConfig(path, true); err == nil {
+		t.Error("a file that somebody named may be absent")
+	}
+	if err := os.WriteFile(path, make([]byte, maxConfigFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadConfig(path, false); err == nil || !strings.Contains(err.Error(), "longer") {
+		t.Error(err)
+	}
+}
+
+// A flag goes before the environment, and that before the configuration.
+func TestFill(t *testing.T) {
+	conf := config{"repository": {"from-config"}, "identity_file": {"c1", "c2"}, "keep.daily": {"3"}}
+	environ := map[string]string{"PERMAFROST_REPOSITORY": "from-env", "PERMAFROST_IDENTITY_FILE": "e1"}
+	for _, tt := range []struct {
+		name  string
+		args  []string
+		env   bool
+		conf  config
+		repo  string
+		ids   []string
+		daily int
+	}{
+		{"nothing", nil, false, nil, "default", nil, 0},
+		{"configuration", nil, false, conf, "from-config", []string{"c1", "c2"}, 3},
+		{"environment", nil, true, conf, "from-env", []string{"e1"}, 3},
+		{"flags", []string{"--repo=f", "--identity=f1", "--identity=f2", "--keep-daily=0"}, true, conf, "f", []string{"f1", "f2"}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+			repository := flags.String("repo", "default", "")
+			ids := flags.StringArray("identity", nil, "")
+			daily := flags.Int("keep-daily", 0, "")
+			if err := flags.Parse(tt.args); err != nil {
+				t.Fatal(err)
+			}
+			getenv := func(name string) string {
+				if !tt.env {
+					return ""
+				}
+				return environ[name]
+			}
+			if err := fill("forget", flags, getenv, tt.conf); err != nil {
+				t.Fatal(err)
+			}
+			if *repository != tt.repo || strings.Join(*ids, " ") != strings.Join(tt.ids, " ") || *daily != tt.daily {
+				t.Errorf("got %s %v %d", *repository, *ids, *daily)
+			}
+			if flags.Changed("repo") != (len(tt.args) > 0) {
+				t.Error("a filled flag is marked as given")
+			}
+		})
+	}
+}
+
+func TestFillNamesTheSource(t *testing.T) {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	var s rate
+	flags.Var(&s, "limit-upload", "")
+	err := fill("forget", flags, func(string) string { return "" }, config{"limit_upload": {"fast"}})
+	if err == nil || !strings.Contains(err.Error(), "limit_upload in the configuration: ") {
+		t.Error(err)
+	}
+}
+
+// What the configuration says for one command says nothing for another: tags that snapshots are given are not those
+// that are looked for.
+func TestFillKnowsTheCommand(t *testing.T) {
+	for command, want := range map[string]int{"snapshot": 1, "snapshots": 0} {
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		tags := flags.StringArray("tag", nil, "")
+		if err := fill(command, flags, func(string) string { return "" }, config{"tags": {"nightly"}}); err != nil {
+			t.Fatal(err)
+		}
+		if len(*tags) != want {
+			t.Errorf("%s has tags %v", command, *tags)
+		}
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"kitten", "sitting", 3}, {"dayly", "daily", 1}} {
+		if got := editDistance(tt.a, tt.b); got != tt.want {
+			t.Errorf("%q to %q: %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/repo"
+	"permafrost/snapshot"
+)
+
+func (a *app) showCommand() *cobra.Command {
+	var pick selection
+	cmd := &cobra.Command{
+		Use:   "show [SNAP]",
+		Short: "tell all about a snapshot",
+		Long: `Show tells what a snapshot holds of each component, when and how it was taken, and
+what it cost. Without SNAP it shows the latest one.`,
+		Example: `  permafrost show latest
+  permafrost show 2026-06-27 --json`,
+		Args: args("one snapshot", 0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.open(cmd.Context(), anyKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			ref, m, err := r.manifest(cmd.Context(), &pick, append(args, "latest")[0])
+			if err != nil {
+				return err
+			}
+			a.ui.JSON("manifest", struct {
+				ID string `json:"id"`
+				*snapshot.Manifest
+			}{ref.ID.String(), m})
+			a.ui.Print("%s", strings.TrimSuffix(describe(&ref, m), "\n"))
+			return nil
+		},
+	}
+	pick.flags(cmd)
+	return cmd
+}
+
+// manifest returns the snapshot that a person names, with its manifest.
+func (s *session) manifest(ctx context.Context, pick *selection, spec string) (repo.SnapshotRef, *snapshot.Manifest, error) {
+	ref, err := pick.find(s.Snapshots(), spec)
+	if err != nil {
+		return ref, nil, err
+	}
+	m, err := snapshot.Load(ctx, s.Repo, ref)
+	return ref, m, err
+}
+
+// describe tells about a snapshot in paragraphs and a table.
+func describe(ref *repo.SnapshotRef, m *snapshot.Manifest) string {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-10s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("snapshot", "%v", ref.ID)
+	line("instance", "%s", printable(m.Instance))
+	line("date", "%s", printable(m.Date))
+	line("taken", "%s, in %s", formatTime(m.Created), formatDuration(m.Finished.Sub(m.Created)))
+	line("host", "%s, by %s with permafrost %s", printable(m.Host), printable(ref.Writer), printable(m.Version))
+	if len(m.Tags) > 0 {
+		line("tags", "%s", printableList(m.Tags))
+	}
+	line("boundary", "%s", boundary(&m.Boundary))
+	line("size", "%v, of which %v were stored by this snapshot", size(ref.Size), size(ref.Stored))
+	b.WriteString("\n" + components(m))
+	for _, l := range m.Media.Left {
+		fmt.Fprintf(&b, "left out: media/%s: %s\n", printable(string(l.Path)), printable(l.Reason))
+	}
+	if n := m.Media.LeftOut - len(m.Media.Left); n > 0 {
+		fmt.Fprintf(&b, "left out: %s more\n", plural(int64(n), "file", "files"))
+	}
+	for _, w := range m.Warnings {
+		fmt.Fprintf(&b, "warning: %s\n", printable(w))
+	}
+	return b.String()
+}
+
+// boundary says at which moment the components agree.
+func boundary(b *snapshot.Boundary) string {
+	if b.StoppedFrom != nil && b.StoppedTo != nil {
+		return fmt.Sprintf("services stopped from %s, for %s", formatTime(*b.StoppedFrom), formatDuration(b.StoppedTo.Sub(*b.StoppedFrom)))
+	}
+	text := "in order, the services running: PostgreSQL at " + formatTime(b.Time)
+	if b.LSN != "" {
+		text += " (LSN " + printable(b.LSN) + ")"
+	}
+	text += ", Redis " + later(b.Time, b.Redis)
+	if !b.MediaTo.IsZero() {
+		text += ", media until " + later(b.Time, b.MediaTo)
+	}
+	return text
+}
+
+func later(from, to time.Time) string { return formatDuration(to.Sub(from)) + " later" }
+
+// components lays out what the snapshot has of each component.
+func components(m *snapshot.Manifest) string {
+	t := newTable("Component", ">Size", ">New", ">Stored", ">Wasted", "Content")
+	add := func(name string, bytes int64, c *snapshot.Cost, content string) {
+		t.add(name, size(bytes).String(), size(c.Fresh).String(), size(c.Stored).String(), size(c.Wasted).String(), content)
+	}
+	secrets := int64(0)
+	for i := range m.Secrets.Files {
+		secrets += m.Secrets.Files[i].Size
+	}
+	add("secrets", secrets, &m.Secrets.Cost, plural(int64(len(m.Secrets.Files)), "file", "files"))
+	add("postgres", m.Postgres.Size, &m.Postgres.Cost, printable(m.Postgres.Database)+", "+postgresFacts(m))
+	for name, r := range m.Redises {
+		add(name, r.Size, &r.Cost, redisFacts(r))
+	}
+	if x := m.Media.External; x != nil {
+		t.add("media", "", "", "", "", fmt.Sprintf("external: %s bucket %s", printable(x.Kind), printable(x.Bucket)))
+		return t.String()
+	}
+	content := plural(m.Media.Files, "file", "files")
+	for _, extra := range []struct {
+		n    int64
+		what string
+	}{{m.Media.Changed, "changed while read"}, {m.Media.Vanished, "vanished"}, {int64(m.Media.LeftOut), "left out"}} {
+		if extra.n > 0 {
+			content += fmt.Sprintf(", %s %s", formatCount(extra.n), extra.what)
+		}
+	}
+	add("media", m.Media.Size, &m.Media.Cost, content)
+	return t.String()
+}
+
+// postgresFacts says what the dump holds and how far it was proven.
+func postgresFacts(m *snapshot.Manifest) string {
+	f, d := &m.Postgres.Server, &m.Postgres.Dump
+	text := "PostgreSQL " + printable(strings.Fields(f.Version + " ?")[0])
+	if d.Entries > 0 {
+		text += ", " + plural(int64(d.Entries), "entry", "entries")
+	}
+	return text + ", verified: " + printable(d.Verified)
+}
+
+// redisFacts says what the RDB holds and how it was had.
+func redisFacts(r *snapshot.Redis) string {
+	keys := int64(0)
+	for _, n := range r.Server.Keys {
+		keys += n
+	}
+	text := plural(keys, "key", "keys") + ", by " + printable(r.Dump.Method)
+	if r.Server.Version != "" {
+		text = "Redis " + printable(r.Server.Version) + ", " + text
+	}
+	if q := r.Server.Queues; q != nil {
+		jobs := q.Schedule + q.Retry + q.Dead
+		for _, n := range q.Queues {
+			jobs += n
+		}
+		text += ", " + plural(jobs, "job", "jobs")
+	}
+	return text
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/repo"
+	"permafrost/snapshot"
+	"permafrost/source"
+	"permafrost/source/media"
+)
+
+const defaultLive = "/home/mastodon/live"
+
+func (a *app) snapshotCommand() *cobra.Command {
+	var (
+		live string
+		on   date
+		o    snapshot.CreateOptions
+		tree media.Options
+	)
+	cmd := &cobra.Command{
+		Use:   "snapshot",
+		Short: "make a snapshot",
+		Long: `Snapshot stores the instance's secrets, database, Redis and media, as they are now.
+All settings are read from .env.production in the live directory. The services may
+run: PostgreSQL's snapshot is fixed first, so that every file that the database
+names is there.
+
+A part that fails fails the snapshot, and nothing is committed. Single media files
+that can't be read are left out and named, with exit code 3.`,
+		Example: `  permafrost snapshot
+  permafrost snapshot --tag before-upgrade --live /srv/mastodon/live
+  permafrost snapshot --date 2026-06-27 --no-cache-media --json`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			inst, err := source.Load(live)
+			if err != nil {
+				return withHint(err, "say where Mastodon is installed with --live DIR")
+			}
+			r, err := a.open(cmd.Context(), hostKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			begin := time.Now()
+			p := newProgress(a.ui)
+			defer p.Close()
+			o.Date, o.Media, o.Version, o.Progress = string(on), tree, readBuildInfo().Version, p
+			o.Warn = func(msg string) { a.ui.Warn("%s", msg) }
+			var res *snapshot.Result
+			err = a.patiently(cmd.Context(), func() (err error) {
+				res, err = snapshot.Create(cmd.Context(), r.Repo, inst, o)
+				return err
+			})
+			p.Close()
+			if err != nil {
+				return err
+			}
+			return a.tellSnapshot(r, res, time.Since(begin))
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&live, "live", defaultLive, "Mastodon's `directory`")
+	f.Var(&on, "date", "the night that the snapshot is of (default: today)")
+	f.StringArrayVar(&o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
+	f.StringArrayVar(&o.Secrets, "secret", nil, "`file`, directory or pattern to store among the secrets; repeatable")
+	f.StringArrayVar(&tree.Excludes, "exclude", nil, "`pattern` of media to leave out, relative to their root; repeatable")
+	f.BoolVar(&tree.NoCache, "no-cache-media", false, "leave out media that can be fetched from other servers again")
+	f.BoolVar(&o.AllowEmptyMedia, "allow-empty-media", false, "take an empty media directory for what it says")
+	f.BoolVar(&o.Replica, "replica", false, "dump the database from the configured replica")
+	f.StringVar(&o.Postgres.BinDir, "pg-bin", "", "`directory` of pg_dump and pg_restore (default: found by the server's version)")
+	return cmd
+}
+
+// tellSnapshot tells what a snapshot holds and cost.
+func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration) error {
+	ref, m := &res.Ref, res.Manifest
+	a.ui.JSON("summary", struct {
+		snapshotLine
+		Seconds float64 `json:"seconds"`
+		Head    string  `json:"head"`
+	}{newSnapshotLine(ref), took.Round(time.Millisecond).Seconds(), r.Head().String()})
+	a.ui.Report("%s", strings.TrimSuffix(components(m), "\n"))
+	a.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", ref.ID.Short(), printable(ref.Instance), ref.Date,
+		size(ref.Size), size(ref.Stored), formatDuration(took))
+	a.ui.Say("log head %v", r.Head())
+	if m.Media.LeftOut == 0 {
+		return nil
+	}
+	return &partialError{fmt.Errorf("%s could not be read and %s left out of snapshot %s", plural(int64(m.Media.LeftOut), "file", "files"),
+		map[bool]string{true: "was", false: "were"}[m.Media.LeftOut == 1], ref.ID.Short())}
+}
+
+const lockPoll = 2 * time.Second // how often a lock is tried that is held
+
+// patiently does f again while others hold a lock, as long as --retry-lock says; and once more where a prune removed
+// what it leaned on, which a second run does not meet.
+func (a *app) patiently(ctx context.Context, f func() error) error {
+	deadline, pruned := time.Now().Add(a.retryLock), false
+	for {
+		err := f()
+		var locked *repo.LockedError
+		switch {
+		case errors.Is(err, repo.ErrPruned) && !pruned:
+			pruned = true
+			a.ui.Say("%v: once more", err)
+			continue
+		case !errors.As(err, &locked) || !time.Now().Before(deadline):
+			return err
+		}
+		a.ui.Detail("waiting: %v", err)
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/repo"
+	"permafrost/snapshot"
+)
+
+// A snapshotLine is a snapshot as JSON lists it.
+type snapshotLine struct {
+	ID       string    `json:"id"`
+	Instance string    `json:"instance"`
+	Date     string    `json:"date"`
+	Time     time.Time `json:"time"`
+	Host     string    `json:"host"`
+	Writer   string    `json:"writer"`
+	Tags     []string  `json:"tags"`
+	Partial  int       `json:"left_out"` // files
+	Size     int64     `json:"size"`
+	Stored   int64     `json:"stored"`
+}
+
+func newSnapshotLine(r *repo.SnapshotRef) snapshotLine {
+	return snapshotLine{r.ID.String(), r.Instance, r.Date, r.Time, r.Host, r.Writer, slices.Concat([]string{}, r.Tags), r.Partial, r.Size, r.Stored}
+}
+
+func (a *app) snapshotsCommand() *cobra.Command {
+	var pick selection
+	cmd := &cobra.Command{
+		Use:   "snapshots",
+		Short: "list the snapshots",
+		Example: `  permafrost snapshots
+  permafrost snapshots --tag before-upgrade --json`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := a.open(cmd.Context(), anyKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			refs := pick.of(r.Snapshots())
+			a.ui.Print("%s", strings.TrimSuffix(listSnapshots(refs), "\n"))
+			for i := range refs {
+				a.ui.JSON("snapshot", newSnapshotLine(&refs[i]))
+			}
+			return nil
+		},
+	}
+	pick.flags(cmd)
+	return cmd
+}
+
+// A selection is a part of a repository's snapshots.
+type selection struct {
+	instance string
+	tags     []string
+}
+
+func (s *selection) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.instance, "instance", "", "only snapshots of the instance with this `domain`")
+	cmd.Flags().StringArrayVar(&s.tags, "tag", nil, "only snapshots with this `tag`; repeatable")
+}
+
+// of returns the refs that are selected.
+func (s *selection) of(refs []repo.SnapshotRef) []repo.SnapshotRef {
+	return slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool {
+		missing := func(tag string) bool { return !slices.Contains(r.Tags, tag) }
+		return s.instance != "" && r.Instance != s.instance || slices.ContainsFunc(s.tags, missing)
+	})
+}
+
+// find returns the selected ref that a person names.
+func (s *selection) find(refs []repo.SnapshotRef, spec string) (repo.SnapshotRef, error) {
+	return snapshot.Find(s.of(refs), spec)
+}
+
+// listSnapshots lays refs out as a table, with the instances where there are several.
+func listSnapshots(refs []repo.SnapshotRef) string {
+	if len(refs) == 0 {
+		return "no snapshots\n"
+	}
+	several := slices.ContainsFunc(refs, func(r repo.SnapshotRef) bool { return r.Instance != refs[0].Instance })
+	heads := []string{"ID", "Date", "Time", "Host", "Tags", ">Size", ">Stored", ""}
+	if several {
+		heads = slices.Insert(heads, 1, "Instance")
+	}
+	t := newTable(heads...)
+	stored := int64(0)
+	for _, r := range refs {
+		left := ""
+		if r.Partial > 0 {
+			left = fmt.Sprintf("partial, %d left out", r.Partial)
+		}
+		row := []string{r.ID.Short(), printable(r.Date), formatTime(r.Time), printable(r.Host), printableList(r.Tags),
+			size(r.Size).String(), size(r.Stored).String(), left}
+		if several {
+			row = slices.Insert(row, 1, printable(r.Instance))
+		}
+		t.add(row...)
+		stored += r.Stored
+	}
+	return t.String() + fmt.Sprintf("%s, %v stored\n", plural(int64(len(refs)), "snapshot", "snapshots"), size(stored))
+}
+
+func printableList(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return printable(strings.Join(words, ","))
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	"strings"
+
+	"permafrost/internal/dirstore"
+	"permafrost/internal/hint"
+	"permafrost/internal/sftpstore"
+	"permafrost/repo"
+)
+
+// A place is a repository's address, taken apart as far as it says which store it needs.
+type place struct {
+	sftp *sftpstore.Config // nil: a local directory
+	dir  string
+}
+
+// parsePlace reads a repository's address.
+func parsePlace(address string) (place, error) {
+	scheme, rest, ok := strings.Cut(address, ":")
+	switch {
+	case address == "":
+		return place{}, hint.Wrap(usagef("no repository is named"),
+			"say -r URL, set PERMAFROST_REPOSITORY, or write repository = \"…\" into "+defaultConfig)
+	case !ok || strings.ContainsAny(scheme, "/."):
+		return place{dir: address}, nil
+	case scheme == "sftp":
+		c, err := sftpstore.Parse(address)
+		if err != nil {
+			return place{}, &usageError{err}
+		}
+		return place{sftp: &c}, nil
+	case scheme == "file":
+		u, err := url.Parse(address)
+		if err != nil || u.Host != "" && u.Host != "localhost" || !strings.HasPrefix(u.Path, "/") {
+			return place{}, usagef("%s names no directory: write file:///path", printable(address))
+		}
+		return place{dir: u.Path}, nil
+	case strings.HasPrefix(rest, "//"):
+		return place{}, hint.Wrap(usagef("repositories on %s:// are not supported", printable(scheme)),
+			"give sftp://user@host/path or a local path")
+	}
+	return place{}, hint.Wrap(usagef("%s is no repository's address", printable(address)),
+		"give sftp:user@host:/path, sftp://user@host:port/path or a local path (./"+printable(address)+")")
+}
+
+// openStore opens the store that the repository's address names. Its close ends the connections.
+func (a *app) openStore(ctx context.Context) (st repo.Store, close func() error, err error) {
+	p, err := parsePlace(a.repository)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.sftp == nil {
+		dir, err := dirstore.Open(p.dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return limitStore(dir, a.limitUpload, a.limitDownload), func() error { return nil }, nil
+	}
+	c := *p.sftp
+	c.AcceptNewHostKey = a.acceptHostKey
+	if a.sshCommand != "" {
+		c.UseCommand, c.Command = true, a.sshCommand
+	}
+	c.Warn = func(text string) { a.ui.Warn("%s", text) }
+	remote, err := sftpstore.Open(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return limitStore(remote, a.limitUpload, a.limitDownload), remote.Close, nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"permafrost/internal/hint"
+)
+
+func TestUIKeepsDataAndTalkApart(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		set       func(*ui)
+		out, errs string
+	}{
+		{"plain", func(*ui) {}, "data\n", "said\npermafrost: warning: careful\npermafrost: error: broken\npermafrost: hint: mend it\n"},
+		{"verbose", func(u *ui) { u.verbose = true }, "data\n", "said\ndetail\npermafrost: warning: careful\npermafrost: error: broken\npermafrost: hint: mend it\n"},
+		{"quiet", func(u *ui) { u.quiet = true }, "data\n", "permafrost: warning: careful\npermafrost: error: broken\npermafrost: hint: mend it\n"},
+		{"json", func(u *ui) { u.json = true },
+			`{"message_type":"thing","a":1}` + "\n",
+			`{"message_type":"warning","message":"careful"}` + "\n" + `{"message_type":"error","code":1,"message":"broken","hint":"mend it"}` + "\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			u := newUI(&out, &errs)
+			tt.set(u)
+			u.Print("data")
+			u.JSON("thing", struct {
+				A int `json:"a"`
+			}{1})
+			u.Say("said")
+			u.Detail("detail")
+			u.Warn("careful")
+			u.Error(hint.Wrap(errors.New("broken"), "mend it"), 1)
+			if out.String() != tt.out || errs.String() != tt.errs {
+				t.Errorf("stdout\n%sstderr\n%s", out.String(), errs.String())
+			}
+		})
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("pipe is broken") }
+
+func TestUIRemembersWriteErrors(t *testing.T) {
+	u := newUI(brokenPipe{}, brokenPipe{})
+	if u.writeError() != nil {
+		t.Error("an error before anything was written")
+	}
+	u.Print("x")
+	u.Print("y")
+	if err := u.writeError(); err == nil || !strings.Contains(err.Error(), "pipe is broken") {
+		t.Error(err)
+	}
+}
+
+func TestJSONLine(t *testing.T) {
+	line, err := jsonLine("empty", struct{}{})
+	if err != nil || string(line) != `{"message_type":"empty"}`+"\n" {
+		t.Errorf("%s, %v", line, err)
+	}
+	if _, err := jsonLine("bad", make(chan int)); err == nil {
+		t.Error("a channel is no JSON")
+	}
+}
+
+// A run in JSON tells how far it is as lines, and closes without leaving anything behind.
+func TestProgressStatus(t *testing.T) {
+	var out, errs bytes.Buffer
+	u := newUI(&out, &errs)
+	u.json = true
+	p := newProgress(u)
+	p.Start("media", 1000)
+	p.Add("media", 3, 500)
+	p.writeParts(make(map[*part]status))
+	p.Done("media")
+	p.Close()
+	var s status
+	if err := json.Unmarshal([]byte(strings.SplitN(out.String(), "\n", 2)[0]), &s); err != nil || s.Component != "media" || s.Bytes != 500 || s.Total != 1000 || s.Files != 3 {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// Nothing is drawn where nobody looks.
+func TestProgressIsSilent(t *testing.T) {
+	var out, errs bytes.Buffer
+	p := newProgress(newUI(&out, &errs))
+	p.Start("media", -1)
+	p.Add("media", 1, 1<<20)
+	p.Done("media")
+	p.Close()
+	p.Close()
+	if out.Len()+errs.Len() > 0 {
+		t.Errorf("wrote %q and %q", out.String(), errs.String())
+	}
+}
