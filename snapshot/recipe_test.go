@@ -94,6 +94,36 @@ func TestRecipeOfOneChunkRepeated(t *testing.T) {
 	}
 }
 
+// Even where every blob's ID asks for a cut.
+func TestTreeIsShallow(t *testing.T) {
+	m := blobs{}
+	put := func(data []byte) (chunk.ID, error) {
+		id := chunk.ID{8: byte(len(m)), 9: byte(len(m) >> 8), 10: byte(len(m) >> 16), 11: 1}
+		m[id] = bytes.Clone(data)
+		return id, nil
+	}
+	w := newRecipeWriter(put, 0)
+	for range 200_000 {
+		if err := w.add(&Chunk{Length: 1, ID: chunk.ID{8: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := w.finish()
+	if err != nil || r.Depth > 4 {
+		t.Fatalf("depth %d, %v", r.Depth, err)
+	}
+	n := 0
+	for _, err := range r.chunks(t.Context(), m) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 200_000 {
+		t.Errorf("%d chunks", n)
+	}
+}
+
 func TestRecipeUnchangedRegions(t *testing.T) {
 	cs := randomChunks(1, 20000)
 	before := blobs{}
@@ -193,5 +223,22 @@ func TestTreeNoticesWrongBlobs(t *testing.T) {
 				t.Errorf("blob %d replaced by %s: no error", i, name)
 			}
 		}
+	}
+}
+
+// A node that stands for another one of its level is noticed, though all below it is in order.
+func TestTreeNoticesExchangedNodes(t *testing.T) {
+	m := blobs{}
+	r := writeRecipe(t, m, randomChunks(6, 60_000))
+	refs, err := readRefs(r.Root, kindRecipe)
+	if err != nil || r.Depth != 2 || len(refs) < 2 {
+		t.Fatalf("depth %d, %d refs, %v", r.Depth, len(refs), err)
+	}
+	a, b := refs[0], refs[1]
+	m[a.id], m[b.id] = m[b.id], m[a.id]
+	var visited int
+	tr := treeReader{kind: kindRecipe, get: m, enter: func(_ ref, level int, _ string) bool { visited++; return level > 0 }}
+	if err := tr.walk(t.Context(), r.Depth, r.Root, r.Size); err == nil {
+		t.Errorf("%d nodes visited, no error", visited)
 	}
 }

@@ -1,0 +1,175 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"permafrost/chunk"
+	"permafrost/source"
+)
+
+// A merge says of each file what a look-up by its path in the whole of the old listing would say.
+func TestMerge(t *testing.T) {
+	const limit = 1_000_000
+	changes := []func(e *source.Entry){
+		func(e *source.Entry) { e.Size++ }, func(e *source.Entry) { e.MTime++ }, func(e *source.Entry) { e.CTime++ },
+		func(e *source.Entry) { e.Inode++ },
+	}
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		var old []*Entry
+		var now []source.Entry
+		want := make(map[string]bool)
+		for i := range r.IntN(3000) {
+			e := source.Entry{Path: fmt.Sprintf("%d/%x", r.IntN(30), i), Type: source.File, Size: 1 + r.Int64N(1000), Inode: r.Uint64N(1 << 40),
+				MTime: r.Int64N(limit), CTime: r.Int64N(limit)}
+			x := &Entry{Entry: e, Content: wholeBlob(chunk.ID{1, byte(i), byte(i >> 8)}, e.Size)}
+			wanted := true
+			switch r.IntN(12) {
+			case 0:
+				x, wanted = nil, false // it is new
+			case 1:
+				changes[r.IntN(len(changes))](&e)
+				wanted = false
+			case 2:
+				x.CTime = limit + r.Int64N(2)
+				e.CTime, wanted = x.CTime, false
+			case 3:
+				x.MTime = limit + r.Int64N(2)
+				e.MTime, wanted = x.MTime, false
+			case 4:
+				x.Link, x.Content, wanted = "!", Recipe{}, false
+			case 5:
+				x.Entry = source.Entry{Path: e.Path, Type: source.Symlink, MTime: e.MTime}
+				x.Content, wanted = Recipe{}, false
+			case 6:
+				x.Mode, e.UID = 0o600, 7 // which does not matter
+			}
+			if x != nil {
+				old = append(old, x)
+			}
+			if r.IntN(10) > 0 { // else it is gone
+				now = append(now, e)
+				want[e.Path] = wanted
+			}
+		}
+		slices.SortFunc(old, func(a, b *Entry) int { return source.ComparePaths(a.Path, b.Path) })
+		slices.SortFunc(now, func(a, b source.Entry) int { return source.ComparePaths(a.Path, b.Path) })
+		m := blobs{}
+		manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, old)},
+			Boundary: Boundary{MediaFrom: time.Unix(0, limit).Add(racyWindow)}}
+		g := newMerge(t.Context(), manifest, m, func(err error) { t.Error(err) })
+		for i := range now {
+			if got := g.content(&now[i]); (got != nil) != want[now[i].Path] {
+				t.Errorf("seed %d: %+v: %v", seed, now[i], got)
+			}
+		}
+		g.stop()
+	}
+}
+
+// A listing that can't be read makes every file a changed one, and is told once.
+func TestMergeDamaged(t *testing.T) {
+	m := blobs{}
+	entries := mastodonTree(6, 2000)
+	manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, entries)}, Boundary: Boundary{MediaFrom: time.Now()}}
+	for i, id := range m.sorted() {
+		if i%3 == 0 {
+			delete(m, id)
+		}
+	}
+	told := 0
+	g := newMerge(t.Context(), manifest, m, func(error) { told++ })
+	defer g.stop()
+	found := 0
+	for _, e := range entries {
+		if e.Type == source.File && g.content(&e.Entry) != nil {
+			found++
+		}
+	}
+	if told != 1 || found > len(entries)/4 {
+		t.Errorf("told %d times, %d files found", told, found)
+	}
+	if newMerge(t.Context(), nil, m, nil).content(&entries[0].Entry) != nil {
+		t.Error("content out of nothing")
+	}
+}
+
+// countingGetter counts the blobs that are fetched.
+type countingGetter struct {
+	blobs
+	n int
+}
+
+func (c *countingGetter) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
+	c.n++
+	return c.blobs.Blob(ctx, id)
+}
+
+// Looking at one directory fetches what it takes, and not the whole listing.
+func TestEntriesBelow(t *testing.T) {
+	all := mastodonTree(8, 10000)
+	m := blobs{}
+	get := &countingGetter{blobs: m}
+	manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, all)}}
+	for _, i := range []int{0, 1, 4, 5000, 40000, len(all) - 1} {
+		path := all[i].Path
+		var want, got []string
+		for _, e := range all {
+			if path == "." || e.Path == path || strings.HasPrefix(e.Path, path+"/") {
+				want = append(want, e.Path)
+			}
+		}
+		get.n = 0
+		for e, err := range Entries(t.Context(), get, manifest, path) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, e.Path)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %d entries, want %d", path, len(got), len(want))
+		}
+		if max := 3 + len(want)/500; get.n > max {
+			t.Errorf("%s: %d entries took %d blobs of %d", path, len(want), get.n, len(m))
+		}
+	}
+	for _, path := range []string{"nothing", "cach", "cache/", "zzz"} {
+		for e, err := range Entries(t.Context(), get, manifest, path) {
+			t.Errorf("%s: %v, %v", path, e, err)
+		}
+	}
+}
+
+// Hard links are remembered until their last name has come, and no more than so many.
+func TestHardLinks(t *testing.T) {
+	h := make(hardLinks)
+	e := func(path string, inode, nlink uint64) *source.Entry {
+		return &source.Entry{Path: path, Type: source.File, Inode: inode, Nlink: nlink}
+	}
+	for _, c := range []struct {
+		e      *source.Entry
+		first  string
+		shared bool
+	}{
+		{e("a", 1, 2), "", true}, {e("b", 2, 1), "", false}, {e("c", 3, 3), "", true}, {e("d", 1, 2), "a", true}, {e("e", 3, 3), "c", true},
+	} {
+		if first, shared := h.first(c.e); first != c.first || shared != c.shared {
+			t.Errorf("%s: %q, %v", c.e.Path, first, shared)
+		}
+	}
+	if len(h) != 1 {
+		t.Errorf("%d inodes are remembered", len(h))
+	}
+	for i := range uint64(maxHardLinks + 10) {
+		h.first(e("x", 10+i, 2))
+	}
+	if len(h) > maxHardLinks {
+		t.Errorf("%d inodes are remembered", len(h))
+	}
+}
