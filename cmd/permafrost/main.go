@@ -22,7 +22,7 @@ func main() {
 
 // run runs the command that args name and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	// The first signal lets the command end in good order, the second one ends it at once.
 	context.AfterFunc(ctx, stop)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,6 +118,7 @@ func TestNights(t *testing.T) {
 	t.Run("forget", s.testForget)
 	t.Run("locked", s.testLocked)
 	t.Run("interrupted", s.testInterrupted)
+	t.Run("partial", s.testPartial)
 	t.Run("damage", s.testDamage)
 }
 
@@ -339,6 +341,58 @@ func (s *site) testInterrupted(t *testing.T) {
 	}
 	if after := s.snapshots(t); len(after) != len(before) {
 		t.Errorf("%d snapshots became %d", len(before), len(after))
+	}
+}
+
+// A file that can't be read is left out and named, and the snapshot is kept.
+func (s *site) testPartial(t *testing.T) {
+	info, err := os.Stat(s.Live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	if err := os.WriteFile(filepath.Join(s.System(), "site_uploads", "root.txt"), []byte("not for you\n"), 0o000); err != nil {
+		t.Fatal(err)
+	}
+	home, err := os.MkdirTemp(s.Dir, "home-") // where the instance's user gets to
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{t, home}
+	program := filepath.Join(d.home, "permafrost")
+	self, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = os.WriteFile(program, self, 0o755)
+	}
+	if err == nil {
+		err = os.Chown(d.home, int(owner.Uid), int(owner.Gid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(code int, args ...string) result {
+		t.Helper()
+		c := d.command(args...)
+		c.Path = program
+		if os.Geteuid() == 0 { // who may read everything
+			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}}
+		}
+		r := c.run(t)
+		if r.code != code {
+			t.Fatalf("%v: exit code %d, want %d\n%s%s", args, r.code, code, r.stdout, r.stderr)
+		}
+		return r
+	}
+	run(exitDone, "init", "--live", s.Live, "--recovery-key", "recovery.key")
+	r := run(exitPartial, "snapshot", "--live", s.Live)
+	if !strings.Contains(r.stderr, "site_uploads/root.txt was left out") || !strings.Contains(r.stderr, "1 file could not be read and was left out") {
+		t.Errorf("stderr\n%s", r.stderr)
+	}
+	if out := run(exitDone, "snapshots").stdout; !strings.Contains(out, "partial, 1 left out") {
+		t.Errorf("the list is\n%s", out)
+	}
+	if out := run(exitDone, "show").stdout; !strings.Contains(out, "left out: media/site_uploads/root.txt: ") {
+		t.Errorf("show tells\n%s", out)
 	}
 }
 

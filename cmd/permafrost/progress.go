@@ -24,6 +24,9 @@ type progress struct {
 	stop    chan struct{} // closed by Close; nil unless status lines are written
 	stopped sync.WaitGroup
 
+	// guess holds totals to go by where a component's own is not known: those of the time before.
+	guess map[string]int64
+
 	mu    sync.Mutex
 	parts []*part
 }
@@ -35,6 +38,7 @@ type part struct {
 	files atomic.Int64 // done; stays 0 where there are none to count
 	bytes atomic.Int64 // done
 	total atomic.Int64 // bytes; 0: not known
+	about atomic.Bool  // the total is a guess
 	bar   *mpb.Bar
 }
 
@@ -62,7 +66,14 @@ func (p *progress) part(component string) *part {
 	}
 	q := &part{name: component, start: time.Now()}
 	if p.bars != nil {
-		q.bar = p.bars.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
+		gauge := mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]").Build()
+		q.bar = p.bars.MustAdd(0, mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+			if s.Total <= 0 {
+				return nil
+			}
+			s.Current = min(s.Current, s.Total)
+			return gauge.Fill(w, s)
+		}),
 			mpb.BarWidth(24), mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Name(component, decor.WC{W: 9, C: decor.DindentRight})),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return q.line(time.Now()) })))
@@ -74,9 +85,13 @@ func (p *progress) part(component string) *part {
 // Start says that the component begins, and how many bytes it will have in all: -1 where that is not known.
 func (p *progress) Start(component string, total int64) {
 	q := p.part(component)
-	q.total.Store(max(total, 0))
+	if total < 0 {
+		total = p.guess[component]
+		q.about.Store(true)
+	}
+	q.total.Store(total)
 	if q.bar != nil {
-		q.bar.SetTotal(max(total, 0), false)
+		q.bar.SetTotal(total, false)
 	}
 }
 
@@ -132,7 +147,7 @@ func (q *part) line(now time.Time) string {
 	done, total, files := q.bytes.Load(), q.total.Load(), q.files.Load()
 	line := " " + size(done).String()
 	if total > 0 {
-		line += " of " + size(total).String()
+		line += map[bool]string{true: " of about ", false: " of "}[q.about.Load()] + size(total).String()
 	}
 	if files > 0 {
 		line += ", " + plural(files, "file", "files")

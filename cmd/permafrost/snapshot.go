@@ -51,6 +51,7 @@ that can't be read are left out and named, with exit code 3.`,
 			begin := time.Now()
 			p := newProgress(a.ui)
 			defer p.Close()
+			p.guess = lastSizes(cmd.Context(), r, inst.Domain)
 			o.Date, o.Media, o.Version, o.Progress = string(on), tree, readBuildInfo().Version, p
 			o.Warn = func(msg string) { a.ui.Warn("%s", msg) }
 			var res *snapshot.Result
@@ -77,6 +78,20 @@ that can't be read are left out and named, with exit code 3.`,
 	f.BoolVar(&o.Replica, "replica", false, "dump the database from the configured replica")
 	f.StringVar(&o.Postgres.BinDir, "pg-bin", "", "`directory` of pg_dump and pg_restore (default: found by the server's version)")
 	return cmd
+}
+
+// lastSizes returns how large each component was in the instance's newest snapshot, as far as that can be told.
+func lastSizes(ctx context.Context, r *session, instance string) map[string]int64 {
+	pick := selection{instance: instance}
+	_, m, err := r.manifest(ctx, &pick, "latest")
+	if err != nil {
+		return nil // the first one, or one that can't be read: what comes of that is told elsewhere
+	}
+	sizes := map[string]int64{"postgres": m.Postgres.Size, "media": m.Media.Size}
+	for name, rd := range m.Redises {
+		sizes[name] = rd.Size
+	}
+	return sizes
 }
 
 // tellSnapshot tells what a snapshot holds and cost.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -65,36 +64,5 @@ func TestJSONLine(t *testing.T) {
 	}
 	if _, err := jsonLine("bad", make(chan int)); err == nil {
 		t.Error("a channel is no JSON")
-	}
-}
-
-// A run in JSON tells how far it is as lines, and closes without leaving anything behind.
-func TestProgressStatus(t *testing.T) {
-	var out, errs bytes.Buffer
-	u := newUI(&out, &errs)
-	u.json = true
-	p := newProgress(u)
-	p.Start("media", 1000)
-	p.Add("media", 3, 500)
-	p.writeParts(make(map[*part]status))
-	p.Done("media")
-	p.Close()
-	var s status
-	if err := json.Unmarshal([]byte(strings.SplitN(out.String(), "\n", 2)[0]), &s); err != nil || s.Component != "media" || s.Bytes != 500 || s.Total != 1000 || s.Files != 3 {
-		t.Errorf("%v: %s", err, out.String())
-	}
-}
-
-// Nothing is drawn where nobody looks.
-func TestProgressIsSilent(t *testing.T) {
-	var out, errs bytes.Buffer
-	p := newProgress(newUI(&out, &errs))
-	p.Start("media", -1)
-	p.Add("media", 1, 1<<20)
-	p.Done("media")
-	p.Close()
-	p.Close()
-	if out.Len()+errs.Len() > 0 {
-		t.Errorf("wrote %q and %q", out.String(), errs.String())
 	}
 }

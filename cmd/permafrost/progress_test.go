@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"permafrost/repo"
+)
+
+// A run in JSON tells each second how far it is, as long as something moves, and nothing after Close.
+func TestProgressStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		u := newUI(&out, io.Discard)
+		u.json = true
+		p := newProgress(u)
+		p.Start("media", 1000)
+		p.Add("media", 3, 500)
+		time.Sleep(10*statusEvery + 1)
+		p.Add("media", 1, 100)
+		time.Sleep(statusEvery)
+		p.Done("media")
+		p.Close()
+		time.Sleep(statusEvery)
+		want := []status{{"media", 3, 500, 1000, 1}, {"media", 4, 600, 1000, 11}}
+		if got := decode[status](t, out.String(), "status"); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+// Nothing is drawn where nobody looks.
+func TestProgressIsSilent(t *testing.T) {
+	for _, set := range []func(*ui){func(*ui) {}, func(u *ui) { u.json, u.quiet = true, true }} {
+		var out bytes.Buffer
+		u := newUI(&out, &out)
+		set(u)
+		p := newProgress(u)
+		p.Start("media", -1)
+		p.Add("media", 1, 1<<20)
+		p.Phase("packs", 1, 2)
+		p.Done("media")
+		p.Close()
+		p.Close()
+		if out.Len() > 0 {
+			t.Errorf("wrote %q", out.String())
+		}
+	}
+}
+
+// What is said while bars are drawn arrives, and afterwards goes straight to standard error again.
+func TestProgressBars(t *testing.T) {
+	var out, errs bytes.Buffer
+	u := newUI(&out, &errs)
+	u.drawing = true
+	p := newProgress(u)
+	p.guess = map[string]int64{"media": 1 << 20}
+	p.Start("media", -1)
+	p.Add("media", 1, 2<<20) // more than was guessed
+	p.Start("redis", -1)
+	u.Warn("careful")
+	p.Done("redis")
+	p.Close()
+	u.Warn("again")
+	if text := errs.String(); !strings.Contains(text, "permafrost: warning: careful\n") || !strings.HasSuffix(text, "permafrost: warning: again\n") || out.Len() > 0 {
+		t.Errorf("stdout %q, stderr %q", out.String(), text)
+	}
+}
+
+func TestPartLine(t *testing.T) {
+	start := time.Now()
+	for _, tt := range []struct {
+		done, total, files int64
+		about              bool
+		after              time.Duration
+		want               string
+	}{
+		{0, 0, 0, false, time.Minute, " 0 B"},
+		{1 << 20, 0, 0, false, 10 * time.Second, " 1.00 MiB, 102 KiB/s"},
+		{1 << 20, 3 << 20, 12, false, 10 * time.Second, " 1.00 MiB of 3.00 MiB, 12 files, 102 KiB/s, 20s left"},
+		{1 << 20, 3 << 20, 1, true, 10 * time.Millisecond, " 1.00 MiB of about 3.00 MiB, 1 file"},
+		{4 << 20, 3 << 20, 0, true, 4 * time.Second, " 4.00 MiB of about 3.00 MiB, 1.00 MiB/s"},
+	} {
+		q := &part{start: start}
+		q.bytes.Store(tt.done)
+		q.total.Store(tt.total)
+		q.files.Store(tt.files)
+		q.about.Store(tt.about)
+		if got := q.line(start.Add(tt.after)); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
+// A lock is waited for as long as was said, and a prune that came between costs one more run.
+func TestPatiently(t *testing.T) {
+	locked := &repo.LockedError{By: "another"}
+	for _, tt := range []struct {
+		name     string
+		patience time.Duration
+		answers  []error
+		want     error
+		took     time.Duration
+	}{
+		{"done at once", 0, []error{nil}, nil, 0},
+		{"no patience", 0, []error{locked}, locked, 0},
+		{"free in time", time.Minute, []error{locked, locked, nil}, nil, 2 * lockPoll},
+		{"never free", 3 * lockPoll, []error{locked, locked, locked, locked}, locked, 3 * lockPoll},
+		{"pruned once", 0, []error{repo.ErrPruned, nil}, nil, 0},
+		{"pruned again", 0, []error{repo.ErrPruned, repo.ErrPruned}, repo.ErrPruned, 0},
+		{"broken", time.Minute, []error{io.ErrUnexpectedEOF}, io.ErrUnexpectedEOF, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &app{ui: newUI(io.Discard, io.Discard), retryLock: tt.patience}
+				begin, calls := time.Now(), 0
+				err := a.patiently(t.Context(), func() error {
+					calls++
+					return tt.answers[calls-1]
+				})
+				if !errors.Is(err, tt.want) || calls != len(tt.answers) || time.Since(begin) != tt.took {
+					t.Errorf("%v after %d calls and %v", err, calls, time.Since(begin))
+				}
+			})
+		})
+	}
+}
