@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -73,7 +74,7 @@ func (t commandTransport) open(ctx context.Context) (io.ReadWriteCloser, error) 
 	if err == nil {
 		err = p.cmd.Start()
 	}
-	if errors.Is(err, exec.ErrNotFound) {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		err = permanentError{hint.Wrap(err, "install the package openssh-client")}
 	}
 	if err != nil {
@@ -102,6 +103,9 @@ func (p *process) Close() error {
 
 // explain makes of an error during the start one that tells what ssh said.
 func (p *process) explain(err error) error {
+	if permanent(err) {
+		return err
+	}
 	p.awaitEnd()
 	text := strings.TrimSpace(p.stderr.String())
 	if text == "" {

@@ -7,6 +7,8 @@ import (
 	"path"
 
 	"github.com/pkg/sftp"
+
+	"permafrost/internal/hint"
 )
 
 // A dir is a directory that is there. Its handle is nil where the server has no fsync for it.
@@ -76,15 +78,25 @@ func (s *Store) makeDir(sess *session, name string) error {
 	}
 	if err != nil && !sess.lost(err) {
 		// "Failure" may mean that another one was faster.
-		if info, statErr := sess.Stat(name); statErr == nil && info.IsDir() {
-			return nil
+		info, statErr := sess.Stat(name)
+		if statErr == nil && info.IsDir() || sess.lost(statErr) {
+			return statErr
 		}
 		err = s.explain(sess, err, path.Dir(name), 1)
 	}
 	if err != nil {
-		return fmt.Errorf("making directory %s: %w", name, err)
+		return fmt.Errorf("making directory %s: %w", name, denied(err))
 	}
 	return s.syncDir(sess, path.Dir(name))
+}
+
+// denied says what a person can do about a place where the account may not write.
+func denied(err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return hint.Wrap(err, "the account may not write there; where it may only add, by sftp-server -u 0222, it can't use directories "+
+		"that it makes: make those of the repository beforehand, keys packs/00 to packs/ff index manifests log leases tmp")
 }
 
 // syncDir makes durable which names a directory holds. A server that refuses is taken as it is.

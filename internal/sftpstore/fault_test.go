@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -36,6 +37,7 @@ func rename(t testing.TB, file string, from, to int) string {
 
 // A connection that breaks at any point of a Put costs a retry: the object is there whole, and nothing else.
 func TestCutPut(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
@@ -64,6 +66,7 @@ func TestCutPut(t *testing.T) {
 
 // The answer to the link is lost each time: own content is success, other content is not.
 func TestDoubtfulReply(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	c.Connections = 1
@@ -96,6 +99,7 @@ func TestDoubtfulReply(t *testing.T) {
 }
 
 func TestCutGet(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
@@ -112,6 +116,7 @@ func TestCutGet(t *testing.T) {
 }
 
 func TestCutRemove(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
@@ -130,6 +135,7 @@ func TestCutRemove(t *testing.T) {
 
 // Everything at once over a network that breaks again and again.
 func TestFlakyNetwork(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
@@ -171,6 +177,7 @@ func TestFlakyNetwork(t *testing.T) {
 
 // A server that is gone for good ends in one clear error, within the budget.
 func TestServerGone(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	_, c := startRelay(t, server, 0)
 	c.RetryBudget = time.Second
@@ -191,6 +198,7 @@ func TestServerGone(t *testing.T) {
 
 // A server that comes back is used again.
 func TestServerReturns(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
@@ -209,6 +217,7 @@ func TestServerReturns(t *testing.T) {
 
 // A network that swallows everything is noticed by the silence.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	c.Timeout, c.RetryBudget, c.DialTimeout = time.Second, time.Second, time.Second
@@ -231,13 +240,14 @@ func TestSilence(t *testing.T) {
 
 // A quiet connection is kept alive.
 func TestQuiet(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
-	c.Timeout = 400 * time.Millisecond
+	c.Timeout = time.Second
 	s := open(t, c)
 	before := r.down.Load()
 	start := time.Now()
-	eventually(t, "two seconds pass", func() bool { return time.Since(start) > 2*time.Second })
+	eventually(t, "three times the timeout passes", func() bool { return time.Since(start) > 3*c.Timeout })
 	if r.down.Load() == before {
 		t.Error("nothing was said")
 	}
@@ -251,6 +261,7 @@ func TestQuiet(t *testing.T) {
 
 // A cancelled call returns soon, whatever the network does, and leaves the caller's buffer alone.
 func TestCancelUnderWay(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
@@ -327,6 +338,7 @@ func TestRoundTrips(t *testing.T) {
 
 // A process at the other end that hangs while the connection is fine is noticed too.
 func TestHang(t *testing.T) {
+	t.Parallel()
 	c := librarys(t, "hardlink@openssh.com")
 	c.Timeout, c.Warn = 100*time.Millisecond, func(string) {}
 	s := open(t, c)
@@ -340,5 +352,52 @@ func TestHang(t *testing.T) {
 	holds(t, s, "a", []byte("a"))
 	if hung.cmd.ProcessState == nil {
 		t.Error("the process that hung still runs")
+	}
+}
+
+// A link whose answer was lost may be done late, after the next attempt has looked and found nothing.
+func TestLateLink(t *testing.T) {
+	s := open(t, config(startSSHD(t, sandbox.SSHDConfig{})))
+	put(t, s, "a/b", []byte("own"))
+	target, err := s.path("a/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		doubt bool
+		data  string
+		want  error
+	}{
+		{true, "own", nil}, {true, "other", fs.ErrExist}, {true, "ow", fs.ErrExist}, {true, "owned", fs.ErrExist},
+		{false, "own", fs.ErrExist}, {false, "other", fs.ErrExist},
+	} {
+		u := &upload{Store: s, target: target, data: []byte(test.data), doubt: test.doubt}
+		err := s.do(t.Context(), func(ctx context.Context, sess *session) error {
+			temp, err := u.write(ctx, sess)
+			if err == nil {
+				temp, err = u.publishAs(sess, temp)
+			}
+			u.removeTemp(sess, temp)
+			return err
+		})
+		if !errors.Is(err, test.want) {
+			t.Errorf("%q, in doubt: %v: %v, want %v", test.data, test.doubt, err, test.want)
+		}
+	}
+}
+
+// closedStream is an SSH channel that the other end has closed.
+type closedStream struct{}
+
+func (closedStream) Read([]byte) (int, error)  { return 0, io.EOF }
+func (closedStream) Write([]byte) (int, error) { return 0, io.EOF }
+func (closedStream) Close() error              { return nil }
+
+// The end of a connection is not the end of a file.
+func TestEndOfConnection(t *testing.T) {
+	l := &line{rwc: closedStream{}, transport: commandTransport{}, dead: make(chan struct{})}
+	_, err := l.Write([]byte("x"))
+	if errors.Is(err, io.EOF) || !(&session{line: l}).lost(err) {
+		t.Errorf("a write ends with %v", err)
 	}
 }

@@ -81,7 +81,9 @@ func (s *Store) readDir(ctx context.Context, prefix string) listing {
 		}
 		l.entries = nil
 		if definite(err) {
-			if info, e := sess.Stat(dir); e == nil && !info.IsDir() {
+			if info, e := sess.Stat(dir); sess.lost(e) {
+				return e
+			} else if e == nil && !info.IsDir() {
 				return fs.ErrNotExist
 			}
 		}

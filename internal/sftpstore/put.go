@@ -15,6 +15,7 @@ import (
 
 	"github.com/pkg/sftp"
 
+	"permafrost/internal/hint"
 	"permafrost/internal/objname"
 	"permafrost/repo"
 )
@@ -104,7 +105,7 @@ func (u *upload) write(ctx context.Context, sess *session) (temp string, err err
 		if sess.lost(err) {
 			return temp, err
 		}
-		return "", fmt.Errorf("making a file in %s: %w", dir, u.explain(sess, err, dir, len(u.data)))
+		return "", fmt.Errorf("making a file in %s: %w", dir, denied(u.explain(sess, err, dir, len(u.data))))
 	}
 	_, err = f.ReadFromWithConcurrency(&contextReader{ctx, bytes.NewReader(u.data)}, len(u.data)/smallPacket+1)
 	if err == nil && sess.fsync {
@@ -205,9 +206,11 @@ func (s *Store) explain(sess *session, err error, dir string, n int) error {
 	full := status.Code == noSpace || status.Code == quota || strings.Contains(text, "no space") || strings.Contains(text, "quota")
 	if st, e := sess.StatVFS(dir); e == nil {
 		full = full || st.Bavail*st.Frsize < uint64(n) || st.Files > 0 && st.Favail == 0
+	} else if sess.lost(e) {
+		return e
 	}
 	if full {
 		return fmt.Errorf("%w (%w)", repo.ErrNoSpace, err)
 	}
-	return err
+	return hint.Wrap(err, "the server does not say why; a quota of the account may be reached, or its log may tell")
 }

@@ -51,10 +51,14 @@ func absent(sess *session, file string, err error) error {
 	if sess.lost(err) || !definite(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	if info, e := sess.Stat(file); e == nil && !info.Mode().IsRegular() {
+	if info, e := sess.Stat(file); sess.lost(e) {
+		return e
+	} else if e == nil && !info.Mode().IsRegular() {
 		return fs.ErrNotExist
 	}
-	if info, e := sess.Stat(path.Dir(file)); e == nil && !info.IsDir() {
+	if info, e := sess.Stat(path.Dir(file)); sess.lost(e) {
+		return e
+	} else if e == nil && !info.IsDir() {
 		return fs.ErrNotExist
 	}
 	return err

@@ -77,7 +77,8 @@ func (s *session) lost(err error) bool {
 // definite tells whether err is a server's answer.
 func definite(err error) bool {
 	var status *sftp.StatusError
-	return errors.As(err, &status) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || err == io.EOF
+	return errors.As(err, &status) || err == io.EOF ||
+		errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrPermission)
 }
 
 // A line is the byte stream of a session. It ends with its transport, and ends it: what is wrong with one channel of

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/pkg/sftp"
 
+	"permafrost/internal/hint"
 	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
@@ -25,7 +27,19 @@ import (
 // that follow.
 const serverArg = "serve-sftp"
 
+// proxyArg makes it pass its standard input and output on to an address.
+const proxyArg = "proxy"
+
 func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == proxyArg {
+		conn, err := net.Dial("tcp", os.Args[2])
+		if err != nil {
+			os.Exit(1)
+		}
+		go io.Copy(conn, os.Stdin)
+		io.Copy(os.Stdout, conn)
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == serverArg {
 		serve(os.Args[2:])
 		return
@@ -119,11 +133,13 @@ func fresh(c Config) func(t *testing.T) repo.Store {
 }
 
 func TestOpenSSH(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, fresh(config(startSSHD(t, sandbox.SSHDConfig{}))))
 }
 
 // Fewer channels than asked for, or more than one: the operations find their way.
 func TestChannels(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ allowed, connections, channels int }{
 		"refused":   {1, 1, 4},
 		"one":       {10, 1, 1},
@@ -159,6 +175,7 @@ func TestChannels(t *testing.T) {
 }
 
 func TestCommand(t *testing.T) {
+	t.Parallel()
 	c := config(startSSHD(t, sandbox.SSHDConfig{}))
 	c.UseCommand = true
 	storetest.Run(t, fresh(c))
@@ -166,6 +183,7 @@ func TestCommand(t *testing.T) {
 
 // The library's server has no fsync, and its rename overwrites: publishing goes by hard links.
 func TestLibrarysServer(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var warnings []string
 	c := librarys(t, "hardlink@openssh.com", "posix-rename@openssh.com", "statvfs@openssh.com")
@@ -210,6 +228,7 @@ func onlyDirs(t *testing.T, root string) {
 
 // OpenSSH's own rename refuses a name that is taken.
 func TestRefusingRename(t *testing.T) {
+	t.Parallel()
 	c := config(startSSHD(t, sandbox.SSHDConfig{SFTPArgs: []string{"-P", "hardlink"}}))
 	warnings := 0
 	c.Warn = func(text string) {
@@ -236,6 +255,7 @@ func appendOnly() sandbox.SSHDConfig {
 
 // An account that may add and not remove holds a repository; its uploads' names stay.
 func TestAppendOnly(t *testing.T) {
+	t.Parallel()
 	c := config(startSSHD(t, appendOnly()))
 	storetest.RunAppendOnly(t, fresh(c))
 	s := open(t, c)
@@ -250,6 +270,59 @@ func TestAppendOnly(t *testing.T) {
 	if temps := count(t, s, "tmp/"); temps != 2 {
 		t.Errorf("%d uploads' names stay, want 2", temps)
 	}
+}
+
+// An ordinary user's account with -u 0222 makes directories that it can't use, so somebody else makes them: then each
+// object is read-only from its first moment, and nothing can be done to it.
+func TestAppendOnlyUser(t *testing.T) {
+	root := t.TempDir()
+	command := append([]string{"/usr/lib/openssh/sftp-server"}, appendOnly().SFTPArgs...)
+	if os.Geteuid() == 0 {
+		command = append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}, command...)
+	}
+	c := Config{Host: "user", Path: root, UseCommand: true, Command: scripted(t, command...)}
+	for dir := root; dir != filepath.Dir(os.TempDir()) && os.Geteuid() == 0; dir = filepath.Dir(dir) {
+		if dir != os.TempDir() {
+			os.Chmod(dir, 0o777)
+		}
+	}
+	s := open(t, c)
+	err := s.Put(t.Context(), "a/b/c", nil)
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(hint.Of(err), "make those of the repository beforehand") {
+		t.Errorf("without directories: %v; hint: %s", err, hint.Of(err))
+	}
+	for _, name := range []string{"a", "tmp", "packs", "packs/aa"} {
+		dir := filepath.Join(root, name)
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, c)
+	put(t, s, "packs/aa/1", []byte("first"))
+	if err := s.Put(t.Context(), "packs/aa/1", []byte("second")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second Put: %v", err)
+	}
+	holds(t, s, "packs/aa/1", []byte("first"))
+	err = s.do(t.Context(), func(_ context.Context, sess *session) error {
+		file := filepath.Join(root, "packs/aa/1")
+		for what, err := range map[string]error{
+			"remove": sess.Remove(file), "rename": sess.Rename(file, file+"x"), "posix-rename": sess.PosixRename(file, file+"x"),
+			"chmod": sess.Chmod(file, 0o666), "truncate": sess.Truncate(file, 0),
+			"open": func() error { _, err := sess.OpenFile(file, os.O_WRONLY|os.O_TRUNC); return err }(),
+		} {
+			if !errors.Is(err, fs.ErrPermission) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	holds(t, s, "packs/aa/1", []byte("first"))
 }
 
 func count(t *testing.T, s *Store, prefix string) (n int) {
