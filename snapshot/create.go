@@ -41,7 +41,8 @@ type CreateOptions struct {
 	// Sequential dumps the database before the media are walked, not at the same time.
 	Sequential bool
 
-	// Where the services stand still: since when, and which. Resume is called once nothing needs them to any more.
+	// Where the services stand still: since when, and which. Resume is called once nothing needs them to any more,
+	// which is before the database is dumped to its end. Where Create fails it may not have been called.
 	StoppedFrom time.Time
 	Units       []string
 	Resume      func() error

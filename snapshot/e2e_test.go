@@ -413,3 +413,38 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	w.verify(second)
 	compareTrees(t, root, filepath.Join(w.restore(second, RestoreOptions{}), mediaDir))
 }
+
+// Media in object storage are named and not passed off as captured; stopped services are told when they may start.
+func TestCreateExternalAndStopped(t *testing.T) {
+	w := newWorld(t)
+	inst := host(t)
+	inst.Media.External = &source.External{Kind: "s3", Bucket: "glacier-media", Endpoint: "https://s3.example"}
+	resumed := 0
+	res := w.create(inst, CreateOptions{StoppedFrom: time.Now(), Units: []string{"mastodon-web.service", "mastodon-streaming@4000.service"},
+		Resume: func() error { resumed++; return nil }})
+	m := res.Manifest
+	if m.Media.State != External || m.Media.Listing.Entries != 0 || m.Boundary.Method != "stopped" || m.Boundary.StoppedTo == nil || resumed != 1 {
+		t.Errorf("%+v, resumed %d times", m, resumed)
+	}
+	w.verify(res)
+	dir := w.restore(res, RestoreOptions{})
+	if _, err := os.Lstat(filepath.Join(dir, mediaDir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("public-system: %v", err)
+	}
+	guide, err := os.ReadFile(filepath.Join(dir, guideName))
+	for _, want := range []string{"glacier-media", "mastodon-streaming@4000.service", "stood still"} {
+		if !strings.Contains(string(guide), want) {
+			t.Errorf("RESTORE.md does not say %q: %v", want, err)
+		}
+	}
+	if err := Dump(t.Context(), w.open(w.owner), m, "media/a", io.Discard); err == nil || !strings.Contains(err.Error(), "glacier-media") {
+		t.Errorf("dump of media: %v", err)
+	}
+	inst = host(t)
+	inst.Media.Root = t.TempDir()
+	w.create(inst, CreateOptions{}) // a move back to a local tree has nothing to compare with
+	failing := errors.New("systemctl failed")
+	if _, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{StoppedFrom: time.Now(), Resume: func() error { return failing }}); !errors.Is(err, failing) {
+		t.Errorf("a failing Resume: %v", err)
+	}
+}
