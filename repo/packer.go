@@ -50,7 +50,7 @@ func (p *packer) add(ctx context.Context, b blobRef, data []byte) error {
 func (p *packer) send(ctx context.Context) error {
 	j := p.open
 	p.open = nil
-	j.weight = 2 * int64(len(j.plain)) // it is held twice: as it is, and as it is stored
+	j.weight = 2 * int64(cap(j.plain)) // it is held twice: as it is, and as it is stored
 	if err := p.in.memory.Acquire(p.in.ctx, j.weight); err != nil {
 		return context.Cause(p.in.ctx)
 	}
@@ -161,10 +161,10 @@ func (p *packer) ship(b *packBuilder) error {
 
 // frameBuffers holds the buffers of frames, plain and stored, by size: those of small frames must not keep large
 // ones from the garbage collector.
-var frameBuffers [3]sync.Pool
+var frameBuffers [5]sync.Pool
 
-// bufferSizes are the room in the buffers of each pool: a stream's frame, one of media, and one long blob.
-var bufferSizes = [len(frameBuffers)]int{130 << 10, 1040 << 10, chunk.MaxSize + chunk.MaxSize/64}
+// bufferSizes are the room in the buffers of each pool: for a stream's frame, one of media, and long blobs.
+var bufferSizes = [len(frameBuffers)]int{130 << 10, 1040 << 10, 2080 << 10, 4160 << 10, chunk.MaxSize + chunk.MaxSize/64}
 
 // getBuffer returns an empty buffer with room for n bytes and for what zstd may add to them.
 func getBuffer(n int) []byte {

@@ -12,7 +12,7 @@ import (
 const (
 	packBuffers    = 5        // packs in memory: open ones and those under way to the storage
 	packUploads    = 3        // packs under way at once
-	framesInFlight = 32 << 20 // bytes of frames between add and the pack, plain and stored
+	framesInFlight = 20 << 20 // bytes of frames between add and the pack, plain and stored
 	encoders       = 2        // frames being compressed at once
 )
 

@@ -15,7 +15,7 @@ func main() {
 	// Nearly all memory is long-lived buffers without pointers: marking them costs nothing, and letting the heap grow by
 	// as much again before it is collected would double what a small server must spare.
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(20)
+		debug.SetGCPercent(10)
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
