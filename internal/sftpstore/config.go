@@ -24,7 +24,7 @@ type Config struct {
 	DialTimeout time.Duration // for one attempt to connect and log in; 0 is 30 seconds
 	Timeout     time.Duration // a connection on which nothing arrives for so long is dead; 0 is 1 minute
 
-	Warn func(text string) // gets what a person should know, once each; nil drops it
+	Warn func(text string) // gets what a person should know, once each, from any goroutine; nil drops it
 }
 
 func (c *Config) setDefaults() {

@@ -48,8 +48,8 @@ type dialer struct {
 // sshTransport is an SSH connection of this process.
 type sshTransport struct {
 	client *ssh.Client
-	root   net.Conn // the TCP connection below all: where it ends, all ends
-	heard  atomic.Int64
+	root   net.Conn      // the TCP connection below all: where it ends, all ends
+	heard  *atomic.Int64 // when the host said something last; Unix nanoseconds
 	dead   chan struct{}
 }
 
@@ -140,9 +140,10 @@ func (d *dialer) handshake(ctx context.Context, t *sshTransport, h *host, conn n
 		HostKeyAlgorithms: known.algorithms(),
 	}
 	config.Ciphers = ciphers()
+	t.heard = new(atomic.Int64) // the last host on the way counts
 	stop := context.AfterFunc(ctx, func() { t.root.Close() })
 	defer stop()
-	c, channels, requests, err := ssh.NewClientConn(&heardConn{conn, &t.heard}, h.keyName, config)
+	c, channels, requests, err := ssh.NewClientConn(&heardConn{conn, t.heard}, h.keyName, config)
 	if err == nil {
 		t.client = ssh.NewClient(c, channels, requests)
 		return nil
@@ -234,7 +235,7 @@ func (t *sshTransport) watch(timeout time.Duration) {
 	}
 }
 
-// heardConn notes when something arrived last, in nanoseconds of Unix time.
+// heardConn notes when something arrived last.
 type heardConn struct {
 	net.Conn
 	heard *atomic.Int64

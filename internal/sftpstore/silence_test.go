@@ -1,0 +1,155 @@
+package sftpstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"permafrost/internal/sandbox"
+	"permafrost/internal/storetest"
+)
+
+// A network that swallows everything is noticed by the silence.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, sandbox.SSHDConfig{})
+	r, c := startRelay(t, server, 0)
+	c.Timeout, c.RetryBudget, c.DialTimeout = time.Second, time.Second, time.Second
+	s := open(t, c)
+	put(t, s, "a", nil)
+	r.mute.Store(true)
+	start := time.Now()
+	_, err := s.Stat(t.Context(), "a")
+	if err == nil || !strings.Contains(err.Error(), "gave up after") {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(start); took > 15*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	r.mute.Store(false)
+	if _, err := s.Stat(t.Context(), "a"); err != nil {
+		t.Errorf("once the network is back: %v", err)
+	}
+}
+
+// A quiet connection is kept alive.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, sandbox.SSHDConfig{})
+	r, c := startRelay(t, server, 0)
+	c.Timeout = time.Second
+	s := open(t, c)
+	before := r.down.Load()
+	start := time.Now()
+	eventually(t, "three times the timeout passes", func() bool { return time.Since(start) > 3*c.Timeout })
+	if r.down.Load() == before {
+		t.Error("nothing was said")
+	}
+	if _, err := s.Stat(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if n := r.accepted.Load(); n != 1 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+// A process at the other end that hangs while the connection is fine is noticed too.
+func TestHang(t *testing.T) {
+	t.Parallel()
+	c := librarys(t, "hardlink@openssh.com")
+	c.Timeout, c.Warn = 100*time.Millisecond, func(string) {}
+	s := open(t, c)
+	put(t, s, "a", []byte("a"))
+	s.pool.mu.Lock()
+	hung := s.pool.slots[0].session.line.rwc.(*process)
+	s.pool.mu.Unlock()
+	if err := hung.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, s, "a", []byte("a"))
+	if hung.cmd.ProcessState == nil {
+		t.Error("the process that hung still runs")
+	}
+}
+
+// A cancelled call returns soon, whatever the network does, and leaves the caller's buffer alone.
+func TestCancelUnderWay(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, sandbox.SSHDConfig{})
+	r, c := startRelay(t, server, 0)
+	s := open(t, c)
+	data := storetest.Random(1, 8<<20)
+	put(t, s, "a", data)
+	calls := map[string]func(context.Context) error{
+		"Put": func(ctx context.Context) error { return s.Put(ctx, "b", data) },
+		"ReadAt": func(ctx context.Context) error {
+			p := make([]byte, len(data))
+			_, err := s.ReadAt(ctx, "a", p, 0)
+			clear(p)
+			return err
+		},
+		"List": func(ctx context.Context) error {
+			for _, err := range s.List(ctx, "") {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	for name, call := range calls {
+		ctx, cancel := context.WithCancel(t.Context())
+		r.mute.Store(true)
+		time.AfterFunc(100*time.Millisecond, cancel)
+		start := time.Now()
+		if err := call(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := time.Since(start); took > cancelGrace+cleanTime+5*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+		r.mute.Store(false)
+		r.cut()
+	}
+	holds(t, s, "a", data)
+}
+
+// Put over a long way takes as many round trips as the package says.
+func TestRoundTrips(t *testing.T) {
+	server := startSSHD(t, sandbox.SSHDConfig{})
+	const rtt = 100 * time.Millisecond
+	_, c := startRelay(t, server, rtt/2)
+	s := open(t, c)
+	if len(s.pool.slots) < 4 {
+		t.Errorf("a round-trip time of %v gives %d channels", rtt, len(s.pool.slots))
+	}
+	put(t, s, "a/0", []byte("x"))
+	p := make([]byte, 1)
+	for _, test := range []struct {
+		name string
+		want time.Duration
+		call func(name string) error
+	}{
+		{"Put", 5, func(name string) error { return s.Put(t.Context(), name, []byte("x")) }},
+		{"ReadAt", 2, func(name string) error { _, err := s.ReadAt(t.Context(), name, p, 0); return err }},
+		{"Stat", 1, func(name string) error { _, err := s.Stat(t.Context(), name); return err }},
+		{"Remove", 2, func(name string) error { return s.Remove(t.Context(), name) }},
+	} {
+		best := time.Hour // a busy machine makes it longer, and nothing shorter
+		for i := range 3 {
+			start := time.Now()
+			if err := test.call(fmt.Sprint("a/1", i)); err != nil {
+				t.Fatal(err)
+			}
+			best = min(best, time.Since(start))
+		}
+		if best < test.want*rtt || best > test.want*rtt+rtt*9/10 {
+			t.Errorf("%s took %v, which is not %d round trips of %v", test.name, best, test.want, rtt)
+		}
+	}
+}
