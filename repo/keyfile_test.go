@@ -250,17 +250,6 @@ func TestBadKeyFile(t *testing.T) {
 	}
 }
 
-// TestReduciblePolynomial: even the owner's signature does not make a polynomial good that cuts badly.
-func TestReduciblePolynomial(t *testing.T) {
-	k := newOwner(t, 1)
-	e, err := k.NewEpoch()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Polynomial &^= 1 // now x divides it
-	wantError(t, k.AddEpoch(e), "epoch 2")
-}
-
 // TestRecoveryFileOpensPacksByHand: what plain age reads of the recovery file opens what was encrypted to any epoch.
 func TestRecoveryFileOpensPacksByHand(t *testing.T) {
 	owner := newOwner(t, 2)

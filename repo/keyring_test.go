@@ -2,7 +2,11 @@ package repo_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -374,6 +378,48 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
+// signedOf is what the owner signs of an epoch, put together as the package comment says.
+func signedOf(repository [32]byte, e repo.Epoch) []byte {
+	hash := func(parts ...[]byte) []byte {
+		sum := sha256.Sum256(bytes.Join(parts, nil))
+		return sum[:]
+	}
+	return bytes.Join([][]byte{
+		[]byte("permafrost epoch 1\n"), repository[:], binary.BigEndian.AppendUint32(nil, e.Number),
+		hash([]byte(e.DataRecipient.String())),
+		hash([]byte(e.MetaIdentity.Recipient().String())),
+		hash([]byte("permafrost epoch secrets 1\n"), e.DataKey[:], e.MetaKey[:], e.FingerprintKey[:], binary.BigEndian.AppendUint64(nil, e.Polynomial)),
+	}, nil)
+}
+
+// TestSignatureFormat holds signature and fingerprint to what the package comment says of them.
+func TestSignatureFormat(t *testing.T) {
+	k := goldenKeyring(t, "writer.txt")
+	for _, e := range k.Epochs {
+		if !ed25519.Verify(k.OwnerKey, signedOf(k.Repository, e), e.Signature) {
+			t.Errorf("the signature of epoch %d is over something else", e.Number)
+		}
+	}
+	signed := signedOf(k.Repository, k.Epochs[0])
+	sum := sha256.Sum256(bytes.Join([][]byte{[]byte("permafrost fingerprint 1\n\x01"), k.OwnerKey, signed}, nil))
+	want := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:20]))
+	if got := strings.ReplaceAll(k.Fingerprint(), "-", ""); got != want || len(signed) != 151 {
+		t.Errorf("fingerprint is %s, want %s; %d bytes signed", got, want, len(signed))
+	}
+}
+
+// TestReduciblePolynomial: even the owner's signature does not make a polynomial good that cuts badly.
+func TestReduciblePolynomial(t *testing.T) {
+	k := newOwner(t, 1)
+	e, err := k.NewEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Polynomial &^= 1 // now x divides it
+	e.Signature = ed25519.Sign(k.SignKey, signedOf(k.Repository, e))
+	wantError(t, k.AddEpoch(e), "epoch 2", "polynomial")
+}
+
 func TestParseFingerprint(t *testing.T) {
 	for _, s := range []string{
 		goldenFingerprint,
@@ -433,8 +479,11 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		hidden := secrets(k)
 		id := repo.Identity{Keyring: k}
 		bare := repo.Identity{Identities: k.MetaIdentities()}
+		bud := *k
+		bud.Epochs = nil
 		values := map[string]any{
-			"pointer": k, "value": *k, "epoch": k.Epochs[0], "epoch pointer": &k.Epochs[0], "epochs": k.Epochs,
+			"without epochs": bud,
+			"pointer":        k, "value": *k, "epoch": k.Epochs[0], "epoch pointer": &k.Epochs[0], "epochs": k.Epochs,
 			"identity": id, "identity pointer": &id, "bare identity": bare, "bare identity pointer": &bare,
 			"field": struct{ K *repo.Keyring }{k}, "value field": struct{ K repo.Keyring }{*k}, "map": map[string]repo.Keyring{"k": *k},
 		}
