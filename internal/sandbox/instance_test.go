@@ -192,7 +192,7 @@ func redisCLI(t *testing.T, i *sandbox.Instance, args ...string) string {
 func TestInstanceRepeats(t *testing.T) {
 	states := make([]compare.State, 3)
 	for n, seed := range []uint64{1, 1, 2} {
-		i := start(t, sandbox.Config{Seed: seed, Statuses: 1000, Files: 100, Sidekiq: true})
+		i := start(t, sandbox.Config{Seed: seed, Statuses: 400, Files: 60, Sidekiq: true})
 		if err := i.Churn(t.Context(), 5); err != nil {
 			t.Fatal(err)
 		}

@@ -51,12 +51,9 @@ if [ ! -e "$clusters" ]; then
 	echo "create_main_cluster = false # a machine for tests, which make their own" >"$clusters"
 fi
 
-units='postgresql redis-server pgbouncer ssh'
-before=
-for unit in $units; do
-	if has systemctl && systemctl cat "$unit" >/dev/null 2>&1; then
-		before="$before $unit "
-	fi
+new=
+for unit in postgresql redis-server pgbouncer ssh; do
+	[ -e "/lib/systemd/system/$unit.service" ] || new="$new $unit"
 done
 
 export DEBIAN_FRONTEND=noninteractive
@@ -65,9 +62,8 @@ apt-get -q -o Acquire::Retries=3 update
 apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \
 	install --no-install-recommends $missing
 
-for unit in $units; do
-	case "$before" in
-	*" $unit "*) ;;
-	*) if has systemctl; then systemctl disable "$unit" >/dev/null 2>&1 || true; fi ;;
-	esac
+for unit in $new; do
+	if has systemctl && [ -e "/lib/systemd/system/$unit.service" ]; then
+		systemctl --quiet disable "$unit" || echo "setup: $unit starts at the next boot" >&2
+	fi
 done

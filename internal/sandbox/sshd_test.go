@@ -145,7 +145,7 @@ func TestSSHDStopAfterClose(t *testing.T) {
 	}
 	defer s.Stop()
 	var clients []*ssh.Client
-	for range 16 {
+	for range 10 {
 		clients = append(clients, connect(t, s))
 	}
 	family := descendants(s.PID)

@@ -27,17 +27,16 @@ func main() {
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	quiet := context.AfterFunc(ctx, func() { fmt.Fprintln(os.Stderr, "demo: interrupted; cleaning up") })
 	err := run(ctx, *permafrost, sandbox.Config{Seed: 1, Statuses: *statuses, Files: *files})
-	interrupted := ctx.Err() != nil
-	stop()
 	switch {
-	case interrupted:
-		fmt.Fprintln(os.Stderr, "demo: interrupted")
+	case !quiet():
 		os.Exit(130)
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "demo: error: %v\n", err)
 		os.Exit(1)
 	}
+	stop()
 }
 
 func run(ctx context.Context, permafrost string, c sandbox.Config) (err error) {

@@ -71,7 +71,6 @@ func (d *demo) look() error {
 		{"This host can't read its own older backups: the key for that is kept elsewhere.",
 			12, "permafrost dump -r " + d.url + " --writer-key writer.key latest secrets"},
 		{"", 0, "permafrost check -r " + d.url + " --writer-key writer.key"},
-		{"", 0, "permafrost check -r " + d.url + " -i recovery.key --read-data"},
 		{"", 0, "permafrost forget -r " + d.url + " -i recovery.key --keep-last 2 --prune"},
 		{"What was forgotten is gone, and the rest is whole.",
 			1, "permafrost restore -r " + d.url + " -i recovery.key --date 2026-06-25 --target " + filepath.Join(d.instance.Dir, "forgotten")},
