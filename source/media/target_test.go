@@ -269,7 +269,7 @@ func TestTargetXattrRefused(t *testing.T) {
 	target := newTarget(t, dir, TargetOptions{Warn: warned.warn})
 	for i := range 150 {
 		e := entry(source.File, fmt.Sprintf("f%03d", i), 0o644)
-		e.Xattrs = []source.Xattr{{Name: "user." + strings.Repeat("n", 256), Value: nil}, {Name: fmt.Sprintf("odd.%d", i), Value: nil}}
+		e.Xattrs = []source.Xattr{{Name: "user." + strings.Repeat("n", 256), Value: nil}, {Name: fmt.Sprintf("user.%d%s", i, strings.Repeat("n", 256)), Value: nil}}
 		must(t, put(target, e))
 		e = entry(source.FIFO, fmt.Sprintf("p%03d", i), 0o644)
 		e.Xattrs = []source.Xattr{{Name: "user.on-a-fifo", Value: []byte("x")}} // not allowed there

@@ -163,7 +163,8 @@ func (t *Tree) Walk(ctx context.Context) iter.Seq2[*source.Entry, error] {
 }
 
 // Open opens a File for reading, at its beginning. Its errors wrap fs.ErrNotExist where the file has vanished, and
-// ErrChanged where its name, or a directory above it, stands for something else than Walk found.
+// ErrChanged where its name, or a directory above it, stands for something else than Walk found. It may have been
+// written to since: who cares compares the file's Stat with e, before reading and after.
 func (t *Tree) Open(e *source.Entry) (*os.File, error) {
 	f, err := t.open(e)
 	if err != nil {

@@ -284,42 +284,50 @@ func TestWalkAhead(t *testing.T) {
 		}
 		must(t, dir.Close())
 	}
-	n := 0
+	n, again := 0, false
 	var w *walker
 	w = newWalker(context.Background(), openTree(t, root, Options{}), func(e *source.Entry, err error) bool {
-		if n++; n == 1 || n == want/3 {
+		n++
+		w.mu.Lock()
+		low := w.ahead <= maxAhead/2
+		w.mu.Unlock()
+		if n == 1 || low && !again {
+			again = n > 1
 			waitFull(t, w)
 		}
-		return err == nil
+		return err == nil && !t.Failed()
 	})
 	w.visit(w.first)
 	w.stop()
-	if n != want {
-		t.Errorf("%d entries of %d", n, want)
+	if n != want || !again {
+		t.Errorf("%d entries of %d; read ahead again: %v", n, want, again)
 	}
 }
 
+// waitFull waits until the readers rest with enough read ahead, and checks that the loop's next comes first.
 func waitFull(t *testing.T, w *walker) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
 		w.mu.Lock()
-		full, ahead, todo := w.full, w.ahead, w.todo.next != &w.todo
-		idle := true
+		ahead, idle := w.ahead, true
+		var todo []string
 		for b := w.todo.next; b != &w.todo; b = b.next {
 			idle = idle && b.state != claimed
+			todo = append(todo, b.self.Path)
 		}
 		w.mu.Unlock()
-		if ahead > maxAhead+16*batchLen*(entryLen+maxPath/16) {
+		switch {
+		case !slices.IsSortedFunc(todo, source.ComparePaths):
+			t.Errorf("out of order: %.1000q", todo)
+		case ahead > maxAhead+16*batchLen*(entryLen+4096):
 			t.Errorf("%d bytes read ahead", ahead)
-			return
+		case ahead >= maxAhead && idle && len(todo) > 0:
+		case time.Now().After(deadline):
+			t.Errorf("%d bytes read ahead, %d directories to read", ahead, len(todo))
+		default:
+			continue
 		}
-		if full && idle && todo {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("not full: %d bytes read ahead", ahead)
-			return
-		}
+		return
 	}
 }
 
