@@ -348,7 +348,10 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 		}
 		r.log.take(r.key, e.Seq, data)
 		r.local.cache(name, data)
-		return r.local.rememberHead(r.log.head)
+		if err := r.local.rememberHead(r.log.head); err != nil {
+			r.note("%v", err) // the entry stands; only a rollback to before it would go unnoticed here
+		}
+		return nil
 	}
 }
 

@@ -349,17 +349,21 @@ func (p *prunePlan) publish(ctx context.Context) error {
 	if err == nil {
 		err = p.reindex(ctx, moved)
 	}
-	if err == nil {
-		err = p.repo.publish(ctx, &Entry{Prune: &p.entry}, func(h *history) error {
-			if h.head != p.head {
-				return errNewcomers
-			}
-			return nil
-		})
+	if err != nil {
+		p.discard(moved)
+		return err
+	}
+	err = p.repo.publish(ctx, &Entry{Prune: &p.entry}, func(h *history) error {
+		if h.head != p.head {
+			return errNewcomers
+		}
+		return nil
+	})
+	if errors.Is(err, errNewcomers) {
+		p.discard(moved)
 	}
 	if err != nil {
-		// Nobody but us knows of these objects, and no entry names them: they may go at once.
-		p.discard(moved)
+		// After any other error the entry may stand all the same: what it leans on stays, and is left over if not.
 		return err
 	}
 	p.repo.index = nil
@@ -521,7 +525,8 @@ func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
 	return nil
 }
 
-// discard removes what an attempt wrote that was not published. What it can't remove is left over.
+// discard removes what an attempt wrote for an entry that was surely not published: nobody but us knows of it. What it
+// can't remove is left over.
 func (p *prunePlan) discard(moved map[home][]*pack) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
