@@ -4,7 +4,8 @@
 // A Tree never follows a symbolic link below its root, and neither does a Target: each path is resolved by the
 // kernel in one openat2 (RESOLVE_NO_SYMLINKS, since Linux 5.6), or component by component where that is missing.
 // Measured on a path of nine components: openat2 3 µs, as much as opening a name in a parent that is open already;
-// component by component 20 µs; os.Root 24 µs. So no parents are kept open, and depth costs no descriptors.
+// component by component 20 µs; os.Root 24 µs. So no parents are kept open, which would save a restore 1 % of its time,
+// and depth costs no descriptors.
 //
 // Names are bytes: newlines and broken UTF-8 are names like any other. Paths longer than PATH_MAX work, up to
 // 16 KiB.
