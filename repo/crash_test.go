@@ -1,0 +1,129 @@
+package repo_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// A process that dies at any of its writes, in any of three ways, loses nothing that was acknowledged: every snapshot
+// listed afterwards is whole, a check finds no damage, and the next run succeeds.
+func TestCrashPoints(t *testing.T) {
+	nights := []content{night(1), night(1), night(1)}
+	nights[1][repo.Media] = append(slices.Clone(nights[0][repo.Media][:12]), blobs(70, 8, 60000)...)
+	nights[2][repo.Postgres] = blobs(80, 60, 20000)
+
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	var refs []repo.SnapshotRef
+	for i, c := range nights[:2] {
+		ref, _ := mustSnapshot(t, w.open(w.writer), c, i+1)
+		refs = append(refs, ref)
+	}
+	forgotten := st.Clone()
+	w.store = forgotten
+	if err := w.open(w.owner).Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+
+	prune := func(ctx context.Context, r *repo.Repo) error {
+		_, err := r.Prune(ctx, mark, repo.PruneOptions{MaxUnused: 0.01})
+		return err
+	}
+	for _, k := range []struct {
+		name string
+		st   *storetest.Mem
+		key  *repo.Keyring
+		must []repo.SnapshotRef // what has to be listed afterwards, whatever happens
+		run  func(context.Context, *repo.Repo) error
+	}{
+		{"snapshot", st, w.writer, refs, func(ctx context.Context, r *repo.Repo) error {
+			_, _, err := snapshot(ctx, r, nights[2], 3)
+			return err
+		}},
+		{"forget", st, w.writer, refs[1:], func(ctx context.Context, r *repo.Repo) error {
+			if len(r.Snapshots()) < 2 {
+				return nil // the run before has done it
+			}
+			return r.Forget(ctx, []repo.Name{refs[0].ID})
+		}},
+		{"prune by the owner", forgotten, w.owner, refs[1:], prune},
+		{"prune by the writer", forgotten, w.writer, refs[1:], prune},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			points := 0
+			for _, fault := range []storetest.Fault{storetest.NotDone, storetest.Done, storetest.Part} {
+				for n := 0; ; n++ {
+					mine := k.st.Clone()
+					view, crashed := storetest.CrashAt(mine, n, fault)
+					dir := t.TempDir()
+					err := runOn(t.Context(), view, k.key, dir, k.run)
+					if !crashed() {
+						if err != nil {
+							t.Fatalf("without a crash: %v", err)
+						}
+						break
+					}
+					points++
+					what := fmt.Sprintf("fault %d at change %d", fault, n)
+					afterCrash(t, what, mine, w.owner, k.must, nights, refs, err == nil && k.name == "snapshot")
+					if err := runOn(t.Context(), mine, k.key, dir, k.run); err != nil {
+						t.Fatalf("%s: the next run: %v", what, err)
+					}
+					afterCrash(t, what+", after the next run", mine, w.owner, k.must, nights, refs, k.name == "snapshot")
+				}
+			}
+			if points == 0 {
+				t.Fatal("no crash points")
+			}
+			t.Logf("%d crash points", points)
+		})
+	}
+}
+
+// runOn opens the repository as a machine that remembers below dir.
+func runOn(ctx context.Context, st repo.Store, k *repo.Keyring, dir string, run func(context.Context, *repo.Repo) error) error {
+	r, err := repo.Open(ctx, st, k, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
+	if err != nil {
+		return err
+	}
+	return run(ctx, r)
+}
+
+// afterCrash is the oracle: it reads the whole repository on a machine that has never seen it.
+func afterCrash(t *testing.T, what string, st repo.Store, owner *repo.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) {
+	t.Helper()
+	r, err := openFresh(t.Context(), st, owner)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	listed := make(map[repo.Name]bool)
+	for _, s := range r.Snapshots() {
+		listed[s.ID] = true
+		i := slices.IndexFunc(refs, func(ref repo.SnapshotRef) bool { return ref.ID == s.ID })
+		if i < 0 {
+			i = 2 // the one that the run made, or the run after it
+			third = false
+		}
+		if err := verify(t.Context(), r, s, nights[i]); err != nil {
+			t.Fatalf("%s: snapshot of night %d: %v", what, i+1, err)
+		}
+	}
+	for _, s := range must {
+		if !listed[s.ID] {
+			t.Fatalf("%s: snapshot %s is not listed any more", what, s.ID.Short())
+		}
+	}
+	if third {
+		t.Fatalf("%s: the snapshot was acknowledged and is not listed", what)
+	}
+	_, problems := check(t, r, repo.CheckOptions{})
+	for _, p := range problems {
+		t.Fatalf("%s: check: %v", what, p)
+	}
+}
