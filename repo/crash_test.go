@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
 
-// A process that dies at any of its writes, in any of three ways, loses nothing that was acknowledged: every snapshot
+// A process that dies at any of its writes, in any of three ways, or that lives on with the error, loses nothing that was acknowledged: every snapshot
 // listed afterwards is whole, a check finds no damage, and the next run succeeds.
 func TestCrashPoints(t *testing.T) {
 	nights := []content{night(1), night(1), night(1)}
@@ -57,10 +58,16 @@ func TestCrashPoints(t *testing.T) {
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			points := 0
-			for _, fault := range []storetest.Fault{storetest.NotDone, storetest.Done, storetest.Part} {
+			for _, mode := range []struct {
+				fault storetest.Fault
+				at    func(repo.Store, int, storetest.Fault) (*storetest.Hook, func() bool)
+			}{
+				{storetest.NotDone, storetest.CrashAt}, {storetest.Done, storetest.CrashAt}, {storetest.Part, storetest.CrashAt},
+				{storetest.NotDone, failAt}, {storetest.Done, failAt},
+			} {
 				for n := 0; ; n++ {
 					mine := k.st.Clone()
-					view, crashed := storetest.CrashAt(mine, n, fault)
+					view, crashed := mode.at(mine, n, mode.fault)
 					dir := t.TempDir()
 					err := runOn(t.Context(), view, k.key, dir, k.run)
 					if !crashed() {
@@ -70,7 +77,7 @@ func TestCrashPoints(t *testing.T) {
 						break
 					}
 					points++
-					what := fmt.Sprintf("fault %d at change %d", fault, n)
+					what := fmt.Sprintf("fault %d at change %d", mode.fault, n)
 					afterCrash(t, what, mine, w.owner, k.must, nights, refs, err == nil && k.name == "snapshot")
 					if err := runOn(t.Context(), mine, k.key, dir, k.run); err != nil {
 						t.Fatalf("%s: the next run: %v", what, err)
@@ -84,6 +91,17 @@ func TestCrashPoints(t *testing.T) {
 			t.Logf("%d crash points", points)
 		})
 	}
+}
+
+// failAt returns a view of st on which change number n meets the fault and the process lives on: it may yet do harm.
+func failAt(st repo.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
+	var changes atomic.Int64
+	return &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+		if op.Changes() && changes.Add(1) == int64(n)+1 {
+			return fault
+		}
+		return storetest.None
+	}}, func() bool { return changes.Load() > int64(n) }
 }
 
 // runOn opens the repository as a machine that remembers below dir.
