@@ -53,7 +53,7 @@ func loadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (
 	if err != nil {
 		return nil, err
 	}
-	if bytes.HasPrefix(data, []byte(ageMagic)) || bytes.HasPrefix(bytes.TrimSpace(data), []byte(armor.Header)) {
+	if isEncrypted(data) {
 		if data, err = decryptIdentity(data, path, passphrase); err != nil {
 			return nil, err
 		}
@@ -99,6 +99,11 @@ func readBounded(path string) ([]byte, fs.FileInfo, error) {
 }
 
 const ageMagic = "age-encryption.org/"
+
+// isEncrypted reports whether data is an age file, plain or armored.
+func isEncrypted(data []byte) bool {
+	return bytes.HasPrefix(data, []byte(ageMagic)) || bytes.HasPrefix(bytes.TrimSpace(data), []byte(armor.Header))
+}
 
 // decryptIdentity opens a key file that was encrypted with a passphrase.
 func decryptIdentity(data []byte, path string, passphrase func(string) ([]byte, error)) ([]byte, error) {

@@ -236,6 +236,9 @@ func replaceKeyFile(path string, k *Keyring) error {
 	if err != nil {
 		return err
 	}
+	if isEncrypted(old) {
+		return hint.Wrap(errors.New("it is encrypted with a passphrase"), "decrypt it first: age -d -o PLAIN "+path)
+	}
 	had, err := ParseKeyring(old)
 	if err != nil {
 		return err

@@ -399,6 +399,13 @@ func TestReplaceKeyFile(t *testing.T) {
 		t.Errorf("replacing nothing: %v", err)
 	}
 	wantNames(t, dir, "key", "link")
+
+	locked := keyPath(t, lock(t, string(want), true))
+	err = repo.ReplaceKeyFile(locked, k)
+	wantError(t, err, locked, "encrypted with a passphrase")
+	if !strings.Contains(hint.Of(err), "age -d") {
+		t.Errorf("hint %q", hint.Of(err))
+	}
 }
 
 func TestWrapKeyring(t *testing.T) {
