@@ -18,11 +18,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/chunk"
 	"permafrost/internal/hint"
 	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
+	"permafrost/source/media"
 	"permafrost/source/redis"
 )
 
@@ -446,5 +448,28 @@ func TestCreateExternalAndStopped(t *testing.T) {
 	failing := errors.New("systemctl failed")
 	if _, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{StoppedFrom: time.Now(), Resume: func() error { return failing }}); !errors.Is(err, failing) {
 		t.Errorf("a failing Resume: %v", err)
+	}
+}
+
+// A blob that is not as long as the listing says makes no file.
+func TestRestoreWrongLength(t *testing.T) {
+	target, err := media.NewTarget(t.TempDir(), media.TargetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	mr := &mediaRestore{target: target, told: func(int64, int64) {}}
+	e := &Entry{Entry: source.Entry{Path: "f", Type: source.File, Size: 5}, Content: wholeBlob(chunk.ID{1}, 5)}
+	b := newBatch()
+	if err := b.add(e); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{4, 6} {
+		if err := mr.deliver(b.uses[chunk.ID{1}], make([]byte, n)); !isDamage(err) {
+			t.Errorf("%d bytes for 5: %v", n, err)
+		}
+	}
+	if err := mr.deliver(b.uses[chunk.ID{1}], make([]byte, 5)); err != nil {
+		t.Error(err)
 	}
 }
