@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,8 @@ func (g *guideWriter) say(format string, args ...any) { fmt.Fprintf(g, format+"\
 func (g *guideWriter) code(lines ...string) {
 	fmt.Fprintf(g, "\n```sh\n%s\n```\n\n", strings.Join(lines, "\n"))
 }
+
+var blankLines = regexp.MustCompile(`\n{3,}`)
 
 // guide returns RESTORE.md: what is in the target directory and what to do with it, in order.
 func (rs *restorer) guide(want map[string]bool) []byte {
@@ -64,7 +67,7 @@ func (rs *restorer) guide(want map[string]bool) []byte {
 		guideRedis(g, m)
 	}
 	guideEnd(g, m)
-	text := g.Bytes()
+	text := blankLines.ReplaceAll(g.Bytes(), []byte("\n\n"))
 	for bytes.Contains(text, []byte("\n\n\n")) {
 		text = bytes.ReplaceAll(text, []byte("\n\n\n"), []byte("\n\n"))
 	}
@@ -154,8 +157,8 @@ func guideMedia(g *guideWriter, m *Manifest) {
 	g.code("mkdir -p "+quote(path.Dir(root)), fmt.Sprintf("rsync -aHAX %s %s", quote("./"+mediaDir+"/"), quote(root+"/")))
 	g.say("Modes matter: a suspended user's files are readable by nobody else.")
 	if m.Media.NoCache || len(m.Media.Excludes) > 0 {
-		g.say("\nCopies of other servers' files were left out, and the database believes that they are there. Once Mastodon runs:")
-		g.code(asMastodon(m, "tootctl accounts refresh --all"), asMastodon(m, "tootctl media refresh --days 30"))
+		g.say("\nCopies of other servers' files were left out, and the database believes that they are there. Once Mastodon runs\n(refresh fetches nothing that it believes to have unless it is forced, and wants to be told how far back):")
+		g.code(asMastodon(m, "tootctl accounts refresh --all"), asMastodon(m, "tootctl media refresh --force --days 30"))
 	}
 }
 
