@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -28,8 +27,6 @@ func (g *guideWriter) say(format string, args ...any) { fmt.Fprintf(g, format+"\
 func (g *guideWriter) code(lines ...string) {
 	fmt.Fprintf(g, "\n```sh\n%s\n```\n\n", strings.Join(lines, "\n"))
 }
-
-var blankLines = regexp.MustCompile(`\n{3,}`)
 
 // guide returns RESTORE.md: what is in the target directory and what to do with it, in order.
 func (rs *restorer) guide(want map[string]bool) []byte {
@@ -67,7 +64,7 @@ func (rs *restorer) guide(want map[string]bool) []byte {
 		guideRedis(g, m)
 	}
 	guideEnd(g, m)
-	text := blankLines.ReplaceAll(g.Bytes(), []byte("\n\n"))
+	text := g.Bytes()
 	for bytes.Contains(text, []byte("\n\n\n")) {
 		text = bytes.ReplaceAll(text, []byte("\n\n\n"), []byte("\n\n"))
 	}
