@@ -34,9 +34,6 @@ func (id Identity) String() string {
 	return fmt.Sprintf("%d age identities", len(id.Identities))
 }
 
-// Format writes what String returns, whatever the verb.
-func (id Identity) Format(s fmt.State, _ rune) { io.WriteString(s, id.String()) }
-
 // LoadIdentity reads a permafrost key file, an age identity file (X25519, post-quantum hybrid, plugin), either of them
 // encrypted with a passphrase by age -p, or an SSH private key. passphrase asks a person; for an encrypted SSH key it
 // is called only when an object was wrapped to that key.

@@ -1,0 +1,119 @@
+package repo_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+	"filippo.io/age/plugin"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+)
+
+func TestBadRecipient(t *testing.T) {
+	id, err := age.GenerateHybridIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ecdsa := sshKey(t, "-t", "ecdsa", "-N", "")
+	_, weak := sshKey(t, "-t", "rsa", "-b", "1024", "-N", "")
+	_, ed := sshKey(t, "-t", "ed25519", "-N", "")
+	pq := id.Recipient().String()
+	for what, c := range map[string]struct{ text, words, hint string }{
+		"empty":            {" ", "empty", "age1"},
+		"private key":      {id.String(), "private key", "public key"},
+		"plugin identity":  {plugin.EncodeIdentity(pluginName, nil), "private key", "public key"},
+		"SSH private key":  {"-----BEGIN OPENSSH PRIVATE KEY-----", "private key", "public key"},
+		"file":             {keyPath(t, pq), "file's name", "cat FILE"},
+		"text":             {"anna", "not a recipient", "age1"},
+		"cut":              {pq[:100], "malformed", "cut or mistyped"},
+		"mistyped":         {pq[:40] + "q" + pq[41:], "malformed", "cut or mistyped"},
+		"mistyped X25519":  {"age1qqqqqq", "malformed", "cut or mistyped"},
+		"mistyped plugin":  {"age1name1qqqqqq", "malformed", "cut or mistyped"},
+		"two":              {pq + "\n" + pq, "more than one line", "one recipient"},
+		"ECDSA":            {ecdsa, "SSH keys of this type", "ssh-ed25519"},
+		"FIDO":             {"sk-ssh-ed25519@openssh.com AAAA", "SSH keys of this type", "ssh-ed25519"},
+		"short RSA":        {weak, "too small", ""},
+		"cut SSH":          {ed[:40], "malformed SSH", ""},
+		"another SSH type": {"ssh-dss AAAA", "SSH keys of this type", "ssh-ed25519"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r, kind, weak, err := repo.ParseRecipient(c.text)
+			wantError(t, err, c.words)
+			if r != nil || kind != "" || weak != "" {
+				t.Errorf("%v, %q, %q beside an error", r, kind, weak)
+			}
+			if !strings.Contains(hint.Of(err), c.hint) {
+				t.Errorf("hint %q does not say %q", hint.Of(err), c.hint)
+			}
+			if strings.Contains(err.Error()+hint.Of(err), id.String()[20:40]) || len(err.Error()) > 500 {
+				t.Errorf("the error quotes too much: %v", err)
+			}
+		})
+	}
+}
+
+func TestMissingPlugin(t *testing.T) {
+	to, _, _, err := repo.ParseRecipient(plugin.EncodeRecipient("pfabsent", []byte("x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = repo.WrapKeyring(newOwner(t, 1), to)
+	wantError(t, err, "pfabsent")
+	if h := hint.Of(err); !strings.Contains(h, "age-plugin-pfabsent") {
+		t.Errorf("hint %q", h)
+	}
+	id, err := repo.LoadIdentity(keyPath(t, plugin.EncodeIdentity("pfabsent", nil)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = repo.UnwrapKeyring(golden(t, "update.age"), id.Identities...)
+	wantError(t, err, "pfabsent")
+	if h := hint.Of(err); !strings.Contains(h, "age-plugin-pfabsent") {
+		t.Errorf("hint %q", h)
+	}
+}
+
+func TestPassphrase(t *testing.T) {
+	to, err := repo.NewPassphraseRecipient([]byte("correct horse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := newOwner(t, 1)
+	data, err := repo.WrapKeyring(owner, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(data, []byte(" 18\n")) {
+		t.Error("scrypt's work factor is not 18")
+	}
+	id, err := repo.PassphraseIdentity([]byte("correct horse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, err := repo.UnwrapKeyring(data, id.Identities...); err != nil || k.Fingerprint() != owner.Fingerprint() {
+		t.Errorf("opening the keyring: %v", err)
+	}
+	wrong, err := repo.PassphraseIdentity([]byte("correct house"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var noMatch *age.NoIdentityMatchError
+	if _, err := repo.UnwrapKeyring(data, wrong.Identities...); !errors.As(err, &noMatch) {
+		t.Errorf("wrong passphrase: %v, want a NoIdentityMatchError", err)
+	}
+	// A storage must not make us take what memory it likes.
+	greedy := bytes.Replace(data, []byte(" 18\n"), []byte(" 22\n"), 1)
+	_, err = repo.UnwrapKeyring(greedy, id.Identities...)
+	wantError(t, err, "work factor")
+
+	if _, err := repo.NewPassphraseRecipient(nil); err == nil {
+		t.Error("an empty passphrase was taken")
+	}
+	if _, err := repo.PassphraseIdentity(nil); err == nil {
+		t.Error("an empty passphrase was taken")
+	}
+}
