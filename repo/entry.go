@@ -101,7 +101,8 @@ type BadEntry struct {
 
 // An EpochEntry says that keys of a new epoch are in use from the next entry on.
 type EpochEntry struct {
-	Number uint32 `json:"number"`
+	Number    uint32 `json:"number"`
+	Signature []byte `json:"signature"` // the epoch's own: no other set of keys of that number is meant
 }
 
 const (

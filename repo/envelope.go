@@ -62,10 +62,10 @@ func manifestObject(n Name) string { return "manifests/" + n.String() }
 // verifyKey is the public half of the keyring's signing key.
 func (k *Keyring) verifyKey() ed25519.PublicKey { return k.SignKey.Public().(ed25519.PublicKey) }
 
-// seal returns the envelope of body, signed by the keyring's own key and encrypted to the newest epoch.
-func (k *Keyring) seal(magic string, body []byte) ([]byte, error) {
+// seal returns the envelope of body, signed by the keyring's own key and encrypted to an epoch.
+func (k *Keyring) seal(e *Epoch, magic string, body []byte) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := age.Encrypt(&out, k.CurrentEpoch().MetaIdentity.Recipient())
+	w, err := age.Encrypt(&out, e.MetaIdentity.Recipient())
 	if err != nil {
 		return nil, fmt.Errorf("encrypting: %w", err)
 	}

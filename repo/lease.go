@@ -70,7 +70,7 @@ func (l *Lease) put(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := l.repo.key.seal(magicLease, body)
+	data, err := l.repo.seal(magicLease, body)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,8 @@ type history struct {
 	head      Head
 	empty     bool // no valid entry yet
 	next      uint64
-	epoch     uint32
+	epoch     uint32            // the newest announced; 0 for the first, which no entry announces
+	epochs    map[uint32][]byte // signatures of the announced ones
 	people    []Person
 	rosterSeq uint64        // of the entry that set people
 	snapshots []SnapshotRef // all ever, in order; a forgotten one is in forgotten too
@@ -57,6 +58,7 @@ type history struct {
 func newHistory(owner ed25519.PublicKey) *history {
 	return &history{
 		owner: owner, empty: true,
+		epochs:    make(map[uint32][]byte),
 		forgotten: make(map[Name]uint64),
 		pruned:    make(map[string]uint64),
 		bad:       make(map[Name]bool),
@@ -168,8 +170,11 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 		refuse("only the owner key may change the roster or the keys")
 	case e.Roster != nil:
 		h.people, h.rosterSeq = e.Roster.People, e.Seq
-	case e.Epoch != nil:
-		h.epoch = max(h.epoch, e.Epoch.Number)
+	case e.Epoch.Number != max(1, h.epoch)+1:
+		refuse("the epoch does not follow the one in use")
+	default:
+		h.epoch = e.Epoch.Number
+		h.epochs[h.epoch] = e.Epoch.Signature
 	}
 }
 
@@ -332,7 +337,7 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 		if err != nil {
 			return fmt.Errorf("encoding a log entry: %w", err)
 		}
-		data, err := r.key.seal(magicEntry, body)
+		data, err := r.seal(magicEntry, body)
 		if err != nil {
 			return err
 		}

@@ -68,30 +68,47 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 	return nil
 }
 
-// adoptEpoch makes the keyring hold every epoch that the log has announced. The new keys lie below keys/, wrapped to
-// the identity that each keyring file brings.
+// adoptEpoch makes the keyring hold the epoch that the log has announced, and none in its place. The new keys lie below
+// keys/, wrapped to the identity that each key file brings, or to the recipient that a person brought.
 func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
-	if h.epoch <= r.key.CurrentEpoch().Number {
+	if r.holds(h) {
 		return nil
 	}
+	// What stands in its place was saved by a rotation that never got to announce it.
+	r.key.Epochs = r.key.Epochs[:min(len(r.key.Epochs), int(h.epoch)-1)]
+	ids := r.opts.Identities
 	if r.key.Identity != nil {
+		ids = append([]age.Identity{r.key.Identity}, ids...)
+	}
+	if len(ids) > 0 {
 		for data, err := range r.keyObjects(ctx) {
 			if err != nil {
 				return err
 			}
-			update, err := UnwrapKeyring(data, r.key.Identity)
+			// Objects for others, of rotations that failed, and junk are passed over: anyone can put one there.
+			update, err := UnwrapKeyring(data, ids...)
 			if err != nil {
-				continue // made for somebody else
+				continue
 			}
-			if err := r.key.Merge(update); err != nil {
-				return fmt.Errorf("taking new keys: %w", err)
+			if e := update.Epoch(h.epoch); e == nil || !bytes.Equal(e.Signature, h.epochs[h.epoch]) {
+				continue
+			}
+			update.Epochs = update.Epochs[:h.epoch]
+			if r.key.Merge(update) == nil && r.holds(h) {
+				return nil
 			}
 		}
 	}
-	if h.epoch > r.key.CurrentEpoch().Number {
-		return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated and none was left for this one", h.epoch), For: "reading the log on"}
+	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated and none was left for this one", h.epoch), For: "reading the log on"}
+}
+
+// holds reports whether the keyring has the newest epoch that h announces.
+func (r *Repo) holds(h *history) bool {
+	if h.epoch == 0 {
+		return true
 	}
-	return nil
+	e := r.key.Epoch(h.epoch)
+	return e != nil && bytes.Equal(e.Signature, h.epochs[h.epoch])
 }
 
 // ownerOnly returns an error unless the repository was opened with the owner key.
@@ -203,26 +220,68 @@ func owners(h *history) (n int) {
 
 // Rotate starts a new epoch: what is stored from now on is under new keys, and what was stored before stays readable
 // with the old. Everybody on the roster who has a recipient gets the new keys through the storage; the names of the
-// others, who have to be given them anew, are returned. The keyring that the repository was opened with holds them
-// when Rotate returns, and save must make it durable before anything leans on it.
+// others, who have to be given them anew, are returned. save must make the grown keyring durable: it is called before
+// anything leans on the new keys. A rotation that dies behind it is taken up by the next.
 func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without []string, err error) {
 	if err := r.ownerOnly("rotating the keys"); err != nil {
 		return nil, err
 	}
-	next, err := r.key.NewEpoch()
+	grown, next, err := r.nextEpoch()
 	if err != nil {
 		return nil, err
 	}
-	// The entries that announce the epoch are still sealed under the old one, for all to read.
-	grown := *r.key
-	grown.Epochs = slices.Clone(r.key.Epochs)
-	if err := grown.AddEpoch(next); err != nil {
-		return nil, err
-	}
-	if err := save(&grown); err != nil {
+	if err := save(grown); err != nil {
 		return nil, fmt.Errorf("saving the new keys: %w", err)
 	}
-	people := r.Roster()
+	roster := r.log.rosterSeq
+	people, without, err := r.wrapEpoch(ctx, grown)
+	if err != nil {
+		return nil, err
+	}
+	err = r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {
+		if h.epoch >= next.Number || h.rosterSeq != roster {
+			return hint.Wrap(errors.New("the roster or the keys changed meanwhile"), "run it again")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Under the old epoch still, for all to read.
+	err = r.publish(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature}}, func(h *history) error {
+		if h.epoch >= next.Number {
+			return hint.Wrap(errors.New("the keys were rotated by another owner meanwhile"), "run it again if that was not you")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.key.Epochs = grown.Epochs
+	return without, nil
+}
+
+// nextEpoch returns the keyring with the epoch that follows the one in use: the one that an interrupted rotation has
+// saved, or a new one.
+func (r *Repo) nextEpoch() (*Keyring, *Epoch, error) {
+	grown := *r.key
+	grown.Epochs = slices.Clone(r.key.Epochs)
+	number := r.epoch().Number + 1
+	if grown.Epoch(number) == nil {
+		e, err := grown.NewEpoch()
+		if err == nil {
+			err = grown.AddEpoch(e)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return &grown, grown.Epoch(number), nil
+}
+
+// wrapEpoch puts the keys for everybody on the roster who has a recipient, and returns the roster that says so.
+func (r *Repo) wrapEpoch(ctx context.Context, grown *Keyring) (people []Person, without []string, err error) {
+	people = r.Roster()
 	for i, p := range people {
 		if p.Recipient == "" {
 			without = append(without, p.Name)
@@ -230,31 +289,19 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 		}
 		to, _, _, err := ParseRecipient(p.Recipient)
 		if err != nil {
-			return nil, fmt.Errorf("recipient of %s: %w", p.Name, err)
+			return nil, nil, fmt.Errorf("recipient of %s: %w", p.Name, err)
 		}
-		give := &grown
-		if p.Role == RoleWriter {
-			give = grown.ForWriter()
+		give := grown.ForWriter()
+		if p.Role == RoleOwner {
+			if give, err = grown.ForOwner(p.Name); err != nil {
+				return nil, nil, err
+			}
 		}
 		object, err := r.putKeyring(ctx, give, to)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		people[i].Keys = append(slices.Clone(p.Keys), object)
 	}
-	roster := r.log.rosterSeq
-	unchanged := func(h *history) error {
-		if h.epoch >= next.Number || h.rosterSeq != roster {
-			return hint.Wrap(errors.New("the roster or the keys changed meanwhile"), "run it again")
-		}
-		return nil
-	}
-	if err := r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, unchanged); err != nil {
-		return nil, err
-	}
-	if err := r.publish(ctx, &Entry{Epoch: &EpochEntry{next.Number}}, func(*history) error { return nil }); err != nil {
-		return nil, err
-	}
-	r.key.Epochs = grown.Epochs
-	return without, nil
+	return people, without, nil
 }

@@ -32,6 +32,7 @@ type Options struct {
 	CacheDir   string            // where copies of immutable objects are kept
 	AcceptHead bool              // take the log as it is, though it is older than the one remembered, or damaged
 	Head       *Head             // a log entry noted elsewhere, which must be part of the log
+	Identities []age.Identity    // open keyrings of later epochs below keys/, beside the keyring's own identity
 	Note       func(note string) // hears what a person should know and no error says; may be nil
 }
 
@@ -133,8 +134,9 @@ func personOf(k *Keyring, keys []string) Person {
 	return p
 }
 
-// Unlock returns the keyring that an identity file gives: its own, or one from keys/ that it opens.
-func Unlock(ctx context.Context, st Store, id *Identity) (*Keyring, error) {
+// Unlock returns the keyring that an identity file gives: its own, or one from keys/ that it opens. accept decides whether
+// a keyring from the storage is the repository's: anyone who can write there could have put it.
+func Unlock(ctx context.Context, st Store, id *Identity, accept func(*Keyring) error) (*Keyring, error) {
 	if id.Keyring != nil {
 		return id.Keyring, nil
 	}
@@ -143,28 +145,31 @@ func Unlock(ctx context.Context, st Store, id *Identity) (*Keyring, error) {
 	}
 	r := &Repo{store: st, local: new(local)}
 	var found *Keyring
-	for object, err := range r.keyObjects(ctx) {
+	var refused error
+	for data, err := range r.keyObjects(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		k, err := UnwrapKeyring(object, id.Identities...)
-		var noMatch *age.NoIdentityMatchError
-		switch {
-		case errors.As(err, &noMatch):
-		case err != nil:
-			return nil, fmt.Errorf("opening a keyring: %w", err)
-		case found == nil:
+		k, err := UnwrapKeyring(data, id.Identities...)
+		if err != nil || k.SignKey == nil {
+			continue // made for somebody else, or junk, or an update
+		}
+		if err := accept(k); err != nil {
+			refused = err
+			continue
+		}
+		// The oldest holds no epoch that was never announced; Open adds those that were.
+		if found == nil || k.Role == RoleOwner && found.Role != RoleOwner || k.Role == found.Role && len(k.Epochs) < len(found.Epochs) {
 			found = k
-		default:
-			if err := found.Merge(k); err != nil {
-				return nil, fmt.Errorf("opening a keyring: %w", err)
-			}
 		}
 	}
-	if found == nil {
-		return nil, &MissingKeyError{Need: "a key that the repository knows; the identity given opens none of its keyrings", For: "opening the repository"}
+	switch {
+	case found != nil:
+		return found, nil
+	case refused != nil:
+		return nil, refused
 	}
-	return found, nil
+	return nil, &MissingKeyError{Need: "a key that the repository knows; the identity given opens none of its keyrings", For: "opening the repository"}
 }
 
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
@@ -286,12 +291,21 @@ func (r *Repo) openManifest(object string, data []byte) ([]byte, error) {
 	return text, nil
 }
 
+// epoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
+// it, where a rotation died between saving its keys and announcing them.
+func (r *Repo) epoch() *Epoch { return r.key.Epoch(max(1, r.log.epoch)) }
+
+// seal returns the envelope of body under the epoch in use.
+func (r *Repo) seal(magic string, body []byte) ([]byte, error) {
+	return r.key.seal(r.epoch(), magic, body)
+}
+
 // sealManifest is the inverse of openManifest.
 func (r *Repo) sealManifest(text []byte) ([]byte, error) {
 	if len(text) > maxManifest {
 		return nil, fmt.Errorf("manifest of %d bytes is above the limit of %d", len(text), maxManifest)
 	}
-	return r.key.seal(magicManifest, encoder().EncodeAll(text, nil))
+	return r.seal(magicManifest, encoder().EncodeAll(text, nil))
 }
 
 // loadIndex returns the index as the log says it is.

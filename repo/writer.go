@@ -76,7 +76,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 		return nil, err
 	}
 	w := &Writer{
-		repo: r, index: x, epoch: r.key.CurrentEpoch(), instance: instance, journal: j, unlock: unlock,
+		repo: r, index: x, epoch: r.epoch(), instance: instance, journal: j, unlock: unlock,
 		fresh:   make(map[chunk.ID]struct{}),
 		checked: make(map[Name]*presence),
 	}
@@ -356,7 +356,7 @@ func (w *Writer) end() {
 func (r *Repo) putIndexes(ctx context.Context, instance string, packs []*pack) ([]Name, error) {
 	var names []Name
 	for group := range splitIndex(packs) {
-		data, err := r.key.seal(magicIndex, encodeIndex(instance, group))
+		data, err := r.seal(magicIndex, encodeIndex(instance, group))
 		if err != nil {
 			return nil, err
 		}

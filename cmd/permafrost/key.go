@@ -257,8 +257,11 @@ func (a *app) keyRotateCommand() *cobra.Command {
 		Long: `Rotate makes new keys, under which all is stored from now on. What was stored before
 stays readable with the old ones, which every keyring keeps. Everybody on the roster
 who has a key of their own is given the new ones through the storage; the key file
-that rotate is called with is replaced by one that holds both. Other copies of the
-recovery file open only what was stored before: replace them.`,
+that rotate is called with is replaced by one that holds both. Its other copies find the
+new keys on the storage; replace them all the same, since the storage may be lost.
+
+To shut a stolen writer key out, remove it first. A stolen recovery file is not shut out:
+make a new repository.`,
 		Example: "  permafrost key rotate -i permafrost-recovery.key",
 		Args:    args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -69,18 +69,20 @@ func (a *app) openRepo(ctx context.Context, st repo.Store, n need, head *repo.He
 	if err != nil {
 		return nil, err
 	}
-	k, err := repo.Unlock(ctx, st, id)
+	k, err := repo.Unlock(ctx, st, id, func(k *repo.Keyring) error { return a.checkFingerprint(k, false) })
 	if err != nil {
 		return nil, err
 	}
 	if n == contentKey && !k.CanRead() {
 		return nil, hint.Wrap(&repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"}, "say -i RECOVERY-FILE")
 	}
-	if err := a.checkFingerprint(k, id.Keyring != nil); err != nil {
-		return nil, err
+	if id.Keyring != nil {
+		if err := a.checkFingerprint(k, true); err != nil {
+			return nil, err
+		}
 	}
 	return repo.Open(ctx, st, k, repo.Options{
-		StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead, Head: head,
+		StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead, Head: head, Identities: id.Identities,
 		Note: func(note string) { a.ui.Warn("%s", note) },
 	})
 }

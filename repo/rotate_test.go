@@ -1,0 +1,180 @@
+package repo_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// viaFile passes a keyring through its file, as another machine has it.
+func viaFile(t *testing.T, k *repo.Keyring) *repo.Keyring {
+	t.Helper()
+	data, err := k.KeyFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err = repo.ParseKeyring(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func nothing(*repo.Keyring) error { return nil }
+
+// After a rotation both old key files still open the repository, by the storage's help; what is stored from then on is
+// under new keys; and older snapshots stay readable.
+func TestRotate(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
+	oldOwner, oldWriter := viaFile(t, w.owner), viaFile(t, w.writer)
+	c := night(1)
+	first, _ := mustSnapshot(t, w.open(w.writer), c, 1)
+	var saved *repo.Keyring
+	without, err := w.open(w.owner).Rotate(t.Context(), func(k *repo.Keyring) error {
+		saved = viaFile(t, k)
+		return nil
+	})
+	if err != nil || len(without) != 0 || saved.CurrentEpoch().Number != 2 {
+		t.Fatalf("rotate: %v, without %v", err, without)
+	}
+	second, stats := mustSnapshot(t, w.open(oldWriter), c, 2)
+	if s := stats[repo.Media]; s.Fresh != s.Logical {
+		t.Errorf("after a rotation the old keys' blobs are leaned on: %+v", s)
+	}
+	if oldWriter.CurrentEpoch().Number != 2 || oldWriter.CanRead() {
+		t.Errorf("the writer holds epoch %d, can read: %v", oldWriter.CurrentEpoch().Number, oldWriter.CanRead())
+	}
+	for _, k := range []*repo.Keyring{oldOwner, saved} {
+		r := w.open(k)
+		for _, ref := range []repo.SnapshotRef{first, second} {
+			if err := verify(t.Context(), r, ref, c); err != nil {
+				t.Error(err)
+			}
+		}
+		mustBeClean(t, r)
+	}
+}
+
+// A rotation that fails anywhere locks nobody out, whatever it left on the storage, and the next one goes through.
+func TestRotateFails(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	c := content{repo.Media: blobs(1, 3, 1000)}
+	first, _ := mustSnapshot(t, w.open(w.writer), c, 1)
+	points := 0
+	for _, fault := range []storetest.Fault{storetest.NotDone, storetest.Done} {
+		for n := 0; ; n++ {
+			mine := st.Clone()
+			view, failed := failAt(mine, n, fault)
+			r, err := openFresh(t.Context(), view, viaFile(t, w.owner))
+			if err != nil {
+				t.Fatal(err)
+			}
+			onDisk := viaFile(t, w.owner)
+			_, err = r.Rotate(t.Context(), func(k *repo.Keyring) error { onDisk = viaFile(t, k); return nil })
+			if !failed() {
+				break
+			}
+			if err == nil {
+				t.Fatalf("fault %d at change %d: no error", fault, n)
+			}
+			points++
+			r, err = openFresh(t.Context(), mine, onDisk)
+			if err != nil {
+				t.Fatalf("fault %d at change %d: the key file that was saved: %v", fault, n, err)
+			}
+			if _, err := r.Rotate(t.Context(), nothing); err != nil {
+				t.Fatalf("fault %d at change %d: rotating again: %v", fault, n, err)
+			}
+			for _, k := range []*repo.Keyring{viaFile(t, w.owner), viaFile(t, onDisk)} {
+				if r, err = openFresh(t.Context(), mine, k); err == nil {
+					err = verify(t.Context(), r, first, c)
+				}
+				if err != nil {
+					t.Fatalf("fault %d at change %d: %v", fault, n, err)
+				}
+			}
+			if r, err = openFresh(t.Context(), mine, viaFile(t, w.writer)); err != nil {
+				t.Fatalf("fault %d at change %d: the writer: %v", fault, n, err)
+			}
+			if _, _, err := snapshot(t.Context(), r, c, 2); err != nil {
+				t.Fatalf("fault %d at change %d: the writer: %v", fault, n, err)
+			}
+		}
+	}
+	if points < 6 {
+		t.Errorf("only %d points", points)
+	}
+}
+
+// People with keys of their own: they open the repository by them, before and after a rotation, and not when removed.
+func TestPeople(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	c := content{repo.Media: blobs(1, 3, 1000)}
+	ref, _ := mustSnapshot(t, w.open(w.writer), c, 1)
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := w.open(w.owner)
+	hers, err := w.owner.ForOwner("alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.AddPerson(t.Context(), hers, repo.Person{Name: "alice"}, id.Recipient(), id.Recipient().String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.AddPerson(t.Context(), hers, repo.Person{Name: "alice"}, id.Recipient(), id.Recipient().String()); err == nil {
+		t.Error("one name twice")
+	}
+	open := func() error {
+		// Junk, and a keyring that the storage made up for her, must not keep her out.
+		forged, err := repo.NewOwnerKeyring()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := repo.WrapKeyring(forged, id.Recipient())
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.Set("keys/00000000000000000000000000000000.age", data)
+		st.Set("keys/00000000000000000000000000000001.age", []byte("junk"))
+		ids := []age.Identity{id}
+		k, err := repo.Unlock(t.Context(), st, &repo.Identity{Identities: ids}, func(k *repo.Keyring) error {
+			if k.Fingerprint() != w.owner.Fingerprint() {
+				return errors.New("another fingerprint")
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		r, err := repo.Open(t.Context(), st, k, repo.Options{Identities: ids})
+		if err != nil {
+			return err
+		}
+		return verify(t.Context(), r, ref, c)
+	}
+	if err := open(); err != nil {
+		t.Errorf("alice: %v", err)
+	}
+	if _, err := w.open(w.owner).Rotate(t.Context(), nothing); err != nil {
+		t.Fatal(err)
+	}
+	ref, _ = mustSnapshot(t, w.open(w.writer), c, 2)
+	if err := open(); err != nil {
+		t.Errorf("alice, after a rotation: %v", err)
+	}
+	if err := w.open(w.owner).RemovePerson(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(); err == nil || !strings.Contains(err.Error(), "fingerprint") {
+		t.Errorf("alice was removed: %v", err)
+	}
+}
