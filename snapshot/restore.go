@@ -39,6 +39,7 @@ type RestoreOptions struct {
 	Force      bool     // write into a directory that is not empty
 	NumericIDs bool     // owners of media by number, not by the names that they had
 
+	Begin    func() // called before the first byte is written, once nothing is known to stand against that
 	Progress Progress
 	Warn     func(msg string)
 }
@@ -90,6 +91,9 @@ func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreO
 		return nil, err
 	}
 	defer rs.root.Close()
+	if o.Begin != nil {
+		o.Begin()
+	}
 	err = rs.run(ctx, want)
 	if err != nil {
 		err = fmt.Errorf("restoring %s of %s: %w", m.Date, m.Instance, err)
@@ -104,6 +108,12 @@ func Load(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef) (*Manifest, e
 		return nil, err
 	}
 	return ParseManifest(data)
+}
+
+// CheckComponents returns an error where one of the names is none of a component.
+func CheckComponents(names []string) error {
+	_, err := chooseComponents(names)
+	return err
 }
 
 // chooseComponents returns the components that names name.

@@ -42,6 +42,9 @@ permafrost key add owner.`,
 			if o.Target == "" {
 				return hint.Wrap(usagef("restore needs to know where to write"), "say --target DIR: an empty directory, or one to be made")
 			}
+			if err := snapshot.CheckComponents(o.Components); err != nil {
+				return &usageError{err}
+			}
 			r, err := a.openAt(cmd.Context(), contentKey, head.head)
 			if err != nil {
 				return err
@@ -51,7 +54,9 @@ permafrost key add owner.`,
 			if err != nil {
 				return err
 			}
-			a.ui.Say("restoring snapshot %s of %s, %s, taken %s", ref.ID.Short(), printable(ref.Instance), printable(ref.Date), formatTime(ref.Time))
+			o.Begin = func() {
+				a.ui.Say("restoring snapshot %s of %s, %s, taken %s", ref.ID.Short(), printable(ref.Instance), printable(ref.Date), formatTime(ref.Time))
+			}
 			begin := time.Now()
 			p := newProgress(a.ui)
 			defer p.Close()
