@@ -80,13 +80,15 @@ func (s *Subset) choose(packs []*pack) []*pack {
 
 // A checker collects what one check finds.
 type checker struct {
-	repo *Repo
-	opts CheckOptions
+	repo  *Repo
+	opts  CheckOptions
+	found []error // what was found wrong before packs are read
 
 	mu  sync.Mutex
 	res CheckResult
 }
 
+// problem notes damage that is found while packs are read.
 func (c *checker) problem(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,8 +98,7 @@ func (c *checker) problem(err error) {
 	}
 }
 
-func (c *checker) bad(p *pack, err error) {
-	c.problem(err)
+func (c *checker) bad(p *pack) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !slices.Contains(c.res.Bad, p.name) {
@@ -116,22 +117,12 @@ func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOption
 	}
 	defer lease.Release()
 	c := &checker{repo: r, opts: o}
-	h, err := r.readLog(ctx, false)
+	x, err := c.structure(ctx, mark)
 	if err != nil {
 		return nil, err
 	}
-	for _, err := range h.problems() {
+	for _, err := range c.found {
 		c.problem(err)
-	}
-	x, err := c.indexes(ctx, h)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.packs(ctx, h, x); err != nil {
-		return nil, err
-	}
-	if err := c.snapshots(ctx, h, x, mark); err != nil {
-		return nil, err
 	}
 	if o.Read != nil {
 		if err := c.read(ctx, x); err != nil {
@@ -141,11 +132,38 @@ func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOption
 	return &c.res, nil
 }
 
-// damaged passes a DamageError to problem and returns every other error.
+// structure looks at all but the content of packs. Where it finds something wrong and a prune was published meanwhile,
+// that may be why, and it looks again.
+func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*index, error) {
+	h, err := c.repo.readLog(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		c.res, c.found = CheckResult{}, slices.Clone(h.problems())
+		x, err := c.indexes(ctx, h)
+		if err == nil {
+			err = c.packs(ctx, x)
+		}
+		if err == nil {
+			err = c.snapshots(ctx, h, x, mark)
+		}
+		if err != nil || len(c.found) == len(h.problems()) {
+			return x, err
+		}
+		now, err := c.repo.readLog(ctx, false)
+		if err != nil || now.prunes == h.prunes {
+			return x, err
+		}
+		h = now
+	}
+}
+
+// damaged notes a DamageError and returns every other error.
 func (c *checker) damaged(err error) error {
 	var d *DamageError
 	if errors.As(err, &d) {
-		c.problem(err)
+		c.found = append(c.found, err)
 		return nil
 	}
 	return err
@@ -153,56 +171,47 @@ func (c *checker) damaged(err error) error {
 
 // indexes reads every index object anew.
 func (c *checker) indexes(ctx context.Context, h *history) (*index, error) {
-	x := newIndex()
-	for _, name := range h.indexes {
-		instance, packs, err := c.repo.readIndex(ctx, h, name, false)
-		if err != nil {
-			if err := c.damaged(err); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		c.res.Indexes++
-		for _, p := range packs {
-			x.add(p, name, instance)
-		}
-	}
-	for _, e := range h.prunes {
-		for _, n := range e.Prune.Packs {
-			x.remove(n)
-		}
-	}
-	return x, nil
+	c.res.Indexes = len(h.indexes)
+	return c.repo.buildIndex(ctx, h, false, func(err error) error {
+		c.res.Indexes--
+		return c.damaged(err)
+	})
 }
 
 // packs compares the packs in the store with the index, and marks those that are not as they should be as gone.
-func (c *checker) packs(ctx context.Context, h *history, x *index) error {
-	there := make([]bool, len(x.packs))
+func (c *checker) packs(ctx context.Context, x *index) error {
+	sizes := make(map[Name]int64)
 	for o, err := range c.repo.store.List(ctx, "packs/") {
 		if err != nil {
 			return fmt.Errorf("listing packs: %w", err)
 		}
 		name, err := packName(o.Name)
-		n, known := x.byName[name]
-		switch {
-		case err != nil:
-			c.problem(err)
-		case !known || x.packs[n].gone:
+		if err != nil {
+			c.found = append(c.found, err)
+			continue
+		}
+		sizes[name] = o.Size
+		if !slices.ContainsFunc(x.byName[name], func(n uint32) bool { return !x.packs[n].gone }) {
 			c.res.Unused++
-		case o.Size != x.packs[n].size:
-			there[n] = true
-			x.packs[n].gone = true
-			c.bad(x.packs[n].pack, &DamageError{o.Name, fmt.Errorf("has %d bytes, the index says %d", o.Size, x.packs[n].size)})
-		default:
-			there[n] = true
-			c.res.Packs++
 		}
 	}
 	for i := range x.packs {
-		if p := &x.packs[i]; !there[i] && !p.gone {
-			p.gone = true
-			c.bad(p.pack, &DamageError{packObject(p.name), errors.New("is missing")})
+		p := &x.packs[i]
+		if p.gone {
+			continue
 		}
+		size, there := sizes[p.name]
+		if there && size == p.size {
+			c.res.Packs++
+			continue
+		}
+		p.gone = true
+		c.bad(p.pack)
+		err := errors.New("is missing")
+		if there {
+			err = fmt.Errorf("has %d bytes, the index says %d", size, p.size)
+		}
+		c.found = append(c.found, &DamageError{packObject(p.name), err})
 	}
 	return nil
 }
@@ -219,17 +228,19 @@ func packName(object string) (Name, error) {
 
 // snapshots reads every manifest anew, and looks for every blob that it leads to.
 func (c *checker) snapshots(ctx context.Context, h *history, x *index, mark func(*Reader) Mark) error {
-	rd := &Reader{repo: c.repo, reloaded: true}
-	rd.use(x)
-	blobs := mark(rd)
+	marks := make(map[string]Mark)
 	for _, s := range h.live() {
+		of := x.of(s.Instance)
+		if marks[s.Instance] == nil {
+			marks[s.Instance] = mark(c.repo.readerOf(of))
+		}
 		data, err := c.repo.readNamed(ctx, manifestObject(s.ID), s.ID, MaxObject)
 		var text []byte
 		if err == nil {
 			text, err = c.repo.openManifest(manifestObject(s.ID), data)
 		}
 		if err == nil {
-			err = c.blobs(ctx, x, blobs(ctx, text))
+			err = c.blobs(ctx, of, marks[s.Instance](ctx, text))
 		}
 		if err != nil {
 			if err := c.damaged(fmt.Errorf("snapshot %s of %s: %w", s.ID.Short(), s.Date, err)); err != nil {
@@ -297,7 +308,8 @@ func (c *checker) read(ctx context.Context, x *index) error {
 			err := c.repo.checkPack(ctx, p, buf[:p.size])
 			var d *DamageError
 			if errors.As(err, &d) {
-				c.bad(p, err)
+				c.problem(err)
+				c.bad(p)
 			} else if err != nil {
 				return err
 			}
@@ -363,7 +375,7 @@ func (r *Repo) checkFrames(object string, d *directory, src io.Reader) error {
 			plain = content
 		}
 		for _, b := range f.blobs {
-			if r.sum(d.epoch, d.component, content[:b.length]) != b.id {
+			if sum, ok := r.sum(d.epoch, d.component, content[:b.length]); !ok || sum != b.id {
 				return &DamageError{object, fmt.Errorf("blob %s… in it is not what it should be", b.id.String()[:8])}
 			}
 			content = content[b.length:]

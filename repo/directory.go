@@ -119,7 +119,7 @@ func parseDirectory(b []byte) (*directory, error) {
 		for j := range f.blobs {
 			copy(f.blobs[j].id[:], r.Bytes(chunk.Size))
 			f.blobs[j].length = int(r.Uvarint(chunk.MaxSize))
-			if f.blobs[j].length == 0 {
+			if f.blobs[j].length == 0 || f.blobs[j].id.IsZero() {
 				r.Fail(errors.New("empty blob"))
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -22,18 +24,23 @@ func (h Head) String() string { return fmt.Sprintf("%d:%s", h.Seq, h.Hash) }
 // ParseHead reads what String returned.
 func ParseHead(s string) (Head, error) {
 	var h Head
-	num, hash, ok := bytes.Cut([]byte(s), []byte{':'})
-	if _, err := fmt.Sscanf(string(num), "%d", &h.Seq); !ok || err != nil || h.Hash.UnmarshalText(hash) != nil {
+	num, hash, ok := strings.Cut(s, ":")
+	seq, err := strconv.ParseUint(num, 10, 64)
+	h.Seq = seq
+	if !ok || err != nil || h.Hash.UnmarshalText([]byte(hash)) != nil {
 		return Head{}, fmt.Errorf("%q is not a log head: one looks like 42: and 64 hexadecimal digits", s)
 	}
 	return h, nil
 }
 
-// An Entry is the body of a log entry, as JSON. Exactly one of the pointers is set.
+// An Entry is the body of a log entry, as JSON. Exactly one of the kinds is set.
 type Entry struct {
 	Seq  uint64    `json:"seq"`
 	Prev *Head     `json:"prev,omitempty"` // the valid entry before this one; absent in entry 0
 	Time time.Time `json:"time"`           // the signer's clock
+
+	// AcceptDamage says that a person has accepted the damage to the log below: it no longer keeps anybody from adding.
+	AcceptDamage bool `json:"accept_damage,omitempty"`
 
 	Snapshot *SnapshotEntry `json:"snapshot,omitempty"`
 	Forget   *ForgetEntry   `json:"forget,omitempty"`

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -81,34 +82,46 @@ type place struct {
 type indexedPack struct {
 	*pack
 	object   Name   // the index object that lists it; zero for one of this run
-	instance string // whose snapshots may be deduplicated against it
+	instance string // whose snapshots it serves; empty where none vouches for the listing
+	trusted  bool   // it may be deduplicated against: who signed the index object is on the roster still
 	offsets  []int  // of each frame, in the pack's plaintext
 	gone     bool   // a prune entry names it
 }
 
-// An index finds blobs. It is written by one goroutine before others read it.
+// An index finds blobs. Adding to it is for one goroutine, while no other uses it.
 type index struct {
 	packs  []indexedPack
-	byName map[Name]uint32
+	byName map[Name][]uint32   // listings of a pack: more than one where they differ
 	blobs  map[chunk.ID]uint32 // first place, plus one
 	places []place
+	only   string // places that serve this instance alone are found; empty: all
 }
 
 func newIndex() *index {
-	return &index{byName: make(map[Name]uint32), blobs: make(map[chunk.ID]uint32)}
+	return &index{byName: make(map[Name][]uint32), blobs: make(map[chunk.ID]uint32)}
 }
 
-// add enters a pack and its blobs. One that is there already, from another index object, is left as it is.
-func (x *index) add(p *pack, object Name, instance string) {
-	if _, ok := x.byName[p.name]; ok {
-		return
+// of returns the index as the snapshots of an instance are read by: nobody else's listing can stand in the way.
+func (x *index) of(instance string) *index {
+	y := *x
+	y.only = instance
+	return &y
+}
+
+// add enters a listing of a pack and its blobs. One that says what another for the same instance says changes nothing.
+func (x *index) add(ip indexedPack) {
+	for _, n := range x.byName[ip.name] {
+		have := &x.packs[n]
+		if have.instance == ip.instance && bytes.Equal(have.directory.append(nil), ip.directory.append(nil)) {
+			return
+		}
 	}
 	n := uint32(len(x.packs))
-	x.byName[p.name] = n
-	offsets := make([]int, len(p.frames))
+	x.byName[ip.name] = append(x.byName[ip.name], n)
+	ip.offsets = make([]int, len(ip.frames))
 	at := len(packMagic)
-	for i, f := range p.frames {
-		offsets[i] = at
+	for i, f := range ip.frames {
+		ip.offsets[i] = at
 		at += f.stored
 		off := uint32(0)
 		for _, b := range f.blobs {
@@ -117,13 +130,15 @@ func (x *index) add(p *pack, object Name, instance string) {
 			off += uint32(b.length)
 		}
 	}
-	x.packs = append(x.packs, indexedPack{pack: p, object: object, instance: instance, offsets: offsets})
+	x.packs = append(x.packs, ip)
 }
 
-// remove marks a pack as gone.
-func (x *index) remove(name Name) {
-	if n, ok := x.byName[name]; ok {
-		x.packs[n].gone = true
+// prune marks the listings of packs that a prune entry names, where its signer spoke for their instance.
+func (x *index) prune(h *history) {
+	for i := range x.packs {
+		if p := &x.packs[i]; h.gone(packObject(p.name), p.instance) {
+			p.gone = true
+		}
 	}
 }
 
@@ -132,7 +147,8 @@ func (x *index) find(id chunk.ID) iter.Seq2[int, place] {
 	return func(yield func(int, place) bool) {
 		for at := x.blobs[id]; at != 0; {
 			pl := x.places[at-1]
-			if !x.packs[pl.pack].gone && !yield(int(at-1), pl) {
+			p := &x.packs[pl.pack]
+			if !p.gone && (x.only == "" || p.instance == x.only) && !yield(int(at-1), pl) {
 				return
 			}
 			at = pl.next

@@ -21,6 +21,8 @@ const (
 // keeps the repository whole is the log.
 type Lease struct {
 	repo   *Repo
+	key    Keyring // a copy: the repository's may gain an epoch while the lease is renewed
+	epoch  *Epoch
 	text   leaseText
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -41,7 +43,7 @@ type leaseText struct {
 func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
 	host, _ := os.Hostname()
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Lease{repo: r, cancel: cancel, done: make(chan struct{}),
+	l := &Lease{repo: r, key: *r.key, epoch: r.epoch(), cancel: cancel, done: make(chan struct{}),
 		text: leaseText{what, host, os.Getpid(), time.Now().UTC().Truncate(time.Second)}}
 	if err := l.put(ctx); err != nil {
 		cancel()
@@ -70,7 +72,7 @@ func (l *Lease) put(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := l.repo.seal(magicLease, body)
+	data, err := l.key.seal(l.epoch, magicLease, body)
 	if err != nil {
 		return err
 	}

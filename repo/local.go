@@ -137,12 +137,10 @@ func (l *local) rememberHead(h Head) error {
 
 // fileName makes an instance's name fit for a file's.
 func fileName(instance string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '/' || r == 0 {
-			return '_'
-		}
-		return r
-	}, instance)
+	if len(instance) > 200 || strings.ContainsAny(instance, "/\x00") {
+		return hashName([]byte(instance)).String()
+	}
+	return instance
 }
 
 // lock keeps two snapshots of one instance on this machine apart. The lock goes with the process.

@@ -12,6 +12,7 @@ import (
 
 	"filippo.io/age"
 
+	"permafrost/chunk"
 	"permafrost/internal/wire"
 )
 
@@ -62,6 +63,15 @@ func parsePack(r *wire.Reader) *pack {
 		return nil
 	}
 	p.directory = *d
+	// All that is read of the pack is computed from these: they must fit each other to the byte.
+	plain := int64(len(packMagic) + len(dir) + packFooter)
+	for _, f := range d.frames {
+		plain += int64(f.stored)
+	}
+	if int64(p.header) >= p.size || p.plainSize() != plain {
+		r.Fail(errors.New("a pack's size and its directory do not fit"))
+		return nil
+	}
 	return p
 }
 
@@ -76,6 +86,7 @@ type packBuilder struct {
 	sum    hash.Hash // over out
 	age    io.WriteCloser
 	plain  int       // bytes of plaintext so far
+	dir    int       // bytes that the directory will take, or a little more
 	sample hash.Hash // over the plaintext, for a pack that is read again
 	key    *fileKey
 	err    error
@@ -127,11 +138,12 @@ func (b *packBuilder) write(p []byte) {
 func (b *packBuilder) add(f frame, stored []byte) error {
 	b.write(stored)
 	b.frames = append(b.frames, f)
+	b.dir += 8 + len(f.blobs)*(chunk.Size+4)
 	return b.err
 }
 
 // full reports whether a frame of n more stored bytes belongs into the next pack.
-func (b *packBuilder) full(n int) bool { return len(b.frames) > 0 && b.plain+n > PackSize }
+func (b *packBuilder) full(n int) bool { return len(b.frames) > 0 && b.plain+b.dir+n > PackSize }
 
 // finish writes the directory and returns the pack's bytes, which its name, size and directory now describe.
 func (b *packBuilder) finish() ([]byte, error) {

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -29,6 +30,9 @@ type job struct {
 
 // add appends a blob to the open frame, and sends the frame off when it is full.
 func (p *packer) add(ctx context.Context, b blobRef, data []byte) error {
+	if p.closed {
+		return errors.New("a blob was added after the flush")
+	}
 	size := p.component.frameSize()
 	if p.open != nil && len(p.open.plain)+len(data) > size {
 		if err := p.send(ctx); err != nil {

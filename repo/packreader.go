@@ -40,22 +40,22 @@ func missing(id chunk.ID) error {
 func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
 	p := &pr.index.packs[pl.pack]
 	data := plain[pl.offset : pl.offset+pl.length : pl.offset+pl.length]
-	if pr.repo.sum(p.epoch, p.component, data) != id {
+	if sum, ok := pr.repo.sum(p.epoch, p.component, data); !ok || sum != id {
 		return nil, &DamageError{packObject(p.name), fmt.Errorf("blob %s… in it is not what it should be", id.String()[:8])}
 	}
 	return data, nil
 }
 
-// sum is a blob's ID under an epoch's keys.
-func (r *Repo) sum(epoch uint32, c Component, data []byte) chunk.ID {
+// sum is a blob's ID under an epoch's keys; ok is false where the keyring does not hold these.
+func (r *Repo) sum(epoch uint32, c Component, data []byte) (id chunk.ID, ok bool) {
 	e := r.key.Epoch(epoch)
-	if e == nil {
-		return chunk.ID{}
+	switch {
+	case e == nil:
+		return chunk.ID{}, false
+	case c == Meta:
+		return e.MetaKey.Sum(data), true
 	}
-	if c == Meta {
-		return e.MetaKey.Sum(data)
-	}
-	return e.DataKey.Sum(data)
+	return e.DataKey.Sum(data), true
 }
 
 // decode reads a frame from its decrypted pack. buf is room that it may use.

@@ -40,15 +40,22 @@ func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
 	}
 }
 
+// maxKeyCopies bounds what a storage can make this machine keep.
+const maxKeyCopies = 1000
+
 // copyKeys refreshes the copy of keys/ in the state directory: a storage that loses them must not lock anyone out
 // who still has a machine that knew the repository.
 func (r *Repo) copyKeys(ctx context.Context) error {
 	if r.local.state == "" {
 		return nil
 	}
+	count := 0
 	for o, err := range r.store.List(ctx, "keys/") {
 		if err != nil {
 			return fmt.Errorf("listing keyrings: %w", err)
+		}
+		if count++; count > maxKeyCopies {
+			return nil
 		}
 		file := filepath.Join("keys", filepath.Base(o.Name))
 		if have, err := r.local.stateFile(file); err == nil && have != nil && int64(len(have)) == o.Size {
@@ -141,8 +148,11 @@ func (r *Repo) AddPerson(ctx context.Context, k *Keyring, p Person, to age.Recip
 	if err := r.ownerOnly("adding a key"); err != nil {
 		return err
 	}
-	if p.Name == "" {
-		return errors.New("a key needs a name")
+	if err := checkName(p.Name); err != nil {
+		return err
+	}
+	if len(p.Instance) > maxInstance {
+		return fmt.Errorf("an instance's name has at most %d bytes", maxInstance)
 	}
 	p.Role, p.VerifyKey = k.Role, k.verifyKey()
 	p.Recipient = recipient
@@ -193,7 +203,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 			return nil, hint.Wrap(fmt.Errorf("nobody on the roster is named %q", name), "`permafrost key list` shows the names")
 		}
 		gone = h.people[i]
-		if gone.Role == RoleOwner && gone.Name == r.key.Name && bytes.Equal(gone.VerifyKey, r.key.verifyKey()) && owners(h) == 1 {
+		if gone.Role == RoleOwner && owners(h) == 1 {
 			return nil, errors.New("the last owner can't be removed")
 		}
 		return slices.Delete(slices.Clone(h.people), i, i+1), nil

@@ -20,6 +20,10 @@ const (
 	// DefaultMaxUnused is the share of a pack that may be dead before it is rewritten.
 	DefaultMaxUnused = 0.05
 
+	// maxPruned is how many packs one entry names, so that it stays far below what a log entry may have. The rest waits
+	// for the next prune.
+	maxPruned = 100_000
+
 	// DefaultGrace is how old, by the storage's clock, what no log entry names must be before it is taken for left
 	// over. It need not be longer than the longest run: one whose packs are pruned notices, and fails.
 	DefaultGrace = 72 * time.Hour
@@ -31,7 +35,7 @@ const (
 // PruneOptions say what a prune may do.
 type PruneOptions struct {
 	MaxUnused float64       // share of a pack, 0 to 1, that may be dead before it is rewritten
-	Grace     time.Duration // age at which what no log entry names is left over
+	Grace     time.Duration // age at which what no log entry names is left over; 0: DefaultGrace
 	DryRun    bool          // only tell what would be done
 	Patience  time.Duration // how long to wait for others who are at work
 	Progress  func(phase string, done, total int64)
@@ -65,6 +69,9 @@ func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOption
 	if err := lease.Wait(ctx, o.Patience); err != nil {
 		return nil, err
 	}
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
 	for range pruneTries {
 		res, err := r.tryPrune(ctx, lease, mark, o)
 		if !errors.Is(err, errNewcomers) {
@@ -81,7 +88,9 @@ func (r *Repo) tryPrune(ctx context.Context, lease *Lease, mark func(*Reader) Ma
 	if err := r.catchUp(ctx, r.log); err != nil {
 		return nil, err
 	}
-	r.index = nil
+	if len(r.log.damage) > 0 {
+		return nil, hint.Wrap(fmt.Errorf("the log is damaged, nothing is pruned: %w", r.log.damage[0]), "run `permafrost check`")
+	}
 	p, err := r.planPrune(ctx, lease, mark, o)
 	if err != nil {
 		return nil, err
@@ -120,9 +129,9 @@ type prunePlan struct {
 }
 
 func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) Mark, o PruneOptions) (*prunePlan, error) {
-	x, err := r.loadIndex(ctx)
+	x, err := r.buildIndex(ctx, r.log, true, func(err error) error { return err })
 	if err != nil {
-		return nil, fmt.Errorf("prune needs the whole index: %w", err)
+		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`")
 	}
 	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{r, x},
 		live: make([]bool, len(x.places)), keeps: make([]int64, len(x.packs)),
@@ -150,13 +159,11 @@ func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
 	if r.key.Role == RoleOwner {
 		return func(*indexedPack) bool { return true }, nil
 	}
-	p, ok := r.log.person(r.key.verifyKey())
-	if !ok || !p.MayForget {
+	by := r.log.scope(r.key.verifyKey())
+	if !by.person.MayForget {
 		return nil, hint.Wrap(fmt.Errorf("%w: the roster does not let this writer prune", ErrNotAllowed), "prune with the owner key: -i RECOVERY-FILE")
 	}
-	return func(ip *indexedPack) bool {
-		return ip.instance != "" && p.serves(ip.instance)
-	}, nil
+	return func(ip *indexedPack) bool { return by.serves(ip.instance) }, nil
 }
 
 // list looks at every object in the store that a prune may touch.
@@ -168,13 +175,17 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 				return fmt.Errorf("listing %s: %w", dir, err)
 			}
 			old := now.Sub(o.Time) > p.opts.Grace
-			if n, ok := p.packOf(o.Name); ok {
+			known := false
+			for _, n := range p.packsOf(o.Name) {
 				p.there[n] = o
+				known = true
 			}
 			switch {
-			case p.repo.log.pruned[o.Name] != 0, dir == "tmp/" && old:
+			case known:
+			case len(p.repo.log.pruned[o.Name]) > 0, dir == "tmp/" && old:
 				p.doomed = append(p.doomed, o)
-			case dir != "tmp/" && !named[o.Name] && old:
+			case dir != "tmp/" && !named[o.Name] && old && !p.repo.log.signed:
+				// Where somebody's signed entry was passed over, what it names is left alone: it may be a snapshot.
 				p.leftover = append(p.leftover, o)
 			}
 		}
@@ -182,11 +193,13 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// packOf returns the number of a pack that is known and not gone by its object's name.
-func (p *prunePlan) packOf(object string) (uint32, bool) {
+// packsOf returns the listings of a pack, by its object's name, that are not gone.
+func (p *prunePlan) packsOf(object string) []uint32 {
 	name, err := packName(object)
-	n, ok := p.index.byName[name]
-	return n, err == nil && ok && !p.index.packs[n].gone
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(p.index.byName[name]), func(n uint32) bool { return p.index.packs[n].gone })
 }
 
 // named returns every object that the log leads to.
@@ -195,8 +208,8 @@ func (p *prunePlan) named() map[string]bool {
 	for i := range p.index.packs {
 		m[packObject(p.index.packs[i].name)] = true
 	}
-	for _, n := range p.repo.log.indexes {
-		m[indexObject(n)] = true
+	for _, ref := range p.repo.log.indexes {
+		m[indexObject(ref.name)] = true
 	}
 	for _, s := range p.repo.log.snapshots {
 		m[manifestObject(s.ID)] = true
@@ -207,19 +220,21 @@ func (p *prunePlan) named() map[string]bool {
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
 func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
-	rd := &Reader{repo: p.repo, reloaded: true}
-	rd.use(p.index)
-	blobs := mark(rd)
+	marks := make(map[string]Mark)
 	snapshots := p.repo.log.live()
 	for i, s := range snapshots {
 		p.progress("marking", int64(i), int64(len(snapshots)))
+		of := p.index.of(s.Instance)
+		if marks[s.Instance] == nil {
+			marks[s.Instance] = mark(p.repo.readerOf(of))
+		}
 		text, err := p.repo.Manifest(ctx, s)
 		if err != nil {
 			return err
 		}
-		for id, err := range blobs(ctx, text) {
+		for id, err := range marks[s.Instance](ctx, text) {
 			if err == nil {
-				err = p.markBlob(id)
+				err = p.markBlob(of, id)
 			}
 			if err != nil {
 				return hint.Wrap(fmt.Errorf("snapshot %s of %s is damaged, nothing is pruned: %w", s.ID.Short(), s.Date, err),
@@ -230,17 +245,25 @@ func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
 	return ctx.Err()
 }
 
-func (p *prunePlan) markBlob(id chunk.ID) error {
-	found := false
-	for n, pl := range p.index.find(id) {
+// markBlob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not in a
+// pack that is known to be damaged.
+func (p *prunePlan) markBlob(of *index, id chunk.ID) error {
+	found, readable, bad := false, -1, false
+	for n, pl := range of.find(id) {
 		ip := &p.index.packs[pl.pack]
 		if p.there[pl.pack].Size != ip.size {
 			continue
 		}
-		if !found || !p.canRead(ip) {
-			p.live[n] = true
-		}
 		found = true
+		switch {
+		case !p.canRead(ip):
+			p.live[n] = true
+		case readable < 0 || bad:
+			readable, bad = n, p.repo.log.bad[ip.name]
+		}
+	}
+	if readable >= 0 {
+		p.live[readable] = true
 	}
 	if !found {
 		return missing(id)
@@ -270,9 +293,11 @@ func (p *prunePlan) choose() {
 		p.res.Dead += dead
 		switch {
 		case !p.mine(ip):
-		case p.keeps[i] == 0:
+		case p.keeps[i] == 0 && len(p.index.byName[ip.name]) > 1 && p.alive(ip.name):
+			// Another listing of the same pack has what snapshots need.
+		case p.keeps[i] == 0 && len(p.dead) < maxPruned:
 			p.dead = append(p.dead, uint32(i))
-		case float64(dead) <= p.opts.MaxUnused*float64(p.total[i]):
+		case float64(dead) <= p.opts.MaxUnused*float64(p.total[i]), p.repo.log.bad[ip.name], len(p.dead)+len(p.rewrite) >= maxPruned:
 		case p.canRead(ip):
 			p.rewrite = append(p.rewrite, uint32(i))
 		default:
@@ -289,16 +314,21 @@ func (p *prunePlan) choose() {
 	p.chooseObjects()
 }
 
+// alive reports whether any listing of a pack has blobs that snapshots need.
+func (p *prunePlan) alive(name Name) bool {
+	return slices.ContainsFunc(p.index.byName[name], func(n uint32) bool { return p.keeps[n] > 0 })
+}
+
 // chooseObjects names the manifests of forgotten snapshots, and what is left over.
 func (p *prunePlan) chooseObjects() {
 	for id := range maps.Keys(p.repo.log.forgotten) {
-		if p.repo.log.pruned[manifestObject(id)] == 0 && p.mineToForget(id) {
+		if len(p.repo.log.pruned[manifestObject(id)]) == 0 && p.mineToForget(id) {
 			p.entry.Manifests = append(p.entry.Manifests, id)
 		}
 	}
 	p.res.Manifests = len(p.entry.Manifests)
 	slices.SortFunc(p.entry.Manifests, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
-	for _, o := range p.leftover {
+	for _, o := range p.leftover[:min(len(p.leftover), maxPruned)] {
 		name, err := ParseName(o.Name[strings.LastIndexByte(o.Name, '/')+1:])
 		if err != nil {
 			continue // not one of ours: left alone
@@ -322,12 +352,8 @@ func (p *prunePlan) chooseObjects() {
 
 // mineToForget reports whether a forgotten snapshot is of an instance that this key may prune.
 func (p *prunePlan) mineToForget(id Name) bool {
-	for _, s := range p.repo.log.snapshots {
-		if s.ID == id {
-			return p.mine(&indexedPack{instance: s.Instance})
-		}
-	}
-	return false
+	i := p.repo.log.byID[id]
+	return p.mine(&indexedPack{instance: p.repo.log.snapshots[i].Instance})
 }
 
 func (p *prunePlan) empty() bool {
@@ -440,6 +466,7 @@ func (p *prunePlan) move(ctx context.Context) (map[home][]*pack, error) {
 			p.res.Moved += np.size
 			return nil
 		})
+		defer g.cancel(nil)
 		for _, n := range packs {
 			p.progress("rewriting", done, int64(len(p.rewrite)))
 			done++

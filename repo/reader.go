@@ -14,7 +14,8 @@ const frameCache = 16 << 20 // bytes of decoded frames that Blob keeps
 
 // A Reader reads blobs, each of which it verifies. It is safe for concurrent use.
 type Reader struct {
-	repo *Repo
+	repo     *Repo
+	instance string
 
 	mu       sync.Mutex
 	packs    *packReader
@@ -29,14 +30,14 @@ type cachedFrame struct {
 	plain []byte
 }
 
-// NewReader returns a Reader of what the log names now.
-func (r *Repo) NewReader(ctx context.Context) (*Reader, error) {
+// NewReader returns a Reader of an instance's snapshots, by what the log names now.
+func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) {
 	x, err := r.loadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rd := &Reader{repo: r}
-	rd.use(x)
+	rd := &Reader{repo: r, instance: instance}
+	rd.use(x.of(instance))
 	return rd, nil
 }
 
@@ -46,6 +47,13 @@ func (rd *Reader) use(x *index) {
 	rd.frames, rd.recent, rd.cached = make(map[frameKey]*list.Element), list.New(), 0
 }
 
+// readerOf returns a Reader that keeps to an index, whatever becomes of the log.
+func (r *Repo) readerOf(x *index) *Reader {
+	rd := &Reader{repo: r, instance: x.only, reloaded: true}
+	rd.use(x)
+	return rd
+}
+
 func (rd *Reader) now() *packReader {
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
@@ -53,13 +61,16 @@ func (rd *Reader) now() *packReader {
 }
 
 // reload reads log and index anew, once, where err says that a pack is missing: a prune may have moved its blobs since
-// the index was read. It reports whether there is a newer index to try.
-func (rd *Reader) reload(ctx context.Context, err error) bool {
+// the index that was used was read. It reports whether there is a newer index to try.
+func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
+	if rd.packs != used {
+		return true
+	}
 	if rd.reloaded {
 		return false
 	}
@@ -68,11 +79,11 @@ func (rd *Reader) reload(ctx context.Context, err error) bool {
 	if err != nil {
 		return false
 	}
-	x, err := rd.repo.buildIndex(ctx, h)
+	x, err := rd.repo.buildIndex(ctx, h, true, func(error) error { return nil })
 	if err != nil {
 		return false
 	}
-	rd.use(x)
+	rd.use(x.of(rd.instance))
 	return true
 }
 
@@ -83,8 +94,9 @@ func (rd *Reader) Length(id chunk.ID) (int, bool) { return rd.now().index.length
 // such as a listing's; Fetch is for many.
 func (rd *Reader) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
 	for {
-		data, err := rd.blob(ctx, rd.now(), id)
-		if err == nil || !rd.reload(ctx, err) {
+		packs := rd.now()
+		data, err := rd.blob(ctx, packs, id)
+		if err == nil || !rd.reload(ctx, packs, err) {
 			return data, err
 		}
 	}
@@ -100,14 +112,20 @@ func (rd *Reader) blob(ctx context.Context, packs *packReader, id chunk.ID) ([]b
 				return data, nil
 			}
 		}
-		if first == nil {
-			first = err
-		}
+		first = worse(first, err)
 	}
 	if first == nil {
 		first = missing(id)
 	}
 	return nil, first
+}
+
+// worse returns the first of two errors, unless the second tells that an object is missing: a newer index may help then.
+func worse(first, err error) error {
+	if first == nil || errors.Is(err, fs.ErrNotExist) && !errors.Is(first, fs.ErrNotExist) {
+		return err
+	}
+	return first
 }
 
 // frame returns a frame's plaintext, from the cache or the store.
@@ -152,10 +170,8 @@ func (rd *Reader) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID,
 	for len(want) > 0 {
 		plan, err := packs.plan(want)
 		if err != nil {
-			if first == nil {
-				first = err
-			}
-			if !rd.reload(ctx, first) {
+			first = worse(first, err)
+			if !rd.reload(ctx, packs, first) {
 				return first
 			}
 			packs = rd.now()
@@ -171,9 +187,7 @@ func (rd *Reader) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID,
 		next := make(map[chunk.ID]int)
 		for id, err := range failed {
 			next[id] = want[id] + 1
-			if first == nil {
-				first = err
-			}
+			first = worse(first, err)
 		}
 		want = next
 	}

@@ -190,6 +190,11 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 	if err := r.copyKeys(ctx); err != nil {
 		return nil, err
 	}
+	// Before the log is read: another process here may add to it, and remember that, at any time.
+	remembered, err := r.local.head()
+	if err != nil {
+		return nil, err
+	}
 	if r.log, err = r.readLog(ctx, true); err != nil {
 		return nil, err
 	}
@@ -199,18 +204,14 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 	if r.log.empty {
 		return nil, r.log.problems()[0]
 	}
-	if err := r.checkHead(); err != nil {
+	if err := r.checkHead(remembered); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
 // checkHead compares the log with the newest entry that this machine, or a person, remembers.
-func (r *Repo) checkHead() error {
-	remembered, err := r.local.head()
-	if err != nil {
-		return err
-	}
+func (r *Repo) checkHead(remembered *Head) error {
 	for _, h := range []*Head{remembered, r.opts.Head} {
 		if h == nil || r.opts.AcceptHead {
 			continue
@@ -220,8 +221,8 @@ func (r *Repo) checkHead() error {
 				"look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there")
 		}
 	}
-	if remembered != nil && remembered.Seq > r.log.head.Seq && !r.opts.AcceptHead {
-		return nil
+	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.head.Seq && !r.opts.AcceptHead {
+		return nil // what another process here has seen since then is newer
 	}
 	return r.local.rememberHead(r.log.head)
 }
@@ -247,9 +248,6 @@ func (r *Repo) Roster() []Person { return slices.Clone(r.log.people) }
 // Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless
 // Options.AcceptHead says so; all that it still says can be read.
 func (r *Repo) Damage() []error { return slices.Clone(r.log.damage) }
-
-// problems are the damage and the entries that were skipped.
-func (h *history) problems() []error { return slices.Concat(h.damage, h.skipped) }
 
 func (r *Repo) note(format string, args ...any) {
 	if r.opts.Note != nil {
@@ -308,10 +306,14 @@ func (r *Repo) sealManifest(text []byte) ([]byte, error) {
 	return r.seal(magicManifest, encoder().EncodeAll(text, nil))
 }
 
-// loadIndex returns the index as the log says it is.
+// loadIndex returns the index as the log says it is. An index object that is missing or damaged is passed over with a
+// note: what it alone lists is not found, and everything else is.
 func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
 	if r.index == nil {
-		x, err := r.buildIndex(ctx, r.log)
+		x, err := r.buildIndex(ctx, r.log, true, func(err error) error {
+			r.note("%v", err)
+			return nil
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -320,52 +322,59 @@ func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
 	return r.index, nil
 }
 
-// buildIndex returns the index of all packs that the index objects of h list, less those that a prune has named.
-func (r *Repo) buildIndex(ctx context.Context, h *history) (*index, error) {
+// buildIndex returns the index of all packs that the index objects of h list, and marks those that a prune has named.
+// damaged hears of each index object that can't be used, and ends it with the error that it returns.
+func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damaged func(error) error) (*index, error) {
 	x := newIndex()
-	for _, name := range h.indexes {
-		instance, packs, err := r.readIndex(ctx, h, name, true)
+	for _, ref := range h.indexes {
+		packs, err := r.readIndex(ctx, h, ref, useCache)
+		var d *DamageError
+		if errors.As(err, &d) {
+			err = damaged(err)
+		}
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range packs {
-			x.add(p, name, instance)
+		for _, ip := range packs {
+			x.add(ip)
 		}
 	}
-	for _, e := range h.prunes {
-		for _, n := range e.Prune.Packs {
-			x.remove(n)
-		}
-	}
+	x.prune(h)
 	return x, nil
 }
 
-// readIndex returns an index object's packs, and the instance whose snapshots may be deduplicated against them:
-// none where the signer is no writer of the instance that the object names.
-func (r *Repo) readIndex(ctx context.Context, h *history, name Name, useCache bool) (instance string, packs []*pack, err error) {
-	object := indexObject(name)
+// readIndex returns what an index object lists. The instance that it names counts where whoever named the object in the
+// log spoke for that instance.
+func (r *Repo) readIndex(ctx context.Context, h *history, ref indexRef, useCache bool) ([]indexedPack, error) {
+	object := indexObject(ref.name)
 	data, ok := []byte(nil), false
 	if useCache {
 		data, ok = r.local.cached(object)
 	}
-	if !ok || hashName(data) != name {
-		if data, err = r.readNamed(ctx, object, name, MaxObject); err != nil {
-			return "", nil, fmt.Errorf("reading the index: %w", err)
+	if !ok || hashName(data) != ref.name {
+		var err error
+		if data, err = r.readNamed(ctx, object, ref.name, MaxObject); err != nil {
+			return nil, fmt.Errorf("reading the index: %w", err)
 		}
 		r.local.cache(object, data)
 	}
 	signer, body, err := r.key.unseal(magicIndex, data)
 	if err != nil {
-		return "", nil, &DamageError{object, err}
+		return nil, &DamageError{object, err}
 	}
-	instance, packs, err = parseIndex(body)
+	instance, packs, err := parseIndex(body)
 	if err != nil {
-		return "", nil, &DamageError{object, err}
+		return nil, &DamageError{object, err}
 	}
-	if p, ok := h.person(signer); !h.owner.Equal(signer) && (!ok || !p.serves(instance)) {
+	if !ref.by.serves(instance) {
 		instance = ""
 	}
-	return instance, packs, nil
+	trusted := instance != "" && h.scope(signer).serves(instance)
+	list := make([]indexedPack, len(packs))
+	for i, p := range packs {
+		list[i] = indexedPack{pack: p, object: ref.name, instance: instance, trusted: trusted}
+	}
+	return list, nil
 }
 
 // Forget takes snapshots off the list. The log then says so for ever; their content goes with the next prune.
@@ -380,9 +389,7 @@ func (r *Repo) Forget(ctx context.Context, ids []Name) error {
 				return fmt.Errorf("snapshot %s is not there", id.Short())
 			}
 		}
-		me := r.key.verifyKey()
-		p, _ := h.person(me)
-		if why := h.mayForget(h.owner.Equal(me), p, ids); why != "" {
+		if why := h.mayForget(h.scope(r.key.verifyKey()), ids); why != "" {
 			return hint.Wrap(fmt.Errorf("%w: %s", ErrNotAllowed, why), "forget with the owner key: -i RECOVERY-FILE")
 		}
 		return nil

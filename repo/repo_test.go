@@ -164,7 +164,7 @@ func verify(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, c content) 
 	if err != nil {
 		return err
 	}
-	rd, err := r.NewReader(ctx)
+	rd, err := r.NewReader(ctx, instance)
 	if err != nil {
 		return err
 	}

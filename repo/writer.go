@@ -97,12 +97,12 @@ func (r *Repo) mayWrite(h *history, instance string) error {
 	if len(instance) == 0 || len(instance) > maxInstance {
 		return fmt.Errorf("an instance's name has 1 to %d bytes", maxInstance)
 	}
-	me := r.key.verifyKey()
-	if h.owner.Equal(me) {
+	by := h.scope(r.key.verifyKey())
+	if by.owner {
 		return nil
 	}
-	p, ok := h.person(me)
-	if !ok {
+	p := by.person
+	if p.Role != RoleWriter {
 		return hint.Wrap(fmt.Errorf("%w: it is not on the roster", ErrNotAllowed), "it may have been removed; `permafrost key add writer` makes a new one")
 	}
 	if !p.serves(instance) {
@@ -121,7 +121,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if _, known := w.index.byName[p.name]; known || w.repo.log.pruned[packObject(p.name)] != 0 {
+		if len(w.index.byName[p.name]) > 0 || w.repo.log.gone(packObject(p.name), w.instance) {
 			continue
 		}
 		g.Go(func() (err error) {
@@ -134,7 +134,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	}
 	for i, p := range left {
 		if there[i] {
-			w.index.add(p, Name{}, w.instance)
+			w.index.add(indexedPack{pack: p, instance: w.instance, trusted: true})
 			w.done = append(w.done, p)
 		}
 	}
@@ -179,7 +179,7 @@ func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 	}
 	for _, pl := range w.index.find(id) {
 		p := &w.index.packs[pl.pack]
-		if int(pl.length) != length || p.epoch != w.epoch.Number || p.instance != w.instance || w.repo.log.bad[p.name] {
+		if int(pl.length) != length || p.epoch != w.epoch.Number || !p.trusted || p.instance != w.instance || w.repo.log.bad[p.name] {
 			continue
 		}
 		ok, err := w.present(ctx, p.pack)
@@ -296,13 +296,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	if err := w.journal.clear(); err != nil {
 		w.repo.note("%v", err) // committed all the same; the next run finds its packs known
 	}
-	live := w.repo.log.live()
-	for _, s := range live {
-		if s.ID == id {
-			return s, nil
-		}
-	}
-	return SnapshotRef{}, fmt.Errorf("%w: the snapshot was published and the roster does not let it count", ErrNotAllowed)
+	return w.repo.log.snapshots[w.repo.log.byID[id]], nil
 }
 
 // stillThere returns an error where a prune entry names what the snapshot leans on, or is made of.
@@ -322,19 +316,16 @@ func (w *Writer) stillThere(h *history, e *SnapshotEntry) error {
 		objects = append(objects, packObject(p.name))
 	}
 	for _, o := range objects {
-		if h.pruned[o] != 0 {
+		if h.gone(o, w.instance) {
 			return ErrPruned
 		}
 	}
 	return w.repo.mayWrite(h, w.instance)
 }
 
-// Abort ends the run without a snapshot. Calling it after Commit does nothing.
+// Abort ends the run without a snapshot, once nobody calls Add any more. Calling it after Commit does nothing.
 func (w *Writer) Abort() {
-	if w.unlock != nil {
-		w.packing.abort()
-		w.end()
-	}
+	w.end()
 }
 
 // end gives back what the run holds on this machine.
@@ -342,7 +333,7 @@ func (w *Writer) end() {
 	if w.unlock == nil {
 		return
 	}
-	w.packing.cancel(errors.New("the snapshot has ended"))
+	w.packing.abort()  // does nothing after a flush
 	w.repo.index = nil // it knows packs of this run, and the log may name more index objects now
 	if w.lease != nil {
 		w.lease.Release()

@@ -76,7 +76,7 @@ func (w *world) capture(dir string, previous *night, meddle func(*meddler)) *nig
 		w.t.Fatal(err)
 	}
 	defer wr.Abort()
-	rd, err := r.NewReader(ctx)
+	rd, err := r.NewReader(ctx, "mastodon.example")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func (w *world) capture(dir string, previous *night, meddle func(*meddler)) *nig
 		w.t.Fatal(err)
 	}
 	n.stats = wr.Stats()[repo.Media]
-	if rd, err = r.NewReader(ctx); err != nil {
+	if rd, err = r.NewReader(ctx, "mastodon.example"); err != nil {
 		w.t.Fatal(err)
 	}
 	for e, err := range Entries(ctx, rd, n.manifest, ".") {
@@ -122,7 +122,7 @@ func (w *world) capture(dir string, previous *night, meddle func(*meddler)) *nig
 // content reads a captured file back with the owner's key.
 func (w *world) content(n *night, path string) []byte {
 	w.t.Helper()
-	rd, err := newReader(w.t.Context(), w.open(w.owner))
+	rd, err := newReader(w.t.Context(), w.open(w.owner), "mastodon.example")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -293,7 +293,7 @@ func (c *creation) media(ctx context.Context) error {
 	}
 	defer t.Close()
 	previous := c.previous(ctx)
-	rd, err := c.repo.NewReader(ctx)
+	rd, err := c.repo.NewReader(ctx, c.inst.Domain)
 	if err != nil {
 		return err
 	}

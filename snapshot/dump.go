@@ -16,7 +16,7 @@ import (
 // the path or the base name of a further file, or "media/" and a path. A stream's SHA-256 is known only at its end: an
 // error then says that what was written is not to be used.
 func Dump(ctx context.Context, r *repo.Repo, m *Manifest, what string, w io.Writer) error {
-	rd, err := newReader(ctx, r)
+	rd, err := newReader(ctx, r, m.Instance)
 	if err != nil {
 		return err
 	}

@@ -204,7 +204,7 @@ func TestRestoreOddTree(t *testing.T) {
 // checkDiff compares Diff with what a comparison of both whole listings finds.
 func checkDiff(t *testing.T, w *world, a, b *Result) {
 	t.Helper()
-	rd, err := w.open(w.writer).NewReader(t.Context())
+	rd, err := w.open(w.writer).NewReader(t.Context(), a.Manifest.Instance)
 	if err != nil {
 		t.Fatal(err)
 	}

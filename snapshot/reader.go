@@ -13,8 +13,8 @@ type reader struct {
 	key *repo.Keyring
 }
 
-func newReader(ctx context.Context, r *repo.Repo) (*reader, error) {
-	rd, err := r.NewReader(ctx)
+func newReader(ctx context.Context, r *repo.Repo, instance string) (*reader, error) {
+	rd, err := r.NewReader(ctx, instance)
 	if err != nil {
 		return nil, err
 	}

@@ -103,12 +103,17 @@ func (p *problems) add(err error) {
 // assemble checks that every snapshot can be put together again: what its parts add up to, not only that they are
 // there.
 func assemble(ctx context.Context, r *session, found *problems) error {
-	rd, err := r.NewReader(ctx)
-	if err != nil {
-		return err
-	}
-	v := snapshot.NewVerifier(rd)
+	verifiers := make(map[string]*snapshot.Verifier)
 	for _, ref := range r.Snapshots() {
+		v := verifiers[ref.Instance]
+		if v == nil {
+			rd, err := r.NewReader(ctx, ref.Instance)
+			if err != nil {
+				return err
+			}
+			v = snapshot.NewVerifier(rd)
+			verifiers[ref.Instance] = v
+		}
 		m, err := snapshot.Load(ctx, r.Repo, ref)
 		if err == nil {
 			_, err = v.Verify(ctx, m)

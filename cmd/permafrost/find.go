@@ -118,7 +118,7 @@ changed (m). What both snapshots share is not read.`,
 			if err != nil {
 				return err
 			}
-			rd, err := r.NewReader(cmd.Context())
+			rd, err := r.NewReader(cmd.Context(), to.Instance)
 			if err != nil {
 				return err
 			}

@@ -89,7 +89,7 @@ func entries(ctx context.Context, r *session, m *snapshot.Manifest, path string,
 	if below = strings.TrimSuffix(below, "/"); path == "" || below == "" {
 		below = "."
 	}
-	rd, err := r.NewReader(ctx)
+	rd, err := r.NewReader(ctx, m.Instance)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,286 @@
+package repo
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A SnapshotRef is a snapshot that the log lists.
+type SnapshotRef struct {
+	Seq    uint64 // of the log entry
+	ID     Name   // the manifest object's name
+	Writer string // name on the roster; "owner" for one that the owner key made
+	SnapshotInfo
+}
+
+// A Request is a log entry that its signer was not entitled to, whole or in part: that has no effect, and is shown.
+type Request struct {
+	Seq    uint64
+	Signer string
+	Entry  *Entry
+	Why    string
+}
+
+// A scope is what a signer could speak for when an entry was published.
+type scope struct {
+	owner  bool
+	person Person
+}
+
+// serves reports whether the signer spoke for an instance.
+func (s scope) serves(instance string) bool {
+	return s.owner || instance != "" && s.person.Role == RoleWriter && s.person.serves(instance)
+}
+
+// An indexRef is an index object that the log names, and who vouched for it by naming it.
+type indexRef struct {
+	name Name
+	by   scope
+}
+
+// history is what the log says: the state after its last valid entry.
+type history struct {
+	owner     ed25519.PublicKey
+	head      Head
+	empty     bool              // no valid entry yet
+	next      uint64            // the number to publish under
+	epoch     uint32            // the newest announced; 0 for the first, which no entry announces
+	epochs    map[uint32][]byte // signatures of the announced ones
+	people    []Person
+	rosterSeq uint64        // of the entry that set people
+	snapshots []SnapshotRef // all ever, in order; a forgotten one is in forgotten too
+	byID      map[Name]int  // in snapshots
+	forgotten map[Name]uint64
+	indexes   []indexRef // live, in the order they were added
+	prunes    int
+	pruned    map[string][]scope // object's name in the store, to who named it in a prune entry
+	bad       map[Name]bool
+	requests  []Request
+	skipped   []error // entries that are no part of the log
+	signed    bool    // one of them was signed by a key on the roster
+	damage    []error
+	accepted  []error         // damage that an entry with AcceptDamage went on from
+	hashes    map[uint64]Name // of the valid entries
+}
+
+func newHistory(owner ed25519.PublicKey) *history {
+	return &history{
+		owner: owner, empty: true,
+		epochs:    make(map[uint32][]byte),
+		byID:      make(map[Name]int),
+		forgotten: make(map[Name]uint64),
+		pruned:    make(map[string][]scope),
+		bad:       make(map[Name]bool),
+		hashes:    make(map[uint64]Name),
+	}
+}
+
+// take reads the stored entry seq, which is the next after all taken so far. It fails only for an entry that this
+// program is too old to understand.
+//
+// What does not authenticate is skipped: anyone who can write to the storage can put junk there. What
+// authenticates and continues from an entry that we did not find valid shows that this one was destroyed.
+func (h *history) take(k *Keyring, seq uint64, data []byte) error {
+	h.next = seq + 1
+	signer, body, err := k.unseal(magicEntry, data)
+	if err == nil && !h.known(signer) {
+		err = errors.New("signed by a key that is not on the roster")
+	}
+	var e *Entry
+	if err == nil {
+		if e, err = parseEntry(body); err != nil {
+			// Its signer holds a key, and means something by it.
+			err = fmt.Errorf("%w, or malformed: %v", ErrNewerFormat, err)
+		}
+	}
+	if errors.Is(err, ErrNewerFormat) {
+		return &DamageError{entryObject(seq), err}
+	}
+	if err == nil && e.Seq != seq {
+		err = fmt.Errorf("says that it is entry %d", e.Seq)
+	}
+	if err != nil {
+		h.skipped = append(h.skipped, &DamageError{entryObject(seq), err})
+		return nil
+	}
+	skip, damage := h.chain(seq, e)
+	if skip != nil {
+		h.skipped = append(h.skipped, skip)
+		h.signed = true
+		return nil
+	}
+	if damage != nil {
+		h.damage = append(h.damage, damage)
+	}
+	h.head, h.empty = Head{seq, sha256.Sum256(data)}, false
+	h.hashes[seq] = h.head.Hash
+	h.apply(signer, e)
+	return nil
+}
+
+// chain compares what e says of the entry before it with the last valid one. An entry that leaves valid ones out
+// is to be skipped: only one that ignored them can have made it. One that continues from what we do not have tells of
+// damage to that.
+func (h *history) chain(seq uint64, e *Entry) (skip, damage error) {
+	switch {
+	case e.Prev == nil && h.empty, e.Prev != nil && !h.empty && *e.Prev == h.head:
+		return nil, nil
+	case e.Prev == nil:
+		return &DamageError{entryObject(seq), errors.New("a second beginning of the log")}, nil
+	case !h.empty && e.Prev.Seq <= h.head.Seq:
+		return &DamageError{entryObject(seq), fmt.Errorf("continues from an entry %d and leaves out the log up to %d", e.Prev.Seq, h.head.Seq)}, nil
+	}
+	return nil, &DamageError{entryObject(e.Prev.Seq), fmt.Errorf("entry %d continues from it, and it is missing or not what it was", seq)}
+}
+
+// person returns the roster's entry for a writer's verify key.
+func (h *history) person(key []byte) (Person, bool) {
+	i := slices.IndexFunc(h.people, func(p Person) bool { return p.Role == RoleWriter && bytes.Equal(p.VerifyKey, key) })
+	if i < 0 {
+		return Person{}, false
+	}
+	return h.people[i], true
+}
+
+// scope returns what a key may speak for now.
+func (h *history) scope(key ed25519.PublicKey) scope {
+	p, _ := h.person(key)
+	return scope{h.owner.Equal(key), p}
+}
+
+func (h *history) known(signer ed25519.PublicKey) bool {
+	_, ok := h.person(signer)
+	return ok || h.owner.Equal(signer)
+}
+
+// apply takes a valid entry into account, as far as its signer may say what it says.
+func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
+	by := h.scope(signer)
+	if by.owner {
+		by.person.Name = string(RoleOwner)
+	}
+	if e.AcceptDamage {
+		h.accepted = append(h.accepted, h.damage...)
+		h.damage = nil
+	}
+	why := ""
+	switch {
+	case e.Snapshot != nil:
+		why = h.applySnapshot(by, e)
+	case e.Forget != nil:
+		if why = h.mayForget(by, e.Forget.Snapshots); why == "" {
+			for _, id := range e.Forget.Snapshots {
+				h.forgotten[id] = e.Seq
+			}
+		}
+	case e.Prune != nil:
+		why = h.applyPrune(by, e.Prune)
+	case e.Bad != nil:
+		for _, n := range e.Bad.Packs {
+			h.bad[n] = true
+		}
+	case !by.owner:
+		why = "only the owner key may change the roster or the keys"
+	case e.Roster != nil:
+		h.people, h.rosterSeq = e.Roster.People, e.Seq
+	case e.Epoch.Number != max(1, h.epoch)+1:
+		why = "the epoch does not follow the one in use"
+	default:
+		h.epoch = e.Epoch.Number
+		h.epochs[h.epoch] = e.Epoch.Signature
+	}
+	if why != "" {
+		h.requests = append(h.requests, Request{e.Seq, by.person.Name, e, why})
+	}
+}
+
+func (h *history) applySnapshot(by scope, e *Entry) (why string) {
+	s := e.Snapshot
+	if !by.serves(s.Instance) {
+		return fmt.Sprintf("a writer for %s added a snapshot of %s", by.person.Instance, s.Instance)
+	}
+	if _, again := h.byID[s.ID]; again {
+		return "the snapshot is there already"
+	}
+	h.byID[s.ID] = len(h.snapshots)
+	h.snapshots = append(h.snapshots, SnapshotRef{e.Seq, s.ID, by.person.Name, s.SnapshotInfo})
+	for _, n := range s.Indexes {
+		h.indexes = append(h.indexes, indexRef{n, by})
+	}
+	return ""
+}
+
+// mayForget returns why the snapshots may not be forgotten by that signer, or "".
+func (h *history) mayForget(by scope, ids []Name) string {
+	if !by.owner && !by.person.MayForget {
+		return "the roster does not let this writer forget"
+	}
+	for _, id := range ids {
+		i, ok := h.byID[id]
+		switch {
+		case !ok:
+			return fmt.Sprintf("there is no snapshot %s to forget", id.Short())
+		case !by.serves(h.snapshots[i].Instance):
+			return fmt.Sprintf("a writer for %s wants to forget a snapshot of %s", by.person.Instance, h.snapshots[i].Instance)
+		}
+	}
+	return ""
+}
+
+// applyPrune notes what a prune names. Who may name which pack is decided where the index says whose it is: see
+// index.prune. Manifests are checked here.
+func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
+	if !by.owner && !by.person.MayForget {
+		return "the roster does not let this writer prune"
+	}
+	h.prunes++
+	note := func(object string) { h.pruned[object] = append(h.pruned[object], by) }
+	for _, n := range e.Packs {
+		note(packObject(n))
+	}
+	for _, n := range e.Manifests {
+		if i, ok := h.byID[n]; ok && (h.forgotten[n] == 0 || !by.serves(h.snapshots[i].Instance)) {
+			why = "it names the manifest of a snapshot that is not forgotten, or not of the signer's instance"
+			continue
+		}
+		note(manifestObject(n))
+	}
+	drop := make(map[Name]bool)
+	for _, n := range e.Indexes {
+		i := slices.IndexFunc(h.indexes, func(r indexRef) bool { return r.name == n })
+		if i >= 0 && !by.owner && (h.indexes[i].by.owner || !by.serves(h.indexes[i].by.person.Instance)) {
+			why = "it names an index object of another instance"
+			continue
+		}
+		drop[n] = true
+		note(indexObject(n))
+	}
+	h.indexes = slices.DeleteFunc(h.indexes, func(r indexRef) bool { return drop[r.name] })
+	for _, n := range e.Added {
+		h.indexes = append(h.indexes, indexRef{n, by})
+	}
+	return why
+}
+
+// gone reports whether a prune by somebody who speaks for the instance has named an object.
+func (h *history) gone(object, instance string) bool {
+	return slices.ContainsFunc(h.pruned[object], func(s scope) bool { return s.serves(instance) })
+}
+
+// live returns the snapshots that are not forgotten, oldest entry first.
+func (h *history) live() []SnapshotRef {
+	var out []SnapshotRef
+	for _, s := range h.snapshots {
+		if _, gone := h.forgotten[s.ID]; !gone {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// problems are the damage and the entries that were skipped.
+func (h *history) problems() []error { return slices.Concat(h.damage, h.skipped) }
