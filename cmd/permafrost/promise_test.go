@@ -19,7 +19,7 @@ func (w *witness) testUnchanged(t *testing.T) {
 	watch := watchFiles(t, w.root)
 	w.run(exitDone, "snapshot", "--date", "2026-06-27")
 	if opened := watch.opened(t); len(opened) > 0 {
-		t.Errorf("%d files were opened: %q", len(opened), opened[:min(len(opened), 8)])
+		t.Errorf("files were opened, %d times: %q", len(opened), opened[:min(len(opened), 8)])
 	}
 	lines := w.snapshots(t)
 	if first, second := lines[0].Stored, lines[1].Stored; second*100 >= first {
