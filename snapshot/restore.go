@@ -82,7 +82,7 @@ func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreO
 	if err != nil {
 		return nil, err
 	}
-	rd, err := newReader(ctx, r)
+	rd, err := newReader(ctx, r, ref.Instance)
 	if err != nil {
 		return nil, err
 	}

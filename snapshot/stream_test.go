@@ -34,7 +34,7 @@ func (w *world) stream(src io.ReadCloser) (Stream, error) {
 
 func (w *world) reader() *reader {
 	w.t.Helper()
-	rd, err := newReader(w.t.Context(), w.open(w.owner))
+	rd, err := newReader(w.t.Context(), w.open(w.owner), "mastodon.example")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -108,7 +108,7 @@ func (w *world) restore(res *Result, o RestoreOptions) string {
 func (w *world) verify(res *Result) {
 	w.t.Helper()
 	r := w.open(w.owner)
-	rd, err := r.NewReader(w.t.Context())
+	rd, err := r.NewReader(w.t.Context(), res.Manifest.Instance)
 	if err != nil {
 		w.t.Fatal(err)
 	}
