@@ -17,6 +17,9 @@ import (
 // The test binary is the program itself where this variable is set, so that tests run what users run.
 const runMain = "PERMAFROST_TEST_RUN_MAIN"
 
+// The race detector lets a process that ends sleep for a second, unless it is told not to.
+const endAtOnce = "GORACE=atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(runMain) != "" {
 		main()
@@ -41,7 +44,7 @@ func newCommand(t *testing.T, args ...string) *command {
 	c := &command{exec.Command(self, args...), home}
 	c.Dir = home
 	c.Env = []string{
-		runMain + "=1", "HOME=" + home, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "PERMAFROST_CONFIG=/dev/null",
+		runMain + "=1", endAtOnce, "HOME=" + home, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "PERMAFROST_CONFIG=/dev/null",
 		"PERMAFROST_STATE_DIR=" + filepath.Join(home, "state"), "PERMAFROST_CACHE_DIR=" + filepath.Join(home, "cache"),
 		"PERMAFROST_WRITER_KEY=" + filepath.Join(home, "writer.key"),
 	}

@@ -47,7 +47,7 @@ func newSite(t *testing.T, c sandbox.Config) *site {
 func (s *site) command(args ...string) *command {
 	c := newCommand(s.t, args...)
 	c.home, c.Dir = s.home, s.home
-	c.Env = append(s.Env(), runMain+"=1", "TZ=UTC", "PERMAFROST_CONFIG="+filepath.Join(s.home, "permafrost.toml"),
+	c.Env = append(s.Env(), runMain+"=1", endAtOnce, "TZ=UTC", "PERMAFROST_CONFIG="+filepath.Join(s.home, "permafrost.toml"),
 		"PERMAFROST_REPOSITORY="+s.repo,
 		"PERMAFROST_STATE_DIR="+filepath.Join(s.home, "state"), "PERMAFROST_CACHE_DIR="+filepath.Join(s.home, "cache"),
 		"PERMAFROST_WRITER_KEY="+filepath.Join(s.home, "writer.key"))
