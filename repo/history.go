@@ -65,6 +65,7 @@ type history struct {
 	damage    []error
 	accepted  []error         // damage that an entry with AcceptDamage went on from
 	hashes    map[uint64]Name // of the valid entries
+	lenient   bool            // pass over what is too new: a person has said so, and a hostile writer may have made it
 }
 
 func newHistory(owner ed25519.PublicKey) *history {
@@ -97,7 +98,7 @@ func (h *history) take(k *Keyring, seq uint64, data []byte) error {
 			err = fmt.Errorf("%w, or malformed: %v", ErrNewerFormat, err)
 		}
 	}
-	if errors.Is(err, ErrNewerFormat) {
+	if errors.Is(err, ErrNewerFormat) && !h.lenient {
 		return &DamageError{entryObject(seq), err}
 	}
 	if err == nil && e.Seq != seq {

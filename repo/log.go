@@ -30,6 +30,7 @@ func (r *Repo) readLog(ctx context.Context, useCache bool) (*history, error) {
 
 func (r *Repo) takeLog(ctx context.Context, useCache bool) (*history, error) {
 	h := newHistory(r.key.OwnerKey)
+	h.lenient = r.opts.AcceptHead
 	sizes := make(map[uint64]int64)
 	last := uint64(0)
 	for o, err := range r.store.List(ctx, "log/") {

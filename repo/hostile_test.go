@@ -1,0 +1,207 @@
+package repo_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// twoInstances returns a repository with a snapshot of the instance, and the key of a writer for another one, which may
+// forget there.
+func twoInstances(t *testing.T) (w *world, st *storetest.Mem, evil *repo.Keyring, ref repo.SnapshotRef, c content) {
+	st = storetest.NewMem(t)
+	w = newWorld(t, st, repo.InitOptions{})
+	evil, err := w.owner.NewWriter("evil")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.open(w.owner).AddPerson(t.Context(), evil, repo.Person{Name: "evil", Instance: "evil.example", MayForget: true}, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	c = night(1)
+	ref, _ = mustSnapshot(t, w.open(w.writer), c, 1)
+	return w, st, evil, ref, c
+}
+
+func fresh(t *testing.T, st repo.Store, k *repo.Keyring) *repo.Repo {
+	t.Helper()
+	r, err := openFresh(t.Context(), st, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func evilSnapshot(indexes ...repo.Name) *repo.Entry {
+	return &repo.Entry{Snapshot: &repo.SnapshotEntry{ID: repo.Name{6, 6, 6}, Indexes: indexes, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}}
+}
+
+// wholeAfterPrune asserts that the instance's snapshot is untouched: now, and after its own writer and the owner prune.
+func wholeAfterPrune(t *testing.T, w *world, st repo.Store, ref repo.SnapshotRef, c content) {
+	t.Helper()
+	if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
+		t.Fatalf("the snapshot: %v", err)
+	}
+	for _, k := range []*repo.Keyring{w.writer, w.owner} {
+		r := fresh(t, st, k)
+		// Evil's own snapshot may be damaged, and then nothing is pruned: it is forgotten first.
+		if k == w.owner {
+			for _, s := range r.Snapshots() {
+				if s.Instance != instance {
+					if err := r.Forget(t.Context(), []repo.Name{s.ID}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		_, err := r.Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05})
+		var d *repo.DamageError
+		if err != nil && !errors.As(err, &d) {
+			t.Fatal(err)
+		}
+		if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
+			t.Fatalf("the snapshot, after a prune by %v: %v", k.Role, err)
+		}
+	}
+	_, stats := mustSnapshot(t, fresh(t, st, w.writer), c, 3)
+	if s := stats[repo.Media]; s.Fresh != 0 {
+		t.Errorf("the next snapshot stores anew what is there: %+v", s)
+	}
+}
+
+// A writer of another instance lists this one's packs, with lengths, components and instances that are not so.
+func TestLyingIndex(t *testing.T) {
+	for name, change := range map[string]func(int) int{
+		"shorter": func(n int) int { return max(1, n/2) },
+		"longer":  func(n int) int { return min(n+5, 8<<20) },
+		"same":    func(n int) int { return n },
+	} {
+		for _, as := range []string{"evil.example", instance} {
+			t.Run(name+" as "+as, func(t *testing.T) {
+				w, st, evil, ref, c := twoInstances(t)
+				r := fresh(t, st, evil)
+				lies, err := r.PutLies(t.Context(), as, repo.Postgres, change)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := r.PublishRaw(t.Context(), evilSnapshot(lies...)); err != nil {
+					t.Fatal(err)
+				}
+				wholeAfterPrune(t, w, st, ref, c)
+			})
+		}
+	}
+}
+
+// A log entry that names an index object that is not there keeps nobody from what is.
+func TestMissingIndex(t *testing.T) {
+	w, st, evil, ref, c := twoInstances(t)
+	r := fresh(t, st, evil)
+	if err := r.PublishRaw(t.Context(), evilSnapshot(repo.Name{1, 2, 3})); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
+		t.Error(err)
+	}
+	mustSnapshot(t, fresh(t, st, w.writer), c, 2)
+	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
+		t.Error("prune without the whole index succeeded")
+	}
+	if _, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{}); len(problems) == 0 {
+		t.Error("check finds nothing")
+	}
+}
+
+// A writer that may forget names another instance's packs, manifests and index objects in a prune entry, and forgets
+// its snapshots, before and after they are there.
+func TestPruneOfOthers(t *testing.T) {
+	w, st, evil, ref, c := twoInstances(t)
+	r := fresh(t, st, evil)
+	packs, err := r.Listed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var indexes []repo.Name
+	for _, n := range st.Names() {
+		if hex, ok := strings.CutPrefix(n, "index/"); ok {
+			name, err := repo.ParseName(hex)
+			if err != nil {
+				t.Fatal(err)
+			}
+			indexes = append(indexes, name)
+		}
+	}
+	for _, e := range []*repo.Entry{
+		{Prune: &repo.PruneEntry{Packs: packs}},
+		{Prune: &repo.PruneEntry{Manifests: []repo.Name{ref.ID}, Indexes: indexes}},
+		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{ref.ID}}},
+		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{{7, 7}}}},
+		{Roster: &repo.RosterEntry{}},
+		{Epoch: &repo.EpochEntry{Number: 2}},
+	} {
+		if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := fresh(t, st, w.owner)
+	if n := len(o.Requests()); n != 5 {
+		t.Errorf("%d of the entries are shown as requests, want 5", n)
+	}
+	wholeAfterPrune(t, w, st, ref, c)
+}
+
+// Junk under a far number is alone there: the log goes on under the next one, and nobody misses anybody.
+func TestFarJunk(t *testing.T) {
+	for _, far := range []string{"log/0000005000", "log/0009999999", "log/0010000000", "log/zzz"} {
+		t.Run(strings.TrimPrefix(far, "log/"), func(t *testing.T) {
+			st := storetest.NewMem(t)
+			w := newWorld(t, st, repo.InitOptions{})
+			early := fresh(t, st, w.writer)
+			st.Set(far, []byte("junk"))
+			mustSnapshot(t, fresh(t, st, w.writer), night(1), 1)
+			mustSnapshot(t, early, night(2), 2)
+			r := fresh(t, st, w.owner)
+			if s := r.Snapshots(); len(s) != 2 || s[0].Seq != 1 || s[1].Seq != 2 || len(r.Damage()) != 0 {
+				t.Errorf("%+v, damage %v", s, r.Damage())
+			}
+		})
+	}
+}
+
+// Damage to the log is accepted once, by a person, and then no longer in the way.
+func TestAcceptedDamage(t *testing.T) {
+	w, st, nights, refs := small(t)
+	mustSnapshot(t, w.open(w.writer), nights[0], 3)
+	st.Corrupt("log/0000000002", 900)
+	r, err := repo.Open(t.Context(), st, w.writer, repo.Options{AcceptHead: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustSnapshot(t, r, nights[0], 4)
+	mustSnapshot(t, fresh(t, st, w.writer), nights[0], 5)
+	o := fresh(t, st, w.owner)
+	if len(o.Damage()) != 0 {
+		t.Errorf("damage that was accepted is still in the way: %v", o.Damage())
+	}
+	if err := verify(t.Context(), o, refs[0], nights[0]); err != nil {
+		t.Error(err)
+	}
+}
+
+// An entry of a newer version by somebody on the roster is not passed over: going on without it could undo what it says.
+func TestNewerEntry(t *testing.T) {
+	w, st, _, _ := small(t)
+	if err := fresh(t, st, w.writer).PublishRaw(t.Context(), &repo.Entry{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openFresh(t.Context(), st, w.writer); !errors.Is(err, repo.ErrNewerFormat) {
+		t.Errorf("open: %v", err)
+	}
+	r, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+	if err != nil || len(r.Snapshots()) != 2 {
+		t.Errorf("with --accept-head: %v", err)
+	}
+}
