@@ -17,16 +17,20 @@ import (
 // Whatever a file system holds comes back as it was.
 func (w *witness) testTree(t *testing.T) {
 	odd := filepath.Join(w.root, "odd")
-	t.Cleanup(func() { os.RemoveAll(odd) })
+	dir := t.TempDir() // an empty directory that is there will do
+	restored := filepath.Join(dir, "public-system")
+	t.Cleanup(func() {
+		os.Chmod(filepath.Join(restored, "odd", "closed"), 0o700) // lest only root can remove what is in it
+		os.Chmod(filepath.Join(odd, "closed"), 0o700)
+		os.RemoveAll(odd)
+	})
 	makeOdd(t, odd)
 	want, err := compare.Tree(w.root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.run(exitDone, "snapshot", "--date", "2026-07-01")
-	dir := t.TempDir() // an empty directory that is there will do
 	w.run(exitDone, "restore", "-i", w.recovery, "--date", "2026-07-01", "--component", "media", "--target", dir)
-	restored := filepath.Join(dir, "public-system")
 	got, err := compare.Tree(restored)
 	if err == nil {
 		err = want.Diff(got)
