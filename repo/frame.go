@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -37,24 +38,24 @@ var (
 	})
 )
 
-// encodeFrame appends to dst the stored form of a frame's plaintext. What is compressed is decoded again and
-// compared: bad memory becomes an error here and not a bad backup. scratch is room for that, at least as long
-// as plain.
-func encodeFrame(dst, plain, scratch []byte, c Component) ([]byte, codec, error) {
+// encodeFrame returns the stored form of a frame's plaintext: in dst's room where compression gains something, else plain
+// itself. What is compressed is decoded again, into *scratch, and compared: bad memory becomes an error here and not a bad
+// backup.
+func encodeFrame(dst, plain []byte, scratch *[]byte, c Component) ([]byte, codec, error) {
 	enc := encoder()
 	if c == Media {
 		enc = fastEncoder() // what isn't compressed by its own format is rare there
 	}
-	start := len(dst)
-	dst = enc.EncodeAll(plain, dst)
-	if stored := len(dst) - start; stored > len(plain)-len(plain)/32 {
-		return append(dst[:start], plain...), codecRaw, nil
+	stored := enc.EncodeAll(plain, dst[:0])
+	if len(stored) > len(plain)-len(plain)/32 {
+		return plain, codecRaw, nil
 	}
-	back, err := decodeFrame(scratch, dst[start:], codecZstd, len(plain))
+	*scratch = slices.Grow((*scratch)[:0], len(plain))
+	back, err := decodeFrame(*scratch, stored, codecZstd, len(plain))
 	if err != nil || !bytes.Equal(back, plain) {
 		return nil, 0, errors.New("a frame that was just compressed does not decompress to what it was: this machine's memory is not sound")
 	}
-	return dst, codecZstd, nil
+	return stored, codecZstd, nil
 }
 
 // decodeFrame returns the plaintext, length bytes long, of a stored frame: in buf where that is large enough.

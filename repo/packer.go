@@ -22,9 +22,9 @@ type packer struct {
 // A job is a frame on its way into a pack.
 type job struct {
 	frame
-	plain  []byte
-	stored []byte
-	weight int64 // of packing.memory
+	plain  []byte // as it is; nobody's once ready is closed
+	bytes  []byte // as it is stored, once ready is closed
+	weight int64  // of packing.memory
 	ready  chan struct{}
 }
 
@@ -67,14 +67,18 @@ func (p *packer) send(ctx context.Context) error {
 	}
 	go func() {
 		defer close(j.ready)
-		scratch = slices.Grow(scratch[:0], len(j.plain))
-		var err error
-		j.stored, j.codec, err = encodeFrame(getBuffer(len(j.plain)), j.plain, scratch, p.component)
+		room := getBuffer(len(j.plain))
+		stored, codec, err := encodeFrame(room, j.plain, &scratch, p.component)
 		p.in.encode <- scratch
 		if err != nil {
 			p.in.fail(err)
 		}
-		j.frame.stored = len(j.stored)
+		if codec == codecRaw {
+			putBuffer(room)
+		} else {
+			putBuffer(j.plain)
+		}
+		j.bytes, j.codec, j.stored = stored, codec, len(stored)
 	}()
 	select {
 	case p.jobs <- j:
@@ -105,7 +109,7 @@ func (p *packer) build() {
 	for j := range p.jobs {
 		<-j.ready
 		err := context.Cause(p.in.ctx)
-		if err == nil && b != nil && b.full(len(j.stored)) {
+		if err == nil && b != nil && b.full(len(j.bytes)) {
 			err = p.ship(b)
 			b = nil
 		}
@@ -113,10 +117,9 @@ func (p *packer) build() {
 			b, err = p.start()
 		}
 		if err == nil {
-			err = b.add(j.frame, j.stored)
+			err = b.add(j.frame, j.bytes)
 		}
-		putBuffer(j.plain)
-		putBuffer(j.stored)
+		putBuffer(j.bytes)
 		p.in.memory.Release(j.weight)
 		if err != nil {
 			p.in.fail(err)
