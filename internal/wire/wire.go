@@ -94,7 +94,7 @@ func (r *Reader) Varint() int64 {
 // input can't hold is an error, so the caller may allocate for it.
 func (r *Reader) Count(max, size int) int {
 	n := r.Uvarint(uint64(max))
-	if n*uint64(size) > uint64(len(r.b)) {
+	if n > uint64(len(r.b)/size) {
 		r.Fail(ErrTruncated)
 		return 0
 	}
