@@ -384,12 +384,14 @@ func (r *Repo) checkFrames(object string, d *directory, src io.Reader) error {
 	return nil
 }
 
-// MarkBad publishes that packs are damaged: nothing is deduplicated against them any more, so that the next snapshot
+// MarkBad publishes that packs are damaged. What a writer says counts for its own instance. Nothing is deduplicated against them any more, so that the next snapshot
 // stores what it still finds at the source again.
 func (r *Repo) MarkBad(ctx context.Context, packs []Name) error {
 	e := &Entry{Bad: new(BadEntry)}
+	me := r.log.scope(r.key.verifyKey())
+	said := func(s scope) bool { return s.owner || !me.owner && s.person.Name == me.person.Name }
 	for _, n := range packs {
-		if !r.log.bad[n] {
+		if !slices.ContainsFunc(r.log.bad[n], said) {
 			e.Bad.Packs = append(e.Bad.Packs, n)
 		}
 	}

@@ -58,7 +58,7 @@ type history struct {
 	indexes   []indexRef // live, in the order they were added
 	prunes    int
 	pruned    map[string][]scope // object's name in the store, to who named it in a prune entry
-	bad       map[Name]bool
+	bad       map[Name][]scope   // packs found damaged, to who says so
 	requests  []Request
 	skipped   []error // entries that are no part of the log
 	signed    bool    // one of them was signed by a key on the roster
@@ -75,7 +75,7 @@ func newHistory(owner ed25519.PublicKey) *history {
 		byID:      make(map[Name]int),
 		forgotten: make(map[Name]uint64),
 		pruned:    make(map[string][]scope),
-		bad:       make(map[Name]bool),
+		bad:       make(map[Name][]scope),
 		hashes:    make(map[uint64]Name),
 	}
 }
@@ -182,7 +182,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 		why = h.applyPrune(by, e.Prune)
 	case e.Bad != nil:
 		for _, n := range e.Bad.Packs {
-			h.bad[n] = true
+			h.bad[n] = append(h.bad[n], by)
 		}
 	case !by.owner:
 		why = "only the owner key may change the roster or the keys"
@@ -270,6 +270,11 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 // gone reports whether a prune by somebody who speaks for the instance has named an object.
 func (h *history) gone(object, instance string) bool {
 	return slices.ContainsFunc(h.pruned[object], func(s scope) bool { return s.serves(instance) })
+}
+
+// isBad reports whether somebody who speaks for the instance has found a pack damaged.
+func (h *history) isBad(pack Name, instance string) bool {
+	return slices.ContainsFunc(h.bad[pack], func(s scope) bool { return s.serves(instance) })
 }
 
 // live returns the snapshots that are not forgotten, oldest entry first.

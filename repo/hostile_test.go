@@ -139,6 +139,7 @@ func TestPruneOfOthers(t *testing.T) {
 		{Prune: &repo.PruneEntry{Manifests: []repo.Name{ref.ID}, Indexes: indexes}},
 		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{ref.ID}}},
 		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{{7, 7}}}},
+		{Bad: &repo.BadEntry{Packs: packs}},
 		{Roster: &repo.RosterEntry{}},
 		{Epoch: &repo.EpochEntry{Number: 2}},
 	} {

@@ -259,7 +259,7 @@ func (p *prunePlan) markBlob(of *index, id chunk.ID) error {
 		case !p.canRead(ip):
 			p.live[n] = true
 		case readable < 0 || bad:
-			readable, bad = n, p.repo.log.bad[ip.name]
+			readable, bad = n, p.repo.log.isBad(ip.name, ip.instance)
 		}
 	}
 	if readable >= 0 {
@@ -297,7 +297,7 @@ func (p *prunePlan) choose() {
 			// Another listing of the same pack has what snapshots need.
 		case p.keeps[i] == 0 && len(p.dead) < maxPruned:
 			p.dead = append(p.dead, uint32(i))
-		case float64(dead) <= p.opts.MaxUnused*float64(p.total[i]), p.repo.log.bad[ip.name], len(p.dead)+len(p.rewrite) >= maxPruned:
+		case float64(dead) <= p.opts.MaxUnused*float64(p.total[i]), p.repo.log.isBad(ip.name, ip.instance), len(p.dead)+len(p.rewrite) >= maxPruned:
 		case p.canRead(ip):
 			p.rewrite = append(p.rewrite, uint32(i))
 		default:

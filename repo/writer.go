@@ -179,7 +179,7 @@ func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 	}
 	for _, pl := range w.index.find(id) {
 		p := &w.index.packs[pl.pack]
-		if int(pl.length) != length || p.epoch != w.epoch.Number || !p.trusted || p.instance != w.instance || w.repo.log.bad[p.name] {
+		if int(pl.length) != length || p.epoch != w.epoch.Number || !p.trusted || p.instance != w.instance || w.repo.log.isBad(p.name, w.instance) {
 			continue
 		}
 		ok, err := w.present(ctx, p.pack)
