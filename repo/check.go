@@ -384,8 +384,8 @@ func (r *Repo) checkFrames(object string, d *directory, src io.Reader) error {
 	return nil
 }
 
-// MarkBad publishes that packs are damaged. What a writer says counts for its own instance. Nothing is deduplicated against them any more, so that the next snapshot
-// stores what it still finds at the source again.
+// MarkBad publishes that packs are damaged: nothing is deduplicated against them any more, so that the next snapshot
+// stores again what it still finds at the source. What a writer says counts for its own instance.
 func (r *Repo) MarkBad(ctx context.Context, packs []Name) error {
 	e := &Entry{Bad: new(BadEntry)}
 	me := r.log.scope(r.key.verifyKey())

@@ -101,7 +101,8 @@ type Person struct {
 // serves reports whether a writer is for an instance.
 func (p *Person) serves(instance string) bool { return p.Instance == "" || p.Instance == instance }
 
-// A BadEntry names packs that were found damaged: nothing is deduplicated against them any more.
+// A BadEntry names packs that were found damaged: no instance that its signer speaks for is deduplicated against them
+// any more.
 type BadEntry struct {
 	Packs []Name `json:"packs"`
 }
