@@ -40,7 +40,7 @@ func (h *host) String() string { return h.user + "@" + h.address() }
 
 // sshConfig is what the user's and the system's ssh_config say.
 type sshConfig struct {
-	settings *ssh_config.UserSettings // nil: no file
+	settings []*ssh_config.UserSettings // of each file that is there; the first that says something counts
 	home     string
 	me       string // the operating system's name of the user
 	beyond   string // what in the files is beyond this reader, or ""
@@ -60,22 +60,23 @@ func readSSHConfig(file string) (*sshConfig, error) {
 	case "none":
 		return c, nil
 	case "":
-		c.settings = new(ssh_config.UserSettings)
-		c.settings.ConfigFinder(func() string { return files[0] })
 	default:
 		files = []string{file}
-		c.settings = new(ssh_config.UserSettings)
-		c.settings.ConfigFinder(func() string { return file })
 	}
 	for _, f := range files {
-		if err := c.scan(f, 0); err != nil && (file != "" || !errors.Is(err, fs.ErrNotExist)) {
+		err := c.scan(f, 0)
+		if file == "" && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return nil, fmt.Errorf("reading ssh_config: %w", err)
 		}
-	}
-	if c.beyond == "" {
-		if _, err := c.settings.GetStrict("host", "Port"); err != nil {
+		settings := new(ssh_config.UserSettings)
+		settings.ConfigFinder(func() string { return f })
+		if _, err := settings.GetStrict("host", "Port"); err != nil && c.beyond == "" {
 			c.beyond = err.Error()
 		}
+		c.settings = append(c.settings, settings)
 	}
 	return c, nil
 }
@@ -137,14 +138,13 @@ func (c *sshConfig) get(alias, keyword string) string {
 }
 
 func (c *sshConfig) all(alias, keyword string) []string {
-	if c.settings == nil {
-		return nil
+	for _, settings := range c.settings {
+		all := settings.GetAll(alias, keyword)
+		if len(all) > 1 || len(all) == 1 && all[0] != ssh_config.Default(keyword) {
+			return all
+		}
 	}
-	all := c.settings.GetAll(alias, keyword)
-	if len(all) == 1 && all[0] == ssh_config.Default(keyword) {
-		return nil
-	}
-	return all
+	return nil
 }
 
 // asksForCommand tells what the configuration wants of this host that only the ssh command can do, or "".
