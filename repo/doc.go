@@ -21,7 +21,7 @@
 //
 // # Envelope
 //
-// Index objects, manifests, log entries and leases are age files to the newest epoch's meta recipient, whose
+// Index objects, manifests, log entries and leases are age files to the meta recipient of the epoch in use, whose
 // plaintext is
 //
 //	 0   8  magic: "PFINDEX" "PFMANIF" "PFLOGEN" or "PFLEASE" and the version byte 1

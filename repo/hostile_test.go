@@ -96,6 +96,30 @@ func TestLyingIndex(t *testing.T) {
 	}
 }
 
+// A writer of another instance lists this one's packs as they are, and has a snapshot of a single blob in them: the owner's
+// prune, which would rewrite packs for that one, must leave them to the one whose they are.
+func TestSharedPack(t *testing.T) {
+	w, st, evil, ref, c := twoInstances(t)
+	r := fresh(t, st, evil)
+	listed, err := r.PutLies(t.Context(), "evil.example", repo.AsItIs, func(n int) int { return n })
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.Manifest(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &repo.SnapshotEntry{Indexes: listed, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}
+	one := []byte(`{"blobs":{"media":["` + idsOf(text)[0].String() + `"]}}`)
+	if err := r.PublishSnapshot(t.Context(), one, e); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05}); err != nil {
+		t.Fatal(err)
+	}
+	wholeAfterPrune(t, w, st, ref, c)
+}
+
 // A log entry that names an index object that is not there keeps nobody from what is.
 func TestMissingIndex(t *testing.T) {
 	w, st, evil, ref, c := twoInstances(t)

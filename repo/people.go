@@ -43,8 +43,8 @@ func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
 // maxKeyCopies bounds what a storage can make this machine keep.
 const maxKeyCopies = 1000
 
-// copyKeys refreshes the copy of keys/ in the state directory: a storage that loses them must not lock anyone out
-// who still has a machine that knew the repository.
+// copyKeys refreshes the copy of keys/ in the state directory. No command reads it: where the storage has lost keys/, a
+// person can put the objects back from any machine that knew the repository.
 func (r *Repo) copyKeys(ctx context.Context) error {
 	if r.local.state == "" {
 		return nil

@@ -293,8 +293,8 @@ func (p *prunePlan) choose() {
 		p.res.Dead += dead
 		switch {
 		case !p.mine(ip):
-		case p.keeps[i] == 0 && len(p.index.byName[ip.name]) > 1 && p.alive(ip.name):
-			// Another listing of the same pack has what snapshots need.
+		case p.aliveElsewhere(uint32(i)):
+			// The pack is listed for another instance too, whose snapshots need it: it stays for both.
 		case p.keeps[i] == 0 && len(p.dead) < maxPruned:
 			p.dead = append(p.dead, uint32(i))
 		case float64(dead) <= p.opts.MaxUnused*float64(p.total[i]), p.repo.log.isBad(ip.name, ip.instance), len(p.dead)+len(p.rewrite) >= maxPruned:
@@ -314,9 +314,9 @@ func (p *prunePlan) choose() {
 	p.chooseObjects()
 }
 
-// alive reports whether any listing of a pack has blobs that snapshots need.
-func (p *prunePlan) alive(name Name) bool {
-	return slices.ContainsFunc(p.index.byName[name], func(n uint32) bool { return p.keeps[n] > 0 })
+// aliveElsewhere reports whether another listing of the same pack has blobs that snapshots need.
+func (p *prunePlan) aliveElsewhere(i uint32) bool {
+	return slices.ContainsFunc(p.index.byName[p.index.packs[i].name], func(n uint32) bool { return n != i && p.keeps[n] > 0 })
 }
 
 // chooseObjects names the manifests of forgotten snapshots, and what is left over.
