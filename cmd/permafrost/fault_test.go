@@ -54,6 +54,8 @@ func TestFaults(t *testing.T) {
 
 // pg_dump is killed in the middle of its work.
 func (w *witness) testKilledDump(t *testing.T) {
+	// More than the pipe behind pg_dump holds: it can't be through before it is killed.
+	w.sql("CREATE TABLE ballast AS SELECT n, repeat(md5(n::text), 64) AS text FROM generate_series(1, 4096) n")
 	release := w.lockTable()
 	before := w.snapshots(t)
 	c := w.command("snapshot")
@@ -75,12 +77,21 @@ func (w *witness) testKilledDump(t *testing.T) {
 	signalTo(t, dump, unix.SIGKILL)
 	signalTo(t, c.Process.Pid, unix.SIGCONT)
 	c.Wait()
+	w.sql("DROP TABLE ballast")
 	if c.ProcessState.ExitCode() != exitFailed {
 		t.Errorf("%v", c.ProcessState)
 	}
 	told(t, result{stderr: errs.String()}, "postgres: ", "pg_dump failed: signal: killed")
 	w.nothingCame(before)
 	w.intact()
+}
+
+// sql has the database carry out a statement.
+func (w *witness) sql(statement string) {
+	w.t.Helper()
+	if err := w.Postgres.Exec(w.t.Context(), sandbox.Database, statement); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // lockTable keeps a table from everybody until release is called.
