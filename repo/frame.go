@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -12,16 +13,9 @@ import (
 
 // zstd's encoders and decoders are costly to make and safe for concurrent EncodeAll and DecodeAll.
 var (
+	// SpeedFastest: on a dump, in frames of 128 KiB, the next level saves 1.6 % and takes 1.4 times as long.
 	encoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2),
-			zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
-		if err != nil {
-			panic(err) // the options are constants
-		}
-		return e
-	})
-	fastEncoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(encoders),
 			zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
 		if err != nil {
 			panic(err) // the options are constants
@@ -38,16 +32,49 @@ var (
 	})
 )
 
+const (
+	// Frames at least this long are judged by a sample before they are compressed: so many pieces, this far apart.
+	sampledFrame = 256 << 10
+	sampleBytes  = 16 << 10
+	samplePieces = 64
+
+	// minGain is the share of a frame that compression must save, or it is stored as it is.
+	minGain = 1. / 32
+)
+
+// looksRandom reports whether the bytes of a sample are so evenly distributed that no code for single bytes would
+// gain minGain: JPEG, WebP, MP4 and what else is compressed already. What only repeats itself at a distance looks so
+// too; in a frame of media that is rare, since a file that was there before is no new blob.
+func looksRandom(plain []byte) bool {
+	if len(plain) < sampledFrame {
+		return false
+	}
+	var count [256]int
+	const piece = sampleBytes / samplePieces
+	for i := range samplePieces {
+		from := i * (len(plain) - piece) / (samplePieces - 1)
+		for _, b := range plain[from : from+piece] {
+			count[b]++
+		}
+	}
+	bits := 0. // that an ideal code takes for the sample
+	for _, n := range count {
+		if n > 0 {
+			bits -= float64(n) * math.Log2(float64(n)/sampleBytes)
+		}
+	}
+	return bits > (1-minGain)*8*sampleBytes
+}
+
 // encodeFrame returns the stored form of a frame's plaintext: in dst's room where compression gains something, else plain
 // itself. What is compressed is decoded again, into *scratch, and compared: bad memory becomes an error here and not a bad
 // backup.
-func encodeFrame(dst, plain []byte, scratch *[]byte, c Component) ([]byte, codec, error) {
-	enc := encoder()
-	if c == Media {
-		enc = fastEncoder() // what isn't compressed by its own format is rare there
+func encodeFrame(dst, plain []byte, scratch *[]byte) ([]byte, codec, error) {
+	if looksRandom(plain) {
+		return plain, codecRaw, nil
 	}
-	stored := enc.EncodeAll(plain, dst[:0])
-	if len(stored) > len(plain)-len(plain)/32 {
+	stored := encoder().EncodeAll(plain, dst[:0])
+	if float64(len(stored)) > (1-minGain)*float64(len(plain)) {
 		return plain, codecRaw, nil
 	}
 	*scratch = slices.Grow((*scratch)[:0], len(plain))

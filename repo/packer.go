@@ -68,7 +68,7 @@ func (p *packer) send(ctx context.Context) error {
 	go func() {
 		defer close(j.ready)
 		room := getBuffer(len(j.plain))
-		stored, codec, err := encodeFrame(room, j.plain, &scratch, p.component)
+		stored, codec, err := encodeFrame(room, j.plain, &scratch)
 		p.in.encode <- scratch
 		if err != nil {
 			p.in.fail(err)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	packReads   = 3        // packs that one Fetch reads at once
+	packReads   = 3        // packs that a Reader reads at once
 	ageChunk    = 64 << 10 // the unit of age's payload encryption
 	ageOverhead = 16       // bytes that each unit grows by
 )
@@ -25,6 +25,22 @@ const (
 type packReader struct {
 	repo  *Repo
 	index *index
+	rooms chan *packRoom // of packs that are read at once, packReads in all
+}
+
+// A packRoom is the memory that a pack is read in, used again for the next.
+type packRoom struct {
+	spans  []byte // as they came
+	stored []byte // a frame as it is stored
+	plain  []byte // and decompressed
+}
+
+func newPackRooms() chan *packRoom {
+	rooms := make(chan *packRoom, packReads)
+	for range packReads {
+		rooms <- new(packRoom)
+	}
+	return rooms
 }
 
 type frameKey struct {
@@ -58,17 +74,20 @@ func (r *Repo) sum(epoch uint32, c Component, data []byte) (id chunk.ID, ok bool
 	return e.DataKey.Sum(data), true
 }
 
-// decode reads a frame from its decrypted pack. buf is room that it may use.
-func (pr *packReader) decode(src io.ReaderAt, key frameKey, buf []byte) ([]byte, error) {
+// decode reads a frame from its decrypted pack, into room.
+func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]byte, error) {
 	p := &pr.index.packs[key.pack]
 	f := &p.frames[key.frame]
-	stored := make([]byte, f.stored)
-	if _, err := src.ReadAt(stored, int64(p.offsets[key.frame])); err != nil && err != io.EOF {
+	room.stored = slices.Grow(room.stored[:0], f.stored)[:f.stored]
+	if _, err := src.ReadAt(room.stored, int64(p.offsets[key.frame])); err != nil && err != io.EOF {
 		return nil, &DamageError{packObject(p.name), err}
 	}
-	plain, err := decodeFrame(buf, stored, f.codec, f.length())
+	plain, err := decodeFrame(room.plain, room.stored, f.codec, f.length())
 	if err != nil {
 		return nil, &DamageError{packObject(p.name), err}
+	}
+	if f.codec != codecRaw {
+		room.plain = plain
 	}
 	return plain, nil
 }
@@ -84,15 +103,15 @@ func (r *Repo) identities(c Component) ([]age.Identity, error) {
 	return nil, &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}
 }
 
-// open fetches what it takes to read the given frames of a pack, ascending, and returns the decrypted pack, in which
-// only they can be read.
-func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32) (io.ReaderAt, error) {
+// open fetches what it takes to read the given frames of a pack, ascending, into room, and returns the decrypted pack,
+// in which only they can be read.
+func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room *packRoom) (io.ReaderAt, error) {
 	p := &pr.index.packs[n]
 	ids, err := pr.repo.identities(p.component)
 	if err != nil {
 		return nil, err
 	}
-	src, err := pr.repo.fetchSpans(ctx, p.pack, p.spans(frames))
+	src, err := pr.repo.fetchSpans(ctx, p.pack, p.spans(frames), room)
 	if err != nil {
 		return nil, err
 	}
@@ -160,12 +179,18 @@ func (f fetched) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // fetchSpans reads ranges of a pack side by side.
-func (r *Repo) fetchSpans(ctx context.Context, p *pack, spans []span) (fetched, error) {
+func (r *Repo) fetchSpans(ctx context.Context, p *pack, spans []span, room *packRoom) (fetched, error) {
 	out := make(fetched, len(spans))
+	size := int64(0)
+	for _, s := range spans {
+		size += s.to - s.from
+	}
+	room.spans = slices.Grow(room.spans[:0], int(size))
+	rest := room.spans[:size]
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range spans {
 		out[i].span = s
-		out[i].data = make([]byte, s.to-s.from)
+		out[i].data, rest = rest[:s.to-s.from], rest[s.to-s.from:]
 		g.Go(func() error {
 			n, err := r.store.ReadAt(ctx, packObject(p.name), out[i].data, s.from)
 			if err == io.EOF || errors.Is(err, fs.ErrNotExist) {
@@ -237,7 +262,9 @@ func (pr *packReader) fetch(ctx context.Context, plan [][]wanted, f func(chunk.I
 	g.SetLimit(packReads)
 	for _, blobs := range plan {
 		g.Go(func() error {
-			return pr.fetchPack(ctx, blobs, f, func(id chunk.ID, err error) {
+			room := <-pr.rooms
+			defer func() { pr.rooms <- room }()
+			return pr.fetchPack(ctx, blobs, room, f, func(id chunk.ID, err error) {
 				mu.Lock()
 				failed[id] = err
 				mu.Unlock()
@@ -247,15 +274,15 @@ func (pr *packReader) fetch(ctx context.Context, plan [][]wanted, f func(chunk.I
 	return failed, g.Wait()
 }
 
-// fetchPack reads blobs of one pack, sorted by place.
-func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
+// fetchPack reads blobs of one pack, sorted by place, in room.
+func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, room *packRoom, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
 	var frames []uint32
 	for _, b := range blobs {
 		if len(frames) == 0 || frames[len(frames)-1] != b.frame {
 			frames = append(frames, b.frame)
 		}
 	}
-	src, err := pr.open(ctx, blobs[0].pack, frames)
+	src, err := pr.open(ctx, blobs[0].pack, frames, room)
 	var damage *DamageError
 	if errors.As(err, &damage) {
 		for _, b := range blobs {
@@ -268,7 +295,7 @@ func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, f func(chun
 	}
 	for len(blobs) > 0 {
 		key := frameKey{blobs[0].pack, blobs[0].frame}
-		plain, err := pr.decode(src, key, nil)
+		plain, err := pr.decode(src, key, room)
 		for len(blobs) > 0 && blobs[0].frame == key.frame {
 			b := blobs[0]
 			blobs = blobs[1:]

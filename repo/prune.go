@@ -133,7 +133,7 @@ func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) M
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`")
 	}
-	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{r, x},
+	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x},
 		live: make([]bool, len(x.places)), keeps: make([]int64, len(x.packs)),
 		total: make([]int64, len(x.packs)), there: make([]Object, len(x.packs))}
 	if p.mine, err = r.mayPrune(); err != nil {
@@ -499,12 +499,13 @@ func (p *prunePlan) movePack(ctx context.Context, g *packing, n uint32) error {
 			frames = append(frames, uint32(i))
 		}
 	}
-	src, err := p.packs.open(ctx, n, frames)
+	var room packRoom
+	src, err := p.packs.open(ctx, n, frames, &room)
 	if err != nil {
 		return err
 	}
 	for _, i := range frames {
-		plain, err := p.packs.decode(src, frameKey{n, i}, nil)
+		plain, err := p.packs.decode(src, frameKey{n, i}, &room)
 		if err != nil {
 			return err
 		}

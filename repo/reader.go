@@ -16,6 +16,7 @@ const frameCache = 16 << 20 // bytes of decoded frames that Blob keeps
 type Reader struct {
 	repo     *Repo
 	instance string
+	rooms    chan *packRoom
 
 	mu       sync.Mutex
 	packs    *packReader
@@ -36,20 +37,20 @@ func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) 
 	if err != nil {
 		return nil, err
 	}
-	rd := &Reader{repo: r, instance: instance}
+	rd := &Reader{repo: r, instance: instance, rooms: newPackRooms()}
 	rd.use(x.of(instance))
 	return rd, nil
 }
 
 // use makes x the index that is read by.
 func (rd *Reader) use(x *index) {
-	rd.packs = &packReader{rd.repo, x}
+	rd.packs = &packReader{rd.repo, x, rd.rooms}
 	rd.frames, rd.recent, rd.cached = make(map[frameKey]*list.Element), list.New(), 0
 }
 
 // readerOf returns a Reader that keeps to an index, whatever becomes of the log.
 func (r *Repo) readerOf(x *index) *Reader {
-	rd := &Reader{repo: r, instance: x.only, reloaded: true}
+	rd := &Reader{repo: r, instance: x.only, reloaded: true, rooms: newPackRooms()}
 	rd.use(x)
 	return rd
 }
@@ -137,11 +138,12 @@ func (rd *Reader) frame(ctx context.Context, packs *packReader, key frameKey) ([
 		return e.Value.(cachedFrame).plain, nil
 	}
 	rd.mu.Unlock()
-	src, err := packs.open(ctx, key.pack, []uint32{key.frame})
+	room := new(packRoom) // the cache keeps what is in it
+	src, err := packs.open(ctx, key.pack, []uint32{key.frame}, room)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := packs.decode(src, key, nil)
+	plain, err := packs.decode(src, key, room)
 	if err != nil {
 		return nil, err
 	}

@@ -11,9 +11,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/durable"
@@ -61,6 +64,7 @@ type restorer struct {
 	m    *Manifest
 	root *os.Root
 	sums bytes.Buffer
+	size atomic.Int64 // bytes written
 	out  RestoreResult
 }
 
@@ -95,6 +99,7 @@ func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreO
 		o.Begin()
 	}
 	err = rs.run(ctx, want)
+	rs.out.Bytes = rs.size.Load()
 	if err != nil {
 		err = fmt.Errorf("restoring %s of %s: %w", m.Date, m.Instance, err)
 	}
@@ -195,37 +200,58 @@ func (m *Manifest) sizes() map[string]int64 {
 	return s
 }
 
-// run restores the components that are wanted. Damage of one does not keep the others from it.
+// run restores the components that are wanted: the streams one after the other, the media beside them. Damage of one
+// does not keep the others from it.
 func (rs *restorer) run(ctx context.Context, want map[string]bool) error {
-	var failed []error
-	for _, c := range []struct {
-		name string
-		f    func(context.Context) error
-	}{{"secrets", rs.secrets}, {"redis", rs.redis}, {"postgres", rs.postgres}, {"media", rs.media}} {
-		if !want[c.name] {
-			continue
+	g, gctx := errgroup.WithContext(ctx)
+	var streams, media []error
+	g.Go(func() error {
+		for _, c := range []component{{"secrets", rs.secrets}, {"redis", rs.redis}, {"postgres", rs.postgres}} {
+			if err := rs.component(gctx, want, c, &streams); err != nil {
+				return err
+			}
 		}
-		rs.Progress.Start(c.name, rs.m.sizes()[c.name])
-		err := c.f(ctx)
-		rs.Progress.Done(c.name)
-		if err == nil {
-			continue
-		}
-		failed = append(failed, fmt.Errorf("%s: %w", c.name, err))
-		if !isDamage(err) {
-			return errors.Join(failed...)
-		}
+		return nil
+	})
+	g.Go(func() error { return rs.component(gctx, want, component{"media", rs.media}, &media) })
+	if err := g.Wait(); err != nil {
+		return errors.Join(append(slices.Concat(streams, media), err)...)
 	}
+	damaged := slices.Concat(streams, media)
 	if err := rs.small(sumsName, rs.sums.Bytes()); err != nil {
-		failed = append(failed, err)
+		damaged = append(damaged, err)
 	}
 	if err := rs.small(guideName, rs.guide(want)); err != nil {
-		failed = append(failed, err)
+		damaged = append(damaged, err)
 	}
 	if err := durable.SyncDir(rs.Target); err != nil {
-		failed = append(failed, err)
+		damaged = append(damaged, err)
 	}
-	return errors.Join(failed...)
+	return errors.Join(damaged...)
+}
+
+// A component is a part of a snapshot and what restores it.
+type component struct {
+	name    string
+	restore func(context.Context) error
+}
+
+// component restores one component if it is wanted. Damage is added to damaged; any other error is returned.
+func (rs *restorer) component(ctx context.Context, want map[string]bool, c component, damaged *[]error) error {
+	if !want[c.name] {
+		return nil
+	}
+	rs.Progress.Start(c.name, rs.m.sizes()[c.name])
+	err := c.restore(ctx)
+	rs.Progress.Done(c.name)
+	if err == nil {
+		return nil
+	}
+	if err = fmt.Errorf("%s: %w", c.name, err); isDamage(err) {
+		*damaged = append(*damaged, err)
+		return nil
+	}
+	return err
 }
 
 // isDamage reports whether err is the fault of single objects of the repository, so that others may be sound.
@@ -311,7 +337,7 @@ func (rs *restorer) stream(ctx context.Context, c repo.Component, component, nam
 		}
 	}()
 	if err := copyStream(ctx, rs.rd, c, s, f, func(n int64) {
-		rs.out.Bytes += n
+		rs.size.Add(n)
 		rs.Progress.Add(component, 0, n)
 	}); err != nil {
 		return err

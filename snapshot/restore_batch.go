@@ -15,19 +15,18 @@ import (
 const (
 	// Media are restored in batches of so many files, whose blobs are fetched together, pack by pack. Content goes
 	// to its file as it comes and is held nowhere.
-	batchFiles = 8192
+	batchFiles = 4096
 
 	// openFiles bounds the files of a batch that consist of several blobs and so may be open at once.
 	openFiles = 128
 )
 
-// A batch is a part of the listing: files whose content is to come, and the links to be made then.
+// A batch is a part of the listing: files whose content is to come.
 type batch struct {
 	files []*pending
 	uses  map[chunk.ID][]use
 	open  int // files of several blobs
 	large []*Entry
-	links []*Entry
 }
 
 // A pending file waits for its blobs.
@@ -48,7 +47,7 @@ type use struct {
 func newBatch() *batch { return &batch{uses: make(map[chunk.ID][]use)} }
 
 func (b *batch) full() bool {
-	return len(b.files) >= batchFiles || b.open >= openFiles || len(b.links) >= batchFiles || len(b.large) >= openFiles
+	return len(b.files) >= batchFiles || b.open >= openFiles || len(b.large) >= openFiles
 }
 
 // add plans a file with content.
@@ -94,7 +93,7 @@ func (b *batch) add(e *Entry) error {
 	return nil
 }
 
-// fill fetches a batch's content and makes its links.
+// fill fetches a batch's content.
 func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
 	ids := make([]chunk.ID, 0, len(b.uses))
 	for id := range b.uses {
@@ -114,16 +113,6 @@ func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
 		if err := mr.large(ctx, e); err != nil {
 			return err
 		}
-	}
-	for _, e := range b.links {
-		if mr.gone[e.Link] {
-			mr.lost(e, errors.New("the file that it is a further name of is lost"))
-			continue
-		}
-		if err := mr.target.Link(&e.Entry, e.Link); err != nil {
-			return &writeError{fmt.Errorf("%s: %w", e.Path, err)}
-		}
-		mr.told(1, 0)
 	}
 	return nil
 }
@@ -192,6 +181,8 @@ func (mr *mediaRestore) salvage(ctx context.Context, b *batch) error {
 
 // large writes one file as a stream. One that is damaged in the repository is lost, and no error.
 func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
+	mr.stream.Lock()
+	defer mr.stream.Unlock()
 	f, err := mr.target.Create(&e.Entry)
 	if err != nil {
 		return &writeError{fmt.Errorf("%s: %w", e.Path, err)}

@@ -32,9 +32,9 @@ type TargetOptions struct {
 // and nothing that is there already is overwritten or changed. Until they are finished directories have mode 0700
 // and files 0600. Only the directory itself is as it was, so that nobody hostile should be able to write to it.
 //
-// The order is the caller's: a directory with Dir before anything in it, in any order; SetDir for each directory when
-// nothing is added to it any more; then Sync. Whatever a failed method has made stays for the caller to see, except
-// that Discard removes a file.
+// What is made may come in any order: directories that it needs and that are missing are made with it, so that Dir is
+// for those alone that nothing is in. SetDir is for each directory when nothing is added to it any more, then Sync for
+// all. Whatever a failed method has made stays for the caller to see, except that Discard removes a file.
 type Target struct {
 	root     int  // descriptor
 	inherits bool // root has a default ACL, which all that is made below it takes over
@@ -70,22 +70,60 @@ func NewTarget(dir string, o TargetOptions) (*Target, error) {
 	return &Target{root: fd, inherits: err == nil, owners: newOwners(o), lost: losses{warn: o.Warn}}, nil
 }
 
-// within calls f with the directory that e is in, and its name there.
+// within calls f with the directory that path is in, which it makes where it is missing, and the name there.
 func (t *Target) within(op string, path string, f func(dir int, name string) error) error {
-	err := error(fs.ErrInvalid)
-	if validPath(path) {
-		dir, name := t.root, path
-		err = nil
-		if i := strings.LastIndexByte(path, '/'); i >= 0 {
-			name = path[i+1:]
-			dir, err = openBeneath(t.root, path[:i], unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-		}
-		if err == nil {
-			err = f(dir, name)
-			closeUnless(dir, t.root)
-		}
+	return pathError(op, path, t.in(path, t.makeDirs, f))
+}
+
+// in calls f with the directory that path is in, as open opens it, and the name there.
+func (t *Target) in(path string, open func(dir string) (int, error), f func(dir int, name string) error) error {
+	if !validPath(path) {
+		return fs.ErrInvalid
 	}
-	return pathError(op, path, err)
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return f(t.root, path)
+	}
+	dir, err := open(path[:i])
+	if err != nil {
+		return err
+	}
+	defer closeUnless(dir, t.root)
+	return f(dir, path[i+1:])
+}
+
+// openDir opens a directory that is there.
+func (t *Target) openDir(path string) (int, error) { return openBeneath(t.root, path, dirFlags, 0) }
+
+const dirFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+// makeDirs opens a directory, and makes it and those above it where they are missing. Others may do so at once.
+func (t *Target) makeDirs(path string) (int, error) {
+	dir, err := t.openDir(path)
+	there := len(path)
+	for err == unix.ENOENT {
+		if there = strings.LastIndexByte(path[:there], '/'); there < 0 {
+			dir, err = t.root, nil
+			break
+		}
+		dir, err = t.openDir(path[:there])
+	}
+	if err != nil || there == len(path) {
+		return dir, err
+	}
+	for name := range strings.SplitSeq(path[there+1:], "/") {
+		_, err := retry(func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) })
+		below := -1
+		if err == nil || err == unix.EEXIST {
+			below, err = retry(func() (int, error) { return unix.Openat(dir, name, dirFlags, 0) })
+		}
+		closeUnless(dir, t.root)
+		if err != nil {
+			return -1, err
+		}
+		dir = below
+	}
+	return dir, nil
 }
 
 func pathError(op, path string, err error) error {
@@ -110,8 +148,13 @@ func (t *Target) Dir(e *source.Entry) error {
 func (t *Target) Create(e *source.Entry) (*os.File, error) {
 	fd, err := -1, error(fs.ErrInvalid)
 	if validPath(e.Path) {
-		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW
-		fd, err = openBeneath(t.root, e.Path, flags, 0o600)
+		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+		if fd, err = openBeneath(t.root, e.Path, flags, 0o600); err == unix.ENOENT {
+			err = t.in(e.Path, t.makeDirs, func(dir int, name string) (err error) {
+				fd, err = retry(func() (int, error) { return unix.Openat(dir, name, flags, 0o600) })
+				return err
+			})
+		}
 	}
 	if err != nil {
 		return nil, pathError("create", e.Path, err)
@@ -162,7 +205,7 @@ func (t *Target) Symlink(e *source.Entry) error {
 
 // Link makes e.Path another name of the file at the path first, which Create has made.
 func (t *Target) Link(e *source.Entry, first string) error {
-	return t.within("link", first, func(from int, old string) error {
+	err := t.in(first, t.openDir, func(from int, old string) error {
 		var st unix.Stat_t
 		if err := unix.Fstatat(from, old, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return err
@@ -170,10 +213,11 @@ func (t *Target) Link(e *source.Entry, first string) error {
 		if st.Mode&unix.S_IFMT != unix.S_IFREG {
 			return errors.New("not a regular file")
 		}
-		return t.within("link", e.Path, func(to int, name string) error {
+		return t.in(e.Path, t.makeDirs, func(to int, name string) error {
 			return unix.Linkat(from, old, to, name, 0)
 		})
 	})
+	return pathError("link", first, err)
 }
 
 // Special makes a FIFO, a socket or a device. A device that this user may not make is left out, with a warning.

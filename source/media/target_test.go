@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"permafrost/source"
@@ -35,6 +36,35 @@ func put(target *Target, e *source.Entry) error {
 	return target.Finish(f, e)
 }
 
+// Directories that something needs are made with it, by several at once, and are nobody else's until SetDir.
+func TestTargetMakesDirs(t *testing.T) {
+	withoutOpenat2(t, func(t *testing.T) {
+		dir := t.TempDir()
+		target := newTarget(t, dir, TargetOptions{})
+		var g errgroup.Group
+		for i := range 64 {
+			g.Go(func() error { return put(target, entry(source.File, fmt.Sprintf("a/b/c/%d/d/%d", i%4, i), 0o644)) })
+		}
+		must(t, g.Wait())
+		must(t, target.Link(entry(source.File, "x/y/link", 0o644), "a/b/c/0/d/0"))
+		must(t, target.Dir(entry(source.Dir, "x/empty/one", 0o755)))
+		if err := target.Link(entry(source.File, "link", 0o644), "nowhere/at/all"); !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "nowhere")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a link's target made directories: %v", err)
+		}
+		must(t, target.SetDir(entry(source.Dir, "a", 0o750)))
+		for name, mode := range map[string]fs.FileMode{"a": 0o750, "a/b/c/3/d": 0o700, "x/empty": 0o700} {
+			info, err := os.Stat(filepath.Join(dir, name))
+			must(t, err)
+			if info.Mode().Perm() != mode {
+				t.Errorf("%s has mode %o", name, info.Mode().Perm())
+			}
+		}
+	})
+}
+
 // Nothing that a listing says gets out of the target, or through a link that the listing made itself.
 func TestTargetHostile(t *testing.T) {
 	asNobody(t)
@@ -53,7 +83,7 @@ func TestTargetHostile(t *testing.T) {
 		for _, path := range []string{
 			"..", "../outside/new", "dir/../../outside/new", at("outside/new"), "/", "", "a//b", "dir/", "/dir/new", "dir/./new", ".",
 			"nul\x00", "dir\x00/new", strings.Repeat("a", 256), strings.Repeat("dir/", maxPath/4) + "a",
-			"out/new", "up/new", "in/new", "out/victim", "file", "out", "there", "dir", "there/new", "missing/new", "first",
+			"out/new", "up/new", "in/new", "out/a/b/new", "in/a/b/new", "there/a/new", "out/victim", "file", "out", "there", "dir", "there/new", "first",
 		} {
 			for name, f := range map[string]func() error{
 				"Create": func() error { return put(target, entry(source.File, path, 0o644)) },
