@@ -14,11 +14,11 @@ import (
 // sink is a store that keeps everything but packs, so that a benchmark measures what is done before they leave.
 type sink struct{ *storetest.Mem }
 
-func (s sink) Put(ctx context.Context, name string, data []byte) error {
+func (s sink) Put(ctx context.Context, name string, data ...[]byte) error {
 	if bytes.HasPrefix([]byte(name), []byte("packs/")) {
 		return nil
 	}
-	return s.Mem.Put(ctx, name, data)
+	return s.Mem.Put(ctx, name, data...)
 }
 
 // BenchmarkWriter measures ID, compression, encryption and pack assembly of blobs that are all new.

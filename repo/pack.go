@@ -13,6 +13,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
+	"permafrost/internal/parts"
 	"permafrost/internal/wire"
 )
 
@@ -82,8 +83,9 @@ const maxAgeHeader = 16 << 10
 // pack is ever held. After an error every call fails.
 type packBuilder struct {
 	pack
-	out    []byte    // the pack as far as it is encrypted
-	sum    hash.Hash // over out
+	more   func() ([]byte, error) // gives an empty segment
+	out    [][]byte               // the pack as far as it is encrypted, in segments
+	sum    hash.Hash              // over out
 	age    io.WriteCloser
 	plain  int       // bytes of plaintext so far
 	dir    int       // bytes that the directory will take, or a little more
@@ -92,9 +94,9 @@ type packBuilder struct {
 	err    error
 }
 
-// newPackBuilder starts a pack in buf, which it appends to.
-func newPackBuilder(buf []byte, epoch *Epoch, c Component) (*packBuilder, error) {
-	b := &packBuilder{out: buf[:0], sum: sha256.New()}
+// newPackBuilder starts a pack in segments that more gives.
+func newPackBuilder(more func() ([]byte, error), epoch *Epoch, c Component) (*packBuilder, error) {
+	b := &packBuilder{more: more, sum: sha256.New()}
 	b.epoch, b.component = epoch.Number, c
 	rcpt := epoch.DataRecipient
 	if c == Meta {
@@ -109,7 +111,7 @@ func newPackBuilder(buf []byte, epoch *Epoch, c Component) (*packBuilder, error)
 	if rand.IntN(sampleEvery) == 0 {
 		b.sample = sha256.New()
 	}
-	b.header = len(b.out) // age has written its header and the nonce, and no more
+	b.header = int(b.size) // age has written its header and the nonce, and no more
 	b.write([]byte(packMagic))
 	return b, b.err
 }
@@ -118,8 +120,23 @@ func newPackBuilder(buf []byte, epoch *Epoch, c Component) (*packBuilder, error)
 type packSink packBuilder
 
 func (s *packSink) Write(p []byte) (int, error) {
-	s.out = append(s.out, p...)
 	s.sum.Write(p)
+	s.size += int64(len(p))
+	for rest := p; len(rest) > 0; {
+		last := len(s.out) - 1
+		if last < 0 || len(s.out[last]) == cap(s.out[last]) {
+			segment, err := s.more()
+			if err != nil {
+				return 0, err
+			}
+			s.out = append(s.out, segment)
+			last++
+		}
+		to := s.out[last]
+		n := min(len(rest), cap(to)-len(to))
+		s.out[last] = append(to, rest[:n]...)
+		rest = rest[n:]
+	}
 	return len(p), nil
 }
 
@@ -145,33 +162,33 @@ func (b *packBuilder) add(f frame, stored []byte) error {
 // full reports whether a frame of n more stored bytes belongs into the next pack.
 func (b *packBuilder) full(n int) bool { return len(b.frames) > 0 && b.plain+b.dir+n > PackSize }
 
-// finish writes the directory and returns the pack's bytes, which its name, size and directory now describe.
-func (b *packBuilder) finish() ([]byte, error) {
+// finish writes the directory and returns the pack, and its bytes in segments.
+func (b *packBuilder) finish() (*pack, [][]byte, error) {
 	dir := b.directory.append(nil)
 	b.write(dir)
 	foot := binary.LittleEndian.AppendUint64(nil, uint64(len(dir)))
 	b.write(append(foot, packEnd...))
 	if b.err != nil {
-		return nil, fmt.Errorf("encrypting a pack: %w", b.err)
+		return nil, nil, fmt.Errorf("encrypting a pack: %w", b.err)
 	}
 	if err := b.age.Close(); err != nil {
-		return nil, fmt.Errorf("encrypting a pack: %w", err)
+		return nil, nil, fmt.Errorf("encrypting a pack: %w", err)
 	}
 	b.err = errors.New("pack is finished")
 	b.sum.Sum(b.name[:0])
-	b.size = int64(len(b.out))
 	if b.sample != nil {
 		if err := b.readBack(); err != nil {
-			return nil, fmt.Errorf("a pack that was just encrypted does not decrypt to what it was: this machine's memory is not sound: %w", err)
+			return nil, nil, fmt.Errorf("a pack that was just encrypted does not decrypt to what it was: this machine's memory is not sound: %w", err)
 		}
 	}
-	return b.out, nil
+	p := b.pack // what else the builder has is not to live as long
+	return &p, b.out, nil
 }
 
 // readBack decrypts the finished pack with the file key that sealed it: a host that can't read packs can still
 // see that it has written a good one.
 func (b *packBuilder) readBack() error {
-	r, err := age.Decrypt(bytes.NewReader(b.out), age.NewInjectedFileKeyIdentity(b.key.key))
+	r, err := age.Decrypt(parts.Reader(b.out), age.NewInjectedFileKeyIdentity(b.key.key))
 	if err != nil {
 		return err
 	}

@@ -9,18 +9,9 @@ import (
 	"permafrost/chunk"
 )
 
-// A packer makes one component's blobs into frames and these into packs. Blobs are copied into the open frame; full
-// frames are compressed side by side and go into the open pack in their order; full packs are uploaded side by side.
-type packer struct {
-	in        *packing
-	component Component
-	open      *job
-	jobs      chan *job // to the goroutine that builds packs
-	closed    bool
-}
-
 // A job is a frame on its way into a pack.
 type job struct {
+	component Component
 	frame
 	plain  []byte // as it is; nobody's once ready is closed
 	bytes  []byte // as it is stored, once ready is closed
@@ -28,50 +19,53 @@ type job struct {
 	ready  chan struct{}
 }
 
-// add appends a blob to the open frame, and sends the frame off when it is full.
-func (p *packer) add(ctx context.Context, b blobRef, data []byte) error {
-	if p.closed {
+// add appends a blob to its component's open frame, and sends the frame off when it is full. It is for one goroutine at a
+// time for each component.
+func (g *packing) add(ctx context.Context, c Component, b blobRef, data []byte) error {
+	if g.flushed {
 		return errors.New("a blob was added after the flush")
 	}
-	size := p.component.frameSize()
-	if p.open != nil && len(p.open.plain)+len(data) > size {
-		if err := p.send(ctx); err != nil {
+	size := c.frameSize()
+	if j := g.frames[c]; j != nil && len(j.plain)+len(data) > size {
+		if err := g.send(c); err != nil {
 			return err
 		}
 	}
-	if p.open == nil {
-		p.open = &job{plain: getBuffer(max(size, len(data))), ready: make(chan struct{})}
+	if g.frames[c] == nil {
+		g.frames[c] = &job{component: c, plain: getBuffer(max(size, len(data))), ready: make(chan struct{})}
 	}
-	p.open.plain = append(p.open.plain, data...)
-	p.open.blobs = append(p.open.blobs, b)
-	if len(p.open.plain) >= size {
-		return p.send(ctx)
+	j := g.frames[c]
+	j.plain = append(j.plain, data...)
+	j.blobs = append(j.blobs, b)
+	if len(j.plain) >= size {
+		return g.send(c)
 	}
 	return nil
 }
 
-// send hands the open frame on, once there is room for it.
-func (p *packer) send(ctx context.Context) error {
-	j := p.open
-	p.open = nil
+// send hands a component's open frame on, once there is room for it.
+func (g *packing) send(c Component) error {
+	j := g.frames[c]
+	g.frames[c] = nil
 	j.weight = 2 * int64(cap(j.plain)) // it is held twice: as it is, and as it is stored
-	if err := p.in.memory.Acquire(p.in.ctx, j.weight); err != nil {
-		return context.Cause(p.in.ctx)
+	if err := g.memory.Acquire(g.ctx, min(j.weight, framesInFlight)); err != nil {
+		return g.err()
 	}
+	j.weight = min(j.weight, framesInFlight)
 	var scratch []byte
 	select {
-	case scratch = <-p.in.encode:
-	case <-p.in.ctx.Done():
-		p.in.memory.Release(j.weight)
-		return context.Cause(p.in.ctx)
+	case scratch = <-g.scratch:
+	case <-g.ctx.Done():
+		g.memory.Release(j.weight)
+		return g.err()
 	}
 	go func() {
 		defer close(j.ready)
 		room := getBuffer(len(j.plain))
 		stored, codec, err := encodeFrame(room, j.plain, &scratch)
-		p.in.encode <- scratch
+		g.scratch <- scratch
 		if err != nil {
-			p.in.fail(err)
+			g.fail(err)
 		}
 		if codec == codecRaw {
 			putBuffer(room)
@@ -81,89 +75,12 @@ func (p *packer) send(ctx context.Context) error {
 		j.bytes, j.codec, j.stored = stored, codec, len(stored)
 	}()
 	select {
-	case p.jobs <- j:
+	case g.jobs <- j:
 		return nil
-	case <-p.in.ctx.Done():
-		p.in.memory.Release(j.weight)
-		return context.Cause(p.in.ctx)
+	case <-g.ctx.Done():
+		g.memory.Release(j.weight)
+		return g.err()
 	}
-}
-
-// close sends the last frame; the packer's goroutine then finishes the last pack.
-func (p *packer) close() {
-	if p.closed {
-		return
-	}
-	p.closed = true
-	if p.open != nil {
-		if err := p.send(p.in.ctx); err != nil {
-			p.in.fail(err)
-		}
-	}
-	close(p.jobs)
-}
-
-// build puts frames into packs, in order, until there are no more.
-func (p *packer) build() {
-	var b *packBuilder
-	for j := range p.jobs {
-		<-j.ready
-		err := context.Cause(p.in.ctx)
-		if err == nil && b != nil && b.full(len(j.bytes)) {
-			err = p.ship(b)
-			b = nil
-		}
-		if err == nil && b == nil {
-			b, err = p.start()
-		}
-		if err == nil {
-			err = b.add(j.frame, j.bytes)
-		}
-		putBuffer(j.bytes)
-		p.in.memory.Release(j.weight)
-		if err != nil {
-			p.in.fail(err)
-		}
-	}
-	if b != nil && context.Cause(p.in.ctx) == nil {
-		if err := p.ship(b); err != nil {
-			p.in.fail(err)
-		}
-	}
-}
-
-// start waits for a pack buffer.
-func (p *packer) start() (*packBuilder, error) {
-	select {
-	case buf := <-p.in.buffers:
-		if buf == nil {
-			buf = make([]byte, 0, PackSize+PackSize/16)
-		}
-		return newPackBuilder(buf, p.in.epoch, p.component)
-	case <-p.in.ctx.Done():
-		return nil, context.Cause(p.in.ctx)
-	}
-}
-
-// ship finishes a pack and starts its upload, once fewer than uploads are under way.
-func (p *packer) ship(b *packBuilder) error {
-	data, err := b.finish()
-	if err != nil {
-		return err
-	}
-	select {
-	case p.in.uploads <- struct{}{}:
-	case <-p.in.ctx.Done():
-		return context.Cause(p.in.ctx)
-	}
-	np := b.pack // the builder's own buffers are not to live as long
-	p.in.tasks.Go(func() {
-		defer func() { <-p.in.uploads; p.in.buffers <- data }()
-		if err := p.in.put(&np, data); err != nil {
-			p.in.fail(err)
-		}
-	})
-	return nil
 }
 
 // frameBuffers holds the buffers of frames, plain and stored, by size: those of small frames must not keep large

@@ -10,14 +10,23 @@ import (
 )
 
 const (
-	packBuffers    = 5        // packs in memory: open ones and those under way to the storage
-	packUploads    = 3        // packs under way at once
-	framesInFlight = 20 << 20 // bytes of frames between add and the pack, plain and stored
+	// The memory of packs, in segments: those that are open, and those under way to the storage.
+	segmentSize = 1 << 20
+	segments    = 52
+
+	// openSegments bounds what open packs hold, so that others can be under way meanwhile: a frame that would exceed it
+	// sends the fullest one off as it is.
+	openSegments = 28
+
+	packUploads    = 4        // packs under way at once
+	framesInFlight = 10 << 20 // bytes of frames between add and the pack, plain and stored
 	encoders       = 2        // frames being compressed at once
 )
 
-// A packing turns blobs into packs in the store: a packer for each component, and the bounds that they share. Its
-// memory is packBuffers packs and framesInFlight, whatever goes through it. The first error is sticky.
+// A packing turns blobs into packs in the store. Blobs are copied into the open frame of their component; full frames
+// are compressed side by side; one goroutine puts them, in their order, into the open pack of their component; full packs
+// are uploaded side by side. Its memory is segments and framesInFlight, whatever goes through it. The first error is
+// sticky.
 type packing struct {
 	store Store
 	epoch *Epoch
@@ -25,45 +34,38 @@ type packing struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	tasks  sync.WaitGroup
 
-	buffers chan []byte         // free pack buffers; a nil one is yet to be made
-	memory  *semaphore.Weighted // bytes of frames between add and their pack
-	encode  chan []byte         // room to decode in, for each frame that may be compressed at once
-	uploads chan struct{}       // a place for each pack under way
-
-	mu      sync.Mutex
-	packers [componentCount]*packer
+	frames   [componentCount]*job // open
+	memory   *semaphore.Weighted  // bytes of frames between add and their pack
+	scratch  chan []byte          // room to decode in, for each frame that may be compressed at once
+	jobs     chan *job            // to the goroutine that builds packs
+	built    chan struct{}        // closed when that has ended
+	segments chan []byte          // free ones; a nil one is yet to be made
+	uploads  chan struct{}        // a place for each pack under way
+	sending  sync.WaitGroup
+	noting   sync.Mutex
+	flushed  bool
 }
 
 func newPacking(ctx context.Context, st Store, epoch *Epoch, note func(*pack) error) *packing {
 	g := &packing{
 		store: st, epoch: epoch, note: note,
-		buffers: make(chan []byte, packBuffers),
-		memory:  semaphore.NewWeighted(framesInFlight),
-		encode:  make(chan []byte, encoders),
-		uploads: make(chan struct{}, packUploads),
+		memory:   semaphore.NewWeighted(framesInFlight),
+		scratch:  make(chan []byte, encoders),
+		jobs:     make(chan *job, 256),
+		built:    make(chan struct{}),
+		segments: make(chan []byte, segments),
+		uploads:  make(chan struct{}, packUploads),
 	}
-	for range packBuffers {
-		g.buffers <- nil
+	for range segments {
+		g.segments <- nil
 	}
 	for range encoders {
-		g.encode <- nil
+		g.scratch <- nil
 	}
 	g.ctx, g.cancel = context.WithCancelCause(ctx)
+	go g.build()
 	return g
-}
-
-// packer returns the one for a component, and starts it where this is its first blob.
-func (g *packing) packer(c Component) *packer {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.packers[c] == nil {
-		p := &packer{in: g, component: c, jobs: make(chan *job, 256)}
-		g.packers[c] = p
-		g.tasks.Go(p.build)
-	}
-	return g.packers[c]
 }
 
 // fail makes err the error of every later call.
@@ -74,12 +76,17 @@ func (g *packing) err() error { return context.Cause(g.ctx) }
 
 // flush sends what is open and waits until every blob is in a pack that is durable. Nothing can be added after it.
 func (g *packing) flush() error {
-	for _, p := range g.packers {
-		if p != nil {
-			p.close()
+	if !g.flushed {
+		g.flushed = true
+		for c := range g.frames {
+			if g.frames[c] != nil {
+				g.send(Component(c)) // its error is g's
+			}
 		}
+		close(g.jobs)
 	}
-	g.tasks.Wait()
+	<-g.built
+	g.sending.Wait()
 	return g.err()
 }
 
@@ -89,15 +96,111 @@ func (g *packing) abort() {
 	_ = g.flush() // the error is the one just given, or an earlier one that the caller has
 }
 
+// build puts frames into packs until there are no more.
+func (g *packing) build() {
+	defer close(g.built)
+	var open [componentCount]*packBuilder
+	for j := range g.jobs {
+		<-j.ready
+		if g.err() == nil {
+			if err := g.place(&open, j); err != nil {
+				g.fail(err)
+			}
+		}
+		putBuffer(j.bytes)
+		g.memory.Release(j.weight)
+	}
+	for c := range open {
+		if err := g.ship(&open, c); err != nil {
+			g.fail(err)
+		}
+	}
+}
+
+// place puts a frame into its component's pack.
+func (g *packing) place(open *[componentCount]*packBuilder, j *job) (err error) {
+	c := int(j.component)
+	if open[c] != nil && open[c].full(len(j.bytes)) {
+		if err := g.ship(open, c); err != nil {
+			return err
+		}
+	}
+	for {
+		held, fullest := 0, 0
+		for i, b := range open {
+			if b != nil {
+				held += len(b.out)
+			}
+			if b != nil && (open[fullest] == nil || len(b.out) > len(open[fullest].out)) {
+				fullest = i
+			}
+		}
+		if held == 0 || held+len(j.bytes)/segmentSize+1 <= openSegments {
+			break
+		}
+		if err := g.ship(open, fullest); err != nil {
+			return err
+		}
+	}
+	if open[c] == nil {
+		if open[c], err = newPackBuilder(g.segment, g.epoch, j.component); err != nil {
+			return err
+		}
+	}
+	return open[c].add(j.frame, j.bytes)
+}
+
+// segment waits for a free segment. There is always one to come: what open packs hold leaves some to those under way.
+func (g *packing) segment() ([]byte, error) {
+	select {
+	case s := <-g.segments:
+		if s == nil {
+			s = make([]byte, 0, segmentSize)
+		}
+		return s[:0], nil
+	case <-g.ctx.Done():
+		return nil, g.err()
+	}
+}
+
+// ship finishes the open pack of a component, if there is one, and starts its upload once there is a place for it.
+func (g *packing) ship(open *[componentCount]*packBuilder, c int) error {
+	b := open[c]
+	open[c] = nil
+	if err := g.err(); b == nil || err != nil {
+		return err
+	}
+	p, parts, err := b.finish()
+	if err != nil {
+		return err
+	}
+	select {
+	case g.uploads <- struct{}{}:
+	case <-g.ctx.Done():
+		return g.err()
+	}
+	g.sending.Go(func() {
+		err := g.put(p, parts)
+		for _, s := range parts {
+			g.segments <- s
+		}
+		<-g.uploads
+		if err != nil {
+			g.fail(err)
+		}
+	})
+	return nil
+}
+
 // put makes a pack durable and notes it.
-func (g *packing) put(p *pack, data []byte) error {
-	if err := g.store.Put(g.ctx, packObject(p.name), data); err != nil {
+func (g *packing) put(p *pack, parts [][]byte) error {
+	if err := g.store.Put(g.ctx, packObject(p.name), parts...); err != nil {
 		if cause := g.err(); cause != nil {
 			return cause
 		}
 		return fmt.Errorf("putting a pack: %w", err)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.noting.Lock()
+	defer g.noting.Unlock()
 	return g.note(p)
 }

@@ -514,7 +514,7 @@ func (p *prunePlan) movePack(ctx context.Context, g *packing, n uint32) error {
 			if err != nil {
 				return err
 			}
-			if err := g.packer(ip.component).add(ctx, blobRef{b.id, len(data)}, data); err != nil {
+			if err := g.add(ctx, ip.component, blobRef{b.id, len(data)}, data); err != nil {
 				return err
 			}
 		}

@@ -18,11 +18,11 @@ import (
 //
 // Errors are tested with errors.Is: fs.ErrNotExist, fs.ErrExist, ErrNoSpace.
 type Store interface {
-	// Put creates the object name with the content data. It is all or nothing: no reader ever sees a part, and
+	// Put creates the object name with the content data, its parts one behind the other. It is all or nothing: no reader ever sees a part, and
 	// once Put has returned nil the object survives a crash of the storage. Where an object of that name stands
 	// already Put fails with fs.ErrExist and changes nothing: of several that put one name at once a single one
 	// succeeds. After a doubtful reply (the connection broke) the Store itself finds out: own content is success.
-	Put(ctx context.Context, name string, data []byte) error
+	Put(ctx context.Context, name string, data ...[]byte) error
 
 	// ReadAt fills p with the object's bytes from offset off on. Like io.ReaderAt it returns io.EOF with n < len(p)
 	// where the object ends before p is full. An absent object is fs.ErrNotExist.

@@ -236,7 +236,7 @@ func (w *Writer) Add(ctx context.Context, c Component, id chunk.ID, data []byte)
 	if has {
 		return false, nil
 	}
-	return true, w.packing.packer(c).add(ctx, blobRef{id, len(data)}, data)
+	return true, w.packing.add(ctx, c, blobRef{id, len(data)}, data)
 }
 
 // Stats returns the counts by component.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/internal/parts"
 	"permafrost/repo"
 )
 
@@ -23,11 +24,11 @@ func limitStore(st repo.Store, upload, download rate) repo.Store {
 	return &limitedStore{st, newPacer(upload), newPacer(download)}
 }
 
-func (l *limitedStore) Put(ctx context.Context, name string, data []byte) error {
-	if err := l.up.wait(ctx, len(data)); err != nil {
+func (l *limitedStore) Put(ctx context.Context, name string, data ...[]byte) error {
+	if err := l.up.wait(ctx, int(parts.Size(data))); err != nil {
 		return err
 	}
-	return l.Store.Put(ctx, name, data)
+	return l.Store.Put(ctx, name, data...)
 }
 
 func (l *limitedStore) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {

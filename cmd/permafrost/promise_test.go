@@ -102,7 +102,7 @@ func (w *witness) testPlaintext(t *testing.T) {
 		}
 	}
 	// What can't be compressed would show itself even where text is packed: bytes from the middle of each part.
-	for _, name := range append([]string{"public-system/site_uploads/thumbnail.jpg"}, parts...) {
+	for _, name := range append([]string{"public-system/site_uploads/thumbnail.jpg"}, fileParts...) {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || len(data) < 64 {
 			t.Fatalf("%s: %d bytes, %v", name, len(data), err)

@@ -26,8 +26,8 @@ type witness struct {
 	files map[string]string // hashes of the other files of a restore
 }
 
-// parts are the files of a restore beside the media.
-var parts = []string{"env.production", "mastodon_production.dump", "redis-dump.rdb"}
+// fileParts are the files of a restore beside the media.
+var fileParts = []string{"env.production", "mastodon_production.dump", "redis-dump.rdb"}
 
 // newWitness looks at the media, which are as they were in the first snapshot, and at what a restore gives.
 func newWitness(t *testing.T, s *site, root string) *witness {
@@ -39,7 +39,7 @@ func newWitness(t *testing.T, s *site, root string) *witness {
 	}
 	dir := filepath.Join(t.TempDir(), "first")
 	s.run(exitDone, "restore", "-i", s.recovery, "--date", "2026-06-26", "--target", dir)
-	for _, name := range parts {
+	for _, name := range fileParts {
 		if w.files[name], err = compare.SHA256(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func (w *witness) compare(dir string) {
 	if err != nil {
 		w.t.Error(err)
 	}
-	for _, name := range parts {
+	for _, name := range fileParts {
 		got, err := compare.SHA256(filepath.Join(dir, name))
 		if err != nil || got != w.files[name] || !strings.Contains(string(sums), got+"  "+name+"\n") {
 			w.t.Errorf("%s is %s, was %s: %v; SHA256SUMS\n%s", name, got, w.files[name], err, sums)

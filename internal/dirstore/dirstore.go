@@ -56,14 +56,14 @@ func Open(dir string) (*Store, error) {
 func (s *Store) String() string { return s.dir }
 
 // Put implements repo.Store.
-func (s *Store) Put(ctx context.Context, name string, data []byte) error {
+func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {
 	if err := s.put(ctx, name, data); err != nil {
 		return fmt.Errorf("putting %s: %w", name, noSpace(err))
 	}
 	return nil
 }
 
-func (s *Store) put(ctx context.Context, name string, data []byte) error {
+func (s *Store) put(ctx context.Context, name string, data [][]byte) error {
 	path, err := s.path(name)
 	if err != nil {
 		return err
@@ -83,8 +83,10 @@ func (s *Store) put(ctx context.Context, name string, data []byte) error {
 		return err
 	}
 	defer f.Discard()
-	if _, err := f.Write(data); err != nil {
-		return err
+	for _, part := range data {
+		if _, err := f.Write(part); err != nil {
+			return err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err

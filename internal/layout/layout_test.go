@@ -48,10 +48,11 @@ var may = []struct {
 	{"permafrost/internal/layout", nil},
 	{"permafrost/internal/hint", nil},
 	{"permafrost/internal/wire", nil},
+	{"permafrost/internal/parts", nil},
 	{"permafrost/internal/objname", nil},
 	{"permafrost/internal/durable", nil},
 	{"permafrost/chunk", nil},
-	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/wire"}},
+	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/parts", "permafrost/internal/wire"}},
 	{"permafrost/internal/dirstore", storeImports},
 	{"permafrost/internal/sftpstore", storeImports},
 	{"permafrost/internal/storetest", storeImports},
@@ -59,10 +60,10 @@ var may = []struct {
 	{"permafrost/source/...", []string{"permafrost/source", "permafrost/internal/hint", "permafrost/internal/durable"}},
 	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/source/...", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/source/...",
-		"permafrost/internal/hint", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/sftpstore"}},
+		"permafrost/internal/hint", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpstore"}},
 }
 
-var storeImports = []string{"permafrost/repo", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname"}
+var storeImports = []string{"permafrost/repo", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/parts"}
 
 func within(path, pattern string) bool {
 	if base, ok := strings.CutSuffix(pattern, "/..."); ok {

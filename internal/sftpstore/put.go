@@ -24,7 +24,7 @@ import (
 const cleanTime = 2 * time.Second
 
 // Put implements repo.Store.
-func (s *Store) Put(ctx context.Context, name string, data []byte) error {
+func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {
 	target, err := s.path(name)
 	if err == nil && objname.InTemp(name) {
 		err = errReserved
@@ -32,7 +32,7 @@ func (s *Store) Put(ctx context.Context, name string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("putting %s: %w", name, err)
 	}
-	u := &upload{Store: s, target: target, data: data}
+	u := &upload{Store: s, target: target, data: bytes.Join(data, nil)}
 	err = s.do(ctx, u.attempt)
 	u.clean(ctx)
 	if err != nil {

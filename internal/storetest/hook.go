@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,10 +78,11 @@ func (h *Hook) do(op Op, whole, part func() error) (err error) {
 func nothing() error { return nil }
 
 // Put implements repo.Store.
-func (h *Hook) Put(ctx context.Context, name string, data []byte) error {
-	return h.do(Op{"Put", name}, func() error { return h.Store.Put(ctx, name, data) }, func() error {
+func (h *Hook) Put(ctx context.Context, name string, data ...[]byte) error {
+	return h.do(Op{"Put", name}, func() error { return h.Store.Put(ctx, name, data...) }, func() error {
 		if m, ok := h.Store.(*Mem); ok {
-			m.leaveTemp(data[:len(data)/2])
+			whole := bytes.Join(data, nil)
+			m.leaveTemp(whole[:len(whole)/2])
 		}
 		return nil
 	})

@@ -57,7 +57,7 @@ func (m *Mem) Clone() *Mem {
 }
 
 // Put implements repo.Store.
-func (m *Mem) Put(ctx context.Context, name string, data []byte) error {
+func (m *Mem) Put(ctx context.Context, name string, data ...[]byte) error {
 	if err := check(ctx, name); err != nil {
 		return fmt.Errorf("putting %s: %w", name, err)
 	}
@@ -69,8 +69,9 @@ func (m *Mem) Put(ctx context.Context, name string, data []byte) error {
 	if _, ok := m.objects[name]; ok {
 		return fmt.Errorf("putting %s: %w", name, fs.ErrExist)
 	}
-	m.watchPut(name, data)
-	m.objects[name] = object{bytes.Clone(data), time.Now()}
+	whole := bytes.Join(data, nil)
+	m.watchPut(name, whole)
+	m.objects[name] = object{whole, time.Now()}
 	return nil
 }
 
