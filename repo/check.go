@@ -53,9 +53,9 @@ type Subset struct {
 }
 
 // choose returns the packs of the subset.
-func (s *Subset) choose(packs []*pack) []*pack {
+func (s *Subset) choose(packs []*indexedPack) []*indexedPack {
 	if s.Of > 0 {
-		return slices.DeleteFunc(slices.Clone(packs), func(p *pack) bool {
+		return slices.DeleteFunc(slices.Clone(packs), func(p *indexedPack) bool {
 			return (int(p.name[0])<<8|int(p.name[1]))%s.Of != s.Part-1
 		})
 	}
@@ -98,7 +98,7 @@ func (c *checker) problem(err error) {
 	}
 }
 
-func (c *checker) bad(p *pack) {
+func (c *checker) bad(p *indexedPack) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !slices.Contains(c.res.Bad, p.name) {
@@ -180,7 +180,10 @@ func (c *checker) indexes(ctx context.Context, h *history) (*index, error) {
 
 // packs compares the packs in the store with the index, and marks those that are not as they should be as gone.
 func (c *checker) packs(ctx context.Context, x *index) error {
-	sizes := make(map[Name]int64)
+	sizes := make([]int64, len(x.packs)) // -1: missing
+	for i := range sizes {
+		sizes[i] = -1
+	}
 	for o, err := range c.repo.store.List(ctx, "packs/") {
 		if err != nil {
 			return fmt.Errorf("listing packs: %w", err)
@@ -190,8 +193,11 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 			c.found = append(c.found, err)
 			continue
 		}
-		sizes[name] = o.Size
-		if !slices.ContainsFunc(x.byName[name], func(n uint32) bool { return !x.packs[n].gone }) {
+		listed := x.listed(name)
+		for _, n := range listed {
+			sizes[n] = o.Size
+		}
+		if len(listed) == 0 {
 			c.res.Unused++
 		}
 	}
@@ -200,15 +206,15 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 		if p.gone {
 			continue
 		}
-		size, there := sizes[p.name]
-		if there && size == p.size {
+		size := sizes[i]
+		if size == p.size {
 			c.res.Packs++
 			continue
 		}
 		p.gone = true
-		c.bad(p.pack)
+		c.bad(p)
 		err := errors.New("is missing")
-		if there {
+		if size >= 0 {
 			err = fmt.Errorf("has %d bytes, the index says %d", size, p.size)
 		}
 		c.found = append(c.found, &DamageError{packObject(p.name), err})
@@ -263,7 +269,10 @@ func (c *checker) blobs(ctx context.Context, x *index, ids iter.Seq2[chunk.ID, e
 		}
 		if err == nil {
 			c.res.Blobs++
-			if _, ok := x.length(id); !ok {
+			var ok bool
+			if _, ok, err = x.length(id); err != nil {
+				return err
+			} else if !ok {
 				lost++
 				err = missing(id)
 			}
@@ -280,11 +289,11 @@ func (c *checker) blobs(ctx context.Context, x *index, ids iter.Seq2[chunk.ID, e
 
 // read reads packs side by side.
 func (c *checker) read(ctx context.Context, x *index) error {
-	var packs []*pack
+	var packs []*indexedPack
 	total := int64(0)
 	for i := range x.packs {
 		if !x.packs[i].gone {
-			packs = append(packs, x.packs[i].pack)
+			packs = append(packs, &x.packs[i])
 		}
 	}
 	packs = c.opts.Read.choose(packs)
@@ -327,7 +336,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 }
 
 // checkPack reads a pack into buf, and verifies its hash and, where the key can read it, all that is in it.
-func (r *Repo) checkPack(ctx context.Context, p *pack, buf []byte) error {
+func (r *Repo) checkPack(ctx context.Context, p *indexedPack, buf []byte) error {
 	object := packObject(p.name)
 	if n, err := r.store.ReadAt(ctx, object, buf, 0); err == io.EOF {
 		return &DamageError{object, fmt.Errorf("ends after %d bytes of %d", n, len(buf))}
@@ -349,7 +358,7 @@ func (r *Repo) checkPack(ctx context.Context, p *pack, buf []byte) error {
 	if err != nil {
 		return &DamageError{object, err}
 	}
-	if !bytes.Equal(d.append(nil), p.directory.append(nil)) {
+	if d.digest() != p.digest {
 		return &DamageError{object, errors.New("its directory is not what the index says")}
 	}
 	return r.checkFrames(object, d, io.NewSectionReader(src, 0, size))

@@ -144,12 +144,3 @@ func parseDirectory(b []byte) (*directory, error) {
 	}
 	return d, nil
 }
-
-// ids calls f with the ID of every blob, in order.
-func (d *directory) ids(f func(chunk.ID)) {
-	for _, fr := range d.frames {
-		for _, b := range fr.blobs {
-			f(b.id)
-		}
-	}
-}

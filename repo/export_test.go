@@ -39,8 +39,8 @@ func (r *Repo) Listed(ctx context.Context) ([]Name, error) {
 		return nil, err
 	}
 	var names []Name
-	for i := range x.packs {
-		names = append(names, x.packs[i].name)
+	for _, n := range x.byName {
+		names = append(names, x.packs[n].name)
 	}
 	return names, nil
 }
@@ -53,8 +53,15 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change
 		return nil, err
 	}
 	var lies []*pack
-	for i := range x.packs {
-		lie := *x.packs[i].pack
+	for o := range x.objects {
+		for lie, err := range r.listings(ctx, x, o) {
+			if err != nil {
+				return nil, err
+			}
+			lies = append(lies, lie.pack)
+		}
+	}
+	for _, lie := range lies {
 		if c != AsItIs {
 			lie.component = c
 		}
@@ -69,7 +76,6 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change
 			}
 			lie.frames[j] = f
 		}
-		lies = append(lies, &lie)
 	}
-	return r.putIndexes(ctx, instance, lies)
+	return r.putIndexes(ctx, instance, eachPack(lies))
 }

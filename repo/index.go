@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"sync"
 
 	"permafrost/chunk"
 	"permafrost/internal/wire"
@@ -30,8 +32,8 @@ func encodeIndex(instance string, packs []*pack) []byte {
 	return b
 }
 
-// parseIndex reads what encodeIndex wrote.
-func parseIndex(body []byte) (instance string, packs []*pack, err error) {
+// parseIndex reads what encodeIndex wrote, and calls f with pack after pack until it fails.
+func parseIndex(body []byte, f func(*pack) error) (instance string, err error) {
 	r := wire.NewReader(body)
 	instance = string(r.Bytes(r.Count(maxInstance, 1)))
 	n := r.Count(maxIndexPacks, len(Name{}))
@@ -40,31 +42,42 @@ func parseIndex(body []byte) (instance string, packs []*pack, err error) {
 		if p == nil {
 			break
 		}
-		packs = append(packs, p)
+		if err := f(p); err != nil {
+			return "", err
+		}
 	}
 	if err := r.Close(); err != nil {
-		return "", nil, fmt.Errorf("index: %w", err)
+		return "", fmt.Errorf("index: %w", err)
 	}
 	if n == 0 {
-		return "", nil, errors.New("index: no packs")
+		return "", errors.New("index: no packs")
 	}
-	return instance, packs, nil
+	return instance, nil
 }
 
-// splitIndex groups packs so that each group makes an index object of about indexTarget.
-func splitIndex(packs []*pack) iter.Seq[[]*pack] {
-	return func(yield func([]*pack) bool) {
-		start, size := 0, 0
-		for i, p := range packs {
+// splitIndex groups packs so that each group makes an index object of about indexTarget. An error of packs ends it.
+func splitIndex(packs iter.Seq2[*pack, error]) iter.Seq2[[]*pack, error] {
+	return func(yield func([]*pack, error) bool) {
+		var group []*pack
+		size := 0
+		for p, err := range packs {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			group = append(group, p)
 			for _, f := range p.frames {
 				size += len(f.blobs) * (chunk.Size + 3)
 			}
-			if size >= indexTarget || i == len(packs)-1 {
-				if !yield(packs[start : i+1]) {
+			if size >= indexTarget {
+				if !yield(group, nil) {
 					return
 				}
-				start, size = i+1, 0
+				group, size = nil, 0
 			}
+		}
+		if len(group) > 0 {
+			yield(group, nil)
 		}
 	}
 }
@@ -75,30 +88,44 @@ type place struct {
 	frame  uint32
 	offset uint32 // in the frame's plaintext
 	length uint32
-	next   uint32 // another place of the same blob, plus one; 0 ends the list
+	rank   int // among all places of the index
 }
 
-// An indexedPack is a pack with what the index knows beside its directory.
+// An indexedPack is a pack as an index object lists it, with what the log makes of that.
 type indexedPack struct {
-	*pack
-	object   Name   // the index object that lists it; zero for one of this run
+	listing
 	instance string // whose snapshots it serves; empty where none vouches for the listing
 	trusted  bool   // it may be deduplicated against: who signed the index object is on the roster still
-	offsets  []int  // of each frame, in the pack's plaintext
-	gone     bool   // a prune entry names it
+	gone     bool   // a prune entry names it, or the index object is no more, or another one says the same
+	table    uint16 // in index.tables
 }
 
-// An index finds blobs. Adding to it is for one goroutine, while no other uses it.
+// An indexedObject is an index object that the tables cover.
+type indexedObject struct {
+	name         Name // zero for what this run adds
+	instance     string
+	trusted      bool
+	live         bool   // the log names it, and no table before this one covers it
+	first, packs uint32 // in index.packs
+}
+
+// An indexTable is a table as a part of an index: its packs and entries are numbered on behind those of the tables before.
+type indexTable struct {
+	*table
+	packs   uint32 // the number of its first pack
+	entries int    // the rank of its first entry
+}
+
+// An index finds blobs. It is safe for concurrent use.
 type index struct {
-	packs  []indexedPack
-	byName map[Name][]uint32   // listings of a pack: more than one where they differ
-	blobs  map[chunk.ID]uint32 // first place, plus one
-	places []place
-	only   string // places that serve this instance alone are found; empty: all
-}
-
-func newIndex() *index {
-	return &index{byName: make(map[Name][]uint32), blobs: make(map[chunk.ID]uint32)}
+	tables  []indexTable
+	objects []indexedObject
+	packs   []indexedPack
+	byName  []uint32 // the packs that are not gone by what the log says, sorted by name
+	ranks   int      // places in all
+	only    string   // places that serve this instance alone are found; empty: all
+	cache   *pageCache
+	damage  *tableDamage
 }
 
 // of returns the index as the snapshots of an instance are read by: nobody else's listing can stand in the way.
@@ -108,58 +135,171 @@ func (x *index) of(instance string) *index {
 	return &y
 }
 
-// add enters a listing of a pack and its blobs. One that says what another for the same instance says changes nothing.
-func (x *index) add(ip indexedPack) {
-	for _, n := range x.byName[ip.name] {
-		have := &x.packs[n]
-		if have.instance == ip.instance && bytes.Equal(have.directory.append(nil), ip.directory.append(nil)) {
-			return
+// attach adds a table. vouch says of each index object that it covers whether the log names it, whom it serves and
+// whether that is to be trusted.
+func (x *index) attach(t *table, vouch func(*tableObject) indexedObject) error {
+	n := uint16(len(x.tables))
+	at := indexTable{t, uint32(len(x.packs)), x.ranks}
+	packs := t.read(t.packs)
+	x.packs = slices.Grow(x.packs, t.packs.n)
+	for i := range t.covers {
+		o := vouch(&t.covers[i])
+		o.name, o.first, o.packs = t.covers[i].name, uint32(len(x.packs)), t.covers[i].packs
+		for range o.packs {
+			rec, err := packs.read()
+			if err != nil {
+				return &tableError{t, asBadPage(err)}
+			}
+			l := parseListing(rec)
+			l.object = uint32(len(x.objects))
+			x.packs = append(x.packs, indexedPack{listing: l, instance: o.instance, trusted: o.trusted, gone: !o.live, table: n})
 		}
+		x.objects = append(x.objects, o)
 	}
-	n := uint32(len(x.packs))
-	x.byName[ip.name] = append(x.byName[ip.name], n)
-	ip.offsets = make([]int, len(ip.frames))
-	at := len(packMagic)
-	for i, f := range ip.frames {
-		ip.offsets[i] = at
-		at += f.stored
-		off := uint32(0)
-		for _, b := range f.blobs {
-			x.places = append(x.places, place{pack: n, frame: uint32(i), offset: off, length: uint32(b.length), next: x.blobs[b.id]})
-			x.blobs[b.id] = uint32(len(x.places))
-			off += uint32(b.length)
-		}
-	}
-	x.packs = append(x.packs, ip)
+	x.tables = append(x.tables, at)
+	x.ranks += t.entries.n
+	return nil
 }
 
-// prune marks the listings of packs that a prune entry names, where its signer spoke for their instance.
-func (x *index) prune(h *history) {
+// settle hides what the log says is gone, and of the listings that say the same for the same instance all but one.
+func (x *index) settle(h *history) {
+	x.byName = x.byName[:0]
 	for i := range x.packs {
-		if p := &x.packs[i]; h.gone(packObject(p.name), p.instance) {
-			p.gone = true
+		p := &x.packs[i]
+		p.gone = p.gone || len(h.pruned) > 0 && h.gone(packObject(p.name), p.instance)
+		if !p.gone {
+			x.byName = append(x.byName, uint32(i))
 		}
+	}
+	slices.SortFunc(x.byName, func(a, b uint32) int {
+		if c := bytes.Compare(x.packs[a].name[:], x.packs[b].name[:]); c != 0 {
+			return c
+		}
+		return int(a) - int(b)
+	})
+	for i := 0; i < len(x.byName); {
+		same := x.listed(x.packs[x.byName[i]].name)
+		for j, a := range same {
+			for _, b := range same[:j] {
+				x.hideOne(&x.packs[a], &x.packs[b])
+			}
+		}
+		i += len(same)
+	}
+	x.byName = slices.DeleteFunc(x.byName, func(n uint32) bool { return x.packs[n].gone })
+}
+
+// hideOne hides one of two listings of a pack that say the same: rather the one that is not trusted.
+func (x *index) hideOne(a, b *indexedPack) {
+	if a.gone || b.gone || a.instance != b.instance || a.digest != b.digest || a.size != b.size || a.header != b.header {
+		return
+	}
+	if a.trusted && !b.trusted {
+		b.gone = true
+	} else {
+		a.gone = true
 	}
 }
 
-// find yields every place of a blob in a pack that is not gone, with its number.
-func (x *index) find(id chunk.ID) iter.Seq2[int, place] {
-	return func(yield func(int, place) bool) {
-		for at := x.blobs[id]; at != 0; {
-			pl := x.places[at-1]
-			p := &x.packs[pl.pack]
-			if !p.gone && (x.only == "" || p.instance == x.only) && !yield(int(at-1), pl) {
+// listed returns the numbers of the listings of a pack.
+func (x *index) listed(name Name) []uint32 {
+	from, _ := slices.BinarySearchFunc(x.byName, name, func(n uint32, name Name) int { return bytes.Compare(x.packs[n].name[:], name[:]) })
+	to := from
+	for to < len(x.byName) && x.packs[x.byName[to]].name == name {
+		to++
+	}
+	return x.byName[from:to]
+}
+
+// find appends to places every place of a blob in a pack that is not gone, the newest first.
+func (x *index) find(id chunk.ID, places []place) ([]place, error) {
+	for i := len(x.tables) - 1; i >= 0; i-- {
+		t := &x.tables[i]
+		if err := t.find(x.cache, &id, func(n int, e []byte) {
+			pl := parsePlace(e)
+			pl.pack += t.packs
+			pl.rank = t.entries + n
+			if int(pl.pack) >= len(x.packs) {
 				return
 			}
-			at = pl.next
+			if p := &x.packs[pl.pack]; !p.gone && (x.only == "" || p.instance == x.only) {
+				places = append(places, pl)
+			}
+		}); err != nil {
+			return nil, x.damage.at(t.table, err)
 		}
 	}
+	return places, nil
 }
 
 // length returns a blob's length in bytes.
-func (x *index) length(id chunk.ID) (int, bool) {
-	for _, pl := range x.find(id) {
-		return int(pl.length), true
+func (x *index) length(id chunk.ID) (n int, ok bool, err error) {
+	var room [4]place
+	places, err := x.find(id, room[:0])
+	if err != nil || len(places) == 0 {
+		return 0, false, err
 	}
-	return 0, false
+	return int(places[0].length), true, nil
+}
+
+// frame returns what is known of a frame of a pack.
+func (x *index) frame(pack, frame uint32) (f frameInfo, err error) {
+	p := &x.packs[pack]
+	if frame >= p.frames {
+		return f, fmt.Errorf("pack %s has %d frames, number %d is asked for", p.name.Short(), p.frames, frame)
+	}
+	t := x.tables[p.table].table
+	if err := t.record(x.cache, t.frames, int(p.frame0)+int(frame), func(rec []byte) { f = parseFrameInfo(rec) }); err != nil {
+		return f, x.damage.at(t, err)
+	}
+	return f, nil
+}
+
+// A tableError says that a local table is not what was written. The index that is built next does without it.
+type tableError struct {
+	table *table
+	err   error
+}
+
+func (e *tableError) Error() string { return "the local index is damaged: " + e.err.Error() }
+func (e *tableError) Unwrap() error { return e.err }
+
+// A tableDamage hears of damage to the tables of an index.
+type tableDamage struct {
+	local *local
+	note  func() // called once
+	mu    sync.Mutex
+	any   bool
+}
+
+// at drops a table and returns why.
+func (d *tableDamage) at(t *table, err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.local.dropTable(t)
+	if !d.any {
+		d.any = true
+		d.note()
+	}
+	return &tableError{t, err}
+}
+
+func (d *tableDamage) found() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.any
+}
+
+// A bitset holds a bit for each place of an index.
+type bitset []uint64
+
+func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
+
+func (b bitset) has(i int) bool { return b[i/64]>>(i%64)&1 != 0 }
+
+// set sets a bit and reports whether it was not.
+func (b bitset) set(i int) bool {
+	was := b.has(i)
+	b[i/64] |= 1 << (i % 64)
+	return !was
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +29,9 @@ import (
 type local struct {
 	state    string
 	cacheDir string
+
+	mu      sync.Mutex
+	refused map[string]bool // tables that are not to be opened, though they could not be removed
 }
 
 // newLocal makes the directories for the repository id below the given ones.
@@ -86,6 +91,77 @@ func (l *local) dropCached(object string) {
 	if l.cacheDir != "" {
 		os.Remove(filepath.Join(l.cacheDir, filepath.FromSlash(object)))
 	}
+}
+
+// tables returns the directory of the index's tables, or "" where none can be kept.
+func (l *local) tables() string {
+	if l.cacheDir == "" {
+		return ""
+	}
+	dir := filepath.Join(l.cacheDir, "tables")
+	if os.MkdirAll(dir, 0o700) != nil {
+		return ""
+	}
+	return dir
+}
+
+// openTables opens the tables in dir, and removes what is none; damaged hears of that.
+func (l *local) openTables(dir string, key *[32]byte, damaged func()) (tables []*table) {
+	if dir == "" {
+		return nil
+	}
+	for range 8 { // another process may merge tables, and remove what it merged, meanwhile
+		again := false
+		tables = nil
+		entries, _ := os.ReadDir(dir) // what can't be read is not there
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			if strings.HasPrefix(e.Name(), ".tmp-") {
+				if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > staleTemp {
+					os.Remove(path)
+				}
+				continue
+			}
+			if l.isRefused(path) {
+				continue
+			}
+			t, err := openTableFile(path, key)
+			switch {
+			case err == nil:
+				tables = append(tables, t)
+			case errors.Is(err, fs.ErrNotExist):
+				again = true
+			default:
+				l.dropTable(&table{path: path})
+				damaged()
+			}
+		}
+		if !again {
+			break
+		}
+	}
+	return tables
+}
+
+// dropTable removes a table. Whoever has it open reads on.
+func (l *local) dropTable(t *table) {
+	if t.path == "" {
+		return
+	}
+	if err := os.Remove(t.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.refused == nil {
+			l.refused = make(map[string]bool)
+		}
+		l.refused[t.path] = true
+	}
+}
+
+func (l *local) isRefused(path string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused[path]
 }
 
 // stateFile returns a file of the state directory, or nil where there is none.
@@ -166,6 +242,9 @@ func (l *local) lock(instance string) (unlock func(), err error) {
 // CRC-32C, and the pack as an index object has it. A host that can't read its own packs could not find out
 // otherwise what is in them, and would upload all again after a crash.
 type journal struct{ f *os.File }
+
+// staleTemp is the age at which a temporary file of a process that died is removed.
+const staleTemp = 24 * time.Hour
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

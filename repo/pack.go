@@ -69,7 +69,7 @@ func parsePack(r *wire.Reader) *pack {
 	for _, f := range d.frames {
 		plain += int64(f.stored)
 	}
-	if int64(p.header) >= p.size || p.plainSize() != plain {
+	if int64(p.header) >= p.size || plainSize(p.size, p.header) != plain {
 		r.Fail(errors.New("a pack's size and its directory do not fit"))
 		return nil
 	}

@@ -77,12 +77,15 @@ func (r *Repo) sum(epoch uint32, c Component, data []byte) (id chunk.ID, ok bool
 // decode reads a frame from its decrypted pack, into room.
 func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]byte, error) {
 	p := &pr.index.packs[key.pack]
-	f := &p.frames[key.frame]
+	f, err := pr.index.frame(key.pack, key.frame)
+	if err != nil {
+		return nil, err
+	}
 	room.stored = slices.Grow(room.stored[:0], f.stored)[:f.stored]
-	if _, err := src.ReadAt(room.stored, int64(p.offsets[key.frame])); err != nil && err != io.EOF {
+	if _, err := src.ReadAt(room.stored, f.offset); err != nil && err != io.EOF {
 		return nil, &DamageError{packObject(p.name), err}
 	}
-	plain, err := decodeFrame(room.plain, room.stored, f.codec, f.length())
+	plain, err := decodeFrame(room.plain, room.stored, f.codec, f.length)
 	if err != nil {
 		return nil, &DamageError{packObject(p.name), err}
 	}
@@ -111,7 +114,11 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 	if err != nil {
 		return nil, err
 	}
-	src, err := pr.repo.fetchSpans(ctx, p.pack, p.spans(frames), room)
+	spans, err := pr.spans(n, frames)
+	if err != nil {
+		return nil, err
+	}
+	src, err := pr.repo.fetchSpans(ctx, p.name, spans, room)
 	if err != nil {
 		return nil, err
 	}
@@ -119,28 +126,29 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 	if err != nil {
 		return nil, &DamageError{packObject(p.name), fmt.Errorf("decrypting: %w", err)}
 	}
-	if want := p.plainSize(); size != want {
+	if want := plainSize(p.size, p.header); size != want {
 		return nil, &DamageError{packObject(p.name), fmt.Errorf("has %d bytes, the index says %d", size, want)}
 	}
 	return plain, nil
 }
 
-// plainSize is the length of the pack's plaintext by its stored size.
-func (p *pack) plainSize() int64 {
-	payload := p.size - int64(p.header)
+// plainSize is the length of a pack's plaintext by its stored size.
+func plainSize(size int64, header int) int64 {
+	payload := size - int64(header)
 	return payload - (payload+ageChunk+ageOverhead-1)/(ageChunk+ageOverhead)*ageOverhead
 }
 
 // A span is a range of a pack's stored bytes.
 type span struct{ from, to int64 }
 
-// spans returns the ranges to fetch for some frames, ascending and apart: the age header, the last unit of the payload
+// spans returns the ranges to fetch for some frames of a pack, ascending and apart: the age header, the last unit of the payload
 // (age verifies the length by it), and the units that the frames lie in. Ranges near each other are one: a gap costs
 // less than a round trip.
-func (p *indexedPack) spans(frames []uint32) []span {
+func (pr *packReader) spans(n uint32, frames []uint32) ([]span, error) {
+	p := &pr.index.packs[n]
 	const gap = 256 << 10
 	cipher := func(off int64) int64 { return int64(p.header) + off/ageChunk*(ageChunk+ageOverhead) }
-	last := p.plainSize() - 1
+	last := plainSize(p.size, p.header) - 1
 	all := []span{{0, int64(p.header)}}
 	add := func(from, to int64) {
 		s := span{max(cipher(from), 0), min(cipher(to-1)+ageChunk+ageOverhead, p.size)}
@@ -151,11 +159,14 @@ func (p *indexedPack) spans(frames []uint32) []span {
 		all = append(all, s)
 	}
 	for _, f := range frames {
-		from := int64(p.offsets[f])
-		add(from, from+int64(p.frames[f].stored))
+		info, err := pr.index.frame(n, f)
+		if err != nil {
+			return nil, err
+		}
+		add(info.offset, info.offset+int64(info.stored))
 	}
 	add(last, last+1)
-	return all
+	return all, nil
 }
 
 // fetched are ranges of an object, ascending.
@@ -179,7 +190,7 @@ func (f fetched) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // fetchSpans reads ranges of a pack side by side.
-func (r *Repo) fetchSpans(ctx context.Context, p *pack, spans []span, room *packRoom) (fetched, error) {
+func (r *Repo) fetchSpans(ctx context.Context, pack Name, spans []span, room *packRoom) (fetched, error) {
 	out := make(fetched, len(spans))
 	size := int64(0)
 	for _, s := range spans {
@@ -192,9 +203,9 @@ func (r *Repo) fetchSpans(ctx context.Context, p *pack, spans []span, room *pack
 		out[i].span = s
 		out[i].data, rest = rest[:s.to-s.from], rest[s.to-s.from:]
 		g.Go(func() error {
-			n, err := r.store.ReadAt(ctx, packObject(p.name), out[i].data, s.from)
+			n, err := r.store.ReadAt(ctx, packObject(pack), out[i].data, s.from)
 			if err == io.EOF || errors.Is(err, fs.ErrNotExist) {
-				return &DamageError{packObject(p.name), fmt.Errorf("%d bytes from %d on: got %d: %w", len(out[i].data), s.from, n, err)}
+				return &DamageError{packObject(pack), fmt.Errorf("%d bytes from %d on: got %d: %w", len(out[i].data), s.from, n, err)}
 			}
 			return err
 		})
@@ -213,21 +224,17 @@ type wanted struct {
 
 // plan chooses a place for each blob, the first that has not failed, and sorts them by pack and frame.
 func (pr *packReader) plan(want map[chunk.ID]int) ([][]wanted, error) {
-	var all []wanted
+	all := make([]wanted, 0, len(want))
+	var room [4]place
 	for id, failed := range want {
-		n := 0
-		found := false
-		for _, pl := range pr.index.find(id) {
-			if n == failed {
-				all = append(all, wanted{id, pl})
-				found = true
-				break
-			}
-			n++
+		places, err := pr.index.find(id, room[:0])
+		if err != nil {
+			return nil, err
 		}
-		if !found {
+		if failed >= len(places) {
 			return nil, missing(id)
 		}
+		all = append(all, wanted{id, places[failed]})
 	}
 	return byPack(all), nil
 }
@@ -284,7 +291,7 @@ func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, room *packR
 	}
 	src, err := pr.open(ctx, blobs[0].pack, frames, room)
 	var damage *DamageError
-	if errors.As(err, &damage) {
+	if errors.As(err, &damage) || isTableError(err) {
 		for _, b := range blobs {
 			failed(b.id, err)
 		}

@@ -74,10 +74,12 @@ func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOption
 	}
 	for range pruneTries {
 		res, err := r.tryPrune(ctx, lease, mark, o)
-		if !errors.Is(err, errNewcomers) {
+		switch {
+		case errors.Is(err, errNewcomers):
+			r.note("the log has grown meanwhile: prune begins anew")
+		case !isTableError(err): // it was noted where it was found
 			return res, err
 		}
-		r.note("the log has grown meanwhile: prune begins anew")
 	}
 	return nil, hint.Wrap(&LockedError{"others kept adding to the log"}, "run prune at a quieter time")
 }
@@ -115,10 +117,9 @@ type prunePlan struct {
 	packs *packReader
 	mine  func(*indexedPack) bool // packs that this key may prune
 
-	live  []bool   // by place
-	keeps []int64  // live bytes of each pack
-	total []int64  // bytes of each pack
-	there []Object // of each pack, zero where it is missing
+	live  bitset  // by the places' ranks
+	keeps []int64 // live bytes of each pack
+	sizes []int64 // of each pack as it is in the store, 0 where it is missing
 
 	dead     []uint32 // packs that go
 	rewrite  []uint32 // packs that go once their live part is moved
@@ -133,9 +134,8 @@ func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) M
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`")
 	}
-	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x},
-		live: make([]bool, len(x.places)), keeps: make([]int64, len(x.packs)),
-		total: make([]int64, len(x.packs)), there: make([]Object, len(x.packs))}
+	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x, rooms: newPackRooms()},
+		live: newBitset(x.ranks), keeps: make([]int64, len(x.packs)), sizes: make([]int64, len(x.packs))}
 	if p.mine, err = r.mayPrune(); err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 			old := now.Sub(o.Time) > p.opts.Grace
 			known := false
 			for _, n := range p.packsOf(o.Name) {
-				p.there[n] = o
+				p.sizes[n] = o.Size
 				known = true
 			}
 			switch {
@@ -199,15 +199,12 @@ func (p *prunePlan) packsOf(object string) []uint32 {
 	if err != nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(p.index.byName[name]), func(n uint32) bool { return p.index.packs[n].gone })
+	return p.index.listed(name)
 }
 
-// named returns every object that the log leads to.
+// named returns the index objects and manifests that the log leads to.
 func (p *prunePlan) named() map[string]bool {
 	m := make(map[string]bool)
-	for i := range p.index.packs {
-		m[packObject(p.index.packs[i].name)] = true
-	}
 	for _, ref := range p.repo.log.indexes {
 		m[indexObject(ref.name)] = true
 	}
@@ -248,27 +245,39 @@ func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
 // markBlob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not in a
 // pack that is known to be damaged.
 func (p *prunePlan) markBlob(of *index, id chunk.ID) error {
+	var room [4]place
+	places, err := of.find(id, room[:0])
+	if err != nil {
+		return err
+	}
 	found, readable, bad := false, -1, false
-	for n, pl := range of.find(id) {
+	for i, pl := range places {
 		ip := &p.index.packs[pl.pack]
-		if p.there[pl.pack].Size != ip.size {
+		if p.sizes[pl.pack] != ip.size {
 			continue
 		}
 		found = true
 		switch {
 		case !p.canRead(ip):
-			p.live[n] = true
+			p.keep(pl)
 		case readable < 0 || bad:
-			readable, bad = n, p.repo.log.isBad(ip.name, ip.instance)
+			readable, bad = i, p.repo.log.isBad(ip.name, ip.instance)
 		}
 	}
 	if readable >= 0 {
-		p.live[readable] = true
+		p.keep(places[readable])
 	}
 	if !found {
 		return missing(id)
 	}
 	return nil
+}
+
+// keep marks a place as one that stays.
+func (p *prunePlan) keep(pl place) {
+	if p.live.set(pl.rank) {
+		p.keeps[pl.pack] += int64(pl.length)
+	}
 }
 
 func (p *prunePlan) canRead(ip *indexedPack) bool {
@@ -277,18 +286,12 @@ func (p *prunePlan) canRead(ip *indexedPack) bool {
 
 // choose decides what goes.
 func (p *prunePlan) choose() {
-	for n, pl := range p.index.places {
-		p.total[pl.pack] += int64(pl.length)
-		if p.live[n] {
-			p.keeps[pl.pack] += int64(pl.length)
-		}
-	}
 	for i := range p.index.packs {
 		ip := &p.index.packs[i]
 		if ip.gone {
 			continue
 		}
-		dead := p.total[i] - p.keeps[i]
+		dead := ip.total - p.keeps[i]
 		p.res.Live += p.keeps[i]
 		p.res.Dead += dead
 		switch {
@@ -297,7 +300,7 @@ func (p *prunePlan) choose() {
 			// The pack is listed for another instance too, whose snapshots need it: it stays for both.
 		case p.keeps[i] == 0 && len(p.dead) < maxPruned:
 			p.dead = append(p.dead, uint32(i))
-		case float64(dead) <= p.opts.MaxUnused*float64(p.total[i]), p.repo.log.isBad(ip.name, ip.instance), len(p.dead)+len(p.rewrite) >= maxPruned:
+		case float64(dead) <= p.opts.MaxUnused*float64(ip.total), p.repo.log.isBad(ip.name, ip.instance), len(p.dead)+len(p.rewrite) >= maxPruned:
 		case p.canRead(ip):
 			p.rewrite = append(p.rewrite, uint32(i))
 		default:
@@ -308,7 +311,7 @@ func (p *prunePlan) choose() {
 	for _, n := range slices.Concat(p.dead, p.rewrite) {
 		p.entry.Packs = append(p.entry.Packs, p.index.packs[n].name)
 		p.res.Removed++
-		p.res.Freed += p.there[n].Size
+		p.res.Freed += p.sizes[n]
 	}
 	p.res.Rewritten = len(p.rewrite)
 	p.chooseObjects()
@@ -316,7 +319,7 @@ func (p *prunePlan) choose() {
 
 // aliveElsewhere reports whether another listing of the same pack has blobs that snapshots need.
 func (p *prunePlan) aliveElsewhere(i uint32) bool {
-	return slices.ContainsFunc(p.index.byName[p.index.packs[i].name], func(n uint32) bool { return n != i && p.keeps[n] > 0 })
+	return slices.ContainsFunc(p.index.listed(p.index.packs[i].name), func(n uint32) bool { return n != i && p.keeps[n] > 0 })
 }
 
 // chooseObjects names the manifests of forgotten snapshots, and what is left over.
@@ -401,154 +404,6 @@ func (p *prunePlan) publish(ctx context.Context) error {
 	}
 	for _, n := range p.entry.Manifests {
 		p.doomed = append(p.doomed, Object{Name: manifestObject(n)})
-	}
-	return nil
-}
-
-// goes reports by pack which go.
-func (p *prunePlan) goes() []bool {
-	g := make([]bool, len(p.index.packs))
-	for _, n := range slices.Concat(p.dead, p.rewrite) {
-		g[n] = true
-	}
-	return g
-}
-
-// readDuplicates reads each blob of which a copy goes that was chosen against, where it stays.
-func (p *prunePlan) readDuplicates(ctx context.Context) error {
-	goes := p.goes()
-	var stay []wanted
-	seen := make(map[chunk.ID]bool)
-	for _, n := range slices.Concat(p.dead, p.rewrite) {
-		p.index.packs[n].ids(func(id chunk.ID) {
-			if seen[id] {
-				return
-			}
-			seen[id] = true
-			for at, pl := range p.index.find(id) {
-				if p.live[at] && !goes[pl.pack] {
-					stay = append(stay, wanted{id, pl})
-					return
-				}
-			}
-		})
-	}
-	stay = slices.DeleteFunc(stay, func(w wanted) bool { return !p.canRead(&p.index.packs[w.pack]) })
-	failed, err := p.packs.fetch(ctx, byPack(stay), func(chunk.ID, []byte) error { return nil })
-	if err != nil {
-		return err
-	}
-	for _, err := range failed {
-		return hint.Wrap(fmt.Errorf("a copy that is to stay can't be read, nothing is pruned: %w", err), "run `permafrost check --read-data`")
-	}
-	return nil
-}
-
-// A home is where packs are indexed together: those of one instance, under one epoch's keys.
-type home struct {
-	instance string
-	epoch    uint32
-}
-
-// move writes the live blobs of the packs that are rewritten into new ones.
-func (p *prunePlan) move(ctx context.Context) (map[home][]*pack, error) {
-	groups := make(map[home][]uint32)
-	for _, n := range p.rewrite {
-		ip := &p.index.packs[n]
-		h := home{ip.instance, ip.epoch}
-		groups[h] = append(groups[h], n)
-	}
-	moved := make(map[home][]*pack)
-	done := int64(0)
-	for h, packs := range groups {
-		g := newPacking(ctx, p.repo.store, p.repo.key.Epoch(h.epoch), func(np *pack) error {
-			moved[h] = append(moved[h], np)
-			p.res.Moved += np.size
-			return nil
-		})
-		defer g.cancel(nil)
-		for _, n := range packs {
-			p.progress("rewriting", done, int64(len(p.rewrite)))
-			done++
-			if err := p.movePack(ctx, g, n); err != nil {
-				g.abort()
-				return moved, err
-			}
-		}
-		if err := g.flush(); err != nil {
-			return moved, err
-		}
-	}
-	return moved, nil
-}
-
-// movePack adds a pack's live blobs to g, in their order.
-func (p *prunePlan) movePack(ctx context.Context, g *packing, n uint32) error {
-	ip := &p.index.packs[n]
-	var frames []uint32
-	want := make([][]wanted, len(ip.frames))
-	for i, f := range ip.frames {
-		for _, b := range f.blobs {
-			for at, pl := range p.index.find(b.id) {
-				if pl.pack == n && int(pl.frame) == i && p.live[at] {
-					want[i] = append(want[i], wanted{b.id, pl})
-				}
-			}
-		}
-		if len(want[i]) > 0 {
-			frames = append(frames, uint32(i))
-		}
-	}
-	var room packRoom
-	src, err := p.packs.open(ctx, n, frames, &room)
-	if err != nil {
-		return err
-	}
-	for _, i := range frames {
-		plain, err := p.packs.decode(src, frameKey{n, i}, &room)
-		if err != nil {
-			return err
-		}
-		for _, b := range want[i] {
-			data, err := p.packs.cut(plain, b.place, b.id)
-			if err != nil {
-				return err
-			}
-			if err := g.add(ctx, ip.component, blobRef{b.id, len(data)}, data); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// reindex writes index objects for the moved packs, and for what stays of every index object that lists one that goes.
-func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
-	goes := p.goes()
-	touched := make(map[Name]bool)
-	for n, g := range goes {
-		if g {
-			touched[p.index.packs[n].object] = true
-		}
-	}
-	byInstance := make(map[string][]*pack)
-	for n := range p.index.packs {
-		if ip := &p.index.packs[n]; touched[ip.object] && !goes[n] && !ip.gone {
-			byInstance[ip.instance] = append(byInstance[ip.instance], ip.pack)
-		}
-	}
-	for h, packs := range moved {
-		byInstance[h.instance] = append(byInstance[h.instance], packs...)
-	}
-	for instance, packs := range byInstance {
-		names, err := p.repo.putIndexes(ctx, instance, packs)
-		if err != nil {
-			return err
-		}
-		p.entry.Added = append(p.entry.Added, names...)
-	}
-	for n := range touched {
-		p.entry.Indexes = append(p.entry.Indexes, n)
 	}
 	return nil
 }

@@ -62,9 +62,9 @@ func (rd *Reader) now() *packReader {
 }
 
 // reload reads log and index anew, once, where err says that a pack is missing: a prune may have moved its blobs since
-// the index that was used was read. It reports whether there is a newer index to try.
+// the index that was used was read; or that the local index is damaged. It reports whether there is a newer index to try.
 func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool {
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) && !isTableError(err) {
 		return false
 	}
 	rd.mu.Lock()
@@ -89,7 +89,15 @@ func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool 
 }
 
 // Length returns a blob's length in bytes, if the index knows it.
-func (rd *Reader) Length(id chunk.ID) (int, bool) { return rd.now().index.length(id) }
+func (rd *Reader) Length(id chunk.ID) (int, bool) {
+	for {
+		packs := rd.now()
+		n, ok, err := packs.index.length(id)
+		if err == nil || !rd.reload(context.Background(), packs, err) {
+			return n, ok
+		}
+	}
+}
 
 // Blob returns a blob. The bytes are not the caller's to change. It is for single blobs that lie near each other,
 // such as a listing's; Fetch is for many.
@@ -104,8 +112,9 @@ func (rd *Reader) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
 }
 
 func (rd *Reader) blob(ctx context.Context, packs *packReader, id chunk.ID) ([]byte, error) {
-	var first error
-	for _, pl := range packs.index.find(id) {
+	var room [4]place
+	places, first := packs.index.find(id, room[:0])
+	for _, pl := range places {
 		plain, err := rd.frame(ctx, packs, frameKey{pl.pack, pl.frame})
 		if err == nil {
 			var data []byte
@@ -119,6 +128,11 @@ func (rd *Reader) blob(ctx context.Context, packs *packReader, id chunk.ID) ([]b
 		first = missing(id)
 	}
 	return nil, first
+}
+
+func isTableError(err error) bool {
+	var t *tableError
+	return errors.As(err, &t)
 }
 
 // worse returns the first of two errors, unless the second tells that an object is missing: a newer index may help then.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -121,11 +122,11 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if len(w.index.byName[p.name]) > 0 || w.repo.log.gone(packObject(p.name), w.instance) {
+		if len(w.index.listed(p.name)) > 0 || w.repo.log.gone(packObject(p.name), w.instance) {
 			continue
 		}
 		g.Go(func() (err error) {
-			there[i], err = w.repo.packThere(ctx, p)
+			there[i], err = w.repo.packThere(ctx, p.name, p.size)
 			return err
 		})
 	}
@@ -134,23 +135,26 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	}
 	for i, p := range left {
 		if there[i] {
-			w.index.add(indexedPack{pack: p, instance: w.instance, trusted: true})
 			w.done = append(w.done, p)
 		}
 	}
 	if len(w.done) > 0 {
+		var err error
+		if w.index, err = w.repo.with(w.index, w.instance, w.done); err != nil {
+			return err
+		}
 		w.repo.note("an earlier run was interrupted: %d packs that it uploaded are used", len(w.done))
 	}
 	return nil
 }
 
 // packThere reports whether a pack is in the store with the size it should have.
-func (r *Repo) packThere(ctx context.Context, p *pack) (bool, error) {
-	o, err := r.store.Stat(ctx, packObject(p.name))
+func (r *Repo) packThere(ctx context.Context, pack Name, size int64) (bool, error) {
+	o, err := r.store.Stat(ctx, packObject(pack))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil && o.Size == p.size, err
+	return err == nil && o.Size == size, err
 }
 
 // Polynomial returns the one that the repository's splitters cut by.
@@ -165,7 +169,10 @@ func (w *Writer) Sum(c Component, data []byte) chunk.ID {
 }
 
 // Length returns the length in bytes of a stored blob.
-func (w *Writer) Length(id chunk.ID) (int, bool) { return w.index.length(id) }
+func (w *Writer) Length(id chunk.ID) (int, bool) {
+	n, ok, _ := w.index.length(id) // what a damaged local index hides is stored again
+	return n, ok
+}
 
 // Has reports whether the snapshot may refer to a stored blob of that length; it then leans on it. That takes more
 // than an index that lists it: the index object was signed by a writer of the same instance, the keys are those in
@@ -177,12 +184,17 @@ func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 	if fresh {
 		return true, nil
 	}
-	for _, pl := range w.index.find(id) {
+	var room [4]place
+	places, err := w.index.find(id, room[:0])
+	if err != nil {
+		return false, nil // what a damaged local index hides is stored again
+	}
+	for _, pl := range places {
 		p := &w.index.packs[pl.pack]
 		if int(pl.length) != length || p.epoch != w.epoch.Number || !p.trusted || p.instance != w.instance || w.repo.log.isBad(p.name, w.instance) {
 			continue
 		}
-		ok, err := w.present(ctx, p.pack)
+		ok, err := w.present(ctx, p)
 		if ok || err != nil {
 			return ok, err
 		}
@@ -191,7 +203,7 @@ func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 }
 
 // present asks the storage once a run for each pack.
-func (w *Writer) present(ctx context.Context, p *pack) (bool, error) {
+func (w *Writer) present(ctx context.Context, p *indexedPack) (bool, error) {
 	w.mu.Lock()
 	s := w.checked[p.name]
 	if s == nil {
@@ -200,7 +212,7 @@ func (w *Writer) present(ctx context.Context, p *pack) (bool, error) {
 	}
 	w.mu.Unlock()
 	s.once.Do(func() {
-		if s.ok, s.err = w.repo.packThere(ctx, p); s.err == nil && !s.ok {
+		if s.ok, s.err = w.repo.packThere(ctx, p.name, p.size); s.err == nil && !s.ok {
 			w.repo.note("pack %s is missing or cut: what this snapshot needs of it is stored again", p.name.Short())
 		}
 	})
@@ -277,7 +289,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	if err := w.Flush(); err != nil {
 		return SnapshotRef{}, err
 	}
-	indexes, err := w.repo.putIndexes(ctx, w.instance, w.done)
+	indexes, err := w.repo.putIndexes(ctx, w.instance, eachPack(w.done))
 	if err != nil {
 		return SnapshotRef{}, err
 	}
@@ -334,7 +346,7 @@ func (w *Writer) end() {
 		return
 	}
 	w.packing.abort()  // does nothing after a flush
-	w.repo.index = nil // it knows packs of this run, and the log may name more index objects now
+	w.repo.index = nil // the log may name more index objects now
 	if w.lease != nil {
 		w.lease.Release()
 	}
@@ -344,9 +356,11 @@ func (w *Writer) end() {
 }
 
 // putIndexes puts index objects for packs and returns their names.
-func (r *Repo) putIndexes(ctx context.Context, instance string, packs []*pack) ([]Name, error) {
-	var names []Name
-	for group := range splitIndex(packs) {
+func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack, error]) (names []Name, err error) {
+	for group, err := range splitIndex(packs) {
+		if err != nil {
+			return nil, err
+		}
 		data, err := r.seal(magicIndex, encodeIndex(instance, group))
 		if err != nil {
 			return nil, err
@@ -359,4 +373,15 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs []*pack) (
 		names = append(names, name)
 	}
 	return names, nil
+}
+
+// eachPack yields packs that are in memory.
+func eachPack(packs []*pack) iter.Seq2[*pack, error] {
+	return func(yield func(*pack, error) bool) {
+		for _, p := range packs {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
 }

@@ -1,0 +1,47 @@
+package repo
+
+import "sync"
+
+const (
+	cacheShards = 32
+	cacheSlots  = 64 // pages a shard: 8 MiB in all
+)
+
+// A pageCache keeps pages of tables, each in the one slot that its number gives. It is safe for concurrent use.
+type pageCache struct {
+	shards [cacheShards]struct {
+		mu    sync.Mutex
+		slots [cacheSlots]*cachedPage
+	}
+}
+
+type cachedPage struct {
+	table *table
+	n     uint32
+	page  page
+}
+
+// use calls f with the payload of page n of a table.
+func (c *pageCache) use(t *table, n uint32, f func(payload []byte)) error {
+	h := (uint64(n) ^ t.file) * 0x9e3779b97f4a7c15 >> 32
+	s := &c.shards[h%cacheShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot := &s.slots[h/cacheShards%cacheSlots]
+	if *slot == nil {
+		*slot = new(cachedPage)
+	}
+	p := *slot
+	if p.table != t || p.n != n {
+		p.table = nil // until it holds what it says
+		if _, err := t.f.ReadAt(p.page.body(), int64(n)*pageSize); err != nil {
+			return err
+		}
+		if !p.page.verify(t.key, t.file, n) {
+			return errPage
+		}
+		p.table, p.n = t, n
+	}
+	f(p.page.body()[:pagePayload])
+	return nil
+}

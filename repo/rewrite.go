@@ -1,0 +1,224 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"permafrost/chunk"
+	"permafrost/internal/hint"
+)
+
+// touched returns the index objects that list a pack which goes, as the index numbers them.
+func (p *prunePlan) touched() []uint32 {
+	objects := make(map[uint32]bool)
+	for _, n := range slices.Concat(p.dead, p.rewrite) {
+		objects[p.index.packs[n].object] = true
+	}
+	return slices.Sorted(maps.Keys(objects))
+}
+
+// goes reports by pack which go.
+func (p *prunePlan) goes() bitset {
+	g := newBitset(len(p.index.packs))
+	for _, n := range slices.Concat(p.dead, p.rewrite) {
+		g.set(int(n))
+	}
+	return g
+}
+
+// readDuplicates reads each blob of which a copy goes that was chosen against, where it stays.
+func (p *prunePlan) readDuplicates(ctx context.Context) error {
+	goes := p.goes()
+	var stay []wanted
+	for _, o := range p.touched() {
+		for l, err := range p.repo.listings(ctx, p.index, int(o)) {
+			if err != nil {
+				return err
+			}
+			if !goes.has(int(l.n)) {
+				continue
+			}
+			if stay, err = p.staying(stay, l, goes); err != nil {
+				return err
+			}
+		}
+	}
+	all := byPack(stay)
+	for i := range all {
+		all[i] = slices.Compact(all[i])
+	}
+	failed, err := p.packs.fetch(ctx, all, func(chunk.ID, []byte) error { return nil })
+	if err != nil {
+		return err
+	}
+	for _, err := range failed {
+		return hint.Wrap(fmt.Errorf("a copy that is to stay can't be read, nothing is pruned: %w", err), "run `permafrost check --read-data`")
+	}
+	return nil
+}
+
+// staying appends the copies that stay of the blobs of a pack that goes, as far as they can be read.
+func (p *prunePlan) staying(stay []wanted, l packListing, goes bitset) ([]wanted, error) {
+	var room [4]place
+	for _, f := range l.frames {
+		for _, b := range f.blobs {
+			places, err := p.index.find(b.id, room[:0])
+			if err != nil {
+				return nil, err
+			}
+			i := slices.IndexFunc(places, func(pl place) bool { return p.live.has(pl.rank) && !goes.has(int(pl.pack)) })
+			if i >= 0 && p.canRead(&p.index.packs[places[i].pack]) {
+				stay = append(stay, wanted{b.id, places[i]})
+			}
+		}
+	}
+	return stay, nil
+}
+
+// A home is where packs are indexed together: those of one instance, under one epoch's keys.
+type home struct {
+	instance string
+	epoch    uint32
+}
+
+// move writes the live blobs of the packs that are rewritten into new ones.
+func (p *prunePlan) move(ctx context.Context) (map[home][]*pack, error) {
+	rewrite := newBitset(len(p.index.packs))
+	homes := make(map[home]map[uint32]bool) // and the index objects that list packs of each
+	for _, n := range p.rewrite {
+		rewrite.set(int(n))
+		ip := &p.index.packs[n]
+		h := home{ip.instance, ip.epoch}
+		if homes[h] == nil {
+			homes[h] = make(map[uint32]bool)
+		}
+		homes[h][ip.object] = true
+	}
+	moved := make(map[home][]*pack)
+	done := int64(0)
+	for h, objects := range homes {
+		g := newPacking(ctx, p.repo.store, p.repo.key.Epoch(h.epoch), func(np *pack) error {
+			moved[h] = append(moved[h], np)
+			p.res.Moved += np.size
+			return nil
+		})
+		defer g.cancel(nil)
+		for _, o := range slices.Sorted(maps.Keys(objects)) {
+			for l, err := range p.repo.listings(ctx, p.index, int(o)) {
+				if err == nil && rewrite.has(int(l.n)) && l.epoch == h.epoch {
+					p.progress("rewriting", done, int64(len(p.rewrite)))
+					done++
+					err = p.movePack(ctx, g, l)
+				}
+				if err != nil {
+					g.abort()
+					return moved, err
+				}
+			}
+		}
+		if err := g.flush(); err != nil {
+			return moved, err
+		}
+	}
+	return moved, nil
+}
+
+// movePack adds a pack's live blobs to g, in their order.
+func (p *prunePlan) movePack(ctx context.Context, g *packing, l packListing) error {
+	var frames []uint32
+	var places [4]place
+	want := make([][]wanted, len(l.frames))
+	for i, f := range l.frames {
+		offset := uint32(0)
+		for _, b := range f.blobs {
+			found, err := p.index.find(b.id, places[:0])
+			if err != nil {
+				return err
+			}
+			for _, pl := range found {
+				if pl.pack == l.n && int(pl.frame) == i && pl.offset == offset && p.live.has(pl.rank) {
+					want[i] = append(want[i], wanted{b.id, pl})
+				}
+			}
+			offset += uint32(b.length)
+		}
+		if len(want[i]) > 0 {
+			frames = append(frames, uint32(i))
+		}
+	}
+	var room packRoom
+	src, err := p.packs.open(ctx, l.n, frames, &room)
+	if err != nil {
+		return err
+	}
+	for _, i := range frames {
+		plain, err := p.packs.decode(src, frameKey{l.n, i}, &room)
+		if err != nil {
+			return err
+		}
+		for _, b := range want[i] {
+			data, err := p.packs.cut(plain, b.place, b.id)
+			if err != nil {
+				return err
+			}
+			if err := g.add(ctx, l.component, blobRef{b.id, len(data)}, data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reindex writes index objects for the moved packs, and for what stays of every index object that lists one that goes.
+func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
+	touched := p.touched()
+	instances := make(map[string]bool)
+	for _, o := range touched {
+		instances[p.index.objects[o].instance] = true
+		p.entry.Indexes = append(p.entry.Indexes, p.index.objects[o].name)
+	}
+	for h := range moved {
+		instances[h.instance] = true
+	}
+	for instance := range instances {
+		names, err := p.repo.putIndexes(ctx, instance, p.stays(ctx, instance, touched, moved))
+		p.entry.Added = append(p.entry.Added, names...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stays yields the packs of an instance that the touched index objects list and that stay, and those that were moved.
+func (p *prunePlan) stays(ctx context.Context, instance string, touched []uint32, moved map[home][]*pack) iter.Seq2[*pack, error] {
+	return func(yield func(*pack, error) bool) {
+		goes := p.goes()
+		for _, o := range touched {
+			if p.index.objects[o].instance != instance {
+				continue
+			}
+			for l, err := range p.repo.listings(ctx, p.index, int(o)) {
+				if err == nil && (goes.has(int(l.n)) || p.index.packs[l.n].gone) {
+					continue
+				}
+				if !yield(l.pack, err) || err != nil {
+					return
+				}
+			}
+		}
+		for h, packs := range moved {
+			if h.instance != instance {
+				continue
+			}
+			for _, np := range packs {
+				if !yield(np, nil) {
+					return
+				}
+			}
+		}
+	}
+}

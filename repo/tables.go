@@ -1,0 +1,429 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"slices"
+)
+
+const (
+	// mergeRatio bounds the number of tables: one is merged with those that are smaller once they have a quarter of its
+	// entries together. Each entry is written anew a few times in its life, and a look-up asks a dozen tables at most.
+	mergeRatio = 4
+)
+
+// tableKey is the key of the proofs of local tables. Whoever holds any of the repository's keyrings has it.
+func (k *Keyring) tableKey() *[32]byte {
+	sum, err := hkdf.Key(sha256.New, k.Epochs[0].FingerprintKey[:], k.Repository[:], "permafrost index table 1", sha256.Size)
+	if err != nil { // only for a length that is too great
+		panic(err)
+	}
+	return (*[32]byte)(sum)
+}
+
+// loadIndex returns the index as the log says it is. An index object that is missing or damaged is passed over with a
+// note: what it alone lists is not found, and everything else is.
+func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
+	if r.index == nil || r.index.damage.found() {
+		x, err := r.buildIndex(ctx, r.log, true, func(err error) error {
+			r.note("%v", err)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		r.index = x
+	}
+	return r.index, nil
+}
+
+// buildIndex returns the index of all packs that the index objects of h list, but for those that a prune has named.
+// With useCache it starts from the tables of this machine, and leaves there what the next one starts from.
+// damaged hears of each index object that can't be used, and ends it with the error that it returns.
+func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damaged func(error) error) (*index, error) {
+	dir := ""
+	if useCache {
+		dir = r.local.tables()
+	}
+	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: r.key.tableKey(), want: make(map[Name]bool)}
+	for _, ref := range h.indexes {
+		b.want[ref.name] = true
+	}
+	for {
+		x, err := b.try(ctx)
+		var bad *tableError
+		if errors.As(err, &bad) && bad.table.path != "" {
+			r.local.dropTable(bad.table)
+			b.noteDamage()
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, err := range b.problems {
+			if err := damaged(err); err != nil {
+				return nil, err
+			}
+		}
+		return x, nil
+	}
+}
+
+// An indexBuild makes one index.
+type indexBuild struct {
+	repo     *Repo
+	log      *history
+	dir      string // of tables; empty: none are kept
+	useCache bool
+	key      *[32]byte
+	want     map[Name]bool // index objects
+	problems []error       // with index objects
+	noted    bool
+}
+
+func (b *indexBuild) noteDamage() {
+	if !b.noted {
+		b.noted = true
+		b.repo.note("the local index was damaged; it is made anew")
+	}
+}
+
+// try makes the index of the tables that are there and of one more for what they lack.
+func (b *indexBuild) try(ctx context.Context) (*index, error) {
+	b.problems = nil
+	have := b.repo.local.openTables(b.dir, b.key, b.noteDamage)
+	tables, missing := b.choose(have)
+	if len(missing) > 0 {
+		t, err := b.fetch(ctx, missing)
+		if err != nil {
+			return nil, err
+		}
+		if t != nil {
+			tables = append(tables, t)
+		}
+	}
+	merged, err := b.merge(tables)
+	if err != nil {
+		return nil, err
+	}
+	x, err := b.assemble(merged)
+	if err != nil {
+		return nil, err
+	}
+	b.tidy(slices.Concat(have, tables), merged)
+	return x, nil
+}
+
+// tidy removes tables that hold nothing that is not in those that are used. What another process made by a newer log
+// stays.
+func (b *indexBuild) tidy(have, used []*table) {
+	covered := make(map[Name]bool)
+	for _, t := range used {
+		for i := range t.covers {
+			covered[t.covers[i].name] = true
+		}
+	}
+	for _, t := range have {
+		if slices.ContainsFunc(used, func(u *table) bool { return u.path == t.path }) {
+			continue
+		}
+		if !slices.ContainsFunc(t.covers, func(o tableObject) bool { return b.keep(o.name) && !covered[o.name] }) {
+			b.repo.local.dropTable(t)
+		}
+	}
+}
+
+// keep reports whether an index object is of use, now or by a newer log: no prune has named it.
+func (b *indexBuild) keep(n Name) bool {
+	return b.want[n] || len(b.log.pruned[indexObject(n)]) == 0
+}
+
+// choose returns the tables that are needed, those with most first, and the index objects that none of them covers, in
+// the log's order.
+func (b *indexBuild) choose(have []*table) (tables []*table, missing []Name) {
+	have = slices.Clone(have)
+	slices.SortFunc(have, func(s, t *table) int {
+		return cmp.Or(cmp.Compare(b.kept(t), b.kept(s)), cmp.Compare(s.path, t.path))
+	})
+	covered := make(map[Name]bool)
+	for _, t := range have {
+		adds := false
+		for i := range t.covers {
+			if n := t.covers[i].name; b.want[n] && !covered[n] {
+				covered[n], adds = true, true
+			}
+		}
+		if adds {
+			tables = append(tables, t)
+		}
+	}
+	for _, ref := range b.log.indexes {
+		if !covered[ref.name] {
+			covered[ref.name] = true
+			missing = append(missing, ref.name)
+		}
+	}
+	return tables, missing
+}
+
+// kept is the number of entries of the index objects of t that are of use.
+func (b *indexBuild) kept(t *table) int {
+	n := uint64(0)
+	for i := range t.covers {
+		if b.keep(t.covers[i].name) {
+			n += t.covers[i].blobs
+		}
+	}
+	return int(n)
+}
+
+// write makes a table by fill: in the cache where that can be, else in a temporary file, else in memory. It returns nil
+// where fill adds nothing.
+func (b *indexBuild) write(fill func(*tableWriter) error) (*table, error) {
+	var local *localError
+	if b.dir != "" {
+		if t, err := writeTable(b.dir, true, b.key, fill); !errors.As(err, &local) {
+			return t, err
+		}
+	}
+	t, err := writeTable("", true, b.key, fill)
+	if errors.As(err, &local) {
+		t, err = writeTable("", false, b.key, fill)
+	}
+	return t, err
+}
+
+func writeTable(dir string, onDisk bool, key *[32]byte, fill func(*tableWriter) error) (*table, error) {
+	w, err := newTableWriter(dir, onDisk, key)
+	if err != nil {
+		return nil, err
+	}
+	defer w.discard()
+	if err := fill(w); err != nil || len(w.objects) == 0 {
+		return nil, err
+	}
+	return w.finish(filepath.Join(dir, tableName(w.objects)))
+}
+
+// tableName names a table for the index objects that it covers.
+func tableName(objects []tableObject) string {
+	var names []Name
+	for i := range objects {
+		names = append(names, objects[i].name)
+	}
+	slices.SortFunc(names, func(a, b Name) int { return slices.Compare(a[:], b[:]) })
+	h := sha256.New()
+	for _, n := range names {
+		h.Write(n[:])
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// fetch makes a table of index objects from the store.
+func (b *indexBuild) fetch(ctx context.Context, missing []Name) (*table, error) {
+	t, err := b.write(func(w *tableWriter) error {
+		b.problems = nil
+		for _, name := range missing {
+			err := b.repo.readIndex(ctx, name, b.useCache, w)
+			var d *DamageError
+			if errors.As(err, &d) {
+				b.problems = append(b.problems, err)
+			} else if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && t != nil && t.path != "" {
+		for i := range t.covers {
+			b.repo.local.dropCached(indexObject(t.covers[i].name))
+		}
+	}
+	return t, err
+}
+
+// merge joins small tables, and those that hold much of what is no more. Where the disk has no room they stay apart.
+func (b *indexBuild) merge(tables []*table) ([]*table, error) {
+	tables = slices.Clone(tables)
+	slices.SortStableFunc(tables, func(s, t *table) int { return cmp.Compare(b.kept(t), b.kept(s)) })
+	from, sum := len(tables), 0
+	for i := len(tables) - 1; i >= 0; i-- {
+		n := b.kept(tables[i])
+		if i < len(tables)-1 && n <= mergeRatio*sum {
+			from = i
+		}
+		sum += n
+		if n < tables[i].entries.n*3/4 {
+			from = i
+		}
+	}
+	group := tables[from:]
+	if len(group) == 0 || slices.ContainsFunc(group, func(t *table) bool { return t.path == "" }) {
+		return tables, nil
+	}
+	covered := make(map[Name]bool)
+	for _, t := range tables[:from] {
+		for i := range t.covers {
+			covered[t.covers[i].name] = true
+		}
+	}
+	t, err := writeTable(b.dir, true, b.key, func(w *tableWriter) error {
+		for _, t := range group {
+			if err := w.table(t, func(n Name) bool {
+				use := b.keep(n) && !covered[n]
+				covered[n] = true
+				return use
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var local *localError
+	switch {
+	case errors.As(err, &local):
+		return tables, nil
+	case err != nil:
+		for _, t := range group {
+			if err := t.verify(); err != nil {
+				return nil, &tableError{t, err}
+			}
+		}
+		return nil, err
+	case t == nil:
+		return tables[:from], nil
+	}
+	return append(tables[:from:from], t), nil
+}
+
+// assemble makes the index of tables by what the log says of the index objects that they cover.
+func (b *indexBuild) assemble(tables []*table) (*index, error) {
+	by := make(map[Name][]scope, len(b.log.indexes))
+	for _, ref := range b.log.indexes {
+		by[ref.name] = append(by[ref.name], ref.by)
+	}
+	x := &index{cache: new(pageCache), damage: &tableDamage{local: b.repo.local, note: b.noteDamage}}
+	covered := make(map[Name]bool)
+	for _, t := range tables {
+		if err := x.attach(t, func(o *tableObject) (as indexedObject) {
+			as.live = b.want[o.name] && !covered[o.name]
+			covered[o.name] = true
+			// The instance that it names counts where whoever named the object in the log spoke for that instance.
+			if slices.ContainsFunc(by[o.name], func(s scope) bool { return s.serves(o.instance) }) {
+				as.instance = o.instance
+				as.trusted = o.instance != "" && b.log.scope(o.signer[:]).serves(o.instance)
+			}
+			return as
+		}); err != nil {
+			return nil, err
+		}
+	}
+	x.settle(b.log)
+	return x, nil
+}
+
+// readIndex adds what an index object lists to w.
+func (r *Repo) readIndex(ctx context.Context, name Name, useCache bool, w *tableWriter) error {
+	body, o, err := r.openIndex(ctx, name, useCache, false)
+	if err != nil {
+		return err
+	}
+	w.object(o)
+	_, err = parseIndex(body, w.pack)
+	return err
+}
+
+// openIndex returns the body of an index object, which parses, and what it says of itself.
+func (r *Repo) openIndex(ctx context.Context, name Name, useCache, keep bool) (body []byte, o tableObject, err error) {
+	object := indexObject(name)
+	data, ok := []byte(nil), false
+	if useCache {
+		data, ok = r.local.cached(object)
+	}
+	if !ok || hashName(data) != name {
+		if data, err = r.readNamed(ctx, object, name, MaxObject); err != nil {
+			return nil, o, fmt.Errorf("reading the index: %w", err)
+		}
+		if keep {
+			r.local.cache(object, data)
+		}
+	}
+	signer, body, err := r.key.unseal(magicIndex, data)
+	if err == nil {
+		o.name = name
+		copy(o.signer[:], signer)
+		o.instance, err = parseIndex(body, func(*pack) error { return nil })
+	}
+	if err != nil {
+		return nil, o, &DamageError{object, err}
+	}
+	return body, o, nil
+}
+
+// with returns the index with packs of an instance that no index object lists yet, and that may be relied on.
+func (r *Repo) with(x *index, instance string, packs []*pack) (*index, error) {
+	b := &indexBuild{repo: r, key: r.key.tableKey()}
+	t, err := b.write(func(w *tableWriter) error {
+		w.object(tableObject{instance: instance})
+		for _, p := range packs {
+			if err := w.pack(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	y := *x
+	y.tables, y.objects, y.packs = slices.Clip(x.tables), slices.Clip(x.objects), slices.Clip(x.packs)
+	y.byName = nil
+	if err := y.attach(t, func(*tableObject) indexedObject {
+		return indexedObject{instance: instance, trusted: true, live: true}
+	}); err != nil {
+		return nil, err
+	}
+	y.settle(r.log)
+	return &y, nil
+}
+
+// A packListing is a pack in full, as an index object lists it.
+type packListing struct {
+	n uint32 // in index.packs
+	*pack
+}
+
+// listings yields the packs of an index object, in full, from the object itself. It keeps a copy of that in the cache:
+// whoever needs it will need it again.
+func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[packListing, error] {
+	return func(yield func(packListing, error) bool) {
+		o := &x.objects[object]
+		body, _, err := r.openIndex(ctx, o.name, true, true)
+		if err != nil {
+			yield(packListing{}, err)
+			return
+		}
+		n := o.first
+		stop := errors.New("stop")
+		_, err = parseIndex(body, func(p *pack) error {
+			if n-o.first >= o.packs || x.packs[n].name != p.name {
+				return &DamageError{indexObject(o.name), errors.New("the local index has it otherwise")}
+			}
+			if !yield(packListing{n, p}, nil) {
+				return stop
+			}
+			n++
+			return nil
+		})
+		if err != nil && err != stop {
+			yield(packListing{}, err)
+		}
+	}
+}

@@ -1,0 +1,378 @@
+package repo
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"slices"
+
+	"permafrost/chunk"
+	"permafrost/internal/durable"
+)
+
+// runEntries is how many entries are sorted at once: 11 MiB of them. What is more becomes sorted runs on disk, which
+// are merged.
+const runEntries = 1 << 18
+
+// A tableWriter makes a table of index objects and of other tables, in memory that their sizes do not matter to, but for
+// some 100 bytes a pack.
+type tableWriter struct {
+	file    *durable.File    // nil for one that nobody else is to see
+	scratch func() pageBytes // makes a file for what does not fit into memory
+	pages   *pageWriter
+
+	objects []tableObject
+	packs   []listing
+	buf     []entry
+	runs    *pageWriter // nil as long as one buffer holds all
+	sources []source    // of entries: sorted runs, and tables
+}
+
+// newTableWriter starts a table that is to be kept in dir. With an empty dir it is nobody else's, and lies in the system's
+// place for temporary files or, where onDisk is false, in memory.
+func newTableWriter(dir string, onDisk bool, key *[32]byte) (*tableWriter, error) {
+	w := &tableWriter{scratch: func() pageBytes { return newScratch(dir, onDisk) }}
+	var f pageBytes
+	if dir == "" {
+		f = w.scratch()
+	} else {
+		file, err := durable.Temp(dir, ".tmp-*", 0o600)
+		if err != nil {
+			return nil, &localError{err}
+		}
+		w.file, f = file, file
+	}
+	w.pages = newPageWriter(f, key)
+	w.pages.begin(frameSize)
+	return w, nil
+}
+
+// discard ends a table that is not to be. It does nothing to one that is finished.
+func (w *tableWriter) discard() {
+	if w.file != nil {
+		w.file.Discard()
+	}
+}
+
+// object begins an index object: the packs that follow are its.
+func (w *tableWriter) object(o tableObject) {
+	o.packs, o.blobs = 0, 0
+	w.objects = append(w.objects, o)
+}
+
+// addListing appends a pack of the current object, and returns its number.
+func (w *tableWriter) addListing(l listing) (uint32, error) {
+	if len(w.packs) >= math.MaxUint32 {
+		return 0, errors.New("local index: too many packs")
+	}
+	o := len(w.objects) - 1
+	l.object = uint32(o)
+	w.objects[o].packs++
+	w.objects[o].blobs += uint64(l.blobs)
+	w.packs = append(w.packs, l)
+	return uint32(len(w.packs) - 1), nil
+}
+
+// pack adds a pack of the current object, with its frames and blobs.
+func (w *tableWriter) pack(p *pack) error {
+	l := listingOf(p)
+	l.frame0 = uint64(w.pages.open.n)
+	n, err := w.addListing(l)
+	if err != nil {
+		return err
+	}
+	at := int64(len(packMagic))
+	var rec [frameSize]byte
+	for i := range p.frames {
+		f := &p.frames[i]
+		info := frameInfo{codec: f.codec, offset: at, stored: f.stored, length: f.length()}
+		w.pages.add(info.append(rec[:0]))
+		at += int64(f.stored)
+		offset := uint32(0)
+		for _, b := range f.blobs {
+			if len(w.buf) == runEntries {
+				w.spill()
+			}
+			w.buf = append(w.buf, entry{})
+			w.buf[len(w.buf)-1].set(b.id, place{pack: n, frame: uint32(i), offset: offset, length: uint32(b.length)})
+			offset += uint32(b.length)
+		}
+	}
+	return w.err()
+}
+
+func (w *tableWriter) err() error {
+	if w.runs != nil && w.runs.err != nil {
+		return w.runs.err
+	}
+	return w.pages.err
+}
+
+// listingOf is what is kept of a pack beside its frames and blobs.
+func listingOf(p *pack) listing {
+	l := listing{name: p.name, size: p.size, header: p.header, epoch: p.epoch, component: p.component, frames: uint32(len(p.frames))}
+	l.digest = p.directory.digest()
+	for i := range p.frames {
+		l.blobs += uint32(len(p.frames[i].blobs))
+		l.total += int64(p.frames[i].length())
+	}
+	return l
+}
+
+// digest tells directories apart.
+func (d *directory) digest() (sum [16]byte) {
+	full := sha256.Sum256(d.append(nil))
+	copy(sum[:], full[:])
+	return sum
+}
+
+// table adds the index objects of t for which use is true.
+func (w *tableWriter) table(t *table, use func(object Name) bool) error {
+	numbers := make([]uint32, 0, t.packs.n) // the packs' new ones, plus one
+	packs := t.read(t.packs)
+	frames := t.read(t.frames)
+	for _, o := range t.covers {
+		used := use(o.name)
+		if used {
+			w.object(o)
+		}
+		for range o.packs {
+			n, err := w.copyPack(packs, frames, used)
+			if err != nil {
+				return err
+			}
+			numbers = append(numbers, n)
+		}
+	}
+	w.sources = append(w.sources, &tableSource{t.read(t.entries), numbers})
+	return w.err()
+}
+
+// copyPack reads the next pack of a table with its frames. It returns its new number plus one, or 0 for one that is not
+// used.
+func (w *tableWriter) copyPack(packs, frames *sectionReader, used bool) (uint32, error) {
+	rec, err := packs.read()
+	if err != nil {
+		return 0, asBadPage(err)
+	}
+	l := parseListing(rec)
+	first := w.pages.open.n
+	for range l.frames {
+		rec, err := frames.read()
+		if err != nil {
+			return 0, asBadPage(err)
+		}
+		if used {
+			w.pages.add(rec)
+		}
+	}
+	if !used {
+		return 0, nil
+	}
+	l.frame0 = uint64(first)
+	n, err := w.addListing(l)
+	return n + 1, err
+}
+
+// asBadPage makes an end that comes too early what it is.
+func asBadPage(err error) error {
+	if err == io.EOF {
+		return errPage
+	}
+	return err
+}
+
+// spill makes a sorted run of the buffer.
+func (w *tableWriter) spill() {
+	if w.runs == nil {
+		w.runs = newPageWriter(w.scratch(), w.pages.key)
+	}
+	w.sort()
+	w.runs.begin(entrySize)
+	for i := range w.buf {
+		w.runs.add(w.buf[i][:])
+	}
+	w.sources = append(w.sources, newSectionReader(w.runs.f, w.runs.key, w.runs.file, w.runs.end()))
+	w.buf = w.buf[:0]
+}
+
+func (w *tableWriter) sort() {
+	slices.SortFunc(w.buf, func(a, b entry) int {
+		if c := cmp.Compare(binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(b[:])); c != 0 {
+			return c
+		}
+		return bytes.Compare(a[8:], b[8:])
+	})
+}
+
+// finish merges the entries and completes the table, under path where it is to be kept.
+func (w *tableWriter) finish(path string) (*table, error) {
+	t := table{frames: w.pages.end()}
+	var err error
+	if t.entries, t.keys, err = w.merge(); err != nil {
+		return nil, err
+	}
+	var rec [max(objectSize, recordSize)]byte
+	w.pages.begin(objectSize)
+	for i := range w.objects {
+		w.pages.add(w.objects[i].append(rec[:0]))
+	}
+	t.objects = w.pages.end()
+	w.pages.begin(recordSize)
+	for i := range w.packs {
+		w.pages.add(w.packs[i].append(rec[:0]))
+	}
+	t.packs = w.pages.end()
+	if err := w.pages.header(t.header()); err != nil {
+		return nil, err
+	}
+	if w.file == nil {
+		return openTable("", w.pages.f, int64(w.pages.next)*pageSize, w.pages.key)
+	}
+	if err := w.file.Replace(path); err != nil {
+		return nil, &localError{err}
+	}
+	return openTableFile(path, w.pages.key)
+}
+
+// merge writes all entries in their order, and the fan-out.
+func (w *tableWriter) merge() (entries, keys section, err error) {
+	if w.runs != nil {
+		w.spill()
+		w.buf = nil
+	}
+	w.sort()
+	if err := w.err(); err != nil {
+		return section{}, section{}, err
+	}
+	m, err := newMerger(append(w.sources, (*bufferSource)(&w.buf)))
+	if err != nil {
+		return section{}, section{}, err
+	}
+	w.pages.begin(entrySize)
+	per := w.pages.open.perPage()
+	var fan []byte
+	for m.len() > 0 {
+		e := m.top()
+		if w.pages.open.n%per == 0 {
+			fan = append(fan, e[:keySize]...)
+		}
+		w.pages.add(e)
+		if err := m.pop(); err != nil {
+			return section{}, section{}, err
+		}
+		if err := w.pages.err; err != nil {
+			return section{}, section{}, err
+		}
+	}
+	entries = w.pages.end()
+	w.pages.begin(keySize)
+	for key := range slices.Chunk(fan, keySize) {
+		w.pages.add(key)
+	}
+	return entries, w.pages.end(), w.pages.err
+}
+
+// A source yields entries in their order, each valid until the next, then io.EOF.
+type source interface {
+	read() ([]byte, error)
+}
+
+// A bufferSource yields what lies sorted in memory.
+type bufferSource []entry
+
+func (s *bufferSource) read() ([]byte, error) {
+	if len(*s) == 0 {
+		return nil, io.EOF
+	}
+	e := (*s)[0][:]
+	*s = (*s)[1:]
+	return e, nil
+}
+
+// A tableSource yields a table's entries under the packs' new numbers, which are in the old ones' order.
+type tableSource struct {
+	in      *sectionReader
+	numbers []uint32 // plus one; 0: left out
+}
+
+func (s *tableSource) read() ([]byte, error) {
+	for {
+		e, err := s.in.read()
+		if err != nil {
+			return nil, err
+		}
+		n := binary.BigEndian.Uint32(e[chunk.Size:])
+		if int(n) >= len(s.numbers) {
+			return nil, errPage
+		}
+		if n = s.numbers[n]; n > 0 {
+			binary.BigEndian.PutUint32(e[chunk.Size:], n-1)
+			return e, nil
+		}
+	}
+}
+
+// A merger yields the entries of several sources in one order: a heap of the sources by their next entry.
+type merger struct{ heap []head }
+
+type head struct {
+	e    []byte
+	from source
+}
+
+func newMerger(sources []source) (*merger, error) {
+	m := new(merger)
+	for _, s := range sources {
+		switch e, err := s.read(); {
+		case err == io.EOF:
+		case err != nil:
+			return nil, err
+		default:
+			m.heap = append(m.heap, head{e, s})
+		}
+	}
+	for i := len(m.heap) / 2; i >= 0; i-- {
+		m.down(i)
+	}
+	return m, nil
+}
+
+func (m *merger) len() int { return len(m.heap) }
+
+func (m *merger) top() []byte { return m.heap[0].e }
+
+// pop goes on to the entry behind the top.
+func (m *merger) pop() error {
+	h := &m.heap[0]
+	var err error
+	if h.e, err = h.from.read(); err == io.EOF {
+		last := len(m.heap) - 1
+		m.heap[0] = m.heap[last]
+		m.heap = m.heap[:last]
+	} else if err != nil {
+		return err
+	}
+	m.down(0)
+	return nil
+}
+
+func (m *merger) down(i int) {
+	for {
+		least := i
+		for c := 2*i + 1; c <= 2*i+2 && c < len(m.heap); c++ {
+			if bytes.Compare(m.heap[c].e, m.heap[least].e) < 0 {
+				least = c
+			}
+		}
+		if least == i {
+			return
+		}
+		m.heap[i], m.heap[least] = m.heap[least], m.heap[i]
+		i = least
+	}
+}
