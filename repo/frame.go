@@ -70,9 +70,6 @@ func looksRandom(plain []byte) bool {
 // itself. What is compressed is decoded again, into *scratch, and compared: bad memory becomes an error here and not a bad
 // backup.
 func encodeFrame(dst, plain []byte, scratch *[]byte) ([]byte, codec, error) {
-	if looksRandom(plain) {
-		return plain, codecRaw, nil
-	}
 	stored := encoder().EncodeAll(plain, dst[:0])
 	if float64(len(stored)) > (1-minGain)*float64(len(plain)) {
 		return plain, codecRaw, nil

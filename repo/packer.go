@@ -61,18 +61,14 @@ func (g *packing) send(c Component) error {
 	}
 	go func() {
 		defer close(j.ready)
-		room := getBuffer(len(j.plain))
-		stored, codec, err := encodeFrame(room, j.plain, &scratch)
+		j.bytes, j.codec = j.plain, codecRaw
+		if !looksRandom(j.plain) {
+			if err := j.compress(&scratch); err != nil {
+				g.fail(err)
+			}
+		}
+		j.stored = len(j.bytes)
 		g.scratch <- scratch
-		if err != nil {
-			g.fail(err)
-		}
-		if codec == codecRaw {
-			putBuffer(room)
-		} else {
-			putBuffer(j.plain)
-		}
-		j.bytes, j.codec, j.stored = stored, codec, len(stored)
 	}()
 	select {
 	case g.jobs <- j:
@@ -81,6 +77,18 @@ func (g *packing) send(c Component) error {
 		g.memory.Release(j.weight)
 		return g.err()
 	}
+}
+
+// compress compresses the frame if that gains something.
+func (j *job) compress(scratch *[]byte) (err error) {
+	room := getBuffer(len(j.plain))
+	j.bytes, j.codec, err = encodeFrame(room, j.plain, scratch)
+	if j.codec == codecRaw {
+		putBuffer(room)
+	} else {
+		putBuffer(j.plain)
+	}
+	return err
 }
 
 // frameBuffers holds the buffers of frames, plain and stored, by size: those of small frames must not keep large

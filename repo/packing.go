@@ -12,15 +12,15 @@ import (
 const (
 	// The memory of packs, in segments: those that are open, and those under way to the storage.
 	segmentSize = 1 << 20
-	segments    = 52
+	segments    = 44
 
 	// openSegments bounds what open packs hold, so that others can be under way meanwhile: a frame that would exceed it
 	// sends the fullest one off as it is.
-	openSegments = 28
+	openSegments = 24
 
-	packUploads    = 4        // packs under way at once
-	framesInFlight = 10 << 20 // bytes of frames between add and the pack, plain and stored
-	encoders       = 2        // frames being compressed at once
+	packUploads    = 4       // packs under way at once
+	framesInFlight = 6 << 20 // bytes of frames between add and the pack, plain and stored
+	encoders       = 2       // frames being compressed at once
 )
 
 // A packing turns blobs into packs in the store. Blobs are copied into the open frame of their component; full frames

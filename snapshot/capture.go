@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	fileReaders   = 16       // goroutines that open and read files
-	filesAhead    = 512      // entries between the walk and the listing
-	fileBytes     = 16 << 20 // bytes of file content in memory
-	minPooled     = 16       // bits of the smallest pooled buffer's size
-	maxPooled     = 23       // and of the largest: chunk.MaxSize
+	fileReaders   = 16      // goroutines that open and read files
+	filesAhead    = 512     // entries between the walk and the listing
+	fileBytes     = 8 << 20 // bytes of file content in memory
+	minPooled     = 16      // bits of the smallest pooled buffer's size
+	maxPooled     = 23      // and of the largest: chunk.MaxSize
 	listingCutKey = "permafrost: where listings are cut"
 )
 

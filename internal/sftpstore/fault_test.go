@@ -230,7 +230,7 @@ func TestLateLink(t *testing.T) {
 		{true, "own", nil}, {true, "other", fs.ErrExist}, {true, "ow", fs.ErrExist}, {true, "owned", fs.ErrExist},
 		{false, "own", fs.ErrExist}, {false, "other", fs.ErrExist},
 	} {
-		u := &upload{Store: s, target: target, data: []byte(test.data), doubt: test.doubt}
+		u := &upload{Store: s, target: target, data: [][]byte{[]byte(test.data)}, size: len(test.data), doubt: test.doubt}
 		err := s.do(t.Context(), func(ctx context.Context, sess *session) error {
 			temp, err := u.write(ctx, sess)
 			if err == nil {

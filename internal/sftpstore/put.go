@@ -17,6 +17,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/internal/objname"
+	"permafrost/internal/parts"
 	"permafrost/repo"
 )
 
@@ -32,7 +33,7 @@ func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {
 	if err != nil {
 		return fmt.Errorf("putting %s: %w", name, err)
 	}
-	u := &upload{Store: s, target: target, data: bytes.Join(data, nil)}
+	u := &upload{Store: s, target: target, data: data, size: int(parts.Size(data))}
 	err = s.do(ctx, u.attempt)
 	u.clean(ctx)
 	if err != nil {
@@ -45,7 +46,8 @@ func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {
 type upload struct {
 	*Store
 	target  string
-	data    []byte
+	data    [][]byte
+	size    int
 	doubt   bool     // an attempt may have published
 	orphans []string // temporary names that a lost connection kept from being removed
 }
@@ -105,9 +107,9 @@ func (u *upload) write(ctx context.Context, sess *session) (temp string, err err
 		if sess.lost(err) {
 			return temp, err
 		}
-		return "", fmt.Errorf("making a file in %s: %w", dir, denied(u.explain(sess, err, dir, len(u.data))))
+		return "", fmt.Errorf("making a file in %s: %w", dir, denied(u.explain(sess, err, dir, u.size)))
 	}
-	_, err = f.ReadFromWithConcurrency(&contextReader{ctx, bytes.NewReader(u.data)}, len(u.data)/smallPacket+1)
+	_, err = f.ReadFromWithConcurrency(&contextReader{ctx, parts.Reader(u.data)}, u.size/smallPacket+1)
 	if err == nil && sess.fsync {
 		err = f.Sync()
 	}
@@ -117,7 +119,7 @@ func (u *upload) write(ctx context.Context, sess *session) (temp string, err err
 		go f.Close()
 	}
 	if err != nil && !sess.lost(err) {
-		err = u.explain(sess, err, dir, len(u.data))
+		err = u.explain(sess, err, dir, u.size)
 	}
 	return temp, err
 }
@@ -144,16 +146,18 @@ func (u *upload) compare(sess *session) error {
 	}
 	defer func() { go f.Close() }()
 	const piece = 4 << 20
-	buf := make([]byte, min(len(u.data)+1, piece))
+	buf := make([]byte, min(u.size+1, piece))
+	own := make([]byte, len(buf))
+	data := parts.Reader(u.data)
 	for off := 0; ; off += len(buf) {
 		n, err := f.ReadAt(buf, int64(off))
 		if err != nil && err != io.EOF {
 			return err
 		}
-		if !bytes.HasPrefix(u.data[min(off, len(u.data)):], buf[:n]) {
+		if m, _ := data.ReadAt(own[:n], int64(off)); !bytes.Equal(own[:m], buf[:n]) {
 			return fs.ErrExist
 		}
-		if err == io.EOF && off+n == len(u.data) {
+		if err == io.EOF && off+n == u.size {
 			return nil
 		}
 		if err == io.EOF {
