@@ -18,7 +18,7 @@ import (
 	"permafrost/chunk"
 )
 
-const checkReads = 2 // packs that a check holds at once
+const checkReads = 3 // packs that a check holds at once
 
 // A Mark yields the ID of every blob that a snapshot needs, listings and recipes included. It need not repeat those of
 // the manifests that it was given before.

@@ -1,0 +1,144 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+
+	"filippo.io/age"
+
+	"permafrost/chunk"
+	"permafrost/internal/parts"
+)
+
+// A shelf takes packs, each once it is told to.
+type shelf struct {
+	Store
+	gate chan struct{} // one object may pass for each value
+	mu   sync.Mutex
+	size map[string]int64
+}
+
+func (s *shelf) Put(ctx context.Context, name string, data ...[]byte) error {
+	select {
+	case <-s.gate:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.size[name] = parts.Size(data)
+	return nil
+}
+
+// Packs of every component are filled at once, slowly taken: the memory is enough, nothing stands still, and each blob
+// is in one pack.
+func TestPackingBound(t *testing.T) {
+	owner, err := NewOwnerKeyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := &shelf{gate: make(chan struct{}), size: make(map[string]int64)}
+	packed := make(map[chunk.ID]int)
+	made := 0
+	g := newPacking(t.Context(), st, owner.CurrentEpoch(), func(p *pack) error {
+		made++
+		for _, f := range p.frames {
+			for _, b := range f.blobs {
+				packed[b.id]++
+			}
+		}
+		return nil
+	})
+	const size, blobs = 700 << 10, 40 // of each component
+	var adders sync.WaitGroup
+	for c := range componentCount {
+		adders.Go(func() {
+			data := random(uint64(c), size)
+			for i := range blobs {
+				id := chunk.ID{byte(c), byte(i), 1}
+				if err := g.add(t.Context(), Component(c), blobRef{id, size}, data); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	flushed := make(chan error)
+	go func() {
+		adders.Wait()
+		flushed <- g.flush()
+	}()
+	for passed := 0; ; passed++ {
+		select {
+		case st.gate <- struct{}{}:
+			continue
+		case err := <-flushed:
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if made != passed || len(st.size) != passed {
+			t.Errorf("%d packs passed, %d are noted, %d are there", passed, made, len(st.size))
+		}
+		break
+	}
+	for _, n := range packed {
+		if n != 1 {
+			t.Errorf("a blob is packed %d times", n)
+		}
+	}
+	if len(packed) != blobs*int(componentCount) {
+		t.Errorf("%d blobs are packed, want %d", len(packed), blobs*int(componentCount))
+	}
+	for name, size := range st.size {
+		if size > PackSize+PackSize/16 {
+			t.Errorf("%s has %d bytes", name, size)
+		}
+	}
+	if err := g.add(t.Context(), Media, blobRef{chunk.ID{1}, 1}, []byte{1}); err == nil {
+		t.Error("a blob is taken after the flush")
+	}
+}
+
+// What a pack is built of, segments, is what is read back from it.
+func TestPackBuilderSegments(t *testing.T) {
+	owner, err := NewOwnerKeyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("no more")
+	for _, room := range []int{1 << 10, 64 << 10, 1 << 20} {
+		b, err := newPackBuilder(func() ([]byte, error) { return make([]byte, 0, room), nil }, owner.CurrentEpoch(), Media)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := random(3, 300<<10)
+		f := frame{codec: codecRaw, stored: len(data), blobs: []blobRef{{chunk.ID{1}, len(data)}}}
+		if err := b.add(f, data); err != nil {
+			t.Fatal(err)
+		}
+		p, out, err := b.finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parts.Size(out) != p.size {
+			t.Errorf("%d bytes, the pack says %d", parts.Size(out), p.size)
+		}
+		r, err := age.Decrypt(parts.Reader(out), owner.DataIdentities()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int64(len(plain)) != plainSize(p.size, p.header) || string(plain[len(packMagic):len(packMagic)+len(data)]) != string(data) {
+			t.Error("the pack does not hold what was put into it")
+		}
+	}
+	if _, err := newPackBuilder(func() ([]byte, error) { return nil, broken }, owner.CurrentEpoch(), Media); !errors.Is(err, broken) {
+		t.Errorf("no segment: %v", err)
+	}
+}
