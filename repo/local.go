@@ -44,10 +44,15 @@ func newLocal(stateDir, cacheDir string, id Name) (*local, error) {
 		if d.base == "" {
 			continue
 		}
-		*d.dst = filepath.Join(d.base, id.String()[:16])
-		if err := os.MkdirAll(*d.dst, 0o700); err != nil {
+		dir := filepath.Join(d.base, id.String()[:16])
+		err := os.MkdirAll(dir, 0o700)
+		if err != nil && d.dst == &l.cacheDir {
+			continue // it is only slower without
+		}
+		if err != nil {
 			return nil, fmt.Errorf("making a local directory: %w", err)
 		}
+		*d.dst = dir
 	}
 	return l, nil
 }

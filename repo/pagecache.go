@@ -21,7 +21,8 @@ type cachedPage struct {
 	page  page
 }
 
-// use calls f with the payload of page n of a table.
+// use calls f with the payload of page n of a table. A page's proof is looked at when it is first read: what it guards
+// against is a disk that does not keep what it was given, not one that changes it from one minute to the next.
 func (c *pageCache) use(t *table, n uint32, f func(payload []byte)) error {
 	h := (uint64(n) ^ t.file) * 0x9e3779b97f4a7c15 >> 32
 	s := &c.shards[h%cacheShards]
@@ -37,8 +38,11 @@ func (c *pageCache) use(t *table, n uint32, f func(payload []byte)) error {
 		if _, err := t.f.ReadAt(p.page.body(), int64(n)*pageSize); err != nil {
 			return err
 		}
-		if !p.page.verify(t.key, t.file, n) {
-			return errPage
+		if !t.proven(n) {
+			if !p.page.verify(t.key, t.file, n) {
+				return errPage
+			}
+			t.prove(n)
 		}
 		p.table, p.n = t, n
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"sort"
+	"sync/atomic"
 
 	"permafrost/chunk"
 )
@@ -145,8 +146,9 @@ type table struct {
 
 	frames, entries, keys, objects, packs section
 
-	fan    []uint64      // of keys
-	covers []tableObject // of objects
+	proofs []atomic.Uint32 // a bit for each page that has been found to be what was written
+	fan    []uint64        // of keys
+	covers []tableObject   // of objects
 }
 
 // header is the payload of the first page.
@@ -193,6 +195,7 @@ func openTable(path string, f io.ReaderAt, size int64, key *[32]byte) (*table, e
 	if end*pageSize != size || t.keys.n != t.entries.pages() {
 		return nil, errPage
 	}
+	t.proofs = make([]atomic.Uint32, end/32+1)
 	t.fan = make([]uint64, 0, t.keys.n)
 	if err := t.each(t.keys, func(rec []byte) { t.fan = append(t.fan, binary.BigEndian.Uint64(rec)) }); err != nil {
 		return nil, err
@@ -254,6 +257,10 @@ func (t *table) each(s section, f func(rec []byte)) error {
 		}
 	}
 }
+
+func (t *table) proven(page uint32) bool { return t.proofs[page/32].Load()>>(page%32)&1 != 0 }
+
+func (t *table) prove(page uint32) { t.proofs[page/32].Or(1 << (page % 32)) }
 
 // find calls f with the number and the bytes of each entry of a blob.
 func (t *table) find(c *pageCache, id *chunk.ID, f func(n int, e []byte)) error {

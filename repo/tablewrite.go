@@ -14,9 +14,9 @@ import (
 	"permafrost/internal/durable"
 )
 
-// runEntries is how many entries are sorted at once: 11 MiB of them. What is more becomes sorted runs on disk, which
+// runEntries is how many entries are sorted at once: 5.6 MiB of them. What is more becomes sorted runs on disk, which
 // are merged.
-const runEntries = 1 << 18
+const runEntries = 1 << 17
 
 // A tableWriter makes a table of index objects and of other tables, in memory that their sizes do not matter to, but for
 // some 100 bytes a pack.
@@ -28,6 +28,7 @@ type tableWriter struct {
 	objects []tableObject
 	packs   []listing
 	buf     []entry
+	room    int         // entries that buf may hold
 	runs    *pageWriter // nil as long as one buffer holds all
 	sources []source    // of entries: sorted runs, and tables
 }
@@ -35,7 +36,7 @@ type tableWriter struct {
 // newTableWriter starts a table that is to be kept in dir. With an empty dir it is nobody else's, and lies in the system's
 // place for temporary files or, where onDisk is false, in memory.
 func newTableWriter(dir string, onDisk bool, key *[32]byte) (*tableWriter, error) {
-	w := &tableWriter{scratch: func() pageBytes { return newScratch(dir, onDisk) }}
+	w := &tableWriter{room: runEntries, scratch: func() pageBytes { return newScratch(dir, onDisk) }}
 	var f pageBytes
 	if dir == "" {
 		f = w.scratch()
@@ -94,7 +95,7 @@ func (w *tableWriter) pack(p *pack) error {
 		at += int64(f.stored)
 		offset := uint32(0)
 		for _, b := range f.blobs {
-			if len(w.buf) == runEntries {
+			if len(w.buf) == w.room {
 				w.spill()
 			}
 			w.buf = append(w.buf, entry{})
