@@ -90,10 +90,12 @@ func (k *Keyring) unseal(magic string, data []byte) (signer ed25519.PublicKey, b
 	if err != nil {
 		return nil, nil, fmt.Errorf("decrypting: %w", err)
 	}
-	plain, err := io.ReadAll(r)
-	if err != nil {
+	plain := make([]byte, len(data)) // it is shorter
+	n, err := io.ReadFull(r, plain)
+	if err != io.EOF && err != io.ErrUnexpectedEOF {
 		return nil, nil, fmt.Errorf("decrypting: %w", err)
 	}
+	plain = plain[:n:n]
 	if len(plain) < envelopeHeader {
 		return nil, nil, errors.New("envelope is too short")
 	}

@@ -8,42 +8,84 @@ import (
 	"slices"
 )
 
-// readIndex adds what an index object lists to w.
-func (r *Repo) readIndex(ctx context.Context, name Name, useCache bool, w *tableWriter) error {
-	body, o, err := r.openIndex(ctx, name, useCache, false)
-	if err != nil {
-		return err
-	}
-	w.object(o)
-	_, err = parseIndex(body, w.pack)
-	return err
+// How many index objects are read from the store at once: a night's is small, and costs its round trips; one of a first
+// night has up to 8 MiB, and costs memory.
+const (
+	aheadSmall = 8
+	aheadLarge = 2
+	largeIndex = 1 << 20
+)
+
+// A fetchedObject is what came of reading an object.
+type fetchedObject struct {
+	name Name
+	data []byte
+	err  error
 }
 
-// openIndex returns the body of an index object, which parses, and what it says of itself.
-func (r *Repo) openIndex(ctx context.Context, name Name, useCache, keep bool) (body []byte, o tableObject, err error) {
+// ahead yields what get gets for each name, in order, while it gets the next ones.
+func ahead(ctx context.Context, names []Name, get func(context.Context, Name) ([]byte, error)) iter.Seq[fetchedObject] {
+	return func(yield func(fetchedObject) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var under []chan fetchedObject
+		most := aheadLarge
+		for i := range names {
+			for len(under) < most && i+len(under) < len(names) {
+				next, c := names[i+len(under)], make(chan fetchedObject, 1)
+				under = append(under, c)
+				go func() {
+					data, err := get(ctx, next)
+					c <- fetchedObject{next, data, err}
+				}()
+			}
+			c := under[0]
+			under = under[1:]
+			r := <-c
+			most = aheadSmall
+			if len(r.data) >= largeIndex {
+				most = aheadLarge
+			}
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// indexData returns an index object's stored bytes. With useCache a copy on this machine will do; with keep one is left
+// there.
+func (r *Repo) indexData(ctx context.Context, name Name, useCache, keep bool) ([]byte, error) {
 	object := indexObject(name)
-	data, ok := []byte(nil), false
 	if useCache {
-		data, ok = r.local.cached(object)
-	}
-	if !ok || hashName(data) != name {
-		if data, err = r.readNamed(ctx, object, name, MaxObject); err != nil {
-			return nil, o, fmt.Errorf("reading the index: %w", err)
-		}
-		if keep {
-			r.local.cache(object, data)
+		if data, ok := r.local.cached(object); ok && hashName(data) == name {
+			return data, nil
 		}
 	}
+	data, err := r.readNamed(ctx, object, name, MaxObject)
+	if err != nil {
+		return nil, fmt.Errorf("reading the index: %w", err)
+	}
+	if keep {
+		r.local.cache(object, data)
+	}
+	return data, nil
+}
+
+// readIndex adds what an index object lists to w: all of it or, where it is damaged, nothing.
+func (r *Repo) readIndex(name Name, data []byte, w *tableWriter) error {
+	o := tableObject{name: name}
 	signer, body, err := r.key.unseal(magicIndex, data)
 	if err == nil {
-		o.name = name
 		copy(o.signer[:], signer)
 		o.instance, err = parseIndex(body, func(*pack) error { return nil })
 	}
 	if err != nil {
-		return nil, o, &DamageError{object, err}
+		return &DamageError{indexObject(name), err}
 	}
-	return body, o, nil
+	w.object(o)
+	_, err = parseIndex(body, w.pack)
+	return err
 }
 
 // with returns the index with packs of an instance that no index object lists yet, and that may be relied on.
@@ -84,9 +126,14 @@ type packListing struct {
 func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[packListing, error] {
 	return func(yield func(packListing, error) bool) {
 		o := &x.objects[object]
-		body, _, err := r.openIndex(ctx, o.name, true, true)
+		data, err := r.indexData(ctx, o.name, true, true)
 		if err != nil {
 			yield(packListing{}, err)
+			return
+		}
+		_, body, err := r.key.unseal(magicIndex, data)
+		if err != nil {
+			yield(packListing{}, &DamageError{indexObject(o.name), err})
 			return
 		}
 		n := o.first

@@ -225,7 +225,15 @@ func (r *Repo) readObject(ctx context.Context, name string, limit int) ([]byte, 
 			}
 			return nil, &DamageError{name, fmt.Errorf("longer than %d bytes", limit)}
 		}
-		buf = append(make([]byte, 0, min(limit, 8*len(buf))), buf...)
+		room := 8 * len(buf)
+		if have >= 2<<20 { // worth a question, so as not to hold several times what there is
+			o, err := r.store.Stat(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			room = max(int(min(o.Size, int64(limit)))+1, have+1)
+		}
+		buf = append(make([]byte, 0, min(limit, room)), buf...)
 		buf = buf[:cap(buf)]
 	}
 }

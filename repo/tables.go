@@ -228,8 +228,13 @@ func tableName(objects []tableObject) string {
 func (b *indexBuild) fetch(ctx context.Context, missing []Name) (*table, error) {
 	t, err := b.write(func(w *tableWriter) error {
 		b.problems = nil
-		for _, name := range missing {
-			err := b.repo.readIndex(ctx, name, b.useCache, w)
+		for o := range ahead(ctx, missing, func(ctx context.Context, n Name) ([]byte, error) {
+			return b.repo.indexData(ctx, n, b.useCache, false)
+		}) {
+			err := o.err
+			if err == nil {
+				err = b.repo.readIndex(o.name, o.data, w)
+			}
 			var d *DamageError
 			if errors.As(err, &d) {
 				b.problems = append(b.problems, err)
