@@ -77,7 +77,7 @@ func randomObjects(rng *rand.Rand, pool []chunk.ID) (all []*listed) {
 
 func makeTable(t testing.TB, dir string, room int, fill func(w *tableWriter) error) *table {
 	t.Helper()
-	w, err := newTableWriter(dir, true, testKey)
+	w, err := newTableWriter(tablePlace{dir: dir, keep: dir != ""}, testKey)
 	if err != nil {
 		t.Fatal(err)
 	}

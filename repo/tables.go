@@ -185,21 +185,24 @@ func (b *indexBuild) kept(t *table) int {
 // write makes a table by fill: in the cache where that can be, else in a temporary file, else in memory. It returns nil
 // where fill adds nothing.
 func (b *indexBuild) write(fill func(*tableWriter) error) (*table, error) {
-	var local *localError
+	places := []tablePlace{{}, {inMemory: true}}
+	if cache := b.repo.local.tables(); cache != "" { // where there is more room than in the system's place, as a rule
+		places = append([]tablePlace{{dir: cache}}, places...)
+	}
 	if b.dir != "" {
-		if t, err := writeTable(b.dir, true, b.key, fill); !errors.As(err, &local) {
+		places = append([]tablePlace{{dir: b.dir, keep: true}}, places...)
+	}
+	for i := 0; ; i++ {
+		t, err := writeTable(places[i], b.key, fill)
+		var local *localError
+		if !errors.As(err, &local) || i == len(places)-1 {
 			return t, err
 		}
 	}
-	t, err := writeTable("", true, b.key, fill)
-	if errors.As(err, &local) {
-		t, err = writeTable("", false, b.key, fill)
-	}
-	return t, err
 }
 
-func writeTable(dir string, onDisk bool, key *[32]byte, fill func(*tableWriter) error) (*table, error) {
-	w, err := newTableWriter(dir, onDisk, key)
+func writeTable(at tablePlace, key *[32]byte, fill func(*tableWriter) error) (*table, error) {
+	w, err := newTableWriter(at, key)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +210,7 @@ func writeTable(dir string, onDisk bool, key *[32]byte, fill func(*tableWriter) 
 	if err := fill(w); err != nil || len(w.objects) == 0 {
 		return nil, err
 	}
-	return w.finish(filepath.Join(dir, tableName(w.objects)))
+	return w.finish(filepath.Join(at.dir, tableName(w.objects)))
 }
 
 // tableName names a table for the index objects that it covers.
@@ -277,7 +280,7 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 			covered[t.covers[i].name] = true
 		}
 	}
-	t, err := writeTable(b.dir, true, b.key, func(w *tableWriter) error {
+	t, err := writeTable(tablePlace{dir: b.dir, keep: true}, b.key, func(w *tableWriter) error {
 		for _, t := range group {
 			if err := w.table(t, func(n Name) bool {
 				use := b.keep(n) && !covered[n]

@@ -33,15 +33,21 @@ type tableWriter struct {
 	sources []source    // of entries: sorted runs, and tables
 }
 
-// newTableWriter starts a table that is to be kept in dir. With an empty dir it is nobody else's, and lies in the system's
-// place for temporary files or, where onDisk is false, in memory.
-func newTableWriter(dir string, onDisk bool, key *[32]byte) (*tableWriter, error) {
-	w := &tableWriter{room: runEntries, scratch: func() pageBytes { return newScratch(dir, onDisk) }}
+// A tablePlace says where a table is to lie.
+type tablePlace struct {
+	keep     bool   // in dir, for others too; else it ends with the process
+	dir      string // empty: the system's for temporary files
+	inMemory bool
+}
+
+// newTableWriter starts a table.
+func newTableWriter(at tablePlace, key *[32]byte) (*tableWriter, error) {
+	w := &tableWriter{room: runEntries, scratch: func() pageBytes { return newScratch(at.dir, !at.inMemory) }}
 	var f pageBytes
-	if dir == "" {
+	if !at.keep {
 		f = w.scratch()
 	} else {
-		file, err := durable.Temp(dir, ".tmp-*", 0o600)
+		file, err := durable.Temp(at.dir, ".tmp-*", 0o600)
 		if err != nil {
 			return nil, &localError{err}
 		}
