@@ -14,7 +14,9 @@ func random(seed uint64, n int) []byte {
 	return b
 }
 
-func text(n int) []byte { return bytes.Repeat([]byte("A status about the winters of a small town.\n"), n/44+1)[:n] }
+func text(n int) []byte {
+	return bytes.Repeat([]byte("A status about the winters of a small town.\n"), n/44+1)[:n]
+}
 
 func TestLooksRandom(t *testing.T) {
 	var deflated bytes.Buffer

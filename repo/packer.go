@@ -62,7 +62,7 @@ func (g *packing) send(c Component) error {
 	go func() {
 		defer close(j.ready)
 		j.bytes, j.codec = j.plain, codecRaw
-		if !looksRandom(j.plain) {
+		if j.component != Media || !looksRandom(j.plain) {
 			if err := j.compress(&scratch); err != nil {
 				g.fail(err)
 			}

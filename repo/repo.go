@@ -233,6 +233,10 @@ func (r *Repo) Head() Head { return r.log.head }
 // ID returns the repository's ID.
 func (r *Repo) ID() Name { return Name(r.key.Repository) }
 
+// CacheDir returns the directory below which this machine keeps what can be had again, for this repository alone, or ""
+// where it keeps nothing.
+func (r *Repo) CacheDir() string { return r.local.cacheDir }
+
 // Key returns the keyring that the repository was opened with.
 func (r *Repo) Key() *Keyring { return r.key }
 

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,6 +67,9 @@ type creation struct {
 	in   *ingester
 	inst *source.Instance
 	m    *Manifest
+
+	signatures *signatures
+	thriftless sync.Once
 }
 
 // Create makes a snapshot of an instance: secrets first, then PostgreSQL's snapshot is exported, then Redis saved,
@@ -85,7 +90,9 @@ func Create(ctx context.Context, r *repo.Repo, inst *source.Instance, o CreateOp
 		return nil, err
 	}
 	defer w.Abort()
-	c := &creation{CreateOptions: o, repo: r, w: w, in: &ingester{w: w}, inst: inst, m: m}
+	c := &creation{CreateOptions: o, repo: r, w: w, in: &ingester{w: w}, inst: inst, m: m,
+		signatures: newSignatures(r.CacheDir(), inst.Domain, w)}
+	defer c.signatures.drop()
 	if err := c.capture(ctx); err != nil {
 		return nil, err
 	}
@@ -221,20 +228,20 @@ func (c *creation) secrets(ctx context.Context) error {
 func (c *creation) redises(ctx context.Context) error {
 	c.Progress.Start("redis", -1)
 	defer c.Progress.Done("redis")
-	if err := c.redis(ctx, c.inst.Redis, &c.m.Redis); err != nil {
+	if err := c.redis(ctx, "redis", c.inst.Redis, &c.m.Redis); err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
 	if c.inst.Sidekiq == nil {
 		return nil
 	}
 	c.m.Sidekiq = new(Redis)
-	if err := c.redis(ctx, *c.inst.Sidekiq, c.m.Sidekiq); err != nil {
+	if err := c.redis(ctx, "sidekiq", *c.inst.Sidekiq, c.m.Sidekiq); err != nil {
 		return fmt.Errorf("sidekiq's redis: %w", err)
 	}
 	return nil
 }
 
-func (c *creation) redis(ctx context.Context, settings source.Redis, out *Redis) error {
+func (c *creation) redis(ctx context.Context, stream string, settings source.Redis, out *Redis) error {
 	server, err := redis.Connect(ctx, settings)
 	if err != nil {
 		return err
@@ -244,7 +251,7 @@ func (c *creation) redis(ctx context.Context, settings source.Redis, out *Redis)
 	if err != nil {
 		return err
 	}
-	if out.Stream, err = c.stream(ctx, repo.Redis, "redis", d); err != nil {
+	if out.Stream, err = c.stream(ctx, repo.Redis, stream, d, &out.Cost); err != nil {
 		return err
 	}
 	out.State, out.Server, out.Dump = Captured, server.Facts(), d.Facts()
@@ -261,21 +268,48 @@ func (c *creation) dump(ctx context.Context, db source.Database, server *postgre
 		return err
 	}
 	p := &c.m.Postgres
-	if p.Stream, err = c.stream(ctx, repo.Postgres, "postgres", d); err != nil {
+	if p.Stream, err = c.stream(ctx, repo.Postgres, "postgres", d, &p.Cost); err != nil {
 		return err
 	}
 	p.State, p.Database, p.User, p.Server, p.Dump = Captured, db.Name, db.User, facts, d.Facts()
 	return nil
 }
 
-// stream stores a component's byte stream.
-func (c *creation) stream(ctx context.Context, comp repo.Component, name string, src io.ReadCloser) (Stream, error) {
-	s, err := c.in.stream(ctx, comp, src, func(n int64) { c.Progress.Add(name, 0, n) })
+// stream stores a byte stream of a component.
+func (c *creation) stream(ctx context.Context, comp repo.Component, name string, src io.ReadCloser, cost *Cost) (Stream, error) {
+	near, err := c.signatures.levelTwo(name, c.previousID())
+	if err != nil {
+		c.thriftless.Do(func() {
+			c.Warn(fmt.Sprintf("%s: this night stores more than it would need: what the last one was is not in the cache: %v", name, plain(err)))
+		})
+	}
+	defer near.close()
+	s, wasted, err := c.in.stream(ctx, comp, src, near, func(n int64) { c.Progress.Add(comp.String(), 0, n) })
 	if err == nil && s.Size == 0 {
 		err = errors.New("the dump is empty")
 	}
-	c.Progress.Add(name, 1, 0)
+	cost.Wasted += wasted
+	c.Progress.Add(comp.String(), 1, 0)
 	return s, err
+}
+
+// plain returns an error without the path that it names.
+func plain(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// previousID returns the newest snapshot of the instance, or zero.
+func (c *creation) previousID() repo.Name {
+	for _, ref := range slices.Backward(c.repo.Snapshots()) {
+		if ref.Instance == c.inst.Domain {
+			return ref.ID
+		}
+	}
+	return repo.Name{}
 }
 
 // media stores the media tree, or where the media are.
@@ -366,6 +400,9 @@ func (c *creation) commit(ctx context.Context) (*Result, error) {
 	ref, err := c.w.Commit(ctx, data, info)
 	if err != nil {
 		return nil, fmt.Errorf("committing the snapshot: %w", err)
+	}
+	if err := c.signatures.keep(ref.ID); err != nil {
+		c.Warn(err.Error())
 	}
 	return &Result{ref, c.m}, nil
 }

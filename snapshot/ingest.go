@@ -17,6 +17,7 @@ import (
 type blobWriter interface {
 	Sum(c repo.Component, data []byte) chunk.ID
 	Has(ctx context.Context, id chunk.ID, length int) (bool, error)
+	Length(id chunk.ID) (int, bool)
 	Add(ctx context.Context, c repo.Component, id chunk.ID, data []byte) (fresh bool, err error)
 	Polynomial() uint64
 }
@@ -127,9 +128,9 @@ func (r *blockReader) Read(p []byte) (int, error) {
 }
 
 // stream stores everything that src gives up to io.EOF, and closes it. Reading, hashing and cutting each have a
-// goroutine. told hears of bytes as they are read.
-func (in *ingester) stream(ctx context.Context, c repo.Component, src io.ReadCloser, told func(bytes int64)) (Stream, error) {
-	var out Stream
+// goroutine. told hears of bytes as they are read. wasted is what the stream does not use of the blobs that it refers to,
+// in bytes.
+func (in *ingester) stream(ctx context.Context, c repo.Component, src io.ReadCloser, near *levelTwo, told func(bytes int64)) (out Stream, wasted int64, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	pool := newBlockPool()
 	toHash, toSplit := make(chan *block, blockCount), make(chan *block, blockCount)
@@ -153,21 +154,31 @@ func (in *ingester) stream(ctx context.Context, c repo.Component, src io.ReadClo
 		return nil
 	})
 	g.Go(func() error {
-		rec := newRecipeWriter(in.sink(ctx), rootExtents)
+		m := newMatcher(in, c, newRecipeWriter(in.sink(ctx), rootExtents), near)
 		s := chunk.NewSplitter(&blockReader{ctx: ctx, in: toSplit, pool: pool}, in.w.Polynomial(), chunk.Stream)
-		err := in.split(ctx, c, s, rec)
-		if err == nil {
-			out.Recipe, err = rec.finish()
+		for {
+			data, err := s.Next()
+			if err == io.EOF {
+				break
+			}
+			if err == nil {
+				err = m.add(ctx, data)
+			}
+			if err != nil {
+				return err
+			}
 		}
+		var err error
+		out.Recipe, wasted, err = m.finish(ctx)
 		return err
 	})
 	closeSource := sync.OnceValue(src.Close)
 	context.AfterFunc(ctx, func() { closeSource() }) // ends a Read under way
-	err := g.Wait()
+	err = g.Wait()
 	if closed := closeSource(); err == nil {
 		err = closed
 	}
-	return out, err
+	return out, wasted, err
 }
 
 // readBlocks reads src to its end and emits what it read. Only a clean io.EOF is an end.

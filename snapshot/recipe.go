@@ -18,6 +18,11 @@ const (
 	// listing's entry.
 	rootExtents  = 32
 	entryExtents = 16
+
+	// A leaf is closed behind a chunk whose ID says so, one of chunksEvery, but not before it has chunksMin. It is far smaller
+	// than an inner node, since what a night changes of a dump is scattered, and every leaf that it touches is stored anew.
+	chunksEvery = 32
+	chunksMin   = 16
 )
 
 // An Extent is a part of a blob.
@@ -162,7 +167,7 @@ func (w *recipeWriter) add(c *Chunk) error {
 	w.leaf.weight += c.Length
 	w.size += c.Length
 	w.extents += max(1, len(c.Extents))
-	if l := &w.leaf; l.n >= minRecords && !c.Hole() && cuts(c.ID[:]) || l.n >= maxRecords || len(l.buf) >= maxNode {
+	if l := &w.leaf; l.n >= chunksMin && !c.Hole() && binary.LittleEndian.Uint64(c.ID[:])%chunksEvery == 0 || l.n >= maxRecords || len(l.buf) >= maxNode {
 		w.err = w.close()
 	}
 	return w.err
