@@ -3,6 +3,7 @@ package chunk
 import (
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -47,15 +48,22 @@ type keyed struct {
 	hasher *blake3.Hasher
 }
 
+// Hash returns a hash.Hash whose sum is the ID of what is written to it.
+func (k *IDKey) Hash() hash.Hash { return k.hasher() }
+
+func (k *IDKey) hasher() *blake3.Hasher {
+	h, err := blake3.NewKeyed(k[:])
+	if err != nil { // only for a key that is not 32 bytes long
+		panic(err)
+	}
+	return h
+}
+
 // Sum returns the ID of data. It may be called from several goroutines at once.
 func (k *IDKey) Sum(data []byte) ID {
 	h, _ := hashers.Get().(*keyed)
 	if h == nil || h.key != *k {
-		b, err := blake3.NewKeyed(k[:])
-		if err != nil { // only for a key that is not 32 bytes long
-			panic(err)
-		}
-		h = &keyed{*k, b}
+		h = &keyed{*k, k.hasher()}
 	}
 	h.hasher.Reset()
 	h.hasher.Write(data)

@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/zeebo/blake3"
-
 	"permafrost/chunk"
 	"permafrost/internal/durable"
 	"permafrost/repo"
@@ -118,15 +116,6 @@ func (s *signatures) levelTwo(stream string, previous repo.Name) (*levelTwo, err
 // name is what a stream's signature says that it is of.
 func (s *signatures) name(stream string) string { return s.instance + "/" + stream }
 
-// mac returns the hash that signatures end in.
-func (s *signatures) mac() hash.Hash {
-	h, err := blake3.NewKeyed(s.key[:])
-	if err != nil { // only for a key that is not 32 bytes long
-		panic(err)
-	}
-	return h
-}
-
 // verify reads a whole signature, so that nothing of it is believed before.
 func (s *signatures) verify(f *os.File, stream string, of repo.Name) (*signatureReader, error) {
 	info, err := f.Stat()
@@ -137,7 +126,7 @@ func (s *signatures) verify(f *os.File, stream string, of repo.Name) (*signature
 	if !info.Mode().IsRegular() || body < int64(len(signatureMagic)) || info.Size() > maxSignature {
 		return nil, errors.New("not a signature")
 	}
-	h := s.mac()
+	h := s.key.Hash()
 	if _, err := io.CopyBuffer(h, io.NewSectionReader(f, 0, body), make([]byte, 256<<10)); err != nil {
 		return nil, err
 	}
@@ -171,7 +160,7 @@ func (s *signatures) create(stream string) *signatureWriter {
 	if err != nil {
 		return nil
 	}
-	w := &signatureWriter{file: f, path: filepath.Join(s.dir, stream), mac: s.mac()}
+	w := &signatureWriter{file: f, path: filepath.Join(s.dir, stream), mac: s.key.Hash()}
 	w.to = bufio.NewWriterSize(io.MultiWriter(f, w.mac), 256<<10)
 	name := s.name(stream)
 	w.buf = append(w.buf, signatureMagic...)
