@@ -35,7 +35,7 @@
 //
 //	length<<2 | kind
 //	kind 0: ID of the blob that the chunk is
-//	kind 1: number of extents (1 to 64), each ID of a blob, offset, length (not 0); then the chunk's own keyed ID
+//	kind 1: number of extents (1 to 128), each ID of a blob, offset, length (not 0); then the chunk's own keyed ID
 //	kind 2: nothing; the chunk is a hole, which reads as zeros
 //
 // A chunk is 1 byte to 8 MiB long, a hole up to 1<<61. A leaf is closed behind a chunk whose ID, as a number as above, is

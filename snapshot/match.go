@@ -170,12 +170,7 @@ func (m *matcher) match(ctx context.Context, c *matched, data []byte) error {
 		at += p.Length
 	}
 	m.past.follow()
-	for len(xs) > maxExtents {
-		if found -= dropShortest(&xs); found == 0 {
-			break
-		}
-	}
-	if found < len(data)/minFound {
+	if found < len(data)/minFound || len(xs) > maxExtents {
 		return nil
 	}
 	c.Extents = xs
@@ -191,29 +186,6 @@ func appendExtent(xs []Extent, x Extent) []Extent {
 		}
 	}
 	return append(xs, x)
-}
-
-// dropShortest makes the shortest extent of a blob a literal and returns its length.
-func dropShortest(xs *[]Extent) int {
-	shortest, at := -1, 0
-	off := 0
-	for i, x := range *xs {
-		if !x.Blob.IsZero() && (shortest < 0 || x.Length < (*xs)[shortest].Length) {
-			shortest, at = i, off
-		}
-		off += x.Length
-	}
-	if shortest < 0 {
-		return 0
-	}
-	length := (*xs)[shortest].Length
-	(*xs)[shortest] = Extent{Offset: at, Length: length}
-	merged := (*xs)[:0]
-	for _, x := range *xs {
-		merged = appendExtent(merged, x)
-	}
-	*xs = merged
-	return length
 }
 
 // takeLiterals moves a chunk's literals to those that wait for a blob.

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxExtents = 64 // of one chunk
+	maxExtents = 128 // of one chunk
 
 	// rootExtents is how many extents a recipe holds without a blob of its own: in a manifest, and in a
 	// listing's entry.

@@ -161,7 +161,7 @@ func (s *signatures) create(stream string) *signatureWriter {
 		return nil
 	}
 	w := &signatureWriter{file: f, path: filepath.Join(s.dir, stream), mac: s.key.Hash()}
-	w.to = bufio.NewWriterSize(io.MultiWriter(f, w.mac), 256<<10)
+	w.to = newSignatureBuffer(io.MultiWriter(f, w.mac))
 	name := s.name(stream)
 	w.buf = append(w.buf, signatureMagic...)
 	w.buf = binary.AppendUvarint(w.buf, uint64(len(name)))
@@ -190,6 +190,8 @@ func (s *signatures) drop() {
 	}
 	s.made = nil
 }
+
+func newSignatureBuffer(to io.Writer) *bufio.Writer { return bufio.NewWriterSize(to, 256<<10) }
 
 // A signatureWriter writes a signature. An error of it comes back from keep.
 type signatureWriter struct {

@@ -1,0 +1,335 @@
+package snapshot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"permafrost/chunk"
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// nights stores one stream night after night as a sealed host does.
+type nights struct {
+	*world
+	dir      string // of the cache
+	previous repo.Name
+	fresh    int64 // bytes that the last night stored of the stream
+	wasted   int64
+}
+
+func newNights(t testing.TB) *nights { return &nights{world: newWorld(t), dir: t.TempDir()} }
+
+// store stores a night's stream, and sees that it comes back.
+func (n *nights) store(data []byte) Stream {
+	n.t.Helper()
+	wr, err := n.open(n.writer).NewWriter(n.t.Context(), "mastodon.example")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer wr.Abort()
+	sigs := newSignatures(n.dir, "mastodon.example", wr)
+	defer sigs.drop()
+	near, err := sigs.levelTwo("postgres", n.previous)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer near.close()
+	var s Stream
+	s, n.wasted, err = (&ingester{w: wr}).stream(n.t.Context(), repo.Postgres, io.NopCloser(bytes.NewReader(data)), near, func(int64) {})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	ref, err := wr.Commit(n.t.Context(), []byte("{}"), repo.SnapshotInfo{Instance: "mastodon.example"})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.fresh = wr.Stats()[repo.Postgres].Fresh
+	if err := sigs.keep(ref.ID); err != nil {
+		n.t.Fatal(err)
+	}
+	n.previous = ref.ID
+	n.same(&s, data)
+	return s
+}
+
+// same sees that a stream reads as data.
+func (n *nights) same(s *Stream, data []byte) {
+	n.t.Helper()
+	var got bytes.Buffer
+	if err := copyStream(n.t.Context(), n.reader(), repo.Postgres, s, &got, func(int64) {}); err != nil {
+		n.t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), data) {
+		n.t.Fatal("the stream is not what it was")
+	}
+}
+
+// extents returns the number of chunks with extents, and of these.
+func (n *nights) extents(s *Stream) (chunks, extents int) {
+	n.t.Helper()
+	for c, err := range s.Recipe.chunks(n.t.Context(), n.reader()) {
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		if c.Extents != nil {
+			chunks++
+			extents += len(c.Extents)
+		}
+	}
+	return chunks, extents
+}
+
+// Whatever becomes of a stream, it comes back; and small changes cost little, wherever they are.
+func TestMatch(t *testing.T) {
+	base := storetest.Random(1, 3<<20)
+	at := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	scattered := bytes.Clone(base)
+	for i := range 30 {
+		copy(scattered[i*100_000:], fmt.Sprintf("changed %d", i))
+	}
+	for _, test := range []struct {
+		name string
+		next []byte
+		most int64 // bytes stored
+	}{
+		{"unchanged", base, 0},
+		{"scattered changes", scattered, 60 << 10},
+		{"inserted", at(base[:1<<20], []byte("something"), base[1<<20:]), 4 << 10},
+		{"deleted", at(base[:1<<20], base[1<<20+5000:]), 4 << 10},
+		{"two halves swapped", at(base[1<<20:], base[:1<<20]), 8 << 10},
+		{"a part twice", at(base, base[1<<20:2<<20]), 8 << 10},
+		{"every second half MiB", at(base[:1<<19], base[2<<19:3<<19], base[4<<19:5<<19]), 16 << 10},
+		{"in front of new", at(storetest.Random(2, 1<<20), base), 1<<20 + 8<<10},
+		{"something else", storetest.Random(3, 2<<20), 2 << 20},
+		{"a byte", base[:1], 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNights(t)
+			n.store(base)
+			n.store(test.next)
+			if n.fresh > test.most {
+				t.Errorf("%d bytes were stored", n.fresh)
+			}
+			n.store(test.next)
+			if n.fresh > 64<<10 { // what it uses of thin blobs
+				t.Errorf("the same again: %d bytes were stored", n.fresh)
+			}
+			n.store(base)
+			if n.fresh > 64<<10 {
+				t.Errorf("back again: %d bytes were stored", n.fresh)
+			}
+		})
+	}
+}
+
+// Over a month a stream that is changed each night neither costs more each night nor leans on much that it has no use for.
+func TestMatchAges(t *testing.T) {
+	n := newNights(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	data := storetest.Random(1, 3<<20)
+	n.store(data)
+	var total int64
+	for night := range 30 {
+		for range 40 { // rows that are updated, an eighth of them in one place
+			off := rng.IntN(len(data) - 100)
+			if rng.IntN(8) == 0 {
+				off = len(data)/2 + rng.IntN(1<<16)
+			}
+			copy(data[off:], storetest.Random(rng.Uint64(), 60))
+		}
+		data = append(data, storetest.Random(rng.Uint64(), 10<<10)...)
+		s := n.store(data)
+		total += n.fresh
+		if n.wasted > s.Size/5 {
+			t.Errorf("night %d: %d bytes of %d are wasted", night, n.wasted, s.Size)
+		}
+		if chunks, extents := n.extents(&s); extents > chunks*maxExtents*2/3 {
+			t.Errorf("night %d: %d extents in %d chunks", night, extents, chunks)
+		}
+	}
+	// Each night brings 10 KiB and changes 40 pieces of some 300 bytes, each with its neighbour now and then.
+	if total > 30*70<<10 {
+		t.Errorf("a month stored %d bytes", total)
+	}
+}
+
+// Nothing is matched into what is not there any more.
+func TestMatchMissing(t *testing.T) {
+	n := newNights(t)
+	data := storetest.Random(1, 2<<20)
+	n.store(data)
+	for _, name := range n.world.store.Names() {
+		if strings.HasPrefix(name, "packs/") {
+			if err := n.world.store.Remove(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	copy(data[1<<20:], "changed")
+	n.store(data)
+	if n.fresh != int64(len(data)) {
+		t.Errorf("%d bytes of %d were stored", n.fresh, len(data))
+	}
+}
+
+// A signature that is damaged, or of something else, is refused.
+func TestSignatureRefused(t *testing.T) {
+	n := newNights(t)
+	n.store(storetest.Random(1, 1<<20))
+	wr, err := n.open(n.writer).NewWriter(t.Context(), "mastodon.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wr.Abort()
+	sigs := newSignatures(n.dir, "mastodon.example", wr)
+	path := filepath.Join(sigs.dir, "postgres")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	refused := func(what string, s *signatures, stream string, of repo.Name) {
+		t.Helper()
+		if r, err := s.open(stream, of); err == nil {
+			r.close()
+			t.Errorf("%s is taken", what)
+		}
+	}
+	for at := 0; at < len(good); at += max(1, len(good)/997) {
+		bad := bytes.Clone(good)
+		bad[at] ^= 1 << (at % 8)
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(fmt.Sprintf("a signature with byte %d flipped", at), sigs, "postgres", n.previous)
+		if err := os.WriteFile(path, good[:at], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(fmt.Sprintf("a signature of %d bytes", at), sigs, "postgres", n.previous)
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("a signature of another snapshot", sigs, "postgres", repo.Name{1})
+	other := *sigs
+	other.key[0]++
+	refused("a signature with another key", &other, "postgres", n.previous)
+	other = *sigs
+	other.instance = "other.example"
+	refused("a signature of another instance", &other, "postgres", n.previous)
+	if err := os.Rename(path, filepath.Join(sigs.dir, "redis")); err != nil {
+		t.Fatal(err)
+	}
+	refused("a signature of another stream", sigs, "redis", n.previous)
+	if _, err := sigs.open("postgres", n.previous); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no signature: %v", err)
+	}
+}
+
+// What an interrupted run leaves goes, and a run that fails leaves the signature as it was.
+func TestSignatureDropped(t *testing.T) {
+	n := newNights(t)
+	n.store(storetest.Random(1, 1<<20))
+	for range 2 {
+		wr, err := n.open(n.writer).NewWriter(t.Context(), "mastodon.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sigs := newSignatures(n.dir, "mastodon.example", wr)
+		if _, err := sigs.levelTwo("postgres", n.previous); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(sigs.dir)
+		if err != nil || len(entries) != 2 {
+			t.Errorf("%d files, %v", len(entries), err)
+		}
+		wr.Abort() // and no drop
+	}
+	n.store(storetest.Random(1, 1<<20))
+}
+
+// A cache that can't be written costs thrift alone.
+func TestSignatureNowhere(t *testing.T) {
+	n := newNights(t)
+	n.dir = filepath.Join(n.dir, "file")
+	if err := os.WriteFile(n.dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.store(storetest.Random(1, 1<<20))
+}
+
+func FuzzSignature(f *testing.F) {
+	w := &signatureWriter{}
+	var good bytes.Buffer
+	w.to = newSignatureBuffer(&good)
+	w.add(&signedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
+	w.add(&signedChunk{Chunk{Length: 5, ID: chunk.ID{2}, Extents: []Extent{{chunk.ID{3}, 4, 2}, {chunk.ID{5}, 0, 3}}},
+		[]chunk.Piece{{Length: 2, Sum: chunk.Fingerprint{1}}, {Length: 3}}})
+	w.finish([]chunk.ID{{9}})
+	w.to.Flush()
+	f.Add(good.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := newSignatureReader(bytes.NewReader(data))
+		chunks := 0
+		for {
+			c, err := r.next()
+			if err != nil {
+				return
+			}
+			if c == nil {
+				break
+			}
+			chunks++
+			if len(c.pieces) == 0 || len(c.Extents) > maxExtents {
+				t.Fatalf("%d pieces, %d extents", len(c.pieces), len(c.Extents))
+			}
+		}
+		thin := r.readThin()
+		if bytes.Equal(data, good.Bytes()) && (chunks != 2 || len(thin) != 1 || r.err != nil) {
+			t.Fatalf("%d chunks, %d thin blobs, %v", chunks, len(thin), r.err)
+		}
+	})
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, bench := range []struct {
+		name    string
+		changes int
+	}{{"unchanged", 0}, {"a change each 100 KB", 640}} {
+		b.Run(bench.name, func(b *testing.B) {
+			n := newNights(b)
+			data := storetest.Random(1, 64<<20)
+			n.store(data)
+			for i := range bench.changes {
+				copy(data[i*100_000:], "changed")
+			}
+			wr, err := n.open(n.writer).NewWriter(b.Context(), "mastodon.example")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer wr.Abort()
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				near, err := newSignatures(n.dir, "mastodon.example", wr).levelTwo("postgres", n.previous)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, _, err := (&ingester{w: wr}).stream(b.Context(), repo.Postgres, io.NopCloser(bytes.NewReader(data)), near, func(int64) {}); err != nil {
+					b.Fatal(err)
+				}
+				near.close()
+			}
+		})
+	}
+}
