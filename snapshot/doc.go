@@ -35,11 +35,11 @@
 //
 //	length<<2 | kind
 //	kind 0: ID of the blob that the chunk is
-//	kind 1: number of extents (1 to 128), each ID of a blob, offset, length (not 0); then the chunk's own keyed ID
+//	kind 1: number of extents (1 to 512), each ID of a blob, offset, length (not 0); then the chunk's own keyed ID
 //	kind 2: nothing; the chunk is a hole, which reads as zeros
 //
 // A chunk is 1 byte to 8 MiB long, a hole up to 1<<61. A leaf is closed behind a chunk whose ID, as a number as above, is
-// divisible by 32, if it has 16 chunks or more; a hole closes none; and at a node's maxima in any case. Where a stream
+// divisible by 16, if it has 8 chunks or more; a hole closes none; and at a node's maxima in any case. Where a stream
 // has few extents, up to 32 in a manifest and 16 in a listing, its records stand in the root, at depth 0.
 //
 // # Listing

@@ -149,7 +149,7 @@ func TestMatchAges(t *testing.T) {
 		data = append(data, storetest.Random(rng.Uint64(), 10<<10)...)
 		s := n.store(data)
 		total += n.fresh
-		if n.wasted > s.Size/5 {
+		if n.wasted > s.Size*3/10 {
 			t.Errorf("night %d: %d bytes of %d are wasted", night, n.wasted, s.Size)
 		}
 		if chunks, extents := n.extents(&s); extents > chunks*maxExtents*2/3 {
