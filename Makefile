@@ -2,7 +2,7 @@ GO ?= go
 # The commit is stamped in only where git will tell it.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 
-.PHONY: build test demo setup clean
+.PHONY: build test demo bench micro setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
@@ -24,6 +24,19 @@ test: setup
 demo: setup build
 	@$(GO) build -buildvcs=false -o bin/demo ./internal/sandbox/demo
 	@exec bin/demo
+
+# permafrost beside restic, borg and rsync, as far as they are there: make bench SCALE=0.1 NIGHTS=3
+# MODE=run|growth|latency|files|all, see internal/sandbox/bench.
+SCALE ?= 1
+NIGHTS ?= 3
+MODE ?= run
+bench: setup build micro
+	@$(GO) build -buildvcs=false -o bin/bench ./internal/sandbox/bench
+	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE)
+
+# Each stage by itself.
+micro:
+	@$(GO) test -run '^$$' -bench . -benchtime 0.5s ./chunk ./repo ./snapshot ./source/media ./internal/sftpstore | grep -E '^(Benchmark|pkg:|FAIL|ok)'
 
 clean:
 	rm -rf bin

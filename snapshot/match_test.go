@@ -120,7 +120,7 @@ func TestMatch(t *testing.T) {
 				t.Errorf("%d bytes were stored", n.fresh)
 			}
 			n.store(test.next)
-			if n.fresh > 64<<10 { // what it uses of thin blobs
+			if n.fresh > int64(3*chunk.Stream.Max) { // what it uses of thin blobs
 				t.Errorf("the same again: %d bytes were stored", n.fresh)
 			}
 			n.store(base)
