@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -13,6 +14,11 @@ const (
 	// The memory of packs, in segments: those that are open, and those under way to the storage.
 	segmentSize = 1 << 20
 	segments    = 44
+
+	// A pack takes some seven round trips. Where one takes far or longer, more packs have to be under way to fill a
+	// gigabit, and more memory goes into them.
+	far         = 60 * time.Millisecond
+	farSegments = 92
 
 	// openSegments bounds what open packs hold, so that others can be under way meanwhile: a frame that would exceed it
 	// sends the fullest one off as it is.
@@ -48,16 +54,20 @@ type packing struct {
 }
 
 func newPacking(ctx context.Context, st Store, epoch *Epoch, note func(*pack) error) *packing {
+	room := segments
+	if d, ok := st.(interface{ RoundTrip() time.Duration }); ok && d.RoundTrip() >= far {
+		room = farSegments
+	}
 	g := &packing{
 		store: st, epoch: epoch, note: note,
 		memory:   semaphore.NewWeighted(framesInFlight),
 		scratch:  make(chan []byte, encoders),
 		jobs:     make(chan *job, 256),
 		built:    make(chan struct{}),
-		segments: make(chan []byte, segments),
+		segments: make(chan []byte, room),
 		uploads:  make(chan struct{}, packUploads),
 	}
-	for range segments {
+	for range room {
 		g.segments <- nil
 	}
 	for range encoders {

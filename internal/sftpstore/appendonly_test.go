@@ -72,6 +72,15 @@ func TestAppendOnlyUser(t *testing.T) {
 		t.Errorf("a second Put: %v", err)
 	}
 	holds(t, s, "packs/aa/1", []byte("first"))
+	// What it has made itself it can't open again either, not even to write it side by side.
+	c.Channels = 3
+	long := storetest.Random(1, 3*stripeSize+1)
+	striped := open(t, c)
+	put(t, striped, "packs/aa/2", long)
+	holds(t, striped, "packs/aa/2", long)
+	if os.Geteuid() == 0 && !striped.alone.Load() {
+		t.Error("stripes were not refused")
+	}
 	err = s.do(t.Context(), func(_ context.Context, sess *session) error {
 		file := filepath.Join(root, "packs/aa/1")
 		for what, err := range map[string]error{

@@ -109,7 +109,11 @@ func (u *upload) write(ctx context.Context, sess *session) (temp string, err err
 		}
 		return "", fmt.Errorf("making a file in %s: %w", dir, denied(u.explain(sess, err, dir, u.size)))
 	}
-	_, err = f.ReadFromWithConcurrency(&contextReader{ctx, parts.Reader(u.data)}, u.size/smallPacket+1)
+	all := u.stripes(u.size)
+	if u.alone.Load() {
+		all = []stripe{{0, u.size}}
+	}
+	err = u.writeStripes(ctx, temp, func(part stripe) error { return u.copyTo(ctx, f, part) }, all)
 	if err == nil && sess.fsync {
 		err = f.Sync()
 	}

@@ -20,10 +20,14 @@ func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (n
 	if err != nil {
 		return 0, fmt.Errorf("reading %s: %w", name, err)
 	}
-	err = s.do(ctx, func(ctx context.Context, sess *session) (err error) {
-		n, err = readAt(ctx, sess, file, p, off)
-		return err
-	})
+	if all := s.stripes(len(p)); len(all) > 1 {
+		n, err = s.readStriped(ctx, file, p, off, all)
+	} else {
+		err = s.do(ctx, func(ctx context.Context, sess *session) (err error) {
+			n, err = readAt(ctx, sess, file, p, off)
+			return err
+		})
+	}
 	if err != nil && err != io.EOF {
 		n, err = 0, fmt.Errorf("reading %s: %w", name, err)
 	}

@@ -49,11 +49,13 @@ import (
 type Store struct {
 	config   Config
 	pool     *pool
+	rtt      time.Duration
 	progress atomic.Int64 // when an operation succeeded last; Unix nanoseconds
 
 	known     sync.Map     // directories whose names are durable
 	noDirSync atomic.Bool  // the server refuses to fsync directories
 	dirSynced atomic.Bool  // it did so at least once
+	alone     atomic.Bool  // it refuses to open an upload's file a second time
 	keepsTemp atomic.Bool  // it refuses to remove: uploads' names stay
 	published atomic.Int32 // how: untried, byLink or byRename
 
@@ -92,8 +94,12 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.config.Channels == 0 {
 		s.pool.grow(rtt)
 	}
+	s.rtt = rtt
 	return s, nil
 }
+
+// RoundTrip returns how long the server took to answer the first question.
+func (s *Store) RoundTrip() time.Duration { return s.rtt }
 
 // chooseDialer decides who connects: this process, or the ssh command.
 func chooseDialer(c *Config) (func(context.Context) (transport, error), error) {

@@ -1,0 +1,130 @@
+package sftpstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"permafrost/internal/parts"
+)
+
+// stripeSize is what a channel's window lets be under way, in bytes: as much as it carries in one round trip. Over a
+// distance an object is cut into parts of this size, which travel side by side.
+const stripeSize = 2 << 20
+
+// A stripe is a part of an object.
+type stripe struct{ from, to int }
+
+// stripes cuts n bytes, into one stripe where the server is so near that a single channel is as fast.
+func (s *Store) stripes(n int) []stripe {
+	most := s.pool.channels()
+	if most <= s.config.Connections {
+		return []stripe{{0, n}}
+	}
+	size := max(stripeSize, (n+most-1)/most)
+	all := []stripe{{0, min(size, n)}}
+	for at := size; at < n; at += size {
+		all = append(all, stripe{at, min(at+size, n)})
+	}
+	return all
+}
+
+// channels returns how many channels there may be.
+func (p *pool) channels() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.slots)
+}
+
+// readStriped reads stripes side by side. Like io.ReaderAt it returns io.EOF where the object ends before p is full.
+func (s *Store) readStriped(ctx context.Context, file string, p []byte, off int64, all []stripe) (int, error) {
+	read := make([]int, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, part := range all {
+		g.Go(func() error {
+			err := s.do(ctx, func(ctx context.Context, sess *session) (err error) {
+				read[i], err = readAt(ctx, sess, file, p[part.from:part.to], off+int64(part.from))
+				return err
+			})
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	n := 0
+	for i, part := range all {
+		n += read[i]
+		if read[i] < part.to-part.from {
+			return n, io.EOF
+		}
+	}
+	return n, nil
+}
+
+// writeStripes writes parts of the upload into its temporary file, each on a channel of its own, and returns when all are
+// written. A server that lets nobody open again what he has made, as some append-only accounts do, gets them by first.
+func (u *upload) writeStripes(ctx context.Context, temp string, first func(stripe) error, all []stripe) error {
+	refused := make([]bool, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, part := range all[1:] {
+		g.Go(func() error {
+			err := u.writeStripe(ctx, temp, part)
+			if refused[i+1] = errors.Is(err, fs.ErrPermission); refused[i+1] {
+				u.alone.Store(true)
+				return nil
+			}
+			return err
+		})
+	}
+	g.Go(func() error { return first(all[0]) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, part := range all {
+		if refused[i] {
+			if err := first(part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writeStripe writes one part by a handle of its own. Written twice it is the same.
+func (u *upload) writeStripe(ctx context.Context, temp string, part stripe) error {
+	return u.do(ctx, func(ctx context.Context, sess *session) error {
+		f, err := sess.OpenFile(temp, os.O_WRONLY)
+		if err != nil {
+			return err
+		}
+		if err = u.copyTo(ctx, f, part); err != nil || !sess.fsync {
+			return errors.Join(err, f.Close()) // without fsync the last chance to hear of a failure
+		}
+		go f.Close()
+		return nil
+	})
+}
+
+// A writerFrom is what of an sftp.File a part is copied by.
+type writerFrom interface {
+	io.Seeker
+	ReadFromWithConcurrency(r io.Reader, concurrency int) (int64, error)
+}
+
+// copyTo writes a part of the upload's data to its place.
+func (u *upload) copyTo(ctx context.Context, f writerFrom, part stripe) error {
+	if _, err := f.Seek(int64(part.from), io.SeekStart); err != nil {
+		return err
+	}
+	data := io.NewSectionReader(parts.Reader(u.data), int64(part.from), int64(part.to-part.from))
+	_, err := f.ReadFromWithConcurrency(&contextReader{ctx, data}, (part.to-part.from)/smallPacket+1)
+	return err
+}
