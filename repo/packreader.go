@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	packReads   = 3        // packs that a Reader reads at once
-	ageChunk    = 64 << 10 // the unit of age's payload encryption
-	ageOverhead = 16       // bytes that each unit grows by
+	packReads    = 4        // packs that a Reader reads at once, a portion of each
+	portionBytes = 7 << 20  // stored bytes
+	ageChunk     = 64 << 10 // the unit of age's payload encryption
+	ageOverhead  = 16       // bytes that each unit grows by
 )
 
 // A packReader reads blobs from where one state of the index says they are.
@@ -281,8 +282,37 @@ func (pr *packReader) fetch(ctx context.Context, plan [][]wanted, f func(chunk.I
 	return failed, g.Wait()
 }
 
-// fetchPack reads blobs of one pack, sorted by place, in room.
+// fetchPack reads blobs of one pack, sorted by place, a portion after the other in room.
 func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, room *packRoom, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
+	for len(blobs) > 0 {
+		n := pr.portion(blobs)
+		if err := pr.fetchPortion(ctx, blobs[:n], room, f, failed); err != nil {
+			return err
+		}
+		blobs = blobs[n:]
+	}
+	return nil
+}
+
+// portion returns how many of the blobs to read at once: those of frames that take portionBytes or a little more.
+func (pr *packReader) portion(blobs []wanted) int {
+	stored := 0
+	for i, b := range blobs {
+		if i > 0 && blobs[i-1].frame == b.frame {
+			continue
+		}
+		if stored >= portionBytes {
+			return i
+		}
+		if f, err := pr.index.frame(b.pack, b.frame); err == nil {
+			stored += f.stored
+		}
+	}
+	return len(blobs)
+}
+
+// fetchPortion reads blobs of one pack at once.
+func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *packRoom, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
 	var frames []uint32
 	for _, b := range blobs {
 		if len(frames) == 0 || frames[len(frames)-1] != b.frame {

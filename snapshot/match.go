@@ -60,7 +60,11 @@ func (l *levelTwo) close() {
 }
 
 func newMatcher(in *ingester, comp repo.Component, rec *recipeWriter, l *levelTwo) *matcher {
-	return &matcher{in: in, comp: comp, rec: rec, past: newPast(l.past), sign: l.sign, cutter: chunk.NewCutter(l.secret),
+	window := int64(pastWindow)
+	if comp == repo.Redis {
+		window = pastRedisWindow
+	}
+	return &matcher{in: in, comp: comp, rec: rec, past: newPast(l.past, window), sign: l.sign, cutter: chunk.NewCutter(l.secret),
 		blobs: make(map[chunk.ID]*usage)}
 }
 

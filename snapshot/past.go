@@ -6,14 +6,18 @@ import (
 	"permafrost/chunk"
 )
 
-// pastWindow is how much of the previous stream is looked at at once, in bytes of the stream: half of it ahead of the
-// place that the new stream has come to. It takes some 20 MB of memory. An RDB, whose keys come in
-// another order whenever a table grew, is as a rule wholly within it.
-const pastWindow = 128 << 20
+// How much of the previous stream is looked at at once, in bytes of the stream: half of it ahead of the place that the new
+// stream has come to. Each MiB takes some 250 KiB of memory. An RDB, whose keys come in another order whenever a table
+// grew, is as a rule wholly within its window; nothing else is read at that time.
+const (
+	pastWindow      = 48 << 20
+	pastRedisWindow = 160 << 20
+)
 
 // A past is the previous stream as far as its signature is read: a window that follows what is found.
 type past struct {
 	src     *signatureReader
+	window  int64
 	err     error // that ended it early
 	ended   bool
 	chunks  []*signedChunk
@@ -35,8 +39,8 @@ type pieceAt struct {
 }
 
 // newPast returns the past of a stream by its signature, which may be nil.
-func newPast(src *signatureReader) *past {
-	p := &past{src: src, ended: src == nil, byID: make(map[chunk.ID]int), byPiece: make(map[uint64]pieceAt), last: pieceAt{chunk: -1}}
+func newPast(src *signatureReader, window int64) *past {
+	p := &past{src: src, window: window, ended: src == nil, byID: make(map[chunk.ID]int), byPiece: make(map[uint64]pieceAt), last: pieceAt{chunk: -1}}
 	return p
 }
 
@@ -45,11 +49,11 @@ func pieceKey(p *chunk.Piece) uint64 { return binary.LittleEndian.Uint64(p.Sum[:
 // advance reads on and forgets, until the window lies about its centre. n is the length of the chunk of the new stream
 // that is looked for next: where nothing was found for long, the window goes on with the new stream.
 func (p *past) advance(n int64) {
-	if p.strayed += n; p.strayed > pastWindow/4 {
+	if p.strayed += n; p.strayed > p.window/4 {
 		p.moveTo(p.at(n))
-		p.strayed = pastWindow / 4
+		p.strayed = p.window / 4
 	}
-	for !p.ended && p.ahead < pastWindow/2 {
+	for !p.ended && p.ahead < p.window/2 {
 		c, err := p.src.next()
 		if c == nil {
 			p.ended, p.err = true, err
@@ -57,7 +61,7 @@ func (p *past) advance(n int64) {
 		}
 		p.enter(c)
 	}
-	for p.behind > pastWindow/2 {
+	for p.behind > p.window/2 {
 		p.forget()
 	}
 }

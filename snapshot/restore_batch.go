@@ -15,7 +15,7 @@ import (
 const (
 	// Media are restored in batches of so many files, whose blobs are fetched together, pack by pack. Content goes
 	// to its file as it comes and is held nowhere.
-	batchFiles = 4096
+	batchFiles = 2048
 
 	// openFiles bounds the files of a batch that consist of several blobs and so may be open at once.
 	openFiles = 128

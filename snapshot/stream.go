@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// A stream is read in windows of so many bytes of blobs: while one is written the next is fetched. It is two
-	// packs, so that they come side by side.
-	windowBytes  = 32 << 20
+	// A stream is read in windows of so many bytes of blobs: while one is written the next is fetched. A pack's worth:
+	// two of these are most of what a restore holds beside the packs that it reads.
+	windowBytes  = 16 << 20
 	windowSlack  = 512 << 10 // by which the last chunk may exceed that, as a rule
 	windowChunks = 1 << 16
 )
