@@ -27,6 +27,7 @@ type packReader struct {
 	repo  *Repo
 	index *index
 	rooms chan *packRoom // of packs that are read at once, packReads in all
+	kept  *openPacks     // nil keeps none
 }
 
 // A packRoom is the memory that a pack is read in, used again for the next.
@@ -107,32 +108,6 @@ func (r *Repo) identities(c Component) ([]age.Identity, error) {
 	return nil, &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}
 }
 
-// open fetches what it takes to read the given frames of a pack, ascending, into room, and returns the decrypted pack,
-// in which only they can be read.
-func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room *packRoom) (io.ReaderAt, error) {
-	p := &pr.index.packs[n]
-	ids, err := pr.repo.identities(p.component)
-	if err != nil {
-		return nil, err
-	}
-	spans, err := pr.spans(n, frames)
-	if err != nil {
-		return nil, err
-	}
-	src, err := pr.repo.fetchSpans(ctx, p.name, spans, room)
-	if err != nil {
-		return nil, err
-	}
-	plain, size, err := age.DecryptReaderAt(src, p.size, ids...)
-	if err != nil {
-		return nil, &DamageError{packObject(p.name), fmt.Errorf("decrypting: %w", err)}
-	}
-	if want := plainSize(p.size, p.header); size != want {
-		return nil, &DamageError{packObject(p.name), fmt.Errorf("has %d bytes, the index says %d", size, want)}
-	}
-	return plain, nil
-}
-
 // plainSize is the length of a pack's plaintext by its stored size.
 func plainSize(size int64, header int) int64 {
 	payload := size - int64(header)
@@ -142,39 +117,49 @@ func plainSize(size int64, header int) int64 {
 // A span is a range of a pack's stored bytes.
 type span struct{ from, to int64 }
 
-// spans returns the ranges to fetch for some frames of a pack, ascending and apart: the age header, the last unit of the payload
-// (age verifies the length by it), and the units that the frames lie in. Ranges near each other are one: a gap costs
-// less than a round trip.
-func (pr *packReader) spans(n uint32, frames []uint32) ([]span, error) {
+// spans returns the ranges to fetch for some frames of a pack, ascending and apart: the units that they lie in, and
+// unless the pack is open, the age header and the last unit of the payload (age verifies the length by it). Ranges near
+// each other are one: a gap costs less than a round trip.
+func (pr *packReader) spans(n uint32, frames []uint32, opened *openPack) ([]span, error) {
 	p := &pr.index.packs[n]
 	const gap = 256 << 10
-	cipher := func(off int64) int64 { return int64(p.header) + off/ageChunk*(ageChunk+ageOverhead) }
-	last := plainSize(p.size, p.header) - 1
-	all := []span{{0, int64(p.header)}}
-	add := func(from, to int64) {
-		s := span{max(cipher(from), 0), min(cipher(to-1)+ageChunk+ageOverhead, p.size)}
-		if l := &all[len(all)-1]; s.from-l.to <= gap {
+	var all []span
+	add := func(s span) {
+		if len(all) > 0 && s.from-all[len(all)-1].to <= gap {
+			l := &all[len(all)-1]
 			l.to = max(l.to, s.to)
-			return
+		} else if s.from < s.to {
+			all = append(all, s)
 		}
-		all = append(all, s)
+	}
+	if opened == nil {
+		add(span{0, int64(p.header)})
 	}
 	for _, f := range frames {
 		info, err := pr.index.frame(n, f)
 		if err != nil {
 			return nil, err
 		}
-		add(info.offset, info.offset+int64(info.stored))
+		s := span{p.unit(info.offset).from, p.unit(info.offset + int64(info.stored) - 1).to}
+		if opened != nil && s.from == opened.edge.from {
+			s.from = opened.edge.to
+		}
+		add(s)
 	}
-	add(last, last+1)
+	if opened == nil {
+		add(p.unit(plainSize(p.size, p.header) - 1))
+	}
 	return all, nil
 }
 
-// fetched are ranges of an object, ascending.
-type fetched []struct {
+// A piece is a range of an object with its bytes.
+type piece struct {
 	span
 	data []byte
 }
+
+// fetched are ranges of an object.
+type fetched []piece
 
 // ReadAt reads within one of the ranges.
 func (f fetched) ReadAt(b []byte, off int64) (int, error) {
@@ -319,7 +304,8 @@ func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *pa
 			frames = append(frames, b.frame)
 		}
 	}
-	src, err := pr.open(ctx, blobs[0].pack, frames, room)
+	n, whole := blobs[0].pack, true
+	src, err := pr.open(ctx, n, frames, room)
 	var damage *DamageError
 	if errors.As(err, &damage) || isTableError(err) {
 		for _, b := range blobs {
@@ -331,8 +317,9 @@ func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *pa
 		return err
 	}
 	for len(blobs) > 0 {
-		key := frameKey{blobs[0].pack, blobs[0].frame}
+		key := frameKey{n, blobs[0].frame}
 		plain, err := pr.decode(src, key, room)
+		whole = whole && err == nil
 		for len(blobs) > 0 && blobs[0].frame == key.frame {
 			b := blobs[0]
 			blobs = blobs[1:]
@@ -349,6 +336,9 @@ func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *pa
 				return err
 			}
 		}
+	}
+	if whole {
+		pr.done(n, frames[len(frames)-1], src)
 	}
 	return nil
 }

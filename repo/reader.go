@@ -44,7 +44,7 @@ func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) 
 
 // use makes x the index that is read by.
 func (rd *Reader) use(x *index) {
-	rd.packs = &packReader{rd.repo, x, rd.rooms}
+	rd.packs = &packReader{rd.repo, x, rd.rooms, &openPacks{packs: make(map[uint32]*openPack)}}
 	rd.frames, rd.recent, rd.cached = make(map[frameKey]*list.Element), list.New(), 0
 }
 
@@ -161,6 +161,7 @@ func (rd *Reader) frame(ctx context.Context, packs *packReader, key frameKey) ([
 	if err != nil {
 		return nil, err
 	}
+	packs.done(key.pack, key.frame, src)
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
 	if _, ok := rd.frames[key]; !ok && rd.packs == packs {

@@ -1,0 +1,127 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"filippo.io/age"
+)
+
+// keptPacks is how many packs a Reader keeps open, each with up to 128 KiB of memory: a month of nights of an old stream.
+const keptPacks = 80
+
+// An openPack is a pack whose age header and length have been decrypted and verified. It is for one goroutine at a time.
+type openPack struct {
+	plain   io.ReaderAt
+	fetched fetched // stored bytes that plain can read now, the edge among them
+	edge    piece   // the last unit that was of use: where the next frame begins, as a rule
+	used    uint64  // when it was kept last
+}
+
+// ReadAt reads the decrypted pack, where that was fetched.
+func (o *openPack) ReadAt(b []byte, off int64) (int, error) { return o.plain.ReadAt(b, off) }
+
+// A packSource is the stored pack to age, as far as it is fetched.
+type packSource struct{ *openPack }
+
+func (s packSource) ReadAt(b []byte, off int64) (int, error) { return s.fetched.ReadAt(b, off) }
+
+// hold copies the unit out of what is fetched, and lets go of that.
+func (o *openPack) hold(unit span) {
+	for _, p := range o.fetched {
+		if unit.from >= p.from && unit.to <= p.to {
+			o.edge = piece{unit, append(o.edge.data[:0], p.data[unit.from-p.from:unit.to-p.from]...)}
+			break
+		}
+	}
+	o.fetched = nil
+}
+
+// openPacks are those that a Reader keeps. Who takes one has it alone until it is kept again.
+type openPacks struct {
+	mu    sync.Mutex
+	packs map[uint32]*openPack // by their number in the index
+	clock uint64
+}
+
+// take returns a pack that is open, or nil.
+func (k *openPacks) take(n uint32) *openPack {
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o := k.packs[n]
+	delete(k.packs, n)
+	return o
+}
+
+// keep keeps a pack instead of the one that was not used for longest.
+func (k *openPacks) keep(n uint32, o *openPack) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.packs) >= keptPacks && k.packs[n] == nil {
+		oldest := n
+		for i, p := range k.packs {
+			if old := k.packs[oldest]; old == nil || p.used < old.used {
+				oldest = i
+			}
+		}
+		delete(k.packs, oldest)
+	}
+	k.clock++
+	o.used = k.clock
+	k.packs[n] = o
+}
+
+// open fetches what it takes to read the given frames of a pack, ascending, into room, and returns the decrypted pack,
+// in which only they can be read.
+func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room *packRoom) (*openPack, error) {
+	p := &pr.index.packs[n]
+	ids, err := pr.repo.identities(p.component)
+	if err != nil {
+		return nil, err
+	}
+	o := pr.kept.take(n)
+	spans, err := pr.spans(n, frames, o)
+	if err != nil {
+		return nil, err
+	}
+	now, err := pr.repo.fetchSpans(ctx, p.name, spans, room)
+	if err != nil {
+		return nil, err
+	}
+	if o != nil {
+		o.fetched = append(now, o.edge)
+		return o, nil
+	}
+	o = &openPack{fetched: now}
+	plain, size, err := age.DecryptReaderAt(packSource{o}, p.size, ids...)
+	if err != nil {
+		return nil, &DamageError{packObject(p.name), fmt.Errorf("decrypting: %w", err)}
+	}
+	if want := plainSize(p.size, p.header); size != want {
+		return nil, &DamageError{packObject(p.name), fmt.Errorf("has %d bytes, the index says %d", size, want)}
+	}
+	o.plain = plain
+	return o, nil
+}
+
+// done keeps a pack that was read to the end of a frame, unless it is of media: these are read once, front to back.
+func (pr *packReader) done(n, frame uint32, o *openPack) {
+	p := &pr.index.packs[n]
+	f, err := pr.index.frame(n, frame)
+	if err != nil || pr.kept == nil || p.component == Media {
+		return
+	}
+	o.hold(p.unit(f.offset + int64(f.stored) - 1))
+	pr.kept.keep(n, o)
+}
+
+// unit is the range of a pack's stored bytes that the byte at off of its plaintext lies in.
+func (p *indexedPack) unit(off int64) span {
+	from := int64(p.header) + off/ageChunk*(ageChunk+ageOverhead)
+	return span{from, min(from+ageChunk+ageOverhead, p.size)}
+}
