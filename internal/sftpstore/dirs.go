@@ -1,10 +1,12 @@
 package sftpstore
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"sync"
 
 	"github.com/pkg/sftp"
 
@@ -26,7 +28,7 @@ func (s *Store) openDir(sess *session, name string) (*dir, error) {
 	}
 	var err error
 	if d.handle, err = sess.Open(name); errors.Is(err, fs.ErrNotExist) {
-		if err := s.makeDir(sess, name); err != nil {
+		if err := s.makeSpread(sess, name); err != nil {
 			return nil, err
 		}
 		d.handle, err = sess.Open(name)
@@ -59,12 +61,48 @@ func (s *Store) ensureDir(sess *session, name string) error {
 	}
 	_, err := sess.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = s.makeDir(sess, name)
+		err = s.makeSpread(sess, name)
 	}
 	if err == nil {
 		s.known.Store(name, true)
 	}
 	return err
+}
+
+// makeSpread makes a directory, and where names are spread over directories of two hexadecimal digits, all 256 of them
+// at once: they would soon be made one by one, each at the cost of several round trips and an fsync of their parent.
+func (s *Store) makeSpread(sess *session, name string) error {
+	if b, err := hex.DecodeString(path.Base(name)); err != nil || len(b) != 1 {
+		return s.makeDir(sess, name)
+	}
+	parent := path.Dir(name)
+	once, _ := s.spread.LoadOrStore(parent, new(sync.Once))
+	once.(*sync.Once).Do(func() { s.makeAll(sess, parent) })
+	if _, made := s.known.Load(name); made {
+		return nil
+	}
+	return s.makeDir(sess, name)
+}
+
+// makeAll makes 256 directories below parent, as far as that succeeds.
+func (s *Store) makeAll(sess *session, parent string) {
+	if _, err := sess.Stat(parent); err != nil && s.makeDir(sess, parent) != nil {
+		return
+	}
+	var made [256]bool
+	var all sync.WaitGroup
+	for i := range made {
+		all.Go(func() { made[i] = sess.Mkdir(path.Join(parent, fmt.Sprintf("%02x", i))) == nil })
+	}
+	all.Wait()
+	if s.syncDir(sess, path.Dir(parent)) != nil || s.syncDir(sess, parent) != nil {
+		return
+	}
+	for i := range made {
+		if made[i] {
+			s.known.Store(path.Join(parent, fmt.Sprintf("%02x", i)), true)
+		}
+	}
 }
 
 // makeDir makes a directory and the parents that it lacks.

@@ -12,9 +12,9 @@ import (
 	"permafrost/repo"
 )
 
-// listers is how many directories are read at once: with 256 of them and a round trip of 50 ms a listing takes 2.4 s
+// listers is how many directories are read at once: with 256 of them and a round trip of 50 ms a listing takes 0.6 s
 // rather than 38.
-const listers = 16
+const listers = 64
 
 // List implements repo.Store. Uploads under way are listed where prefix is "tmp/".
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {

@@ -19,12 +19,15 @@ const (
 
 var errClosed = errors.New("the store is closed")
 
-// A pool spreads operations over several SFTP channels, themselves spread over several connections. It makes a channel
-// when all that there are have something to do: a small run stays on one.
+// A pool spreads operations over several SFTP channels, themselves spread over several connections. When all that there
+// are have something to do it makes another one, in the background: a small run stays on one, and none but the first
+// operation waits for a connection.
 type pool struct {
 	dial        func(context.Context) (transport, error)
 	dialTimeout time.Duration
 	timeout     time.Duration
+	ctx         context.Context // of dials in the background, until close
+	cancel      context.CancelFunc
 
 	conns []conn
 
@@ -49,8 +52,9 @@ type slot struct {
 }
 
 func newPool(c *Config, dial func(context.Context) (transport, error)) *pool {
+	ctx, cancel := context.WithCancel(context.Background())
 	return &pool{
-		dial: dial, dialTimeout: c.DialTimeout, timeout: c.Timeout,
+		dial: dial, dialTimeout: c.DialTimeout, timeout: c.Timeout, ctx: ctx, cancel: cancel,
 		conns: make([]conn, c.Connections), slots: make([]slot, c.Connections*max(c.Channels, 1)), wake: make(chan struct{}),
 	}
 }
@@ -71,36 +75,39 @@ func (p *pool) acquire(ctx context.Context) (s *session, release func(), err err
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		i, dial, wait, err := p.choose()
+		use, dial, wake, err := p.choose()
 		switch {
 		case err != nil:
 			return nil, nil, err
-		case wait != nil:
-			select {
-			case <-wait:
-			case <-ctx.Done():
-			}
-			continue
-		case dial:
-			if err := p.fill(ctx, i); err != nil {
+		case use < 0 && dial >= 0:
+			if err := p.fill(ctx, dial); err != nil {
 				return nil, nil, err
 			}
 			continue
+		case use < 0:
+			select {
+			case <-wake:
+			case <-ctx.Done():
+			}
+			continue
+		case dial >= 0:
+			go p.fill(p.ctx, dial)
 		}
-		if s, release := p.use(i); s != nil {
+		if s, release := p.use(use); s != nil {
 			return s, release, nil
 		}
 	}
 }
 
-// choose picks the slot to use, or to dial, or what to wait for.
-func (p *pool) choose() (i int, dial bool, wait <-chan struct{}, err error) {
+// choose picks the slot to use and the one to dial, each -1 for none. Where neither is, the caller waits for wake.
+func (p *pool) choose() (use, dial int, wake <-chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return 0, false, nil, errClosed
+		return -1, -1, nil, errClosed
 	}
-	best, empty, dialing := -1, -1, false
+	use, dial = -1, -1
+	dialing := false
 	for i := range p.slots {
 		s := &p.slots[i]
 		if s.session != nil && s.session.line.isDead() {
@@ -108,25 +115,27 @@ func (p *pool) choose() (i int, dial bool, wait <-chan struct{}, err error) {
 		}
 		switch {
 		case s.session != nil:
-			if best < 0 || s.busy < p.slots[best].busy {
-				best = i
+			if use < 0 || s.busy < p.slots[use].busy {
+				use = i
 			}
 		case s.dialing:
 			dialing = true
-		case empty < 0 && !time.Now().Before(s.rest):
-			empty = i
+		case dial < 0 && !time.Now().Before(s.rest):
+			dial = i
 		}
 	}
 	switch {
-	case best >= 0 && (p.slots[best].busy == 0 || empty < 0):
-		return best, false, nil, nil
-	case best < 0 && dialing: // who comes while the first connection is made waits for how that goes
-		return 0, false, p.wake, nil
-	case best < 0 && empty < 0: // all rest: nothing better is known
-		p.slots[0].rest, empty = time.Time{}, 0
+	case use >= 0 && p.slots[use].busy == 0:
+		dial = -1 // there is enough
+	case use < 0 && dialing: // who comes while the first connection is made waits for how that goes
+		return -1, -1, p.wake, nil
+	case use < 0 && dial < 0: // all rest: nothing better is known
+		p.slots[0].rest, dial = time.Time{}, 0
 	}
-	p.slots[empty].dialing = true
-	return empty, true, nil, nil
+	if dial >= 0 {
+		p.slots[dial].dialing = true
+	}
+	return use, dial, nil, nil
 }
 
 // use counts an operation on the slot's session.
@@ -177,26 +186,36 @@ func (p *pool) fill(ctx context.Context, i int) error {
 	return err
 }
 
-// open starts a session on the connection, which it makes if need be.
+// open starts a session on the connection, which it makes if need be. The channels of one are opened side by side.
 func (p *pool) open(ctx context.Context, c *conn) (*session, error) {
+	t, err := c.transport(ctx, p.dial)
+	if err != nil {
+		return nil, err
+	}
+	rwc, err := t.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newSession(ctx, t, rwc, p.timeout)
+}
+
+// transport returns the connection, which it makes if need be.
+func (c *conn) transport(ctx context.Context, dial func(context.Context) (transport, error)) (transport, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.t == nil || !c.t.alive() {
-		t, err := p.dial(ctx)
+		t, err := dial(ctx)
 		if err != nil {
 			return nil, err
 		}
 		c.t = t
 	}
-	rwc, err := c.t.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newSession(ctx, c.t, rwc, p.timeout)
+	return c.t, nil
 }
 
 // close ends every connection. Operations under way fail.
 func (p *pool) close() {
+	p.cancel()
 	p.mu.Lock()
 	p.closed = true
 	for i := range p.slots {

@@ -53,6 +53,7 @@ type Store struct {
 	progress atomic.Int64 // when an operation succeeded last; Unix nanoseconds
 
 	known     sync.Map     // directories whose names are durable
+	spread    sync.Map     // sync.Once by a directory that others were made in all at once
 	noDirSync atomic.Bool  // the server refuses to fsync directories
 	dirSynced atomic.Bool  // it did so at least once
 	alone     atomic.Bool  // it refuses to open an upload's file a second time
