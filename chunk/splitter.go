@@ -23,7 +23,7 @@ var (
 	Stream = Params{Min: 16 << 10, Max: 256 << 10, Bits: 16}
 
 	// File is for files, which are mostly written once and never changed: few, long chunks cost least.
-	File = Params{Min: 512 << 10, Max: MaxSize, Bits: 20}
+	File = Params{Min: 1 << 20, Max: 4 << 20, Bits: 20}
 )
 
 // read is how much is read at once, in bytes.

@@ -18,7 +18,7 @@ const (
 	maxIndexPacks = 1 << 20
 
 	// indexTarget is the size in bytes at which an index object is closed and the next begun.
-	indexTarget = 8 << 20
+	indexTarget = 4 << 20
 )
 
 // encodeIndex returns the body of an index object.

@@ -9,7 +9,7 @@ import (
 )
 
 // How many index objects are read from the store at once: a night's is small, and costs its round trips; one of a first
-// night has up to 8 MiB, and costs memory.
+// night has up to 4 MiB, and costs memory.
 const (
 	aheadSmall = 8
 	aheadLarge = 2

@@ -3,10 +3,9 @@ package repo
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync"
 
 	"permafrost/chunk"
+	"permafrost/internal/freelist"
 )
 
 // A job is a frame on its way into a pack.
@@ -32,7 +31,7 @@ func (g *packing) add(ctx context.Context, c Component, b blobRef, data []byte) 
 		}
 	}
 	if g.frames[c] == nil {
-		g.frames[c] = &job{component: c, plain: getBuffer(max(size, len(data))), ready: make(chan struct{})}
+		g.frames[c] = &job{component: c, plain: g.buffer(max(size, len(data))), ready: make(chan struct{})}
 	}
 	j := g.frames[c]
 	j.plain = append(j.plain, data...)
@@ -63,7 +62,7 @@ func (g *packing) send(c Component) error {
 		defer close(j.ready)
 		j.bytes, j.codec = j.plain, codecRaw
 		if j.component != Media || !looksRandom(j.plain) {
-			if err := j.compress(&scratch); err != nil {
+			if err := g.compress(j, &scratch); err != nil {
 				g.fail(err)
 			}
 		}
@@ -79,40 +78,27 @@ func (g *packing) send(c Component) error {
 	}
 }
 
-// compress compresses the frame if that gains something.
-func (j *job) compress(scratch *[]byte) (err error) {
-	room := getBuffer(len(j.plain))
+// compress compresses a frame if that gains something.
+func (g *packing) compress(j *job, scratch *[]byte) (err error) {
+	room := g.buffer(len(j.plain))
 	j.bytes, j.codec, err = encodeFrame(room, j.plain, scratch)
 	if j.codec == codecRaw {
-		putBuffer(room)
+		g.buffers.Put(room)
 	} else {
-		putBuffer(j.plain)
+		g.buffers.Put(j.plain)
 	}
 	return err
 }
 
-// frameBuffers holds the buffers of frames, plain and stored, by size: those of small frames must not keep large
-// ones from the garbage collector.
-var frameBuffers [5]sync.Pool
-
-// bufferSizes are the room in the buffers of each pool: for a stream's frame, one of media, and long blobs.
-var bufferSizes = [len(frameBuffers)]int{130 << 10, 1040 << 10, 2080 << 10, 4160 << 10, chunk.MaxSize + chunk.MaxSize/64}
-
-// getBuffer returns an empty buffer with room for n bytes and for what zstd may add to them.
-func getBuffer(n int) []byte {
-	for i, size := range bufferSizes {
-		if n <= size-size/128 {
-			if b, ok := frameBuffers[i].Get().(*[]byte); ok {
-				return (*b)[:0]
-			}
-			return make([]byte, 0, size)
-		}
-	}
-	return make([]byte, 0, n)
+// frameBuffers returns the list of the frames' buffers, plain and stored: for a stream's frame, one of media, and long
+// blobs.
+func frameBuffers() *freelist.List {
+	const kib = 1 << 10
+	return freelist.New(maxBuffer, 130*kib, 1040*kib, 2080*kib, 4160*kib, maxBuffer)
 }
 
-func putBuffer(b []byte) {
-	if i := slices.Index(bufferSizes[:], cap(b)); i >= 0 {
-		frameBuffers[i].Put(&b)
-	}
-}
+// maxBuffer holds the longest blob and what zstd may add to it.
+const maxBuffer = chunk.MaxSize + chunk.MaxSize/64
+
+// buffer returns an empty buffer with room for n bytes and for what zstd may add to them.
+func (g *packing) buffer(n int) []byte { return g.buffers.Get(n + n/128) }

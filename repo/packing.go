@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"permafrost/internal/freelist"
 )
 
 const (
@@ -43,6 +45,7 @@ type packing struct {
 
 	frames   [componentCount]*job // open
 	memory   *semaphore.Weighted  // bytes of frames between add and their pack
+	buffers  *freelist.List       // of frames
 	scratch  chan []byte          // room to decode in, for each frame that may be compressed at once
 	jobs     chan *job            // to the goroutine that builds packs
 	built    chan struct{}        // closed when that has ended
@@ -60,6 +63,7 @@ func newPacking(ctx context.Context, st Store, epoch *Epoch, note func(*pack) er
 	}
 	g := &packing{
 		store: st, epoch: epoch, note: note,
+		buffers:  frameBuffers(),
 		memory:   semaphore.NewWeighted(framesInFlight),
 		scratch:  make(chan []byte, encoders),
 		jobs:     make(chan *job, 256),
@@ -117,7 +121,7 @@ func (g *packing) build() {
 				g.fail(err)
 			}
 		}
-		putBuffer(j.bytes)
+		g.buffers.Put(j.bytes)
 		g.memory.Release(j.weight)
 	}
 	for c := range open {

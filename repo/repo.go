@@ -12,6 +12,7 @@ import (
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/hint"
 )
@@ -187,15 +188,18 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 		return nil, err
 	}
 	r := &Repo{store: st, key: key, opts: o, local: l}
-	if err := r.copyKeys(ctx); err != nil {
-		return nil, err
-	}
 	// Before the log is read: another process here may add to it, and remember that, at any time.
 	remembered, err := r.local.head()
 	if err != nil {
 		return nil, err
 	}
-	if r.log, err = r.readLog(ctx, true); err != nil {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.copyKeys(gctx) })
+	g.Go(func() (err error) {
+		r.log, err = r.readLog(gctx, true)
+		return err
+	})
+	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	if r.log.empty && len(r.log.damage)+len(r.log.skipped) == 0 {

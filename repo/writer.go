@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -279,7 +278,7 @@ func (w *Writer) Flush() error { return w.packing.flush() }
 // Commit publishes the snapshot. It is there when Commit has returned, or not at all; an error other than a lost
 // connection at the very end means not at all.
 //
-// The order is that of dependence, each step durable before the next: packs, index objects, the manifest, the log
+// The order is that of dependence, each step durable before the next: packs; index objects and the manifest; the log
 // entry. If we die before the entry, no one refers to what was uploaded; the journal lets the next run go on from it.
 func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo) (SnapshotRef, error) {
 	defer w.end()
@@ -289,17 +288,25 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	if err := w.Flush(); err != nil {
 		return SnapshotRef{}, err
 	}
-	indexes, err := w.repo.putIndexes(ctx, w.instance, eachPack(w.done))
-	if err != nil {
-		return SnapshotRef{}, err
-	}
 	sealed, err := w.repo.sealManifest(manifest)
 	if err != nil {
 		return SnapshotRef{}, err
 	}
 	id := hashName(sealed)
-	if err := w.repo.store.Put(ctx, manifestObject(id), sealed); err != nil {
-		return SnapshotRef{}, fmt.Errorf("putting the manifest: %w", err)
+	var indexes []Name
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		indexes, err = w.repo.putIndexes(gctx, w.instance, eachPack(w.done))
+		return err
+	})
+	g.Go(func() error {
+		if err := w.repo.store.Put(gctx, manifestObject(id), sealed); err != nil {
+			return fmt.Errorf("putting the manifest: %w", err)
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return SnapshotRef{}, err
 	}
 	e := &Entry{Snapshot: &SnapshotEntry{id, indexes, info}}
 	if err := w.repo.publish(ctx, e, func(h *history) error { return w.stillThere(h, e.Snapshot) }); err != nil {
@@ -355,24 +362,32 @@ func (w *Writer) end() {
 	w.unlock = nil
 }
 
+// indexPuts is how many index objects are on their way at once.
+const indexPuts = 2
+
 // putIndexes puts index objects for packs and returns their names.
 func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack, error]) (names []Name, err error) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(indexPuts)
 	for group, err := range splitIndex(packs) {
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, g.Wait())
 		}
 		data, err := r.seal(magicIndex, encodeIndex(instance, group))
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, g.Wait())
 		}
 		name := hashName(data)
-		if err := r.store.Put(ctx, indexObject(name), data); err != nil {
-			return nil, fmt.Errorf("putting an index: %w", err)
-		}
-		r.local.cache(indexObject(name), bytes.Clone(data))
 		names = append(names, name)
+		g.Go(func() error {
+			if err := r.store.Put(gctx, indexObject(name), data); err != nil {
+				return fmt.Errorf("putting an index: %w", err)
+			}
+			r.local.cache(indexObject(name), data)
+			return nil
+		})
 	}
-	return names, nil
+	return names, g.Wait()
 }
 
 // eachPack yields packs that are in memory.

@@ -6,12 +6,12 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"permafrost/chunk"
+	"permafrost/internal/freelist"
 	"permafrost/repo"
 	"permafrost/source"
 )
@@ -20,8 +20,6 @@ const (
 	fileReaders   = 16      // goroutines that open and read files
 	filesAhead    = 512     // entries between the walk and the listing
 	fileBytes     = 8 << 20 // bytes of file content in memory
-	minPooled     = 16      // bits of the smallest pooled buffer's size
-	maxPooled     = 23      // and of the largest: chunk.MaxSize
 	listingCutKey = "permafrost: where listings are cut"
 )
 
@@ -62,7 +60,7 @@ type capture struct {
 	told     func(files, bytes int64)
 
 	budget  *semaphore.Weighted
-	buffers [maxPooled + 1]sync.Pool
+	buffers *freelist.List
 	split   *chunk.Splitter
 	list    *listingWriter
 	lost    map[string]string // first names that could not be stored, and the name that took their place
@@ -72,6 +70,7 @@ type capture struct {
 // run stores the tree. Files that can't be read are named by warn and left out.
 func (c *capture) run(ctx context.Context) (Media, error) {
 	c.budget = semaphore.NewWeighted(fileBytes)
+	c.buffers = freelist.New(fileBytes, bufferSizes...)
 	c.lost = make(map[string]string)
 	g, ctx := errgroup.WithContext(ctx)
 	c.list = newListingWriter(c.in.sink(ctx), c.in.w.Sum(repo.Meta, []byte(listingCutKey)))
@@ -138,7 +137,7 @@ func (c *capture) walk(ctx context.Context, order, jobs chan<- *item) error {
 			}
 		}
 		if it.ready != nil && !it.inline {
-			it.held = 1 << sizeClass(e.Size)
+			it.held = int64(bufferSize(e.Size))
 			if err := c.budget.Acquire(ctx, it.held); err != nil {
 				return err
 			}

@@ -3,8 +3,8 @@ package snapshot
 import (
 	"context"
 	"io"
-	"math/bits"
 	"os"
+	"slices"
 
 	"permafrost/chunk"
 	"permafrost/repo"
@@ -19,8 +19,8 @@ func (c *capture) readWhole(it *item) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	buf := c.buffer(it.Size)
-	n, err := io.ReadFull(f, buf[:it.Size])
+	buf := c.buffers.Get(int(it.Size))[:it.Size]
+	n, err := io.ReadFull(f, buf)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = nil // it has become shorter: what is read is what is kept
 	}
@@ -110,23 +110,19 @@ func (r *faultReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// sizeClass returns the exponent of the pooled buffer size that holds size bytes.
-func sizeClass(size int64) int { return max(minPooled, bits.Len64(uint64(size-1))) }
+// bufferSizes are those of the buffers for files, up to chunk.MaxSize.
+var bufferSizes = []int{64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20, chunk.MaxSize}
 
-// buffer returns a buffer for size bytes.
-func (c *capture) buffer(size int64) []byte {
-	class := sizeClass(size)
-	if b, ok := c.buffers[class].Get().(*[]byte); ok {
-		return *b
-	}
-	return make([]byte, 1<<class)
+// bufferSize returns how long a buffer a file of size bytes is read into, at most chunk.MaxSize.
+func bufferSize(size int64) int {
+	i, _ := slices.BinarySearch(bufferSizes, int(size))
+	return bufferSizes[i]
 }
 
 // release gives back what an item holds.
 func (c *capture) release(it *item) {
 	if it.data != nil {
-		b := it.data[:cap(it.data)]
-		c.buffers[bits.Len(uint(len(b)))-1].Put(&b)
+		c.buffers.Put(it.data)
 		it.data = nil
 	}
 	if it.held > 0 {

@@ -48,7 +48,7 @@ func Dump(ctx context.Context, r *repo.Repo, m *Manifest, what string, w io.Writ
 		if err != nil {
 			return err
 		}
-		if err := writeStream(ctx, rd, repo.Media, &e.Content, zeroFiller{w}, told); err != nil {
+		if err := writeStream(ctx, rd, repo.Media, &e.Content, w, told); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil

@@ -353,7 +353,7 @@ func (rs *restorer) stream(ctx context.Context, c repo.Component, component, nam
 // copyStream writes a stream to w. An error says so if what was written is not, in the end, what the source gave.
 func copyStream(ctx context.Context, rd blobReader, c repo.Component, s *Stream, w io.Writer, told func(int64)) error {
 	h := sha256.New()
-	if err := writeStream(ctx, rd, c, &s.Recipe, zeroFiller{io.MultiWriter(w, h)}, told); err != nil {
+	if err := writeStream(ctx, rd, c, &s.Recipe, io.MultiWriter(w, h), told); err != nil {
 		return err
 	}
 	if sum := SHA256(h.Sum(nil)); sum != s.SHA256 {

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"permafrost/chunk"
@@ -19,6 +20,9 @@ const (
 
 	// openFiles bounds the files of a batch that consist of several blobs and so may be open at once.
 	openFiles = 128
+
+	// scatterBlobs is how many blobs of a large file are fetched together.
+	scatterBlobs = 1024
 )
 
 // A batch is a part of the listing: files whose content is to come.
@@ -179,15 +183,13 @@ func (mr *mediaRestore) salvage(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// large writes one file as a stream. One that is damaged in the repository is lost, and no error.
+// large writes one file by itself. One that is damaged in the repository is lost, and no error.
 func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
-	mr.stream.Lock()
-	defer mr.stream.Unlock()
 	f, err := mr.target.Create(&e.Entry)
 	if err != nil {
 		return &writeError{fmt.Errorf("%s: %w", e.Path, err)}
 	}
-	err = writeStream(ctx, mr.rd, repo.Media, &e.Content, holeSeeker{f}, func(n int64) { mr.told(0, n) })
+	err = mr.scatter(ctx, e, f)
 	if err == nil {
 		mr.told(1, 0)
 		if err := mr.target.Finish(f, &e.Entry); err != nil {
@@ -203,6 +205,66 @@ func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
 	return nil
 }
 
+// scatter writes a file's chunks to their places as they come, for some of them at once. Holes stay holes.
+func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f *os.File) error {
+	places := make(map[chunk.ID][]span)
+	flush := func() error {
+		err := mr.rd.Fetch(ctx, slices.Collect(maps.Keys(places)), func(id chunk.ID, data []byte) error {
+			for _, at := range places[id] {
+				if len(data) != at.len {
+					return &repo.DamageError{Object: e.Path, Err: errors.New("a blob is not as long as the recipe says")}
+				}
+				if _, err := f.WriteAt(data, at.off); err != nil {
+					return &writeError{err}
+				}
+				mr.told(0, int64(len(data)))
+			}
+			return nil
+		})
+		clear(places)
+		return err
+	}
+	off := int64(0)
+	for c, err := range e.Content.chunks(ctx, mr.rd) {
+		switch {
+		case err != nil:
+			return err
+		case c.Extents != nil:
+			err = mr.patch(ctx, c, f, off)
+		case !c.Hole():
+			places[c.ID] = append(places[c.ID], span{off, int(c.Length)})
+		}
+		if err == nil && len(places) >= scatterBlobs {
+			err = flush()
+		}
+		if err != nil {
+			return err
+		}
+		off += c.Length
+	}
+	return flush()
+}
+
+// patch writes a chunk that consists of parts of blobs.
+func (mr *mediaRestore) patch(ctx context.Context, c Chunk, f *os.File, off int64) error {
+	win := newWindow()
+	if err := win.take(mr.rd, c); err != nil {
+		return err
+	}
+	if err := win.fetch(ctx, mr.rd, nil); err != nil {
+		return err
+	}
+	data, err := win.bytes(mr.rd, repo.Media, &c, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(data, off); err != nil {
+		return &writeError{err}
+	}
+	mr.told(0, c.Length)
+	return nil
+}
+
 // lost notes a file that can't be restored.
 func (mr *mediaRestore) lost(e *Entry, err error) {
 	mr.mu.Lock()
@@ -211,12 +273,4 @@ func (mr *mediaRestore) lost(e *Entry, err error) {
 		mr.gone[e.Path] = true
 	}
 	mr.lose(e.Path, err)
-}
-
-// A holeSeeker leaves holes in a file.
-type holeSeeker struct{ *os.File }
-
-func (h holeSeeker) Hole(n int64) error {
-	_, err := h.Seek(n, io.SeekCurrent)
-	return err
 }

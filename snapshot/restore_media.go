@@ -27,7 +27,6 @@ type mediaRestore struct {
 	linked bool            // the listing has further names of files
 	gone   map[string]bool // first names of hard links that are lost
 	mu     sync.Mutex      // guards gone, and calls of lose
-	stream sync.Mutex      // held by whoever writes a large file: their windows are the most of a restore's memory
 }
 
 // media restores the media, or says where they are.

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	// A stream is read in windows of so many bytes of blobs: while one is written the next is fetched. A pack's worth:
-	// two of these are most of what a restore holds beside the packs that it reads.
-	windowBytes  = 16 << 20
+	// A stream is read in windows of so many bytes of blobs: while one is written the next is fetched.
+	windowBytes  = 8 << 20
 	windowSlack  = 512 << 10 // by which the last chunk may exceed that, as a rule
 	windowChunks = 1 << 16
 )
@@ -28,8 +27,13 @@ type blobReader interface {
 	Verify(c repo.Component, id chunk.ID, data []byte) bool
 }
 
-// A span is a blob's place in a window's memory.
-type span struct{ off, len int }
+// A span is a blob's place in a window's memory, or in a file.
+type span struct {
+	off int64
+	len int
+}
+
+func (s span) in(mem []byte) []byte { return mem[s.off : s.off+int64(s.len)] }
 
 // A window is a run of a stream's chunks with the blobs that they need.
 type window struct {
@@ -39,6 +43,8 @@ type window struct {
 	size   int // bytes of all blobs
 	mem    []byte
 }
+
+func newWindow() *window { return &window{spans: make(map[chunk.ID]span)} }
 
 // take adds a chunk to the window, and its blobs.
 func (w *window) take(rd blobReader, c Chunk) error {
@@ -65,7 +71,7 @@ func (w *window) need(rd blobReader, id chunk.ID, off, n int, whole bool) error 
 	}
 	if _, ok := w.spans[id]; !ok {
 		w.ids = append(w.ids, id)
-		w.spans[id] = span{w.size, length}
+		w.spans[id] = span{int64(w.size), length}
 		w.size += length
 	}
 	return nil
@@ -86,7 +92,11 @@ func blobLength(rd interface{ Length(chunk.ID) (int, bool) }, id chunk.ID, off, 
 // fetch reads the window's blobs into mem, which it may replace by a larger one.
 func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
 	if cap(mem) < w.size {
-		mem = make([]byte, max(w.size, windowBytes+windowSlack))
+		n := w.size
+		if n >= windowBytes { // as those to come are, more or less
+			n = max(n, windowBytes+windowSlack)
+		}
+		mem = make([]byte, n)
 	}
 	w.mem = mem[:w.size]
 	return rd.Fetch(ctx, w.ids, func(id chunk.ID, data []byte) error {
@@ -94,7 +104,7 @@ func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
 		if len(data) != s.len {
 			return fmt.Errorf("blob %v has %d bytes, want %d", id, len(data), s.len)
 		}
-		copy(w.mem[s.off:s.off+s.len], data)
+		copy(s.in(w.mem), data)
 		return nil
 	})
 }
@@ -102,13 +112,11 @@ func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
 // bytes returns a chunk's bytes, put together in buf where they lie apart.
 func (w *window) bytes(rd blobReader, comp repo.Component, c *Chunk, buf []byte) ([]byte, error) {
 	if c.Extents == nil {
-		s := w.spans[c.ID]
-		return w.mem[s.off : s.off+s.len], nil
+		return w.spans[c.ID].in(w.mem), nil
 	}
 	buf = buf[:0]
 	for _, x := range c.Extents {
-		s := w.spans[x.Blob]
-		buf = append(buf, w.mem[s.off+x.Offset:s.off+x.Offset+x.Length]...)
+		buf = append(buf, w.spans[x.Blob].in(w.mem)[x.Offset:x.Offset+x.Length]...)
 	}
 	if !rd.Verify(comp, c.ID, buf) {
 		return nil, &repo.DamageError{Object: "chunk " + c.ID.String()[:8], Err: errors.New("its parts do not make what it was")}
@@ -116,20 +124,12 @@ func (w *window) bytes(rd blobReader, comp repo.Component, c *Chunk, buf []byte)
 	return buf, nil
 }
 
-// A streamSink takes a byte stream with holes.
-type streamSink interface {
-	io.Writer
-	Hole(n int64) error
-}
-
-// zeroFiller writes holes as zeros.
-type zeroFiller struct{ io.Writer }
-
 var zeros [64 << 10]byte
 
-func (z zeroFiller) Hole(n int64) error {
+// writeZeros writes a hole as n zeros.
+func writeZeros(w io.Writer, n int64) error {
 	for n > 0 {
-		m, err := z.Write(zeros[:min(n, int64(len(zeros)))])
+		m, err := w.Write(zeros[:min(n, int64(len(zeros)))])
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (z zeroFiller) Hole(n int64) error {
 }
 
 // writeStream writes a component's stream to w. An error of w comes back as a writeError.
-func writeStream(ctx context.Context, rd blobReader, comp repo.Component, r *Recipe, w streamSink, told func(bytes int64)) error {
+func writeStream(ctx context.Context, rd blobReader, comp repo.Component, r *Recipe, w io.Writer, told func(bytes int64)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	windows, memory := make(chan *window), make(chan []byte, 2)
 	memory <- nil
@@ -154,7 +154,7 @@ func writeStream(ctx context.Context, rd blobReader, comp repo.Component, r *Rec
 			for i := range win.chunks {
 				c := &win.chunks[i]
 				if c.Hole() {
-					if err := w.Hole(c.Length); err != nil {
+					if err := writeZeros(w, c.Length); err != nil {
 						return &writeError{err}
 					}
 					continue
@@ -180,7 +180,7 @@ func writeStream(ctx context.Context, rd blobReader, comp repo.Component, r *Rec
 
 // fetchWindows sends the windows of a recipe, fetched into one of the pieces of memory.
 func fetchWindows(ctx context.Context, rd blobReader, r *Recipe, windows chan<- *window, memory <-chan []byte) error {
-	win := &window{spans: make(map[chunk.ID]span)}
+	win := newWindow()
 	flush := func() error {
 		var mem []byte
 		select {
@@ -196,7 +196,7 @@ func fetchWindows(ctx context.Context, rd blobReader, r *Recipe, windows chan<- 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		win = &window{spans: make(map[chunk.ID]span)}
+		win = newWindow()
 		return nil
 	}
 	for c, err := range r.chunks(ctx, rd) {

@@ -167,14 +167,14 @@ func TestStreamExtents(t *testing.T) {
 	rd := w.reader()
 	v := NewVerifier(rd.Reader)
 	var b bytes.Buffer
-	if err := writeStream(t.Context(), rd, repo.Postgres, &good, zeroFiller{&b}, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), want) {
+	if err := writeStream(t.Context(), rd, repo.Postgres, &good, &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), want) {
 		t.Errorf("%d bytes of %d: %v", b.Len(), len(want), err)
 	}
 	if c, err := v.recipe(t.Context(), &good); err != nil || c.Bytes != int64(len(want)) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for name, r := range bad {
-		if err := writeStream(t.Context(), rd, repo.Postgres, &r, zeroFiller{io.Discard}, func(int64) {}); !isDamage(err) {
+		if err := writeStream(t.Context(), rd, repo.Postgres, &r, io.Discard, func(int64) {}); !isDamage(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := v.recipe(t.Context(), &r); (err == nil) != (name == "another chunk") {
