@@ -7,16 +7,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 )
 
 func main() {
-	// Nearly all memory is long-lived buffers without pointers: marking them costs nothing, and letting the heap grow by
-	// as much again before it is collected would double what a small server must spare.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(10)
-	}
+	paceGC()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
