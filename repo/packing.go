@@ -17,16 +17,16 @@ const (
 	segmentSize = 1 << 20
 	segments    = 44
 
-	// A pack takes some seven round trips. Where one takes far or longer, more packs have to be under way to fill a
-	// gigabit, and more memory goes into them.
-	far         = 60 * time.Millisecond
-	farSegments = 92
+	// Over a distance more packs have to be under way to fill a gigabit, and more memory goes into them: one segment for
+	// so much of a round trip, and one pack.
+	segmentRTT = 1400 * time.Microsecond
+	packRTT    = 25 * time.Millisecond
 
 	// openSegments bounds what open packs hold, so that others can be under way meanwhile: a frame that would exceed it
 	// sends the fullest one off as it is.
 	openSegments = 24
 
-	packUploads    = 4       // packs under way at once
+	packUploads    = 4       // packs under way at once, to a store nearby
 	framesInFlight = 6 << 20 // bytes of frames between add and the pack, plain and stored
 	encoders       = 2       // frames being compressed at once
 )
@@ -57,10 +57,8 @@ type packing struct {
 }
 
 func newPacking(ctx context.Context, st Store, epoch *Epoch, note func(*pack) error) *packing {
-	room := segments
-	if d, ok := st.(interface{ RoundTrip() time.Duration }); ok && d.RoundTrip() >= far {
-		room = farSegments
-	}
+	rtt := roundTrip(st)
+	room, uploads := segments+int(rtt/segmentRTT), packUploads+int(rtt/packRTT)
 	g := &packing{
 		store: st, epoch: epoch, note: note,
 		buffers:  frameBuffers(),
@@ -69,7 +67,7 @@ func newPacking(ctx context.Context, st Store, epoch *Epoch, note func(*pack) er
 		jobs:     make(chan *job, 256),
 		built:    make(chan struct{}),
 		segments: make(chan []byte, room),
-		uploads:  make(chan struct{}, packUploads),
+		uploads:  make(chan struct{}, uploads),
 	}
 	for range room {
 		g.segments <- nil

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"time"
 
 	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
@@ -16,17 +17,18 @@ import (
 )
 
 const (
-	packReads    = 4        // packs that a Reader reads at once, a portion of each
-	portionBytes = 7 << 20  // stored bytes
-	ageChunk     = 64 << 10 // the unit of age's payload encryption
-	ageOverhead  = 16       // bytes that each unit grows by
+	packReads    = 4                     // packs that a Reader reads at once, a portion of each, from a store nearby
+	portionBytes = 7 << 20               // stored bytes
+	portionRTT   = 16 * time.Millisecond // over a distance one more for so much of a round trip
+	ageChunk     = 64 << 10              // the unit of age's payload encryption
+	ageOverhead  = 16                    // bytes that each unit grows by
 )
 
 // A packReader reads blobs from where one state of the index says they are.
 type packReader struct {
 	repo  *Repo
 	index *index
-	rooms chan *packRoom // of packs that are read at once, packReads in all
+	rooms chan *packRoom // of packs that are read at once
 	kept  *openPacks     // nil keeps none
 }
 
@@ -37,9 +39,9 @@ type packRoom struct {
 	plain  []byte // and decompressed
 }
 
-func newPackRooms() chan *packRoom {
-	rooms := make(chan *packRoom, packReads)
-	for range packReads {
+func newPackRooms(st Store) chan *packRoom {
+	rooms := make(chan *packRoom, packReads+int(roundTrip(st)/portionRTT))
+	for range cap(rooms) {
 		rooms <- new(packRoom)
 	}
 	return rooms
@@ -252,7 +254,7 @@ func (pr *packReader) fetch(ctx context.Context, plan [][]wanted, f func(chunk.I
 	failed = make(map[chunk.ID]error)
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(packReads)
+	g.SetLimit(cap(pr.rooms))
 	for _, blobs := range plan {
 		g.Go(func() error {
 			room := <-pr.rooms

@@ -134,7 +134,7 @@ func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) M
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`")
 	}
-	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x, rooms: newPackRooms()},
+	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x, rooms: newPackRooms(r.store)},
 		live: newBitset(x.ranks), keeps: make([]int64, len(x.packs)), sizes: make([]int64, len(x.packs))}
 	if p.mine, err = r.mayPrune(); err != nil {
 		return nil, err

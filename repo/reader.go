@@ -37,7 +37,7 @@ func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) 
 	if err != nil {
 		return nil, err
 	}
-	rd := &Reader{repo: r, instance: instance, rooms: newPackRooms()}
+	rd := &Reader{repo: r, instance: instance, rooms: newPackRooms(r.store)}
 	rd.use(x.of(instance))
 	return rd, nil
 }
@@ -50,7 +50,7 @@ func (rd *Reader) use(x *index) {
 
 // readerOf returns a Reader that keeps to an index, whatever becomes of the log.
 func (r *Repo) readerOf(x *index) *Reader {
-	rd := &Reader{repo: r, instance: x.only, reloaded: true, rooms: newPackRooms()}
+	rd := &Reader{repo: r, instance: x.only, reloaded: true, rooms: newPackRooms(r.store)}
 	rd.use(x)
 	return rd
 }

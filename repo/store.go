@@ -53,3 +53,14 @@ const MaxObject = 64 << 20
 
 // ErrNoSpace is a Store's answer where the storage is full or a quota is reached.
 var ErrNoSpace = errors.New("no space left on the storage")
+
+// maxRoundTrip bounds the memory that distance costs.
+const maxRoundTrip = 120 * time.Millisecond
+
+// roundTrip returns how far away a store is that can tell, and 0 for others: at most maxRoundTrip.
+func roundTrip(st Store) time.Duration {
+	if d, ok := st.(interface{ RoundTrip() time.Duration }); ok {
+		return min(d.RoundTrip(), maxRoundTrip)
+	}
+	return 0
+}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -93,37 +92,27 @@ func (u *upload) attempt(ctx context.Context, sess *session) error {
 
 // write uploads the data under a temporary name, durably. It returns the name wherever the file may be there.
 func (u *upload) write(ctx context.Context, sess *session) (temp string, err error) {
-	dir := path.Join(u.config.Path, objname.Temp)
-	temp = path.Join(dir, strings.ToLower(rand.Text()))
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	f, err := sess.OpenFile(temp, flags)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := u.makeDir(sess, dir); err != nil {
-			return "", err
-		}
-		f, err = sess.OpenFile(temp, flags)
-	}
-	if err != nil {
-		if sess.lost(err) {
-			return temp, err
-		}
-		return "", fmt.Errorf("making a file in %s: %w", dir, denied(u.explain(sess, err, dir, u.size)))
-	}
 	all := u.stripes(u.size)
 	if u.alone.Load() {
 		all = []stripe{{0, u.size}}
 	}
-	err = u.writeStripes(ctx, temp, func(part stripe) error { return u.copyTo(ctx, f, part) }, all)
-	if err == nil && sess.fsync {
-		err = f.Sync()
+	dir := path.Join(u.config.Path, objname.Temp)
+	temp = path.Join(dir, strings.ToLower(rand.Text()))
+	err = u.writeStripes(ctx, sess, temp, all)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := u.makeDir(sess, dir); err != nil {
+			return "", err
+		}
+		err = u.writeStripes(ctx, sess, temp, all)
 	}
-	if err == nil && !sess.fsync {
-		err = f.Close() // the last chance to hear of a failure
-	} else {
-		go f.Close()
+	if errors.Is(err, fs.ErrPermission) && len(all) > 1 {
+		// In some append-only accounts nobody can open again what he has made.
+		u.alone.Store(true)
+		u.removeTemp(sess, temp)
+		return u.write(ctx, sess)
 	}
 	if err != nil && !sess.lost(err) {
-		err = u.explain(sess, err, dir, u.size)
+		err = fmt.Errorf("writing a file in %s: %w", dir, denied(u.explain(sess, err, dir, u.size)))
 	}
 	return temp, err
 }

@@ -17,7 +17,7 @@
 //
 // Counted in requests that wait for the one before, to OpenSSH's server:
 //
-//	Put      5: open; write, pipelined; fsync; link; remove and, beside it, fsync of the directory.
+//	Put      5: open, every stripe at once; write, pipelined; fsync; link; remove and, beside it, fsync of the directory.
 //	         The directory is opened beside the first; where it has to be made that is hidden behind the upload
 //	ReadAt   2: open; read, pipelined. The handle is closed in the background
 //	Stat     1

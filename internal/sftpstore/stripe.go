@@ -2,11 +2,10 @@ package sftpstore
 
 import (
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 
+	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/parts"
@@ -69,48 +68,51 @@ func (s *Store) readStriped(ctx context.Context, file string, p []byte, off int6
 	return n, nil
 }
 
-// writeStripes writes parts of the upload into its temporary file, each on a channel of its own, and returns when all are
-// written. A server that lets nobody open again what he has made, as some append-only accounts do, gets them by first.
-func (u *upload) writeStripes(ctx context.Context, temp string, first func(stripe) error, all []stripe) error {
-	refused := make([]bool, len(all))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, part := range all[1:] {
+// writeStripes writes the upload into its temporary file, each stripe by a handle and on a channel of its own, the first
+// one on sess. Whoever opens the file first makes it: that none waits for another one saves a round trip. The file is
+// durable then, all of it.
+func (u *upload) writeStripes(ctx context.Context, sess *session, temp string, all []stripe) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, part := range all[1:] {
 		g.Go(func() error {
-			err := u.writeStripe(ctx, temp, part)
-			if refused[i+1] = errors.Is(err, fs.ErrPermission); refused[i+1] {
-				u.alone.Store(true)
-				return nil
-			}
-			return err
+			return u.do(gctx, func(ctx context.Context, sess *session) error {
+				f, err := u.writeStripe(ctx, sess, temp, part)
+				return closed(sess, f, err)
+			})
 		})
 	}
-	g.Go(func() error { return first(all[0]) })
-	if err := g.Wait(); err != nil {
+	var f *sftp.File
+	g.Go(func() (err error) {
+		f, err = u.writeStripe(gctx, sess, temp, all[0])
 		return err
+	})
+	err := g.Wait()
+	if err == nil && sess.fsync {
+		err = f.Sync()
 	}
-	for i, part := range all {
-		if refused[i] {
-			if err := first(part); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return closed(sess, f, err)
 }
 
-// writeStripe writes one part by a handle of its own. Written twice it is the same.
-func (u *upload) writeStripe(ctx context.Context, temp string, part stripe) error {
-	return u.do(ctx, func(ctx context.Context, sess *session) error {
-		f, err := sess.OpenFile(temp, os.O_WRONLY)
-		if err != nil {
-			return err
-		}
-		if err = u.copyTo(ctx, f, part); err != nil || !sess.fsync {
-			return errors.Join(err, f.Close()) // without fsync the last chance to hear of a failure
-		}
-		go f.Close()
-		return nil
-	})
+// writeStripe writes one part by a handle of its own, which it returns if there is one. Written twice it is the same.
+func (u *upload) writeStripe(ctx context.Context, sess *session, temp string, part stripe) (*sftp.File, error) {
+	f, err := sess.OpenFile(temp, os.O_WRONLY|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	return f, u.copyTo(ctx, f, part)
+}
+
+// closed closes a handle, if there is one, and returns the first error. Only where there is no fsync is the answer to
+// be waited for: it is the last chance to hear of a failure.
+func closed(sess *session, f *sftp.File, err error) error {
+	if f == nil {
+		return err
+	}
+	if err == nil && !sess.fsync {
+		return f.Close()
+	}
+	go f.Close()
+	return err
 }
 
 // A writerFrom is what of an sftp.File a part is copied by.

@@ -18,7 +18,7 @@ const distant = "cache/accounts"
 // latency is the mode latency.
 func (b *bench) latency() error {
 	// Few rows: what a distance costs shows in the media.
-	return b.with(0, files*b.scale/2, func() error {
+	return b.with(0, files*b.scale, func() error {
 		whole, part := b.System(), filepath.Join(b.System(), distant)
 		fmt.Printf("\nThroughput in MB/s by round trip time, %.2f GB; %.2f GB for the others\n\n", float64(size(whole))/1e9, float64(size(part))/1e9)
 		w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
