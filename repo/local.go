@@ -9,6 +9,8 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -245,8 +247,11 @@ func (l *local) lock(instance string) (unlock func(), err error) {
 
 // A journal holds the packs that a run uploaded and that no index object covers yet, one record each: length,
 // CRC-32C, and the pack as an index object has it. A host that can't read its own packs could not find out
-// otherwise what is in them, and would upload all again after a crash.
-type journal struct{ f *os.File }
+// otherwise what is in them, and would upload all again after a crash. It also spares a run to hold them in memory.
+type journal struct {
+	f    *os.File
+	kept []*pack // where there is no file
+}
 
 // staleTemp is the age at which a temporary file of a process that died is removed.
 const staleTemp = 24 * time.Hour
@@ -262,7 +267,15 @@ func (l *local) openJournal(instance string) (*journal, []*pack, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the journal of packs: %w", err)
 	}
-	packs, end := readJournal(bufio.NewReader(f))
+	var left []*pack
+	end := int64(0)
+	for r, err := range readJournal(f) {
+		if err != nil {
+			f.Close()
+			return nil, nil, err
+		}
+		left, end = append(left, r.pack), r.end
+	}
 	// Whatever lies behind the last whole record was being written when the run died.
 	err = f.Truncate(end)
 	if err == nil {
@@ -272,37 +285,99 @@ func (l *local) openJournal(instance string) (*journal, []*pack, error) {
 		f.Close()
 		return nil, nil, fmt.Errorf("opening the journal of packs: %w", err)
 	}
-	return &journal{f}, packs, nil
+	return &journal{f: f}, left, nil
 }
 
-// readJournal returns the records up to the first that is not whole, and where that begins.
-func readJournal(r io.Reader) (packs []*pack, end int64) {
+// A record is a pack in the journal, and where the next begins.
+type record struct {
+	pack *pack
+	end  int64
+}
+
+// readJournal yields the records up to the first that is not whole.
+func readJournal(f io.ReaderAt) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		r := bufio.NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
+		for end := int64(0); ; {
+			p, n, err := readRecord(r)
+			if err != nil {
+				yield(record{}, fmt.Errorf("reading the journal of packs: %w", err))
+				return
+			}
+			end += n
+			if p == nil || !yield(record{p, end}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// readRecord returns a pack and the length of its record: none where the record is not whole.
+func readRecord(r io.Reader) (*pack, int64, error) {
 	var head [8]byte
-	for {
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return packs, end
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, 0, unlessShort(err)
+	}
+	n := binary.LittleEndian.Uint32(head[:])
+	if n > MaxObject {
+		return nil, 0, nil
+	}
+	rec := make([]byte, n)
+	if _, err := io.ReadFull(r, rec); err != nil {
+		return nil, 0, unlessShort(err)
+	}
+	if crc32.Checksum(rec, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+		return nil, 0, nil
+	}
+	w := wire.NewReader(rec)
+	p := parsePack(w)
+	if w.Close() != nil {
+		return nil, 0, nil
+	}
+	return p, int64(len(head)) + int64(n), nil
+}
+
+// unlessShort is nil for the end of a file, and an error of reading otherwise.
+func unlessShort(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return nil
+	}
+	return err
+}
+
+// packs yields the packs of the given names, which are all where there is no file.
+func (j *journal) packs(names []Name) iter.Seq2[*pack, error] {
+	if j.f == nil {
+		return eachPack(j.kept)
+	}
+	return func(yield func(*pack, error) bool) {
+		want := make(map[Name]bool, len(names))
+		for _, n := range names {
+			want[n] = true
 		}
-		n := binary.LittleEndian.Uint32(head[:])
-		if n > MaxObject {
-			return packs, end
+		for r, err := range readJournal(j.f) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !want[r.pack.name] {
+				continue // gone from the store, or in an index by now
+			}
+			delete(want, r.pack.name)
+			if !yield(r.pack, nil) {
+				return
+			}
 		}
-		rec := make([]byte, n)
-		if _, err := io.ReadFull(r, rec); err != nil || crc32.Checksum(rec, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
-			return packs, end
+		if len(want) > 0 {
+			yield(nil, fmt.Errorf("the journal of packs is damaged: %d are missing in it", len(want)))
 		}
-		w := wire.NewReader(rec)
-		p := parsePack(w)
-		if w.Close() != nil {
-			return packs, end
-		}
-		packs = append(packs, p)
-		end += int64(len(head)) + int64(n)
 	}
 }
 
 // add makes a pack's record durable.
 func (j *journal) add(p *pack) error {
 	if j.f == nil {
+		j.kept = append(j.kept, p)
 		return nil
 	}
 	rec := p.append(make([]byte, 8, 4096))

@@ -15,7 +15,7 @@ import (
 const (
 	// The memory of packs, in segments: those that are open, and those under way to the storage.
 	segmentSize = 1 << 20
-	segments    = 44
+	segments    = 36
 
 	// Over a distance more packs have to be under way to fill a gigabit, and more memory goes into them: one segment for
 	// so much of a round trip, and one pack.
@@ -24,7 +24,7 @@ const (
 
 	// openSegments bounds what open packs hold, so that others can be under way meanwhile: a frame that would exceed it
 	// sends the fullest one off as it is.
-	openSegments = 24
+	openSegments = 20
 
 	packUploads    = 4       // packs under way at once, to a store nearby
 	framesInFlight = 6 << 20 // bytes of frames between add and the pack, plain and stored

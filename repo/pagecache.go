@@ -4,7 +4,7 @@ import "sync"
 
 const (
 	cacheShards = 32
-	cacheSlots  = 64 // pages a shard: 8 MiB in all
+	cacheSlots  = 32 // pages a shard: 4 MiB in all
 )
 
 // A pageCache keeps pages of tables, each in the one slot that its number gives. It is safe for concurrent use.

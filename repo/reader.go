@@ -10,7 +10,7 @@ import (
 	"permafrost/chunk"
 )
 
-const frameCache = 8 << 20 // bytes of decoded frames that Blob keeps
+const frameCache = 4 << 20 // bytes of decoded frames that Blob keeps
 
 // A Reader reads blobs, each of which it verifies. It is safe for concurrent use.
 type Reader struct {

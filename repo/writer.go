@@ -43,11 +43,17 @@ type Writer struct {
 	packing *packing
 
 	mu      sync.Mutex
-	fresh   map[chunk.ID]struct{} // blobs of this run
-	checked map[Name]*presence    // stored packs that this run has looked at
-	done    []*pack               // uploaded by this run or one before it, in no index object yet
+	fresh   map[halfID]struct{} // blobs of this run
+	checked map[Name]*presence  // stored packs that this run has looked at
+	done    []Name              // packs uploaded by this run or one before it, in no index object yet
 	stats   [componentCount]Stats
 }
+
+// A halfID is the first half of a blob's ID. It stands for the whole among the blobs of one run: 128 bits of a keyed hash
+// don't meet twice by chance, and nobody without the key can make them.
+type halfID [chunk.Size / 2]byte
+
+func half(id chunk.ID) halfID { return halfID(id[:chunk.Size/2]) }
 
 // A presence says whether a pack that the index lists is really there.
 type presence struct {
@@ -77,7 +83,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 	}
 	w := &Writer{
 		repo: r, index: x, epoch: r.epoch(), instance: instance, journal: j, unlock: unlock,
-		fresh:   make(map[chunk.ID]struct{}),
+		fresh:   make(map[halfID]struct{}),
 		checked: make(map[Name]*presence),
 	}
 	w.packing = newPacking(ctx, r.store, w.epoch, w.uploaded)
@@ -132,14 +138,15 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("looking for what an interrupted run left: %w", err)
 	}
+	var used []*pack
 	for i, p := range left {
 		if there[i] {
-			w.done = append(w.done, p)
+			used, w.done = append(used, p), append(w.done, p.name)
 		}
 	}
-	if len(w.done) > 0 {
+	if len(used) > 0 {
 		var err error
-		if w.index, err = w.repo.with(w.index, w.instance, w.done); err != nil {
+		if w.index, err = w.repo.with(w.index, w.instance, used); err != nil {
 			return err
 		}
 		w.repo.note("an earlier run was interrupted: %d packs that it uploaded are used", len(w.done))
@@ -178,7 +185,7 @@ func (w *Writer) Length(id chunk.ID) (int, bool) {
 // use, no damage is known, no prune has named the pack, and the pack is there with the right size.
 func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error) {
 	w.mu.Lock()
-	_, fresh := w.fresh[id]
+	_, fresh := w.fresh[half(id)]
 	w.mu.Unlock()
 	if fresh {
 		return true, nil
@@ -234,13 +241,13 @@ func (w *Writer) Add(ctx context.Context, c Component, id chunk.ID, data []byte)
 	w.mu.Lock()
 	if !has {
 		// Two components may bring one blob at once: the first has it.
-		_, has = w.fresh[id]
+		_, has = w.fresh[half(id)]
 	}
 	s := &w.stats[c]
 	s.Blobs++
 	s.Logical += int64(len(data))
 	if !has {
-		w.fresh[id] = struct{}{}
+		w.fresh[half(id)] = struct{}{}
 		s.Fresh += int64(len(data))
 	}
 	w.mu.Unlock()
@@ -266,7 +273,7 @@ func (w *Writer) Stats() map[Component]Stats {
 // uploaded notes a pack that is durable.
 func (w *Writer) uploaded(p *pack) error {
 	w.mu.Lock()
-	w.done = append(w.done, p)
+	w.done = append(w.done, p.name)
 	w.stats[p.component].Stored += p.size
 	w.mu.Unlock()
 	return w.journal.add(p)
@@ -296,7 +303,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	var indexes []Name
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		indexes, err = w.repo.putIndexes(gctx, w.instance, eachPack(w.done))
+		indexes, err = w.repo.putIndexes(gctx, w.instance, w.journal.packs(w.done))
 		return err
 	})
 	g.Go(func() error {
@@ -331,8 +338,8 @@ func (w *Writer) stillThere(h *history, e *SnapshotEntry) error {
 			objects = append(objects, packObject(name))
 		}
 	}
-	for _, p := range w.done {
-		objects = append(objects, packObject(p.name))
+	for _, name := range w.done {
+		objects = append(objects, packObject(name))
 	}
 	for _, o := range objects {
 		if h.gone(o, w.instance) {
@@ -373,6 +380,9 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 		if err != nil {
 			return nil, errors.Join(err, g.Wait())
 		}
+		if gctx.Err() != nil {
+			break // one could not be put
+		}
 		data, err := r.seal(magicIndex, encodeIndex(instance, group))
 		if err != nil {
 			return nil, errors.Join(err, g.Wait())
@@ -387,7 +397,10 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 			return nil
 		})
 	}
-	return names, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return names, ctx.Err()
 }
 
 // eachPack yields packs that are in memory.

@@ -154,7 +154,7 @@ func (c *capture) walk(ctx context.Context, order, jobs chan<- *item) error {
 	return nil
 }
 
-func send(ctx context.Context, c chan<- *item, it *item) error {
+func send[T any](ctx context.Context, c chan<- T, it T) error {
 	select {
 	case c <- it:
 		return nil

@@ -27,24 +27,25 @@ type past struct {
 	centre  int   // number of the chunk that was found last
 	strayed int64 // bytes of the new stream since
 	byID    map[chunk.ID]int
-	byPiece map[uint64]pieceAt
+	byPiece map[uint32]pieceAt
 	last    pieceAt // behind the piece that was found last
 }
 
 // A pieceAt is a piece's place in the previous stream.
 type pieceAt struct {
-	chunk  int32  // number in the stream
-	piece  uint16 // in the chunk
-	offset uint32 // in the chunk
+	chunk int32  // number in the stream
+	piece uint16 // in the chunk
 }
 
 // newPast returns the past of a stream by its signature, which may be nil.
 func newPast(src *signatureReader, window int64) *past {
-	p := &past{src: src, window: window, ended: src == nil, byID: make(map[chunk.ID]int), byPiece: make(map[uint64]pieceAt), last: pieceAt{chunk: -1}}
+	p := &past{src: src, window: window, ended: src == nil, byID: make(map[chunk.ID]int), byPiece: make(map[uint32]pieceAt), last: pieceAt{chunk: -1}}
 	return p
 }
 
-func pieceKey(p *chunk.Piece) uint64 { return binary.LittleEndian.Uint64(p.Sum[:]) }
+// pieceKey is what pieces are looked up by: few bytes, since there are so many. Two that share it are told apart where
+// one is found; the other is not, and costs its own length.
+func pieceKey(p *chunk.Piece) uint32 { return binary.LittleEndian.Uint32(p.Sum[:]) }
 
 // advance reads on and forgets, until the window lies about its centre. n is the length of the chunk of the new stream
 // that is looked for next: where nothing was found for long, the window goes on with the new stream.
@@ -82,10 +83,8 @@ func (p *past) enter(c *signedChunk) {
 	p.chunks = append(p.chunks, c)
 	p.ahead += c.Length
 	p.byID[c.ID] = n
-	off := uint32(0)
 	for i := range c.pieces {
-		p.byPiece[pieceKey(&c.pieces[i])] = pieceAt{int32(n), uint16(i), off}
-		off += uint32(c.pieces[i].Length)
+		p.byPiece[pieceKey(&c.pieces[i])] = pieceAt{int32(n), uint16(i)}
 	}
 }
 
@@ -151,8 +150,11 @@ func (p *past) piece(want *chunk.Piece) (Extent, bool) {
 		}
 	}
 	c := p.chunks[int(at.chunk)-p.first]
-	x := Extent{Blob: c.ID, Offset: int(at.offset), Length: want.Length}
-	off := int(at.offset)
+	off := 0
+	for i := range c.pieces[:at.piece] {
+		off += c.pieces[i].Length
+	}
+	x := Extent{Blob: c.ID, Offset: off, Length: want.Length}
 	for _, y := range c.Extents {
 		if off < y.Length {
 			if off+want.Length > y.Length {
@@ -163,7 +165,7 @@ func (p *past) piece(want *chunk.Piece) (Extent, bool) {
 		}
 		off -= y.Length
 	}
-	p.last = pieceAt{at.chunk, at.piece + 1, at.offset + uint32(want.Length)}
+	p.last = pieceAt{at.chunk, at.piece + 1}
 	return x, true
 }
 

@@ -207,14 +207,14 @@ func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
 
 // scatter writes a file's chunks to their places as they come, for some of them at once. Holes stay holes.
 func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f *os.File) error {
-	places := make(map[chunk.ID][]span)
+	places := make(map[chunk.ID][]part)
 	flush := func() error {
 		err := mr.rd.Fetch(ctx, slices.Collect(maps.Keys(places)), func(id chunk.ID, data []byte) error {
-			for _, at := range places[id] {
-				if len(data) != at.len {
-					return &repo.DamageError{Object: e.Path, Err: errors.New("a blob is not as long as the recipe says")}
+			for _, p := range places[id] {
+				if _, err := p.of(id, data); err != nil {
+					return err
 				}
-				if _, err := f.WriteAt(data, at.off); err != nil {
+				if _, err := f.WriteAt(data, p.to); err != nil {
 					return &writeError{err}
 				}
 				mr.told(0, int64(len(data)))
@@ -232,7 +232,7 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f *os.File) error
 		case c.Extents != nil:
 			err = mr.patch(ctx, c, f, off)
 		case !c.Hole():
-			places[c.ID] = append(places[c.ID], span{off, int(c.Length)})
+			places[c.ID] = append(places[c.ID], part{0, int(c.Length), off, true})
 		}
 		if err == nil && len(places) >= scatterBlobs {
 			err = flush()
@@ -248,17 +248,14 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f *os.File) error
 // patch writes a chunk that consists of parts of blobs.
 func (mr *mediaRestore) patch(ctx context.Context, c Chunk, f *os.File, off int64) error {
 	win := newWindow()
-	if err := win.take(mr.rd, c); err != nil {
-		return err
-	}
+	win.take(c)
 	if err := win.fetch(ctx, mr.rd, nil); err != nil {
 		return err
 	}
-	data, err := win.bytes(mr.rd, repo.Media, &c, nil)
-	if err != nil {
+	if err := c.verify(mr.rd, repo.Media, win.mem); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(data, off); err != nil {
+	if _, err := f.WriteAt(win.mem, off); err != nil {
 		return &writeError{err}
 	}
 	mr.told(0, c.Length)

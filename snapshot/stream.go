@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -13,7 +16,7 @@ import (
 )
 
 const (
-	// A stream is read in windows of so many bytes of blobs: while one is written the next is fetched.
+	// A stream is read in windows of so many bytes: while one is written the next is fetched.
 	windowBytes  = 8 << 20
 	windowSlack  = 512 << 10 // by which the last chunk may exceed that, as a rule
 	windowChunks = 1 << 16
@@ -27,54 +30,95 @@ type blobReader interface {
 	Verify(c repo.Component, id chunk.ID, data []byte) bool
 }
 
-// A span is a blob's place in a window's memory, or in a file.
-type span struct {
-	off int64
-	len int
+// A part of a blob and where it goes: in a window's memory, or in a file.
+type part struct {
+	from, n int // in the blob
+	to      int64
+	whole   bool // the blob has no more
 }
 
-func (s span) in(mem []byte) []byte { return mem[s.off : s.off+int64(s.len)] }
+// of returns the part's bytes of its blob.
+func (p *part) of(id chunk.ID, blob []byte) ([]byte, error) {
+	if p.from+p.n > len(blob) || p.whole && p.n != len(blob) {
+		return nil, &repo.DamageError{Object: "blob " + id.String()[:8],
+			Err: fmt.Errorf("it has %d bytes, a recipe wants %d from %d on", len(blob), p.n, p.from)}
+	}
+	return blob[p.from : p.from+p.n], nil
+}
 
-// A window is a run of a stream's chunks with the blobs that they need.
+// A window is a run of a stream's chunks, and the parts of blobs that they consist of.
 type window struct {
 	chunks []Chunk
-	ids    []chunk.ID
-	spans  map[chunk.ID]span
-	size   int // bytes of all blobs
+	parts  map[chunk.ID][]part
+	size   int // bytes of all chunks that are no holes
 	mem    []byte
 }
 
-func newWindow() *window { return &window{spans: make(map[chunk.ID]span)} }
+func newWindow() *window { return &window{parts: make(map[chunk.ID][]part)} }
 
-// take adds a chunk to the window, and its blobs.
-func (w *window) take(rd blobReader, c Chunk) error {
+// take adds a chunk to the window.
+func (w *window) take(c Chunk) {
 	w.chunks = append(w.chunks, c)
-	if c.Hole() {
-		return nil
+	switch {
+	case c.Hole():
+		return
+	case c.Extents == nil:
+		w.parts[c.ID] = append(w.parts[c.ID], part{0, int(c.Length), int64(w.size), true})
 	}
-	if c.Extents == nil {
-		return w.need(rd, c.ID, 0, int(c.Length), true)
-	}
+	to := w.size
 	for _, x := range c.Extents {
-		if err := w.need(rd, x.Blob, x.Offset, x.Length, false); err != nil {
-			return err
+		w.parts[x.Blob] = append(w.parts[x.Blob], part{x.Offset, x.Length, int64(to), false})
+		to += x.Length
+	}
+	w.size += int(c.Length)
+}
+
+// fetch puts the window's chunks together in mem, which it may replace by a larger one.
+func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
+	if cap(mem) < w.size {
+		n := w.size
+		if n >= windowBytes { // as those to come are, more or less
+			n = max(n, windowBytes+windowSlack)
 		}
+		mem = make([]byte, n)
+	}
+	w.mem = mem[:w.size]
+	return rd.Fetch(ctx, slices.Collect(maps.Keys(w.parts)), func(id chunk.ID, data []byte) error {
+		for _, p := range w.parts[id] {
+			b, err := p.of(id, data)
+			if err != nil {
+				return err
+			}
+			copy(w.mem[p.to:], b)
+		}
+		return nil
+	})
+}
+
+// verify returns an error where data, put together from parts, is not what the chunk was. A blob is verified by who
+// reads it.
+func (c *Chunk) verify(rd blobReader, comp repo.Component, data []byte) error {
+	if c.Extents != nil && !rd.Verify(comp, c.ID, data) {
+		return &repo.DamageError{Object: "chunk " + c.ID.String()[:8], Err: errors.New("its parts do not make what it was")}
 	}
 	return nil
 }
 
-// need adds a blob of which n bytes from off on, or the whole, are used.
-func (w *window) need(rd blobReader, id chunk.ID, off, n int, whole bool) error {
-	length, err := blobLength(rd, id, off, n, whole)
-	if err != nil {
-		return err
+// each yields the chunks with their bytes: none for a hole.
+func (w *window) each() iter.Seq2[*Chunk, []byte] {
+	return func(yield func(*Chunk, []byte) bool) {
+		rest := w.mem
+		for i := range w.chunks {
+			c, n := &w.chunks[i], int64(0)
+			if !c.Hole() {
+				n = c.Length
+			}
+			if !yield(c, rest[:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
 	}
-	if _, ok := w.spans[id]; !ok {
-		w.ids = append(w.ids, id)
-		w.spans[id] = span{int64(w.size), length}
-		w.size += length
-	}
-	return nil
 }
 
 // blobLength returns the length of a blob, which must be known and hold n bytes from off on: exactly these if whole.
@@ -87,41 +131,6 @@ func blobLength(rd interface{ Length(chunk.ID) (int, bool) }, id chunk.ID, off, 
 		return 0, &repo.DamageError{Object: "blob " + id.String()[:8], Err: fmt.Errorf("it has %d bytes, a recipe wants %d from %d on", length, n, off)}
 	}
 	return length, nil
-}
-
-// fetch reads the window's blobs into mem, which it may replace by a larger one.
-func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
-	if cap(mem) < w.size {
-		n := w.size
-		if n >= windowBytes { // as those to come are, more or less
-			n = max(n, windowBytes+windowSlack)
-		}
-		mem = make([]byte, n)
-	}
-	w.mem = mem[:w.size]
-	return rd.Fetch(ctx, w.ids, func(id chunk.ID, data []byte) error {
-		s := w.spans[id]
-		if len(data) != s.len {
-			return fmt.Errorf("blob %v has %d bytes, want %d", id, len(data), s.len)
-		}
-		copy(s.in(w.mem), data)
-		return nil
-	})
-}
-
-// bytes returns a chunk's bytes, put together in buf where they lie apart.
-func (w *window) bytes(rd blobReader, comp repo.Component, c *Chunk, buf []byte) ([]byte, error) {
-	if c.Extents == nil {
-		return w.spans[c.ID].in(w.mem), nil
-	}
-	buf = buf[:0]
-	for _, x := range c.Extents {
-		buf = append(buf, w.spans[x.Blob].in(w.mem)[x.Offset:x.Offset+x.Length]...)
-	}
-	if !rd.Verify(comp, c.ID, buf) {
-		return nil, &repo.DamageError{Object: "chunk " + c.ID.String()[:8], Err: errors.New("its parts do not make what it was")}
-	}
-	return buf, nil
 }
 
 var zeros [64 << 10]byte
@@ -138,38 +147,42 @@ func writeZeros(w io.Writer, n int64) error {
 	return nil
 }
 
-// writeStream writes a component's stream to w. An error of w comes back as a writeError.
+// writeStream writes a component's stream to w. An error of w comes back as a writeError. While one window is written
+// the next is fetched, and the recipe read for the one after that.
 func writeStream(ctx context.Context, rd blobReader, comp repo.Component, r *Recipe, w io.Writer, told func(bytes int64)) error {
 	g, ctx := errgroup.WithContext(ctx)
-	windows, memory := make(chan *window), make(chan []byte, 2)
+	plans, windows, memory := make(chan *window), make(chan *window), make(chan []byte, 2)
 	memory <- nil
 	memory <- nil
 	g.Go(func() error {
-		defer close(windows)
-		return fetchWindows(ctx, rd, r, windows, memory)
+		defer close(plans)
+		return planWindows(ctx, rd, r, plans)
 	})
 	g.Go(func() error {
-		var buf []byte
+		defer close(windows)
+		for win := range plans {
+			var mem []byte
+			select {
+			case mem = <-memory:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			if err := win.fetch(ctx, rd, mem); err != nil {
+				return err
+			}
+			if err := send(ctx, windows, win); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
 		for win := range windows {
-			for i := range win.chunks {
-				c := &win.chunks[i]
-				if c.Hole() {
-					if err := writeZeros(w, c.Length); err != nil {
-						return &writeError{err}
-					}
-					continue
-				}
-				data, err := win.bytes(rd, comp, c, buf)
-				if err != nil {
+			for c, data := range win.each() {
+				if err := writeChunk(rd, comp, c, data, w); err != nil {
 					return err
 				}
-				if c.Extents != nil {
-					buf = data
-				}
-				if _, err := w.Write(data); err != nil {
-					return &writeError{err}
-				}
-				told(c.Length)
+				told(int64(len(data)))
 			}
 			memory <- win.mem
 		}
@@ -178,42 +191,40 @@ func writeStream(ctx context.Context, rd blobReader, comp repo.Component, r *Rec
 	return g.Wait()
 }
 
-// fetchWindows sends the windows of a recipe, fetched into one of the pieces of memory.
-func fetchWindows(ctx context.Context, rd blobReader, r *Recipe, windows chan<- *window, memory <-chan []byte) error {
-	win := newWindow()
-	flush := func() error {
-		var mem []byte
-		select {
-		case mem = <-memory:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if err := win.fetch(ctx, rd, mem); err != nil {
-			return err
-		}
-		select {
-		case windows <- win:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		win = newWindow()
-		return nil
+// writeChunk writes a chunk that verifies.
+func writeChunk(rd blobReader, comp repo.Component, c *Chunk, data []byte, w io.Writer) error {
+	if err := c.verify(rd, comp, data); err != nil {
+		return err
 	}
+	var err error
+	if c.Hole() {
+		err = writeZeros(w, c.Length)
+	} else {
+		_, err = w.Write(data)
+	}
+	if err != nil {
+		return &writeError{err}
+	}
+	return nil
+}
+
+// planWindows sends the windows of a recipe, not yet fetched.
+func planWindows(ctx context.Context, rd blobReader, r *Recipe, plans chan<- *window) error {
+	win := newWindow()
 	for c, err := range r.chunks(ctx, rd) {
 		if err != nil {
 			return err
 		}
-		if err := win.take(rd, c); err != nil {
-			return err
-		}
+		win.take(c)
 		if win.size >= windowBytes || len(win.chunks) >= windowChunks {
-			if err := flush(); err != nil {
+			if err := send(ctx, plans, win); err != nil {
 				return err
 			}
+			win = newWindow()
 		}
 	}
 	if len(win.chunks) > 0 {
-		return flush()
+		return send(ctx, plans, win)
 	}
 	return nil
 }

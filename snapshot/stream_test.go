@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -12,6 +14,8 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/source"
+	"permafrost/source/media"
 )
 
 // store commits a stream and returns it with a reader of the owner's.
@@ -149,6 +153,13 @@ func TestStreamExtents(t *testing.T) {
 		}
 		return out
 	}
+	// A hole, a chunk that is a blob, and the same one again.
+	chunks = append(chunks, Chunk{Length: 70_000})
+	want = append(want, make([]byte, 70_000)...)
+	for range 2 {
+		chunks = append(chunks, Chunk{ID: ids[3], Length: int64(len(pool[3]))})
+		want = append(want, pool[3]...)
+	}
 	good := build(chunks)
 	bad := map[string]Recipe{}
 	spoil := func(name string, f func(c *Chunk)) {
@@ -170,12 +181,36 @@ func TestStreamExtents(t *testing.T) {
 	if err := writeStream(t.Context(), rd, repo.Postgres, &good, &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), want) {
 		t.Errorf("%d bytes of %d: %v", b.Len(), len(want), err)
 	}
+	file := filepath.Join(t.TempDir(), "media")
+	target, err := media.NewTarget(file, media.TargetOptions{Warn: func(path string, err error) { t.Error(path, err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	told := int64(0)
+	mr := &mediaRestore{rd: rd, target: target, told: func(_, n int64) { told += n }, gone: make(map[string]bool)}
+	e := &Entry{Entry: source.Entry{Path: "large", Type: source.File, Mode: 0o644, Size: good.Size}, Content: good}
+	if err := mr.large(t.Context(), e); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(file, "large")); err != nil || !bytes.Equal(got, want) || told != int64(len(want)-70_000) {
+		t.Errorf("a file of parts has %d bytes, %d told: %v", len(got), told, err)
+	}
 	if c, err := v.recipe(t.Context(), &good); err != nil || c.Bytes != int64(len(want)) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for name, r := range bad {
 		if err := writeStream(t.Context(), rd, repo.Postgres, &r, io.Discard, func(int64) {}); !isDamage(err) {
 			t.Errorf("%s: %v", name, err)
+		}
+		lost := 0
+		mr.lose = func(string, error) { lost++ }
+		e := &Entry{Entry: source.Entry{Path: "bad", Type: source.File, Mode: 0o644, Size: r.Size}, Content: r}
+		if err := mr.large(t.Context(), e); err != nil || lost != 1 {
+			t.Errorf("%s: as a file: %v, %d lost", name, err, lost)
+		}
+		if _, err := os.Stat(filepath.Join(file, "bad")); err == nil {
+			t.Errorf("%s: a damaged file was left", name)
 		}
 		if _, err := v.recipe(t.Context(), &r); (err == nil) != (name == "another chunk") {
 			t.Errorf("%s: verified: %v", name, err)

@@ -11,7 +11,7 @@ import (
 // without pointers, which cost a collection nothing: what it costs is how often there is one. A percentage of the live
 // heap is too much where that is large, and where it is small, too little by far: data come from a connection in a new
 // buffer for each packet. A memory limit would collect without end where a repository needs more than it.
-const heapSlack = 16 << 20
+const heapSlack = 12 << 20
 
 // paceGC sets the garbage collector's percentage, after each collection, to what makes heapSlack bytes.
 func paceGC() {

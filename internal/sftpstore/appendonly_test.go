@@ -78,7 +78,7 @@ func TestAppendOnlyUser(t *testing.T) {
 	striped := open(t, c)
 	put(t, striped, "packs/aa/2", long)
 	holds(t, striped, "packs/aa/2", long)
-	if os.Geteuid() == 0 && !striped.alone.Load() {
+	if os.Geteuid() == 0 && (striped.reopened == nil || *striped.reopened) {
 		t.Error("stripes were not refused")
 	}
 	err = s.do(t.Context(), func(_ context.Context, sess *session) error {

@@ -41,7 +41,8 @@ func (s *Store) openDir(sess *session, name string) (*dir, error) {
 		return d, s.ensureDir(sess, name)
 	}
 	// Who finds a directory may have been faster than who made it and has not made it durable yet.
-	for n := name; n != s.config.Path && path.Dir(n) != n; n = path.Dir(n) {
+	var durable []string // once all of them are
+	for n := name; path.Dir(n) != n; n = path.Dir(n) {
 		if _, ok := s.known.Load(n); ok {
 			break
 		}
@@ -49,6 +50,12 @@ func (s *Store) openDir(sess *session, name string) (*dir, error) {
 			d.close()
 			return nil, err
 		}
+		durable = append(durable, n)
+		if n == s.config.Path {
+			break
+		}
+	}
+	for _, n := range durable {
 		s.known.Store(n, true)
 	}
 	return d, nil

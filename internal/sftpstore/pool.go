@@ -28,6 +28,7 @@ type pool struct {
 	timeout     time.Duration
 	ctx         context.Context // of dials in the background, until close
 	cancel      context.CancelFunc
+	background  sync.WaitGroup
 
 	conns []conn
 
@@ -91,7 +92,12 @@ func (p *pool) acquire(ctx context.Context) (s *session, release func(), err err
 			}
 			continue
 		case dial >= 0:
-			go p.fill(p.ctx, dial)
+			go func() {
+				defer p.background.Done()
+				if p.fill(p.ctx, dial) != nil {
+					p.rest(dial)
+				}
+			}()
 		}
 		if s, release := p.use(use); s != nil {
 			return s, release, nil
@@ -99,7 +105,8 @@ func (p *pool) acquire(ctx context.Context) (s *session, release func(), err err
 	}
 }
 
-// choose picks the slot to use and the one to dial, each -1 for none. Where neither is, the caller waits for wake.
+// choose picks the slot to use and the one to dial, each -1 for none. Where neither is, the caller waits for wake; where
+// both are, it dials in the background, which close waits for.
 func (p *pool) choose() (use, dial int, wake <-chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,6 +141,9 @@ func (p *pool) choose() (use, dial int, wake <-chan struct{}, err error) {
 	}
 	if dial >= 0 {
 		p.slots[dial].dialing = true
+	}
+	if use >= 0 && dial >= 0 {
+		p.background.Add(1)
 	}
 	return use, dial, nil, nil
 }
@@ -186,6 +196,13 @@ func (p *pool) fill(ctx context.Context, i int) error {
 	return err
 }
 
+// rest leaves a slot alone that could not be filled while others served, though these are gone by now.
+func (p *pool) rest(i int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slots[i].rest = time.Now().Add(restTime)
+}
+
 // open starts a session on the connection, which it makes if need be. The channels of one are opened side by side.
 func (p *pool) open(ctx context.Context, c *conn) (*session, error) {
 	t, err := c.transport(ctx, p.dial)
@@ -224,6 +241,7 @@ func (p *pool) close() {
 		}
 	}
 	p.mu.Unlock()
+	defer p.background.Wait()
 	for i := range p.conns {
 		c := &p.conns[i]
 		c.mu.Lock() // a dial under way ends first, within its own time

@@ -93,8 +93,14 @@ func (u *upload) attempt(ctx context.Context, sess *session) error {
 // write uploads the data under a temporary name, durably. It returns the name wherever the file may be there.
 func (u *upload) write(ctx context.Context, sess *session) (temp string, err error) {
 	all := u.stripes(u.size)
-	if u.alone.Load() {
-		all = []stripe{{0, u.size}}
+	if len(all) > 1 {
+		reopens, err := u.reopens(sess)
+		if err != nil {
+			return "", err
+		}
+		if !reopens {
+			all = []stripe{{0, u.size}}
+		}
 	}
 	dir := path.Join(u.config.Path, objname.Temp)
 	temp = path.Join(dir, strings.ToLower(rand.Text()))
@@ -104,12 +110,6 @@ func (u *upload) write(ctx context.Context, sess *session) (temp string, err err
 			return "", err
 		}
 		err = u.writeStripes(ctx, sess, temp, all)
-	}
-	if errors.Is(err, fs.ErrPermission) && len(all) > 1 {
-		// In some append-only accounts nobody can open again what he has made.
-		u.alone.Store(true)
-		u.removeTemp(sess, temp)
-		return u.write(ctx, sess)
 	}
 	if err != nil && !sess.lost(err) {
 		err = fmt.Errorf("writing a file in %s: %w", dir, denied(u.explain(sess, err, dir, u.size)))

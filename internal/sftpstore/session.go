@@ -57,6 +57,14 @@ func newSession(ctx context.Context, t transport, rwc io.ReadWriteCloser, timeou
 		return nil, fmt.Errorf("starting SFTP: %w", err)
 	}
 	s := &session{Client: client, line: l, rtt: rtt}
+	if rtt == 0 {
+		start := time.Now()
+		if _, err := client.RealPath("."); err != nil {
+			client.Close()
+			return nil, fmt.Errorf("starting SFTP: %w", err)
+		}
+		s.rtt = time.Since(start)
+	}
 	_, s.fsync = client.HasExtension("fsync@openssh.com")
 	_, s.link = client.HasExtension("hardlink@openssh.com")
 	go l.watch(timeout)
@@ -189,10 +197,10 @@ const (
 
 var initPacket = []byte{0, 0, 0, 5, 1, 0, 0, 0, 3} // version 3
 
-// negotiate greets the server and asks it for its limits. It returns the server's greeting, as it came, and how many
-// bytes of data to put in a packet.
+// negotiate greets the server and asks it for its limits. It returns the server's greeting, as it came, how many bytes
+// of data to put in a packet, and how long the answer about the limits took, 0 if there are none: the greeting takes as
+// long as the server needs to start.
 func negotiate(rw io.ReadWriter) (version []byte, packet int, rtt time.Duration, err error) {
-	start := time.Now()
 	if _, err := rw.Write(initPacket); err != nil {
 		return nil, 0, 0, err
 	}
@@ -202,12 +210,11 @@ func negotiate(rw io.ReadWriter) (version []byte, packet int, rtt time.Duration,
 	if version[4] != fxpVersion {
 		return nil, 0, 0, errors.New("reading the server's greeting: it is none")
 	}
-	rtt = time.Since(start)
 	const limits = "limits@openssh.com"
 	if !bytes.Contains(version, append([]byte{0, 0, 0, byte(len(limits))}, limits...)) {
-		return version, smallPacket, rtt, nil
+		return version, smallPacket, 0, nil
 	}
-	start = time.Now()
+	start := time.Now()
 	ask := append([]byte{0, 0, 0, byte(9 + len(limits)), fxpExtended, 0, 0, 0, 0, 0, 0, 0, byte(len(limits))}, limits...)
 	if _, err := rw.Write(ask); err != nil {
 		return nil, 0, 0, err

@@ -56,9 +56,11 @@ type Store struct {
 	spread    sync.Map     // sync.Once by a directory that others were made in all at once
 	noDirSync atomic.Bool  // the server refuses to fsync directories
 	dirSynced atomic.Bool  // it did so at least once
-	alone     atomic.Bool  // it refuses to open an upload's file a second time
 	keepsTemp atomic.Bool  // it refuses to remove: uploads' names stay
 	published atomic.Int32 // how: untried, byLink or byRename
+
+	reopening sync.Mutex
+	reopened  *bool // whether a file can be opened a second time; nil: not tried
 
 	warned sync.Map // texts
 }

@@ -173,6 +173,26 @@ func TestChannels(t *testing.T) {
 	}
 }
 
+// Directories that names are spread over are made all at once, durably, and by whoever comes first.
+func TestSpreadDirectories(t *testing.T) {
+	t.Parallel()
+	s := open(t, config(startSSHD(t, sandbox.SSHDConfig{})))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() { put(t, s, fmt.Sprintf("packs/%02x/x", 31*i), []byte("x")) })
+	}
+	wg.Wait()
+	dirs, err := filepath.Glob(filepath.Join(s.config.Path, "packs", "*"))
+	if err != nil || len(dirs) != 256 {
+		t.Errorf("%d directories, want 256: %v", len(dirs), err)
+	}
+	for _, d := range dirs {
+		if _, known := s.known.Load(d); !known {
+			t.Errorf("%s may not be durable", d)
+		}
+	}
+}
+
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	c := config(startSSHD(t, sandbox.SSHDConfig{}))

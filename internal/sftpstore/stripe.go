@@ -2,12 +2,18 @@ package sftpstore
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"path"
+	"strings"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
 
+	"permafrost/internal/objname"
 	"permafrost/internal/parts"
 )
 
@@ -66,6 +72,41 @@ func (s *Store) readStriped(ctx context.Context, file string, p []byte, off int6
 		}
 	}
 	return n, nil
+}
+
+// reopens tells whether a file can be opened that another handle has made, which some append-only accounts may not. It is
+// tried once.
+func (u *upload) reopens(sess *session) (bool, error) {
+	u.reopening.Lock()
+	defer u.reopening.Unlock()
+	if u.reopened != nil {
+		return *u.reopened, nil
+	}
+	dir := path.Join(u.config.Path, objname.Temp)
+	temp := path.Join(dir, strings.ToLower(rand.Text()))
+	const flags = os.O_WRONLY | os.O_CREATE
+	made, err := sess.OpenFile(temp, flags)
+	if errors.Is(err, fs.ErrNotExist) && u.makeDir(sess, dir) == nil {
+		made, err = sess.OpenFile(temp, flags)
+	}
+	if sess.lost(err) {
+		u.orphans = append(u.orphans, temp)
+	}
+	if err != nil {
+		return false, denied(err)
+	}
+	go made.Close()
+	again, err := sess.OpenFile(temp, flags)
+	if err == nil {
+		go again.Close()
+	}
+	u.removeTemp(sess, temp)
+	if sess.lost(err) {
+		return false, err
+	}
+	ok := err == nil
+	u.reopened = &ok
+	return ok, nil
 }
 
 // writeStripes writes the upload into its temporary file, each stripe by a handle and on a channel of its own, the first
