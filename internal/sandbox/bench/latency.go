@@ -12,15 +12,23 @@ import (
 	"time"
 )
 
-// distant is the part of the media that the others carry, since they take long: a twentieth of the bytes.
+// distant is the part of the media that the others carry, since they take long: a small part of the bytes.
 const distant = "cache/accounts"
 
 // latency is the mode latency.
 func (b *bench) latency() error {
-	// Few rows: what a distance costs shows in the media.
-	return b.with(0, files*b.scale, func() error {
+	return b.with(statuses*b.scale, files*b.scale, func() error {
+		file := filepath.Join(b.Dir, "bench", "dump.raw")
+		if _, err := b.do(&program{name: "dump"}, b.Home, dump+` > "$FILE"`, "FILE="+file); err != nil {
+			return err
+		}
+		b.dump = fileSize(file)
+		if err := os.Remove(file); err != nil {
+			return err
+		}
 		whole, part := b.System(), filepath.Join(b.System(), distant)
-		fmt.Printf("\nThroughput in MB/s by round trip time, %.2f GB; %.2f GB for the others\n\n", float64(size(whole))/1e9, float64(size(part))/1e9)
+		fmt.Printf("\nThroughput in MB/s by round trip time, %.2f GB; %.2f GB for the others\n\n",
+			float64(size(whole)+b.dump)/1e9, float64(size(part)+b.dump)/1e9)
 		w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintln(w, "RTT\tprogram\tupload\trestore\t")
 		for _, rtt := range []time.Duration{0, 20, 50, 100} {
@@ -59,7 +67,7 @@ func (b *bench) behind(rtt time.Duration, whole, part string, w *tabwriter.Write
 		if _, err := b.do(&p, home, `rm -rf "$REPO" cache state *.key `+"\n"+p.init, vars...); err != nil {
 			return err
 		}
-		p.night = strings.Replace(p.night, `"$SYSTEM/.." && borg create ::media$NIGHT system`, `"$SYSTEM/.." && borg create ::media$NIGHT `+distant, 1)
+		p.night = strings.Replace(p.night, "::media$NIGHT system", "::media$NIGHT "+filepath.Base(distant), 1)
 		up, err := b.do(&p, home, p.night, vars...)
 		if err != nil {
 			return err
@@ -68,7 +76,7 @@ func (b *bench) behind(rtt time.Duration, whole, part string, w *tabwriter.Write
 		if err != nil {
 			return err
 		}
-		bytes := float64(size(system)) / 1e6
+		bytes := float64(size(system)+b.dump) / 1e6
 		fmt.Fprintf(w, "%v\t%s\t%.0f\t%.0f\t\n", rtt, p.name, bytes/up.Wall.Seconds(), bytes/down.Wall.Seconds())
 	}
 	return nil

@@ -40,6 +40,7 @@ type bench struct {
 	nights int
 	binary string // permafrost's path
 	json   bool
+	dump   int64 // bytes of the database's dump, where a mode needs to know
 	*sandbox.Instance
 }
 
