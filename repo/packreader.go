@@ -18,7 +18,7 @@ import (
 
 const (
 	packReads    = 4                     // packs that a Reader reads at once, a portion of each, from a store nearby
-	portionBytes = 7 << 20               // stored bytes
+	portionBytes = 5 << 20               // stored bytes
 	portionRTT   = 16 * time.Millisecond // over a distance one more for so much of a round trip
 	ageChunk     = 64 << 10              // the unit of age's payload encryption
 	ageOverhead  = 16                    // bytes that each unit grows by
