@@ -8,12 +8,15 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"filippo.io/age"
+
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
 
-// A process that dies at any of its writes, in any of three ways, or that lives on with the error, loses nothing that was acknowledged: every snapshot
-// listed afterwards is whole, a check finds no damage, and the next run succeeds.
+// A process that dies at any of its writes, in any of three ways, or that lives on with the error of any of its
+// operations, loses nothing that was acknowledged: every snapshot listed afterwards is whole, a check finds no damage,
+// and the next run succeeds.
 func TestCrashPoints(t *testing.T) {
 	nights := []content{night(1), night(1), night(1)}
 	nights[1][repo.Media] = append(slices.Clone(nights[0][repo.Media][:12]), blobs(70, 8, 60000)...)
@@ -32,9 +35,26 @@ func TestCrashPoints(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	bob, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	peopled := st.Clone()
+	r, err := openFresh(t.Context(), peopled, viaFile(t, w.owner))
+	if err == nil {
+		err = addPerson(t.Context(), r, bob)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	prune := func(ctx context.Context, r *repo.Repo) error {
 		_, err := r.Prune(ctx, mark, repo.PruneOptions{MaxUnused: 0.01})
 		return err
+	}
+	stride := 1
+	if raceDetector {
+		stride = 3
 	}
 	for _, k := range []struct {
 		name string
@@ -55,21 +75,32 @@ func TestCrashPoints(t *testing.T) {
 		}},
 		{"prune by the owner", forgotten, w.owner, refs[1:], prune},
 		{"prune by the writer", forgotten, w.writer, refs[1:], prune},
+		{"adding a key", st, w.owner, refs, func(ctx context.Context, r *repo.Repo) error { return addPerson(ctx, r, bob) }},
+		{"removing a key", peopled, w.owner, refs, func(ctx context.Context, r *repo.Repo) error {
+			if !onRoster(r, "bob") {
+				return nil
+			}
+			return r.RemovePerson(ctx, "bob")
+		}},
+		{"rotation", peopled, w.owner, refs, func(ctx context.Context, r *repo.Repo) error {
+			_, err := r.Rotate(ctx, func(*repo.Keyring) error { return nil })
+			return err
+		}},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			points := 0
-			for _, mode := range []struct {
+			for m, mode := range []struct {
 				fault storetest.Fault
 				at    func(repo.Store, int, storetest.Fault) (*storetest.Hook, func() bool)
 			}{
 				{storetest.NotDone, storetest.CrashAt}, {storetest.Done, storetest.CrashAt}, {storetest.Part, storetest.CrashAt},
-				{storetest.NotDone, failAt}, {storetest.Done, failAt},
+				{storetest.Done, failAt}, {storetest.NotDone, failAnyAt}, {storetest.Part, failAnyAt},
 			} {
-				for n := 0; ; n++ {
+				for n := 0; ; n += stride {
 					mine := k.st.Clone()
 					view, crashed := mode.at(mine, n, mode.fault)
 					dir := t.TempDir()
-					err := runOn(t.Context(), view, k.key, dir, k.run)
+					err := runOn(t.Context(), view, viaFile(t, k.key), dir, k.run)
 					if !crashed() {
 						if err != nil {
 							t.Fatalf("without a crash: %v", err)
@@ -77,9 +108,9 @@ func TestCrashPoints(t *testing.T) {
 						break
 					}
 					points++
-					what := fmt.Sprintf("fault %d at change %d", mode.fault, n)
+					what := fmt.Sprintf("mode %d, fault %d at operation %d", m, mode.fault, n)
 					afterCrash(t, what, mine, w.owner, k.must, nights, refs, err == nil && k.name == "snapshot")
-					if err := runOn(t.Context(), mine, k.key, dir, k.run); err != nil {
+					if err := runOn(t.Context(), mine, viaFile(t, k.key), dir, k.run); err != nil {
 						t.Fatalf("%s: the next run: %v", what, err)
 					}
 					afterCrash(t, what+", after the next run", mine, w.owner, k.must, nights, refs, k.name == "snapshot")
@@ -95,13 +126,37 @@ func TestCrashPoints(t *testing.T) {
 
 // failAt returns a view of st on which change number n meets the fault and the process lives on: it may yet do harm.
 func failAt(st repo.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
-	var changes atomic.Int64
+	return failNth(st, n, fault, storetest.Op.Changes)
+}
+
+// failAnyAt is failAt with every operation counted, those that only read too.
+func failAnyAt(st repo.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
+	return failNth(st, n, fault, func(storetest.Op) bool { return true })
+}
+
+func failNth(st repo.Store, n int, fault storetest.Fault, counts func(storetest.Op) bool) (view *storetest.Hook, failed func() bool) {
+	var ops atomic.Int64
 	return &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
-		if op.Changes() && changes.Add(1) == int64(n)+1 {
+		if counts(op) && ops.Add(1) == int64(n)+1 {
 			return fault
 		}
 		return storetest.None
-	}}, func() bool { return changes.Load() > int64(n) }
+	}}, func() bool { return ops.Load() > int64(n) }
+}
+
+func addPerson(ctx context.Context, r *repo.Repo, id *age.X25519Identity) error {
+	if onRoster(r, "bob") {
+		return nil // the run before has done it
+	}
+	k, err := r.Key().ForOwner("bob")
+	if err != nil {
+		return err
+	}
+	return r.AddPerson(ctx, k, repo.Person{Name: "bob"}, id.Recipient(), id.Recipient().String())
+}
+
+func onRoster(r *repo.Repo, name string) bool {
+	return slices.ContainsFunc(r.Roster(), func(p repo.Person) bool { return p.Name == name })
 }
 
 // runOn opens the repository as a machine that remembers below dir.
@@ -116,7 +171,7 @@ func runOn(ctx context.Context, st repo.Store, k *repo.Keyring, dir string, run 
 // afterCrash is the oracle: it reads the whole repository on a machine that has never seen it.
 func afterCrash(t *testing.T, what string, st repo.Store, owner *repo.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) {
 	t.Helper()
-	r, err := openFresh(t.Context(), st, owner)
+	r, err := openFresh(t.Context(), st, viaFile(t, owner))
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
