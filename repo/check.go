@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,8 @@ type Mark func(ctx context.Context, manifest []byte) iter.Seq2[chunk.ID, error]
 // CheckOptions say how deep a check goes.
 type CheckOptions struct {
 	Read     *Subset                 // packs whose content is read; nil: none
+	MaxAge   time.Duration           // of these only what this machine did not verify within that time; 0: all
+	MaxTime  time.Duration           // begin no further pack after that time, but one at least; 0: read all
 	Problem  func(err error)         // hears of each damage as it is found
 	Progress func(done, total int64) // bytes of packs read
 }
@@ -41,6 +44,7 @@ type CheckResult struct {
 	Problems  int
 	ReadPacks int
 	ReadBytes int64
+	Due       int    // packs that were to be read, when the time was over
 	Deep      bool   // the content of packs was decrypted, and each blob verified
 	Bad       []Name // packs that are missing or damaged
 }
@@ -287,27 +291,37 @@ func (c *checker) blobs(ctx context.Context, x *index, ids iter.Seq2[chunk.ID, e
 	return first
 }
 
-// read reads packs side by side.
+// read reads packs side by side, those first whose turn is longest ago.
 func (c *checker) read(ctx context.Context, x *index) error {
+	c.res.Deep = c.repo.key.CanRead()
 	var packs []*indexedPack
-	total := int64(0)
 	for i := range x.packs {
 		if !x.packs[i].gone {
 			packs = append(packs, &x.packs[i])
 		}
 	}
-	packs = c.opts.Read.choose(packs)
+	known, err := c.repo.local.openVerified(packs)
+	if err != nil {
+		c.repo.note("this check will not be remembered: %v", err)
+	}
+	defer known.close()
+	start := time.Now()
+	packs = known.due(c.opts.Read.choose(packs), c.res.Deep, c.opts.MaxAge, start)
+	total := int64(0)
 	for _, p := range packs {
 		total += p.size
 	}
-	c.res.Deep = c.repo.key.CanRead()
 	buffers := make(chan []byte, checkReads)
 	for range checkReads {
 		buffers <- nil
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(checkReads)
-	for _, p := range packs {
+	for i, p := range packs {
+		if i > 0 && c.opts.MaxTime > 0 && time.Since(start) >= c.opts.MaxTime {
+			c.res.Due = len(packs) - i
+			break
+		}
 		g.Go(func() error {
 			buf := <-buffers
 			defer func() { buffers <- buf }()
@@ -315,24 +329,32 @@ func (c *checker) read(ctx context.Context, x *index) error {
 				buf = make([]byte, max(p.size, PackSize+PackSize/8))
 			}
 			err := c.repo.checkPack(ctx, p, buf[:p.size])
-			var d *DamageError
-			if errors.As(err, &d) {
-				c.problem(err)
-				c.bad(p)
-			} else if err != nil {
+			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return err
 			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.res.ReadPacks++
-			c.res.ReadBytes += p.size
-			if c.opts.Progress != nil {
-				c.opts.Progress(c.res.ReadBytes, total)
-			}
+			c.finish(p, err, known, total)
 			return nil
 		})
 	}
 	return g.Wait()
+}
+
+// finish counts a pack that was read, remembers that it was found right, or notes the damage.
+func (c *checker) finish(p *indexedPack, damage error, known *verified, total int64) {
+	if damage != nil {
+		c.problem(damage)
+		c.bad(p)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if damage == nil {
+		known.add(p.name, verification{time.Now().Unix(), c.res.Deep})
+	}
+	c.res.ReadPacks++
+	c.res.ReadBytes += p.size
+	if c.opts.Progress != nil {
+		c.opts.Progress(c.res.ReadBytes, total)
+	}
 }
 
 // checkPack reads a pack into buf, and verifies its hash or, where the key can read it, all that is in it.

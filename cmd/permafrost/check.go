@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,8 @@ func (a *app) checkCommand() *cobra.Command {
 		readData bool
 		subset   subsetFlag
 		head     headFlag
+		maxAge   snapshot.Span
+		maxTime  time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -30,14 +33,23 @@ decrypts them too, and verifies every blob. Damaged packs are noted in the log, 
 that the next snapshot stores again what it still finds at the source.
 
 --read-data-subset reads a part: 5% or 500M chosen by chance, or 2/7, the second of
-seven parts, so that a week of nights reads all.`,
+seven parts, so that a week of nights reads all.
+
+--max-duration ends the reading after a while; --max-age leaves out what this
+machine read and found right within that span. What was read longest ago comes
+first, so that nights of half an hour each get round to everything.`,
 		Example: `  permafrost check
   permafrost check --read-data-subset 1/7
+  permafrost check --read-data --max-duration 30m --max-age 30d
   permafrost check -i permafrost-recovery.key --read-data`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if readData && subset.set != nil {
 				return usagef("--read-data and --read-data-subset exclude each other")
+			}
+			spread := !maxAge.IsZero() || maxTime != 0
+			if maxTime < 0 || spread && !readData && subset.set == nil {
+				return usagef("--max-age and --max-duration say how much of --read-data or --read-data-subset is read, and are positive")
 			}
 			r, err := a.openAt(cmd.Context(), anyKey, head.head)
 			if err != nil {
@@ -53,6 +65,8 @@ seven parts, so that a week of nights reads all.`,
 			defer p.Close()
 			res, err := r.Check(cmd.Context(), snapshot.Marker, repo.CheckOptions{
 				Read:     read,
+				MaxAge:   ago(maxAge, time.Now()),
+				MaxTime:  maxTime,
 				Problem:  found.add,
 				Progress: func(done, total int64) { p.Phase("packs", done, total) },
 			})
@@ -71,8 +85,18 @@ seven parts, so that a week of nights reads all.`,
 	}
 	cmd.Flags().BoolVar(&readData, "read-data", false, "read every pack")
 	cmd.Flags().Var(&subset, "read-data-subset", "read a `part` of the packs: 5%, 500M or 1/7")
+	cmd.Flags().Var(&spanFlag{&maxAge}, "max-age", "read only what was not verified within the `span`: 30d")
+	cmd.Flags().DurationVar(&maxTime, "max-duration", 0, "begin no further pack after this `time`: 30m, 2h")
 	cmd.Flags().Var(&head, "head", "log `head` noted elsewhere, which must be part of the log")
 	return cmd
+}
+
+// ago returns how long ago a span before now began.
+func ago(s snapshot.Span, now time.Time) time.Duration {
+	if s.IsZero() {
+		return 0
+	}
+	return now.Sub(s.Before(now))
 }
 
 // problems tells of damage as it is found, of each damaged object once.
@@ -138,10 +162,11 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 		Unused    int    `json:"packs_unused"`
 		ReadPacks int    `json:"packs_read"`
 		ReadBytes int64  `json:"bytes_read"`
+		Due       int    `json:"packs_due"`
 		Deep      bool   `json:"decrypted"`
 		Problems  int    `json:"problems"`
 		Head      string `json:"head"`
-	}{res.Snapshots, res.Indexes, res.Packs, res.Blobs, res.Unused, res.ReadPacks, res.ReadBytes, res.Deep, problems, r.Head().String()})
+	}{res.Snapshots, res.Indexes, res.Packs, res.Blobs, res.Unused, res.ReadPacks, res.ReadBytes, res.Due, res.Deep, problems, r.Head().String()})
 	a.ui.Report("%s, %s in %s", plural(int64(res.Snapshots), "snapshot", "snapshots"), plural(res.Blobs, "blob", "blobs"), plural(int64(res.Packs), "pack", "packs"))
 	if res.ReadPacks > 0 {
 		how := "compared with their hashes"
@@ -149,6 +174,9 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 			how = "decrypted, and each blob verified"
 		}
 		a.ui.Report("%s read, %v: %s", plural(int64(res.ReadPacks), "pack", "packs"), size(res.ReadBytes), how)
+	}
+	if res.Due > 0 {
+		a.ui.Report("%s left for the next time", plural(int64(res.Due), "pack", "packs"))
 	}
 	if res.Unused > 0 {
 		a.ui.Report("%s that no index lists: left over, to be removed by prune", plural(int64(res.Unused), "pack", "packs"))
