@@ -94,10 +94,10 @@ func (h *host) open(t *testing.T, dir, appendOnly string, channels int) *sftpsto
 	return st
 }
 
-// renamed is a store whose names of any shape stand below packs/ab/, where the server has room for them.
+// renamed is a store whose names of any shape stand below index/, where the server has room for them.
 type renamed struct{ repo.Store }
 
-const below = "packs/ab/"
+const below = "index/"
 
 func (r renamed) name(name string) string {
 	if !objname.Valid(name) || objname.InTemp(name) {
