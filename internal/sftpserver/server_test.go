@@ -149,6 +149,7 @@ var mutations = []mutation{
 		}
 		return opening(os.O_WRONLY)(c, "tmp/away")
 	}},
+	{"link to another name", func(c *sftp.Client, path string) error { return c.Link(path, "index/another") }},
 	{"truncate", func(c *sftp.Client, path string) error { return c.Truncate(path, 1) }},
 	{"chmod", func(c *sftp.Client, path string) error { return c.Chmod(path, 0o666) }},
 	{"chtimes", func(c *sftp.Client, path string) error { return c.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)) }},
@@ -171,15 +172,26 @@ func opening(flags int) func(*sftp.Client, string) error {
 	}
 }
 
-// Nothing that a client can ask for changes what is committed, by whatever path it is named.
+// Nothing that a client can ask for changes what is committed, by whatever path it is named, and whoever put it.
 func TestNothingChangesObjects(t *testing.T) {
 	root := newRoot(t)
+	t.Run("ours", func(t *testing.T) { nothingChanges(t, root) })
+	for _, name := range committed { // as another server leaves them
+		if err := os.Chmod(filepath.Join(root, name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("another server's", func(t *testing.T) { nothingChanges(t, root) })
+}
+
+func nothingChanges(t *testing.T, root string) {
 	before := state(t, root)
 	if len(before) != len(committed)+7 {
 		t.Fatalf("there is %v", before)
 	}
 	c := connect(t, root, true)
 	upload(t, c, "tmp/other", "other").Close()
+	defer c.Remove("tmp/other")
 	for _, object := range append(committed, "packs", "packs/ab", "log") {
 		for _, path := range []string{object, filepath.Join(root, object), "tmp/../" + object, "./leases/.././/" + object} {
 			for _, m := range mutations {
@@ -268,6 +280,66 @@ func TestSealedByNames(t *testing.T) {
 	}
 	if after := state(t, root); !maps.Equal(before, after) {
 		t.Errorf("%v became %v", before, after)
+	}
+}
+
+// A commit waits for a write that is under way in another process, and names below tmp/ change one at a time. Processes differ
+// in nothing from trees that are opened each by itself.
+func TestWaits(t *testing.T) {
+	root := newRoot(t)
+	var trees [2]*tree
+	for i := range trees {
+		var err error
+		if trees[i], err = openTree(Config{Root: root, AppendOnly: true}); err != nil {
+			t.Fatal(err)
+		}
+		defer trees[i].close()
+	}
+	waits := func(what string, do func() error, release func()) {
+		t.Helper()
+		done := make(chan error, 1)
+		go func() { done <- do() }()
+		select {
+		case err := <-done:
+			t.Errorf("%s does not wait: %v", what, err)
+			release()
+		case <-time.After(100 * time.Millisecond):
+			release()
+			if err := <-done; err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	f, err := trees[0].write("tmp/x", temp, flagWrite|flagCreate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	writing, written := make(chan bool), make(chan bool)
+	go change(f, func() error {
+		writing <- true
+		<-written
+		return nil
+	})
+	<-writing
+	waits("commit", func() error { return trees[1].commit("tmp/x", temp, "index/x", object) }, func() { close(written) })
+	for _, test := range []struct {
+		name string
+		do   func() error
+	}{
+		{"write", func() error {
+			f, err := trees[1].write("tmp/y", temp, flagWrite|flagCreate)
+			f.Close()
+			return err
+		}},
+		{"commit", func() error { return trees[1].commit("tmp/y", temp, "index/y", object) }},
+		{"remove", func() error { return trees[1].remove("tmp/y", temp) }},
+	} {
+		unlock, err := trees[0].lockNames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits(test.name, test.do, unlock)
 	}
 }
 
@@ -397,6 +469,11 @@ func TestAllowed(t *testing.T) {
 	}
 	if data, err := os.ReadFile(filepath.Join(root, "tmp/x")); string(data) != "first" {
 		t.Errorf("%q, %v", data, err)
+	}
+	for name, flags := range map[string]int{"append": os.O_APPEND, "exclusively": os.O_CREATE | os.O_EXCL} {
+		if _, err := c.OpenFile("tmp/x", os.O_WRONLY|flags); err == nil {
+			t.Errorf("what is there is opened %s", name)
+		}
 	}
 	if err := errors.Join(c.Remove("leases/11"), c.Remove("tmp/x")); err != nil {
 		t.Error(err)
