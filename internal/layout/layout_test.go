@@ -57,11 +57,12 @@ var may = []struct {
 	{"permafrost/internal/dirstore", storeImports},
 	{"permafrost/internal/sftpstore", storeImports},
 	{"permafrost/internal/storetest", storeImports},
+	{"permafrost/internal/sftpserver", []string{"permafrost/internal/objname", "permafrost/internal/wire"}},
 	{"permafrost/source", []string{"permafrost/internal/hint"}},
 	{"permafrost/source/...", []string{"permafrost/source", "permafrost/internal/hint", "permafrost/internal/durable"}},
 	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/source/...", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/source/...",
-		"permafrost/internal/hint", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpstore"}},
+		"permafrost/internal/hint", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore"}},
 }
 
 var storeImports = []string{"permafrost/repo", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/parts"}

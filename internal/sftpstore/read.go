@@ -9,6 +9,7 @@ import (
 	"math"
 	"path"
 
+	"permafrost/internal/hint"
 	"permafrost/repo"
 )
 
@@ -138,6 +139,9 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		}
 		return d.sync()
 	})
+	if errors.Is(err, fs.ErrPermission) {
+		err = hint.Wrap(err, "the account may only add: remove, and prune, with a key or an account that may")
+	}
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", name, err)
 	}

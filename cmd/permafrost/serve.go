@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/internal/sftpserver"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var c sftpserver.Config
+	cmd := &cobra.Command{
+		Use:   "serve-sftp --append-only --root DIR",
+		Short: "serve a repository's directory over SFTP, on the backup host",
+		Long: `Serve-sftp is an SFTP server on standard input and output, for one repository. It
+runs on the backup host, as the forced command of a key: what logs in with that
+key reaches the repository below --root and nothing else.
+
+With --append-only that key adds objects, and can't change or remove one, whatever
+becomes of the host that holds it. Pruning is then done with another key, whose
+forced command lacks --append-only. DIR must be there; clients name it by the same
+path: sftp:backup@storage.example:DIR.
+
+Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
+		Example: `  In ~backup/.ssh/authorized_keys, each on a line:
+  command="permafrost serve-sftp --append-only --root /srv/mastodon",restrict ssh-ed25519 AAAA… mastodon
+  command="permafrost serve-sftp --root /srv/mastodon",restrict ssh-ed25519 AAAA… admin
+
+  What runs there:
+  permafrost serve-sftp --append-only --root /srv/mastodon`,
+		Args: args("no arguments", 0, 0),
+		// Its configuration is its command line: what else stands on that host is meant for other commands.
+		PersistentPreRun: func(*cobra.Command, []string) {},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.Root == "" {
+				return hint.Wrap(usagef("no directory is named"), "say --root DIR")
+			}
+			if a.ui.terminal() {
+				return hint.Wrap(usagef("this speaks SFTP and nothing that a terminal understands"), "`permafrost serve-sftp --help` shows where it belongs")
+			}
+			a.started = true
+			return a.serve(cmd.Context(), c)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Root, "root", "", "the repository's `directory`")
+	f.BoolVar(&c.AppendOnly, "append-only", false, "refuse to remove what is committed")
+	return cmd
+}
+
+// serve serves until the client leaves or a signal comes.
+func (a *app) serve(ctx context.Context, c sftpserver.Config) error {
+	done := make(chan error, 1)
+	go func() { done <- sftpserver.Serve(c, a.stdin, a.ui.out) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done(): // a read of standard input can't be ended; the process can
+		return ctx.Err()
+	}
+}
