@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,14 +68,21 @@ func appendFooter(plain, dir []byte) []byte {
 	return append(binary.LittleEndian.AppendUint64(plain, uint64(len(dir))), packEnd...)
 }
 
-func newFuzzOwner(tb testing.TB) *Keyring {
+// fuzzKeyring returns a keyring that is the same in every process, as a corpus that was found with it needs it.
+func fuzzKeyring(tb testing.TB, file string) *Keyring {
 	tb.Helper()
-	k, err := NewOwnerKeyring()
+	data, err := os.ReadFile(filepath.Join("testdata", "keys", file))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	k, err := ParseKeyring(data)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return k
 }
+
+func fuzzOwner(tb testing.TB) *Keyring { return fuzzKeyring(tb, "recovery.txt") }
 
 func FuzzFrame(f *testing.F) {
 	decoder() // its own memory is not the frames'
@@ -163,7 +172,7 @@ func fittingPack(rng *rand.Rand) *pack {
 // FuzzPack reads the plaintext of a whole pack: footer, directory and each frame where the directory says it is.
 func FuzzPack(f *testing.F) {
 	decoder()
-	k := newFuzzOwner(f)
+	k := fuzzOwner(f)
 	read := func(b []byte) (plain int, err error) {
 		d, err := readDirectory(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -204,7 +213,7 @@ func readIndexBody(body []byte) (instance string, packs []*pack, err error) {
 func FuzzIndex(f *testing.F) {
 	parse := func(b []byte) error { _, _, err := readIndexBody(b); return err }
 	rng := rand.New(rand.NewPCG(3, 3))
-	real := newPacked(f, newFuzzOwner(f)).pack
+	real := newPacked(f, fuzzOwner(f)).pack
 	fuzzing.Seed(f, parse, encodeIndex("social.example", []*pack{real}), encodeIndex("", []*pack{fittingPack(rng), fittingPack(rng)}))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var instance string
@@ -252,7 +261,7 @@ func indexed(t *testing.T, o *listed) {
 // FuzzEnvelope reads stored bytes as they come and, encrypted to the right recipient, what is beneath: nothing that the
 // fuzzer makes is signed.
 func FuzzEnvelope(f *testing.F) {
-	k := newFuzzOwner(f)
+	k := fuzzOwner(f)
 	plain := slices.Concat([]byte(magicEntry), []byte(k.verifyKey()), ed25519.Sign(k.SignKey, k.signed(magicEntry, []byte("body"))), []byte("body"))
 	sealed := encrypted(f, k, plain)
 	if _, body, err := k.unseal(magicEntry, sealed); err != nil || string(body) != "body" {
@@ -294,7 +303,7 @@ func encrypted(tb testing.TB, k *Keyring, plain []byte) []byte {
 
 // FuzzManifestObject opens manifests whose signer put anything into them.
 func FuzzManifestObject(f *testing.F) {
-	k := newFuzzOwner(f)
+	k := fuzzOwner(f)
 	r := &Repo{key: k, log: newHistory(k.OwnerKey)}
 	open := func(body []byte) ([]byte, error) {
 		stored, err := k.seal(k.CurrentEpoch(), magicManifest, body)
@@ -336,7 +345,7 @@ func encodeEntry(tb testing.TB, e *Entry) []byte {
 }
 
 func FuzzLogEntry(f *testing.F) {
-	k := newFuzzOwner(f)
+	k := fuzzOwner(f)
 	var seeds [][]byte
 	for i, e := range sampleEntries(k, k) {
 		if e.Time = time.Unix(1_780_000_000, 0).UTC(); i > 0 {
@@ -361,13 +370,12 @@ func FuzzLogEntry(f *testing.F) {
 // FuzzLog reads a log whose entries are lines of the input, each behind a letter: 'o', 'w' or 's' for the owner, the writer or a
 // stranger who signs it, in capitals to have it continue from the entry before.
 func FuzzLog(f *testing.F) {
-	l := fuzzLog{owner: newFuzzOwner(f)}
-	var err error
-	if l.writer, err = l.owner.NewWriter("web1"); err != nil {
+	stranger, err := NewOwnerKeyring()
+	if err != nil {
 		f.Fatal(err)
 	}
-	l.stranger = newFuzzOwner(f)
-	l.stranger.Repository = l.owner.Repository
+	l := fuzzLog{fuzzOwner(f), fuzzKeyring(f, "writer.txt"), stranger}
+	stranger.Repository = l.owner.Repository
 	var good []byte
 	for i, e := range sampleEntries(l.owner, l.writer) {
 		good = append(append(append(good, "OWOOOOO"[i]), encodeEntry(f, &e)...), '\n')
@@ -434,7 +442,7 @@ func (l *fuzzLog) check(t *testing.T, h *history, script []byte) {
 
 func FuzzJournal(f *testing.F) {
 	rng := rand.New(rand.NewPCG(4, 4))
-	good := slices.Concat(newRecord(newPacked(f, newFuzzOwner(f)).pack), newRecord(fittingPack(rng)))
+	good := slices.Concat(newRecord(newPacked(f, fuzzOwner(f)).pack), newRecord(fittingPack(rng)))
 	fuzzing.Seed(f, func(b []byte) error {
 		if packs, end, err := readRecords(b); err != nil || len(packs) != 2 || end != int64(len(b)) {
 			return errors.Join(errors.New("not whole"), err)
@@ -542,7 +550,7 @@ func useTable(tb *table, pool []chunk.ID) {
 
 // FuzzNames reads what people copy from one command's output into another's input.
 func FuzzNames(f *testing.F) {
-	k := newFuzzOwner(f)
+	k := fuzzOwner(f)
 	for _, s := range []string{Head{42, Name{1}}.String(), Name{0xab}.String(), k.Fingerprint(), strings.ToUpper(k.Fingerprint())} {
 		f.Add(s)
 	}
@@ -568,7 +576,7 @@ func FuzzNames(f *testing.F) {
 
 // FuzzParseIdentity reads key files of every kind, and recipients.
 func FuzzParseIdentity(f *testing.F) {
-	k := newFuzzOwner(f)
+	k := fuzzOwner(f)
 	file, err := k.KeyFile()
 	if err != nil {
 		f.Fatal(err)
@@ -647,7 +655,7 @@ func bomb(tb testing.TB) (announced, silent []byte) {
 // A frame or a manifest that would decompress to more than it may is refused without the memory for it.
 func TestBombs(t *testing.T) {
 	decoder()
-	k := newFuzzOwner(t)
+	k := fuzzOwner(t)
 	r := &Repo{key: k, log: newHistory(k.OwnerKey)}
 	announced, silent := bomb(t)
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
