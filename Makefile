@@ -2,7 +2,7 @@ GO ?= go
 # The commit is stamped in only where git will tell it.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 
-.PHONY: build test demo bench micro setup clean
+.PHONY: build test fuzz demo bench micro setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
@@ -19,6 +19,21 @@ test: setup
 	$(GO) test -race -timeout 9m ./...
 	# Each byte of a repository and of its keys, each operation that fails: with the race detector only some are tried.
 	$(GO) test -timeout 9m -run 'Mangled|CrashPoints' ./repo
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=1s
+
+# Every fuzz target in turn, and how often each ran: make fuzz FUZZTIME=10m. What is found is left in testdata/fuzz. Of an
+# input that reaches something new not much time is spent on making it small: that would be most of a short run.
+FUZZTIME ?= 1m
+fuzz:
+	@set -e; bin=$$(mktemp -d); trap 'rm -rf $$bin' EXIT; cache=$$($(GO) env GOCACHE)/fuzz; \
+	for dir in $$(grep -rl '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+		$(GO) test -c -fuzz=Fuzz -o $$bin/test $$dir; \
+		for target in $$(cat $$dir/*_test.go | sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p'); do \
+			(cd $$dir && $$bin/test -test.run='^$$' -test.fuzz="^$$target\$$" -test.fuzztime=$(FUZZTIME) -test.parallel=1 \
+				-test.fuzzminimizetime=20x -test.fuzzcachedir=$$cache/$$dir) >$$bin/log 2>&1 || { cat $$bin/log; exit 1; }; \
+			echo "$$dir $$target: $$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' $$bin/log | tail -1) executions"; \
+		done; \
+	done
 
 # A small Mastodon instance, backed up, aged, restored and compared.
 demo: setup build

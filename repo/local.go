@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -322,14 +323,14 @@ func readRecord(r io.Reader) (*pack, int64, error) {
 	if n > MaxObject {
 		return nil, 0, nil
 	}
-	rec := make([]byte, n)
-	if _, err := io.ReadFull(r, rec); err != nil {
+	var rec bytes.Buffer // grows with what is there, not with what the head says
+	if _, err := io.CopyN(&rec, r, int64(n)); err != nil {
 		return nil, 0, unlessShort(err)
 	}
-	if crc32.Checksum(rec, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+	if crc32.Checksum(rec.Bytes(), castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
 		return nil, 0, nil
 	}
-	w := wire.NewReader(rec)
+	w := wire.NewReader(rec.Bytes())
 	p := parsePack(w)
 	if w.Close() != nil {
 		return nil, 0, nil
@@ -380,10 +381,7 @@ func (j *journal) add(p *pack) error {
 		j.kept = append(j.kept, p)
 		return nil
 	}
-	rec := p.append(make([]byte, 8, 4096))
-	binary.LittleEndian.PutUint32(rec, uint32(len(rec)-8))
-	binary.LittleEndian.PutUint32(rec[4:], crc32.Checksum(rec[8:], castagnoli))
-	_, err := j.f.Write(rec)
+	_, err := j.f.Write(newRecord(p))
 	if err == nil {
 		err = j.f.Sync()
 	}
@@ -391,6 +389,14 @@ func (j *journal) add(p *pack) error {
 		return fmt.Errorf("writing the journal of packs: %w", err)
 	}
 	return nil
+}
+
+// newRecord returns what readRecord reads.
+func newRecord(p *pack) []byte {
+	rec := p.append(make([]byte, 8, 4096))
+	binary.LittleEndian.PutUint32(rec, uint32(len(rec)-8))
+	binary.LittleEndian.PutUint32(rec[4:], crc32.Checksum(rec[8:], castagnoli))
+	return rec
 }
 
 // clear empties the journal: an index that the log names covers all of it.

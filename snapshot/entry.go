@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	maxPath   = 16 << 10  // bytes of a path
-	maxTarget = 4 << 10   // bytes of a symlink's target: Linux's own limit
-	maxXattrs = 256 << 10 // bytes of an entry's extended attributes, names and values
+	maxPath   = 16 << 10      // bytes of a path
+	maxTarget = 4 << 10       // bytes of a symlink's target: Linux's own limit
+	maxXattrs = 256 << 10     // bytes of an entry's extended attributes, names and values
+	maxAttrs  = maxXattrs / 8 // their number
 	maxCombos = leafMax
 	maxTop    = 16 << 10 // bytes of an entry's recipe root
 
@@ -256,7 +257,7 @@ func readContent(r *wire.Reader, x *Entry, form int) {
 }
 
 func readXattrs(r *wire.Reader) []source.Xattr {
-	xs := make([]source.Xattr, r.Count(maxXattrs, 2))
+	xs := make([]source.Xattr, r.Count(maxAttrs, 2))
 	total := 0
 	for i := range xs {
 		xs[i].Name = string(r.Bytes(r.Count(maxXattrs, 1)))
@@ -302,7 +303,7 @@ func (x *Entry) checkNames() error {
 		return fmt.Errorf("path of %d bytes is impossible", len(x.Path))
 	case len(x.Target) > maxTarget:
 		return fmt.Errorf("symbolic link's target of %d bytes is longer than %d", len(x.Target), maxTarget)
-	case attrs > maxXattrs || len(x.Xattrs) > maxXattrs/8:
+	case attrs > maxXattrs || len(x.Xattrs) > maxAttrs:
 		return fmt.Errorf("extended attributes of %d bytes are more than %d", attrs, maxXattrs)
 	}
 	return nil

@@ -13,7 +13,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/chunk"
-	"permafrost/internal/wire"
 	"permafrost/source"
 )
 
@@ -184,23 +183,6 @@ func checkLeaf(t *testing.T, x ref, records []byte) {
 	if err == nil && !bytes.Equal(back, records) {
 		t.Errorf("%x\n is read and written as\n%x", records, back)
 	}
-}
-
-func FuzzListingLeaf(f *testing.F) {
-	for _, entries := range [][]*Entry{oddEntries(), mastodonTree(4, 3)} {
-		var coder entryCoder
-		var records []byte
-		for _, e := range entries {
-			records = coder.append(records, e)
-		}
-		f.Add(records)
-	}
-	f.Fuzz(func(t *testing.T, records []byte) {
-		first := new(entryCoder).read(wire.NewReader(records))
-		for n := range int64(20) {
-			checkLeaf(t, ref{weight: n, first: first.Path}, records)
-		}
-	})
 }
 
 func TestListingRefuses(t *testing.T) {

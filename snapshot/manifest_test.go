@@ -111,28 +111,3 @@ func TestManifestRefuses(t *testing.T) {
 		t.Errorf("a member of a later version: %v", err)
 	}
 }
-
-func FuzzParseManifest(f *testing.F) {
-	data, err := sampleManifest().Encode()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(data)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := ParseManifest(data)
-		if err != nil {
-			return
-		}
-		text, err := m.Encode()
-		if err != nil {
-			t.Fatalf("parsed and not encoded: %v", err)
-		}
-		again, err := ParseManifest(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if twice, err := again.Encode(); err != nil || !bytes.Equal(twice, text) {
-			t.Errorf("%s\n%s\n%v", text, twice, err)
-		}
-	})
-}

@@ -269,39 +269,6 @@ func TestSignatureNowhere(t *testing.T) {
 	n.store(storetest.Random(1, 1<<20))
 }
 
-func FuzzSignature(f *testing.F) {
-	w := &signatureWriter{}
-	var good bytes.Buffer
-	w.to = newSignatureBuffer(&good)
-	w.add(&signedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
-	w.add(&signedChunk{Chunk{Length: 5, ID: chunk.ID{2}, Extents: []Extent{{chunk.ID{3}, 4, 2}, {chunk.ID{5}, 0, 3}}},
-		[]chunk.Piece{{Length: 2, Sum: chunk.Fingerprint{1}}, {Length: 3}}})
-	w.finish([]chunk.ID{{9}})
-	w.to.Flush()
-	f.Add(good.Bytes())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r := newSignatureReader(bytes.NewReader(data))
-		chunks := 0
-		for {
-			c, err := r.next()
-			if err != nil {
-				return
-			}
-			if c == nil {
-				break
-			}
-			chunks++
-			if len(c.pieces) == 0 || len(c.Extents) > maxExtents {
-				t.Fatalf("%d pieces, %d extents", len(c.pieces), len(c.Extents))
-			}
-		}
-		thin := r.readThin()
-		if bytes.Equal(data, good.Bytes()) && (chunks != 2 || len(thin) != 1 || r.err != nil) {
-			t.Fatalf("%d chunks, %d thin blobs, %v", chunks, len(thin), r.err)
-		}
-	})
-}
-
 func BenchmarkMatch(b *testing.B) {
 	for _, bench := range []struct {
 		name    string

@@ -495,8 +495,3 @@ func TestPolicyLaws(t *testing.T) {
 		}
 	}
 }
-
-func FuzzPolicyLaws(f *testing.F) {
-	f.Add(uint64(1))
-	f.Fuzz(checkLaws)
-}

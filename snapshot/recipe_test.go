@@ -175,29 +175,6 @@ func checkChunks(t *testing.T, records []byte, size int64) {
 	}
 }
 
-func FuzzRecipe(f *testing.F) {
-	var records []byte
-	size := int64(0)
-	for _, c := range randomChunks(4, 5) {
-		records = appendChunk(records, &c)
-		size += c.Length
-	}
-	f.Add(records, size)
-	f.Add([]byte{4<<2 | recordHole}, int64(4))
-	f.Fuzz(func(t *testing.T, records []byte, size int64) {
-		checkChunks(t, records, size)
-		if refs, err := readRefs(records, kindRecipe); err == nil {
-			var n node
-			for _, r := range refs {
-				n.addRef(r)
-			}
-			if !bytes.Equal(n.buf, records) {
-				t.Errorf("%x\n is read and written as\n%x", records, n.buf)
-			}
-		}
-	})
-}
-
 // Every blob of a tree is checked: each flipped byte of an inner node and each exchanged blob is noticed, or
 // changes only what the blobs' own IDs protect.
 func TestTreeNoticesWrongBlobs(t *testing.T) {

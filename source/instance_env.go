@@ -9,8 +9,13 @@ import (
 	"permafrost/internal/hint"
 )
 
-// maxValue bounds one value, in bytes, variables replaced: a certificate has a few thousand.
-const maxValue = 64 << 10
+const (
+	// maxValue bounds one value, in bytes, variables replaced: a certificate has a few thousand.
+	maxValue = 64 << 10
+
+	// maxValues bounds all assignments together: each may repeat a long value by a short name.
+	maxValues = 4 * maxEnv
+)
 
 // An environ holds the variables of a settings file.
 //
@@ -26,6 +31,7 @@ const maxValue = 64 << 10
 // Where the gem skips over a line that it does not understand, this is an error: a backup must not guess.
 type environ struct {
 	values   map[string]string
+	size     int            // bytes of all values that were ever assigned
 	commands map[string]int // names whose value holds $(command), and the line
 	err      error          // the first such name that was asked for
 }
@@ -96,6 +102,9 @@ func (e *environ) set(s statement, line int) error {
 	value, command := e.expand(s)
 	if len(value) > maxValue {
 		return fmt.Errorf("a value is longer than %d bytes", maxValue)
+	}
+	if e.size += len(value); e.size > maxValues {
+		return fmt.Errorf("all values are longer than %d bytes together", maxValues)
 	}
 	e.values[s.name] = value
 	delete(e.commands, s.name)

@@ -47,6 +47,7 @@ var may = []struct {
 	{"permafrost/internal/sandbox/...", []string{"permafrost/internal/sandbox/..."}},
 	{"permafrost/internal/layout", nil},
 	{"permafrost/internal/hint", nil},
+	{"permafrost/internal/fuzzing", nil},
 	{"permafrost/internal/wire", nil},
 	{"permafrost/internal/freelist", nil},
 	{"permafrost/internal/parts", nil},

@@ -122,29 +122,35 @@ func redact(s string) string {
 	return scheme + "://" + name + ":***" + rest[at:]
 }
 
-// String returns the place in the form that Parse reads, with no options.
+// String returns the place in the form that Parse reads, with no options: as scp has it, unless only a URL can say it.
 func (c Config) String() string {
 	host := c.Host
-	if c.Port != 0 {
-		p := url.PathEscape(c.Path)
-		p = strings.ReplaceAll(p, "%2F", "/")
-		if !path.IsAbs(c.Path) {
-			p = "/~/" + p
-		}
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
-		}
-		u := ""
-		if c.User != "" {
-			u = url.User(c.User).String() + "@"
-		}
-		return "sftp://" + u + host + ":" + strconv.Itoa(c.Port) + p
-	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
+	}
+	// A user's name with a slash, a colon or a bracket would be read as something else.
+	if c.Port != 0 || strings.ContainsAny(c.User, "/:[") {
+		return c.url(host)
 	}
 	if c.User != "" {
 		host = c.User + "@" + host
 	}
 	return "sftp:" + host + ":" + c.Path
+}
+
+func (c Config) url(host string) string {
+	if c.User != "" {
+		host = url.User(c.User).String() + "@" + host
+	}
+	if c.Port != 0 {
+		host += ":" + strconv.Itoa(c.Port)
+	}
+	p := strings.ReplaceAll(url.PathEscape(c.Path), "%2F", "/")
+	switch {
+	case !path.IsAbs(c.Path):
+		p = "/~/" + p
+	case strings.HasPrefix(c.Path, "/~/"):
+		p = "/" + p // a directory of that name, and not the login directory
+	}
+	return "sftp://" + host + p
 }

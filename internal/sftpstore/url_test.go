@@ -80,19 +80,3 @@ func TestParseRefuses(t *testing.T) {
 		}
 	}
 }
-
-func FuzzParse(f *testing.F) {
-	for _, s := range []string{"sftp:u@h:/p", "sftp://u@h:22/p", "sftp:[::1]:r", "sftp://h/~/p%20q"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		c, err := Parse(s)
-		if err != nil {
-			return
-		}
-		again, err := Parse(c.String())
-		if err != nil || again.Host != c.Host || again.User != c.User || again.Port != c.Port || again.Path != c.Path {
-			t.Errorf("%q reads as %+v, which is written %q and reads as %+v, %v", s, c, c.String(), again, err)
-		}
-	})
-}

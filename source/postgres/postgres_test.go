@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +24,10 @@ import (
 var cluster *sandbox.Postgres
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(m.Run()) // which needs no server, and would start one for each of its processes
+	}
 	dir, err := os.MkdirTemp("", "postgres")
 	if err == nil {
 		cluster, err = sandbox.StartPostgres(context.Background(), dir)

@@ -1,0 +1,326 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"permafrost/chunk"
+	"permafrost/internal/fuzzing"
+	"permafrost/internal/wire"
+	"permafrost/repo"
+	"permafrost/source"
+)
+
+// leafRecords returns the records of a leaf that has these entries.
+func leafRecords(entries []*Entry) []byte {
+	var coder entryCoder
+	var records []byte
+	for _, e := range entries {
+		records = coder.append(records, e)
+	}
+	return records
+}
+
+func FuzzListingLeaf(f *testing.F) {
+	read := func(records []byte) (n int64, first string, err error) {
+		r := wire.NewReader(records)
+		var coder entryCoder
+		for ; r.Len() > 0 && r.Err() == nil; n++ {
+			if e := coder.read(r); n == 0 {
+				first = e.Path
+			}
+		}
+		return n, first, r.Err()
+	}
+	fuzzing.Seed(f, func(b []byte) error { _, _, err := read(b); return err }, leafRecords(oddEntries()), leafRecords(mastodonTree(4, 3)))
+	f.Fuzz(func(t *testing.T, records []byte) {
+		n, first, _ := read(records)
+		// Each path is told by what differs from the one before.
+		fuzzing.Bound(t, 32*len(records)+int(n)*maxPath, func() { read(records) })
+		checkLeaf(t, ref{weight: n, first: first}, records)
+		checkLeaf(t, ref{weight: n - 1, first: first}, records)
+	})
+}
+
+// An entry that no writer takes is none to the reader either, however small its attributes are.
+func TestListingManyAttributes(t *testing.T) {
+	for n, want := range map[int]bool{maxAttrs: true, maxAttrs + 1: false} {
+		xs := slices.Repeat([]source.Xattr{{Name: "a"}}, n)
+		records := leafRecords([]*Entry{{Entry: source.Entry{Path: "x", Type: source.Dir, Xattrs: xs}}})
+		r := wire.NewReader(records)
+		if new(entryCoder).read(r); (r.Close() == nil) != want {
+			t.Errorf("%d attributes: %v", n, r.Err())
+		}
+	}
+}
+
+// What lies of its length is refused before the memory is there.
+func TestLyingLengths(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"extents":    {4<<2 | recordExtents, 0xff, 0x03, 1},
+		"attributes": {2, 'd', 0, 0, 0, 0, 0, 1, 'x', 0, 0xff, 0xff, 0x01, 1},
+		"target":     {0, 'l', 0, 0, 0, 0, 0, 1, 'x', 0, 0xff, 0x1f, 1},
+	} {
+		fuzzing.Bound(t, 0, func() {
+			leaf, recipe := wire.NewReader(b), wire.NewReader(b)
+			new(entryCoder).read(leaf)
+			readChunk(recipe)
+			if leaf.Err() == nil || recipe.Err() == nil {
+				t.Errorf("%s: taken", name)
+			}
+		})
+	}
+}
+
+// A cannedTree answers for any blob: with one of a few, by the first byte of the ID.
+type cannedTree [][]byte
+
+func (c cannedTree) Blob(_ context.Context, id chunk.ID) ([]byte, error) {
+	return c[int(id[0])%len(c)], nil
+}
+
+// oneRef returns the record of an inner node with a single branch.
+func oneRef(kind byte, level int, r ref) []byte {
+	var n node
+	n.reset(kind, level)
+	n.addRef(r)
+	return n.buf
+}
+
+// FuzzListing walks a listing of three levels: root, one inner node and one leaf, which may stand in many places.
+func FuzzListing(f *testing.F) {
+	all := oddEntries()
+	n, first := int64(len(all)), all[0].Path
+	root := oneRef(kindListing, 2, ref{chunk.ID{1}, n, first})[nodeHeader:]
+	inner := oneRef(kindListing, 1, ref{chunk.ID{2}, n, first})
+	leaf := append([]byte{kindListing, 0}, leafRecords(all)...)
+	walk := func(l *Listing, get BlobGetter) (n int64, err error) {
+		for e, err := range l.entries(context.Background(), get, nil) {
+			if err != nil {
+				return n, err
+			}
+			if err := e.check(); err != nil {
+				return n, err
+			}
+			if n++; n == 10_000 {
+				return n, errors.New("enough")
+			}
+		}
+		return n, nil
+	}
+	if got, err := walk(&Listing{n, 2, root}, cannedTree{leaf, inner}); got != n || err != nil {
+		f.Fatal(got, err)
+	}
+	f.Add(n, byte(2), root, inner, leaf)
+	f.Add(n, byte(1), bytes.Clone(inner[nodeHeader:]), inner, leaf)
+	f.Fuzz(func(t *testing.T, entries int64, depth byte, root, inner, leaf []byte) {
+		l := &Listing{entries, int(depth), root}
+		if l.check() != nil {
+			return
+		}
+		if got, err := walk(l, cannedTree{leaf, inner}); err == nil && got != entries {
+			t.Errorf("%d entries of %d, and no error", got, entries)
+		}
+	})
+}
+
+// FuzzNode reads inner nodes of both kinds.
+func FuzzNode(f *testing.F) {
+	var listing, recipe node
+	for i, path := range []string{"a", "a/b", "a/b/c", "b\xff", "z"} {
+		listing.addRef(ref{chunk.ID{byte(i)}, int64(1 + i<<10), path})
+		recipe.addRef(ref{chunk.ID{byte(i)}, int64(1 + i<<30), ""})
+	}
+	for kind, records := range map[byte][]byte{kindListing: listing.buf, kindRecipe: recipe.buf} {
+		if refs, err := readRefs(records, kind); err != nil || len(refs) != 5 {
+			f.Fatal(refs, err)
+		}
+		f.Add(records, kind == kindListing)
+	}
+	f.Fuzz(func(t *testing.T, records []byte, ofListing bool) {
+		kind := byte(kindRecipe)
+		if ofListing {
+			kind = kindListing
+		}
+		var refs []ref
+		var err error
+		fuzzing.Bound(t, len(records)/chunk.Size*maxPath+8*len(records), func() { refs, err = readRefs(records, kind) })
+		if err != nil {
+			return
+		}
+		var n node
+		for _, r := range refs {
+			n.addRef(r)
+		}
+		if !bytes.Equal(n.buf, records) {
+			t.Errorf("%x\n is read and written as\n%x", records, n.buf)
+		}
+		if !slices.IsSortedFunc(refs, func(a, b ref) int { return source.ComparePaths(a.first, b.first) }) {
+			t.Error("paths are not in order")
+		}
+	})
+}
+
+func FuzzRecipe(f *testing.F) {
+	var records []byte
+	size := int64(0)
+	for _, c := range randomChunks(4, 5) {
+		records = appendChunk(records, &c)
+		size += c.Length
+	}
+	read := func(records []byte, size int64) error {
+		return eachChunk(records, size, func(Chunk) bool { return true })
+	}
+	if err := read(records, size); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(records, size)
+	f.Add([]byte{4<<2 | recordHole}, int64(4))
+	f.Fuzz(func(t *testing.T, records []byte, size int64) {
+		fuzzing.Bound(t, 8*len(records), func() { read(records, size) })
+		checkChunks(t, records, size)
+		for depth := range 3 {
+			r := Recipe{Size: size, Depth: depth, Root: records}
+			if r.check() == nil && (size < 0 || len(records) > maxRoot) {
+				t.Errorf("a recipe for %d bytes with a root of %d", size, len(records))
+			}
+			r.blob()
+		}
+	})
+}
+
+func FuzzParseManifest(f *testing.F) {
+	data, err := sampleManifest().Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	fuzzing.Seed(f, func(b []byte) error { _, err := ParseManifest(b); return err }, data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var m *Manifest
+		var err error
+		// "{}" and a comma are a whole SecretFile, and appending them one by one doubles it.
+		fuzzing.Bound(t, 200*len(data), func() { m, err = ParseManifest(data) })
+		if err != nil {
+			return
+		}
+		text, err := m.Encode()
+		if err != nil {
+			t.Fatalf("parsed and not encoded: %v", err)
+		}
+		again, err := ParseManifest(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if twice, err := again.Encode(); err != nil || !bytes.Equal(twice, text) {
+			t.Errorf("%s\n%s\n%v", text, twice, err)
+		}
+	})
+}
+
+// FuzzSignature reads files as they come and, with the key's proof renewed, what is beneath.
+func FuzzSignature(f *testing.F) {
+	s := &signatures{dir: f.TempDir(), instance: "social.example", key: chunk.IDKey{1}}
+	of := repo.Name{7}
+	w := s.create("postgres")
+	w.add(&signedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
+	w.add(&signedChunk{Chunk{Length: 500, ID: chunk.ID{2}, Extents: []Extent{{chunk.ID{3}, 4, 200}, {chunk.ID{5}, 0, 300}}},
+		[]chunk.Piece{{Length: 400, Sum: chunk.Fingerprint{1}}, {Length: 100}}})
+	w.finish([]chunk.ID{{9}})
+	if err := s.keep(of); err != nil {
+		f.Fatal(err)
+	}
+	good, err := os.ReadFile(filepath.Join(s.dir, "postgres"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	read := func(tb testing.TB, data []byte) (chunks, thin int, err error) {
+		if err := os.WriteFile(filepath.Join(s.dir, "postgres"), data, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		r, err := s.open("postgres", of)
+		if err != nil {
+			return 0, 0, err
+		}
+		defer r.close()
+		for {
+			c, err := r.next()
+			if c == nil || err != nil {
+				return chunks, len(r.thin), err
+			}
+			if chunks++; len(c.pieces) == 0 || len(c.Extents) > maxExtents || c.Length > int64(chunk.Stream.Max) {
+				tb.Fatalf("chunk of %d bytes, %d pieces, %d extents", c.Length, len(c.pieces), len(c.Extents))
+			}
+		}
+	}
+	if chunks, thin, err := read(f, good); chunks != 2 || thin != 1 || err != nil {
+		f.Fatal(chunks, thin, err)
+	}
+	f.Add(good, false)
+	f.Add(good, true)
+	f.Fuzz(func(t *testing.T, data []byte, proven bool) {
+		if proven && len(data) >= signatureTail {
+			mac := s.key.Hash()
+			at := len(data) - signatureTail + 8
+			data = slices.Concat(data[:at], of[:])
+			mac.Write(data)
+			data = mac.Sum(data)
+		}
+		// Buffers for reading, and a record's lists before it is seen that they lie.
+		fuzzing.Bound(t, 1<<20+16*len(data), func() {
+			if _, _, err := read(t, data); err == nil && !proven && !bytes.Equal(data, good) {
+				t.Error("a signature that nobody made is believed")
+			}
+		})
+	})
+}
+
+func FuzzParseSpan(f *testing.F) {
+	for _, s := range []string{"2y5m7d3h", "30d", "0h", "99999y99999m99999d99999h"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		span, err := ParseSpan(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseSpan(span.String()); err != nil || again != span {
+			t.Errorf("%q reads as %v, and that as %v, %v", s, span, again, err)
+		}
+		now := time.Date(2026, 6, 27, 3, 0, 0, 0, time.UTC)
+		if before := span.Before(now); before.After(now) {
+			t.Errorf("%v before %v is %v", span, now, before)
+		}
+	})
+}
+
+// FuzzFind names snapshots: what is found is one of them, and nothing else than what was named.
+func FuzzFind(f *testing.F) {
+	refs := parseRefs(f, "2026-06-25T03:00:00Z\n2026-06-27T03:00:00Z\n2026-06-27T04:00:00Z")
+	for i := range refs {
+		refs[i].ID = repo.Name{0xab, byte(0x10 * i)}
+	}
+	for _, spec := range []string{"2026-06-27", "latest", "latest~2", "ab10"} {
+		if _, err := Find(refs, spec); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(spec)
+	}
+	f.Fuzz(func(t *testing.T, spec string) {
+		r, err := Find(refs, spec)
+		if err == nil && r.Date != spec && !strings.HasPrefix(spec, "latest") && !strings.HasPrefix(r.ID.String(), strings.ToLower(spec)) {
+			t.Errorf("%q finds %v of %s", spec, r.ID, r.Date)
+		}
+	})
+}
+
+func FuzzPolicyLaws(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(checkLaws)
+}
