@@ -2,7 +2,11 @@ package repo
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"slices"
+	"sync"
+	"testing"
 )
 
 // What a hostile holder of a key can do is more than this package's exported API: these let tests do it.
@@ -78,4 +82,38 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change
 		}
 	}
 	return r.putIndexes(ctx, instance, eachPack(lies))
+}
+
+// RememberEnvelopes makes every envelope that a keyring with the same epochs has opened once cost nothing from then on,
+// until the test ends.
+func RememberEnvelopes(t testing.TB) {
+	type opened struct {
+		magic  string
+		signer ed25519.PublicKey
+		body   []byte
+	}
+	const most = 20_000
+	var mu sync.Mutex
+	known := make(map[[sha256.Size]byte]opened)
+	open := unsealing
+	unsealing = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
+		sum := sha256.Sum256(data)
+		mu.Lock()
+		o, ok := known[sum]
+		mu.Unlock()
+		if ok && o.magic == magic {
+			return o.signer, o.body, nil
+		}
+		signer, body, err := open(k, magic, data)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(known) >= most {
+				clear(known)
+			}
+			known[sum] = opened{magic, signer, body}
+		}
+		return signer, body, err
+	}
+	t.Cleanup(func() { unsealing = open })
 }

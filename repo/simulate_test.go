@@ -1,6 +1,8 @@
 package repo_test
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
@@ -297,7 +301,10 @@ func (s *simulation) expected(p *storetest.Party) error {
 	case p.Died, p.Err == nil, errors.Is(p.Err, repo.ErrPruned), errors.As(p.Err, &locked):
 		return nil
 	}
-	if os.Getenv("TALLY") != "" { fmt.Println("TALLY", p.Name, p.Err); return nil }
+	if os.Getenv("TALLY") != "" {
+		fmt.Println("TALLY", p.Name, p.Err)
+		return nil
+	}
 	return fmt.Errorf("%s failed: %w", p.Name, p.Err)
 }
 
@@ -307,7 +314,13 @@ func (s *simulation) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.whole(ctx, r); err != nil {
+	if err := s.listed(r); err != nil {
+		return err
+	}
+	if err := s.whole(ctx, r, r.Snapshots()); err != nil {
+		return err
+	}
+	if _, err := s.clean(ctx, r); err != nil {
 		return err
 	}
 	// All that the dead have left is old by then.
@@ -315,28 +328,22 @@ func (s *simulation) judge(ctx context.Context) error {
 	if err := s.snapshot("next", false)(ctx, s.mem); err != nil {
 		return fmt.Errorf("the next snapshot: %w", err)
 	}
-	if r, err = openFresh(ctx, s.mem, s.owner); err != nil {
-		return err
-	}
 	if _, err := r.Prune(ctx, mark, repo.PruneOptions{}); err != nil {
 		return fmt.Errorf("the next prune: %w", err)
 	}
-	if err := s.whole(ctx, r); err != nil {
+	if err := s.nextNight(ctx, r); err != nil {
 		return fmt.Errorf("after the next night: %w", err)
 	}
-	return s.tidy(ctx, r)
+	return nil
 }
 
-// whole returns an error unless what was acknowledged is listed, what is listed comes back, and a check is clean.
-func (s *simulation) whole(ctx context.Context, r *repo.Repo) error {
+// listed returns an error unless what was acknowledged is listed, and what was forgotten is not.
+func (s *simulation) listed(r *repo.Repo) error {
 	listed := make(map[repo.Name]bool)
 	for _, ref := range r.Snapshots() {
 		listed[ref.ID] = true
 		if s.forgotten[ref.ID] {
 			return fmt.Errorf("the snapshot of %s was forgotten and is listed", ref.Host)
-		}
-		if err := verify(ctx, r, ref, simContents[ref.Host]); err != nil {
-			return fmt.Errorf("the snapshot of %s: %w", ref.Host, err)
 		}
 	}
 	for _, ref := range slices.Concat(s.kept, s.acked) {
@@ -344,14 +351,56 @@ func (s *simulation) whole(ctx context.Context, r *repo.Repo) error {
 			return fmt.Errorf("the snapshot of %s was acknowledged and is not listed", ref.Host)
 		}
 	}
-	var found error
-	_, err := r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) { found = err }})
-	return errors.Join(err, found)
+	return nil
 }
 
-// tidy returns an error where a prune left what nobody needs.
-func (s *simulation) tidy(ctx context.Context, r *repo.Repo) error {
-	res, err := r.Check(ctx, mark, repo.CheckOptions{})
+// whole returns an error unless every byte of the snapshots comes back.
+func (s *simulation) whole(ctx context.Context, r *repo.Repo, refs []repo.SnapshotRef) error {
+	rd, err := r.NewReader(ctx, instance)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		text, err := r.Manifest(ctx, ref)
+		if err != nil {
+			return fmt.Errorf("the snapshot of %s: %w", ref.Host, err)
+		}
+		var m manifest
+		if err := json.Unmarshal(text, &m); err != nil {
+			return err
+		}
+		for comp, blobs := range simContents[ref.Host] {
+			for i, want := range blobs {
+				id, err := chunk.ParseID(m.Blobs[comp.String()][i])
+				if err != nil {
+					return err
+				}
+				if got, err := rd.Blob(ctx, id); err != nil || !bytes.Equal(got, want) {
+					return fmt.Errorf("blob %d of %v in the snapshot of %s: %w", i, comp, ref.Host, cmp.Or(err, errors.New("other bytes")))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// clean returns what a check found, which must be no damage.
+func (s *simulation) clean(ctx context.Context, r *repo.Repo) (*repo.CheckResult, error) {
+	var found error
+	res, err := r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) { found = err }})
+	return res, errors.Join(err, found)
+}
+
+// nextNight returns an error where the next snapshot is not whole, or the next prune has left what nobody needs.
+func (s *simulation) nextNight(ctx context.Context, r *repo.Repo) error {
+	if err := s.listed(r); err != nil {
+		return err
+	}
+	all := r.Snapshots()
+	if err := s.whole(ctx, r, all[len(all)-1:]); err != nil {
+		return err
+	}
+	res, err := s.clean(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -381,6 +430,8 @@ func TestSimulate(t *testing.T) {
 	case testing.Short():
 		count = 1200
 	}
+	repo.RememberEnvelopes(t)
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	h := newSimHistory(t)
 	if *simulateSeed != 0 {
 		s := h.try(t, *simulateSeed)
