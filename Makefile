@@ -2,7 +2,7 @@ GO ?= go
 # The commit is stamped in only where git will tell it.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 
-.PHONY: build test demo bench micro setup clean
+.PHONY: build test demo bench micro soak setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
@@ -19,6 +19,8 @@ test: setup
 	$(GO) test -race -timeout 9m ./...
 	# Each byte of a repository and of its keys: with the race detector only some are tried.
 	$(GO) test -timeout 9m -run Mangled ./repo
+	# Ten thousand interleavings of snapshots, prunes, forgets and checks, likewise.
+	$(GO) test -timeout 9m -run 'Simulat|Model' ./repo
 
 # A small Mastodon instance, backed up, aged, restored and compared.
 demo: setup build
@@ -33,6 +35,11 @@ MODE ?= run
 bench: setup build micro
 	@$(GO) build -buildvcs=false -o bin/bench ./internal/sandbox/bench
 	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE)
+
+# More interleavings than a test has time for: make soak SIMULATE=1000000
+SIMULATE ?= 200000
+soak:
+	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
 
 # Each stage by itself.
 micro:

@@ -426,7 +426,7 @@ func (s *simulation) nextNight(ctx context.Context, r *repo.Repo) error {
 // Whatever the order of their steps, and wherever they stop: parties that work on one repository lose no snapshot that
 // was acknowledged, list none that is not whole, and leave nothing that the next night does not clean up.
 func TestSimulate(t *testing.T) {
-	count := 12_000
+	count := 10_000
 	switch {
 	case *simulate > 0:
 		count = *simulate
@@ -486,7 +486,7 @@ func (s *simulation) deaths() (n int) {
 // A seed gives the same run again, so that a failure can be looked at.
 func TestSimulationRepeats(t *testing.T) {
 	h := newSimHistory(t)
-	for seed := range uint64(36) {
+	for seed := range uint64(60) {
 		first, again := h.try(t, seed).sched.Trace(), h.try(t, seed).sched.Trace()
 		if first != again {
 			t.Errorf("interleaving %d differs when it is run again:\n%s\n\n%s", seed, first, again)

@@ -289,6 +289,9 @@ func (p *Party) view() repo.Store {
 
 // Put implements repo.Store.
 func (v *view) Put(ctx context.Context, name string, data ...[]byte) error {
+	if err := ctx.Err(); err != nil {
+		return err // a call that comes too late takes no turn: whether it was made is a matter of chance
+	}
 	size := 0
 	for _, d := range data {
 		size += len(d)
