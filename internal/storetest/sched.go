@@ -17,7 +17,7 @@ import (
 )
 
 // A Sched lets several parties work on one store, one operation at a time, in an order that a seed decides. It also
-// decides who dies at which of its operations, and who is suspended for how long.
+// decides who dies at which of its operations, whose fails though it may have been done, and who is suspended for how long.
 //
 // It needs a bubble of testing/synctest: an operation is chosen only when every goroutine of every party waits for its
 // turn, for another goroutine or for time to pass. So what may run at once inside a party does not change what there is
@@ -45,11 +45,13 @@ type Party struct {
 	Name string
 	Err  error // what its function returned
 	Died bool  // it was stopped for good
+	Hurt bool  // one of its operations failed, and it lived on
 
 	s        *Sched
 	cancel   context.CancelFunc
 	ended    chan struct{}
 	dieAt    int // the operation, counted from 0, at which it dies; -1: none
+	hurtAt   int // the one that fails, though it may have been done
 	sleepAt  int // the one at which it is suspended
 	sleepFor int // turns of others; 0: until nobody else can go on
 	ops      int
@@ -82,11 +84,13 @@ func NewSched(m *Mem, seed uint64) *Sched {
 // Go adds a party. Its context ends when it dies.
 func (s *Sched) Go(name string, f func(context.Context, repo.Store) error) *Party {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Party{Name: name, s: s, cancel: cancel, ended: make(chan struct{}), dieAt: -1, sleepAt: -1, sizes: make(map[string]int)}
-	switch s.rng.IntN(4) {
-	case 0:
+	p := &Party{Name: name, s: s, cancel: cancel, ended: make(chan struct{}), dieAt: -1, hurtAt: -1, sleepAt: -1, sizes: make(map[string]int)}
+	switch s.rng.IntN(8) {
+	case 0, 1:
 		p.dieAt = s.rng.IntN(50)
-	case 1:
+	case 2:
+		p.hurtAt = s.rng.IntN(50)
+	case 3, 4:
 		p.sleepAt = s.rng.IntN(50)
 		p.sleepFor = s.rng.IntN(3) * 20
 	}
@@ -194,6 +198,11 @@ func (s *Sched) let(t *turn) {
 	s.mu.Lock()
 	s.waiting = slices.DeleteFunc(s.waiting, func(o *turn) bool { return o == t })
 	s.mu.Unlock()
+	if n == p.hurtAt {
+		p.Hurt = true
+		s.fail(t, "is hurt")
+		return
+	}
 	s.note(t, "")
 	t.grant <- None
 }
@@ -211,12 +220,17 @@ func (s *Sched) die(p *Party) {
 	})
 	s.mu.Unlock()
 	for _, t := range mine {
-		fault := Fault(s.rng.IntN(3)) + NotDone
-		s.note(t, fmt.Sprintf("dies with fault %d at", fault))
-		t.grant <- fault
+		s.fail(t, "dies")
 		synctest.Wait() // so that the order of effects is the one noted
 	}
 	p.cancel()
+}
+
+// fail makes an operation fail that was done, or not, or in part.
+func (s *Sched) fail(t *turn, what string) {
+	fault := Fault(s.rng.IntN(3)) + NotDone
+	s.note(t, fmt.Sprintf("%s with fault %d at", what, fault))
+	t.grant <- fault
 }
 
 // note adds to the trace.
