@@ -2,7 +2,7 @@ GO ?= go
 # The commit is stamped in only where git will tell it.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 
-.PHONY: build test fuzz demo bench micro setup clean
+.PHONY: build test fuzz soak demo bench micro setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
@@ -17,8 +17,9 @@ test: setup
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test -race -timeout 9m ./...
-	# Each byte of a repository and of its keys, each operation that fails: with the race detector only some are tried.
-	$(GO) test -timeout 9m -run 'Mangled|CrashPoints' ./repo
+	# Each byte of a repository and of its keys, each operation that fails, ten thousand interleavings: with the race
+	# detector only some are tried.
+	$(GO) test -timeout 9m -run 'Mangled|CrashPoints|Simulat|Model' ./repo
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=1s
 
 # Every fuzz target in turn, and how often each ran: make fuzz FUZZTIME=10m. What is found is left in testdata/fuzz. Of an
@@ -48,6 +49,11 @@ MODE ?= run
 bench: setup build micro
 	@$(GO) build -buildvcs=false -o bin/bench ./internal/sandbox/bench
 	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE)
+
+# More interleavings than a test has time for: make soak SIMULATE=1000000
+SIMULATE ?= 200000
+soak:
+	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
 
 # Each stage by itself.
 micro:

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ const (
 	leaseRenewal = 4 * time.Minute
 	leaseLife    = 20 * time.Minute // without renewal; after that nobody waits for it
 	maxLease     = 64 << 10
+	leaseTries   = 3 // to see a lease that was just put
 )
 
 // A Lease tells others that somebody is at work, so that a pruner waits rather than spoil a run. It is courtesy: what
@@ -94,17 +97,22 @@ func (l *Lease) put(ctx context.Context) error {
 
 // now returns the storage's time, by putting the lease anew.
 func (l *Lease) now(ctx context.Context) (time.Time, error) {
-	if err := l.put(ctx); err != nil {
-		return time.Time{}, err
+	for try := 1; ; try++ {
+		if err := l.put(ctx); err != nil {
+			return time.Time{}, err
+		}
+		l.mu.Lock()
+		object := l.object
+		l.mu.Unlock()
+		o, err := l.repo.store.Stat(ctx, object)
+		if errors.Is(err, fs.ErrNotExist) && try < leaseTries {
+			continue // renewed at this very moment or, where we were suspended, taken for stale
+		}
+		if err != nil {
+			return time.Time{}, fmt.Errorf("asking for the storage's time: %w", err)
+		}
+		return o.Time, nil
 	}
-	l.mu.Lock()
-	object := l.object
-	l.mu.Unlock()
-	o, err := l.repo.store.Stat(ctx, object)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("asking for the storage's time: %w", err)
-	}
-	return o.Time, nil
 }
 
 // Release removes the lease. Calling it again does nothing.

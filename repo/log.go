@@ -136,6 +136,9 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 		if err := h.take(r.key, h.next, data); err != nil {
 			return err
 		}
+		if h == r.log {
+			r.index = nil // the log may name other index objects now
+		}
 		if err := r.adoptEpoch(ctx, h); err != nil {
 			return err
 		}

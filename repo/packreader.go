@@ -52,8 +52,11 @@ type frameKey struct {
 	frame uint32
 }
 
+// errUnlisted may also come of an index object that a prune has replaced since the log was read.
+var errUnlisted = errors.New("no index lists it")
+
 func missing(id chunk.ID) error {
-	return &DamageError{"blob " + id.String()[:8], errors.New("no index lists it")}
+	return &DamageError{"blob " + id.String()[:8], errUnlisted}
 }
 
 // cut returns the blob at pl of its frame's plaintext, verified.

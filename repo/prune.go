@@ -75,13 +75,20 @@ func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOption
 	for range pruneTries {
 		res, err := r.tryPrune(ctx, lease, mark, o)
 		switch {
-		case errors.Is(err, errNewcomers):
+		case errors.Is(err, errNewcomers), err != nil && r.hasGrown(ctx):
 			r.note("the log has grown meanwhile: prune begins anew")
 		case !isTableError(err): // it was noted where it was found
 			return res, err
 		}
 	}
 	return nil, hint.Wrap(&LockedError{"others kept adding to the log"}, "run prune at a quieter time")
+}
+
+// hasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
+// prune has deleted.
+func (r *Repo) hasGrown(ctx context.Context) bool {
+	before := r.log.head
+	return r.catchUp(ctx, r.log) == nil && r.log.head != before
 }
 
 var errNewcomers = errors.New("the log has grown")

@@ -61,10 +61,10 @@ func (rd *Reader) now() *packReader {
 	return rd.packs
 }
 
-// reload reads log and index anew, once, where err says that a pack is missing: a prune may have moved its blobs since
+// reload reads log and index anew, once, where err says that a pack or its listing is missing: a prune may have moved its blobs since
 // the index that was used was read; or that the local index is damaged. It reports whether there is a newer index to try.
 func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool {
-	if !errors.Is(err, fs.ErrNotExist) && !isTableError(err) {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errUnlisted) && !isTableError(err) {
 		return false
 	}
 	rd.mu.Lock()

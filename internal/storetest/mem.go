@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -237,6 +238,25 @@ func (m *Mem) SetTime(name string, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.objects[name] = object{data, at}
+}
+
+// CloneFor is Clone for another test.
+func (m *Mem) CloneFor(t testing.TB) *Mem {
+	c := m.Clone()
+	c.t = t
+	return c
+}
+
+// byAge returns the names of all objects in the order of their times and sizes, which says nothing of how they are named.
+func (m *Mem) byAge() []string {
+	names := m.Names()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slices.SortStableFunc(names, func(a, b string) int {
+		x, y := m.objects[a], m.objects[b]
+		return cmp.Or(x.time.Compare(y.time), cmp.Compare(len(x.data), len(y.data)))
+	})
+	return names
 }
 
 // leaveTemp leaves what an upload that died leaves.
