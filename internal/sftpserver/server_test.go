@@ -315,14 +315,19 @@ func TestWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	writing, written := make(chan bool), make(chan bool)
-	go change(f, func() error {
-		writing <- true
-		<-written
-		return nil
-	})
+	writing, written, changed := make(chan bool), make(chan bool), make(chan error)
+	go func() {
+		changed <- change(f, func() error {
+			writing <- true
+			<-written
+			return nil
+		})
+	}()
 	<-writing
 	waits("commit", func() error { return trees[1].commit("tmp/x", temp, "index/x", object) }, func() { close(written) })
+	if err := <-changed; err != nil {
+		t.Error(err)
+	}
 	for _, test := range []struct {
 		name string
 		do   func() error
