@@ -631,7 +631,7 @@ func TestLyingLengths(t *testing.T) {
 	}
 }
 
-// bomb returns a gigabyte of zeros, compressed: with its length in front or without.
+// bomb returns 128 MiB of zeros, compressed: with its length in front or without.
 func bomb(tb testing.TB) (announced, silent []byte) {
 	tb.Helper()
 	zeros := make([]byte, 1<<20)
@@ -640,7 +640,7 @@ func bomb(tb testing.TB) (announced, silent []byte) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for range 1 << 10 {
+	for range 128 {
 		if _, err := w.Write(zeros); err != nil {
 			tb.Fatal(err)
 		}
@@ -648,9 +648,9 @@ func bomb(tb testing.TB) (announced, silent []byte) {
 	if err := w.Close(); err != nil {
 		tb.Fatal(err)
 	}
-	// The same with a header that is a single segment of 1 GiB: descriptor, and four bytes of length.
+	// The same with a header that is a single segment of 128 MiB: descriptor, and four bytes of length.
 	silent = out.Bytes()
-	announced = append([]byte("\x28\xb5\x2f\xfd\xa0\x00\x00\x00\x40"), silent[6:]...)
+	announced = append([]byte("\x28\xb5\x2f\xfd\xa0\x00\x00\x00\x08"), silent[6:]...)
 	return announced, silent
 }
 
@@ -663,7 +663,7 @@ func TestBombs(t *testing.T) {
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
 		fuzzing.Bound(t, 100_000+perByte*len(b), func() {
 			if _, err := decodeFrame(nil, b, codecZstd, 100_000); err == nil {
-				t.Errorf("%s: a frame of a gigabyte is taken", name)
+				t.Errorf("%s: a frame of 128 MiB is taken", name)
 			}
 		})
 		stored, err := k.seal(k.CurrentEpoch(), magicManifest, b)
@@ -672,7 +672,7 @@ func TestBombs(t *testing.T) {
 		}
 		fuzzing.Bound(t, 8*maxManifest, func() {
 			if _, err := r.openManifest("manifests/x", stored); err == nil {
-				t.Errorf("%s: a manifest of a gigabyte is taken", name)
+				t.Errorf("%s: a manifest of 128 MiB is taken", name)
 			}
 		})
 	}
