@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // A SnapshotRef is a snapshot that the log lists.
@@ -15,6 +16,7 @@ type SnapshotRef struct {
 	ID     Name   // the manifest object's name
 	Writer string // name on the roster; "owner" for one that the owner key made
 	SnapshotInfo
+	Logged time.Time // of its log entry by the storage's clock; zero where the entry came after the log was listed
 }
 
 // A Request is a log entry that its signer was not entitled to, whole or in part: that has no effect, and is shown.
@@ -208,7 +210,7 @@ func (h *history) applySnapshot(by scope, e *Entry) (why string) {
 		return "the snapshot is there already"
 	}
 	h.byID[s.ID] = len(h.snapshots)
-	h.snapshots = append(h.snapshots, SnapshotRef{e.Seq, s.ID, by.person.Name, s.SnapshotInfo})
+	h.snapshots = append(h.snapshots, SnapshotRef{e.Seq, s.ID, by.person.Name, s.SnapshotInfo, time.Time{}})
 	for _, n := range s.Indexes {
 		h.indexes = append(h.indexes, indexRef{n, by})
 	}
@@ -286,6 +288,14 @@ func (h *history) live() []SnapshotRef {
 		}
 	}
 	return out
+}
+
+// lastForget returns the number of the newest entry that forgot a snapshot, 0 where there is none.
+func (h *history) lastForget() (last uint64) {
+	for _, seq := range h.forgotten {
+		last = max(last, seq)
+	}
+	return last
 }
 
 // problems are the damage and the entries that were skipped.

@@ -31,7 +31,7 @@ func (r *Repo) readLog(ctx context.Context, useCache bool) (*history, error) {
 func (r *Repo) takeLog(ctx context.Context, useCache bool) (*history, error) {
 	h := newHistory(r.key.OwnerKey)
 	h.lenient = r.opts.AcceptHead
-	sizes := make(map[uint64]int64)
+	sizes, times := make(map[uint64]int64), make(map[uint64]time.Time)
 	last := uint64(0)
 	for o, err := range r.store.List(ctx, "log/") {
 		if err != nil {
@@ -42,7 +42,7 @@ func (r *Repo) takeLog(ctx context.Context, useCache bool) (*history, error) {
 			h.skipped = append(h.skipped, &DamageError{o.Name, errors.New("not the name of a log entry")})
 			continue
 		}
-		sizes[seq] = o.Size
+		sizes[seq], times[seq] = o.Size, o.Time
 		last = max(last, seq)
 	}
 	if len(sizes) == 0 {
@@ -55,6 +55,9 @@ func (r *Repo) takeLog(ctx context.Context, useCache bool) (*history, error) {
 			return nil, err
 		}
 		numbers = numbers[n:]
+	}
+	for i := range h.snapshots {
+		h.snapshots[i].Logged = times[h.snapshots[i].Seq]
 	}
 	// Whoever publishes takes the first free number after the last valid entry: junk under a far number stays alone.
 	for h.next = 0; ; h.next++ {

@@ -247,6 +247,9 @@ func (r *Repo) Key() *Keyring { return r.key }
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
 func (r *Repo) Snapshots() []SnapshotRef { return r.log.live() }
 
+// LastForget returns the number of the newest log entry that forgot a snapshot, 0 where there is none.
+func (r *Repo) LastForget() uint64 { return r.log.lastForget() }
+
 // Requests returns the log entries that their signers were not entitled to. They have no effect.
 func (r *Repo) Requests() []Request { return slices.Clone(r.log.requests) }
 

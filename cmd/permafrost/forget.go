@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,7 @@ func (a *app) forgetCommand() *cobra.Command {
 		clean  pruneFlags
 		prune  bool
 		dryRun bool
+		force  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "forget [SNAP]...",
@@ -35,7 +38,12 @@ A snapshot stays where any of the --keep flags keeps it, each instance being
 judged by itself. Days, weeks, months and years go by the snapshot's date, of
 which the newest snapshot is kept; a number of -1 or "all" means every one. A
 partial snapshot never pushes out the last complete one. Without --keep flags the
-table [keep] of the configuration is the policy.`,
+table [keep] of the configuration is the policy.
+
+A policy believes the dates that a host gives its snapshots. So it removes nothing
+of an instance whose snapshots, since something was last forgotten, contradict the
+storage's clock or each other, came in a flood, or hold less than half of the one
+before: it names them, and --force says that they were looked at.`,
 		Example: `  permafrost forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune
   permafrost forget --keep-within 30d --keep-tag before-upgrade --dry-run
   permafrost forget ab12cd34`,
@@ -58,6 +66,9 @@ table [keep] of the configuration is the policy.`,
 				decisions, err = decide(refs, specs)
 			} else {
 				decisions, err = policy.Apply(refs, time.Now())
+				if err == nil && !force {
+					err = a.heedSuspects(cmd.Context(), r, decisions)
+				}
 			}
 			if err != nil {
 				return err
@@ -71,9 +82,65 @@ table [keep] of the configuration is the policy.`,
 	policy.flags(cmd.Flags())
 	pick.flags(cmd)
 	clean.flags(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "apply the policy though snapshots look wrong")
 	cmd.Flags().BoolVar(&prune, "prune", false, "prune afterwards")
 	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be removed")
 	return cmd
+}
+
+// heedSuspects returns an error where the policy would remove snapshots of an instance that has suspects, and names them.
+func (a *app) heedSuspects(ctx context.Context, r *session, decisions []snapshot.Decision) error {
+	shrinking := make(map[string]bool) // instances of which something is to go
+	for i := range decisions {
+		if !decisions[i].Keep() {
+			shrinking[decisions[i].Snapshot.Instance] = true
+		}
+	}
+	suspects := 0
+	for _, instance := range slices.Sorted(maps.Keys(shrinking)) {
+		found, err := suspectsOf(ctx, r, instance)
+		if err != nil {
+			return err
+		}
+		for _, s := range found {
+			suspects++
+			a.ui.JSON("suspect", struct {
+				snapshotLine
+				Why string `json:"why"`
+			}{newSnapshotLine(&s.Snapshot), s.Why})
+			a.ui.Warn("snapshot %s by %s %s", s.Snapshot.ID.Short(), printable(s.Snapshot.Writer), printable(s.Why))
+		}
+	}
+	if suspects == 0 {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("nothing is forgotten: %s not right", plural(int64(suspects), "snapshot does", "snapshots do")+" look"),
+		"look at them with `permafrost show`; remove bad ones by their IDs, or say --force where all is well")
+}
+
+// suspectsOf returns the snapshots of an instance that came since something was last forgotten and look wrong.
+func suspectsOf(ctx context.Context, r *session, instance string) ([]snapshot.Suspicion, error) {
+	whole := selection{instance: instance} // whatever their tags
+	refs := whole.of(r.Snapshots())
+	found := snapshot.Suspects(refs, r.LastForget())
+	slices.SortFunc(refs, func(a, b repo.SnapshotRef) int { return cmp.Compare(a.Seq, b.Seq) })
+	var before *snapshot.Manifest
+	for i, ref := range refs {
+		if i+1 < len(refs) && refs[i+1].Seq <= r.LastForget() {
+			continue // neither new nor the one before a new one
+		}
+		m, err := snapshot.Load(ctx, r.Repo, ref)
+		if err != nil {
+			return nil, err
+		}
+		if before != nil && ref.Seq > r.LastForget() {
+			if why := snapshot.Shrunk(before, m); why != "" {
+				found = append(found, snapshot.Suspicion{Snapshot: ref, Why: why})
+			}
+		}
+		before = m
+	}
+	return found, nil
 }
 
 func noPolicy() error {
