@@ -254,8 +254,7 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 	}
 	drop := make(map[Name]bool)
 	for _, n := range e.Indexes {
-		i := slices.IndexFunc(h.indexes, func(r indexRef) bool { return r.name == n })
-		if i >= 0 && !by.owner && (h.indexes[i].by.owner || !by.serves(h.indexes[i].by.person.Instance)) {
+		if !h.mayDrop(by, n) {
 			why = "it names an index object of another instance"
 			continue
 		}
@@ -267,6 +266,12 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 		h.indexes = append(h.indexes, indexRef{n, by})
 	}
 	return why
+}
+
+// mayDrop reports whether a signer's prune may name an index object: not one that speaks for others too.
+func (h *history) mayDrop(by scope, n Name) bool {
+	i := slices.IndexFunc(h.indexes, func(r indexRef) bool { return r.name == n })
+	return i < 0 || by.owner || !h.indexes[i].by.owner && by.serves(h.indexes[i].by.person.Instance)
 }
 
 // gone reports whether a prune by somebody who speaks for the instance has named an object.

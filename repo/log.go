@@ -48,6 +48,9 @@ func (r *Repo) takeLog(ctx context.Context, useCache bool) (*history, error) {
 	if len(sizes) == 0 {
 		return h, nil
 	}
+	if err := r.fillGaps(ctx, sizes); err != nil {
+		return nil, err
+	}
 	numbers := slices.Sorted(maps.Keys(sizes))
 	for len(numbers) > 0 {
 		n := logWindow(numbers, sizes)
@@ -65,6 +68,28 @@ func (r *Repo) takeLog(ctx context.Context, useCache bool) (*history, error) {
 			return h, nil
 		}
 	}
+}
+
+// fillGaps adds the entries below a listed one that the listing has missed. A listing is not a moment: of two entries put
+// meanwhile it may show the second alone, which would look as if the first was lost.
+func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
+	for _, seq := range slices.Collect(maps.Keys(sizes)) {
+		for seq > 0 {
+			seq--
+			if _, listed := sizes[seq]; listed {
+				break
+			}
+			o, err := r.store.Stat(ctx, entryObject(seq))
+			if errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("reading the log: %w", err)
+			}
+			sizes[seq] = o.Size
+		}
+	}
+	return nil
 }
 
 // logWindow is how many of the entries are read at once: up to 256, and 32 MiB of them.
