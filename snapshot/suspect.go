@@ -15,7 +15,7 @@ import (
 const (
 	clockAhead   = time.Hour          // by which a writer's clock may be ahead of the storage's
 	longestRun   = 7 * 24 * time.Hour // from a snapshot's beginning to its commit
-	datedApart   = 2 * 24 * time.Hour // between the night that a snapshot is of, and when it was made
+	datedApart   = 3 * 24 * time.Hour // between the night that a snapshot is of, and when it was made
 	floodWindow  = 24 * time.Hour
 	floodAllowed = 4 // snapshots in a window, beside three times of what was usual
 	shrinkFloor  = 1 << 20

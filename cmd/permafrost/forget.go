@@ -66,8 +66,8 @@ before: it names them, and --force says that they were looked at.`,
 				decisions, err = decide(refs, specs)
 			} else {
 				decisions, err = policy.Apply(refs, time.Now())
-				if err == nil && !force {
-					err = a.heedSuspects(cmd.Context(), r, decisions)
+				if err == nil {
+					err = a.heedSuspects(cmd.Context(), r, decisions, force || dryRun)
 				}
 			}
 			if err != nil {
@@ -88,8 +88,9 @@ before: it names them, and --force says that they were looked at.`,
 	return cmd
 }
 
-// heedSuspects returns an error where the policy would remove snapshots of an instance that has suspects, and names them.
-func (a *app) heedSuspects(ctx context.Context, r *session, decisions []snapshot.Decision) error {
+// heedSuspects names the suspects of every instance of which the policy would remove something, and returns an error
+// where there are any, unless all is to go on.
+func (a *app) heedSuspects(ctx context.Context, r *session, decisions []snapshot.Decision, goOn bool) error {
 	shrinking := make(map[string]bool) // instances of which something is to go
 	for i := range decisions {
 		if !decisions[i].Keep() {
@@ -111,10 +112,10 @@ func (a *app) heedSuspects(ctx context.Context, r *session, decisions []snapshot
 			a.ui.Warn("snapshot %s by %s %s", s.Snapshot.ID.Short(), printable(s.Snapshot.Writer), printable(s.Why))
 		}
 	}
-	if suspects == 0 {
+	if suspects == 0 || goOn {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("nothing is forgotten: %s not right", plural(int64(suspects), "snapshot does", "snapshots do")+" look"),
+	return hint.Wrap(fmt.Errorf("nothing is forgotten: there are doubts about %s", plural(int64(suspects), "snapshot", "snapshots")),
 		"look at them with `permafrost show`; remove bad ones by their IDs, or say --force where all is well")
 }
 

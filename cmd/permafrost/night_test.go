@@ -259,7 +259,17 @@ func (s *site) testForget(t *testing.T) {
 	if r := s.run(exitFailed, "forget", "--keep-tag", "nothing-has-it"); !strings.Contains(r.stderr, "would remove every snapshot") {
 		t.Error(r.stderr)
 	}
-	out := s.run(exitDone, "forget", "--prune", "-i", s.recovery).stdout
+	// These nights are dated long before they were made.
+	refused := s.run(exitFailed, "forget", "--prune", "-i", s.recovery).stderr
+	for _, want := range []string{"is dated 2026-06-26, but was made", "doubts about 2 snapshots", "--force"} {
+		if !strings.Contains(refused, want) {
+			t.Errorf("forget does not say %q:\n%s", want, refused)
+		}
+	}
+	if n := len(s.snapshots(t)); n != 2 {
+		t.Errorf("%d snapshots after a forget that was refused", n)
+	}
+	out := s.run(exitDone, "forget", "--force", "--prune", "-i", s.recovery).stdout
 	if !strings.Contains(out, "1 snapshot to keep, 1 to remove") || !strings.Contains(out, "were needed") {
 		t.Errorf("forget says\n%s", out)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // play is the story.
@@ -14,7 +15,7 @@ func (d *demo) play() error {
 	if err := d.run(0, "permafrost init -r "+d.url+" --live "+d.instance.Live+" --recovery-key recovery.key --writer-key writer.key"); err != nil {
 		return err
 	}
-	dates := []string{"2026-06-25", "2026-06-26", "2026-06-27"}
+	dates := lastNights(3)
 	nights := make([]night, len(dates))
 	for n, date := range dates {
 		if n > 0 {
@@ -34,7 +35,7 @@ func (d *demo) play() error {
 			return err
 		}
 	}
-	if err := d.look(); err != nil {
+	if err := d.look(dates[0]); err != nil {
 		return err
 	}
 	say("The night before last, then last night.")
@@ -60,8 +61,16 @@ func (d *demo) configure() error {
 	return d.run(0, "cat permafrost.toml")
 }
 
-// look is what one does with a repository between nights.
-func (d *demo) look() error {
+// lastNights returns the dates of the last n nights, which are made one behind the other here.
+func lastNights(n int) (dates []string) {
+	for ago := n - 1; ago >= 0; ago-- {
+		dates = append(dates, time.Now().AddDate(0, 0, -ago).Format(time.DateOnly))
+	}
+	return dates
+}
+
+// look is what one does with a repository between nights. The first one goes.
+func (d *demo) look(first string) error {
 	for _, step := range []struct {
 		about string
 		code  int
@@ -73,7 +82,7 @@ func (d *demo) look() error {
 		{"", 0, "permafrost check -r " + d.url + " --writer-key writer.key"},
 		{"", 0, "permafrost forget -r " + d.url + " -i recovery.key --keep-last 2 --prune"},
 		{"What was forgotten is gone, and the rest is whole.",
-			1, "permafrost restore -r " + d.url + " -i recovery.key --date 2026-06-25 --target " + filepath.Join(d.instance.Dir, "forgotten")},
+			1, "permafrost restore -r " + d.url + " -i recovery.key --date " + first + " --target " + filepath.Join(d.instance.Dir, "forgotten")},
 		{"", 0, "permafrost check -r " + d.url + " -i recovery.key --read-data"},
 	} {
 		if step.about != "" {
