@@ -276,6 +276,9 @@ func (s *site) testForget(t *testing.T) {
 	if lines := s.snapshots(t); len(lines) != 1 || lines[0].Date != "2026-06-27" {
 		t.Errorf("left are %+v", lines)
 	}
+	s.run(exitDone, "scrub", "-r", filepath.Join(s.SSHD.Root, "repo"))
+	head := strings.TrimSpace(s.run(exitDone, "snapshots", "--head").stdout)
+	s.run(exitDone, "check", "--head", head)
 	if r := s.run(exitDone, "check", "-i", s.recovery, "--read-data"); !strings.Contains(r.stdout, "no damage found") || !strings.Contains(r.stdout, "each blob verified") {
 		t.Errorf("check says\n%s", r.stdout)
 	}
@@ -305,6 +308,12 @@ func (s *site) testDamage(t *testing.T) {
 		}
 	}
 	s.run(exitDamage, "restore", "-i", s.recovery, "--snapshot", "latest", "--target", "out")
+
+	// Whoever has the disk and no key sees the same.
+	scrubbed := s.run(exitDamage, "scrub", "-r", filepath.Join(s.SSHD.Root, "repo"), "--writer-key", "none", "--json")
+	if again := decode[struct{ Object string }](t, scrubbed.stdout, "damage"); len(again) != len(packs) {
+		t.Errorf("%d packs are damaged, scrub finds %+v", len(packs), again)
+	}
 }
 
 // flip changes a byte in the middle of a file.

@@ -56,14 +56,18 @@ func (a *app) openAt(ctx context.Context, n need, head *repo.Head) (*session, er
 	return &session{r, closeStore}, nil
 }
 
+func (a *app) noRepository() error {
+	return hint.Wrap(fmt.Errorf("%s: %w", printable(a.repository), repo.ErrNoRepository),
+		"check the repository's address; `permafrost init` makes a new one")
+}
+
 func (a *app) openRepo(ctx context.Context, st repo.Store, n need, head *repo.Head) (*repo.Repo, error) {
 	// Asked first, nobody types a passphrase for nothing.
 	switch there, err := repo.Exists(ctx, st); {
 	case err != nil:
 		return nil, err
 	case !there:
-		return nil, hint.Wrap(fmt.Errorf("%s: %w", printable(a.repository), repo.ErrNoRepository),
-			"check the repository's address; `permafrost init` makes a new one")
+		return nil, a.noRepository()
 	}
 	id, err := a.loadKey(n)
 	if err != nil {

@@ -95,7 +95,7 @@ func (a *app) commands() []group {
 		{"Back up and restore", []*cobra.Command{a.initCommand(), a.snapshotCommand(), a.restoreCommand(), a.dumpCommand()}},
 		{"Look", []*cobra.Command{a.snapshotsCommand(), a.showCommand(), a.lsCommand(), a.findCommand(), a.diffCommand()}},
 		{"Keep in order", []*cobra.Command{a.checkCommand(), a.forgetCommand(), a.pruneCommand(), a.keyCommand()}},
-		{"Other", []*cobra.Command{a.serveCommand(), a.versionCommand(), a.completionCommand()}},
+		{"Other", []*cobra.Command{a.serveCommand(), a.scrubCommand(), a.versionCommand(), a.completionCommand()}},
 	}
 }
 

@@ -31,11 +31,18 @@ func newSnapshotLine(r *repo.SnapshotRef) snapshotLine {
 }
 
 func (a *app) snapshotsCommand() *cobra.Command {
-	var pick selection
+	var (
+		pick selection
+		head bool
+	)
 	cmd := &cobra.Command{
 		Use:   "snapshots",
 		Short: "list the snapshots",
+		Long: `Snapshots lists what can be restored. With --head it prints the log's head instead:
+noted elsewhere, it lets --head of check and restore tell whether a storage that
+nobody remembers holds back what came later.`,
 		Example: `  permafrost snapshots
+  permafrost snapshots --head
   permafrost snapshots --tag before-upgrade --json`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,6 +51,13 @@ func (a *app) snapshotsCommand() *cobra.Command {
 				return err
 			}
 			defer r.Close()
+			if head {
+				a.ui.JSON("head", struct {
+					Head string `json:"head"`
+				}{r.Head().String()})
+				a.ui.Print("%v", r.Head())
+				return nil
+			}
 			refs := pick.of(r.Snapshots())
 			a.ui.Print("%s", strings.TrimSuffix(listSnapshots(refs), "\n"))
 			for i := range refs {
@@ -53,6 +67,7 @@ func (a *app) snapshotsCommand() *cobra.Command {
 		},
 	}
 	pick.flags(cmd)
+	cmd.Flags().BoolVar(&head, "head", false, "print the log's head, to be noted elsewhere")
 	return cmd
 }
 

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+)
+
+func (a *app) scrubCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "scrub",
+		Short: "compare stored objects with their names, without a key",
+		Long: `Scrub reads every pack, index object and manifest, and compares it with the SHA-256
+that is its name. It takes no key, so that the backup host can do it by itself, at
+the disk's speed: decay is found before somebody needs what decayed. That nothing
+is missing, and that it is what was stored, only check can tell.
+
+Exit codes: 0 all is as its name says, 1 failed, 2 wrong usage, 10 no repository,
+13 damage found.`,
+		Example: `  permafrost scrub -r /srv/mastodon`,
+		Args:    args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			st, closeStore, err := a.openStore(ctx)
+			if err != nil {
+				return err
+			}
+			defer closeStore()
+			switch there, err := repo.Exists(ctx, st); {
+			case err != nil:
+				return err
+			case !there:
+				return a.noRepository()
+			}
+			found := &problems{ui: a.ui, told: make(map[string]bool)}
+			p := newProgress(a.ui)
+			defer p.Close()
+			res, err := repo.Scrub(ctx, st, repo.ScrubOptions{
+				Problem:  found.add,
+				Progress: func(done, total int64) { p.Phase("objects", done, total) },
+			})
+			p.Close()
+			if err != nil {
+				return fmt.Errorf("scrubbing: %w", err)
+			}
+			return a.tellScrub(res)
+		},
+	}
+}
+
+func (a *app) tellScrub(res *repo.ScrubResult) error {
+	a.ui.JSON("scrub", struct {
+		Objects  int   `json:"objects"`
+		Bytes    int64 `json:"bytes_read"`
+		Problems int   `json:"problems"`
+	}{res.Objects, res.Bytes, res.Problems})
+	a.ui.Report("%s read, %v", plural(int64(res.Objects), "object", "objects"), size(res.Bytes))
+	if res.Problems == 0 {
+		a.ui.Report("each is what its name says")
+		return nil
+	}
+	return hint.Wrap(&damageError{res.Problems}, "run `permafrost check --read-data` with a key: the next snapshot then stores again what is still there at the source")
+}

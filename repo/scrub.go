@@ -1,0 +1,130 @@
+package repo
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	scrubReads = 2       // objects read at once: who scrubs sits at the disk
+	scrubPart  = 1 << 20 // bytes read at a time
+)
+
+// ScrubOptions say whom a scrub tells.
+type ScrubOptions struct {
+	Problem  func(err error)         // hears of each damage as it is found
+	Progress func(done, total int64) // bytes read
+}
+
+// A ScrubResult counts what a scrub has read.
+type ScrubResult struct {
+	Objects  int
+	Bytes    int64
+	Problems int
+}
+
+// Scrub reads every pack, index object and manifest, and compares each with the hash that names it. It takes no key, so
+// that the storage's own machine can do it. What only a key can tell it does not see: that an object is missing, or
+// was never a part of the repository.
+func Scrub(ctx context.Context, st Store, o ScrubOptions) (*ScrubResult, error) {
+	s := &scrub{store: st, opts: o}
+	var objects []scrubbed
+	for _, prefix := range []string{"packs/", "index/", "manifests/"} {
+		for obj, err := range st.List(ctx, prefix) {
+			if err != nil {
+				return nil, fmt.Errorf("listing %s: %w", prefix, err)
+			}
+			name, err := hashOf(prefix, obj.Name)
+			if err != nil {
+				s.done(0, err)
+				continue
+			}
+			objects = append(objects, scrubbed{obj.Name, name})
+			s.total += obj.Size
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(scrubReads)
+	for _, obj := range objects {
+		g.Go(func() error { return s.read(ctx, obj) })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return &s.res, nil
+}
+
+// A scrubbed is an object that is named by a hash.
+type scrubbed struct {
+	object string
+	hash   Name
+}
+
+// hashOf returns the hash that an object's name tells.
+func hashOf(prefix, object string) (Name, error) {
+	if prefix == "packs/" {
+		return packName(object)
+	}
+	n, err := ParseName(object[len(prefix):])
+	if err != nil || prefix+n.String() != object {
+		return Name{}, &DamageError{object, errors.New("not the name of an object")}
+	}
+	return n, nil
+}
+
+type scrub struct {
+	store Store
+	opts  ScrubOptions
+	total int64
+
+	mu  sync.Mutex
+	res ScrubResult
+}
+
+// read reads one object. One that a prune removes meanwhile is none of ours.
+func (s *scrub) read(ctx context.Context, obj scrubbed) error {
+	hash, part := sha256.New(), make([]byte, scrubPart)
+	size := int64(0)
+	for {
+		n, err := s.store.ReadAt(ctx, obj.object, part, size)
+		hash.Write(part[:n])
+		size += int64(n)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err == io.EOF:
+			if Name(hash.Sum(nil)) != obj.hash {
+				s.done(size, &DamageError{obj.object, errors.New("content does not have the hash that names it")})
+			} else {
+				s.done(size, nil)
+			}
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading %s: %w", obj.object, err)
+		}
+	}
+}
+
+// done counts an object.
+func (s *scrub) done(size int64, damage error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.res.Objects++
+	s.res.Bytes += size
+	if damage != nil {
+		s.res.Problems++
+		if s.opts.Problem != nil {
+			s.opts.Problem(damage)
+		}
+	}
+	if s.opts.Progress != nil {
+		s.opts.Progress(s.res.Bytes, s.total)
+	}
+}

@@ -1,0 +1,60 @@
+package repo_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// A scrub without any key finds each object that is not what its name says, and no other.
+func TestScrub(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	mustSnapshot(t, w.open(w.writer), night(1), 1)
+	mustSnapshot(t, w.open(w.writer), night(20), 2)
+
+	scrub := func(st repo.Store) (found []string) {
+		t.Helper()
+		res, err := repo.Scrub(t.Context(), st, repo.ScrubOptions{Problem: func(err error) {
+			var d *repo.DamageError
+			if !errors.As(err, &d) {
+				t.Errorf("no damage: %v", err)
+				return
+			}
+			found = append(found, d.Object)
+		}})
+		if err != nil || res.Problems != len(found) || res.Bytes == 0 {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		return found
+	}
+	if found := scrub(st); len(found) > 0 {
+		t.Fatalf("without damage: %v", found)
+	}
+	tried := 0
+	for _, name := range st.Names() {
+		hashed := strings.HasPrefix(name, "packs/") || strings.HasPrefix(name, "index/") || strings.HasPrefix(name, "manifests/")
+		mine := st.Clone()
+		mine.Corrupt(name, -1)
+		found := scrub(mine)
+		if hashed && (len(found) != 1 || found[0] != name) || !hashed && len(found) > 0 {
+			t.Errorf("%s flipped: found %v", name, found)
+		}
+		if hashed {
+			tried++
+		}
+	}
+	if tried < 6 {
+		t.Errorf("only %d objects are named by a hash", tried)
+	}
+	for _, name := range []string{"packs/ab/abcd", "index/junk", "manifests/" + strings.Repeat("a", 63)} {
+		mine := st.Clone()
+		mine.Set(name, []byte("junk"))
+		if found := scrub(mine); len(found) != 1 || found[0] != name {
+			t.Errorf("%s: found %v", name, found)
+		}
+	}
+}
