@@ -52,10 +52,13 @@ bench: setup build micro
 	@$(GO) build -buildvcs=false -o bin/bench ./internal/sandbox/bench
 	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE)
 
-# More interleavings than a test has time for: make soak SIMULATE=1000000
+# What a test has less time for: interleavings, and processes that write to one repository at once.
+# make soak SIMULATE=1000000 LOAD=1h
 SIMULATE ?= 200000
-soak:
+LOAD ?= 5m
+soak: setup
 	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
+	$(GO) test -timeout 0 -v -run 'TestLoad$$' ./cmd/permafrost -load $(LOAD)
 
 # Each stage by itself.
 micro:
