@@ -52,17 +52,7 @@ func TestCrashPoints(t *testing.T) {
 		_, err := r.Prune(ctx, mark, repo.PruneOptions{MaxUnused: 0.01})
 		return err
 	}
-	stride := 1
-	if raceDetector {
-		stride = 3
-	}
-	for _, k := range []struct {
-		name string
-		st   *storetest.Mem
-		key  *repo.Keyring
-		must []repo.SnapshotRef // what has to be listed afterwards, whatever happens
-		run  func(context.Context, *repo.Repo) error
-	}{
+	for _, k := range []crashCase{
 		{"snapshot", st, w.writer, refs, func(ctx context.Context, r *repo.Repo) error {
 			_, _, err := snapshot(ctx, r, nights[2], 3)
 			return err
@@ -89,38 +79,64 @@ func TestCrashPoints(t *testing.T) {
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			points := 0
-			for m, mode := range []struct {
-				fault storetest.Fault
-				at    func(repo.Store, int, storetest.Fault) (*storetest.Hook, func() bool)
-			}{
-				{storetest.NotDone, storetest.CrashAt}, {storetest.Done, storetest.CrashAt}, {storetest.Part, storetest.CrashAt},
-				{storetest.Done, failAt}, {storetest.NotDone, failAnyAt}, {storetest.Part, failAnyAt},
-			} {
-				for n := 0; ; n += stride {
-					mine := k.st.Clone()
-					view, crashed := mode.at(mine, n, mode.fault)
-					dir := t.TempDir()
-					err := runOn(t.Context(), view, viaFile(t, k.key), dir, k.run)
-					if !crashed() {
-						if err != nil {
-							t.Fatalf("without a crash: %v", err)
-						}
-						break
-					}
-					points++
-					what := fmt.Sprintf("mode %d, fault %d at operation %d", m, mode.fault, n)
-					afterCrash(t, what, mine, w.owner, k.must, nights, refs, err == nil && k.name == "snapshot")
-					if err := runOn(t.Context(), mine, viaFile(t, k.key), dir, k.run); err != nil {
-						t.Fatalf("%s: the next run: %v", what, err)
-					}
-					afterCrash(t, what+", after the next run", mine, w.owner, k.must, nights, refs, k.name == "snapshot")
-				}
+			for i, m := range crashModes {
+				points += k.crash(t, fmt.Sprint("mode ", i), m, func(what string, st repo.Store, done bool) {
+					afterCrash(t, what, st, w.owner, k.must, nights, refs, done && k.name == "snapshot")
+				})
 			}
 			if points == 0 {
 				t.Fatal("no crash points")
 			}
 			t.Logf("%d crash points", points)
 		})
+	}
+}
+
+// A crashCase is a run that is to die at each of its operations.
+type crashCase struct {
+	name string
+	st   *storetest.Mem
+	key  *repo.Keyring
+	must []repo.SnapshotRef // what has to be listed afterwards, whatever happens
+	run  func(context.Context, *repo.Repo) error
+}
+
+// A crashMode is how operation number n fails, and whether the process dies of it.
+type crashMode struct {
+	fault storetest.Fault
+	at    func(repo.Store, int, storetest.Fault) (*storetest.Hook, func() bool)
+}
+
+var crashModes = []crashMode{
+	{storetest.NotDone, storetest.CrashAt}, {storetest.Done, storetest.CrashAt}, {storetest.Part, storetest.CrashAt},
+	{storetest.Done, failAt}, {storetest.NotDone, failAnyAt}, {storetest.Part, failAnyAt},
+}
+
+// crash runs the case as often as it has operations, each time with the next one failing, and then once more as the next
+// night would. The oracle looks at the repository in between, and is told whether a run said that it was done.
+func (k *crashCase) crash(t *testing.T, mode string, m crashMode, oracle func(what string, st repo.Store, done bool)) (points int) {
+	stride := 1
+	if raceDetector {
+		stride = 3
+	}
+	for n := 0; ; n += stride {
+		mine := k.st.Clone()
+		view, crashed := m.at(mine, n, m.fault)
+		dir := t.TempDir()
+		err := runOn(t.Context(), view, viaFile(t, k.key), dir, k.run)
+		if !crashed() {
+			if err != nil {
+				t.Fatalf("without a crash: %v", err)
+			}
+			return points
+		}
+		points++
+		what := fmt.Sprintf("%s, fault %d at operation %d", mode, m.fault, n)
+		oracle(what, mine, err == nil)
+		if err := runOn(t.Context(), mine, viaFile(t, k.key), dir, k.run); err != nil {
+			t.Fatalf("%s: the next run: %v", what, err)
+		}
+		oracle(what+", after the next run", mine, true)
 	}
 }
 

@@ -539,7 +539,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
 		packet := append([]byte{0, 0, byte((len(body) + 1) >> 8), byte(len(body) + 1), kind}, body...)
 		if len(body) > 60000 {
-			t.Skip()
+			return
 		}
 		var out bytes.Buffer
 		if err := Serve(Config{Root: root, AppendOnly: true}, bytes.NewReader(packet), &out); err != nil || out.Len() < 9 {
