@@ -22,12 +22,14 @@ var load = flag.Duration("load", 3*time.Second, "for how long TestLoad writes")
 func TestLoad(t *testing.T) {
 	s := newSite(t, sandbox.Config{})
 	s.init()
-	end := time.Now().Add(*load)
 	writers := make([]*loadWriter, 4)
-	var wg sync.WaitGroup
 	for i := range writers {
 		writers[i] = newLoadWriter(t, s, i)
-		wg.Go(func() { writers[i].write(end) })
+	}
+	end := time.Now().Add(*load)
+	var wg sync.WaitGroup
+	for _, w := range writers {
+		wg.Go(func() { w.write(end) })
 	}
 	checks := 0
 	reader := s.elsewhere(filepath.Join(t.TempDir(), "reader"))
