@@ -131,6 +131,10 @@ func suspectsOf(ctx context.Context, r *session, instance string) ([]snapshot.Su
 			continue // neither new nor the one before a new one
 		}
 		m, err := snapshot.Load(ctx, r.Repo, ref)
+		if d := (*repo.DamageError)(nil); errors.As(err, &d) {
+			found = append(found, snapshot.Suspicion{Snapshot: ref, Why: "can't be read: " + err.Error()})
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -314,6 +314,15 @@ func (s *site) testDamage(t *testing.T) {
 	if again := decode[struct{ Object string }](t, scrubbed.stdout, "damage"); len(again) != len(packs) {
 		t.Errorf("%d packs are damaged, scrub finds %+v", len(packs), again)
 	}
+
+	// A manifest that is lost is a reason for doubt, and does not keep a policy from being applied.
+	s.run(exitDone, "snapshot")
+	if err := os.RemoveAll(filepath.Join(s.SSHD.Root, "repo", "manifests")); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.run(exitDone, "forget", "--keep-last", "1", "--dry-run"); !strings.Contains(r.stderr, "can't be read") {
+		t.Errorf("forget does not tell of lost manifests:\n%s%s", r.stdout, r.stderr)
+	}
 }
 
 // flip changes a byte in the middle of a file.
