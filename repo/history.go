@@ -40,8 +40,9 @@ func (s scope) serves(instance string) bool {
 
 // An indexRef is an index object that the log names, and who vouched for it by naming it.
 type indexRef struct {
-	name Name
-	by   scope
+	name     Name
+	by       scope
+	instance string // that it was written for, as far as the log tells; empty: any
 }
 
 // history is what the log says: the state after its last valid entry.
@@ -212,7 +213,7 @@ func (h *history) applySnapshot(by scope, e *Entry) (why string) {
 	h.byID[s.ID] = len(h.snapshots)
 	h.snapshots = append(h.snapshots, SnapshotRef{e.Seq, s.ID, by.person.Name, s.SnapshotInfo, time.Time{}})
 	for _, n := range s.Indexes {
-		h.indexes = append(h.indexes, indexRef{n, by})
+		h.indexes = append(h.indexes, indexRef{n, by, s.Instance})
 	}
 	return ""
 }
@@ -263,7 +264,7 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 	}
 	h.indexes = slices.DeleteFunc(h.indexes, func(r indexRef) bool { return drop[r.name] })
 	for _, n := range e.Added {
-		h.indexes = append(h.indexes, indexRef{n, by})
+		h.indexes = append(h.indexes, indexRef{n, by, by.person.Instance})
 	}
 	return why
 }

@@ -289,6 +289,22 @@ func (l *local) openJournal(instance string) (*journal, []*pack, error) {
 	return &journal{f: f}, left, nil
 }
 
+// spool returns a journal that nobody finds again: on disk, where there is a place for it.
+func (l *local) spool() (*journal, error) {
+	if l.state == "" {
+		return &journal{}, nil
+	}
+	f, err := os.CreateTemp(l.state, "spool-*")
+	if err != nil {
+		return nil, fmt.Errorf("making a temporary file: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("making a temporary file: %w", err)
+	}
+	return &journal{f: f}, nil
+}
+
 // A record is a pack in the journal, and where the next begins.
 type record struct {
 	pack *pack

@@ -201,6 +201,17 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 	}
 }
 
+// publishAt is publish for an entry that stands on what the log said at head: it fails with errNewcomers where somebody has
+// added to that.
+func (r *Repo) publishAt(ctx context.Context, head Head, e *Entry) error {
+	return r.publish(ctx, e, func(h *history) error {
+		if h.head != head {
+			return errNewcomers
+		}
+		return nil
+	})
+}
+
 // sealEntry makes e the next entry of the log as it is known.
 func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 	e.Seq, e.Prev = r.log.next, nil

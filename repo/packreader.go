@@ -22,6 +22,7 @@ const (
 	portionRTT   = 16 * time.Millisecond // over a distance one more for so much of a round trip
 	ageChunk     = 64 << 10              // the unit of age's payload encryption
 	ageOverhead  = 16                    // bytes that each unit grows by
+	ageNonce     = 16                    // bytes between header and payload
 )
 
 // A packReader reads blobs from where one state of the index says they are.

@@ -139,7 +139,7 @@ type prunePlan struct {
 func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) Mark, o PruneOptions) (*prunePlan, error) {
 	x, err := r.buildIndex(ctx, r.log, true, func(err error) error { return err })
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`")
+		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`, then `permafrost repair index` with the owner key")
 	}
 	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x, rooms: newPackRooms(r.store)},
 		live: newBitset(x.ranks), keeps: make([]int64, len(x.packs)), sizes: make([]int64, len(x.packs))}
@@ -376,33 +376,14 @@ func (p *prunePlan) progress(phase string, done, total int64) {
 	}
 }
 
-// publish moves what lives in packs that go, writes the index that then holds, and publishes the entry.
+// publish moves what lives in packs that go, and publishes the entry.
 func (p *prunePlan) publish(ctx context.Context) error {
 	if err := p.readDuplicates(ctx); err != nil {
 		return err
 	}
-	moved, err := p.move(ctx)
-	if err == nil {
-		err = p.reindex(ctx, moved)
-	}
-	if err != nil {
-		p.discard(moved)
+	if err := p.replace(ctx, p.movePack); err != nil {
 		return err
 	}
-	err = p.repo.publish(ctx, &Entry{Prune: &p.entry}, func(h *history) error {
-		if h.head != p.head {
-			return errNewcomers
-		}
-		return nil
-	})
-	if errors.Is(err, errNewcomers) {
-		p.discard(moved)
-	}
-	if err != nil {
-		// After any other error the entry may stand all the same: what it leans on stays, and is left over if not.
-		return err
-	}
-	p.repo.index = nil
 	for _, n := range slices.Concat(p.dead, p.rewrite) {
 		p.doomed = append(p.doomed, Object{Name: packObject(p.index.packs[n].name)})
 	}
@@ -415,18 +396,40 @@ func (p *prunePlan) publish(ctx context.Context) error {
 	return nil
 }
 
+// replace moves what move takes of the packs that are rewritten, writes the index that then holds, and publishes the entry.
+func (p *prunePlan) replace(ctx context.Context, move mover) error {
+	moved, err := p.move(ctx, move)
+	if err == nil {
+		err = p.reindex(ctx, moved)
+	}
+	if err != nil {
+		p.repo.discard(moved, p.entry.Added)
+		return err
+	}
+	err = p.repo.publishAt(ctx, p.head, &Entry{Prune: &p.entry})
+	if errors.Is(err, errNewcomers) {
+		p.repo.discard(moved, p.entry.Added)
+	}
+	if err != nil {
+		// After any other error the entry may stand all the same: what it leans on stays, and is left over if not.
+		return err
+	}
+	p.repo.index = nil
+	return nil
+}
+
 // discard removes what an attempt wrote for an entry that was surely not published: nobody but us knows of it. What it
 // can't remove is left over.
-func (p *prunePlan) discard(moved map[home][]*pack) {
+func (r *Repo) discard(moved map[home][]*pack, indexes []Name) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, packs := range moved {
 		for _, np := range packs {
-			_ = p.repo.store.Remove(ctx, packObject(np.name))
+			_ = r.store.Remove(ctx, packObject(np.name))
 		}
 	}
-	for _, n := range p.entry.Added {
-		_ = p.repo.store.Remove(ctx, indexObject(n))
+	for _, n := range indexes {
+		_ = r.store.Remove(ctx, indexObject(n))
 	}
 }
 

@@ -84,8 +84,11 @@ type home struct {
 	epoch    uint32
 }
 
-// move writes the live blobs of the packs that are rewritten into new ones.
-func (p *prunePlan) move(ctx context.Context) (map[home][]*pack, error) {
+// A mover adds to g what is to be kept of a pack.
+type mover func(ctx context.Context, g *packing, l packListing) error
+
+// move writes what is to be kept of the packs that are rewritten into new ones.
+func (p *prunePlan) move(ctx context.Context, movePack mover) (map[home][]*pack, error) {
 	rewrite := newBitset(len(p.index.packs))
 	homes := make(map[home]map[uint32]bool) // and the index objects that list packs of each
 	for _, n := range p.rewrite {
@@ -111,7 +114,7 @@ func (p *prunePlan) move(ctx context.Context) (map[home][]*pack, error) {
 				if err == nil && rewrite.has(int(l.n)) && l.epoch == h.epoch {
 					p.progress("rewriting", done, int64(len(p.rewrite)))
 					done++
-					err = p.movePack(ctx, g, l)
+					err = movePack(ctx, g, l)
 				}
 				if err != nil {
 					g.abort()

@@ -1,0 +1,219 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"filippo.io/age"
+
+	"permafrost/chunk"
+	"permafrost/internal/hint"
+)
+
+// A PackRepair says what RepairPacks did, or would do.
+type PackRepair struct {
+	Packs    []Name // that are damaged or missing, and that no index lists any more
+	Salvaged int    // blobs of these that verified, and are in new packs
+	Lost     int    // blobs of these of which no other pack has a copy
+	Moved    int64  // stored bytes written
+}
+
+// RepairPacks moves what verifies in damaged packs to new ones, and takes the damaged ones off the index, as those that
+// are missing. What is lost is then listed nowhere, so that the next snapshot stores it again where the source still has
+// it. Damaged are packs of another size than the index says, and those that a check has found so (see MarkBad). A
+// prune deletes them. It takes the owner key.
+//
+// As in a prune, new packs and index objects are durable before the entry that names what goes.
+func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
+	var res PackRepair
+	err := r.repair(ctx, "repair of packs", o, func(ctx context.Context) error {
+		res = PackRepair{}
+		s, err := r.planSalvage(ctx, o, &res)
+		if err != nil || len(s.entry.Packs) == 0 {
+			return err
+		}
+		res.Packs = s.entry.Packs
+		if o.DryRun {
+			return s.look(ctx)
+		}
+		if err := s.replace(ctx, s.salvagePack); err != nil {
+			return err
+		}
+		res.Moved = s.prunePlan.res.Moved
+		return nil
+	})
+	return &res, err
+}
+
+// A salvage is a prune of damaged packs alone, of which all is kept that verifies.
+type salvage struct {
+	*prunePlan
+	damaged bitset // the packs that go
+	problem func(error)
+	out     *PackRepair
+}
+
+// planSalvage chooses the packs that go.
+func (r *Repo) planSalvage(ctx context.Context, o RepairOptions, out *PackRepair) (*salvage, error) {
+	x, err := r.buildIndex(ctx, r.log, false, func(err error) error { return err })
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
+	}
+	p := &prunePlan{repo: r, opts: PruneOptions{Progress: o.Progress}, head: r.log.head, index: x, sizes: make([]int64, len(x.packs))}
+	packs := 0
+	for obj, err := range r.store.List(ctx, "packs/") {
+		if err != nil {
+			return nil, fmt.Errorf("listing packs: %w", err)
+		}
+		packs++
+		for _, n := range p.packsOf(obj.Name) {
+			p.sizes[n] = obj.Size
+		}
+	}
+	if packs == 0 && len(x.byName) > 0 {
+		return nil, hint.Wrap(errors.New("there is not a single pack on the storage"), "see that the storage is what it was: an empty one can't be repaired")
+	}
+	for _, n := range x.byName {
+		ip := &x.packs[n]
+		if (p.sizes[n] != ip.size || r.log.isBad(ip.name, ip.instance)) && !slices.Contains(p.entry.Packs, ip.name) {
+			p.entry.Packs = append(p.entry.Packs, ip.name)
+			p.rewrite = append(p.rewrite, x.listed(ip.name)...) // what is named is gone for every instance
+		}
+	}
+	s := &salvage{prunePlan: p, problem: o.Problem, out: out}
+	s.damaged = p.goes()
+	return s, nil
+}
+
+// look counts what there is to salvage.
+func (s *salvage) look(ctx context.Context) error {
+	for _, o := range s.touched() {
+		for l, err := range s.repo.listings(ctx, s.index, int(o)) {
+			if err == nil && s.damaged.has(int(l.n)) {
+				err = s.eachBlob(ctx, l, func(blobRef, []byte) error { return nil })
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// salvagePack adds what verifies in a pack to g.
+func (s *salvage) salvagePack(ctx context.Context, g *packing, l packListing) error {
+	return s.eachBlob(ctx, l, func(b blobRef, data []byte) error { return g.add(ctx, l.component, b, data) })
+}
+
+// eachBlob calls f with every blob of a pack that verifies, and counts the others.
+func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef, data []byte) error) error {
+	src, damage, err := s.repo.openDamaged(ctx, l.pack)
+	if err != nil {
+		return err
+	}
+	lost := 0
+	off := int64(len(packMagic))
+	for _, fr := range l.frames {
+		plain := frameBlobs(src, fr, off)
+		off += int64(fr.stored)
+		for _, b := range fr.blobs {
+			data := plain(b.length)
+			if sum, ok := s.repo.sum(l.epoch, l.component, data); data == nil || !ok || sum != b.id {
+				lost++
+				if err := s.lost(l, b.id); err != nil {
+					return err
+				}
+				continue
+			}
+			s.out.Salvaged++
+			if err := f(b, data); err != nil {
+				return err
+			}
+		}
+	}
+	if damage == nil && lost > 0 {
+		damage = errors.New("content is not what it was")
+	}
+	if damage != nil && s.problem != nil {
+		s.problem(&DamageError{packObject(l.name), fmt.Errorf("%w; %d of its blobs can't be read", damage, lost)})
+	}
+	return nil
+}
+
+// lost counts a blob that can't be salvaged, unless a pack that stays has a copy.
+func (s *salvage) lost(l packListing, id chunk.ID) error {
+	var room [4]place
+	places, err := s.index.of(s.index.packs[l.n].instance).find(id, room[:0])
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(places, func(pl place) bool { return !s.damaged.has(int(pl.pack)) }) {
+		s.out.Lost++
+	}
+	return nil
+}
+
+// frameBlobs returns a function that returns a frame's blobs, one after the other by their lengths; nil for one that
+// can't be read. Of a raw frame each stands by itself.
+func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
+	if f.codec == codecRaw {
+		return func(length int) []byte {
+			data := make([]byte, length)
+			n, _ := src.ReadAt(data, off)
+			off += int64(length)
+			if n < length {
+				return nil
+			}
+			return data
+		}
+	}
+	stored := make([]byte, f.stored)
+	n, _ := src.ReadAt(stored, off)
+	plain, err := decodeFrame(nil, stored[:n], f.codec, f.length())
+	return func(length int) []byte {
+		if err != nil {
+			return nil
+		}
+		data := plain[:length:length]
+		plain = plain[length:]
+		return data
+	}
+}
+
+// openDamaged returns as much of a pack's plaintext as decrypts, and what is wrong with the rest. age proves each 64 KiB
+// by itself; but where the end is not what it was, only what lies before the first damage can be had.
+func (r *Repo) openDamaged(ctx context.Context, p *pack) (plain io.ReaderAt, damage, err error) {
+	data, err := r.readObject(ctx, packObject(p.name), MaxObject)
+	var long *DamageError
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &long):
+		return bytes.NewReader(nil), err, nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("reading a pack: %w", err)
+	}
+	ids, err := r.identities(p.component)
+	if err != nil {
+		return nil, nil, err
+	}
+	if int64(len(data)) != p.size {
+		damage = fmt.Errorf("has %d bytes, the index says %d", len(data), p.size)
+	}
+	data = data[:min(int64(len(data)), p.size)] // what was added to it is not ours
+	if src, _, err := age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), ids...); err == nil {
+		return src, damage, nil
+	}
+	src, err := age.Decrypt(bytes.NewReader(data), ids...)
+	if err != nil {
+		return bytes.NewReader(nil), fmt.Errorf("decrypting: %w", err), nil
+	}
+	begin, err := io.ReadAll(src)
+	if damage == nil {
+		damage = err
+	}
+	return bytes.NewReader(begin), damage, nil
+}
