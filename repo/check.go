@@ -38,6 +38,7 @@ type CheckOptions struct {
 type CheckResult struct {
 	Snapshots int
 	Indexes   int
+	Lost      int // index objects that are missing or damaged
 	Packs     int
 	Blobs     int64 // that the snapshots need
 	Unused    int   // packs that no index lists: leftovers, no damage
@@ -178,6 +179,7 @@ func (c *checker) indexes(ctx context.Context, h *history) (*index, error) {
 	c.res.Indexes = len(h.indexes)
 	return c.repo.buildIndex(ctx, h, false, func(err error) error {
 		c.res.Indexes--
+		c.res.Lost++
 		return c.damaged(err)
 	})
 }

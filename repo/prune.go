@@ -173,14 +173,16 @@ func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
 	return func(ip *indexedPack) bool { return by.serves(ip.instance) }, nil
 }
 
-// list looks at every object in the store that a prune may touch.
+// list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
 func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 	named := p.named()
+	missing := p.needed()
 	for _, dir := range []string{"packs/", "index/", "manifests/", "tmp/"} {
 		for o, err := range p.repo.store.List(ctx, dir) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", dir, err)
 			}
+			delete(missing, o.Name)
 			old := now.Sub(o.Time) > p.opts.Grace
 			known := false
 			for _, n := range p.packsOf(o.Name) {
@@ -197,7 +199,23 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
+	for object := range missing {
+		return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &DamageError{object, errors.New("is missing")}),
+			"run `permafrost check`; a missing index is made anew by `permafrost repair index`")
+	}
 	return nil
+}
+
+// needed returns the index objects, and the manifests of snapshots that are not forgotten.
+func (p *prunePlan) needed() map[string]bool {
+	m := make(map[string]bool)
+	for _, ref := range p.repo.log.indexes {
+		m[indexObject(ref.name)] = true
+	}
+	for _, s := range p.repo.log.live() {
+		m[manifestObject(s.ID)] = true
+	}
+	return m
 }
 
 // packsOf returns the listings of a pack, by its object's name, that are not gone.
@@ -211,10 +229,7 @@ func (p *prunePlan) packsOf(object string) []uint32 {
 
 // named returns the index objects and manifests that the log leads to.
 func (p *prunePlan) named() map[string]bool {
-	m := make(map[string]bool)
-	for _, ref := range p.repo.log.indexes {
-		m[indexObject(ref.name)] = true
-	}
+	m := p.needed()
 	for _, s := range p.repo.log.snapshots {
 		m[manifestObject(s.ID)] = true
 	}

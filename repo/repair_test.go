@@ -103,6 +103,34 @@ func TestRepairIndex(t *testing.T) {
 	}
 }
 
+// A machine that has what an index object lists, or a manifest, does not prune where the storage has lost it.
+func TestPruneMisses(t *testing.T) {
+	for _, kind := range []string{"index", "manifests"} {
+		t.Run(kind, func(t *testing.T) {
+			w, st, _, refs := twoNights(t)
+			r := w.open(w.owner)
+			if err := r.Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{DryRun: true}); err != nil {
+				t.Fatal(err)
+			}
+			victim := objectsOf(st, kind)[0]
+			if kind == "manifests" {
+				victim = "manifests/" + refs[1].ID.String()
+			}
+			st.Delete(victim)
+			before := st.Names()
+			if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); err == nil || !strings.Contains(err.Error(), victim) {
+				t.Errorf("prune: %v", err)
+			}
+			if !slices.Equal(before, st.Names()) {
+				t.Error("something was pruned")
+			}
+		})
+	}
+}
+
 // A pack that no index object lists any more is listed as what verifies in it: junk not at all, damage as such.
 func TestRepairIndexOfBadPacks(t *testing.T) {
 	w, st, nights, refs := twoNights(t)

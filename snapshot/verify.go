@@ -29,37 +29,53 @@ func (c *Counts) add(d Counts) {
 // counts are what the manifest says, and every extent lies within a blob that the index knows. The blobs of content
 // are not read. What several snapshots share is read once.
 type Verifier struct {
+	// Lost hears of each part that can't be put together again: a name as Dump takes it. Without it, the first one is
+	// Verify's error.
+	Lost func(part string, err error)
+
 	rd interface {
 		BlobGetter
 		Length(id chunk.ID) (int, bool)
 	}
 	leaves map[chunk.ID]Counts // of listings, found good
+	gone   int                 // parts of the snapshot at hand that are lost
 }
 
 // NewVerifier returns a Verifier that reads by rd.
 func NewVerifier(rd *repo.Reader) *Verifier {
-	return &Verifier{rd, make(map[chunk.ID]Counts)}
+	return &Verifier{rd: rd, leaves: make(map[chunk.ID]Counts)}
 }
 
 // Verify checks one snapshot.
 func (v *Verifier) Verify(ctx context.Context, m *Manifest) (Counts, error) {
 	var total Counts
+	v.gone = 0
 	for name, r := range m.recipes() {
 		c, err := v.recipe(ctx, r)
-		if err != nil {
+		if err = v.lost(name, err); err != nil {
 			return total, fmt.Errorf("%s: %w", name, err)
 		}
 		total.add(c)
 	}
 	media, err := v.listing(ctx, &m.Media.Listing)
-	if err == nil && (media.Files != m.Media.Files || media.Bytes != m.Media.Size) {
+	if err == nil && v.gone == 0 && (media.Files != m.Media.Files || media.Bytes != m.Media.Size) {
 		err = fmt.Errorf("%d files of %d bytes, and the manifest says %d of %d", media.Files, media.Bytes, m.Media.Files, m.Media.Size)
 	}
-	if err != nil {
+	if err = v.lost("media", err); err != nil {
 		return total, fmt.Errorf("media: %w", err)
 	}
 	total.add(media)
 	return total, nil
+}
+
+// lost tells of a part that is damaged, if there is somebody who wants to hear of it, and returns every other error.
+func (v *Verifier) lost(part string, err error) error {
+	if v.Lost == nil || !isDamage(err) {
+		return err
+	}
+	v.gone++
+	v.Lost(part, err)
+	return nil
 }
 
 // recipe checks a stream.
@@ -104,10 +120,13 @@ func (v *Verifier) listing(ctx context.Context, l *Listing) (Counts, error) {
 		return level > 0 || !known
 	}
 	t.leaf = func(x ref, records []byte) (bool, error) {
+		before := v.gone
 		c, err := v.leaf(ctx, x, records)
 		if err == nil {
-			v.leaves[x.id] = c
 			total.add(c)
+		}
+		if err == nil && v.gone == before {
+			v.leaves[x.id] = c
 		}
 		return true, err
 	}
@@ -132,7 +151,7 @@ func (v *Verifier) leaf(ctx context.Context, x ref, records []byte) (Counts, err
 			return true
 		}
 		c, err := v.recipe(ctx, &e.Content)
-		if err != nil {
+		if err = v.lost("media/"+e.Path, err); err != nil {
 			bad = fmt.Errorf("%s: %w", e.Path, err)
 			return false
 		}

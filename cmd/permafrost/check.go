@@ -30,7 +30,8 @@ func (a *app) checkCommand() *cobra.Command {
 and that all that every snapshot needs is in them. With --read-data it also reads
 every pack and compares it with the hash that names it; with the owner key it
 decrypts them too, and verifies every blob. Damaged packs are noted in the log, so
-that the next snapshot stores again what it still finds at the source.
+that the next snapshot stores again what it still finds at the source; permafrost
+repair mends what can be mended.
 
 --read-data-subset reads a part: 5% or 500M chosen by chance, or 2/7, the second of
 seven parts, so that a week of nights reads all.
@@ -125,8 +126,25 @@ func (p *problems) add(err error) {
 }
 
 // assemble checks that every snapshot can be put together again: what its parts add up to, not only that they are
-// there.
+// there. Of a snapshot that lacks several, the first is told, and how many they are.
 func assemble(ctx context.Context, r *session, found *problems) error {
+	return eachLoss(ctx, r, func(ref repo.SnapshotRef, parts []loss) {
+		err := fmt.Errorf("%s: %w", printable(parts[0].part), parts[0].err)
+		if n := len(parts); n > 1 {
+			err = fmt.Errorf("%d parts can't be put together again, the first: %w", n, err)
+		}
+		found.add(fmt.Errorf("snapshot %s of %s: %w", ref.ID.Short(), printable(ref.Date), err))
+	})
+}
+
+// A loss is a part of a snapshot that can't be put together again.
+type loss struct {
+	part string // as dump takes it
+	err  error
+}
+
+// eachLoss calls f with each snapshot that lacks something, oldest first.
+func eachLoss(ctx context.Context, r *session, f func(ref repo.SnapshotRef, parts []loss)) error {
 	verifiers := make(map[string]*snapshot.Verifier)
 	for _, ref := range r.Snapshots() {
 		v := verifiers[ref.Instance]
@@ -138,15 +156,20 @@ func assemble(ctx context.Context, r *session, found *problems) error {
 			v = snapshot.NewVerifier(rd)
 			verifiers[ref.Instance] = v
 		}
+		var parts []loss
+		v.Lost = func(part string, err error) { parts = append(parts, loss{part, err}) }
 		m, err := snapshot.Load(ctx, r.Repo, ref)
 		if err == nil {
 			_, err = v.Verify(ctx, m)
 		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case err != nil:
-			found.add(fmt.Errorf("snapshot %s of %s: %w", ref.ID.Short(), printable(ref.Date), err))
+		}
+		if err != nil {
+			parts = append(parts, loss{"all of it", err})
+		}
+		if len(parts) > 0 {
+			f(ref, parts)
 		}
 	}
 	return nil
@@ -190,8 +213,11 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 		return nil
 	}
 	err := error(&damageError{problems})
-	if len(res.Bad) > 0 {
-		err = hint.Wrap(err, "make a snapshot: it stores again what is lost here and still there at the source")
+	switch {
+	case res.Lost > 0:
+		err = hint.Wrap(err, "`permafrost repair index -i RECOVERY-FILE` makes the index anew from the packs")
+	case len(res.Bad) > 0:
+		err = hint.Wrap(err, "`permafrost repair packs -i RECOVERY-FILE` saves what can be had of damaged packs; the next snapshot stores again what is lost and still there at the source")
 	}
 	return err
 }

@@ -13,7 +13,7 @@ import (
 // Each kind of object that is cut or changed on the server is found and named, and the snapshots that do not need it
 // come back.
 func (w *witness) testDamaged(t *testing.T) {
-	w = w.small()
+	w = w.small("damage")
 	before := w.objects()
 	w.addMedia("later.jpg", 1<<20)
 	w.run(exitDone, "snapshot", "--date", "2026-06-29")
@@ -47,11 +47,11 @@ func (w *witness) testDamaged(t *testing.T) {
 }
 
 // small returns a machine with a small repository of its own, of an instance with few media.
-func (w *witness) small() *witness {
+func (w *witness) small(name string) *witness {
 	w.t.Helper()
 	live := w.live(nil)
 	m := w.machine()
-	m.repo += "-small"
+	m.repo += "-" + name
 	m.root = filepath.Join(live, "public", "system")
 	if err := errors.Join(os.Remove(filepath.Join(live, "public")), os.MkdirAll(m.root, 0o755),
 		os.WriteFile(filepath.Join(m.root, "one.jpg"), []byte("one"), 0o644),
@@ -79,7 +79,7 @@ func (w *witness) objects() (names []string) {
 	return names
 }
 
-// wounds are what befalls an object.
+// wounds are what befalls an object: nil removes it.
 var wounds = map[string]func(data []byte) []byte{
 	"flipped": func(data []byte) []byte {
 		data[len(data)/2] ^= 0x10
@@ -108,7 +108,10 @@ func (w *witness) wounded(object string, wound func([]byte) []byte) *witness {
 	path := filepath.Join(dir, object)
 	data, err := os.ReadFile(path)
 	if err == nil {
-		err = errors.Join(os.Remove(path), os.WriteFile(path, wound(data), 0o600))
+		err = os.Remove(path)
+	}
+	if data = wound(data); data != nil && err == nil {
+		err = os.WriteFile(path, data, 0o600)
 	}
 	if err != nil {
 		w.t.Fatal(err)
@@ -117,9 +120,9 @@ func (w *witness) wounded(object string, wound func([]byte) []byte) *witness {
 }
 
 // hostCopy returns a machine that knows the repository as well as the host does: what is cached must hide nothing.
-func (w *witness) hostCopy() *witness {
+func (w *witness) hostCopy(files ...string) *witness {
 	w.t.Helper()
-	m := w.machine("writer.key")
+	m := w.machine(append(files, "writer.key")...)
 	for _, dir := range []string{"state", "cache"} {
 		if err := os.CopyFS(filepath.Join(m.home, dir), os.DirFS(filepath.Join(w.home, dir))); err != nil {
 			w.t.Fatal(err)

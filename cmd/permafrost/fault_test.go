@@ -39,6 +39,7 @@ func TestFaults(t *testing.T) {
 		{"host", (*witness).testHost},
 		{"recovery file", (*witness).testRecoveryFile},
 		{"damage", (*witness).testDamaged},
+		{"repair", (*witness).testRepair},
 		{"input", (*witness).testInput},
 		{"killed pg_dump", (*witness).testKilledDump},
 		{"wrong password", (*witness).testWrongPassword},

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+)
+
+// lostTold is how many lost parts of a snapshot are named where nobody asked for more.
+const lostTold = 10
+
+func (a *app) repairCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "repair",
+		Short: "make whole what the storage has damaged",
+		Long: `Repair mends what permafrost check has found damaged, as far as it can be. It takes
+the owner key, and deletes nothing: what it takes off the index goes with the next
+prune. What is lost for good, the next snapshot stores again where it is still there
+at the source; older snapshots that need it are whole once more by that.`,
+	}
+	cmd.AddCommand(a.repairIndexCommand(), a.repairPacksCommand())
+	return cmd
+}
+
+// A repairRun is a repair, from opening the repository to what it tells.
+type repairRun struct {
+	*session
+	repo.RepairOptions
+	found *problems
+}
+
+func (a *app) repair(ctx context.Context, dryRun bool, run func(*repairRun) error) error {
+	r, err := a.open(ctx, contentKey)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	p := newProgress(a.ui)
+	defer p.Close()
+	found := &problems{ui: a.ui, told: make(map[string]bool)}
+	err = run(&repairRun{r, repo.RepairOptions{DryRun: dryRun, Patience: a.retryLock, Problem: found.add, Progress: p.Phase}, found})
+	if err == nil && !dryRun {
+		a.ui.Say("log head %v", r.Head())
+	}
+	return err
+}
+
+func (a *app) repairIndexCommand() *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "index",
+		Short: "list again what no index lists",
+		Long: `Repair index takes index objects that are missing or damaged off the log, reads every
+pack that no index lists, verifies each blob in it, and lists it again. It takes the
+owner key.`,
+		Example: `  permafrost check
+  permafrost repair index -i permafrost-recovery.key`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.repair(cmd.Context(), dryRun, func(r *repairRun) error {
+				res, err := r.RepairIndex(cmd.Context(), r.RepairOptions)
+				if err != nil {
+					return fmt.Errorf("repairing the index: %w", err)
+				}
+				return a.tellIndexRepair(res, dryRun)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be done")
+	return cmd
+}
+
+func (a *app) tellIndexRepair(res *repo.IndexRepair, dryRun bool) error {
+	a.ui.JSON("repair_index", struct {
+		DryRun  bool `json:"dry_run"`
+		Dropped int  `json:"indexes_dropped"`
+		Added   int  `json:"indexes_added"`
+		Read    int  `json:"packs_read"`
+		Listed  int  `json:"packs_listed"`
+		Bad     int  `json:"packs_damaged"`
+	}{dryRun, len(res.Dropped), res.Added, res.Read, res.Listed, len(res.Bad)})
+	if len(res.Dropped)+res.Read == 0 {
+		a.ui.Report("the index is whole: nothing to repair")
+		return nil
+	}
+	took, listed := "took", "listed again"
+	if dryRun {
+		took, listed = "would take", "to be listed again"
+	}
+	a.ui.Report("%s %s off the log that were missing or damaged", took, plural(int64(len(res.Dropped)), "index object", "index objects"))
+	a.ui.Report("%s that no index listed: %s %s", plural(int64(res.Read), "pack", "packs"), formatCount(int64(res.Listed)), listed)
+	if n := len(res.Bad); n > 0 {
+		a.ui.Warn("%s among them, which nothing will lean on: `permafrost repair packs` saves what can be had", plural(int64(n), "damaged pack", "damaged packs"))
+	}
+	return nil
+}
+
+func (a *app) repairPacksCommand() *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "packs",
+		Short: "save what verifies in damaged packs",
+		Long: `Repair packs moves what verifies in damaged packs to new ones, and takes the damaged
+ones off the index, as well as those that are missing. Damaged are packs of a wrong
+size, and those that permafrost check --read-data has found so. Then it names what
+each snapshot lacks. It takes the owner key.
+
+Exit codes: 0 every snapshot is whole, 3 something is lost, and was named; others as
+permafrost help exit-codes tells.`,
+		Example: `  permafrost check --read-data
+  permafrost repair packs -i permafrost-recovery.key
+  permafrost snapshot`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.repair(cmd.Context(), dryRun, func(r *repairRun) error {
+				res, err := r.RepairPacks(cmd.Context(), r.RepairOptions)
+				if err != nil {
+					return fmt.Errorf("repairing packs: %w", err)
+				}
+				a.tellPackRepair(res, dryRun)
+				if dryRun {
+					return nil
+				}
+				return a.tellLosses(cmd.Context(), r.session)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be done")
+	return cmd
+}
+
+func (a *app) tellPackRepair(res *repo.PackRepair, dryRun bool) {
+	a.ui.JSON("repair_packs", struct {
+		DryRun   bool  `json:"dry_run"`
+		Packs    int   `json:"packs_damaged"`
+		Salvaged int   `json:"blobs_saved"`
+		Lost     int   `json:"blobs_lost"`
+		Moved    int64 `json:"bytes_moved"`
+	}{dryRun, len(res.Packs), res.Salvaged, res.Lost, res.Moved})
+	if len(res.Packs) == 0 {
+		a.ui.Report("no pack is known to be damaged: `permafrost check --read-data` looks into each")
+		return
+	}
+	saved := "saved"
+	if dryRun {
+		saved = "can be saved"
+	}
+	a.ui.Report("%s: %s %s, %s lost", plural(int64(len(res.Packs)), "damaged or missing pack", "damaged or missing packs"),
+		plural(int64(res.Salvaged), "blob", "blobs"), saved, formatCount(int64(res.Lost)))
+}
+
+// tellLosses names what snapshots lack, and returns an error where that is something.
+func (a *app) tellLosses(ctx context.Context, r *session) error {
+	snapshots, parts := 0, 0
+	err := eachLoss(ctx, r, func(ref repo.SnapshotRef, lost []loss) {
+		snapshots++
+		parts += len(lost)
+		a.ui.Print("snapshot %s of %s lacks %s:", ref.ID.Short(), printable(ref.Date), plural(int64(len(lost)), "part", "parts"))
+		for i, l := range lost {
+			a.ui.JSON("lost", struct {
+				Snapshot string `json:"snapshot"`
+				Date     string `json:"date"`
+				Part     string `json:"part"`
+				Message  string `json:"message"`
+			}{ref.ID.String(), ref.Date, l.part, l.err.Error()})
+			switch {
+			case i < lostTold || a.ui.verbose:
+				a.ui.Print("  %s", printable(l.part))
+			case i == lostTold:
+				a.ui.Print("  and %d more, which --verbose names", len(lost)-i)
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case snapshots == 0:
+		a.ui.Report("every snapshot is whole")
+		return nil
+	}
+	return hint.Wrap(&partialError{fmt.Errorf("%s %s", plural(int64(snapshots), "snapshot lacks", "snapshots lack"), plural(int64(parts), "part", "parts"))},
+		"make a snapshot: it stores again what is still there at the source; what stays lost goes with the snapshots that need it, by forget")
+}
