@@ -101,3 +101,27 @@ func PlainEnvelopes(t testing.TB) {
 		return ed25519.PublicKey(data[len(magic) : head-16]), data[head:], nil
 	}
 }
+
+// PutSwaps puts an index object for an instance that lists every known pack with the IDs of its frames' first and last
+// blobs swapped.
+func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]Name, error) {
+	x, err := r.loadIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.putIndexes(ctx, instance, func(yield func(*pack, error) bool) {
+		for o := range x.objects {
+			for l, err := range r.listings(ctx, x, o) {
+				if err == nil {
+					for _, f := range l.frames {
+						first, last := &f.blobs[0], &f.blobs[len(f.blobs)-1]
+						first.id, last.id = last.id, first.id
+					}
+				}
+				if !yield(l.pack, err) {
+					return
+				}
+			}
+		}
+	})
+}

@@ -276,6 +276,35 @@ func TestRepairPacks(t *testing.T) {
 	}
 }
 
+// A writer's listing that says of a pack what is not so: of what it lists nothing is saved, and of what is so all.
+func TestRepairLies(t *testing.T) {
+	w, st, nights, refs := twoNights(t)
+	r := fresh(t, st, w.writer)
+	lies, err := r.PutSwaps(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lie := &repo.Entry{Snapshot: &repo.SnapshotEntry{ID: repo.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+	if err := r.PublishRaw(t.Context(), lie); err != nil {
+		t.Fatal(err)
+	}
+	owner := fresh(t, st, w.owner)
+	if err := owner.Forget(t.Context(), []repo.Name{{6}}); err != nil {
+		t.Fatal(err)
+	}
+	res, problems := check(t, owner, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
+	if len(problems) == 0 {
+		t.Fatal("a check finds nothing")
+	}
+	if err := owner.MarkBad(t.Context(), res.Bad); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := owner.RepairPacks(t.Context(), repo.RepairOptions{}); err != nil || got.Lost > 0 || len(got.Packs) != len(res.Bad) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	wholeAgain(t, w, st, nights, refs)
+}
+
 // A storage that gives nothing any more is not repaired to an empty repository.
 func TestRepairEmpty(t *testing.T) {
 	w, st, _, _ := twoNights(t)

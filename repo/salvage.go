@@ -33,19 +33,25 @@ func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, e
 	var res PackRepair
 	err := r.repair(ctx, "repair of packs", o, func(ctx context.Context) error {
 		res = PackRepair{}
-		s, err := r.planSalvage(ctx, o, &res)
+		s, err := r.planSalvage(ctx, o)
 		if err != nil || len(s.entry.Packs) == 0 {
 			return err
 		}
 		res.Packs = s.entry.Packs
 		if o.DryRun {
-			return s.look(ctx)
-		}
-		if err := s.replace(ctx, s.salvagePack); err != nil {
-			return err
+			err = s.look(ctx)
+		} else {
+			err = s.replace(ctx, s.salvagePack)
 		}
 		res.Moved = s.prunePlan.res.Moved
-		return nil
+		for _, saved := range s.blobs {
+			if saved {
+				res.Salvaged++
+			} else {
+				res.Lost++
+			}
+		}
+		return err
 	})
 	return &res, err
 }
@@ -55,11 +61,17 @@ type salvage struct {
 	*prunePlan
 	damaged bitset // the packs that go
 	problem func(error)
-	out     *PackRepair
+	blobs   map[servedBlob]bool // of these packs: whether it was saved
+}
+
+// A servedBlob is a blob as an instance has it.
+type servedBlob struct {
+	instance string
+	id       halfID
 }
 
 // planSalvage chooses the packs that go.
-func (r *Repo) planSalvage(ctx context.Context, o RepairOptions, out *PackRepair) (*salvage, error) {
+func (r *Repo) planSalvage(ctx context.Context, o RepairOptions) (*salvage, error) {
 	x, err := r.buildIndex(ctx, r.log, false, func(err error) error { return err })
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
@@ -85,7 +97,7 @@ func (r *Repo) planSalvage(ctx context.Context, o RepairOptions, out *PackRepair
 			p.rewrite = append(p.rewrite, x.listed(ip.name)...) // what is named is gone for every instance
 		}
 	}
-	s := &salvage{prunePlan: p, problem: o.Problem, out: out}
+	s := &salvage{prunePlan: p, problem: o.Problem, blobs: make(map[servedBlob]bool)}
 	s.damaged = p.goes()
 	return s, nil
 }
@@ -117,6 +129,7 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 		return err
 	}
 	lost := 0
+	instance := s.index.packs[l.n].instance
 	off := int64(len(packMagic))
 	for _, fr := range l.frames {
 		plain := frameBlobs(src, fr, off)
@@ -125,12 +138,12 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 			data := plain(b.length)
 			if sum, ok := s.repo.sum(l.epoch, l.component, data); data == nil || !ok || sum != b.id {
 				lost++
-				if err := s.lost(l, b.id); err != nil {
+				if err := s.lost(instance, b.id); err != nil {
 					return err
 				}
 				continue
 			}
-			s.out.Salvaged++
+			s.blobs[servedBlob{instance, half(b.id)}] = true
 			if err := f(b, data); err != nil {
 				return err
 			}
@@ -145,15 +158,16 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 	return nil
 }
 
-// lost counts a blob that can't be salvaged, unless a pack that stays has a copy.
-func (s *salvage) lost(l packListing, id chunk.ID) error {
+// lost notes a blob that can't be salvaged here, unless a pack that stays has a copy.
+func (s *salvage) lost(instance string, id chunk.ID) error {
 	var room [4]place
-	places, err := s.index.of(s.index.packs[l.n].instance).find(id, room[:0])
+	places, err := s.index.of(instance).find(id, room[:0])
 	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(places, func(pl place) bool { return !s.damaged.has(int(pl.pack)) }) {
-		s.out.Lost++
+		b := servedBlob{instance, half(id)}
+		s.blobs[b] = s.blobs[b]
 	}
 	return nil
 }
