@@ -270,7 +270,8 @@ func (rs *restorer) secrets(ctx context.Context) error {
 				return &writeError{err}
 			}
 		}
-		if err := rs.stream(ctx, repo.Secrets, "secrets", name, &f.Stream, fs.FileMode(f.Mode&0o777)); err != nil {
+		// What the file allowed to others on the host is for RESTORE.md's commands to give back, not for this directory.
+		if err := rs.stream(ctx, repo.Secrets, "secrets", name, &f.Stream, fs.FileMode(f.Mode&0o700|0o400)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		t := time.Unix(0, f.MTime)

@@ -83,6 +83,10 @@ func (e *environ) database(prefix string, urls ...string) (Database, error) {
 			break
 		}
 	}
+	// Where a URL got into a single variable, its password would show in messages.
+	if strings.Contains(d.Host, "@") || strings.Contains(d.Name, "://") {
+		return d, hint.Wrap(fmt.Errorf("%sDB_HOST or DB_NAME is not a name", prefix), "a whole URL belongs into DATABASE_URL")
+	}
 	switch d.SSLMode {
 	case "disable", "allow", "prefer", "require", "verify-ca", "verify-full":
 	default:
@@ -109,7 +113,7 @@ func (d *Database) mergeURL(raw string) error {
 	if at := strings.IndexByte(authority, '@'); at >= 0 {
 		userinfo, hostport = authority[:at], authority[at+1:]
 	}
-	if strings.ContainsAny(hostport, "@,") || strings.Contains(name, "@") {
+	if strings.ContainsAny(hostport, "@,") || strings.Contains(name+query, "@") {
 		return errors.New("the URL has more than one @, or more than one host")
 	}
 	if strings.Contains(name, "/") {

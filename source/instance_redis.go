@@ -106,6 +106,9 @@ func (e *environ) redis(prefix string) (*Redis, error) {
 	if host == "" {
 		return nil, nil
 	}
+	if strings.Contains(host, "@") { // and a password, which would show in messages
+		return nil, hint.Wrap(fmt.Errorf("%sHOST is not a name", prefix), "a whole URL belongs into "+prefix+"URL")
+	}
 	port := e.get(prefix + "PORT")
 	if port == "" {
 		port = redisPort
@@ -156,6 +159,9 @@ func parseRedisURL(raw string) (*Redis, error) {
 	}
 	if u.Fragment != "" {
 		return nil, errors.New("a # in the URL is not percent-encoded")
+	}
+	if strings.Contains(u.RawQuery, "@") {
+		return nil, errors.New("a ? or an @ in the URL is not percent-encoded")
 	}
 	r := &Redis{Network: "tcp", User: u.User.Username()}
 	password, set := u.User.Password()

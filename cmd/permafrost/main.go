@@ -8,11 +8,22 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
+	forbidCoreDumps()
 	paceGC()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// forbidCoreDumps keeps keys and passwords in memory out of core files. A process that is not dumpable gives none to a crash
+// handler either, and other processes of its user can't read its memory; that ends where a child begins, the limit of size
+// does not. Where neither can be had nothing else is worse for it.
+func forbidCoreDumps() {
+	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }
 
 // run runs the command that args name and returns its exit code.

@@ -93,6 +93,11 @@ func (a *app) openRepo(ctx context.Context, st repo.Store, n need, head *repo.He
 
 // loadKey reads the key files that serve a need.
 func (a *app) loadKey(n need) (*repo.Identity, error) {
+	for _, path := range append([]string{a.writerKey}, a.identities...) {
+		if isKeyText(path) { // not to be quoted in an error
+			return nil, hint.Wrap(usagef("a key itself was given in place of a key file"), "give the name of the file, and change the key: other processes could read it")
+		}
+	}
 	_, err := os.Stat(a.writerKey)
 	haveWriter := a.writerKey != "" && !errors.Is(err, fs.ErrNotExist)
 	switch {
@@ -103,6 +108,12 @@ func (a *app) loadKey(n need) (*repo.Identity, error) {
 			"say -i RECOVERY-FILE or --writer-key FILE; `permafrost init` makes both files with a new repository")
 	}
 	return a.loadIdentity(a.writerKey)
+}
+
+// isKeyText reports whether a file's name is none but a key, or lines of a key file.
+func isKeyText(path string) bool {
+	upper := strings.ToUpper(path)
+	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-") || strings.ContainsAny(path, "\r\n")
 }
 
 // loadIdentities reads all files given as -i: a keyring, or identities that may open one.
@@ -125,9 +136,6 @@ func (a *app) loadIdentity(path string) (*repo.Identity, error) {
 			return nil, err
 		}
 		return repo.PassphraseIdentity(pass)
-	}
-	if strings.Contains(path, "AGE-") || strings.ContainsAny(path, "\r\n") { // not to be quoted in an error
-		return nil, hint.Wrap(usagef("a key itself was given in place of a key file"), "give the name of the file, and change the key: other processes could read it")
 	}
 	id, err := repo.LoadIdentity(path, readPassphrase)
 	if err == nil && id.Warning != "" {

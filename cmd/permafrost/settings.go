@@ -101,9 +101,11 @@ func parseConfig(text string) (config, error) {
 	if _, err := toml.Decode(text, &tree); err != nil {
 		var bad toml.ParseError
 		if errors.As(err, &bad) {
-			return nil, fmt.Errorf("line %d: %s", bad.Position.Line, bad.Message)
+			// What the parser says of it may quote a secret that stands there.
+			return nil, hint.Wrap(fmt.Errorf("line %d: not TOML, or a second value for a key", bad.Position.Line),
+				"each line reads KEY = VALUE, with text in \"quotes\"; `permafrost help config` lists the keys")
 		}
-		return nil, err
+		return nil, errors.New("not TOML")
 	}
 	c := make(config)
 	return c, c.take("", tree)

@@ -24,6 +24,11 @@ func parsePlace(address string) (place, error) {
 	case address == "":
 		return place{}, hint.Wrap(usagef("no repository is named"),
 			"say -r URL, set PERMAFROST_REPOSITORY, or write repository = \"…\" into "+defaultConfig)
+	case strings.HasPrefix(rest, "//") && scheme != "sftp" && scheme != "file" && !strings.ContainsAny(scheme, "/."):
+		return place{}, hint.Wrap(usagef("repositories on %s:// are not supported", printable(scheme)),
+			"give sftp://user@host/path or a local path")
+	case hasPassword(address):
+		return place{}, hint.Wrap(usagef("a password has no place in a repository's address"), "let the account in by a key; a path with an @ may begin with ./")
 	case !ok || strings.ContainsAny(scheme, "/."):
 		return place{dir: address}, nil
 	case scheme == "sftp":
@@ -38,12 +43,25 @@ func parsePlace(address string) (place, error) {
 			return place{}, usagef("%s names no directory: write file:///path", printable(address))
 		}
 		return place{dir: u.Path}, nil
-	case strings.HasPrefix(rest, "//"):
-		return place{}, hint.Wrap(usagef("repositories on %s:// are not supported", printable(scheme)),
-			"give sftp://user@host/path or a local path")
 	}
 	return place{}, hint.Wrap(usagef("%s is no repository's address", printable(address)),
 		"give sftp:user@host:/path, sftp://user@host:port/path or a local path (./"+printable(address)+")")
+}
+
+// hasPassword reports whether an address reads NAME:PASSWORD@HOST, with or without a scheme. It must not come as far as an
+// error that quotes it.
+func hasPassword(address string) bool {
+	_, rest, isURL := strings.Cut(address, "://")
+	if !isURL {
+		rest = strings.TrimPrefix(address, "sftp:")
+	}
+	before, after, ok := strings.Cut(rest, "@")
+	name, _, more := strings.Cut(before, ":")
+	if !ok || !more || strings.Contains(name, "/") {
+		return false
+	}
+	// A path may have an @ in it; a slash in a password is told from one by the colon behind the host.
+	return !strings.Contains(before, "/") || !isURL && strings.Contains(after, ":")
 }
 
 // openStore opens the store that the repository's address names. Its close ends the connections.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +66,7 @@ func (t commandTransport) open(ctx context.Context) (io.ReadWriteCloser, error) 
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(t.config.Command, t.args()...)}
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PERMAFROST_") })
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = time.Second                           // a grandchild may hold stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to handle

@@ -58,7 +58,7 @@ func parse(s string) (Config, error) {
 func parseURL(s string) (Config, error) {
 	u, err := url.Parse(s)
 	if err != nil {
-		return Config{}, errors.Unwrap(err) // without the text, which may hold a password
+		return Config{}, errors.New("host, port or percent-encoding is malformed") // net/url quotes what may be a password
 	}
 	if _, ok := u.User.Password(); ok {
 		return Config{}, errors.New("a password has no place in it; use a key")
@@ -110,16 +110,16 @@ func validHost(host string) bool {
 
 // redact takes a password out of what a person may have written.
 func redact(s string) string {
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		return s
+	_, rest, isURL := strings.Cut(s, "://")
+	if !isURL {
+		rest = strings.TrimPrefix(s, "sftp:")
 	}
 	at := strings.LastIndexByte(rest, '@')
 	name, _, ok := strings.Cut(rest[:max(at, 0)], ":")
-	if !ok {
+	if !ok || !isURL && strings.Contains(name, "@") { // that of a path
 		return s
 	}
-	return scheme + "://" + name + ":***" + rest[at:]
+	return s[:len(s)-len(rest)] + name + ":***" + rest[at:]
 }
 
 // String returns the place in the form that Parse reads, with no options: as scp has it, unless only a URL can say it.

@@ -57,13 +57,18 @@ func (s *Server) start(cmd *exec.Cmd) (*child, error) {
 	c.said.to = s.stderr
 	cmd.Stderr = &c.said
 	cmd.Dir = "/" // this process's directory may be closed to the identity
-	cmd.Env = append(cmd.Env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME="+home)
+	cmd.Env = append(append(cmd.Env, plainEnv()...), "HOME="+home)
 	cmd.WaitDelay = 5 * time.Second
 	s.id.apply(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", c.name, err)
 	}
 	return c, nil
+}
+
+// plainEnv is what of an environment every child gets.
+func plainEnv() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 }
 
 // connEnv tells libpq how to connect. Where there is a password, it is in the first of the ExtraFiles.

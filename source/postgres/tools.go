@@ -78,7 +78,9 @@ func probe(ctx context.Context, dir string) (t tools, err error) {
 	t.dump, t.restore = filepath.Join(dir, "pg_dump"), filepath.Join(dir, "pg_restore")
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, t.dump, "--version").Output()
+	cmd := exec.CommandContext(ctx, t.dump, "--version")
+	cmd.Env = plainEnv()
+	out, err := cmd.Output()
 	if err != nil {
 		return t, err
 	}
