@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
@@ -241,6 +243,25 @@ func TestOwnUploadsPruned(t *testing.T) {
 		t.Error(err)
 	}
 	mustBeClean(t, fresh(t, st, w.owner))
+}
+
+// A prune asks for the storage's time by its lease, and is told it however often that is renewed meanwhile.
+func TestLeaseRenewedMeanwhile(t *testing.T) {
+	h := newSimHistory(t)
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(h.end))
+		st, renewals := h.mem.CloneFor(t), 0
+		slow := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+			if op.Kind == "Stat" && strings.HasPrefix(op.Name, "leases/") && renewals < 10 {
+				renewals++
+				time.Sleep(5 * time.Minute)
+			}
+			return storetest.None
+		}}
+		if _, err := fresh(t, slow, h.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil || renewals < 10 {
+			t.Errorf("after %d renewals: %v", renewals, err)
+		}
+	})
 }
 
 // spent returns how many index objects the log names that list nothing but what prunes have named.
