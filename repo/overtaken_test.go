@@ -88,13 +88,19 @@ func TestPruneOvertakenByPrune(t *testing.T) {
 // A Reader finds what a prune has moved, whatever of the old is gone when it comes to look: packs, or the index object
 // that lists them.
 func TestReaderOvertakenByPrune(t *testing.T) {
-	reads := map[string]func(*repo.Reader, []chunk.ID, context.Context) error{
-		"Blob": func(rd *repo.Reader, ids []chunk.ID, ctx context.Context) error {
+	reads := map[string]func(context.Context, *repo.Reader, []chunk.ID) error{
+		"Blob": func(ctx context.Context, rd *repo.Reader, ids []chunk.ID) error {
 			_, err := rd.Blob(ctx, ids[0])
 			return err
 		},
-		"Fetch": func(rd *repo.Reader, ids []chunk.ID, ctx context.Context) error {
+		"Fetch": func(ctx context.Context, rd *repo.Reader, ids []chunk.ID) error {
 			return rd.Fetch(ctx, ids, func(chunk.ID, []byte) error { return nil })
+		},
+		"Length": func(_ context.Context, rd *repo.Reader, ids []chunk.ID) error {
+			if _, ok := rd.Length(ids[0]); !ok {
+				return errors.New("it is not known")
+			}
+			return nil
 		},
 	}
 	for name, read := range reads {
@@ -116,7 +122,7 @@ func TestReaderOvertakenByPrune(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := read(rd, idsOf(text), t.Context()); err != nil {
+			if err := read(t.Context(), rd, idsOf(text)); err != nil {
 				t.Errorf("%s, index read before the prune: %v: %v", name, early, err)
 			}
 		}
