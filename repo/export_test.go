@@ -49,6 +49,15 @@ func (r *Repo) Listed(ctx context.Context) ([]Name, error) {
 	return names, nil
 }
 
+// Spent returns how many index objects the log names that list nothing but what prunes have named.
+func (r *Repo) Spent(ctx context.Context) (n int, err error) {
+	x, err := r.loadIndex(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return len((&prunePlan{repo: r, index: x}).spent()), nil
+}
+
 // PutLies puts an index object for an instance, signed by the key at hand, that lists every known pack with what change
 // makes of each blob, as of component c.
 func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change func(length int) int) ([]Name, error) {

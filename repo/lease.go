@@ -95,18 +95,23 @@ func (l *Lease) put(ctx context.Context) error {
 	return nil
 }
 
+// current returns the name of the newest object.
+func (l *Lease) current() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.object
+}
+
 // now returns the storage's time, by putting the lease anew.
 func (l *Lease) now(ctx context.Context) (time.Time, error) {
 	for try := 1; ; try++ {
 		if err := l.put(ctx); err != nil {
 			return time.Time{}, err
 		}
-		l.mu.Lock()
-		object := l.object
-		l.mu.Unlock()
+		object := l.current()
 		o, err := l.repo.store.Stat(ctx, object)
-		if errors.Is(err, fs.ErrNotExist) && try < leaseTries {
-			continue // renewed at this very moment or, where we were suspended, taken for stale
+		if errors.Is(err, fs.ErrNotExist) && (try < leaseTries || l.current() != object) {
+			continue // where we were suspended, taken for stale; or renewed at this very moment, however often
 		}
 		if err != nil {
 			return time.Time{}, fmt.Errorf("asking for the storage's time: %w", err)
@@ -129,9 +134,7 @@ func (l *Lease) Release() {
 // others returns what the fresh leases of others say, and removes stale ones. Ages are by the storage's clock, against
 // the newest lease of our own.
 func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
-	l.mu.Lock()
-	own := l.object
-	l.mu.Unlock()
+	own := l.current()
 	var all []Object
 	var now time.Time
 	for o, err := range l.repo.store.List(ctx, "leases/") {

@@ -105,6 +105,7 @@ const (
 	heedlessPruner            // publishes what it decided before others published
 	eagerPruner               // deletes before it has published
 	blindDeduplicate          // a writer leans on what a prune entry has named
+	trustingWriter            // does not look for what it has uploaded itself among what a prune entry names
 )
 
 // next appends the states that a step of party i leads to.
@@ -154,7 +155,8 @@ func (s modelState) writer(i int, weak weakness, out []modelState) []modelState 
 			return append(out, s.publish(modelEntry{kind: 's', pack: w.pack}))
 		}
 		w.known = s.entries // catchUp
-		if _, named := s.index(w.known); named.has(w.pack) && weak != heedlessWriter {
+		trusted := weak == heedlessWriter || weak == trustingWriter && w.pack > 0 && (w.pack-1)/2 == uint8(i)
+		if _, named := s.index(w.known); named.has(w.pack) && !trusted {
 			w.step = 'o' // stillThere: ErrPruned, and the next run
 		}
 	}
@@ -312,6 +314,7 @@ func TestModelOfWeaker(t *testing.T) {
 	for weak, name := range map[weakness]string{
 		heedlessWriter: "a writer that ignores prune entries", heedlessPruner: "a pruner that ignores newcomers",
 		eagerPruner: "deletions before the entry", blindDeduplicate: "a writer that leans on what a prune has named",
+		trustingWriter: "a writer whose own uploads were taken for left over",
 	} {
 		states, lost := explore([]int{0, 1, 2, 3, 4}, weak)
 		if lost == nil {

@@ -344,8 +344,9 @@ func (p *prunePlan) aliveElsewhere(i uint32) bool {
 	return slices.ContainsFunc(p.index.listed(p.index.packs[i].name), func(n uint32) bool { return n != i && p.keeps[n] > 0 })
 }
 
-// chooseObjects names the manifests of forgotten snapshots, and what is left over.
+// chooseObjects names index objects that are spent, the manifests of forgotten snapshots, and what is left over.
 func (p *prunePlan) chooseObjects() {
+	p.entry.Indexes = p.spent()
 	for id := range maps.Keys(p.repo.log.forgotten) {
 		if len(p.repo.log.pruned[manifestObject(id)]) == 0 && p.mineToForget(id) {
 			p.entry.Manifests = append(p.entry.Manifests, id)
@@ -373,6 +374,19 @@ func (p *prunePlan) chooseObjects() {
 		p.res.Freed += o.Size
 		p.doomed = append(p.doomed, o)
 	}
+}
+
+// spent returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
+// list. A writer's prune leaves such objects where the owner has named them.
+func (p *prunePlan) spent() (names []Name) {
+	me := p.repo.log.scope(p.repo.key.verifyKey())
+	there := func(ip indexedPack) bool { return !p.repo.log.gone(packObject(ip.name), ip.instance) }
+	for _, o := range p.index.objects {
+		if o.live && !slices.ContainsFunc(p.index.packs[o.first:o.first+o.packs], there) && p.repo.log.mayDrop(me, o.name) {
+			names = append(names, o.name)
+		}
+	}
+	return names
 }
 
 // mineToForget reports whether a forgotten snapshot is of an instance that this key may prune.

@@ -93,6 +93,9 @@ func (rd *Reader) Length(id chunk.ID) (int, bool) {
 	for {
 		packs := rd.now()
 		n, ok, err := packs.index.length(id)
+		if err == nil && !ok {
+			err = errUnlisted
+		}
 		if err == nil || !rd.reload(context.Background(), packs, err) {
 			return n, ok
 		}

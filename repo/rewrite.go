@@ -177,7 +177,7 @@ func (p *prunePlan) movePack(ctx context.Context, g *packing, l packListing) err
 
 // reindex writes index objects for the moved packs, and for what stays of every index object that lists one that goes.
 func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
-	// What this key may not drop stays as it is: it lists packs that are gone then, which nobody minds.
+	// What this key may not drop stays as it is: it lists packs that are gone then, until the owner prunes.
 	me := p.repo.log.scope(p.repo.key.verifyKey())
 	touched := slices.DeleteFunc(p.touched(), func(o uint32) bool { return !p.repo.log.mayDrop(me, p.index.objects[o].name) })
 	instances := make(map[string]bool)

@@ -40,10 +40,11 @@ type simHistory struct {
 }
 
 // simContents are what the hosts of a simulation's snapshots hold. Parties lean on what forgotten snapshots left, on what
-// a prune moves, and on what another party stores at the same time.
+// a prune moves, and on what another party stores at the same time. s3 leans on nothing: what a prune can name of it is what
+// it has uploaded itself.
 var simContents = map[string]content{
 	"past1": simContent("ab"), "past2": simContent("bc"), "past3": simContent("d"), "past4": simContent("ce"),
-	"s1": simContent("bdf"), "s2": simContent("adfg"), "next": simContent("abcdefgh"),
+	"s1": simContent("bdf"), "s2": simContent("adfg"), "s3": simContent("fi"), "next": simContent("abcdefghi"),
 }
 
 // simContent has two blobs for each letter, in two components.
@@ -150,7 +151,7 @@ func (h *simHistory) fill(t *testing.T) {
 	h.end = time.Now().Add(time.Minute)
 }
 
-// simScenarios are who works at once. "s1 again" goes on from the journal that s1 left, where that died.
+// simScenarios are who works at once. "s1 again" goes on from the journal that s1, the first, left where that died.
 var simScenarios = [][]string{
 	{"s1", "prune"},
 	{"s1", "s2", "prune"},
@@ -158,6 +159,8 @@ var simScenarios = [][]string{
 	{"s1", "s1 again", "prune"},
 	{"s1", "forget", "prune", "restore"},
 	{"s1", "s2", "prune", "prune by the writer", "forget", "check"},
+	{"s3", "prune", "prune by the writer"},
+	{"s3", "s3 again", "prune"},
 }
 
 // A simulation is one interleaving and what came of it.
@@ -203,15 +206,15 @@ func (s *simulation) start(scenario []string, seed uint64) {
 	if seed/8%2 == 0 {
 		grace = 1 // what a run uploads is taken for left over at once: only the log protects it
 	}
-	remembers := slices.Contains(scenario, "s1 again")
+	remembers := slices.ContainsFunc(scenario, func(name string) bool { return strings.HasSuffix(name, " again") })
 	var first *storetest.Party
 	for _, name := range scenario {
 		var f func(context.Context, repo.Store) error
 		switch name {
-		case "s1", "s2":
+		case "s1", "s2", "s3":
 			f = s.snapshot(name, remembers)
-		case "s1 again":
-			again := s.snapshot("s1", true)
+		case "s1 again", "s3 again":
+			again := s.snapshot(scenario[0], true)
 			f = func(ctx context.Context, st repo.Store) error {
 				<-first.Ended()
 				return again(ctx, st)
@@ -408,6 +411,9 @@ func (s *simulation) nextNight(ctx context.Context, r *repo.Repo) error {
 	res, err := s.clean(ctx, r)
 	if err != nil {
 		return err
+	}
+	if n, err := r.Spent(ctx); n > 0 || err != nil {
+		return fmt.Errorf("%d index objects list only what is gone: %w", n, cmp.Or(err, errors.New("they were left")))
 	}
 	got := make(map[string]int)
 	for _, name := range s.mem.Names() {

@@ -24,7 +24,8 @@ import (
 // to choose from, and a seed gives the same run again. What is left to chance: two objects of one kind and length that a
 // party puts at once are told apart by names that no seed decides.
 //
-// Time passes between operations, by the bubble's clock.
+// Time passes between operations, by the bubble's clock, and more than repo.DefaultGrace where a party is suspended for
+// days: what it has uploaded is old then, and its leases are stale.
 type Sched struct {
 	mem     *Mem
 	rng     *rand.Rand
@@ -54,7 +55,9 @@ type Party struct {
 	hurtAt   int // the one that fails, though it may have been done
 	sleepAt  int // the one at which it is suspended
 	sleepFor int // turns of others; 0: until nobody else can go on
-	ops      int
+	restAt   int // the put or removal, counted from 0, before which it is suspended for days
+	ops      int // that it has done
+	changes  int // puts and removals among them
 	asleep   int // the step until which it is suspended
 	sizes    map[string]int
 }
@@ -84,7 +87,7 @@ func NewSched(m *Mem, seed uint64) *Sched {
 // Go adds a party. Its context ends when it dies.
 func (s *Sched) Go(name string, f func(context.Context, repo.Store) error) *Party {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Party{Name: name, s: s, cancel: cancel, ended: make(chan struct{}), dieAt: -1, hurtAt: -1, sleepAt: -1, sizes: make(map[string]int)}
+	p := &Party{Name: name, s: s, cancel: cancel, ended: make(chan struct{}), dieAt: -1, hurtAt: -1, sleepAt: -1, restAt: -1, sizes: make(map[string]int)}
 	switch s.rng.IntN(8) {
 	case 0, 1:
 		p.dieAt = s.rng.IntN(50)
@@ -93,6 +96,8 @@ func (s *Sched) Go(name string, f func(context.Context, repo.Store) error) *Part
 	case 3, 4:
 		p.sleepAt = s.rng.IntN(50)
 		p.sleepFor = s.rng.IntN(3) * 20
+	case 5:
+		p.restAt = s.rng.IntN(8) // most operations read: between two changes is where it matters what others do
 	}
 	s.parties = append(s.parties, p)
 	go func() {
@@ -178,27 +183,35 @@ func (s *Sched) choose() *turn {
 func (s *Sched) let(t *turn) {
 	p := t.party
 	s.steps++
-	n := p.ops
-	p.ops++
 	switch {
-	case n == p.dieAt:
+	case p.ops == p.dieAt:
 		s.die(p)
 		return
-	case n == p.sleepAt:
+	case p.ops == p.sleepAt:
 		p.sleepAt = -1
 		p.asleep = never
 		if p.sleepFor > 0 {
 			p.asleep = s.steps + p.sleepFor
 		}
-		p.ops--
 		s.note(t, "is suspended before")
 		return
+	case p.changes == p.restAt && t.op.Changes():
+		p.restAt = -1
+		p.asleep = never
+		s.note(t, "is suspended for days before")
+		time.Sleep(repo.DefaultGrace + time.Hour)
+		return
+	}
+	hurt := p.ops == p.hurtAt
+	p.ops++
+	if t.op.Changes() {
+		p.changes++
 	}
 	s.last = p
 	s.mu.Lock()
 	s.waiting = slices.DeleteFunc(s.waiting, func(o *turn) bool { return o == t })
 	s.mu.Unlock()
-	if n == p.hurtAt {
+	if hurt {
 		p.Hurt = true
 		s.fail(t, "is hurt")
 		return
