@@ -41,12 +41,14 @@ type CheckResult struct {
 	Packs     int
 	Blobs     int64 // that the snapshots need
 	Unused    int   // packs that no index lists: leftovers, no damage
+	Unnamed   int   // other objects that no log entry leads to: no damage either
 	Problems  int
 	ReadPacks int
 	ReadBytes int64
-	Due       int    // packs that were to be read, when the time was over
-	Deep      bool   // the content of packs was decrypted, and each blob verified
-	Bad       []Name // packs that are missing or damaged
+	Due       int      // packs that were to be read, when the time was over
+	Deep      bool     // the content of packs was decrypted, and each blob verified
+	Bad       []Name   // packs that are missing or damaged, or that a damaged index object alone may list
+	Strays    []string // the first of the unused packs and unnamed objects
 }
 
 // A Subset is a part of the packs, for a check that is spread over days.
@@ -84,9 +86,10 @@ func (s *Subset) choose(packs []*indexedPack) []*indexedPack {
 
 // A checker collects what one check finds.
 type checker struct {
-	repo  *Repo
-	opts  CheckOptions
-	found []error // what was found wrong before packs are read
+	repo   *Repo
+	opts   CheckOptions
+	found  []error // what was found wrong before packs are read
+	unused []Name  // packs that no index object lists
 
 	mu  sync.Mutex
 	res CheckResult
@@ -110,8 +113,8 @@ func (c *checker) bad(p *indexedPack) {
 	}
 }
 
-// Check verifies the repository: the log's chain, read anew from the storage; every index object; that every pack is
-// there with the right size; every manifest; and, by mark, that every blob of every snapshot is in one of these packs.
+// Check verifies the repository: the log's chain, read anew from the storage; the keyrings that the roster names; every
+// index object; that every pack is there with the right size; every manifest; and, by mark, that every blob of every snapshot is in one of these packs.
 // With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
 // hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
 func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOptions) (*CheckResult, error) {
@@ -136,18 +139,25 @@ func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOption
 	return &c.res, nil
 }
 
-// structure looks at all but the content of packs. Where it finds something wrong and a prune was published meanwhile,
-// that may be why, and it looks again.
+// structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
+// published meanwhile, that may be why, and it looks again.
 func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*index, error) {
 	h, err := c.repo.readLog(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		c.res, c.found = CheckResult{}, slices.Clone(h.problems())
+		c.res, c.found, c.unused = CheckResult{}, slices.Clone(h.problems()), nil
 		x, err := c.indexes(ctx, h)
 		if err == nil {
 			err = c.packs(ctx, x)
+		}
+		if err == nil {
+			c.unlisted(h)
+			err = c.keys(ctx, h)
+		}
+		if err == nil {
+			err = c.strays(ctx, h)
 		}
 		if err == nil {
 			err = c.snapshots(ctx, h, x, mark)
@@ -156,7 +166,7 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 			return x, err
 		}
 		now, err := c.repo.readLog(ctx, false)
-		if err != nil || now.prunes == h.prunes {
+		if err != nil || now.prunes == h.prunes && now.rosterSeq == h.rosterSeq {
 			return x, err
 		}
 		h = now
@@ -203,6 +213,10 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 		}
 		if len(listed) == 0 {
 			c.res.Unused++
+			c.unused = append(c.unused, name)
+			if len(c.res.Strays) < maxStrays {
+				c.res.Strays = append(c.res.Strays, o.Name)
+			}
 		}
 	}
 	for i := range x.packs {

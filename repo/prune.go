@@ -175,11 +175,15 @@ func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
 
 // list looks at every object in the store that a prune may touch.
 func (p *prunePlan) list(ctx context.Context, now time.Time) error {
-	named := p.named()
+	named := p.repo.log.named()
+	there := make(map[string]bool) // index objects
 	for _, dir := range []string{"packs/", "index/", "manifests/", "tmp/"} {
 		for o, err := range p.repo.store.List(ctx, dir) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", dir, err)
+			}
+			if dir == "index/" {
+				there[o.Name] = true
 			}
 			old := now.Sub(o.Time) > p.opts.Grace
 			known := false
@@ -197,6 +201,17 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
+	return p.wholeIndex(there)
+}
+
+// wholeIndex returns an error where the storage has lost an index object. This machine may know still what it said; but
+// of two copies of a blob the one that stays must be one that everybody finds.
+func (p *prunePlan) wholeIndex(there map[string]bool) error {
+	for _, ref := range p.repo.log.indexes {
+		if object := indexObject(ref.name); !there[object] {
+			return hint.Wrap(fmt.Errorf("prune needs the whole index: %w", &DamageError{object, errors.New("is missing")}), "run `permafrost check`")
+		}
+	}
 	return nil
 }
 
@@ -207,18 +222,6 @@ func (p *prunePlan) packsOf(object string) []uint32 {
 		return nil
 	}
 	return p.index.listed(name)
-}
-
-// named returns the index objects and manifests that the log leads to.
-func (p *prunePlan) named() map[string]bool {
-	m := make(map[string]bool)
-	for _, ref := range p.repo.log.indexes {
-		m[indexObject(ref.name)] = true
-	}
-	for _, s := range p.repo.log.snapshots {
-		m[manifestObject(s.ID)] = true
-	}
-	return m
 }
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
