@@ -345,9 +345,7 @@ func (v *victim) pruneLosesNothing(whole bool) {
 
 // The whole repository is what it was some nights ago.
 func (v *victim) testRolledBack() {
-	host := v.on(v.t)
-	host.witness = v.hostCopy()
-	host = host.at(v.early)
+	host := v.at(v.early)
 	for _, args := range [][]string{{"snapshot"}, {"snapshots"}, {"check"}, {"prune"}, {"forget", "latest"}} {
 		told(v.t, host.run(exitDamage, args...), "rolled back", "--accept-head")
 	}
