@@ -43,7 +43,7 @@ func TestHostileStorage(t *testing.T) {
 	cases := 0
 	for i, o := range v.kinds {
 		for j, wound := range storageWounds {
-			if !*everyWound && (i+j)%len(storageWounds) != 0 {
+			if !*everyWound && ((i+j)%len(storageWounds) != 0 || i%3 != 1) { // the rest is TestHostileObjects' by default
 				continue
 			}
 			cases++
