@@ -52,13 +52,14 @@ bench: setup build micro
 	@$(GO) build -buildvcs=false -o bin/bench ./internal/sandbox/bench
 	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE)
 
-# What a test has less time for: interleavings, and processes that write to one repository at once.
+# What a test has less time for: interleavings, processes that write to one repository at once, wounds of each object.
 # make soak SIMULATE=1000000 LOAD=1h
 SIMULATE ?= 200000
 LOAD ?= 5m
 soak: setup
 	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
 	$(GO) test -timeout 0 -v -run 'TestLoad$$' ./cmd/permafrost -load $(LOAD)
+	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile
 
 # Each stage by itself.
 micro:

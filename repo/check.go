@@ -42,12 +42,14 @@ type CheckResult struct {
 	Packs     int
 	Blobs     int64 // that the snapshots need
 	Unused    int   // packs that no index lists: leftovers, no damage
+	Unnamed   int   // other objects that no log entry leads to: no damage either
 	Problems  int
 	ReadPacks int
 	ReadBytes int64
-	Due       int    // packs that were to be read, when the time was over
-	Deep      bool   // the content of packs was decrypted, and each blob verified
-	Bad       []Name // packs that are missing or damaged
+	Due       int      // packs that were to be read, when the time was over
+	Deep      bool     // the content of packs was decrypted, and each blob verified
+	Bad       []Name   // packs that are missing or damaged
+	Strays    []string // the first of the unused packs and unnamed objects
 }
 
 // A Subset is a part of the packs, for a check that is spread over days.
@@ -111,8 +113,8 @@ func (c *checker) bad(p *indexedPack) {
 	}
 }
 
-// Check verifies the repository: the log's chain, read anew from the storage; every index object; that every pack is
-// there with the right size; every manifest; and, by mark, that every blob of every snapshot is in one of these packs.
+// Check verifies the repository: the log's chain, read anew from the storage; the keyrings that the roster names; every
+// index object; that every pack is there with the right size; every manifest; and, by mark, that every blob of every snapshot is in one of these packs.
 // With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
 // hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
 func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOptions) (*CheckResult, error) {
@@ -137,8 +139,8 @@ func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOption
 	return &c.res, nil
 }
 
-// structure looks at all but the content of packs. Where it finds something wrong and a prune was published meanwhile,
-// that may be why, and it looks again.
+// structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
+// published meanwhile, that may be why, and it looks again.
 func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*index, error) {
 	h, err := c.repo.readLog(ctx, false)
 	if err != nil {
@@ -151,13 +153,19 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 			err = c.packs(ctx, x)
 		}
 		if err == nil {
+			err = c.keys(ctx, h)
+		}
+		if err == nil {
+			err = c.strays(ctx, h)
+		}
+		if err == nil {
 			err = c.snapshots(ctx, h, x, mark)
 		}
 		if err != nil || len(c.found) == len(h.problems()) {
 			return x, err
 		}
 		now, err := c.repo.readLog(ctx, false)
-		if err != nil || now.prunes == h.prunes {
+		if err != nil || now.prunes == h.prunes && now.rosterSeq == h.rosterSeq {
 			return x, err
 		}
 		h = now
@@ -205,6 +213,9 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 		}
 		if len(listed) == 0 {
 			c.res.Unused++
+			if len(c.res.Strays) < maxStrays {
+				c.res.Strays = append(c.res.Strays, o.Name)
+			}
 		}
 	}
 	for i := range x.packs {

@@ -4,7 +4,7 @@
 // # Objects
 //
 //	config              the repository's ID and format, in the clear
-//	keys/R.age          a keyring wrapped to one person's age recipient; R is random
+//	keys/9a0b….age      a keyring wrapped to one person's age recipient
 //	packs/ab/ab12…      blobs
 //	index/cd34…         which pack holds which blob
 //	manifests/ef56…     a snapshot's manifest
@@ -12,12 +12,13 @@
 //	leases/R            who is at work now: courtesy, never safety
 //	tmp/…               the store's own: uploads under way
 //
-// Packs, index objects and manifests are named by the SHA-256 of their stored bytes in lower-case hexadecimal,
+// Keyrings, packs, index objects and manifests are named by the SHA-256 of their stored bytes in lower-case hexadecimal,
 // so that a machine without any key can scrub them with sha256sum.
 //
 // # Config
 //
-// JSON of at most 4 KiB: {"format":1,"id":"<64 hexadecimal digits>"}. Another format is refused.
+// JSON of at most 4 KiB: {"format":1,"id":"<64 hexadecimal digits>"} and a line feed, to the byte. Another format is
+// refused.
 //
 // # Envelope
 //

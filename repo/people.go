@@ -3,8 +3,6 @@ package repo
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,8 +24,9 @@ func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
 				return
 			}
 			data, err := r.readObject(ctx, o.Name, maxKeyObject)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // removed since it was listed
+			var d *DamageError
+			if errors.Is(err, fs.ErrNotExist) || errors.As(err, &d) {
+				continue // removed since it was listed, or longer than any keyring
 			}
 			if err != nil {
 				yield(nil, fmt.Errorf("reading a keyring: %w", err))
@@ -43,8 +42,9 @@ func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
 // maxKeyCopies bounds what a storage can make this machine keep.
 const maxKeyCopies = 1000
 
-// copyKeys refreshes the copy of keys/ in the state directory. No command reads it: where the storage has lost keys/, a
-// person can put the objects back from any machine that knew the repository.
+// copyKeys completes the copy of keys/ in the state directory. No command reads it: where the storage has lost keys/, a
+// person can put the objects back from any machine that knew the repository. What is there is never replaced: an object
+// does not change, unless the storage has spoilt it.
 func (r *Repo) copyKeys(ctx context.Context) error {
 	if r.local.state == "" {
 		return nil
@@ -58,12 +58,16 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 			return nil
 		}
 		file := filepath.Join("keys", filepath.Base(o.Name))
-		if have, err := r.local.stateFile(file); err == nil && have != nil && int64(len(have)) == o.Size {
+		if have, err := r.local.stateFile(file); err == nil && have != nil {
 			continue
 		}
 		data, err := r.readObject(ctx, o.Name, maxKeyObject)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
+		}
+		var d *DamageError
+		if errors.As(err, &d) || err == nil && keyObject(data) != o.Name {
+			continue // junk, or spoilt
 		}
 		if err != nil {
 			return fmt.Errorf("reading a keyring: %w", err)
@@ -126,15 +130,18 @@ func (r *Repo) ownerOnly(what string) error {
 	return nil
 }
 
-// putKeyring wraps k to a recipient and puts it below keys/, under a name that says nothing.
+// keyObject is the name of a wrapped keyring in the store. It says nothing of whom it is for.
+func keyObject(data []byte) string { return "keys/" + hashName(data).String() + keySuffix }
+
+const keySuffix = ".age"
+
+// putKeyring wraps k to a recipient and puts it below keys/.
 func (r *Repo) putKeyring(ctx context.Context, k *Keyring, to age.Recipient) (object string, err error) {
 	data, err := WrapKeyring(k, to)
 	if err != nil {
 		return "", err
 	}
-	var id [16]byte
-	rand.Read(id[:])
-	object = "keys/" + hex.EncodeToString(id[:]) + ".age"
+	object = keyObject(data)
 	if err := r.store.Put(ctx, object, data); err != nil {
 		return "", fmt.Errorf("putting a keyring: %w", err)
 	}

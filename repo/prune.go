@@ -175,8 +175,8 @@ func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
 
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
 func (p *prunePlan) list(ctx context.Context, now time.Time) error {
-	named := p.named()
-	missing := p.needed()
+	named := p.repo.log.named()
+	missing := p.repo.log.needed()
 	for _, dir := range []string{"packs/", "index/", "manifests/", "tmp/"} {
 		for o, err := range p.repo.store.List(ctx, dir) {
 			if err != nil {
@@ -206,18 +206,6 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// needed returns the index objects, and the manifests of snapshots that are not forgotten.
-func (p *prunePlan) needed() map[string]bool {
-	m := make(map[string]bool)
-	for _, ref := range p.repo.log.indexes {
-		m[indexObject(ref.name)] = true
-	}
-	for _, s := range p.repo.log.live() {
-		m[manifestObject(s.ID)] = true
-	}
-	return m
-}
-
 // packsOf returns the listings of a pack, by its object's name, that are not gone.
 func (p *prunePlan) packsOf(object string) []uint32 {
 	name, err := packName(object)
@@ -225,15 +213,6 @@ func (p *prunePlan) packsOf(object string) []uint32 {
 		return nil
 	}
 	return p.index.listed(name)
-}
-
-// named returns the index objects and manifests that the log leads to.
-func (p *prunePlan) named() map[string]bool {
-	m := p.needed()
-	for _, s := range p.repo.log.snapshots {
-		m[manifestObject(s.ID)] = true
-	}
-	return m
 }
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:

@@ -96,7 +96,7 @@ func (x *indexRepair) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lost := lostIndexes(r.log, known)
+	lost := unread(r.log, known)
 	if err := x.read(ctx, known); err != nil {
 		return err
 	}
@@ -132,8 +132,8 @@ func (x *indexRepair) try(ctx context.Context) error {
 	return nil
 }
 
-// lostIndexes returns the index objects that the log names and that x lacks.
-func lostIndexes(h *history, x *index) (lost []indexRef) {
+// unread returns the index objects that the log names and that x lacks.
+func unread(h *history, x *index) (lost []indexRef) {
 	have := make(map[Name]bool)
 	for i := range x.objects {
 		have[x.objects[i].name] = true

@@ -78,7 +78,16 @@ func readConfig(ctx context.Context, st Store) (Name, error) {
 	if c.Format != Format || c.ID.IsZero() {
 		return Name{}, &DamageError{configObject, errors.New("no format or no ID")}
 	}
+	if data, err := c.encode(); err != nil || !bytes.Equal(data, buf[:n]) {
+		return Name{}, &DamageError{configObject, errors.New("it is not as it was written")}
+	}
 	return c.ID, nil
+}
+
+// encode returns the config as it is stored: nothing else is one.
+func (c *config) encode() ([]byte, error) {
+	data, err := json.Marshal(c)
+	return append(data, '\n'), err
 }
 
 // Exists reports whether a repository stands in the store.
@@ -99,13 +108,13 @@ type InitOptions struct {
 // Init makes a repository in an empty store. Both keyrings must be safe on disk by then: without them nothing
 // in the repository can be read.
 func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) error {
-	data, err := json.Marshal(config{Format, owner.Repository})
+	data, err := (&config{Format, owner.Repository}).encode()
 	if err != nil {
 		return err
 	}
 	// The config claims the place: of two that init at once a single one goes on. If we die behind it, Open finds a
 	// repository without a log and says what to do.
-	if err := st.Put(ctx, configObject, append(data, '\n')); err != nil {
+	if err := st.Put(ctx, configObject, data); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return hint.Wrap(errors.New("a repository stands there already"), "choose another place, or use it with its own keys")
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -30,13 +31,13 @@ type ScrubResult struct {
 	Problems int
 }
 
-// Scrub reads every pack, index object and manifest, and compares each with the hash that names it. It takes no key, so
+// Scrub reads every keyring, pack, index object and manifest, and compares each with the hash that names it. It takes no key, so
 // that the storage's own machine can do it. What only a key can tell it does not see: that an object is missing, or
 // was never a part of the repository.
 func Scrub(ctx context.Context, st Store, o ScrubOptions) (*ScrubResult, error) {
 	s := &scrub{store: st, opts: o}
 	var objects []scrubbed
-	for _, prefix := range []string{"packs/", "index/", "manifests/"} {
+	for _, prefix := range []string{"keys/", "packs/", "index/", "manifests/"} {
 		for obj, err := range st.List(ctx, prefix) {
 			if err != nil {
 				return nil, fmt.Errorf("listing %s: %w", prefix, err)
@@ -72,8 +73,12 @@ func hashOf(prefix, object string) (Name, error) {
 	if prefix == "packs/" {
 		return packName(object)
 	}
-	n, err := ParseName(object[len(prefix):])
-	if err != nil || prefix+n.String() != object {
+	end := ""
+	if prefix == "keys/" {
+		end = keySuffix
+	}
+	n, err := ParseName(strings.TrimSuffix(object[len(prefix):], end))
+	if err != nil || prefix+n.String()+end != object {
 		return Name{}, &DamageError{object, errors.New("not the name of an object")}
 	}
 	return n, nil

@@ -68,7 +68,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 	if err := r.mayWrite(r.log, instance); err != nil {
 		return nil, err
 	}
-	x, err := r.loadIndex(ctx)
+	x, err := r.writersIndex(ctx)
 	if err != nil {
 		return nil, err
 	}

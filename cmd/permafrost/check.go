@@ -183,13 +183,14 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 		Packs     int    `json:"packs"`
 		Blobs     int64  `json:"blobs"`
 		Unused    int    `json:"packs_unused"`
+		Unnamed   int    `json:"objects_unnamed"`
 		ReadPacks int    `json:"packs_read"`
 		ReadBytes int64  `json:"bytes_read"`
 		Due       int    `json:"packs_due"`
 		Deep      bool   `json:"decrypted"`
 		Problems  int    `json:"problems"`
 		Head      string `json:"head"`
-	}{res.Snapshots, res.Indexes, res.Packs, res.Blobs, res.Unused, res.ReadPacks, res.ReadBytes, res.Due, res.Deep, problems, r.Head().String()})
+	}{res.Snapshots, res.Indexes, res.Packs, res.Blobs, res.Unused, res.Unnamed, res.ReadPacks, res.ReadBytes, res.Due, res.Deep, problems, r.Head().String()})
 	a.ui.Report("%s, %s in %s", plural(int64(res.Snapshots), "snapshot", "snapshots"), plural(res.Blobs, "blob", "blobs"), plural(int64(res.Packs), "pack", "packs"))
 	if res.ReadPacks > 0 {
 		how := "compared with their hashes"
@@ -204,9 +205,16 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 	if res.Unused > 0 {
 		a.ui.Report("%s that no index lists: left over, to be removed by prune", plural(int64(res.Unused), "pack", "packs"))
 	}
-	for _, q := range r.Requests() {
-		a.ui.Warn("log entry %d by %s has no effect: %s", q.Seq, printable(q.Signer), printable(q.Why))
+	if res.Unnamed > 0 {
+		a.ui.Report("%s that no log entry leads to: harmless", plural(int64(res.Unnamed), "object", "objects"))
 	}
+	for _, object := range res.Strays {
+		a.ui.JSON("stray", struct {
+			Object string `json:"object"`
+		}{object})
+		a.ui.Detail("not in use: %s", printable(object))
+	}
+	a.tellRequests(r)
 	a.ui.Say("log head %v", r.Head())
 	if problems == 0 {
 		a.ui.Report("no damage found")
@@ -220,6 +228,18 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 		err = hint.Wrap(err, "`permafrost repair packs -i RECOVERY-FILE` saves what can be had of damaged packs; the next snapshot stores again what is lost and still there at the source")
 	}
 	return err
+}
+
+// tellRequests tells of log entries whose signers were not entitled to them: what a host asks for and does not get.
+func (a *app) tellRequests(r *session) {
+	for _, q := range r.Requests() {
+		a.ui.JSON("request", struct {
+			Entry  uint64 `json:"entry"`
+			Signer string `json:"signer"`
+			Why    string `json:"why"`
+		}{q.Seq, q.Signer, q.Why})
+		a.ui.Warn("log entry %d by %s has no effect: %s", q.Seq, printable(q.Signer), printable(q.Why))
+	}
 }
 
 // A damageError says that a check found damage.

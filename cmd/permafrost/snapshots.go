@@ -63,6 +63,7 @@ nobody remembers holds back what came later.`,
 			for i := range refs {
 				a.ui.JSON("snapshot", newSnapshotLine(&refs[i]))
 			}
+			a.tellRequests(r)
 			return nil
 		},
 	}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"permafrost/internal/dirstore"
+	"permafrost/repo"
+)
+
+// A forger writes to a repository's directory what no permafrost would: it has a keyring, the documented formats, and no
+// scruples.
+type forger struct {
+	t   *testing.T
+	dir string
+	key *repo.Keyring
+}
+
+// forger returns one with the key of a file.
+func (w *witness) forger(file string) *forger {
+	w.t.Helper()
+	id, err := repo.LoadIdentity(file, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &forger{w.t, w.place(), id.Keyring}
+}
+
+// seal returns an envelope of a body.
+func (f *forger) seal(magic string, body []byte) []byte {
+	f.t.Helper()
+	signed := slices.Concat([]byte("permafrost envelope 1\n"), f.key.Repository[:], []byte(magic), body)
+	plain := slices.Concat([]byte(magic), f.key.SignKey.Public().(ed25519.PublicKey), ed25519.Sign(f.key.SignKey, signed), body)
+	return f.encrypt(plain, f.key.CurrentEpoch().MetaIdentity.Recipient())
+}
+
+func (f *forger) encrypt(plain []byte, to age.Recipient) []byte {
+	f.t.Helper()
+	var out bytes.Buffer
+	w, err := age.Encrypt(&out, to)
+	if err == nil {
+		_, err = w.Write(plain)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// body returns what an envelope of the repository holds.
+func (f *forger) body(object string) []byte {
+	f.t.Helper()
+	data, err := os.ReadFile(filepath.Join(f.dir, object))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r, err := age.Decrypt(bytes.NewReader(data), f.key.MetaIdentities()...)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return plain[104:]
+}
+
+// put puts an object by a name that fits it, and returns its hash.
+func (f *forger) put(dir string, data []byte) (name repo.Name) {
+	f.t.Helper()
+	name = sha256.Sum256(data)
+	f.write(dir+name.String(), data)
+	return name
+}
+
+func (f *forger) write(object string, data []byte) {
+	f.t.Helper()
+	path := filepath.Join(f.dir, object)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// publish appends an entry to the log, whatever it says.
+func (f *forger) publish(e *repo.Entry) {
+	f.t.Helper()
+	st, err := dirstore.Open(f.dir)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r, err := repo.Open(f.t.Context(), st, f.key, repo.Options{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	head := r.Head()
+	e.Seq, e.Prev, e.Time = head.Seq+1, &head, time.Now().UTC().Truncate(time.Second)
+	body, err := json.Marshal(e)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.write(fmt.Sprintf("log/%010d", e.Seq), f.seal("PFLOGEN\x01", body))
+}
