@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -258,5 +259,35 @@ func TestEndOfConnection(t *testing.T) {
 	_, err := l.Write([]byte("x"))
 	if errors.Is(err, io.EOF) || !(&session{line: l}).lost(err) {
 		t.Errorf("a write ends with %v", err)
+	}
+}
+
+// An upload whose temporary file is swept in the middle, as left over, begins anew.
+func TestSwept(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, sandbox.SSHDConfig{})
+	_, c := startRelay(t, server, 5*time.Millisecond)
+	c.Channels = 1
+	s := open(t, c)
+	put(t, s, "first", nil)
+	data := storetest.Random(1, 4<<20)
+	done := make(chan error, 1)
+	go func() { done <- s.Put(context.Background(), "swept/a", data) }()
+	swept := 0
+	eventually(t, "two sweeps", func() bool {
+		paths, _ := filepath.Glob(filepath.Join(c.Path, "tmp", "*"))
+		for _, path := range paths {
+			if os.Remove(path) == nil {
+				swept++
+			}
+		}
+		return swept == placeTries-1
+	})
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	holds(t, s, "swept/a", data)
+	if n := count(t, s, "tmp/"); n != 0 {
+		t.Errorf("%d files are left below tmp/", n)
 	}
 }
