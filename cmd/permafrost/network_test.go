@@ -84,11 +84,10 @@ func (s *site) testNetwork(t *testing.T) {
 	restore := func(target string) *running {
 		return start(t, through("restore", "-i", s.recovery, "--snapshot", "latest", "--target", target))
 	}
-	up, down := r.Up.Load(), r.Down.Load()
-	last := w.begin(through)
-	last.must(exitDone)
+	up := r.Up.Load()
+	w.begin(through).must(exitDone)
 	up = r.Up.Load() - up
-	down = r.Down.Load()
+	down := r.Down.Load()
 	restore(t.TempDir()).must(exitDone)
 	down = r.Down.Load() - down
 	cases := 0

@@ -237,7 +237,7 @@ func parentAndState(pid int) (parent int, state string) {
 	return parent, fields[0]
 }
 
-// forget forgets all snapshots but the last.
+// forget forgets all snapshots but the last so many.
 func (w *struckWriter) forget(keep int) {
 	w.t.Helper()
 	args := []string{"forget"}
