@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"permafrost/internal/sandbox"
 )
 
 // halt halts a command once something has come, or gone, in a directory of the repository, and reports whether it
@@ -45,6 +47,9 @@ func came(before, now map[string]bool) bool {
 
 func went(before, now map[string]bool) bool { return came(now, before) }
 
+// patientTries is how often a process is begun that is to be halted at a step that it may be too quick for.
+const patientTries = 5
+
 // A writer is halted before its snapshot is committed, and goes on days later: what it had stored was left over, and a
 // prune has deleted it.
 func (s *site) testSuspendedWriter(t *testing.T) {
@@ -52,44 +57,48 @@ func (s *site) testSuspendedWriter(t *testing.T) {
 	w := newStruckWriter(t, s)
 	w.begin(through).must(exitDone)
 	for _, stage := range []string{"leases", "tmp", "packs", "index", "manifests"} {
-		for tries := 1; ; tries++ {
-			r.Delay(20 * time.Millisecond)
-			before, log := s.names(stage), len(s.names("log"))
-			u := w.begin(through)
-			halted := s.halt(u.running, stage, came, before)
-			r.Delay(0)
-			if !halted || len(s.names("log")) != log {
-				if tries == 5 {
-					t.Fatalf("%s: never in time", stage)
-				}
-				if halted {
-					signalTo(t, u.c.Process.Pid, unix.SIGCONT)
-				}
-				u.must(exitDone)
-				continue
-			}
-			s.age("", 80*time.Hour)
-			pruned := decode[pruneLine](t, s.run(exitDone, "prune", "-i", s.recovery, "--json").stdout, "prune")
-			if stage != "leases" && stage != "tmp" && pruned[0].LeftOver == 0 {
-				t.Errorf("%s: nothing was left over", stage)
-			}
-			signalTo(t, u.c.Process.Pid, unix.SIGCONT)
-			got := u.wait()
-			if got.code != exitDone {
-				u.fails("a prune removed data")
-			} else {
-				u.must(exitDone)
-			}
-			t.Logf("halted at %s; %d left-over objects pruned; then exit code %d", stage, pruned[0].LeftOver, got.code)
-			w.listed(u)
-			break
+		u := w.haltedAt(r, through, stage)
+		s.age("", 80*time.Hour)
+		pruned := decode[pruneLine](t, s.run(exitDone, "prune", "-i", s.recovery, "--json").stdout, "prune")
+		if stage != "leases" && stage != "tmp" && pruned[0].LeftOver == 0 {
+			t.Errorf("%s: nothing was left over", stage)
 		}
-		u := w.begin(through)
+		signalTo(t, u.c.Process.Pid, unix.SIGCONT)
+		got := u.wait()
+		if got.code == exitDone {
+			u.must(exitDone)
+		} else {
+			u.fails("a prune removed data")
+		}
+		t.Logf("halted at %s; %d left-over objects pruned; then exit code %d", stage, pruned[0].LeftOver, got.code)
+		w.listed(u)
+		u = w.begin(through)
 		u.must(exitDone)
 		w.listed(u)
 	}
 	w.compare()
 	w.tidy()
+}
+
+// haltedAt begins a snapshot, and halts it once something has come in a directory and before it is committed.
+func (w *struckWriter) haltedAt(r *sandbox.Relay, through func(...string) *command, dir string) *underway {
+	w.t.Helper()
+	for range patientTries {
+		r.Delay(20 * time.Millisecond)
+		before, log := w.site.names(dir), len(w.site.names("log"))
+		u := w.begin(through)
+		halted := w.site.halt(u.running, dir, came, before)
+		r.Delay(0)
+		if halted && len(w.site.names("log")) == log {
+			return u
+		}
+		if halted {
+			signalTo(w.t, u.c.Process.Pid, unix.SIGCONT)
+		}
+		u.must(exitDone)
+	}
+	w.t.Fatalf("%s: never in time", dir)
+	return nil
 }
 
 // A pruner is halted at each step, and goes on days later: another one has pruned, and a writer written.
@@ -102,36 +111,40 @@ func (s *site) testSuspendedPruner(t *testing.T) {
 	}{
 		{"lease", "leases", came}, {"moved packs", "packs", came}, {"index", "index", came}, {"entry", "log", came}, {"deletions", "packs", went},
 	} {
-		for tries := 1; ; tries++ {
-			w.next().must(exitDone)
-			w.next().must(exitDone)
-			w.forget(1)
-			r.Delay(20 * time.Millisecond)
-			before := s.names(stage.dir)
-			first := start(t, through("prune", "-i", s.recovery, "--max-unused", "0"))
-			halted := s.halt(first, stage.dir, stage.changed, before)
-			r.Delay(0)
-			if !halted {
-				first.must(exitDone)
-				if tries == 5 {
-					t.Fatalf("%s: never in time", stage.name)
-				}
-				continue
-			}
-			s.age("", 80*time.Hour)
-			s.run(exitDone, "prune", "-i", s.recovery, "--max-unused", "0")
-			u := w.next()
-			u.must(exitDone)
-			signalTo(t, first.c.Process.Pid, unix.SIGCONT)
-			got := first.wait()
-			t.Logf("halted at %s; then exit code %d", stage.name, got.code)
-			if got.code != exitDone {
-				told(t, got)
-			}
-			w.listed(u)
-			break
+		first := w.haltedPruner(r, through, stage.dir, stage.changed)
+		s.age("", 80*time.Hour)
+		s.run(exitDone, "prune", "-i", s.recovery, "--max-unused", "0")
+		u := w.next()
+		u.must(exitDone)
+		signalTo(t, first.c.Process.Pid, unix.SIGCONT)
+		got := first.wait()
+		t.Logf("halted at %s; then exit code %d", stage.name, got.code)
+		if got.code != exitDone {
+			told(t, got)
 		}
+		w.listed(u)
 	}
 	w.compare()
 	w.tidy()
+}
+
+// haltedPruner makes something to prune, and begins a prune that is halted once a directory has changed.
+func (w *struckWriter) haltedPruner(r *sandbox.Relay, through func(...string) *command, dir string, changed func(before, now map[string]bool) bool) *running {
+	w.t.Helper()
+	for range patientTries {
+		w.next().must(exitDone)
+		w.next().must(exitDone)
+		w.forget(1)
+		r.Delay(20 * time.Millisecond)
+		before := w.site.names(dir)
+		p := start(w.t, through("prune", "-i", w.site.recovery, "--max-unused", "0"))
+		halted := w.site.halt(p, dir, changed, before)
+		r.Delay(0)
+		if halted {
+			return p
+		}
+		p.must(exitDone)
+	}
+	w.t.Fatalf("%s: never in time", dir)
+	return nil
 }
