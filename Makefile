@@ -52,14 +52,16 @@ bench: setup build micro
 	@$(GO) build -buildvcs=false -o bin/bench ./internal/sandbox/bench
 	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE)
 
-# What a test has less time for: interleavings, processes that write to one repository at once, wounds of each object.
-# make soak SIMULATE=1000000 LOAD=1h
+# What a test has less time for: interleavings, processes that write to one repository at once, wounds of each object,
+# processes that are killed and halted. make soak SIMULATE=1000000 LOAD=1h KILLS=2000
 SIMULATE ?= 200000
 LOAD ?= 5m
+KILLS ?= 300
 soak: setup
 	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
 	$(GO) test -timeout 0 -v -run 'TestLoad$$' ./cmd/permafrost -load $(LOAD)
 	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile
+	$(GO) test -timeout 0 -v -run 'TestProcesses$$/struck' ./cmd/permafrost -kills $(KILLS)
 
 # Each stage by itself.
 micro:

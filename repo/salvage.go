@@ -166,8 +166,9 @@ func (s *salvage) lost(instance string, id chunk.ID) error {
 		return err
 	}
 	if !slices.ContainsFunc(places, func(pl place) bool { return !s.damaged.has(int(pl.pack)) }) {
-		b := servedBlob{instance, half(id)}
-		s.blobs[b] = s.blobs[b]
+		if b := (servedBlob{instance, half(id)}); !s.blobs[b] {
+			s.blobs[b] = false
+		}
 	}
 	return nil
 }

@@ -73,7 +73,9 @@ func (w *witness) testKilledDump(t *testing.T) {
 		return dump != 0
 	})
 	signalTo(t, c.Process.Pid, unix.SIGSTOP)
-	release()
+	if err := release(); err != nil {
+		t.Error(err)
+	}
 	await(t, "data", func() bool { return written(dump) > 64<<10 })
 	signalTo(t, dump, unix.SIGKILL)
 	signalTo(t, c.Process.Pid, unix.SIGCONT)
@@ -88,20 +90,20 @@ func (w *witness) testKilledDump(t *testing.T) {
 }
 
 // sql has the database carry out a statement.
-func (w *witness) sql(statement string) {
-	w.t.Helper()
-	if err := w.Postgres.Exec(w.t.Context(), sandbox.Database, statement); err != nil {
-		w.t.Fatal(err)
+func (s *site) sql(statement string) {
+	s.t.Helper()
+	if err := s.Postgres.Exec(s.t.Context(), sandbox.Database, statement); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
 // lockTable keeps a table from everybody until release is called.
-func (w *witness) lockTable() (release func()) {
-	w.t.Helper()
-	psql := w.Postgres.Command(w.t.Context(), "psql", "-X", "-q", "-d", sandbox.Database)
+func (s *site) lockTable() (release func() error) {
+	s.t.Helper()
+	psql := s.Postgres.Command(s.t.Context(), "psql", "-X", "-q", "-d", sandbox.Database)
 	in, err := psql.StdinPipe()
 	if err != nil {
-		w.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	out, err := psql.StdoutPipe()
 	if err == nil {
@@ -111,16 +113,12 @@ func (w *witness) lockTable() (release func()) {
 		_, err = io.WriteString(in, "BEGIN;\nLOCK TABLE statuses;\n\\echo locked\n")
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "locked\n" {
-		w.t.Fatalf("psql says %q, %v", line, err)
+		s.t.Fatalf("psql says %q, %v", line, err)
 	}
-	return func() {
-		if err := errors.Join(in.Close(), psql.Wait()); err != nil {
-			w.t.Error(err)
-		}
-	}
+	return func() error { return errors.Join(in.Close(), psql.Wait()) }
 }
 
 // childOf finds a process by its parent, its name and one of its arguments. It returns 0 where there is none.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -17,11 +18,15 @@ import (
 // The test binary is the program itself where this variable is set, so that tests run what users run.
 const runMain = "PERMAFROST_TEST_RUN_MAIN"
 
+// This variable is the patience with a storage of what a test runs.
+const patienceVar = "PERMAFROST_TEST_PATIENCE"
+
 // The race detector lets a process that ends sleep for a second, unless it is told not to.
 const endAtOnce = "GORACE=atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runMain) != "" {
+		storePatience, _ = time.ParseDuration(os.Getenv(patienceVar))
 		main()
 		return
 	}

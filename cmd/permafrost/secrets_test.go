@@ -222,7 +222,13 @@ func (l *leakTest) testCommands() {
 // paused returns a snapshot at work that waits for a table: it has all of its children. Release lets it go on.
 func (l *leakTest) paused(args ...string) (c *command, said *strings.Builder, release func()) {
 	l.t.Helper()
-	release = l.lockTable()
+	unlock := l.lockTable()
+	release = func() {
+		l.t.Helper()
+		if err := unlock(); err != nil {
+			l.t.Fatal(err)
+		}
+	}
 	c, said = l.command(append([]string{"snapshot", "-v"}, args...)...), new(strings.Builder)
 	c.Stdout, c.Stderr = said, said
 	if err := c.Start(); err != nil {

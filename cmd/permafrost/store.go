@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"permafrost/internal/dirstore"
 	"permafrost/internal/hint"
@@ -64,6 +65,10 @@ func hasPassword(address string) bool {
 	return !strings.Contains(before, "/") || !isURL && strings.Contains(after, ":")
 }
 
+// storePatience bounds how long a connection may be silent or take to be made. What fails is tried again for four times
+// that. 0 is what sftpstore takes for long enough; only tests set it.
+var storePatience time.Duration
+
 // openStore opens the store that the repository's address names. Its close ends the connections.
 func (a *app) openStore(ctx context.Context) (st repo.Store, close func() error, err error) {
 	p, err := parsePlace(a.repository)
@@ -79,6 +84,7 @@ func (a *app) openStore(ctx context.Context) (st repo.Store, close func() error,
 	}
 	c := *p.sftp
 	c.AcceptNewHostKey = a.acceptHostKey
+	c.RetryBudget, c.DialTimeout, c.Timeout = 4*storePatience, storePatience, storePatience
 	if a.sshCommand != "" {
 		c.UseCommand, c.Command = true, a.sshCommand
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -42,17 +43,17 @@ func TestCutPut(t *testing.T) {
 	s := open(t, c)
 	put(t, s, "first", nil)
 	data := storetest.Random(1, 3<<20)
-	before := r.up.Load()
+	before := r.Up.Load()
 	put(t, s, "measure", data)
-	length := r.up.Load() - before
+	length := r.Up.Load() - before
 	cuts := []int64{1, 200, length / 3, length - 1000, length - 500, length - 300, length - 200, length - 100, length - 1}
 	for i, at := range cuts {
-		name, had := fmt.Sprint("cut/", i), r.cuts.Load()
+		name, had := fmt.Sprint("cut/", i), r.Cuts.Load()
 		data := storetest.Random(uint64(i), len(data))
-		r.cutUp.Store(r.up.Load() + at)
+		r.CutUp.Store(r.Up.Load() + at)
 		put(t, s, name, data)
-		r.cutUp.Store(0)
-		if at < length/2 && r.cuts.Load() == had {
+		r.CutUp.Store(0)
+		if at < length/2 && r.Cuts.Load() == had {
 			t.Errorf("cut at %d of %d bytes did not happen", at, length)
 		}
 		holds(t, s, name, data)
@@ -71,28 +72,28 @@ func TestDoubtfulReply(t *testing.T) {
 	c.Connections = 1
 	s := open(t, c)
 	put(t, s, "a/first", nil)
-	before := r.down.Load()
+	before := r.Down.Load()
 	put(t, s, "a/measure", []byte("own"))
-	length := r.down.Load() - before
+	length := r.Down.Load() - before
 	// Cut after each reply on the way back, one after the other.
 	for at := int64(1); at <= length; at += 32 {
 		name := fmt.Sprint("a/own", at)
-		r.cutDown.Store(r.down.Load() + at)
+		r.CutDown.Store(r.Down.Load() + at)
 		put(t, s, name, []byte("own"))
-		r.cutDown.Store(0)
+		r.CutDown.Store(0)
 		holds(t, s, name, []byte("own"))
 
 		name = fmt.Sprint("a/other", at)
 		put(t, s, name, []byte("other"))
-		r.cutDown.Store(r.down.Load() + at)
+		r.CutDown.Store(r.Down.Load() + at)
 		if err := s.Put(t.Context(), name, []byte("own")); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("cut at %d: another's name: %v", at, err)
 		}
-		r.cutDown.Store(0)
+		r.CutDown.Store(0)
 		holds(t, s, name, []byte("other"))
 	}
-	if r.cuts.Load() < 8 {
-		t.Errorf("only %d cuts", r.cuts.Load())
+	if r.Cuts.Load() < 8 {
+		t.Errorf("only %d cuts", r.Cuts.Load())
 	}
 	eventually(t, "nothing left below tmp/", func() bool { return count(t, s, "tmp/") == 0 })
 }
@@ -105,10 +106,10 @@ func TestCutGet(t *testing.T) {
 	data := storetest.Random(1, 3<<20)
 	put(t, s, "a", data)
 	for _, at := range []int64{1, 100, 1 << 20, 3<<20 - 100, 3 << 20} {
-		had := r.cuts.Load()
-		r.cutDown.Store(r.down.Load() + at)
+		had := r.Cuts.Load()
+		r.CutDown.Store(r.Down.Load() + at)
 		holds(t, s, "a", data)
-		if r.cuts.Load() == had {
+		if r.Cuts.Load() == had {
 			t.Errorf("cut at %d did not happen", at)
 		}
 	}
@@ -121,11 +122,11 @@ func TestCutRemove(t *testing.T) {
 	s := open(t, c)
 	for at := int64(1); at < 400; at += 16 {
 		put(t, s, "a/b", nil)
-		r.cutDown.Store(r.down.Load() + at)
+		r.CutDown.Store(r.Down.Load() + at)
 		if err := s.Remove(t.Context(), "a/b"); err != nil {
 			t.Fatal(err)
 		}
-		r.cutDown.Store(0)
+		r.CutDown.Store(0)
 		if _, err := s.Stat(t.Context(), "a/b"); !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("removed, but %v", err)
 		}
@@ -145,7 +146,7 @@ func TestFlakyNetwork(t *testing.T) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(100*time.Millisecond + rand.N(500*time.Millisecond)):
-				r.cut()
+				r.Cut()
 			}
 		}
 	})
@@ -201,13 +202,13 @@ func TestServerReturns(t *testing.T) {
 	server := startSSHD(t, sandbox.SSHDConfig{})
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
-	r.refuse.Store(true)
-	r.cut()
+	r.Refuse.Store(true)
+	r.Cut()
 	done := make(chan error, 1)
 	go func() { done <- s.Put(context.Background(), "a", []byte("a")) }()
-	had := r.accepted.Load()
-	eventually(t, "two attempts", func() bool { return r.accepted.Load() >= had+2 })
-	r.refuse.Store(false)
+	had := r.Accepted.Load()
+	eventually(t, "two attempts", func() bool { return r.Accepted.Load() >= had+2 })
+	r.Refuse.Store(false)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -258,5 +259,35 @@ func TestEndOfConnection(t *testing.T) {
 	_, err := l.Write([]byte("x"))
 	if errors.Is(err, io.EOF) || !(&session{line: l}).lost(err) {
 		t.Errorf("a write ends with %v", err)
+	}
+}
+
+// An upload whose temporary file is swept in the middle, as left over, begins anew.
+func TestSwept(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, sandbox.SSHDConfig{})
+	_, c := startRelay(t, server, 5*time.Millisecond)
+	c.Channels = 1
+	s := open(t, c)
+	put(t, s, "first", nil)
+	data := storetest.Random(1, 4<<20)
+	done := make(chan error, 1)
+	go func() { done <- s.Put(context.Background(), "swept/a", data) }()
+	swept := 0
+	eventually(t, "two sweeps", func() bool {
+		paths, _ := filepath.Glob(filepath.Join(c.Path, "tmp", "*"))
+		for _, path := range paths {
+			if os.Remove(path) == nil {
+				swept++
+			}
+		}
+		return swept == placeTries-1
+	})
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	holds(t, s, "swept/a", data)
+	if n := count(t, s, "tmp/"); n != 0 {
+		t.Errorf("%d files are left below tmp/", n)
 	}
 }

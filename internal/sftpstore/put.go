@@ -20,6 +20,9 @@ import (
 	"permafrost/repo"
 )
 
+// placeTries is how often an upload is begun on a connection that holds, while its temporary file goes away.
+const placeTries = 3
+
 // cleanTime is how long Put may take to remove what an upload left on a connection that is gone.
 const cleanTime = 2 * time.Second
 
@@ -60,6 +63,17 @@ func (u *upload) attempt(ctx context.Context, sess *session) error {
 			return err
 		}
 	}
+	for try := 1; ; try++ {
+		err := u.place(ctx, sess)
+		if try == placeTries || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+}
+
+// place uploads the data, and gives them their name. It fails with fs.ErrNotExist where the temporary file has gone: we
+// were suspended in the middle for so long that a prune took it for left over.
+func (u *upload) place(ctx context.Context, sess *session) error {
 	var d *dir
 	opened := make(chan error, 1)
 	go func() {

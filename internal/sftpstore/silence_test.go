@@ -22,7 +22,7 @@ func TestSilence(t *testing.T) {
 	c.Timeout, c.RetryBudget, c.DialTimeout = time.Second, time.Second, time.Second
 	s := open(t, c)
 	put(t, s, "a", nil)
-	r.mute.Store(true)
+	r.Mute.Store(true)
 	start := time.Now()
 	_, err := s.Stat(t.Context(), "a")
 	if err == nil || !strings.Contains(err.Error(), "gave up after") {
@@ -31,7 +31,7 @@ func TestSilence(t *testing.T) {
 	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	r.mute.Store(false)
+	r.Mute.Store(false)
 	if _, err := s.Stat(t.Context(), "a"); err != nil {
 		t.Errorf("once the network is back: %v", err)
 	}
@@ -44,16 +44,16 @@ func TestQuiet(t *testing.T) {
 	r, c := startRelay(t, server, 0)
 	c.Timeout = time.Second
 	s := open(t, c)
-	before := r.down.Load()
+	before := r.Down.Load()
 	start := time.Now()
 	eventually(t, "three times the timeout passes", func() bool { return time.Since(start) > 3*c.Timeout })
-	if r.down.Load() == before {
+	if r.Down.Load() == before {
 		t.Error("nothing was said")
 	}
 	if _, err := s.Stat(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	if n := r.accepted.Load(); n != 1 {
+	if n := r.Accepted.Load(); n != 1 {
 		t.Errorf("%d connections were made", n)
 	}
 }
@@ -104,7 +104,7 @@ func TestCancelUnderWay(t *testing.T) {
 	}
 	for name, call := range calls {
 		ctx, cancel := context.WithCancel(t.Context())
-		r.mute.Store(true)
+		r.Mute.Store(true)
 		time.AfterFunc(100*time.Millisecond, cancel)
 		start := time.Now()
 		if err := call(ctx); !errors.Is(err, context.Canceled) {
@@ -113,8 +113,8 @@ func TestCancelUnderWay(t *testing.T) {
 		if took := time.Since(start); took > cancelGrace+cleanTime+5*time.Second {
 			t.Errorf("%s took %v", name, took)
 		}
-		r.mute.Store(false)
-		r.cut()
+		r.Mute.Store(false)
+		r.Cut()
 	}
 	holds(t, s, "a", data)
 }

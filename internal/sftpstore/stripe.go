@@ -110,21 +110,24 @@ func (u *upload) reopens(sess *session) (bool, error) {
 }
 
 // writeStripes writes the upload into its temporary file, each stripe by a handle and on a channel of its own, the first
-// one on sess. Whoever opens the file first makes it: that none waits for another one saves a round trip. The file is
-// durable then, all of it.
+// one on sess. Whoever opens the file first makes it: that none waits for another one saves a round trip. A stripe that is
+// tried again does not: where the file has gone meanwhile, another one of that name would have holes. The file is durable
+// then, all of it.
 func (u *upload) writeStripes(ctx context.Context, sess *session, temp string, all []stripe) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, part := range all[1:] {
 		g.Go(func() error {
+			flags := os.O_WRONLY | os.O_CREATE
 			return u.do(gctx, func(ctx context.Context, sess *session) error {
-				f, err := u.writeStripe(ctx, sess, temp, part)
+				f, err := u.writeStripe(ctx, sess, temp, flags, part)
+				flags = os.O_WRONLY
 				return closed(sess, f, err)
 			})
 		})
 	}
 	var f *sftp.File
 	g.Go(func() (err error) {
-		f, err = u.writeStripe(gctx, sess, temp, all[0])
+		f, err = u.writeStripe(gctx, sess, temp, os.O_WRONLY|os.O_CREATE, all[0])
 		return err
 	})
 	err := g.Wait()
@@ -135,8 +138,8 @@ func (u *upload) writeStripes(ctx context.Context, sess *session, temp string, a
 }
 
 // writeStripe writes one part by a handle of its own, which it returns if there is one. Written twice it is the same.
-func (u *upload) writeStripe(ctx context.Context, sess *session, temp string, part stripe) (*sftp.File, error) {
-	f, err := sess.OpenFile(temp, os.O_WRONLY|os.O_CREATE)
+func (u *upload) writeStripe(ctx context.Context, sess *session, temp string, flags int, part stripe) (*sftp.File, error) {
+	f, err := sess.OpenFile(temp, flags)
 	if err != nil {
 		return nil, err
 	}

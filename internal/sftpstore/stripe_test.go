@@ -53,14 +53,14 @@ func TestCutStripes(t *testing.T) {
 	for i := range 8 {
 		name, data := fmt.Sprint("cut/", i), storetest.Random(uint64(i), 4*stripeSize+100)
 		at := int64(1 + i*len(data)/8)
-		had := r.cuts.Load()
-		r.cutUp.Store(r.up.Load() + at)
+		had := r.Cuts.Load()
+		r.CutUp.Store(r.Up.Load() + at)
 		put(t, s, name, data)
-		r.cutUp.Store(0)
-		r.cutDown.Store(r.down.Load() + at)
+		r.CutUp.Store(0)
+		r.CutDown.Store(r.Down.Load() + at)
 		holds(t, s, name, data)
-		r.cutDown.Store(0)
-		if r.cuts.Load() < had+2 {
+		r.CutDown.Store(0)
+		if r.Cuts.Load() < had+2 {
 			t.Errorf("cuts at byte %d did not happen", at)
 		}
 	}
