@@ -2,7 +2,7 @@ GO ?= go
 # The commit is stamped in only where git will tell it.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 
-.PHONY: build test fuzz soak demo bench micro setup clean
+.PHONY: build test fuzz soak vuln demo bench micro setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
@@ -62,6 +62,10 @@ soak: setup
 	$(GO) test -timeout 0 -v -run 'TestLoad$$' ./cmd/permafrost -load $(LOAD)
 	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile
 	$(GO) test -timeout 0 -v -run 'TestProcesses$$/struck' ./cmd/permafrost -kills $(KILLS)
+
+# Known vulnerabilities in what is called; asks vuln.go.dev.
+vuln:
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 # Each stage by itself.
 micro:

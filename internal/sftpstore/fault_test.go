@@ -262,6 +262,26 @@ func TestEndOfConnection(t *testing.T) {
 	}
 }
 
+// An upload that was suspended for days begins anew, though its file seems to be there.
+func TestSuspended(t *testing.T) {
+	t.Parallel()
+	s := open(t, config(startSSHD(t, sandbox.SSHDConfig{})))
+	put(t, s, "first", nil)
+	asked := 0
+	s.clock = func() time.Time {
+		if asked++; asked == 1 {
+			return time.Now().Add(-80 * time.Hour)
+		}
+		return time.Now()
+	}
+	data := storetest.Random(1, 1<<20)
+	put(t, s, "suspended/a", data)
+	holds(t, s, "suspended/a", data)
+	if n := count(t, s, "tmp/"); n != 0 || asked != 4 {
+		t.Errorf("%d files are left below tmp/, the clock was looked at %d times", n, asked)
+	}
+}
+
 // An upload whose temporary file is swept in the middle, as left over, begins anew.
 func TestSwept(t *testing.T) {
 	t.Parallel()

@@ -23,6 +23,10 @@ import (
 // placeTries is how often an upload is begun on a connection that holds, while its temporary file goes away.
 const placeTries = 3
 
+// uploadLife is how long, by the clock on the wall, an upload may take. What is left of a longer one may have been swept, as a
+// prune does after three days, and a part that came later have made the file anew, with holes.
+const uploadLife = 24 * time.Hour
+
 // cleanTime is how long Put may take to remove what an upload left on a connection that is gone.
 const cleanTime = 2 * time.Second
 
@@ -71,9 +75,10 @@ func (u *upload) attempt(ctx context.Context, sess *session) error {
 	}
 }
 
-// place uploads the data, and gives them their name. It fails with fs.ErrNotExist where the temporary file has gone: we
-// were suspended in the middle for so long that a prune took it for left over.
+// place uploads the data, and gives them their name. It fails with fs.ErrNotExist where the temporary file has gone, or may
+// have: we were suspended in the middle for so long that a prune took it for left over.
 func (u *upload) place(ctx context.Context, sess *session) error {
+	begun := u.clock()
 	var d *dir
 	opened := make(chan error, 1)
 	go func() {
@@ -88,6 +93,9 @@ func (u *upload) place(ctx context.Context, sess *session) error {
 	defer d.close()
 	if err == nil {
 		err = ctx.Err()
+	}
+	if took := u.clock().Sub(begun); err == nil && took > uploadLife {
+		err = fmt.Errorf("an upload that took %v: %w", took, fs.ErrNotExist)
 	}
 	if err == nil {
 		temp, err = u.publishAs(sess, temp)

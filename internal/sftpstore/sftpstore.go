@@ -50,7 +50,8 @@ type Store struct {
 	config   Config
 	pool     *pool
 	rtt      time.Duration
-	progress atomic.Int64 // when an operation succeeded last; Unix nanoseconds
+	clock    func() time.Time // on the wall: it goes on while we are suspended
+	progress atomic.Int64     // when an operation succeeded last; Unix nanoseconds
 
 	known     sync.Map     // directories whose names are durable
 	spread    sync.Map     // sync.Once by a directory that others were made in all at once
@@ -81,7 +82,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening SFTP repository: %w", err)
 	}
-	s := &Store{config: c, pool: newPool(&c, dial)}
+	s := &Store{config: c, pool: newPool(&c, dial), clock: func() time.Time { return time.Now().Round(0) }}
 	var rtt time.Duration
 	err = s.retry(ctx, min(openBudget, c.RetryBudget), func(_ context.Context, sess *session) error {
 		rtt = sess.rtt
