@@ -1,12 +1,18 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
+
+	"filippo.io/age"
+
+	"permafrost/chunk"
 )
 
 // What a hostile holder of a key can do is more than this package's exported API: these let tests do it.
@@ -114,6 +120,29 @@ func PlainEnvelopes(t testing.TB) {
 // PutSwaps puts an index object for an instance that lists every known pack with the IDs of its frames' first and last
 // blobs swapped.
 func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]Name, error) {
+	return r.putListings(ctx, instance, func(p *pack) {
+		for _, f := range p.frames {
+			first, last := &f.blobs[0], &f.blobs[len(f.blobs)-1]
+			first.id, last.id = last.id, first.id
+		}
+	})
+}
+
+// DataSum returns the ID of a data blob.
+func (r *Repo) DataSum(b []byte) chunk.ID { return r.epoch().DataKey.Sum(b) }
+
+// PutClaims puts an index object for an instance that lists every known pack, with another ID for the first blob of each
+// frame.
+func (r *Repo) PutClaims(ctx context.Context, instance string, id func(length int) chunk.ID) ([]Name, error) {
+	return r.putListings(ctx, instance, func(p *pack) {
+		for _, f := range p.frames {
+			f.blobs[0].id = id(f.blobs[0].length)
+		}
+	})
+}
+
+// putListings puts an index object for an instance that lists every known pack as change leaves it.
+func (r *Repo) putListings(ctx context.Context, instance string, change func(*pack)) ([]Name, error) {
 	x, err := r.loadIndex(ctx)
 	if err != nil {
 		return nil, err
@@ -122,10 +151,7 @@ func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]Name, error) {
 		for o := range x.objects {
 			for l, err := range r.listings(ctx, x, o) {
 				if err == nil {
-					for _, f := range l.frames {
-						first, last := &f.blobs[0], &f.blobs[len(f.blobs)-1]
-						first.id, last.id = last.id, first.id
-					}
+					change(l.pack)
 				}
 				if !yield(l.pack, err) {
 					return
@@ -133,4 +159,46 @@ func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]Name, error) {
 			}
 		}
 	})
+}
+
+// PutNewerIndex puts an index object of a format to come.
+func (r *Repo) PutNewerIndex(ctx context.Context) (Name, error) {
+	data, err := r.seal("PFINDEX\x02", []byte("what a newer version says"))
+	if err != nil {
+		return Name{}, err
+	}
+	return hashName(data), r.store.Put(ctx, indexObject(hashName(data)), data)
+}
+
+// PutPack puts a pack that no index object lists, of one frame for each blob, for which its directory may tell lies, and
+// with some recipients more than it needs.
+func (r *Repo) PutPack(ctx context.Context, blobs [][]byte, id func(i int) chunk.ID, more int) (Name, error) {
+	e := r.epoch()
+	d := directory{epoch: e.Number, component: Media}
+	for i, b := range blobs {
+		d.frames = append(d.frames, frame{codecRaw, len(b), []blobRef{{id(i), len(b)}}})
+	}
+	to := []age.Recipient{e.DataRecipient}
+	for range more {
+		id, err := age.GenerateHybridIdentity()
+		if err != nil {
+			return Name{}, err
+		}
+		to = append(to, id.Recipient())
+	}
+	dir := d.append(nil)
+	plain := slices.Concat([]byte(packMagic), slices.Concat(blobs...), dir, binary.LittleEndian.AppendUint64(nil, uint64(len(dir))), []byte(packEnd))
+	var out bytes.Buffer
+	w, err := age.Encrypt(&out, to...)
+	if err == nil {
+		_, err = w.Write(plain)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return Name{}, err
+	}
+	name := hashName(out.Bytes())
+	return name, r.store.Put(ctx, packObject(name), out.Bytes())
 }

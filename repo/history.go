@@ -40,9 +40,8 @@ func (s scope) serves(instance string) bool {
 
 // An indexRef is an index object that the log names, and who vouched for it by naming it.
 type indexRef struct {
-	name     Name
-	by       scope
-	instance string // that it was written for, as far as the log tells; empty: any
+	name Name
+	by   scope
 }
 
 // history is what the log says: the state after its last valid entry.
@@ -213,7 +212,7 @@ func (h *history) applySnapshot(by scope, e *Entry) (why string) {
 	h.byID[s.ID] = len(h.snapshots)
 	h.snapshots = append(h.snapshots, SnapshotRef{e.Seq, s.ID, by.person.Name, s.SnapshotInfo, time.Time{}})
 	for _, n := range s.Indexes {
-		h.indexes = append(h.indexes, indexRef{n, by, s.Instance})
+		h.indexes = append(h.indexes, indexRef{n, by})
 	}
 	return ""
 }
@@ -264,7 +263,7 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 	}
 	h.indexes = slices.DeleteFunc(h.indexes, func(r indexRef) bool { return drop[r.name] })
 	for _, n := range e.Added {
-		h.indexes = append(h.indexes, indexRef{n, by, by.person.Instance})
+		h.indexes = append(h.indexes, indexRef{n, by})
 	}
 	return why
 }
@@ -279,6 +278,10 @@ func (h *history) mayDrop(by scope, n Name) bool {
 func (h *history) gone(object, instance string) bool {
 	return slices.ContainsFunc(h.pruned[object], func(s scope) bool { return s.serves(instance) })
 }
+
+// isNamed reports whether any prune entry names an object. Whoever published it may have deleted the object since, whether
+// or not it was theirs to delete.
+func (h *history) isNamed(object string) bool { return len(h.pruned[object]) > 0 }
 
 // isBad reports whether somebody who speaks for the instance has found a pack damaged.
 func (h *history) isBad(pack Name, instance string) bool {

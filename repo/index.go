@@ -96,6 +96,7 @@ type indexedPack struct {
 	listing
 	instance string // whose snapshots it serves; empty where none vouches for the listing
 	trusted  bool   // it may be deduplicated against: who signed the index object is on the roster still
+	bad      bool   // somebody who speaks for the instance has found it damaged
 	gone     bool   // a prune entry names it, or the index object is no more, or another one says the same
 	table    uint16 // in index.tables
 }
@@ -167,6 +168,7 @@ func (x *index) settle(h *history) {
 	for i := range x.packs {
 		p := &x.packs[i]
 		p.gone = p.gone || len(h.pruned) > 0 && h.gone(packObject(p.name), p.instance)
+		p.bad = h.isBad(p.name, p.instance)
 		if !p.gone {
 			x.byName = append(x.byName, uint32(i))
 		}
@@ -211,6 +213,11 @@ func (x *index) listed(name Name) []uint32 {
 	return x.byName[from:to]
 }
 
+// serves reports whether a pack is listed for an instance.
+func (x *index) serves(pack Name, instance string) bool {
+	return slices.ContainsFunc(x.listed(pack), func(n uint32) bool { return x.packs[n].instance == instance })
+}
+
 // find appends to places every place of a blob in a pack that is not gone, the newest first.
 func (x *index) find(id chunk.ID, places []place) ([]place, error) {
 	for i := len(x.tables) - 1; i >= 0; i-- {
@@ -239,7 +246,9 @@ func (x *index) length(id chunk.ID) (n int, ok bool, err error) {
 	if err != nil || len(places) == 0 {
 		return 0, false, err
 	}
-	return int(places[0].length), true, nil
+	// What a damaged or forged pack claims counts only where there is nothing better.
+	i := slices.IndexFunc(places, func(pl place) bool { return !x.packs[pl.pack].bad })
+	return int(places[max(i, 0)].length), true, nil
 }
 
 // frame returns what is known of a frame of a pack.

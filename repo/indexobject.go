@@ -89,12 +89,15 @@ func (r *Repo) readIndex(name Name, data []byte, w *tableWriter) error {
 }
 
 // with returns the index with packs of an instance that no index object lists yet, and that may be relied on.
-func (r *Repo) with(x *index, instance string, packs []*pack) (*index, error) {
+func (r *Repo) with(x *index, instance string, packs iter.Seq2[*pack, error]) (*index, error) {
 	b := &indexBuild{repo: r, key: r.key.tableKey()}
 	t, err := b.write(func(w *tableWriter) error {
 		w.object(tableObject{instance: instance})
-		for _, p := range packs {
-			if err := w.pack(p); err != nil {
+		for p, err := range packs {
+			if err == nil {
+				err = w.pack(p)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -250,8 +250,9 @@ func (l *local) lock(instance string) (unlock func(), err error) {
 // CRC-32C, and the pack as an index object has it. A host that can't read its own packs could not find out
 // otherwise what is in them, and would upload all again after a crash. It also spares a run to hold them in memory.
 type journal struct {
-	f    *os.File
-	kept []*pack // where there is no file
+	f       *os.File
+	kept    []*pack // where there is no file
+	passing bool    // nobody looks for it after a crash
 }
 
 // staleTemp is the age at which a temporary file of a process that died is removed.
@@ -302,7 +303,7 @@ func (l *local) spool() (*journal, error) {
 		f.Close()
 		return nil, fmt.Errorf("making a temporary file: %w", err)
 	}
-	return &journal{f: f}, nil
+	return &journal{f: f, passing: true}, nil
 }
 
 // A record is a pack in the journal, and where the next begins.
@@ -362,26 +363,37 @@ func unlessShort(err error) error {
 	return err
 }
 
-// packs yields the packs of the given names, which are all where there is no file.
-func (j *journal) packs(names []Name) iter.Seq2[*pack, error] {
+// all yields every pack.
+func (j *journal) all() iter.Seq2[*pack, error] {
 	if j.f == nil {
 		return eachPack(j.kept)
 	}
+	return func(yield func(*pack, error) bool) {
+		for r, err := range readJournal(j.f) {
+			if !yield(r.pack, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// packs yields the packs of the given names.
+func (j *journal) packs(names []Name) iter.Seq2[*pack, error] {
 	return func(yield func(*pack, error) bool) {
 		want := make(map[Name]bool, len(names))
 		for _, n := range names {
 			want[n] = true
 		}
-		for r, err := range readJournal(j.f) {
+		for p, err := range j.all() {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if !want[r.pack.name] {
+			if !want[p.name] {
 				continue // gone from the store, or in an index by now
 			}
-			delete(want, r.pack.name)
-			if !yield(r.pack, nil) {
+			delete(want, p.name)
+			if !yield(p, nil) {
 				return
 			}
 		}
@@ -398,7 +410,7 @@ func (j *journal) add(p *pack) error {
 		return nil
 	}
 	_, err := j.f.Write(newRecord(p))
-	if err == nil {
+	if err == nil && !j.passing {
 		err = j.f.Sync()
 	}
 	if err != nil {

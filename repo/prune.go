@@ -262,7 +262,7 @@ func (p *prunePlan) markBlob(of *index, id chunk.ID) error {
 		case !p.canRead(ip):
 			p.keep(pl)
 		case readable < 0 || bad:
-			readable, bad = i, p.repo.log.isBad(ip.name, ip.instance)
+			readable, bad = i, ip.bad
 		}
 	}
 	if readable >= 0 {
@@ -296,12 +296,13 @@ func (p *prunePlan) choose() {
 		p.res.Live += p.keeps[i]
 		p.res.Dead += dead
 		switch {
-		case !p.mine(ip):
+		case !p.mine(ip) || !p.allMine(ip.name):
+			// What is listed for another instance too, its writers may lean on without our hearing of it in time.
 		case p.aliveElsewhere(uint32(i)):
 			// The pack is listed for another instance too, whose snapshots need it: it stays for both.
 		case p.keeps[i] == 0 && len(p.dead) < maxPruned:
 			p.dead = append(p.dead, uint32(i))
-		case float64(dead) <= p.opts.MaxUnused*float64(ip.total), p.repo.log.isBad(ip.name, ip.instance), len(p.dead)+len(p.rewrite) >= maxPruned:
+		case float64(dead) <= p.opts.MaxUnused*float64(ip.total), ip.bad, len(p.dead)+len(p.rewrite) >= maxPruned:
 		case p.canRead(ip):
 			p.rewrite = append(p.rewrite, uint32(i))
 		default:
@@ -316,6 +317,14 @@ func (p *prunePlan) choose() {
 	}
 	p.res.Rewritten = len(p.rewrite)
 	p.chooseObjects()
+}
+
+// allMine reports whether every listing of a pack that anybody leans on is this key's to prune.
+func (p *prunePlan) allMine(name Name) bool {
+	return !slices.ContainsFunc(p.index.listed(name), func(n uint32) bool {
+		ip := &p.index.packs[n]
+		return ip.instance != "" && !p.mine(ip)
+	})
 }
 
 // aliveElsewhere reports whether another listing of the same pack has blobs that snapshots need.

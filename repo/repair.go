@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/wire"
 )
 
 // RepairOptions say how a repair is done.
@@ -28,7 +28,7 @@ type RepairOptions struct {
 // An IndexRepair says what RepairIndex did, or would do.
 type IndexRepair struct {
 	Dropped []Name // index objects that are missing or damaged: the log names them no more
-	Read    int    // packs that no index object listed
+	Read    int    // packs that were read, to see what is in them
 	Listed  int    // of these, packs that an index object lists now
 	Bad     []Name // of these, damaged ones, which RepairPacks can salvage
 	Added   int    // index objects that were written
@@ -36,32 +36,34 @@ type IndexRepair struct {
 
 // An indexRepair lists again what lost index objects have listed.
 //
-// A pack's own directory says what is in it. But who made it, it does not say, and what the owner lists is relied on by
-// every instance that it is listed for: so a pack is listed as sound only when each blob in it was verified.
+// A pack's own directory says what is in it. But who made it, it does not say, and what the owner lists for an instance
+// is relied on by that: so a pack is listed as sound only when each blob in it was verified, and listed only for
+// instances whose snapshots need it. What a run under way has put is nobody's business.
 type indexRepair struct {
 	repo *Repo
 	opts RepairOptions
+	mark func(*Reader) Mark
 
 	mu    sync.Mutex
 	tried map[Name]bool
-	found *journal // the packs that can be listed
-	names []Name   // of these
+	found *journal      // the packs that were read, and can be listed
+	bad   map[Name]bool // of these, damaged ones
+	names []Name        // of all of these
 	res   IndexRepair
 }
 
-// RepairIndex makes the index whole: index objects that are missing or damaged are taken off the log, and the packs that
-// no index object lists are read, verified and listed again. It takes the owner key.
+// RepairIndex makes the index whole: index objects that are missing or damaged are taken off the log, and packs that hold
+// what a snapshot needs and no index object lists for its instance are read, verified and listed. It takes the owner key.
 //
 // New index objects are durable before the entry that names them; if we die before that, they are left over.
-func (r *Repo) RepairIndex(ctx context.Context, o RepairOptions) (*IndexRepair, error) {
-	x := &indexRepair{repo: r, opts: o, tried: make(map[Name]bool)}
-	err := r.repair(ctx, "repair of the index", o, func(ctx context.Context) error {
-		x.res.Dropped, x.res.Added = nil, 0
-		return x.try(ctx)
-	})
-	if x.found != nil {
-		x.found.close()
+func (r *Repo) RepairIndex(ctx context.Context, mark func(*Reader) Mark, o RepairOptions) (*IndexRepair, error) {
+	spool, err := r.local.spool()
+	if err != nil {
+		return nil, err
 	}
+	defer spool.close()
+	x := &indexRepair{repo: r, opts: o, mark: mark, tried: make(map[Name]bool), found: spool, bad: make(map[Name]bool)}
+	err = r.repair(ctx, "repair of the index", o, x.try)
 	return &x.res, err
 }
 
@@ -79,44 +81,94 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		return err
 	}
 	for range pruneTries {
-		if err = r.catchUp(ctx, r.log); err == nil {
-			err = try(ctx)
-		}
-		if !errors.Is(err, errNewcomers) && (err == nil || !r.hasGrown(ctx)) && !isTableError(err) {
+		if err := r.catchUp(ctx, r.log); err != nil {
 			return err
 		}
-		r.note("the log has grown meanwhile: the repair begins anew")
+		if len(r.log.damage) > 0 && !r.opts.AcceptHead {
+			return hint.Wrap(fmt.Errorf("the log is damaged, nothing is repaired: %w", r.log.damage[0]),
+				"look at the storage first; --accept-head goes on from what is left, once and for all")
+		}
+		err := try(ctx)
+		switch {
+		case errors.Is(err, errNewcomers), err != nil && r.hasGrown(ctx):
+			r.note("the log has grown meanwhile: the repair begins anew")
+		case !isTableError(err): // it was noted where it was found
+			return err
+		}
 	}
 	return hint.Wrap(&LockedError{"others kept adding to the log"}, "repair at a quieter time")
 }
 
 func (x *indexRepair) try(ctx context.Context) error {
 	r, head := x.repo, x.repo.log.head
-	known, err := r.buildIndex(ctx, r.log, false, func(error) error { return nil })
+	x.res = IndexRepair{Read: x.res.Read}
+	known, err := r.wholeIndex(ctx)
 	if err != nil {
 		return err
 	}
-	lost := unread(r.log, known)
-	if err := x.read(ctx, known); err != nil {
+	x.res.Dropped = unread(r.log, known)
+	needs, err := x.needs(ctx, known)
+	if err != nil {
 		return err
 	}
-	for _, ref := range lost {
-		x.res.Dropped = append(x.res.Dropped, ref.name)
-	}
-	if x.opts.DryRun || len(lost)+len(x.names) == 0 {
+	x.count(needs)
+	if x.opts.DryRun || len(x.res.Dropped)+len(needs) == 0 {
 		return nil
 	}
 	if len(x.res.Bad) > 0 {
 		// First: nobody is to lean on them in between.
-		if err := r.MarkBad(ctx, x.res.Bad); err != nil {
+		if head, err = r.markBadAt(ctx, head, x.res.Bad); err != nil {
 			return err
 		}
-		head = r.log.head
 	}
+	return x.publish(ctx, head, needs)
+}
+
+// wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
+func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
+	return r.buildIndex(ctx, r.log, false, func(err error) error {
+		if errors.Is(err, ErrNewerFormat) {
+			return err // it is not damaged: we don't understand it
+		}
+		return nil
+	})
+}
+
+// unread returns the index objects that the log names and that x lacks.
+func unread(h *history, x *index) (lost []Name) {
+	have := make(map[Name]bool)
+	for i := range x.objects {
+		have[x.objects[i].name] = true
+	}
+	for _, ref := range h.indexes {
+		if !have[ref.name] {
+			lost = append(lost, ref.name)
+		}
+	}
+	return lost
+}
+
+// count notes what is to be listed.
+func (x *indexRepair) count(needs map[string][]Name) {
+	listed := make(map[Name]bool)
+	for _, names := range needs {
+		for _, n := range names {
+			if !listed[n] && x.bad[n] {
+				x.res.Bad = append(x.res.Bad, n)
+			}
+			listed[n] = true
+		}
+	}
+	x.res.Listed = len(listed)
+}
+
+// publish writes index objects for what instances need, and publishes the entry that names them.
+func (x *indexRepair) publish(ctx context.Context, head Head, needs map[string][]Name) error {
+	r := x.repo
 	entry := PruneEntry{Indexes: x.res.Dropped}
-	for _, instance := range servedBy(lost, r.log) {
-		names, err := r.putIndexes(ctx, instance, x.found.packs(x.names))
-		entry.Added = append(entry.Added, names...)
+	for instance, names := range needs {
+		added, err := r.putIndexes(ctx, instance, x.found.packs(names))
+		entry.Added = append(entry.Added, added...)
 		if err != nil {
 			return err
 		}
@@ -132,130 +184,219 @@ func (x *indexRepair) try(ctx context.Context) error {
 	return nil
 }
 
-// unread returns the index objects that the log names and that x lacks.
-func unread(h *history, x *index) (lost []indexRef) {
-	have := make(map[Name]bool)
-	for i := range x.objects {
-		have[x.objects[i].name] = true
+// needs returns, by instance, the packs that are to be listed for it.
+func (x *indexRepair) needs(ctx context.Context, known *index) (map[string][]Name, error) {
+	needs := make(map[string][]Name)
+	instances := make(map[string][]SnapshotRef)
+	for _, s := range x.repo.log.live() {
+		instances[s.Instance] = append(instances[s.Instance], s)
 	}
-	for _, ref := range h.indexes {
-		if !have[ref.name] {
-			lost = append(lost, ref)
-		}
-	}
-	return lost
-}
-
-// servedBy returns the instances that lost index objects may have served. Where that is not known it is all: what is
-// listed for one that does not need it goes with the next prune.
-func servedBy(lost []indexRef, h *history) (instances []string) {
-	add := func(instance string) {
-		if instance != "" && !slices.Contains(instances, instance) {
-			instances = append(instances, instance)
-		}
-	}
-	for _, ref := range lost {
-		add(ref.instance)
-	}
-	if len(lost) == 0 || slices.ContainsFunc(lost, func(ref indexRef) bool { return ref.instance == "" }) {
-		for _, s := range h.live() {
-			add(s.Instance)
-		}
-	}
-	return instances
-}
-
-// read reads the packs that no index object lists, and that no prune of the owner's has named.
-func (x *indexRepair) read(ctx context.Context, known *index) error {
-	var unlisted []Object
-	packs := 0
-	for o, err := range x.repo.store.List(ctx, "packs/") {
+	for instance, snapshots := range instances {
+		names, err := x.need(ctx, known, instance, snapshots)
 		if err != nil {
-			return fmt.Errorf("listing packs: %w", err)
+			return nil, err
 		}
-		packs++
-		name, err := packName(o.Name)
-		if err != nil || x.tried[name] || len(known.listed(name)) > 0 {
-			continue
-		}
-		if !slices.ContainsFunc(x.repo.log.pruned[o.Name], func(s scope) bool { return s.owner }) {
-			unlisted = append(unlisted, o)
+		if len(names) > 0 {
+			needs[instance] = names
 		}
 	}
-	if packs == 0 && len(x.repo.log.live()) > 0 {
-		return hint.Wrap(errors.New("there is not a single pack on the storage"), "see that the storage is what it was: an empty one can't be repaired")
-	}
-	if x.found == nil {
-		j, err := x.repo.local.spool()
-		if err != nil {
-			return err
-		}
-		x.found = j
-	}
-	return x.repo.readWhole(ctx, unlisted, x.opts.Progress, x.take)
+	return needs, nil
 }
 
-// take notes a pack that was read.
-func (x *indexRepair) take(o Object, data []byte) error {
-	name, err := packName(o.Name)
+// need returns the packs that are to be listed for an instance. Each round finds what the one before could not look
+// for, its listings and recipes being lost too.
+func (x *indexRepair) need(ctx context.Context, known *index, instance string, snapshots []SnapshotRef) ([]Name, error) {
+	with := known
+	for {
+		l, err := x.look(ctx, known, with.of(instance), snapshots)
+		if err != nil || !l.lacks {
+			return l.needed(with), err
+		}
+		more, err := x.read(ctx, known, l.claimed)
+		if err != nil || !more && with != known {
+			return l.needed(with), err
+		}
+		if with, err = x.repo.with(known, instance, x.found.packs(x.names)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// A look is what the snapshots of an instance need of packs that no index object lists for it.
+type look struct {
+	uses    map[uint32]bool // packs, as the index numbers them
+	lacks   bool            // there is something that none of these holds
+	claimed map[Name]bool   // packs that are listed for others, as if they did
+}
+
+func (l *look) needed(x *index) (names []Name) {
+	for n := range l.uses {
+		names = append(names, x.packs[n].name)
+	}
+	return names
+}
+
+// look finds every blob of some snapshots in an index: that of the storage, known, and what was found beside that.
+func (x *indexRepair) look(ctx context.Context, known, of *index, snapshots []SnapshotRef) (*look, error) {
+	l := &look{uses: make(map[uint32]bool), claimed: make(map[Name]bool)}
+	mark := x.mark(x.repo.readerOf(of))
+	for i, s := range snapshots {
+		x.progress("looking", int64(i), int64(len(snapshots)))
+		text, err := x.repo.Manifest(ctx, s)
+		if err == nil {
+			for id, merr := range mark(ctx, text) {
+				if err = merr; err != nil {
+					break
+				}
+				if err := l.blob(known, of, id); err != nil {
+					return l, err
+				}
+			}
+		}
+		if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
+			return l, err
+		}
+	}
+	return l, ctx.Err()
+}
+
+// blob notes where a blob lies.
+func (l *look) blob(known, of *index, id [32]byte) error {
+	var room [4]place
+	places, err := of.find(id, room[:0])
 	if err != nil {
 		return err
 	}
-	p, damage := x.repo.inspect(name, data)
+	listed := func(pl place) bool { return int(pl.pack) < len(known.packs) && !of.packs[pl.pack].bad }
+	if slices.ContainsFunc(places, listed) {
+		return nil
+	}
+	for _, pl := range places {
+		if int(pl.pack) >= len(known.packs) {
+			l.uses[pl.pack] = true
+		}
+	}
+	if len(places) > 0 {
+		return nil
+	}
+	l.lacks = true
+	others, err := known.find(id, room[:0])
+	for _, pl := range others {
+		l.claimed[known.packs[pl.pack].name] = true
+	}
+	return err
+}
+
+// read reads the packs that no index object lists, and those that are claimed to hold what is lacking. It reports
+// whether any was read that was not before.
+func (x *indexRepair) read(ctx context.Context, known *index, claimed map[Name]bool) (more bool, err error) {
+	var packs []Object
+	err = x.repo.eachPack(ctx, func(name Name, o Object) {
+		named := slices.ContainsFunc(x.repo.log.pruned[o.Name], func(s scope) bool { return s.owner })
+		if !x.tried[name] && !named && (claimed[name] || len(known.listed(name)) == 0) {
+			packs = append(packs, o)
+		}
+	})
+	if err == nil {
+		err = x.repo.readWhole(ctx, packs, x.progress, x.take)
+	}
+	return len(packs) > 0, err
+}
+
+// eachPack calls f with each pack on the storage. None at all is an error where there are snapshots: what would be made
+// of a storage that gives nothing is an empty repository.
+func (r *Repo) eachPack(ctx context.Context, f func(name Name, o Object)) error {
+	n := 0
+	for o, err := range r.store.List(ctx, "packs/") {
+		if err != nil {
+			return fmt.Errorf("listing packs: %w", err)
+		}
+		if name, err := packName(o.Name); err == nil {
+			n++
+			f(name, o)
+		}
+	}
+	if n == 0 && len(r.log.live()) > 0 {
+		return hint.Wrap(errors.New("there is not a single pack on the storage"), "see that the storage is what it was: an empty one can't be repaired")
+	}
+	return nil
+}
+
+// take notes a pack that was read.
+func (x *indexRepair) take(o Object, data []byte, err error) error {
+	name, nameErr := packName(o.Name)
+	if nameErr != nil {
+		return nameErr
+	}
+	var p *pack
+	if err == nil {
+		p, err = x.repo.inspect(name, data)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.tried[name] = true
 	x.res.Read++
-	if damage != nil && x.opts.Problem != nil {
-		x.opts.Problem(damage)
+	if err != nil && x.opts.Problem != nil {
+		x.opts.Problem(err)
 	}
 	if p == nil {
 		return nil
 	}
-	if damage != nil {
-		x.res.Bad = append(x.res.Bad, name)
-	}
-	x.res.Listed++
+	x.bad[name] = err != nil
 	x.names = append(x.names, name)
 	return x.found.add(p)
 }
 
-// readWhole reads objects side by side and calls f with each, from several goroutines. One that is no more is passed over.
-func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(phase string, done, total int64), f func(o Object, data []byte) error) error {
+func (x *indexRepair) progress(phase string, done, total int64) {
+	if x.opts.Progress != nil {
+		x.opts.Progress(phase, done, total)
+	}
+}
+
+// readWhole reads objects side by side and calls f with each, or with the DamageError that says why it can't be read, from
+// several goroutines.
+func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(phase string, done, total int64), f func(o Object, data []byte, err error) error) error {
 	total := int64(0)
 	for _, o := range objects {
 		total += o.Size
 	}
 	var mu sync.Mutex
 	done := int64(0)
-	read := func(n int64) {
-		mu.Lock()
-		defer mu.Unlock()
-		if done += n; progress != nil {
-			progress("reading", done, total)
-		}
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(checkReads)
 	for _, o := range objects {
 		g.Go(func() error {
 			data, err := r.readObject(ctx, o.Name, MaxObject)
-			if d := (*DamageError)(nil); errors.Is(err, fs.ErrNotExist) {
-				return nil
-			} else if errors.As(err, &d) {
-				data = nil // too long to be a pack
-			} else if err != nil {
+			if err != nil {
+				err = r.asDamage(ctx, o.Name, err)
+			}
+			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return fmt.Errorf("reading a pack: %w", err)
 			}
-			read(o.Size)
-			return f(o, data)
+			mu.Lock()
+			done += o.Size
+			progress("reading", done, total)
+			mu.Unlock()
+			return f(o, data, err)
 		})
 	}
 	return g.Wait()
 }
 
-// inspect returns what an index lists of a pack that none lists, and what is wrong with it. A pack whose directory can't
-// be read is nil.
+// asDamage makes an error of reading an object a DamageError where the storage still gives another object: a disk fails
+// in places.
+func (r *Repo) asDamage(ctx context.Context, object string, err error) error {
+	if d := (*DamageError)(nil); errors.As(err, &d) || ctx.Err() != nil {
+		return err
+	}
+	if _, other := readConfig(ctx, r.store); other != nil {
+		return err
+	}
+	return &DamageError{object, fmt.Errorf("can't be read: %w", err)}
+}
+
+// inspect returns what an index lists of a pack that none lists, and what is wrong with it: nil and that where it can't
+// be listed.
 func (r *Repo) inspect(name Name, data []byte) (*pack, error) {
 	p := &pack{name: name, size: int64(len(data))}
 	object := packObject(name)
@@ -270,13 +411,13 @@ func (r *Repo) inspect(name Name, data []byte) (*pack, error) {
 	if err != nil {
 		return nil, &DamageError{object, err}
 	}
-	p.directory = *d
 	header, err := age.ExtractHeader(bytes.NewReader(data))
+	if err == nil {
+		p.directory, p.header = *d, len(header)+ageNonce
+		err = p.fits()
+	}
 	if err != nil {
 		return nil, &DamageError{object, err}
-	}
-	if p.header = len(header) + ageNonce; plainSize(p.size, p.header) != size {
-		return nil, &DamageError{object, errors.New("its length does not fit its header")}
 	}
 	if err := r.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil {
 		return p, err
@@ -285,6 +426,17 @@ func (r *Repo) inspect(name Name, data []byte) (*pack, error) {
 		return p, &DamageError{object, errors.New("content does not have the hash that names it")}
 	}
 	return p, nil
+}
+
+// fits returns an error where no index object would hold the pack. Ours all fit: one that does not was made to harm.
+func (p *pack) fits() error {
+	data := p.append(nil)
+	if len(data) > PackSize+indexTarget {
+		return fmt.Errorf("its directory has %d bytes", len(data))
+	}
+	r := wire.NewReader(data)
+	parsePack(r)
+	return r.Close()
 }
 
 // decryptPack opens a pack by the keys of meta packs, or else those of data.

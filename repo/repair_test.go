@@ -70,15 +70,15 @@ func TestRepairIndex(t *testing.T) {
 				t.Fatal("a prune does without part of the index")
 			}
 			var key *repo.MissingKeyError
-			if _, err := fresh(t, st, w.writer).RepairIndex(t.Context(), repo.RepairOptions{}); !errors.As(err, &key) {
+			if _, err := fresh(t, st, w.writer).RepairIndex(t.Context(), mark, repo.RepairOptions{}); !errors.As(err, &key) {
 				t.Fatalf("with the writer's key: %v", err)
 			}
 			before := st.Names()
-			dry, err := fresh(t, st, w.owner).RepairIndex(t.Context(), repo.RepairOptions{DryRun: true})
+			dry, err := fresh(t, st, w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{DryRun: true})
 			if err != nil || !slices.Equal(before, st.Names()) {
 				t.Fatalf("a dry run: %v", err)
 			}
-			res, err := w.open(w.owner).RepairIndex(t.Context(), repo.RepairOptions{})
+			res, err := w.open(w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ func TestRepairIndex(t *testing.T) {
 				t.Fatal(err)
 			}
 			wholeAgain(t, w, st, nights, refs)
-			again, err := fresh(t, st, w.owner).RepairIndex(t.Context(), repo.RepairOptions{})
+			again, err := fresh(t, st, w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{})
 			if err != nil || len(again.Dropped)+again.Listed+again.Added > 0 {
 				t.Errorf("a second repair: %+v, %v", again, err)
 			}
@@ -142,7 +142,7 @@ func TestRepairIndexOfBadPacks(t *testing.T) {
 	junk := "packs/66/" + strings.Repeat("66", 32)
 	st.Set(junk, []byte("age-encryption.org/v1\n"))
 	var problems []string
-	res, err := w.open(w.owner).RepairIndex(t.Context(), repo.RepairOptions{Problem: func(err error) { problems = append(problems, err.Error()) }})
+	res, err := w.open(w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{Problem: func(err error) { problems = append(problems, err.Error()) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestRepairIndexOfOne(t *testing.T) {
 	for _, n := range mine {
 		st.Delete(n)
 	}
-	if _, err := fresh(t, st, w.owner).RepairIndex(t.Context(), repo.RepairOptions{}); err != nil {
+	if _, err := fresh(t, st, w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wholeAfterPrune(t, w, st, ref, c)
@@ -318,7 +318,7 @@ func TestRepairEmpty(t *testing.T) {
 	for _, n := range objectsOf(st, "index") {
 		st.Delete(n)
 	}
-	if _, err := w.open(w.owner).RepairIndex(t.Context(), repo.RepairOptions{}); err == nil {
+	if _, err := w.open(w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{}); err == nil {
 		t.Error("index: no error")
 	}
 	if n := len(objectsOf(st, "log")); n != entries {
@@ -368,7 +368,7 @@ func TestRepairMeetsSnapshot(t *testing.T) {
 }
 
 func repairIndex(ctx context.Context, r *repo.Repo) error {
-	_, err := r.RepairIndex(ctx, repo.RepairOptions{})
+	_, err := r.RepairIndex(ctx, mark, repo.RepairOptions{})
 	return err
 }
 

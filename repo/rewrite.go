@@ -177,9 +177,8 @@ func (p *prunePlan) movePack(ctx context.Context, g *packing, l packListing) err
 
 // reindex writes index objects for the moved packs, and for what stays of every index object that lists one that goes.
 func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
-	// What this key may not drop stays as it is: it lists packs that are gone then, until the owner prunes.
-	me := p.repo.log.scope(p.repo.key.verifyKey())
-	touched := slices.DeleteFunc(p.touched(), func(o uint32) bool { return !p.repo.log.mayDrop(me, p.index.objects[o].name) })
+	// What can't be replaced stays as it is: it lists packs that are gone then, until all of them are (see spent).
+	touched := slices.DeleteFunc(p.touched(), func(o uint32) bool { return !p.replaceable(o) })
 	instances := make(map[string]bool)
 	for _, o := range touched {
 		instances[p.index.objects[o].instance] = true
@@ -196,6 +195,13 @@ func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
 		}
 	}
 	return nil
+}
+
+// replaceable reports whether an index object may give way to one that this key signs: it may be dropped, and is trusted.
+// What the new signature vouches for is deduplicated against, and nobody has read what a removed writer listed.
+func (p *prunePlan) replaceable(o uint32) bool {
+	me := p.repo.log.scope(p.repo.key.verifyKey())
+	return p.index.objects[o].trusted && p.repo.log.mayDrop(me, p.index.objects[o].name)
 }
 
 // stays yields the packs of an instance that the touched index objects list and that stay, and those that were moved.

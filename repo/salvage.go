@@ -34,10 +34,10 @@ func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, e
 	err := r.repair(ctx, "repair of packs", o, func(ctx context.Context) error {
 		res = PackRepair{}
 		s, err := r.planSalvage(ctx, o)
-		if err != nil || len(s.entry.Packs) == 0 {
+		if err != nil || len(s.out) == 0 {
 			return err
 		}
-		res.Packs = s.entry.Packs
+		res.Packs = s.out
 		if o.DryRun {
 			err = s.look(ctx)
 		} else {
@@ -60,6 +60,7 @@ func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, e
 type salvage struct {
 	*prunePlan
 	damaged bitset // the packs that go
+	out     []Name // their names
 	problem func(error)
 	blobs   map[servedBlob]bool // of these packs: whether it was saved
 }
@@ -77,29 +78,38 @@ func (r *Repo) planSalvage(ctx context.Context, o RepairOptions) (*salvage, erro
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
 	p := &prunePlan{repo: r, opts: PruneOptions{Progress: o.Progress}, head: r.log.head, index: x, sizes: make([]int64, len(x.packs))}
-	packs := 0
-	for obj, err := range r.store.List(ctx, "packs/") {
-		if err != nil {
-			return nil, fmt.Errorf("listing packs: %w", err)
-		}
-		packs++
-		for _, n := range p.packsOf(obj.Name) {
+	if err := r.eachPack(ctx, func(name Name, obj Object) {
+		for _, n := range x.listed(name) {
 			p.sizes[n] = obj.Size
 		}
-	}
-	if packs == 0 && len(x.byName) > 0 {
-		return nil, hint.Wrap(errors.New("there is not a single pack on the storage"), "see that the storage is what it was: an empty one can't be repaired")
-	}
-	for _, n := range x.byName {
-		ip := &x.packs[n]
-		if (p.sizes[n] != ip.size || r.log.isBad(ip.name, ip.instance)) && !slices.Contains(p.entry.Packs, ip.name) {
-			p.entry.Packs = append(p.entry.Packs, ip.name)
-			p.rewrite = append(p.rewrite, x.listed(ip.name)...) // what is named is gone for every instance
-		}
+	}); err != nil {
+		return nil, err
 	}
 	s := &salvage{prunePlan: p, problem: o.Problem, blobs: make(map[servedBlob]bool)}
+	s.chooseDamaged()
 	s.damaged = p.goes()
 	return s, nil
+}
+
+// chooseDamaged chooses the packs that go: all listings of one, since what is named is gone for every instance. One that is
+// missing is not named, if it can be taken off the index otherwise: it may come back, and be listed again.
+func (s *salvage) chooseDamaged() {
+	for _, n := range s.index.byName { // sorted by name
+		ip := &s.index.packs[n]
+		if s.sizes[n] == ip.size && !ip.bad || len(s.out) > 0 && s.out[len(s.out)-1] == ip.name {
+			continue
+		}
+		if len(s.out) == maxPruned {
+			s.repo.note("there are more damaged packs than one repair takes: run it again")
+			return
+		}
+		listed := s.index.listed(ip.name)
+		s.out = append(s.out, ip.name)
+		s.rewrite = append(s.rewrite, listed...)
+		if s.sizes[n] > 0 || slices.ContainsFunc(listed, func(n uint32) bool { return !s.replaceable(s.index.packs[n].object) }) {
+			s.entry.Packs = append(s.entry.Packs, ip.name)
+		}
+	}
 }
 
 // look counts what there is to salvage.
@@ -203,22 +213,14 @@ func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
 // openDamaged returns as much of a pack's plaintext as decrypts, and what is wrong with the rest. age proves each 64 KiB
 // by itself; but where the end is not what it was, only what lies before the first damage can be had.
 func (r *Repo) openDamaged(ctx context.Context, p *pack) (plain io.ReaderAt, damage, err error) {
-	data, err := r.readObject(ctx, packObject(p.name), MaxObject)
-	var long *DamageError
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.As(err, &long):
-		return bytes.NewReader(nil), err, nil
-	case err != nil:
-		return nil, nil, fmt.Errorf("reading a pack: %w", err)
+	data, damage, err := r.readTorn(ctx, packObject(p.name), p.size)
+	if data == nil || err != nil {
+		return bytes.NewReader(nil), damage, err
 	}
 	ids, err := r.identities(p.component)
 	if err != nil {
 		return nil, nil, err
 	}
-	if int64(len(data)) != p.size {
-		damage = fmt.Errorf("has %d bytes, the index says %d", len(data), p.size)
-	}
-	data = data[:min(int64(len(data)), p.size)] // what was added to it is not ours
 	if src, _, err := age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), ids...); err == nil {
 		return src, damage, nil
 	}
@@ -231,4 +233,37 @@ func (r *Repo) openDamaged(ctx context.Context, p *pack) (plain io.ReaderAt, dam
 		damage = err
 	}
 	return bytes.NewReader(begin), damage, nil
+}
+
+// readTorn reads as much of an object's first size bytes as can be read, with zeros for what can't, and tells what is
+// wrong. It returns nil where nothing of it can be had.
+func (r *Repo) readTorn(ctx context.Context, object string, size int64) (data []byte, damage, err error) {
+	const step = 256 << 10
+	data = make([]byte, size)
+	var had int64
+	for off := int64(0); off < size; off += step {
+		part := data[off:min(off+step, size)]
+		n, err := r.store.ReadAt(ctx, object, part, off)
+		had += int64(n)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, err, nil
+		case err == io.EOF && off+int64(n) < size:
+			return data[:off+int64(n)], fmt.Errorf("has %d bytes, the index says %d", off+int64(n), size), nil
+		case err != nil && err != io.EOF:
+			clear(part)
+			var bad *DamageError
+			if err := r.asDamage(ctx, object, err); !errors.As(err, &bad) {
+				return nil, nil, fmt.Errorf("reading a pack: %w", err)
+			}
+			damage = bad.Err
+		}
+	}
+	if damage != nil && had == 0 {
+		return nil, damage, nil
+	}
+	if o, err := r.store.Stat(ctx, object); damage == nil && err == nil && o.Size != size {
+		damage = fmt.Errorf("has %d bytes, the index says %d", o.Size, size) // what was added is not ours
+	}
+	return data, damage, nil
 }

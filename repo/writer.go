@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -127,7 +128,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if len(w.index.listed(p.name)) > 0 || w.repo.log.gone(packObject(p.name), w.instance) {
+		if w.index.serves(p.name, w.instance) || w.repo.log.isNamed(packObject(p.name)) {
 			continue
 		}
 		g.Go(func() (err error) {
@@ -146,7 +147,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	}
 	if len(used) > 0 {
 		var err error
-		if w.index, err = w.repo.with(w.index, w.instance, used); err != nil {
+		if w.index, err = w.repo.with(w.index, w.instance, eachPack(used)); err != nil {
 			return err
 		}
 		w.repo.note("an earlier run was interrupted: %d packs that it uploaded are used", len(w.done))
@@ -325,24 +326,23 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	return w.repo.log.snapshots[w.repo.log.byID[id]], nil
 }
 
-// stillThere returns an error where a prune entry names what the snapshot leans on, or is made of.
+// stillThere returns an error where a prune entry names what the snapshot leans on, or is made of. What no index object
+// listed yet, a prune for another instance may have taken for left over.
 func (w *Writer) stillThere(h *history, e *SnapshotEntry) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	objects := []string{manifestObject(e.ID)}
+	own := []string{manifestObject(e.ID)}
 	for _, n := range e.Indexes {
-		objects = append(objects, indexObject(n))
-	}
-	for name, s := range w.checked {
-		if s.ok {
-			objects = append(objects, packObject(name))
-		}
+		own = append(own, indexObject(n))
 	}
 	for _, name := range w.done {
-		objects = append(objects, packObject(name))
+		own = append(own, packObject(name))
 	}
-	for _, o := range objects {
-		if h.gone(o, w.instance) {
+	if slices.ContainsFunc(own, h.isNamed) {
+		return ErrPruned
+	}
+	for name, s := range w.checked {
+		if s.ok && h.gone(packObject(name), w.instance) {
 			return ErrPruned
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/snapshot"
 )
 
 // lostTold is how many lost parts of a snapshot are named where nobody asked for more.
@@ -62,7 +63,7 @@ owner key.`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.repair(cmd.Context(), dryRun, func(r *repairRun) error {
-				res, err := r.RepairIndex(cmd.Context(), r.RepairOptions)
+				res, err := r.RepairIndex(cmd.Context(), snapshot.Marker, r.RepairOptions)
 				if err != nil {
 					return fmt.Errorf("repairing the index: %w", err)
 				}
