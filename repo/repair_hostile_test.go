@@ -114,6 +114,34 @@ func TestPruneByOtherInstance(t *testing.T) {
 		})
 		committedIsWhole(t, w, st, err)
 	})
+	t.Run("listed for both", func(t *testing.T) {
+		w, st, other, first, _ := twoInstances(t)
+		mine, err := oneBlob(t, st, w.writer, instance, b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := st.Names()
+		theirs, err := oneBlob(t, st, other, "evil.example", b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range st.Names() { // the other's pack is lost with its listing
+			if !slices.Contains(before, n) && (strings.HasPrefix(n, "packs/") || strings.HasPrefix(n, "index/")) {
+				st.Delete(n)
+			}
+		}
+		if res := mustRepairIndex(t, st, w.owner); res.Listed != 1 {
+			t.Errorf("%+v", res)
+		}
+		if err := fresh(t, st, w.owner).Forget(t.Context(), []repo.Name{first.ID, mine.ID, theirs.ID}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = oneBlob(t, st, w.writer, instance, b, func() { pruneAs(t, st, other) })
+		if err != nil {
+			t.Error(err)
+		}
+		committedIsWhole(t, w, st, err)
+	})
 	t.Run("taken for left over", func(t *testing.T) {
 		w, st, other, _, _ := twoInstances(t)
 		_, err := oneBlob(t, st, w.writer, instance, b, func() {
