@@ -266,7 +266,7 @@ func (c *checker) snapshots(ctx context.Context, h *history, x *index, mark func
 			err = c.blobs(ctx, of, marks[s.Instance](ctx, text))
 		}
 		if err != nil {
-			if err := c.damaged(fmt.Errorf("snapshot %s of %s: %w", s.ID.Short(), s.Date, err)); err != nil {
+			if err := c.damaged(&SnapshotError{s, err}); err != nil {
 				return err
 			}
 			continue

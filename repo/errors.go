@@ -3,6 +3,7 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 var (
@@ -28,6 +29,18 @@ type DamageError struct {
 
 func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Object, e.Err) }
 func (e *DamageError) Unwrap() error { return e.Err }
+
+// A SnapshotError says what is wrong with a snapshot.
+type SnapshotError struct {
+	Ref SnapshotRef
+	Err error
+}
+
+func (e *SnapshotError) Error() string {
+	date := strconv.QuoteToASCII(e.Ref.Date) // a writer's word
+	return fmt.Sprintf("snapshot %s of %s: %v", e.Ref.ID.Short(), date[1:len(date)-1], e.Err)
+}
+func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // A MissingKeyError says that the key at hand can't do what was asked, and which could.
 type MissingKeyError struct {

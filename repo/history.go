@@ -309,3 +309,24 @@ func (h *history) lastForget() (last uint64) {
 
 // problems are the damage and the entries that were skipped.
 func (h *history) problems() []error { return slices.Concat(h.damage, h.skipped) }
+
+// needed returns the index objects, and the manifests of snapshots that are not forgotten.
+func (h *history) needed() map[string]bool {
+	m := make(map[string]bool)
+	for _, ref := range h.indexes {
+		m[indexObject(ref.name)] = true
+	}
+	for _, s := range h.live() {
+		m[manifestObject(s.ID)] = true
+	}
+	return m
+}
+
+// named returns the index objects and manifests that the log leads to.
+func (h *history) named() map[string]bool {
+	m := h.needed()
+	for _, s := range h.snapshots {
+		m[manifestObject(s.ID)] = true
+	}
+	return m
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 )
 
 // How many index objects are read from the store at once: a night's is small, and costs its round trips; one of a first
@@ -155,4 +156,57 @@ func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[pac
 			yield(packListing{}, err)
 		}
 	}
+}
+
+// writersIndex returns the index as a snapshot may lean on it: what index objects list that the storage has lost is not
+// trusted. This machine may know still what they said, but no other would find what leans on it.
+func (r *Repo) writersIndex(ctx context.Context) (*index, error) {
+	for {
+		x, err := r.loadIndex(ctx)
+		if err != nil {
+			return nil, err
+		}
+		lost, err := r.lostIndexes(ctx)
+		if err != nil || len(lost) == 0 {
+			return x, err
+		}
+		if r.hasGrown(ctx) {
+			continue // a prune may have removed them
+		}
+		return r.distrust(x, lost), nil
+	}
+}
+
+// distrust returns the index without trust in what some index objects list.
+func (r *Repo) distrust(x *index, objects map[Name]bool) *index {
+	y := *x
+	y.packs = slices.Clone(x.packs)
+	for i := range y.objects {
+		o := &y.objects[i]
+		if !objects[o.name] {
+			continue
+		}
+		r.note("%s is missing: what this snapshot needs of the packs that it lists is stored again", indexObject(o.name))
+		for n := range o.packs {
+			y.packs[o.first+n].trusted = false
+		}
+	}
+	return &y
+}
+
+// lostIndexes returns the index objects that the log names and the storage does not list.
+func (r *Repo) lostIndexes(ctx context.Context) (map[Name]bool, error) {
+	lost := make(map[Name]bool)
+	for _, ref := range r.log.indexes {
+		lost[ref.name] = true
+	}
+	for o, err := range r.store.List(ctx, "index/") {
+		if err != nil {
+			return nil, fmt.Errorf("listing index objects: %w", err)
+		}
+		if n, err := ParseName(strings.TrimPrefix(o.Name, "index/")); err == nil {
+			delete(lost, n)
+		}
+	}
+	return lost, nil
 }

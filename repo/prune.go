@@ -39,6 +39,10 @@ type PruneOptions struct {
 	DryRun    bool          // only tell what would be done
 	Patience  time.Duration // how long to wait for others who are at work
 	Progress  func(phase string, done, total int64)
+
+	// AcceptLost passes over blobs that no index object lists: snapshots lack them, and are pruned about all the same. What
+	// is listed and not there is no loss that anybody has accepted.
+	AcceptLost bool
 }
 
 // A PruneResult says what a prune did, or would do.
@@ -53,6 +57,7 @@ type PruneResult struct {
 	WaitingFor int64 // dead bytes in them
 	Manifests  int   // of forgotten snapshots, deleted
 	LeftOver   int   // objects that no log entry named
+	Lost       int   // blobs that snapshots lack
 }
 
 // Prune deletes what no snapshot needs. mark is called anew for each try.
@@ -200,8 +205,11 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 		}
 	}
 	for object := range missing {
-		return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &DamageError{object, errors.New("is missing")}),
-			"run `permafrost check`; a missing index is made anew by `permafrost repair index`")
+		help := "`permafrost repair index` with the owner key makes the index anew"
+		if strings.HasPrefix(object, "manifests/") {
+			help = "without its manifest a snapshot is lost: `permafrost check` names it, and it can be forgotten"
+		}
+		return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &DamageError{object, errors.New("is missing")}), help)
 	}
 	return nil
 }
@@ -235,8 +243,8 @@ func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
 				err = p.markBlob(of, id)
 			}
 			if err != nil {
-				return hint.Wrap(fmt.Errorf("snapshot %s of %s is damaged, nothing is pruned: %w", s.ID.Short(), s.Date, err),
-					"run `permafrost check`")
+				return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &SnapshotError{s, err}),
+					"run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair packs` has named it")
 			}
 		}
 	}
@@ -267,6 +275,10 @@ func (p *prunePlan) markBlob(of *index, id chunk.ID) error {
 	}
 	if readable >= 0 {
 		p.keep(places[readable])
+	}
+	if len(places) == 0 && p.opts.AcceptLost {
+		p.res.Lost++
+		return nil
 	}
 	if !found {
 		return missing(id)

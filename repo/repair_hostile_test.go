@@ -377,3 +377,41 @@ func TestRepairUnreadable(t *testing.T) {
 	}
 	mustBeClean(t, fresh(t, view, w.owner))
 }
+
+// What is lost for good lets nothing be pruned, until a person has accepted it; what is listed and away is no such loss.
+func TestPruneAcceptLost(t *testing.T) {
+	w, st, nights, refs := twoNights(t)
+	o := fresh(t, st, w.owner)
+	if err := o.Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	victim := largestPack(st)
+	data := st.Bytes(victim)
+	st.Delete(victim)
+	accept := repo.PruneOptions{AcceptLost: true}
+	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, accept); err == nil {
+		t.Error("pruned while a listed pack is away")
+	}
+	st.Set(victim, flip(data, len(data)/2))
+	r := fresh(t, st, w.owner)
+	res, _ := check(t, r, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
+	if err := r.MarkBad(t.Context(), res.Bad); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.RepairPacks(t.Context(), repo.RepairOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
+		t.Error("pruned without a word of what is lost")
+	}
+	pruned, err := fresh(t, st, w.owner).Prune(t.Context(), mark, accept)
+	if err != nil || pruned.Lost == 0 || pruned.Lost > got.Lost || pruned.Removed == 0 {
+		t.Errorf("%+v of %+v, %v", pruned, got, err)
+	}
+	mustSnapshot(t, fresh(t, st, w.writer), nights[1], 3)
+	if err := verify(t.Context(), fresh(t, st, w.owner), refs[1], nights[1]); err != nil {
+		t.Errorf("after the next night: %v", err)
+	}
+	mustBeClean(t, fresh(t, st, w.owner))
+}

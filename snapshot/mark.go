@@ -46,12 +46,13 @@ func (r *Recipe) blobs(ctx context.Context, get BlobGetter, seen func(chunk.ID) 
 
 // Marker returns a function that yields every blob which the snapshot of a manifest needs, and an error as the last.
 // It remembers the listing and recipe blobs that it has seen: what is below one is not yielded again for the
-// snapshots that come after.
+// snapshots that come after. What is malformed is a DamageError.
 func Marker(rd *repo.Reader) repo.Mark {
 	return marker(rd)
 }
 
-func marker(get BlobGetter) repo.Mark {
+func marker(from BlobGetter) repo.Mark {
+	get := &watched{BlobGetter: from}
 	visited := make(map[chunk.ID]struct{})
 	seen := func(id chunk.ID) bool {
 		_, ok := visited[id]
@@ -62,13 +63,13 @@ func marker(get BlobGetter) repo.Mark {
 		return func(yield func(chunk.ID, error) bool) {
 			m, err := ParseManifest(manifest)
 			if err != nil {
-				yield(chunk.ID{}, err)
+				yield(chunk.ID{}, get.blame("manifest", err))
 				return
 			}
 			for name, r := range m.recipes() {
 				for id, err := range r.blobs(ctx, get, seen) {
 					if err != nil {
-						err = fmt.Errorf("%s: %w", name, err)
+						err = fmt.Errorf("%s: %w", name, get.blame("recipe", err))
 					}
 					if !yield(id, err) || err != nil {
 						return
@@ -100,7 +101,7 @@ func (m *Manifest) recipes() iter.Seq2[string, *Recipe] {
 }
 
 // mark yields the listing's blobs and those of its files.
-func (m *Media) mark(ctx context.Context, get BlobGetter, seen func(chunk.ID) bool, yield func(chunk.ID, error) bool) {
+func (m *Media) mark(ctx context.Context, get *watched, seen func(chunk.ID) bool, yield func(chunk.ID, error) bool) {
 	stopped := false
 	enter := func(x ref, _ int, _ string) bool {
 		stopped = stopped || !yield(x.id, nil)
@@ -111,12 +112,12 @@ func (m *Media) mark(ctx context.Context, get BlobGetter, seen func(chunk.ID) bo
 			return
 		}
 		if err != nil {
-			yield(chunk.ID{}, fmt.Errorf("media: %w", err))
+			yield(chunk.ID{}, fmt.Errorf("media: %w", get.blame("listing", err)))
 			return
 		}
 		for id, err := range e.Content.blobs(ctx, get, seen) {
 			if err != nil {
-				err = fmt.Errorf("media/%s: %w", e.Path, err)
+				err = fmt.Errorf("media/%s: %w", e.Path, get.blame("recipe", err))
 			}
 			if !yield(id, err) || err != nil {
 				return

@@ -112,7 +112,8 @@ func Load(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef) (*Manifest, e
 	if err != nil {
 		return nil, err
 	}
-	return ParseManifest(data)
+	m, err := ParseManifest(data)
+	return m, new(watched).blame("manifest", err)
 }
 
 // CheckComponents returns an error where one of the names is none of a component.

@@ -29,21 +29,29 @@ func (c *Counts) add(d Counts) {
 // counts are what the manifest says, and every extent lies within a blob that the index knows. The blobs of content
 // are not read. What several snapshots share is read once.
 type Verifier struct {
-	// Lost hears of each part that can't be put together again: a name as Dump takes it. Without it, the first one is
-	// Verify's error.
+	// Lost hears of each part that can't be put together again, a name as Dump takes it. Verify's error is then one of
+	// reading alone. Without Lost it is the first of either kind.
 	Lost func(part string, err error)
 
-	rd interface {
-		BlobGetter
-		Length(id chunk.ID) (int, bool)
-	}
+	rd     verifiedReader
 	leaves map[chunk.ID]Counts // of listings, found good
 	gone   int                 // parts of the snapshot at hand that are lost
 }
 
+// A verifiedReader is a watched Reader.
+type verifiedReader struct {
+	*watched
+	lengths interface {
+		Length(id chunk.ID) (int, bool)
+	}
+}
+
+// Length returns a blob's length in bytes, if the index knows it.
+func (r verifiedReader) Length(id chunk.ID) (int, bool) { return r.lengths.Length(id) }
+
 // NewVerifier returns a Verifier that reads by rd.
 func NewVerifier(rd *repo.Reader) *Verifier {
-	return &Verifier{rd: rd, leaves: make(map[chunk.ID]Counts)}
+	return &Verifier{rd: verifiedReader{&watched{BlobGetter: rd}, rd}, leaves: make(map[chunk.ID]Counts)}
 }
 
 // Verify checks one snapshot.
@@ -57,8 +65,9 @@ func (v *Verifier) Verify(ctx context.Context, m *Manifest) (Counts, error) {
 		}
 		total.add(c)
 	}
+	gone := v.gone
 	media, err := v.listing(ctx, &m.Media.Listing)
-	if err == nil && v.gone == 0 && (media.Files != m.Media.Files || media.Bytes != m.Media.Size) {
+	if err == nil && v.gone == gone && (media.Files != m.Media.Files || media.Bytes != m.Media.Size) {
 		err = fmt.Errorf("%d files of %d bytes, and the manifest says %d of %d", media.Files, media.Bytes, m.Media.Files, m.Media.Size)
 	}
 	if err = v.lost("media", err); err != nil {
@@ -70,7 +79,7 @@ func (v *Verifier) Verify(ctx context.Context, m *Manifest) (Counts, error) {
 
 // lost tells of a part that is damaged, if there is somebody who wants to hear of it, and returns every other error.
 func (v *Verifier) lost(part string, err error) error {
-	if v.Lost == nil || !isDamage(err) {
+	if err = v.rd.blame(part, err); v.Lost == nil || !isDamage(err) {
 		return err
 	}
 	v.gone++

@@ -109,14 +109,19 @@ type problems struct {
 
 func (p *problems) add(err error) {
 	var d *repo.DamageError
+	var s *repo.SnapshotError
 	object := ""
 	if errors.As(err, &d) {
 		object = d.Object
 	}
-	if p.told[object] {
+	key := object
+	if errors.As(err, &s) {
+		key = s.Ref.ID.String() // several may lack the same object
+	}
+	if p.told[key] {
 		return
 	}
-	p.told[object] = object != ""
+	p.told[key] = key != ""
 	p.n++
 	p.ui.JSON("damage", struct {
 		Object  string `json:"object,omitempty"`
@@ -133,7 +138,7 @@ func assemble(ctx context.Context, r *session, found *problems) error {
 		if n := len(parts); n > 1 {
 			err = fmt.Errorf("%d parts can't be put together again, the first: %w", n, err)
 		}
-		found.add(fmt.Errorf("snapshot %s of %s: %w", ref.ID.Short(), printable(ref.Date), err))
+		found.add(&repo.SnapshotError{Ref: ref, Err: err})
 	})
 }
 
@@ -143,7 +148,7 @@ type loss struct {
 	err  error
 }
 
-// eachLoss calls f with each snapshot that lacks something, oldest first.
+// eachLoss calls f with each snapshot that lacks something, oldest first. Its error is one of reading.
 func eachLoss(ctx context.Context, r *session, f func(ref repo.SnapshotRef, parts []loss)) error {
 	verifiers := make(map[string]*snapshot.Verifier)
 	for _, ref := range r.Snapshots() {
@@ -161,12 +166,12 @@ func eachLoss(ctx context.Context, r *session, f func(ref repo.SnapshotRef, part
 		m, err := snapshot.Load(ctx, r.Repo, ref)
 		if err == nil {
 			_, err = v.Verify(ctx, m)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		} else if d := (*repo.DamageError)(nil); errors.As(err, &d) {
+			v.Lost("all of it", err)
+			err = nil
 		}
 		if err != nil {
-			parts = append(parts, loss{"all of it", err})
+			return err
 		}
 		if len(parts) > 0 {
 			f(ref, parts)

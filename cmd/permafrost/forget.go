@@ -76,7 +76,7 @@ before: it names them, and --force says that they were looked at.`,
 			if err := a.forget(cmd.Context(), r, decisions, dryRun); err != nil || !prune {
 				return err
 			}
-			return a.prune(cmd.Context(), r, &clean, dryRun)
+			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun})
 		},
 	}
 	policy.flags(cmd.Flags())

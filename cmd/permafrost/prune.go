@@ -16,13 +16,17 @@ func (a *app) pruneCommand() *cobra.Command {
 	var (
 		flags  pruneFlags
 		dryRun bool
+		accept bool
 	)
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "delete what no snapshot needs",
 		Long: `Prune deletes what no snapshot needs any more, and what interrupted runs left.
 Packs of which more than --max-unused is dead are rewritten, for which it takes the
-owner key: without it they wait, and prune says so.`,
+owner key: without it they wait, and prune says so.
+
+Where a snapshot lacks something nothing is pruned: it might come back. What repair
+packs has named as lost is passed over with --accept-lost.`,
 		Example: `  permafrost prune
   permafrost prune -i permafrost-recovery.key --max-unused 2%`,
 		Args: args("no arguments", 0, 0),
@@ -32,11 +36,12 @@ owner key: without it they wait, and prune says so.`,
 				return err
 			}
 			defer r.Close()
-			return a.prune(cmd.Context(), r, &flags, dryRun)
+			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(flags.maxUnused), DryRun: dryRun, AcceptLost: accept})
 		},
 	}
 	flags.flags(cmd)
 	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be done")
+	cmd.Flags().BoolVar(&accept, "accept-lost", false, "prune though snapshots lack what no index lists")
 	return cmd
 }
 
@@ -61,20 +66,21 @@ type pruneLine struct {
 	WaitingFor int64 `json:"bytes_waiting"`
 	Manifests  int   `json:"manifests_removed"`
 	LeftOver   int   `json:"leftovers_removed"`
+	Lost       int   `json:"blobs_lost"`
 }
 
 // prune prunes the repository and tells what it did.
-func (a *app) prune(ctx context.Context, r *session, flags *pruneFlags, dryRun bool) error {
+func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error {
 	p := newProgress(a.ui)
 	defer p.Close()
-	res, err := r.Prune(ctx, snapshot.Marker, repo.PruneOptions{
-		MaxUnused: float64(flags.maxUnused), Grace: repo.DefaultGrace, DryRun: dryRun, Patience: a.retryLock, Progress: p.Phase,
-	})
+	o.Patience, o.Progress = a.retryLock, p.Phase
+	res, err := r.Prune(ctx, snapshot.Marker, o)
 	p.Close()
 	if err != nil {
 		return fmt.Errorf("pruning: %w", err)
 	}
-	a.ui.JSON("prune", pruneLine{dryRun, res.Live, res.Dead, res.Removed, res.Freed, res.Rewritten, res.Moved, res.Waiting, res.WaitingFor, res.Manifests, res.LeftOver})
+	dryRun := o.DryRun
+	a.ui.JSON("prune", pruneLine{dryRun, res.Live, res.Dead, res.Removed, res.Freed, res.Rewritten, res.Moved, res.Waiting, res.WaitingFor, res.Manifests, res.LeftOver, res.Lost})
 	did, freed := "removed", "freed"
 	if dryRun {
 		did, freed = "would remove", "would free"

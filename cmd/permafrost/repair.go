@@ -19,9 +19,10 @@ func (a *app) repairCommand() *cobra.Command {
 		Use:   "repair",
 		Short: "make whole what the storage has damaged",
 		Long: `Repair mends what permafrost check has found damaged, as far as it can be. It takes
-the owner key, and deletes nothing: what it takes off the index goes with the next
-prune. What is lost for good, the next snapshot stores again where it is still there
-at the source; older snapshots that need it are whole once more by that.`,
+the owner key. It deletes nothing, but the next prune deletes the damaged packs that
+it has taken off the index: keep copies if you want them. What is lost for good, the
+next snapshot stores again where it is still there at the source; older snapshots
+that need it are whole once more by that.`,
 	}
 	cmd.AddCommand(a.repairIndexCommand(), a.repairPacksCommand())
 	return cmd
@@ -31,7 +32,7 @@ at the source; older snapshots that need it are whole once more by that.`,
 type repairRun struct {
 	*session
 	repo.RepairOptions
-	found *problems
+	found *problems // what could not be repaired
 }
 
 func (a *app) repair(ctx context.Context, dryRun bool, run func(*repairRun) error) error {
@@ -55,9 +56,12 @@ func (a *app) repairIndexCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "index",
 		Short: "list again what no index lists",
-		Long: `Repair index takes index objects that are missing or damaged off the log, reads every
-pack that no index lists, verifies each blob in it, and lists it again. It takes the
-owner key.`,
+		Long: `Repair index takes index objects that are missing or damaged off the log, reads the
+packs that no index lists, verifies each blob in them, and lists again those that a
+snapshot needs. It takes the owner key.
+
+Exit codes: 0 all was in order, 3 there are packs that are damaged or can't be opened,
+and were named; others as permafrost help exit-codes tells.`,
 		Example: `  permafrost check
   permafrost repair index -i permafrost-recovery.key`,
 		Args: args("no arguments", 0, 0),
@@ -67,7 +71,7 @@ owner key.`,
 				if err != nil {
 					return fmt.Errorf("repairing the index: %w", err)
 				}
-				return a.tellIndexRepair(res, dryRun)
+				return a.tellIndexRepair(r, res)
 			})
 		},
 	}
@@ -75,7 +79,7 @@ owner key.`,
 	return cmd
 }
 
-func (a *app) tellIndexRepair(res *repo.IndexRepair, dryRun bool) error {
+func (a *app) tellIndexRepair(r *repairRun, res *repo.IndexRepair) error {
 	a.ui.JSON("repair_index", struct {
 		DryRun  bool `json:"dry_run"`
 		Dropped int  `json:"indexes_dropped"`
@@ -83,19 +87,23 @@ func (a *app) tellIndexRepair(res *repo.IndexRepair, dryRun bool) error {
 		Read    int  `json:"packs_read"`
 		Listed  int  `json:"packs_listed"`
 		Bad     int  `json:"packs_damaged"`
-	}{dryRun, len(res.Dropped), res.Added, res.Read, res.Listed, len(res.Bad)})
+	}{r.DryRun, len(res.Dropped), res.Added, res.Read, res.Listed, len(res.Bad)})
 	if len(res.Dropped)+res.Read == 0 {
 		a.ui.Report("the index is whole: nothing to repair")
 		return nil
 	}
 	took, listed := "took", "listed again"
-	if dryRun {
+	if r.DryRun {
 		took, listed = "would take", "to be listed again"
 	}
 	a.ui.Report("%s %s off the log that were missing or damaged", took, plural(int64(len(res.Dropped)), "index object", "index objects"))
-	a.ui.Report("%s that no index listed: %s %s", plural(int64(res.Read), "pack", "packs"), formatCount(int64(res.Listed)), listed)
-	if n := len(res.Bad); n > 0 {
-		a.ui.Warn("%s among them, which nothing will lean on: `permafrost repair packs` saves what can be had", plural(int64(n), "damaged pack", "damaged packs"))
+	a.ui.Report("%s that no index listed: %s needed, and %s", plural(int64(res.Read), "pack", "packs"), formatCount(int64(res.Listed)), listed)
+	switch {
+	case len(res.Bad) > 0:
+		return hint.Wrap(&partialError{fmt.Errorf("%s among them", plural(int64(len(res.Bad)), "damaged pack is", "damaged packs are"))},
+			"`permafrost repair packs` saves what can be had of them; nothing leans on them until then")
+	case r.found.n > 0:
+		return &partialError{fmt.Errorf("%s can't be used, and no snapshot is known to need them", plural(int64(r.found.n), "pack", "packs"))}
 	}
 	return nil
 }
@@ -123,10 +131,13 @@ permafrost help exit-codes tells.`,
 					return fmt.Errorf("repairing packs: %w", err)
 				}
 				a.tellPackRepair(res, dryRun)
-				if dryRun {
-					return nil
+				switch {
+				case !dryRun:
+					return a.tellLosses(cmd.Context(), r.session)
+				case res.Lost > 0:
+					return &partialError{fmt.Errorf("%s lost", plural(int64(res.Lost), "blob is", "blobs are"))}
 				}
-				return a.tellLosses(cmd.Context(), r.session)
+				return nil
 			})
 		},
 	}
@@ -184,5 +195,5 @@ func (a *app) tellLosses(ctx context.Context, r *session) error {
 		return nil
 	}
 	return hint.Wrap(&partialError{fmt.Errorf("%s %s", plural(int64(snapshots), "snapshot lacks", "snapshots lack"), plural(int64(parts), "part", "parts"))},
-		"make a snapshot: it stores again what is still there at the source; what stays lost goes with the snapshots that need it, by forget")
+		"make a snapshot: it stores again what is still there at the source; what stays lost, `permafrost prune --accept-lost` passes over")
 }

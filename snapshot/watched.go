@@ -1,0 +1,34 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+
+	"permafrost/chunk"
+	"permafrost/repo"
+)
+
+// A watched getter tells errors of reading from what is wrong with what was read: a storage that does not answer, from a
+// recipe that is none.
+type watched struct {
+	BlobGetter
+	failed error
+}
+
+// Blob implements BlobGetter.
+func (w *watched) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
+	data, err := w.BlobGetter.Blob(ctx, id)
+	if err != nil && !isDamage(err) {
+		w.failed = err
+	}
+	return data, err
+}
+
+// blame makes err a DamageError of a part of a snapshot, where that alone is to blame for it.
+func (w *watched) blame(part string, err error) error {
+	switch {
+	case err == nil, isDamage(err), w.failed != nil, errors.Is(err, repo.ErrNewerFormat), errors.Is(err, context.Canceled):
+		return err
+	}
+	return &repo.DamageError{Object: part, Err: err}
+}
