@@ -185,6 +185,7 @@ func (v *victim) at(dir string) *victim {
 		}
 	}
 	c.repo = "sftp:backup.example:" + dir
+	c.ageLeases()
 	return c
 }
 
