@@ -373,14 +373,15 @@ func (c *checker) finish(p *indexedPack, damage error, known *verified, total in
 // checkPack reads a pack into buf, and verifies its hash or, where the key can read it, all that is in it.
 func (r *Repo) checkPack(ctx context.Context, p *indexedPack, buf []byte) error {
 	object := packObject(p.name)
-	n, err := r.store.ReadAt(ctx, object, buf, 0)
-	if err != nil && err != io.EOF {
+	n := 0
+	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, buf, 0)
-	}
+		return err
+	})
 	if err == io.EOF {
 		return &DamageError{object, fmt.Errorf("ends after %d bytes of %d", n, len(buf))}
 	} else if err != nil {
-		return fmt.Errorf("reading a pack: %w", r.asDamage(ctx, object, err))
+		return fmt.Errorf("reading a pack: %w", err)
 	}
 	ids, err := r.identities(p.component)
 	if err != nil { // a sealed host

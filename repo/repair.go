@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -366,11 +367,14 @@ func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(ph
 	g.SetLimit(checkReads)
 	for _, o := range objects {
 		g.Go(func() error {
-			data, err := r.readObject(ctx, o.Name, MaxObject)
-			if err != nil {
-				err = r.asDamage(ctx, o.Name, err)
-			}
-			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
+			var data []byte
+			err := r.again(ctx, o.Name, func() (err error) {
+				data, err = r.readObject(ctx, o.Name, MaxObject)
+				return err
+			})
+			if d := (*DamageError)(nil); errors.Is(err, fs.ErrNotExist) {
+				return nil // removed since it was listed
+			} else if err != nil && !errors.As(err, &d) {
 				return fmt.Errorf("reading a pack: %w", err)
 			}
 			mu.Lock()
@@ -383,10 +387,18 @@ func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(ph
 	return g.Wait()
 }
 
-// asDamage makes an error of reading an object a DamageError where the storage still gives another object: a disk fails
-// in places.
-func (r *Repo) asDamage(ctx context.Context, object string, err error) error {
-	if d := (*DamageError)(nil); errors.As(err, &d) || ctx.Err() != nil {
+// again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
+// another object is a DamageError: a disk fails in places.
+func (r *Repo) again(ctx context.Context, object string, read func() error) error {
+	plain := func(err error) bool {
+		d := (*DamageError)(nil)
+		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.As(err, &d)
+	}
+	err := read()
+	if plain(err) {
+		return err
+	}
+	if err = read(); plain(err) || ctx.Err() != nil {
 		return err
 	}
 	if _, other := readConfig(ctx, r.store); other != nil {

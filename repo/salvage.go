@@ -240,23 +240,26 @@ func (r *Repo) openDamaged(ctx context.Context, p *pack) (plain io.ReaderAt, dam
 func (r *Repo) readTorn(ctx context.Context, object string, size int64) (data []byte, damage, err error) {
 	const step = 256 << 10
 	data = make([]byte, size)
-	var had int64
+	had := int64(0)
 	for off := int64(0); off < size; off += step {
-		part := data[off:min(off+step, size)]
-		n, err := r.store.ReadAt(ctx, object, part, off)
-		had += int64(n)
+		part, n := data[off:min(off+step, size)], 0
+		err := r.again(ctx, object, func() (err error) {
+			n, err = r.store.ReadAt(ctx, object, part, off)
+			return err
+		})
+		var bad *DamageError
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, err, nil
 		case err == io.EOF && off+int64(n) < size:
 			return data[:off+int64(n)], fmt.Errorf("has %d bytes, the index says %d", off+int64(n), size), nil
-		case err != nil && err != io.EOF:
+		case errors.As(err, &bad):
 			clear(part)
-			var bad *DamageError
-			if err := r.asDamage(ctx, object, err); !errors.As(err, &bad) {
-				return nil, nil, fmt.Errorf("reading a pack: %w", err)
-			}
 			damage = bad.Err
+		case err != nil && err != io.EOF:
+			return nil, nil, fmt.Errorf("reading a pack: %w", err)
+		default:
+			had += int64(n)
 		}
 	}
 	if damage != nil && had == 0 {
