@@ -23,6 +23,7 @@ import (
 // Whatever fails, on the host or at the storage: the command says so with the right code, lists nothing that is not
 // whole, and what was stored before comes back.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	signal.Ignore(unix.SIGXFSZ)                                            // inherited by sshd: see testRefused
 	plain := sandbox.RedisConfig{Args: []string{"--rdbcompression", "no"}} // see testPlaintext
 	s := newSite(t, sandbox.Config{Redis: plain})

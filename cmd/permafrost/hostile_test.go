@@ -38,6 +38,7 @@ type victimObject struct{ kind, object, other string }
 // Whatever a storage does to an object: it is noticed where it matters and named, nothing wrong is ever given back, nothing
 // that is left is lost by a prune, and what is committed next comes back.
 func TestHostileStorage(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, sandbox.Config{})
 	s.init()
 	v := newVictim(t, s)

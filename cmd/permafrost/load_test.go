@@ -20,6 +20,7 @@ var load = flag.Duration("load", 3*time.Second, "for how long TestLoad writes")
 // Four processes, each as on a machine of its own with media of its own, write to one repository at once, while a fifth
 // reads all of it over and over. Every snapshot that was acknowledged comes back as its source was.
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, sandbox.Config{})
 	s.init()
 	writers := make([]*loadWriter, 4)

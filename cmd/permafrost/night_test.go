@@ -97,6 +97,7 @@ func decode[T any](t *testing.T, text, messageType string) (found []T) {
 
 // Two nights of an instance, over SFTP: what is stored is listed, restored and forgotten.
 func TestNights(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, sandbox.Config{Sidekiq: true})
 	s.init()
 	first := decode[snapshotLine](t, s.run(exitDone, "snapshot", "--date", "2026-06-26", "--tag", "first", "--json").stdout, "summary")

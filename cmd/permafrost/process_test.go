@@ -41,6 +41,7 @@ var processTests = []processTest{
 // repository. Nothing that was acknowledged is lost, nothing that was not is listed by halves, and the next night and a
 // prune set everything right.
 func TestProcesses(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, sandbox.Config{})
 	for _, test := range processTests {
 		t.Run(test.name, func(t *testing.T) { test.run(s.anew(t), t) })

@@ -46,6 +46,7 @@ type leakTest struct {
 // No secret shows in what a command says, in the arguments or the environment of a process, in a file that others can
 // read, in a core file, or in what is stored.
 func TestNoSecretLeaks(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, sandbox.Config{Redis: sandbox.RedisConfig{Password: envSecrets["REDIS_PASSWORD"]}})
 	l := newLeakTest(t, s)
 	l.init()

@@ -15,6 +15,7 @@ import (
 // A host whose key may only add does its nights through serve-sftp. It can't prune, and nothing is lost by its trying; the
 // owner prunes with another key.
 func TestServeAppendOnly(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, sandbox.Config{})
 	root := filepath.Join(s.SSHD.Root, "repo")
 	if err := os.Mkdir(root, 0o700); err != nil {
