@@ -2,7 +2,7 @@ GO ?= go
 # The commit is stamped in only where git will tell it.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 
-.PHONY: build test fuzz soak vuln demo bench micro setup clean
+.PHONY: build test test-race test-whole fuzz soak vuln demo bench micro setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
@@ -16,9 +16,17 @@ test: setup
 		{ echo "gofmt these: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	$(GO) test -race -timeout 20m ./...
-	# Each byte of a repository and of its keys, each operation that fails, ten thousand interleavings: with the race
-	# detector only some are tried.
+	@$(MAKE) --no-print-directory -j2 test-race test-whole
+
+# Goroutines are watched where they are many: a command is run by itself, but for its nights and its load.
+test-race:
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /cmd/)
+	$(GO) test -race -timeout 20m -run 'Nights|Load' ./cmd/...
+
+# Each byte of a repository and of its keys, each operation that fails, ten thousand interleavings: with the race
+# detector only some are tried. What waits for processes runs beside others that do.
+test-whole:
+	$(GO) test -timeout 20m -parallel 4 ./cmd/...
 	$(GO) test -timeout 20m -run 'Mangled|CrashPoints|Simulat|Model' ./repo
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x
 

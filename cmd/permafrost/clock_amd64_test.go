@@ -20,7 +20,7 @@ import (
 const clockVar = "PERMAFROST_TEST_CLOCK"
 
 func init() {
-	processTests = append(processTests, processTest{"clock", (*site).testClock})
+	processTests = append(processTests, processTest{"clock", (*site).testClock, false})
 	text := os.Getenv(clockVar)
 	if text == "" {
 		return

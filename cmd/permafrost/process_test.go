@@ -24,17 +24,18 @@ var (
 
 // A processTest is a part of TestProcesses.
 type processTest struct {
-	name string
-	run  func(*site, *testing.T)
+	name  string
+	run   func(*site, *testing.T)
+	alone bool // it strikes what the others share
 }
 
 var processTests = []processTest{
-	{"struck", (*site).testStruck},
-	{"database gone", (*site).testDatabaseGone},
-	{"network", (*site).testNetwork},
-	{"server gone", (*site).testServerGone},
-	{"suspended writer", (*site).testSuspendedWriter},
-	{"suspended pruner", (*site).testSuspendedPruner},
+	{"struck", (*site).testStruck, true},
+	{"database gone", (*site).testDatabaseGone, true},
+	{"network", (*site).testNetwork, false},
+	{"server gone", (*site).testServerGone, false},
+	{"suspended writer", (*site).testSuspendedWriter, false},
+	{"suspended pruner", (*site).testSuspendedPruner, false},
 }
 
 // Processes are killed and halted, connections cut, stalled and slowed, clocks wrong, while real programs work on a real
@@ -44,7 +45,12 @@ func TestProcesses(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, sandbox.Config{})
 	for _, test := range processTests {
-		t.Run(test.name, func(t *testing.T) { test.run(s.anew(t), t) })
+		t.Run(test.name, func(t *testing.T) {
+			if !test.alone {
+				t.Parallel()
+			}
+			test.run(s.anew(t), t)
+		})
 	}
 }
 
