@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -166,8 +167,8 @@ func (x *indexRepair) count(needs map[string][]Name) {
 func (x *indexRepair) publish(ctx context.Context, head Head, needs map[string][]Name) error {
 	r := x.repo
 	entry := PruneEntry{Indexes: x.res.Dropped}
-	for instance, names := range needs {
-		added, err := r.putIndexes(ctx, instance, x.found.packs(names))
+	for _, instance := range slices.Sorted(maps.Keys(needs)) {
+		added, err := r.putIndexes(ctx, instance, x.found.packs(needs[instance]))
 		entry.Added = append(entry.Added, added...)
 		if err != nil {
 			return err
@@ -191,8 +192,8 @@ func (x *indexRepair) needs(ctx context.Context, known *index) (map[string][]Nam
 	for _, s := range x.repo.log.live() {
 		instances[s.Instance] = append(instances[s.Instance], s)
 	}
-	for instance, snapshots := range instances {
-		names, err := x.need(ctx, known, instance, snapshots)
+	for _, instance := range slices.Sorted(maps.Keys(instances)) {
+		names, err := x.need(ctx, known, instance, instances[instance])
 		if err != nil {
 			return nil, err
 		}
