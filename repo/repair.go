@@ -368,6 +368,9 @@ func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(ph
 	for _, o := range objects {
 		g.Go(func() error {
 			data, err := r.readObject(ctx, o.Name, MaxObject)
+			if err != nil { // once may be the connection's fault
+				data, err = r.readObject(ctx, o.Name, MaxObject)
+			}
 			if err != nil {
 				err = r.asDamage(ctx, o.Name, err)
 			}

@@ -244,6 +244,9 @@ func (r *Repo) readTorn(ctx context.Context, object string, size int64) (data []
 	for off := int64(0); off < size; off += step {
 		part := data[off:min(off+step, size)]
 		n, err := r.store.ReadAt(ctx, object, part, off)
+		if err != nil && err != io.EOF { // once may be the connection's fault
+			n, err = r.store.ReadAt(ctx, object, part, off)
+		}
 		had += int64(n)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

@@ -316,20 +316,31 @@ func (h *simHistory) unread(t *testing.T, st repo.Store) map[simBlob]bool {
 		t.Fatal(err)
 	}
 	lost := make(map[simBlob]bool)
-	for _, ref := range h.kept {
-		if err := simRead(t.Context(), r, ref, func(b simBlob, _ error) error { lost[b] = true; return nil }); err != nil {
-			t.Fatal(err)
-		}
+	if err := simRead(t.Context(), r, h.kept, func(b simBlob, _ error) error { lost[b] = true; return nil }); err != nil {
+		t.Fatal(err)
 	}
 	return lost
 }
 
-// simRead reads a snapshot, and calls damaged for each blob that does not come back.
-func simRead(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, damaged func(simBlob, error) error) error {
-	rd, err := r.NewReader(ctx, ref.Instance)
-	if err != nil {
-		return err
+// simRead reads snapshots, and calls damaged for each blob that does not come back.
+func simRead(ctx context.Context, r *repo.Repo, refs []repo.SnapshotRef, damaged func(simBlob, error) error) error {
+	readers := make(map[string]*repo.Reader)
+	for _, ref := range refs {
+		if readers[ref.Instance] == nil {
+			rd, err := r.NewReader(ctx, ref.Instance)
+			if err != nil {
+				return err
+			}
+			readers[ref.Instance] = rd
+		}
+		if err := simReadOne(ctx, r, readers[ref.Instance], ref, damaged); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func simReadOne(ctx context.Context, r *repo.Repo, rd *repo.Reader, ref repo.SnapshotRef, damaged func(simBlob, error) error) error {
 	text, err := r.Manifest(ctx, ref)
 	if err != nil {
 		return fmt.Errorf("the snapshot of %s: %w", ref.Host, err)

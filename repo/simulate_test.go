@@ -320,17 +320,12 @@ func (s *simulation) listed(r *repo.Repo) error {
 // whole returns an error unless every byte of the snapshots comes back, but for what the parties found lost. What they
 // have made themselves has no part in that.
 func (s *simulation) whole(ctx context.Context, r *repo.Repo, refs []repo.SnapshotRef, lost map[simBlob]bool) error {
-	for _, ref := range refs {
-		if err := simRead(ctx, r, ref, func(b simBlob, err error) error {
-			if lost[b] {
-				return nil
-			}
-			return fmt.Errorf("blob %d of %v in the snapshot of %s: %w", b.i, b.comp, ref.Host, err)
-		}); err != nil {
-			return err
+	return simRead(ctx, r, refs, func(b simBlob, err error) error {
+		if lost[b] {
+			return nil
 		}
-	}
-	return nil
+		return fmt.Errorf("blob %d of %v in the snapshot of %s: %w", b.i, b.comp, b.host, err)
+	})
 }
 
 // errFound wraps what a check has found.
