@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -51,16 +52,22 @@ const simOther = "other.example"
 var simContents = map[string]content{
 	"past1": simContent("ab"), "past2": simContent("bc"), "past3": simContent("d"), "past4": simContent("ce"),
 	"s1": simContent("bdf"), "s2": simContent("adfg"), "s3": simContent("fi"), "next": simContent("abcdefghi"),
-	"other's past1": simContent("abdx"), "other's past2": simContent("bxy"),
-	"other's s1": simContent("adfx"), "other's next": simContent("abcdefghixy"),
+	"other's past1": simContent("abdx"), "other's past2": simContent("bxyz"),
+	"other's s1": simContent("adfx"), "other's next": simContent("abcdefghixyz"),
 }
 
-// simContent has two blobs for each letter, in two components.
+// simContent has two blobs for each letter, in two components. That of z is long enough for its pack to be damaged in one
+// place and read in another.
 func simContent(letters string) content {
 	c := make(content)
 	for _, l := range letters {
 		c[repo.Meta] = append(c[repo.Meta], []byte(strings.Repeat(string(l), 40)))
-		c[repo.Postgres] = append(c[repo.Postgres], []byte(strings.Repeat(string(l)+"data ", 100)))
+		data := []byte(strings.Repeat(string(l)+"data ", 100))
+		if l == 'z' {
+			data = make([]byte, 90_000)
+			rand.NewChaCha8([32]byte{26}).Read(data)
+		}
+		c[repo.Postgres] = append(c[repo.Postgres], data)
 	}
 	return c
 }
@@ -256,6 +263,12 @@ func (h *simHistory) harms(t *testing.T, past simPast) {
 			}
 		}
 	}
+	// Only the repair of the index finds this out: nobody leans on what none lists.
+	index, packs := kinds(h.stored[4])
+	add("spoilt", "a long pack spoilt, its index lost", true, true, func(_ *testing.T, d *simHistory) {
+		d.mem.Corrupt(packs[1], 20_000)
+		d.remove(index)
+	})
 	add("index", "all of the index lost", true, false, func(_ *testing.T, d *simHistory) {
 		for _, stored := range d.stored {
 			index, _ := kinds(stored)
@@ -391,5 +404,6 @@ var simScenarios = []struct {
 	{"packs", []string{"s1", "repair packs", "prune"}},
 	{"packs", []string{"other's s1", "repair packs", "repair packs", "prune by the writer", "check"}},
 	{"both", []string{"s1", "repair", "prune"}},
+	{"spoilt", []string{"repair", "repair the index", "other's s1", "prune"}},
 	{"both", []string{"s1", "other's s1", "repair", "repair", "prune by the other"}},
 }
