@@ -225,7 +225,11 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 		}
 		size := sizes[i]
 		if size == p.size {
-			c.res.Packs++
+			// One that is listed for several instances counts once.
+			right := func(n uint32) bool { return x.packs[n].size == size }
+			if same := x.listed(p.name); same[slices.IndexFunc(same, right)] == uint32(i) {
+				c.res.Packs++
+			}
 			continue
 		}
 		p.gone = true

@@ -253,7 +253,7 @@ func TestOwnUploadsPruned(t *testing.T) {
 
 // A prune asks for the storage's time by its lease, and is told it however often that is renewed meanwhile.
 func TestLeaseRenewedMeanwhile(t *testing.T) {
-	h := newSimHistory(t)
+	h := newSimPast(t)["one"][0]
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(h.end))
 		st, renewals := h.mem.CloneFor(t), 0

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -167,8 +168,8 @@ func (x *indexRepair) count(needs map[string][]Name) {
 func (x *indexRepair) publish(ctx context.Context, head Head, needs map[string][]Name) error {
 	r := x.repo
 	entry := PruneEntry{Indexes: x.res.Dropped}
-	for instance, names := range needs {
-		added, err := r.putIndexes(ctx, instance, x.found.packs(names))
+	for _, instance := range slices.Sorted(maps.Keys(needs)) {
+		added, err := r.putIndexes(ctx, instance, x.found.packs(needs[instance]))
 		entry.Added = append(entry.Added, added...)
 		if err != nil {
 			return err
@@ -192,8 +193,8 @@ func (x *indexRepair) needs(ctx context.Context, known *index) (map[string][]Nam
 	for _, s := range x.repo.log.live() {
 		instances[s.Instance] = append(instances[s.Instance], s)
 	}
-	for instance, snapshots := range instances {
-		names, err := x.need(ctx, known, instance, snapshots)
+	for _, instance := range slices.Sorted(maps.Keys(instances)) {
+		names, err := x.need(ctx, known, instance, instances[instance])
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -414,4 +415,38 @@ func TestPruneAcceptLost(t *testing.T) {
 		t.Errorf("after the next night: %v", err)
 	}
 	mustBeClean(t, fresh(t, st, w.owner))
+}
+
+// One read that fails says nothing of a pack: what a repair gives up is lost.
+func TestRepairReadFailsOnce(t *testing.T) {
+	w, st, nights, refs := twoNights(t)
+	failed := make(map[string]bool)
+	var mu sync.Mutex
+	view := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if op.Kind != "ReadAt" || !strings.HasPrefix(op.Name, "packs/") || failed[op.Name] {
+			return storetest.None
+		}
+		failed[op.Name] = true
+		return storetest.NotDone
+	}}
+	for _, n := range objectsOf(st, "index") {
+		st.Delete(n)
+	}
+	mustRepairIndex(t, view, w.owner)
+	wholeAgain(t, w, st, nights, refs)
+	clear(failed)
+	bad, err := repo.ParseName(largestPack(st)[len("packs/ab/"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := fresh(t, view, w.owner)
+	if err := r.MarkBad(t.Context(), []repo.Name{bad}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.RepairPacks(t.Context(), repo.RepairOptions{}); err != nil || got.Lost > 0 || got.Salvaged == 0 || len(failed) == 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	wholeAgain(t, w, st, nights, refs)
 }

@@ -367,6 +367,29 @@ func TestRepairMeetsSnapshot(t *testing.T) {
 	}
 }
 
+// A repair may list what a run under way has put, and then that run lists it too: the first prune that names such packs
+// drops both listings.
+func TestRepairListsWhatARunLists(t *testing.T) {
+	w, st, nights, refs := twoNights(t)
+	for _, n := range objectsOf(st, "index") {
+		st.Delete(n)
+	}
+	b := nights[0][repo.Media][0]
+	ref, err := oneBlob(t, st, w.writer, instance, b, func() { mustRepairIndex(t, st, w.owner) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := fresh(t, st, w.owner)
+	if err := owner.Forget(t.Context(), []repo.Name{refs[0].ID, refs[1].ID, ref.ID}); err != nil {
+		t.Fatal(err)
+	}
+	pruneAs(t, st, w.owner)
+	if n := spent(t, fresh(t, st, w.owner)); n > 0 {
+		t.Errorf("%d index objects list only what is gone", n)
+	}
+	mustBeClean(t, fresh(t, st, w.owner))
+}
+
 func repairIndex(ctx context.Context, r *repo.Repo) error {
 	_, err := r.RepairIndex(ctx, mark, repo.RepairOptions{})
 	return err

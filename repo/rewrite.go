@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -11,11 +12,19 @@ import (
 	"permafrost/internal/hint"
 )
 
-// touched returns the index objects that list a pack which goes, as the index numbers them.
+// touched returns the index objects that list a pack which goes, as the index numbers them: those too of which the listing
+// is hidden, since another one says the same.
 func (p *prunePlan) touched() []uint32 {
-	objects := make(map[uint32]bool)
+	goes := make(map[Name]bool)
 	for _, n := range slices.Concat(p.dead, p.rewrite) {
-		objects[p.index.packs[n].object] = true
+		goes[p.index.packs[n].name] = true
+	}
+	objects := make(map[uint32]bool)
+	for i := range p.index.packs {
+		ip := &p.index.packs[i]
+		if goes[ip.name] && p.index.objects[ip.object].live {
+			objects[ip.object] = true
+		}
 	}
 	return slices.Sorted(maps.Keys(objects))
 }
@@ -84,6 +93,10 @@ type home struct {
 	epoch    uint32
 }
 
+func (h home) compare(o home) int {
+	return cmp.Or(cmp.Compare(h.instance, o.instance), cmp.Compare(h.epoch, o.epoch))
+}
+
 // A mover adds to g what is to be kept of a pack.
 type mover func(ctx context.Context, g *packing, l packListing) error
 
@@ -102,7 +115,8 @@ func (p *prunePlan) move(ctx context.Context, movePack mover) (map[home][]*pack,
 	}
 	moved := make(map[home][]*pack)
 	done := int64(0)
-	for h, objects := range homes {
+	for _, h := range slices.SortedFunc(maps.Keys(homes), home.compare) {
+		objects := homes[h]
 		g := newPacking(ctx, p.repo.store, p.repo.key.Epoch(h.epoch), func(np *pack) error {
 			moved[h] = append(moved[h], np)
 			p.res.Moved += np.size
@@ -187,7 +201,7 @@ func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
 	for h := range moved {
 		instances[h.instance] = true
 	}
-	for instance := range instances {
+	for _, instance := range slices.Sorted(maps.Keys(instances)) {
 		names, err := p.repo.putIndexes(ctx, instance, p.stays(ctx, instance, touched, moved))
 		p.entry.Added = append(p.entry.Added, names...)
 		if err != nil {

@@ -94,6 +94,7 @@ func (r *Repo) planSalvage(ctx context.Context, o RepairOptions) (*salvage, erro
 // chooseDamaged chooses the packs that go: all listings of one, since what is named is gone for every instance. One that is
 // missing is not named, if it can be taken off the index otherwise: it may come back, and be listed again.
 func (s *salvage) chooseDamaged() {
+	stuck := s.stuck()
 	for _, n := range s.index.byName { // sorted by name
 		ip := &s.index.packs[n]
 		if s.sizes[n] == ip.size && !ip.bad || len(s.out) > 0 && s.out[len(s.out)-1] == ip.name {
@@ -103,13 +104,25 @@ func (s *salvage) chooseDamaged() {
 			s.repo.note("there are more damaged packs than one repair takes: run it again")
 			return
 		}
-		listed := s.index.listed(ip.name)
 		s.out = append(s.out, ip.name)
-		s.rewrite = append(s.rewrite, listed...)
-		if s.sizes[n] > 0 || slices.ContainsFunc(listed, func(n uint32) bool { return !s.replaceable(s.index.packs[n].object) }) {
+		s.rewrite = append(s.rewrite, s.index.listed(ip.name)...)
+		if s.sizes[n] > 0 || stuck[ip.name] {
 			s.entry.Packs = append(s.entry.Packs, ip.name)
 		}
 	}
+}
+
+// stuck returns the packs that index objects list which can't be replaced.
+func (s *salvage) stuck() map[Name]bool {
+	m := make(map[Name]bool)
+	for i, o := range s.index.objects {
+		if o.live && !s.replaceable(uint32(i)) {
+			for _, p := range s.index.packs[o.first : o.first+o.packs] {
+				m[p.name] = true
+			}
+		}
+	}
+	return m
 }
 
 // look counts what there is to salvage.

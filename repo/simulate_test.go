@@ -1,17 +1,14 @@
 package repo_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
+	"math/rand/v2"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
@@ -30,156 +26,25 @@ var (
 	simulateSeed = flag.Uint64("simulate.seed", 0, "simulate this interleaving alone, and tell its trace")
 )
 
-// A history is what the parties of a simulation find: some snapshots, some of them forgotten, so that a prune has packs
-// to delete, packs to rewrite and duplicates to drop.
-type simHistory struct {
-	mem           *storetest.Mem
-	owner, writer *repo.Keyring
-	kept, gone    []repo.SnapshotRef
-	end           time.Time // by the bubble's clock
-}
-
-// simContents are what the hosts of a simulation's snapshots hold. Parties lean on what forgotten snapshots left, on what
-// a prune moves, and on what another party stores at the same time. s3 leans on nothing: what a prune can name of it is what
-// it has uploaded itself.
-var simContents = map[string]content{
-	"past1": simContent("ab"), "past2": simContent("bc"), "past3": simContent("d"), "past4": simContent("ce"),
-	"s1": simContent("bdf"), "s2": simContent("adfg"), "s3": simContent("fi"), "next": simContent("abcdefghi"),
-}
-
-// simContent has two blobs for each letter, in two components.
-func simContent(letters string) content {
-	c := make(content)
-	for _, l := range letters {
-		c[repo.Meta] = append(c[repo.Meta], []byte(strings.Repeat(string(l), 40)))
-		c[repo.Postgres] = append(c[repo.Postgres], []byte(strings.Repeat(string(l)+"data ", 100)))
-	}
-	return c
-}
-
-// simSnapshot makes the snapshot of a host, in an order that is always the same.
-func simSnapshot(ctx context.Context, r *repo.Repo, host string) (repo.SnapshotRef, error) {
-	w, err := r.NewWriter(ctx, instance)
-	if err != nil {
-		return repo.SnapshotRef{}, err
-	}
-	defer w.Abort()
-	return simCommit(ctx, w, host)
-}
-
-func simCommit(ctx context.Context, w *repo.Writer, host string) (repo.SnapshotRef, error) {
-	m := manifest{make(map[string][]string)}
-	c := simContents[host]
-	for _, comp := range slices.Sorted(maps.Keys(c)) {
-		for _, b := range c[comp] {
-			id := w.Sum(comp, b)
-			if _, err := w.Add(ctx, comp, id, b); err != nil {
-				return repo.SnapshotRef{}, err
-			}
-			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
-		}
-	}
-	text, err := json.Marshal(m)
-	if err != nil {
-		return repo.SnapshotRef{}, err
-	}
-	when := time.Now().UTC()
-	return w.Commit(ctx, text, repo.SnapshotInfo{Instance: instance, Host: host, Date: when.Format(time.DateOnly), Time: when})
-}
-
-// newSimHistory makes the past, in a bubble, so that its times fit those of the simulations.
-func newSimHistory(t *testing.T) *simHistory {
-	// What makes a run cheap: no disk where memory will do, no cryptography but that of packs, less collecting of garbage.
-	if _, err := os.Stat("/dev/shm"); err == nil {
-		before := os.Getenv("TMPDIR")
-		os.Setenv("TMPDIR", "/dev/shm") // t.Setenv would forbid parallel tests
-		t.Cleanup(func() { os.Setenv("TMPDIR", before) })
-	}
-	repo.PlainEnvelopes(t)
-	before := debug.SetGCPercent(400)
-	t.Cleanup(func() { debug.SetGCPercent(before) })
-	st := storetest.NewMem(t)
-	w := newWorld(t, st, repo.InitOptions{})
-	// What the package shares for good must be made outside any bubble: it outlives it.
-	warm := storetest.NewMem(t)
-	ww := newWorld(t, warm, repo.InitOptions{})
-	ref, _ := mustSnapshot(t, ww.open(ww.writer), simContents["next"], 1)
-	if err := verify(t.Context(), ww.open(ww.owner), ref, simContents["next"]); err != nil {
-		t.Fatal(err)
-	}
-	h := &simHistory{mem: storetest.NewMem(t), owner: w.owner, writer: w.writer}
-	synctest.Test(t, func(t *testing.T) { h.fill(t) })
-	return h
-}
-
-func (h *simHistory) fill(t *testing.T) {
-	ctx := t.Context()
-	if err := repo.Init(ctx, h.mem, h.owner, h.writer, repo.InitOptions{Instance: instance}); err != nil {
-		t.Fatal(err)
-	}
-	open := func(k *repo.Keyring) *repo.Repo {
-		time.Sleep(time.Minute)
-		r, err := openFresh(ctx, h.mem, k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
-	}
-	var refs []repo.SnapshotRef
-	early := open(h.writer)
-	w, err := early.NewWriter(ctx, instance) // knows of none of the others, and stores their blobs again
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Abort()
-	for _, host := range []string{"past1", "past2", "past3"} {
-		ref, err := simSnapshot(ctx, open(h.writer), host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		refs = append(refs, ref)
-	}
-	time.Sleep(time.Minute)
-	ref, err := simCommit(ctx, w, "past4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.kept, h.gone = []repo.SnapshotRef{refs[1], ref}, []repo.SnapshotRef{refs[0], refs[2]}
-	if err := open(h.owner).Forget(ctx, []repo.Name{refs[0].ID, refs[2].ID}); err != nil {
-		t.Fatal(err)
-	}
-	h.end = time.Now().Add(time.Minute)
-}
-
-// simScenarios are who works at once. "s1 again" goes on from the journal that s1, the first, left where that died.
-var simScenarios = [][]string{
-	{"s1", "prune"},
-	{"s1", "s2", "prune"},
-	{"s1", "prune", "prune by the writer"},
-	{"s1", "s1 again", "prune"},
-	{"s1", "forget", "prune", "restore"},
-	{"s1", "s2", "prune", "prune by the writer", "forget", "check"},
-	{"s3", "prune", "prune by the writer"},
-	{"s3", "s3 again", "prune"},
-}
-
 // A simulation is one interleaving and what came of it.
 type simulation struct {
 	*simHistory
-	mem   *storetest.Mem
-	sched *storetest.Sched
-	state func() string // makes a directory for what a machine remembers
+	mem    *storetest.Mem
+	sched  *storetest.Sched
+	chance *rand.Rand
+	state  func() string // makes a directory for what a machine remembers
 
 	mu        sync.Mutex
 	acked     []repo.SnapshotRef
 	forgotten map[repo.Name]bool // false: a forget may have been published
+	repaired  map[string]bool    // what was, for certain
 }
 
 // simulated runs one interleaving in a bubble and returns what is wrong with the outcome.
 func (h *simHistory) simulated(t *testing.T, seed uint64, scenario []string) (s *simulation, err error) {
 	time.Sleep(time.Until(h.end))
 	mem := h.mem.CloneFor(t)
-	s = &simulation{simHistory: h, mem: mem, sched: storetest.NewSched(mem, seed), forgotten: make(map[repo.Name]bool)}
+	s = &simulation{simHistory: h, mem: mem, sched: storetest.NewSched(mem, seed), forgotten: make(map[repo.Name]bool), repaired: make(map[string]bool)}
 	s.state = sync.OnceValue(func() string {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
@@ -190,7 +55,8 @@ func (h *simHistory) simulated(t *testing.T, seed uint64, scenario []string) (s 
 	for _, id := range h.gone {
 		s.forgotten[id.ID] = true
 	}
-	s.start(scenario, seed)
+	s.chance = rand.New(rand.NewPCG(seed, 1))
+	s.start(scenario)
 	s.sched.Run()
 	for _, p := range s.sched.Parties() {
 		if err := s.expected(p); err != nil {
@@ -201,34 +67,24 @@ func (h *simHistory) simulated(t *testing.T, seed uint64, scenario []string) (s 
 }
 
 // start lets the parties of a scenario loose.
-func (s *simulation) start(scenario []string, seed uint64) {
+func (s *simulation) start(scenario []string) {
 	grace := time.Duration(0)
-	if seed/8%2 == 0 {
+	if s.chance.IntN(2) == 0 {
 		grace = 1 // what a run uploads is taken for left over at once: only the log protects it
 	}
 	remembers := slices.ContainsFunc(scenario, func(name string) bool { return strings.HasSuffix(name, " again") })
 	var first *storetest.Party
-	for _, name := range scenario {
-		var f func(context.Context, repo.Store) error
-		switch name {
-		case "s1", "s2", "s3":
-			f = s.snapshot(name, remembers)
-		case "s1 again", "s3 again":
+	for i, name := range scenario {
+		f := s.party(name, grace)
+		switch {
+		case strings.HasSuffix(name, " again"):
 			again := s.snapshot(scenario[0], true)
 			f = func(ctx context.Context, st repo.Store) error {
 				<-first.Ended()
 				return again(ctx, st)
 			}
-		case "prune":
-			f = s.prune(s.owner, grace)
-		case "prune by the writer":
-			f = s.prune(s.writer, grace)
-		case "forget":
-			f = s.forget
-		case "check":
-			f = s.check
-		case "restore":
-			f = s.restore
+		case i == 0 && remembers:
+			f = s.snapshot(name, true)
 		}
 		p := s.sched.Go(name, f)
 		if first == nil {
@@ -237,13 +93,48 @@ func (s *simulation) start(scenario []string, seed uint64) {
 	}
 }
 
+// party returns what a party does.
+func (s *simulation) party(name string, grace time.Duration) func(context.Context, repo.Store) error {
+	switch name {
+	case "prune":
+		return s.prune(s.owner, grace)
+	case "prune by the writer":
+		return s.prune(s.writer, grace)
+	case "prune by the other":
+		return s.prune(s.other, grace)
+	case "forget":
+		return s.forget
+	case "check":
+		return s.check
+	case "restore":
+		return s.restore
+	case "repair the index":
+		return s.repair("index", repairIndex)
+	case "repair packs":
+		return s.repair("packs", repairPacks)
+	case "repair":
+		index, packs := s.repair("index", repairIndex), s.repair("packs", repairPacks)
+		return func(ctx context.Context, st repo.Store) error {
+			if err := index(ctx, st); err != nil {
+				return err
+			}
+			return packs(ctx, st)
+		}
+	}
+	return s.snapshot(name, false)
+}
+
 func (s *simulation) snapshot(host string, remembers bool) func(context.Context, repo.Store) error {
 	return func(ctx context.Context, st repo.Store) error {
 		var o repo.Options
 		if remembers {
 			o.StateDir = s.state()
 		}
-		r, err := repo.Open(ctx, st, s.writer, o)
+		k := s.writer
+		if simInstance(host) == simOther {
+			k = s.other
+		}
+		r, err := repo.Open(ctx, st, k, o)
 		if err != nil {
 			return err
 		}
@@ -268,13 +159,27 @@ func (s *simulation) prune(k *repo.Keyring, grace time.Duration) func(context.Co
 	}
 }
 
-// forget takes the newest snapshot off the list, whoever made it.
+// repair makes the index, or packs, whole.
+func (s *simulation) repair(what string, run func(context.Context, *repo.Repo) error) func(context.Context, repo.Store) error {
+	return func(ctx context.Context, st repo.Store) error {
+		r, err := openFresh(ctx, st, s.owner)
+		if err == nil {
+			err = run(ctx, r)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.repaired[what] = s.repaired[what] || err == nil
+		return err
+	}
+}
+
+// forget takes the instance's newest snapshot off the list, whoever made it.
 func (s *simulation) forget(ctx context.Context, st repo.Store) error {
 	r, err := openFresh(ctx, st, s.writer)
 	if err != nil {
 		return err
 	}
-	all := r.Snapshots()
+	all := slices.DeleteFunc(r.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.Instance != instance })
 	id := all[len(all)-1].ID
 	s.mu.Lock()
 	s.forgotten[id] = false
@@ -286,16 +191,21 @@ func (s *simulation) forget(ctx context.Context, st repo.Store) error {
 	return err
 }
 
-// check finds nothing wrong, whatever the others are doing.
+// check finds nothing wrong, whatever the others are doing, but for what was lost before.
 func (s *simulation) check(ctx context.Context, st repo.Store) error {
 	r, err := openFresh(ctx, st, s.owner)
 	if err != nil {
 		return err
 	}
-	var found error
-	_, err = r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) { found = fmt.Errorf("found meanwhile: %w", err) }})
-	return errors.Join(err, found)
+	_, err = s.clean(ctx, r)
+	if s.harmed() && errors.Is(err, errFound) {
+		return nil
+	}
+	return err
 }
+
+// harmed reports whether something was lost before the parties came.
+func (s *simulation) harmed() bool { return s.noIndex || s.noPack }
 
 // restore reads what was there all the time.
 func (s *simulation) restore(ctx context.Context, st repo.Store) error {
@@ -309,8 +219,13 @@ func (s *simulation) restore(ctx context.Context, st repo.Store) error {
 // expected returns an error where a party that lived ended as none should.
 func (s *simulation) expected(p *storetest.Party) error {
 	var locked *repo.LockedError
+	var damage *repo.DamageError
 	switch {
 	case p.Died, p.Hurt, p.Err == nil, errors.Is(p.Err, repo.ErrPruned), errors.As(p.Err, &locked):
+		return nil
+	case s.harmed() && strings.HasPrefix(p.Name, "prune") && errors.As(p.Err, &damage):
+		return nil // before it is repaired
+	case s.noIndex && p.Name == "repair packs" && errors.As(p.Err, &damage):
 		return nil
 	}
 	return fmt.Errorf("%s failed: %w", p.Name, p.Err)
@@ -325,22 +240,60 @@ func (s *simulation) judge(ctx context.Context) error {
 	if err := s.listed(r); err != nil {
 		return err
 	}
-	if err := s.whole(ctx, r, r.Snapshots()); err != nil {
+	steps := []func(context.Context) error{s.night}
+	lost := s.left
+	if (s.noIndex && !s.repaired["index"]) || (s.noPack && !s.repaired["packs"]) {
+		lost = s.lost
+		// A repair comes before the next night, or after it.
+		steps = slices.Insert(steps, s.chance.IntN(2), s.repairs)
+	}
+	if err := s.whole(ctx, r, r.Snapshots(), lost); err != nil {
 		return err
 	}
-	if _, err := s.clean(ctx, r); err != nil {
-		return err
+	if len(steps) == 1 && len(lost) == 0 {
+		if _, err := s.clean(ctx, r); err != nil {
+			return err
+		}
 	}
 	// All that the dead have left is old by then.
 	time.Sleep(repo.DefaultGrace + time.Hour)
-	if err := s.snapshot("next", false)(ctx, s.mem); err != nil {
-		return fmt.Errorf("the next snapshot: %w", err)
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	if _, err := r.Prune(ctx, mark, repo.PruneOptions{}); err != nil {
 		return fmt.Errorf("the next prune: %w", err)
 	}
-	if err := s.nextNight(ctx, r); err != nil {
+	if err := s.afterwards(ctx, r); err != nil {
 		return fmt.Errorf("after the next night: %w", err)
+	}
+	return nil
+}
+
+// night makes the next snapshot of each instance.
+func (s *simulation) night(ctx context.Context) error {
+	err := s.snapshot("next", false)(ctx, s.mem)
+	if s.other != nil && err == nil {
+		err = s.snapshot("other's next", false)(ctx, s.mem)
+	}
+	if err != nil {
+		return fmt.Errorf("the next snapshot: %w", err)
+	}
+	return nil
+}
+
+// repairs returns an error where repairs leave more unread than they have to.
+func (s *simulation) repairs(ctx context.Context) error {
+	if err := repairAll(ctx, s.mem, s.owner); err != nil {
+		return fmt.Errorf("the next repair: %w", err)
+	}
+	r, err := openFresh(ctx, s.mem, s.owner)
+	if err != nil {
+		return err
+	}
+	if err := s.whole(ctx, r, r.Snapshots(), s.left); err != nil {
+		return fmt.Errorf("after the next repair: %w", err)
 	}
 	return nil
 }
@@ -362,50 +315,37 @@ func (s *simulation) listed(r *repo.Repo) error {
 	return nil
 }
 
-// whole returns an error unless every byte of the snapshots comes back.
-func (s *simulation) whole(ctx context.Context, r *repo.Repo, refs []repo.SnapshotRef) error {
-	rd, err := r.NewReader(ctx, instance)
-	if err != nil {
-		return err
-	}
-	for _, ref := range refs {
-		text, err := r.Manifest(ctx, ref)
-		if err != nil {
-			return fmt.Errorf("the snapshot of %s: %w", ref.Host, err)
+// whole returns an error unless every byte of the snapshots comes back, but for what the parties found lost. What they
+// have made themselves has no part in that.
+func (s *simulation) whole(ctx context.Context, r *repo.Repo, refs []repo.SnapshotRef, lost map[simBlob]bool) error {
+	return simRead(ctx, r, refs, func(b simBlob, err error) error {
+		if lost[b] {
+			return nil
 		}
-		var m manifest
-		if err := json.Unmarshal(text, &m); err != nil {
-			return err
-		}
-		for comp, blobs := range simContents[ref.Host] {
-			for i, want := range blobs {
-				id, err := chunk.ParseID(m.Blobs[comp.String()][i])
-				if err != nil {
-					return err
-				}
-				if got, err := rd.Blob(ctx, id); err != nil || !bytes.Equal(got, want) {
-					return fmt.Errorf("blob %d of %v in the snapshot of %s: %w", i, comp, ref.Host, cmp.Or(err, errors.New("other bytes")))
-				}
-			}
-		}
-	}
-	return nil
+		return fmt.Errorf("blob %d of %v in the snapshot of %s: %w", b.i, b.comp, b.host, err)
+	})
 }
+
+// errFound wraps what a check has found.
+var errFound = errors.New("found damage")
 
 // clean returns what a check found, which must be no damage.
 func (s *simulation) clean(ctx context.Context, r *repo.Repo) (*repo.CheckResult, error) {
 	var found error
-	res, err := r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) { found = err }})
+	res, err := r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) { found = fmt.Errorf("%w: %w", errFound, err) }})
 	return res, errors.Join(err, found)
 }
 
-// nextNight returns an error where the next snapshot is not whole, or the next prune has left what nobody needs.
-func (s *simulation) nextNight(ctx context.Context, r *repo.Repo) error {
+// afterwards returns an error where the next snapshot is not whole, or the next prune has left what nobody needs.
+func (s *simulation) afterwards(ctx context.Context, r *repo.Repo) error {
 	if err := s.listed(r); err != nil {
 		return err
 	}
 	all := r.Snapshots()
-	if err := s.whole(ctx, r, all[len(all)-1:]); err != nil {
+	if !s.harmed() { // otherwise the night has made older ones whole
+		all = all[len(all)-1:]
+	}
+	if err := s.whole(ctx, r, all, nil); err != nil {
 		return err
 	}
 	res, err := s.clean(ctx, r)
@@ -430,7 +370,8 @@ func (s *simulation) nextNight(ctx context.Context, r *repo.Repo) error {
 }
 
 // Whatever the order of their steps, and wherever they stop: parties that work on one repository lose no snapshot that
-// was acknowledged, list none that is not whole, and leave nothing that the next night does not clean up.
+// was acknowledged, list none that is not whole but for what the storage had lost before, and leave nothing that the next
+// night, a repair and a prune do not make whole and clean.
 func TestSimulate(t *testing.T) {
 	count := 10_000
 	switch {
@@ -441,9 +382,9 @@ func TestSimulate(t *testing.T) {
 	case testing.Short():
 		count = 1200
 	}
-	h := newSimHistory(t)
+	past := newSimPast(t)
 	if *simulateSeed != 0 {
-		s := h.try(t, *simulateSeed)
+		s := past.try(t, *simulateSeed)
 		t.Logf("%s", s.sched.Trace())
 		return
 	}
@@ -458,7 +399,7 @@ func TestSimulate(t *testing.T) {
 					if seed > int64(count) {
 						return
 					}
-					s := h.try(t, uint64(seed))
+					s := past.try(t, uint64(seed))
 					steps.Add(int64(s.sched.Steps()))
 					for _, p := range s.sched.Parties() {
 						if p.Died {
@@ -476,12 +417,15 @@ func TestSimulate(t *testing.T) {
 }
 
 // try runs the interleaving of a seed and tells what is wrong with it.
-func (h *simHistory) try(t *testing.T, seed uint64) (s *simulation) {
-	scenario := simScenarios[seed%uint64(len(simScenarios))]
+func (p simPast) try(t *testing.T, seed uint64) (s *simulation) {
+	n := uint64(len(simScenarios))
+	scenario := simScenarios[seed%n]
+	past := p[scenario.past]
+	h := past[seed/n%uint64(len(past))]
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		if s, err = h.simulated(t, seed, scenario); err != nil {
-			t.Errorf("interleaving %d of %q: %v\n%s", seed, scenario, err, s.sched.Trace())
+		if s, err = h.simulated(t, seed, scenario.parties); err != nil {
+			t.Errorf("interleaving %d of %q with %s: %v\n%s", seed, scenario.parties, h.name, err, s.sched.Trace())
 		}
 	})
 	return s
@@ -489,9 +433,9 @@ func (h *simHistory) try(t *testing.T, seed uint64) (s *simulation) {
 
 // A seed gives the same run again, so that a failure can be looked at.
 func TestSimulationRepeats(t *testing.T) {
-	h := newSimHistory(t)
+	past := newSimPast(t)
 	for seed := range uint64(60) {
-		first, again := h.try(t, seed).sched.Trace(), h.try(t, seed).sched.Trace()
+		first, again := past.try(t, seed).sched.Trace(), past.try(t, seed).sched.Trace()
 		if first != again {
 			t.Errorf("interleaving %d differs when it is run again:\n%s\n\n%s", seed, first, again)
 		}
