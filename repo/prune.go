@@ -452,8 +452,8 @@ func (p *prunePlan) replace(ctx context.Context, move mover) error {
 func (r *Repo) discard(moved map[home][]*pack, indexes []Name) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	for _, packs := range moved {
-		for _, np := range packs {
+	for _, h := range slices.SortedFunc(maps.Keys(moved), home.compare) {
+		for _, np := range moved[h] {
 			_ = r.store.Remove(ctx, packObject(np.name))
 		}
 	}

@@ -153,8 +153,8 @@ func unread(h *history, x *index) (lost []Name) {
 // count notes what is to be listed.
 func (x *indexRepair) count(needs map[string][]Name) {
 	listed := make(map[Name]bool)
-	for _, names := range needs {
-		for _, n := range names {
+	for _, instance := range slices.Sorted(maps.Keys(needs)) {
+		for _, n := range needs[instance] {
 			if !listed[n] && x.bad[n] {
 				x.res.Bad = append(x.res.Bad, n)
 			}
@@ -232,7 +232,7 @@ type look struct {
 }
 
 func (l *look) needed(x *index) (names []Name) {
-	for n := range l.uses {
+	for _, n := range slices.Sorted(maps.Keys(l.uses)) {
 		names = append(names, x.packs[n].name)
 	}
 	return names

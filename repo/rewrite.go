@@ -235,11 +235,11 @@ func (p *prunePlan) stays(ctx context.Context, instance string, touched []uint32
 				}
 			}
 		}
-		for h, packs := range moved {
+		for _, h := range slices.SortedFunc(maps.Keys(moved), home.compare) {
 			if h.instance != instance {
 				continue
 			}
-			for _, np := range packs {
+			for _, np := range moved[h] {
 				if !yield(np, nil) {
 					return
 				}
