@@ -16,14 +16,12 @@ import (
 )
 
 func (a *app) keyCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return family(&cobra.Command{
 		Use:   "key",
 		Short: "list, add, remove and rotate keys",
 		Long: `Key manages who holds keys to the repository: owners, who may do everything, and
 writers, which add snapshots of one instance. All but list takes the owner key.`,
-	}
-	cmd.AddCommand(a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyRotateCommand())
-	return cmd
+	}, a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyRotateCommand())
 }
 
 func (a *app) keyListCommand() *cobra.Command {

@@ -83,6 +83,8 @@ func TestUsageErrors(t *testing.T) {
 		hint string
 	}{
 		{args: "snapshto", want: "unknown command snapshto", hint: "did you mean `permafrost snapshot`?"},
+		{args: "repair indx", want: "unknown command indx", hint: "did you mean `permafrost repair index`?"},
+		{args: "key frobnicate", want: "unknown command frobnicate", hint: "permafrost help key"},
 		{args: "frobnicate", want: "unknown command frobnicate", hint: "permafrost help"},
 		{args: "--bogus", want: "unknown flag: --bogus", hint: "permafrost --help"},
 		{args: "snapshots --bogus", want: "unknown flag: --bogus", hint: "permafrost snapshots --help"},

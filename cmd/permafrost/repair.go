@@ -15,7 +15,7 @@ import (
 const lostTold = 10
 
 func (a *app) repairCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return family(&cobra.Command{
 		Use:   "repair",
 		Short: "make whole what the storage has damaged",
 		Long: `Repair mends what permafrost check has found damaged, as far as it can be. It takes
@@ -23,9 +23,7 @@ the owner key. It deletes nothing, but the next prune deletes the damaged packs 
 it has taken off the index: keep copies if you want them. What is lost for good, the
 next snapshot stores again where it is still there at the source; older snapshots
 that need it are whole once more by that.`,
-	}
-	cmd.AddCommand(a.repairIndexCommand(), a.repairPacksCommand())
-	return cmd
+	}, a.repairIndexCommand(), a.repairPacksCommand())
 }
 
 // A repairRun is a repair, from opening the repository to what it tells.

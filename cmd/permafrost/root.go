@@ -108,9 +108,22 @@ func unknownCommand(root *cobra.Command, name string) error {
 	}
 	err := usagef("unknown command %s", printable(name))
 	if near := nearest(name, names); near != "" {
-		return hint.Wrap(err, "did you mean `permafrost "+near+"`?")
+		return hint.Wrap(err, "did you mean `"+root.CommandPath()+" "+near+"`?")
 	}
-	return hint.Wrap(err, "`permafrost help` lists the commands")
+	return hint.Wrap(err, "`"+strings.Replace(root.CommandPath(), "permafrost", "permafrost help", 1)+"` lists the commands")
+}
+
+// family makes a command one that only its subcommands do anything for.
+func family(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknownCommand(cmd, args[0])
+	}
+	cmd.AddCommand(subs...)
+	return cmd
 }
 
 func (a *app) globalFlags(root *cobra.Command) {
