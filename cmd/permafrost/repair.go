@@ -23,6 +23,10 @@ the owner key. It deletes nothing, but the next prune deletes the damaged packs 
 it has taken off the index: keep copies if you want them. What is lost for good, the
 next snapshot stores again where it is still there at the source; older snapshots
 that need it are whole once more by that.`,
+		Example: `  permafrost check --read-data
+  permafrost repair index -i permafrost-recovery.key
+  permafrost repair packs -i permafrost-recovery.key
+  permafrost snapshot`,
 	}, a.repairIndexCommand(), a.repairPacksCommand())
 }
 
