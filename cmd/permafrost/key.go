@@ -22,7 +22,7 @@ func (a *app) keyCommand() *cobra.Command {
 		Long: `Key manages who holds keys to the repository: owners, who may do everything, and
 writers, which add snapshots of one instance. All but list takes the owner key.`,
 		Example: `  permafrost key list
-  permafrost key add writer --name web2 -i permafrost-recovery.key`,
+  permafrost key add writer --name web2 --key-file web2.key -i permafrost-recovery.key`,
 	}, a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyRotateCommand())
 }
 
