@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"math/rand/v2"
 	"slices"
@@ -346,6 +347,9 @@ func (c *checker) read(ctx context.Context, x *index) error {
 				buf = make([]byte, max(p.size, PackSize+PackSize/8))
 			}
 			err := c.repo.checkPack(ctx, p, buf[:p.size])
+			if errors.Is(err, fs.ErrNotExist) {
+				err = c.vanished(ctx, p)
+			}
 			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return err
 			}
@@ -356,10 +360,21 @@ func (c *checker) read(ctx context.Context, x *index) error {
 	return g.Wait()
 }
 
+// vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
+func (c *checker) vanished(ctx context.Context, p *indexedPack) error {
+	h, err := c.repo.readLog(ctx, true)
+	if err != nil || h.isNamed(packObject(p.name)) {
+		return err
+	}
+	return &DamageError{packObject(p.name), errors.New("is missing")}
+}
+
 // finish counts a pack that was read, remembers that it was found right, or notes the damage.
 func (c *checker) finish(p *indexedPack, damage error, known *verified, total int64) {
 	if damage != nil {
 		c.problem(damage)
+	}
+	if damage != nil && !errors.Is(damage, errContradicted) {
 		c.bad(p)
 	}
 	c.mu.Lock()
@@ -403,11 +418,18 @@ func (r *Repo) checkPack(ctx context.Context, p *indexedPack, buf []byte) error 
 	if err != nil {
 		return &DamageError{object, err}
 	}
-	if d.digest() != p.digest {
-		return &DamageError{object, errors.New("its directory is not what the index says")}
+	if err := r.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
+		return err
 	}
-	return r.checkFrames(object, d, io.NewSectionReader(src, 0, size))
+	if p.rival {
+		return &DamageError{object, fmt.Errorf("an index object for %q %w", p.instance, errContradicted)}
+	}
+	return &DamageError{object, errors.New("its directory is not what the index says")}
 }
+
+// errContradicted says that one of several listings of a sound pack is not so. The pack is not to blame for it, nor are
+// those whom the others serve.
+var errContradicted = errors.New("says of it what is not so")
 
 // checkFrames verifies every blob of a pack, read from its beginning.
 func (r *Repo) checkFrames(object string, d *directory, src io.Reader) error {

@@ -97,6 +97,7 @@ type indexedPack struct {
 	instance string // whose snapshots it serves; empty where none vouches for the listing
 	trusted  bool   // it may be deduplicated against: who signed the index object is on the roster still
 	bad      bool   // somebody who speaks for the instance has found it damaged
+	rival    bool   // it is listed for another instance too, and otherwise
 	gone     bool   // a prune entry names it, or the index object is no more, or another one says the same
 	table    uint16 // in index.tables
 }
@@ -184,6 +185,9 @@ func (x *index) settle(h *history) {
 		for j, a := range same {
 			for _, b := range same[:j] {
 				x.hideOne(&x.packs[a], &x.packs[b])
+				if x.packs[a].instance != x.packs[b].instance && x.packs[a].digest != x.packs[b].digest {
+					x.packs[a].rival, x.packs[b].rival = true, true
+				}
 			}
 		}
 		i += len(same)

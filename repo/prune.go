@@ -243,8 +243,11 @@ func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
 				err = p.markBlob(of, id)
 			}
 			if err != nil {
-				return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &SnapshotError{s, err}),
-					"run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair packs` has named it")
+				help := "run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair` has looked for it"
+				if p.opts.AcceptLost {
+					help = "what that snapshot needs can't be told any more, or is not lost: run `permafrost repair`, or forget the snapshot"
+				}
+				return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &SnapshotError{s, err}), help)
 			}
 		}
 	}
@@ -277,8 +280,10 @@ func (p *prunePlan) markBlob(of *index, id chunk.ID) error {
 		p.keep(places[readable])
 	}
 	if len(places) == 0 && p.opts.AcceptLost {
-		p.res.Lost++
-		return nil
+		if places, err = p.index.find(id, places); err == nil && len(places) == 0 {
+			p.res.Lost++
+			return nil
+		}
 	}
 	if !found {
 		return missing(id)
@@ -354,6 +359,10 @@ func (p *prunePlan) chooseObjects() {
 	}
 	p.res.Manifests = len(p.entry.Manifests)
 	slices.SortFunc(p.entry.Manifests, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
+	if p.res.Lost > 0 {
+		// What is lost may yet be found in a pack that no index object lists.
+		p.leftover = slices.DeleteFunc(p.leftover, func(o Object) bool { return strings.HasPrefix(o.Name, "packs/") })
+	}
 	for _, o := range p.leftover[:min(len(p.leftover), maxPruned)] {
 		name, err := ParseName(o.Name[strings.LastIndexByte(o.Name, '/')+1:])
 		if err != nil {

@@ -138,9 +138,14 @@ func isTableError(err error) bool {
 	return errors.As(err, &t)
 }
 
-// worse returns the first of two errors, unless the second tells that an object is missing: a newer index may help then.
+// worse returns the first of two errors, unless the second tells that an object is missing: a newer index may help then;
+// or that one can't be read just now, which is no damage.
 func worse(first, err error) error {
-	if first == nil || errors.Is(err, fs.ErrNotExist) && !errors.Is(first, fs.ErrNotExist) {
+	var damage *DamageError
+	switch {
+	case first == nil, errors.Is(err, fs.ErrNotExist) && !errors.Is(first, fs.ErrNotExist):
+		return err
+	case err != nil && errors.As(first, &damage) && !errors.Is(first, fs.ErrNotExist) && !errors.As(err, &damage):
 		return err
 	}
 	return first

@@ -34,6 +34,7 @@ type IndexRepair struct {
 	Listed  int    // of these, packs that an index object lists now
 	Bad     []Name // of these, damaged ones, which RepairPacks can salvage
 	Added   int    // index objects that were written
+	Lacking bool   // something that snapshots need was not found, or could not be looked for
 }
 
 // An indexRepair lists again what lost index objects have listed.
@@ -129,8 +130,9 @@ func (x *indexRepair) try(ctx context.Context) error {
 // wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
 func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
 	return r.buildIndex(ctx, r.log, false, func(err error) error {
-		if errors.Is(err, ErrNewerFormat) {
-			return err // it is not damaged: we don't understand it
+		if errors.Is(err, ErrNewerFormat) && !r.opts.AcceptHead {
+			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
+			return hint.Wrap(err, "update permafrost on this machine; where no newer one was ever used, --accept-head takes it for damage")
 		}
 		return nil
 	})
@@ -216,6 +218,7 @@ func (x *indexRepair) need(ctx context.Context, known *index, instance string, s
 		}
 		more, err := x.read(ctx, known, l.claimed)
 		if err != nil || !more && with != known {
+			x.res.Lacking = true
 			return l.needed(with), err
 		}
 		if with, err = x.repo.with(known, instance, x.found.packs(x.names)); err != nil {
@@ -227,7 +230,7 @@ func (x *indexRepair) need(ctx context.Context, known *index, instance string, s
 // A look is what the snapshots of an instance need of packs that no index object lists for it.
 type look struct {
 	uses    map[uint32]bool // packs, as the index numbers them
-	lacks   bool            // there is something that none of these holds
+	lacks   bool            // there is something that none of these holds, or that could not be looked for
 	claimed map[Name]bool   // packs that are listed for others, as if they did
 }
 
@@ -255,9 +258,10 @@ func (x *indexRepair) look(ctx context.Context, known, of *index, snapshots []Sn
 				}
 			}
 		}
-		if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
+		if d := (*DamageError)(nil); err != nil && (!errors.As(err, &d) || errors.Is(err, ErrNewerFormat)) {
 			return l, err
 		}
+		l.lacks = l.lacks || err != nil // what lies behind it could not be looked for
 	}
 	return l, ctx.Err()
 }
@@ -296,6 +300,7 @@ func (x *indexRepair) read(ctx context.Context, known *index, claimed map[Name]b
 	err = x.repo.eachPack(ctx, func(name Name, o Object) {
 		named := slices.ContainsFunc(x.repo.log.pruned[o.Name], func(s scope) bool { return s.owner })
 		if !x.tried[name] && !named && (claimed[name] || len(known.listed(name)) == 0) {
+			x.tried[name] = true
 			packs = append(packs, o)
 		}
 	})
@@ -336,7 +341,6 @@ func (x *indexRepair) take(o Object, data []byte, err error) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.tried[name] = true
 	x.res.Read++
 	if err != nil && x.opts.Problem != nil {
 		x.opts.Problem(err)
@@ -393,7 +397,7 @@ func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(ph
 func (r *Repo) again(ctx context.Context, object string, read func() error) error {
 	plain := func(err error) bool {
 		d := (*DamageError)(nil)
-		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.As(err, &d)
+		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
 	}
 	err := read()
 	if plain(err) {

@@ -59,8 +59,9 @@ func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, e
 // A salvage is a prune of damaged packs alone, of which all is kept that verifies.
 type salvage struct {
 	*prunePlan
-	damaged bitset // the packs that go
-	out     []Name // their names
+	damaged bitset        // the packs that go
+	out     []Name        // their names
+	stuck   map[Name]bool // packs that can be taken off the index by their name alone
 	problem func(error)
 	blobs   map[servedBlob]bool // of these packs: whether it was saved
 }
@@ -94,7 +95,7 @@ func (r *Repo) planSalvage(ctx context.Context, o RepairOptions) (*salvage, erro
 // chooseDamaged chooses the packs that go: all listings of one, since what is named is gone for every instance. One that is
 // missing is not named, if it can be taken off the index otherwise: it may come back, and be listed again.
 func (s *salvage) chooseDamaged() {
-	stuck := s.stuck()
+	s.stuck = s.irreplaceable()
 	for _, n := range s.index.byName { // sorted by name
 		ip := &s.index.packs[n]
 		if s.sizes[n] == ip.size && !ip.bad || len(s.out) > 0 && s.out[len(s.out)-1] == ip.name {
@@ -106,14 +107,14 @@ func (s *salvage) chooseDamaged() {
 		}
 		s.out = append(s.out, ip.name)
 		s.rewrite = append(s.rewrite, s.index.listed(ip.name)...)
-		if s.sizes[n] > 0 || stuck[ip.name] {
+		if s.sizes[n] > 0 || s.stuck[ip.name] {
 			s.entry.Packs = append(s.entry.Packs, ip.name)
 		}
 	}
 }
 
-// stuck returns the packs that index objects list which can't be replaced.
-func (s *salvage) stuck() map[Name]bool {
+// irreplaceable returns the packs that index objects list which can't be replaced.
+func (s *salvage) irreplaceable() map[Name]bool {
 	m := make(map[Name]bool)
 	for i, o := range s.index.objects {
 		if o.live && !s.replaceable(uint32(i)) {
@@ -150,6 +151,10 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 	src, damage, err := s.repo.openDamaged(ctx, l.pack)
 	if err != nil {
 		return err
+	}
+	if src == nil { // nothing of it can be had, now
+		s.entry.Packs = slices.DeleteFunc(s.entry.Packs, func(n Name) bool { return n == l.name && !s.stuck[n] })
+		src = bytes.NewReader(nil)
 	}
 	lost := 0
 	instance := s.index.packs[l.n].instance
@@ -223,12 +228,13 @@ func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
 	}
 }
 
-// openDamaged returns as much of a pack's plaintext as decrypts, and what is wrong with the rest. age proves each 64 KiB
+// openDamaged returns as much of a pack's plaintext as decrypts, nil where nothing can be read, and what is wrong with the
+// rest. age proves each 64 KiB
 // by itself; but where the end is not what it was, only what lies before the first damage can be had.
 func (r *Repo) openDamaged(ctx context.Context, p *pack) (plain io.ReaderAt, damage, err error) {
 	data, damage, err := r.readTorn(ctx, packObject(p.name), p.size)
 	if data == nil || err != nil {
-		return bytes.NewReader(nil), damage, err
+		return nil, damage, err
 	}
 	ids, err := r.identities(p.component)
 	if err != nil {

@@ -37,6 +37,7 @@ type Writer struct {
 	index    *index
 	epoch    *Epoch
 	instance string
+	prunes   int // prune entries that index heeds
 	journal  *journal
 	unlock   func()
 	lease    *Lease
@@ -83,7 +84,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 		return nil, err
 	}
 	w := &Writer{
-		repo: r, index: x, epoch: r.epoch(), instance: instance, journal: j, unlock: unlock,
+		repo: r, index: x, epoch: r.epoch(), instance: instance, prunes: r.log.prunes, journal: j, unlock: unlock,
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[Name]*presence),
 	}
@@ -317,7 +318,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 		return SnapshotRef{}, err
 	}
 	e := &Entry{Snapshot: &SnapshotEntry{id, indexes, info}}
-	if err := w.repo.publish(ctx, e, func(h *history) error { return w.stillThere(h, e.Snapshot) }); err != nil {
+	if err := w.repo.publish(ctx, e, func(h *history) error { return w.stillThere(ctx, h, e.Snapshot) }); err != nil {
 		return SnapshotRef{}, err
 	}
 	if err := w.journal.clear(); err != nil {
@@ -327,8 +328,9 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 }
 
 // stillThere returns an error where a prune entry names what the snapshot leans on, or is made of. What no index object
-// listed yet, a prune for another instance may have taken for left over.
-func (w *Writer) stillThere(h *history, e *SnapshotEntry) error {
+// listed yet, a prune for another instance may have taken for left over; and a repair may have taken a pack off the index
+// that it does not name.
+func (w *Writer) stillThere(ctx context.Context, h *history, e *SnapshotEntry) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	own := []string{manifestObject(e.ID)}
@@ -341,12 +343,19 @@ func (w *Writer) stillThere(h *history, e *SnapshotEntry) error {
 	if slices.ContainsFunc(own, h.isNamed) {
 		return ErrPruned
 	}
+	if err := w.repo.mayWrite(h, w.instance); err != nil || h.prunes == w.prunes {
+		return err
+	}
+	now, err := w.repo.buildIndex(ctx, h, true, func(error) error { return nil })
+	if err != nil {
+		return err
+	}
 	for name, s := range w.checked {
-		if s.ok && h.gone(packObject(name), w.instance) {
+		if s.ok && !now.serves(name, w.instance) {
 			return ErrPruned
 		}
 	}
-	return w.repo.mayWrite(h, w.instance)
+	return nil
 }
 
 // Abort ends the run without a snapshot, once nobody calls Add any more. Calling it after Commit does nothing.

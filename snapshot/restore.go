@@ -259,7 +259,7 @@ func (rs *restorer) component(ctx context.Context, want map[string]bool, c compo
 func isDamage(err error) bool {
 	var damage *repo.DamageError
 	var local *writeError
-	return errors.As(err, &damage) && !errors.As(err, &local)
+	return errors.As(err, &damage) && !errors.As(err, &local) && !errors.Is(err, repo.ErrNewerFormat)
 }
 
 func (rs *restorer) secrets(ctx context.Context) error {

@@ -166,7 +166,7 @@ func eachLoss(ctx context.Context, r *session, f func(ref repo.SnapshotRef, part
 		m, err := snapshot.Load(ctx, r.Repo, ref)
 		if err == nil {
 			_, err = v.Verify(ctx, m)
-		} else if d := (*repo.DamageError)(nil); errors.As(err, &d) {
+		} else if d := (*repo.DamageError)(nil); errors.As(err, &d) && !errors.Is(err, repo.ErrNewerFormat) {
 			v.Lost("all of it", err)
 			err = nil
 		}

@@ -87,6 +87,9 @@ func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error 
 	}
 	a.ui.Report("%s %s and %s, %s %v", did, plural(int64(res.Removed), "pack", "packs"),
 		plural(int64(res.LeftOver), "left-over object", "left-over objects"), freed, size(res.Freed))
+	if res.Lost > 0 {
+		a.ui.Report("%s that snapshots need %s lost, and passed over", plural(int64(res.Lost), "blob", "blobs"), map[bool]string{true: "is", false: "are"}[res.Lost == 1])
+	}
 	if res.Rewritten > 0 {
 		a.ui.Report("rewrote %s, storing %v anew", plural(int64(res.Rewritten), "pack", "packs"), size(res.Moved))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -62,8 +63,8 @@ func (a *app) repairIndexCommand() *cobra.Command {
 packs that no index lists, verifies each blob in them, and lists again those that a
 snapshot needs. It takes the owner key.
 
-Exit codes: 0 all was in order, 3 there are packs that are damaged or can't be opened,
-and were named; others as permafrost help exit-codes tells.`,
+Exit codes: 0 all is listed, 3 something was not found, or is in packs that are damaged
+or can't be opened; others as permafrost help exit-codes tells.`,
 		Example: `  permafrost check
   permafrost repair index -i permafrost-recovery.key`,
 		Args: args("no arguments", 0, 0),
@@ -89,8 +90,9 @@ func (a *app) tellIndexRepair(r *repairRun, res *repo.IndexRepair) error {
 		Read    int  `json:"packs_read"`
 		Listed  int  `json:"packs_listed"`
 		Bad     int  `json:"packs_damaged"`
-	}{r.DryRun, len(res.Dropped), res.Added, res.Read, res.Listed, len(res.Bad)})
-	if len(res.Dropped)+res.Read == 0 {
+		Lacking bool `json:"lacking"`
+	}{r.DryRun, len(res.Dropped), res.Added, res.Read, res.Listed, len(res.Bad), res.Lacking})
+	if len(res.Dropped)+res.Read == 0 && !res.Lacking {
 		a.ui.Report("the index is whole: nothing to repair")
 		return nil
 	}
@@ -104,8 +106,11 @@ func (a *app) tellIndexRepair(r *repairRun, res *repo.IndexRepair) error {
 	case len(res.Bad) > 0:
 		return hint.Wrap(&partialError{fmt.Errorf("%s among them", plural(int64(len(res.Bad)), "damaged pack is", "damaged packs are"))},
 			"`permafrost repair packs` saves what can be had of them; nothing leans on them until then")
+	case res.Lacking:
+		return hint.Wrap(&partialError{errors.New("something that snapshots need was not found, or could not be looked for")},
+			"`permafrost repair packs`, and a snapshot, may bring some of it back: then repair the index once more")
 	case r.found.n > 0:
-		return &partialError{fmt.Errorf("%s can't be used, and no snapshot is known to need them", plural(int64(r.found.n), "pack", "packs"))}
+		return &partialError{fmt.Errorf("%s can't be used, and no snapshot needs them", plural(int64(r.found.n), "pack", "packs"))}
 	}
 	return nil
 }
@@ -197,5 +202,5 @@ func (a *app) tellLosses(ctx context.Context, r *session) error {
 		return nil
 	}
 	return hint.Wrap(&partialError{fmt.Errorf("%s %s", plural(int64(snapshots), "snapshot lacks", "snapshots lack"), plural(int64(parts), "part", "parts"))},
-		"make a snapshot: it stores again what is still there at the source; what stays lost, `permafrost prune --accept-lost` passes over")
+		"make a snapshot: it stores again what is still there at the source; `permafrost repair index` finds what came back; what stays lost, `permafrost prune --accept-lost` passes over")
 }
