@@ -300,14 +300,21 @@ func (x *indexRepair) read(ctx context.Context, known *index, claimed map[Name]b
 	err = x.repo.eachPack(ctx, func(name Name, o Object) {
 		named := slices.ContainsFunc(x.repo.log.pruned[o.Name], func(s scope) bool { return s.owner })
 		if !x.tried[name] && !named && (claimed[name] || len(known.listed(name)) == 0) {
-			x.tried[name] = true
 			packs = append(packs, o)
 		}
 	})
 	if err == nil {
 		err = x.repo.readWhole(ctx, packs, x.progress, x.take)
 	}
-	return len(packs) > 0, err
+	if err != nil {
+		return false, err
+	}
+	for _, o := range packs { // those too that were gone when they were to be read
+		if name, err := packName(o.Name); err == nil {
+			x.tried[name] = true
+		}
+	}
+	return len(packs) > 0, nil
 }
 
 // eachPack calls f with each pack on the storage. None at all is an error where there are snapshots: what would be made
@@ -341,6 +348,7 @@ func (x *indexRepair) take(o Object, data []byte, err error) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.tried[name] = true
 	x.res.Read++
 	if err != nil && x.opts.Problem != nil {
 		x.opts.Problem(err)
