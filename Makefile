@@ -67,7 +67,7 @@ LOAD ?= 5m
 KILLS ?= 300
 soak: setup
 	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
-	$(GO) test -timeout 0 -v -run 'TestLoad$$' ./cmd/permafrost -load $(LOAD)
+	$(GO) test -timeout 0 -v -run 'TestLoad$$|TestTogether$$' ./cmd/permafrost -load $(LOAD)
 	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile
 	$(GO) test -timeout 0 -v -run 'TestProcesses$$/struck' ./cmd/permafrost -kills $(KILLS)
 

@@ -265,6 +265,14 @@ func (r *Repo) Requests() []Request { return slices.Clone(r.log.requests) }
 // Roster returns the people and hosts that hold keys.
 func (r *Repo) Roster() []Person { return slices.Clone(r.log.people) }
 
+// CatchUp takes what others have added to the log since it was read, and reports whether a prune is among it: what was
+// missing may only have been moved.
+func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) {
+	before := r.log.prunes
+	err = r.catchUp(ctx, r.log)
+	return r.log.prunes != before, err
+}
+
 // Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless
 // Options.AcceptHead says so; all that it still says can be read.
 func (r *Repo) Damage() []error { return slices.Clone(r.log.damage) }

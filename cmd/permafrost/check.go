@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -152,32 +153,52 @@ type loss struct {
 func eachLoss(ctx context.Context, r *session, f func(ref repo.SnapshotRef, parts []loss)) error {
 	verifiers := make(map[string]*snapshot.Verifier)
 	for _, ref := range r.Snapshots() {
-		v := verifiers[ref.Instance]
-		if v == nil {
-			rd, err := r.NewReader(ctx, ref.Instance)
+		for {
+			parts, err := losses(ctx, r, verifiers, ref)
+			if err == nil && len(parts) == 0 {
+				break
+			}
+			// A prune may have moved meanwhile what is missing, or have taken all of a snapshot that was forgotten.
+			pruned, logErr := r.CatchUp(ctx)
+			if logErr != nil {
+				return logErr
+			}
+			if pruned {
+				clear(verifiers)
+				if !slices.ContainsFunc(r.Snapshots(), func(s repo.SnapshotRef) bool { return s.ID == ref.ID }) {
+					break
+				}
+				continue
+			}
 			if err != nil {
 				return err
 			}
-			v = snapshot.NewVerifier(rd)
-			verifiers[ref.Instance] = v
-		}
-		var parts []loss
-		v.Lost = func(part string, err error) { parts = append(parts, loss{part, err}) }
-		m, err := snapshot.Load(ctx, r.Repo, ref)
-		if err == nil {
-			_, err = v.Verify(ctx, m)
-		} else if d := (*repo.DamageError)(nil); errors.As(err, &d) && !errors.Is(err, repo.ErrNewerFormat) {
-			v.Lost("all of it", err)
-			err = nil
-		}
-		if err != nil {
-			return err
-		}
-		if len(parts) > 0 {
 			f(ref, parts)
+			break
 		}
 	}
 	return nil
+}
+
+// losses returns what a snapshot lacks.
+func losses(ctx context.Context, r *session, verifiers map[string]*snapshot.Verifier, ref repo.SnapshotRef) (parts []loss, err error) {
+	v := verifiers[ref.Instance]
+	if v == nil {
+		rd, err := r.NewReader(ctx, ref.Instance)
+		if err != nil {
+			return nil, err
+		}
+		v = snapshot.NewVerifier(rd)
+		verifiers[ref.Instance] = v
+	}
+	v.Lost = func(part string, err error) { parts = append(parts, loss{part, err}) }
+	m, err := snapshot.Load(ctx, r.Repo, ref)
+	if err == nil {
+		_, err = v.Verify(ctx, m)
+	} else if d := (*repo.DamageError)(nil); errors.As(err, &d) && !errors.Is(err, repo.ErrNewerFormat) {
+		return []loss{{"all of it", err}}, nil
+	}
+	return parts, err
 }
 
 // tellCheck tells what a check has found, and returns an error where that is damage.
