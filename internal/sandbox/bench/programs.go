@@ -34,7 +34,7 @@ func (b *bench) programs() []program {
 		night:   `"$PERMAFROST" snapshot -q --live "$LIVE" --date "$(date -d "2026-01-01 + $NIGHT days" +%F)"`,
 		check:   `"$PERMAFROST" check -q -i owner.key --read-data`,
 		restore: `"$PERMAFROST" restore -q -i owner.key --snapshot latest --target "$TARGET"`,
-		forget:  `"$PERMAFROST" forget -q -i owner.key --keep-last 1 --prune`,
+		forget:  `"$PERMAFROST" forget -q -i owner.key --keep-last 1 --force --prune`,
 	}, {
 		name: "restic",
 		env:  []string{"RESTIC_REPOSITORY=sftp:backup.example:" + b.repository("restic"), "RESTIC_PASSWORD=x", "RESTIC_CACHE_DIR=cache"},
