@@ -1,0 +1,33 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"permafrost/chunk"
+	"permafrost/repo"
+)
+
+// A silentStore gives nothing.
+type silentStore struct{ err error }
+
+func (s silentStore) Blob(context.Context, chunk.ID) ([]byte, error) { return nil, s.err }
+
+// What is malformed is damage, whoever made it; a storage that does not answer is none.
+func TestBlame(t *testing.T) {
+	var damage *repo.DamageError
+	for _, err := range marker(silentStore{})(t.Context(), []byte("{}")) {
+		if !errors.As(err, &damage) {
+			t.Errorf("a malformed manifest: %v", err)
+		}
+	}
+	gone := errors.New("connection lost")
+	w := &watched{BlobGetter: silentStore{gone}}
+	if _, err := w.Blob(t.Context(), chunk.ID{}); errors.As(w.blame("media", err), &damage) {
+		t.Error("a lost connection is called damage")
+	}
+	if err := new(watched).blame("media", repo.ErrNewerFormat); errors.As(err, &damage) {
+		t.Error("a newer format is called damage")
+	}
+}
