@@ -115,7 +115,8 @@ func (c *checker) bad(p *indexedPack) {
 }
 
 // Check verifies the repository: the log's chain, read anew from the storage; the keyrings that the roster names; every
-// index object; that every pack is there with the right size; every manifest; and, by mark, that every blob of every snapshot is in one of these packs.
+// index object; that every pack is there with the right size; every manifest; and, by mark, that every blob of every
+// snapshot is in one of these packs.
 // With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
 // hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
 func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOptions) (*CheckResult, error) {

@@ -229,8 +229,8 @@ func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
 }
 
 // openDamaged returns as much of a pack's plaintext as decrypts, nil where nothing can be read, and what is wrong with the
-// rest. age proves each 64 KiB
-// by itself; but where the end is not what it was, only what lies before the first damage can be had.
+// rest. age proves each 64 KiB by itself; but where the end is not what it was, only what lies before the first damage can
+// be had.
 func (r *Repo) openDamaged(ctx context.Context, p *pack) (plain io.ReaderAt, damage, err error) {
 	data, damage, err := r.readTorn(ctx, packObject(p.name), p.size)
 	if data == nil || err != nil {
