@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -32,7 +33,7 @@ func (t *Target) apply(fd int, e *source.Entry) error {
 
 // applyNamed is apply for what can't be opened for reading: symbolic links and special files.
 func (t *Target) applyNamed(dir int, name string, e *source.Entry) error {
-	fd, err := retry(func() (int, error) { return unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
+	fd, err := hostfs.Retry(func() (int, error) { return unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (t *Target) setXattrs(fd int, e *source.Entry) {
 		}
 		var err error
 		if byPath(e.Type) {
-			err = unix.Setxattr(procPath(fd), x.Name, value, 0)
+			err = unix.Setxattr(hostfs.ProcPath(fd), x.Name, value, 0)
 		} else {
 			err = unix.Fsetxattr(fd, x.Name, value, 0)
 		}
@@ -91,7 +92,7 @@ func (t *Target) setXattrs(fd int, e *source.Entry) {
 // removeXattr removes an attribute that may well be missing.
 func removeXattr(fd int, typ source.Type, name string) {
 	if byPath(typ) {
-		unix.Removexattr(procPath(fd), name)
+		unix.Removexattr(hostfs.ProcPath(fd), name)
 	} else {
 		unix.Fremovexattr(fd, name)
 	}
@@ -99,7 +100,7 @@ func removeXattr(fd int, typ source.Type, name string) {
 
 func chmod(fd int, typ source.Type, mode uint32) error {
 	if byPath(typ) {
-		return unix.Chmod(procPath(fd), mode)
+		return unix.Chmod(hostfs.ProcPath(fd), mode)
 	}
 	return unix.Fchmod(fd, mode)
 }
@@ -109,7 +110,7 @@ func setTimes(fd int, mtime int64) error {
 	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(mtime)}
 	err := unix.UtimesNanoAt(fd, "", ts, unix.AT_EMPTY_PATH)
 	if err == unix.EINVAL || err == unix.ENOENT { // Linux before 5.8
-		err = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), ts, 0)
+		err = unix.UtimesNanoAt(unix.AT_FDCWD, hostfs.ProcPath(fd), ts, 0)
 	}
 	return err
 }

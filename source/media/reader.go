@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -41,7 +42,7 @@ const maxNames = 1<<32 - 1<<20
 func (l *lister) list(fd int) error {
 	l.names, l.dirents = l.names[:0], l.dirents[:0]
 	for {
-		n, err := retry(func() (int, error) { return unix.Getdents(fd, l.buf) })
+		n, err := hostfs.Retry(func() (int, error) { return unix.Getdents(fd, l.buf) })
 		if err == nil && len(l.names)+n > maxNames {
 			err = unix.EFBIG
 		}
@@ -128,7 +129,7 @@ func (r *reader) unreadable(b *batch, err error) {
 		return
 	}
 	b.err, b.self.Type = err, 0
-	fd, err := openBeneath(r.tree.root, b.self.Path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	fd, err := hostfs.OpenBeneath(r.tree.root, b.self.Path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return
 	}
@@ -146,7 +147,7 @@ func (r *reader) readRest(b *batch) {
 	if end < len(d.dirents) {
 		b.rest = &batch{dir: d, at: end}
 	}
-	fd, err := openBeneath(r.tree.root, d.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	fd, err := hostfs.OpenBeneath(r.tree.root, d.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err == nil {
 		defer unix.Close(fd)
 	}
@@ -225,7 +226,7 @@ func prefixOf(dir string) string {
 // entry fills in the attributes of the file called name in the open directory dir. A Dir keeps its Type alone: its
 // own reader fills it in.
 func (r *reader) entry(e *source.Entry, dir int, name string, typ byte) error {
-	if len(e.Path) > maxPath {
+	if len(e.Path) > hostfs.MaxPath {
 		return unix.ENAMETOOLONG
 	}
 	if typ == unix.DT_DIR {
@@ -233,7 +234,7 @@ func (r *reader) entry(e *source.Entry, dir int, name string, typ byte) error {
 		return nil
 	}
 	var st unix.Stat_t
-	if _, err := retry(func() (int, error) { return 0, unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+	if _, err := hostfs.Retry(func() (int, error) { return 0, unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
 		return err
 	}
 	fill(e, &st)
@@ -241,7 +242,7 @@ func (r *reader) entry(e *source.Entry, dir int, name string, typ byte) error {
 	case source.Dir:
 		return nil
 	case source.Symlink:
-		n, err := retry(func() (int, error) { return unix.Readlinkat(dir, name, r.buf) })
+		n, err := hostfs.Retry(func() (int, error) { return unix.Readlinkat(dir, name, r.buf) })
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -58,7 +59,7 @@ func NewTarget(dir string, o TargetOptions) (*Target, error) {
 	}
 	fd := -1
 	if err == nil {
-		fd, err = retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+		fd, err = hostfs.Retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 		if err != nil {
 			err = &fs.PathError{Op: "open", Path: name, Err: err}
 		}
@@ -77,7 +78,7 @@ func (t *Target) within(op string, path string, f func(dir int, name string) err
 
 // in calls f with the directory that path is in, as open opens it, and the name there.
 func (t *Target) in(path string, open func(dir string) (int, error), f func(dir int, name string) error) error {
-	if !validPath(path) {
+	if !hostfs.ValidPath(path) {
 		return fs.ErrInvalid
 	}
 	i := strings.LastIndexByte(path, '/')
@@ -93,7 +94,9 @@ func (t *Target) in(path string, open func(dir string) (int, error), f func(dir 
 }
 
 // openDir opens a directory that is there.
-func (t *Target) openDir(path string) (int, error) { return openBeneath(t.root, path, dirFlags, 0) }
+func (t *Target) openDir(path string) (int, error) {
+	return hostfs.OpenBeneath(t.root, path, dirFlags, 0)
+}
 
 const dirFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
@@ -112,10 +115,10 @@ func (t *Target) makeDirs(path string) (int, error) {
 		return dir, err
 	}
 	for name := range strings.SplitSeq(path[there+1:], "/") {
-		_, err := retry(func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) })
+		_, err := hostfs.Retry(func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) })
 		below := -1
 		if err == nil || err == unix.EEXIST {
-			below, err = retry(func() (int, error) { return unix.Openat(dir, name, dirFlags, 0) })
+			below, err = hostfs.Retry(func() (int, error) { return unix.Openat(dir, name, dirFlags, 0) })
 		}
 		closeUnless(dir, t.root)
 		if err != nil {
@@ -139,7 +142,7 @@ func (t *Target) Dir(e *source.Entry) error {
 		return nil
 	}
 	return t.within("mkdir", e.Path, func(dir int, name string) error {
-		_, err := retry(func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) })
+		_, err := hostfs.Retry(func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) })
 		return err
 	})
 }
@@ -147,11 +150,11 @@ func (t *Target) Dir(e *source.Entry) error {
 // Create makes an empty file, for the caller to write and to Finish.
 func (t *Target) Create(e *source.Entry) (*os.File, error) {
 	fd, err := -1, error(fs.ErrInvalid)
-	if validPath(e.Path) {
+	if hostfs.ValidPath(e.Path) {
 		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-		if fd, err = openBeneath(t.root, e.Path, flags, 0o600); err == unix.ENOENT {
+		if fd, err = hostfs.OpenBeneath(t.root, e.Path, flags, 0o600); err == unix.ENOENT {
 			err = t.in(e.Path, t.makeDirs, func(dir int, name string) (err error) {
-				fd, err = retry(func() (int, error) { return unix.Openat(dir, name, flags, 0o600) })
+				fd, err = hostfs.Retry(func() (int, error) { return unix.Openat(dir, name, flags, 0o600) })
 				return err
 			})
 		}
@@ -245,9 +248,9 @@ func (t *Target) Special(e *source.Entry) error {
 // SetDir gives a directory, "." for the root, its attributes.
 func (t *Target) SetDir(e *source.Entry) error {
 	err := error(fs.ErrInvalid)
-	if e.Path == "." || validPath(e.Path) {
+	if e.Path == "." || hostfs.ValidPath(e.Path) {
 		var fd int
-		if fd, err = openBeneath(t.root, e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err == nil {
+		if fd, err = hostfs.OpenBeneath(t.root, e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err == nil {
 			err = t.apply(fd, t.searchable(e))
 			unix.Close(fd)
 		}
@@ -290,7 +293,7 @@ func (t *Target) closeDirs() error {
 	slices.SortFunc(t.closed, func(a, b source.Entry) int { return source.ComparePaths(a.Path, b.Path) })
 	for len(t.closed) > 0 {
 		e := &t.closed[len(t.closed)-1]
-		fd, err := openBeneath(t.root, e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		fd, err := hostfs.OpenBeneath(t.root, e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err == nil {
 			err = unix.Fchmod(fd, e.Mode)
 			unix.Close(fd)
@@ -315,4 +318,10 @@ func (t *Target) Close() error {
 	}
 	t.root = -1
 	return err
+}
+
+func closeUnless(fd, kept int) {
+	if fd != kept {
+		unix.Close(fd)
+	}
 }

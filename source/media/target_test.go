@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -82,7 +83,7 @@ func TestTargetHostile(t *testing.T) {
 		before := listing(t, top)
 		for _, path := range []string{
 			"..", "../outside/new", "dir/../../outside/new", at("outside/new"), "/", "", "a//b", "dir/", "/dir/new", "dir/./new", ".",
-			"nul\x00", "dir\x00/new", strings.Repeat("a", 256), strings.Repeat("dir/", maxPath/4) + "a",
+			"nul\x00", "dir\x00/new", strings.Repeat("a", 256), strings.Repeat("dir/", hostfs.MaxPath/4) + "a",
 			"out/new", "up/new", "in/new", "out/a/b/new", "in/a/b/new", "there/a/new", "out/victim", "file", "out", "there", "dir", "there/new", "first",
 		} {
 			for name, f := range map[string]func() error{

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -61,7 +62,7 @@ func Open(root string, o Options) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the media directory: %w", err)
 	}
-	fd, err := retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	fd, err := hostfs.Retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return nil, rootError(name, err)
 	}
@@ -87,7 +88,7 @@ func (t *Tree) inspect() error {
 	if err != nil {
 		return rootError(t.name, err)
 	}
-	if _, err := unix.Llistxattr(procPath(t.root)+"/.", nil); errors.Is(err, fs.ErrNotExist) {
+	if _, err := unix.Llistxattr(hostfs.ProcPath(t.root)+"/.", nil); errors.Is(err, fs.ErrNotExist) {
 		return hint.Wrap(errors.New("extended attributes can't be read: /proc is not mounted"), "run: mount -t proc proc /proc")
 	}
 	return nil
@@ -174,7 +175,7 @@ func (t *Tree) Open(e *source.Entry) (*os.File, error) {
 }
 
 func (t *Tree) open(e *source.Entry) (*os.File, error) {
-	if e.Type != source.File || !validPath(e.Path) {
+	if e.Type != source.File || !hostfs.ValidPath(e.Path) {
 		return nil, fs.ErrInvalid
 	}
 	// What was a file may be a FIFO by now: opening it must not wait for a writer.
@@ -202,15 +203,15 @@ func (t *Tree) open(e *source.Entry) (*os.File, error) {
 
 // openQuietly is openBeneath that leaves the access time alone where it may: O_NOATIME is for owners and root.
 func openQuietly(root int, path string, flags int) (int, error) {
-	fd, err := openBeneath(root, path, flags|unix.O_NOATIME, 0)
+	fd, err := hostfs.OpenBeneath(root, path, flags|unix.O_NOATIME, 0)
 	if err == unix.EPERM {
-		fd, err = openBeneath(root, path, flags, 0)
+		fd, err = hostfs.OpenBeneath(root, path, flags, 0)
 	}
 	return fd, err
 }
 
 func fstat(fd int, st *unix.Stat_t) error {
-	_, err := retry(func() (int, error) { return 0, unix.Fstat(fd, st) })
+	_, err := hostfs.Retry(func() (int, error) { return 0, unix.Fstat(fd, st) })
 	return err
 }
 

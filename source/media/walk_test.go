@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -48,7 +49,7 @@ func randomTree(t *testing.T, r *rand.Rand, root, prefix string, depth int) []st
 			name[i] = bytes[r.IntN(len(bytes))]
 		}
 		path := prefix + string(name)
-		if !validPath(string(name)) || strings.Contains(string(name), "/") || slices.Contains(all, path) {
+		if !hostfs.ValidPath(string(name)) || strings.Contains(string(name), "/") || slices.Contains(all, path) {
 			continue
 		}
 		all = append(all, path)

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -33,9 +33,6 @@ const (
 	aclDefault = "system.posix_acl_default"
 )
 
-// procPath is a path to what an open descriptor stands for, be it one of O_PATH.
-func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
-
 // An xattrReader reads extended attributes, with buffers of its own.
 type xattrReader struct {
 	prefix string // of names in the directory entered
@@ -47,7 +44,7 @@ type xattrReader struct {
 // enter says in which open directory named looks.
 //
 // Before listxattrat (Linux 6.13) no call takes a directory and a name; a path through /proc does that.
-func (x *xattrReader) enter(dir int) { x.prefix = procPath(dir) + "/" }
+func (x *xattrReader) enter(dir int) { x.prefix = hostfs.ProcPath(dir) + "/" }
 
 // named returns the attributes of a name in the directory that was entered, on the device dev. A symbolic link is
 // not followed.
@@ -111,7 +108,7 @@ func fetch(buf *[]byte, f func([]byte) (int, error)) ([]byte, error) {
 		*buf = make([]byte, 512)
 	}
 	for {
-		n, err := retry(func() (int, error) { return f(*buf) })
+		n, err := hostfs.Retry(func() (int, error) { return f(*buf) })
 		switch {
 		case err == unix.ERANGE && len(*buf) < maxXattr:
 			*buf = make([]byte, maxXattr)

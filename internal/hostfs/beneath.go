@@ -1,19 +1,20 @@
-package media
+package hostfs
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxPath bounds a path in bytes, as listings do.
-const maxPath = 16 << 10
+// MaxPath bounds a path below a directory, in bytes, as listings do.
+const MaxPath = 16 << 10
 
-// validPath reports whether p names something below the root, and nothing else: no empty component, no "." or "..",
+// ValidPath reports whether p names something below the root, and nothing else: no empty component, no "." or "..",
 // no NUL.
-func validPath(p string) bool {
-	if len(p) > maxPath || strings.IndexByte(p, 0) >= 0 {
+func ValidPath(p string) bool {
+	if len(p) > MaxPath || strings.IndexByte(p, 0) >= 0 {
 		return false
 	}
 	for name := range strings.SplitSeq(p, "/") {
@@ -33,9 +34,9 @@ var hasOpenat2 = sync.OnceValue(func() bool {
 	return err == nil
 })
 
-// openBeneath opens a valid path, or ".", below the directory root. No component of it may be a symbolic link: that
+// OpenBeneath opens a valid path, or ".", below the directory root. No component of it may be a symbolic link: that
 // is ELOOP, or ENOTDIR where openat2 is missing. The descriptor is close-on-exec.
-func openBeneath(root int, path string, flags int, mode uint32) (int, error) {
+func OpenBeneath(root int, path string, flags int, mode uint32) (int, error) {
 	open := openat2
 	if !hasOpenat2() {
 		open = openByComponent
@@ -65,7 +66,7 @@ func openat2(dir int, path string, flags int, mode uint32) (int, error) {
 		Mode:    uint64(mode),
 		Resolve: unix.RESOLVE_NO_SYMLINKS,
 	}
-	return retry(func() (int, error) { return unix.Openat2(dir, path, &how) })
+	return Retry(func() (int, error) { return unix.Openat2(dir, path, &how) })
 }
 
 // openByComponent is openat2 for kernels that have none.
@@ -77,7 +78,7 @@ func openByComponent(dir int, path string, flags int, mode uint32) (int, error) 
 		if more {
 			f, m = unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0
 		}
-		fd, err := retry(func() (int, error) { return unix.Openat(at, name, f, m) })
+		fd, err := Retry(func() (int, error) { return unix.Openat(at, name, f, m) })
 		closeUnless(at, dir)
 		if err != nil || !more {
 			return fd, err
@@ -92,8 +93,8 @@ func closeUnless(fd, kept int) {
 	}
 }
 
-// retry calls f until no signal interrupts it: FUSE and NFS do report that.
-func retry(f func() (int, error)) (int, error) {
+// Retry calls f until no signal interrupts it: FUSE and NFS do report that.
+func Retry(f func() (int, error)) (int, error) {
 	for {
 		n, err := f()
 		if err != unix.EINTR {
@@ -101,3 +102,6 @@ func retry(f func() (int, error)) (int, error) {
 		}
 	}
 }
+
+// ProcPath is a path to what an open descriptor stands for, be it one of O_PATH.
+func ProcPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -1,0 +1,189 @@
+package hostfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// other is a user without a name.
+const other = 54321
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// needRoot fails a test that is about root's rights where there are none.
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("this test is about what root may do: run it as root")
+	}
+}
+
+// tempDir returns a directory below which everybody may go.
+func tempDir(t testing.TB) string {
+	dir := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	return dir
+}
+
+func TestDo(t *testing.T) {
+	needRoot(t)
+	dir := tempDir(t)
+	must(t, os.WriteFile(filepath.Join(dir, "root's"), []byte("secret"), 0o600))
+	must(t, os.Mkdir(filepath.Join(dir, "his"), 0o700))
+	must(t, os.Chown(filepath.Join(dir, "his"), other, other))
+	u := &User{UID: other, GID: other, Groups: []uint32{other, 54322}}
+	failure := errors.New("as it is")
+	err := u.Do(func() error {
+		if _, err := os.ReadFile(filepath.Join(dir, "root's")); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("reading root's file: %v", err)
+		}
+		if err := os.Chown(filepath.Join(dir, "his"), 0, 0); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("giving a directory away: %v", err)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, "his", "file"), nil, 0o600))
+		groups, err := unix.Getgroups()
+		must(t, err)
+		if slices.Sort(groups); !slices.Equal(groups, []int{other, 54322}) {
+			t.Errorf("groups %v", groups)
+		}
+		return failure
+	})
+	if err != failure {
+		t.Errorf("Do returned %v", err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "his", "file"))
+	must(t, err)
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != other || st.Gid != other {
+		t.Errorf("the file belongs to %d:%d", st.Uid, st.Gid)
+	}
+	if _, err := os.ReadFile(filepath.Join(dir, "root's")); err != nil {
+		t.Errorf("root's rights did not come back: %v", err)
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	needRoot(t)
+	dir := tempDir(t)
+	must(t, os.WriteFile(filepath.Join(dir, "root's"), []byte("secret"), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "his"), []byte("content"), 0o600))
+	must(t, os.Chown(filepath.Join(dir, "his"), other, other))
+	must(t, os.Symlink("root's", filepath.Join(dir, "link to root's")))
+	must(t, os.Symlink("his", filepath.Join(dir, "link to his")))
+	must(t, os.Symlink("/dev/zero", filepath.Join(dir, "endless")))
+	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o666))
+	u := &User{UID: other, GID: other, Groups: []uint32{other}}
+	for _, c := range []struct {
+		name  string
+		limit int64
+		err   error
+	}{
+		{"his", 7, nil},
+		{"link to his", 100, nil},
+		{"his", 6, ErrTooLarge},
+		{"root's", 100, fs.ErrPermission},
+		{"link to root's", 100, fs.ErrPermission},
+		{"endless", 100, ErrNotRegular},
+		{"fifo", 100, ErrNotRegular},
+		{".", 100, ErrNotRegular},
+		{"missing", 100, fs.ErrNotExist},
+	} {
+		data, info, err := u.ReadFile(filepath.Join(dir, c.name), c.limit)
+		if !errors.Is(err, c.err) {
+			t.Errorf("%s, at most %d bytes: %v", c.name, c.limit, err)
+		}
+		if c.err == nil && (string(data) != "content" || info.Size() != 7) {
+			t.Errorf("%s: %q, %d bytes", c.name, data, info.Size())
+		}
+		if err != nil && strings.Count(err.Error(), dir) != 1 {
+			t.Errorf("%s: the error does not name the file once: %v", c.name, err)
+		}
+	}
+}
+
+func TestWalk(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	for _, d := range []struct {
+		path string
+		uid  int
+		mode fs.FileMode
+	}{
+		{"root", 0, 0o755}, {"root/below", 0, 0o700},
+		{"his", other, 0o755}, {"his/root's", 0, 0o755}, {"his/group", other, 0o775}, {"his/all", other, 0o777},
+		{"sticky", 0, 0o777 | fs.ModeSticky}, {"sticky/root's", 0, 0o755}, {"open", 0, 0o777}, {"open/root's", 0, 0o755},
+	} {
+		path := filepath.Join(dir, d.path)
+		must(t, os.Mkdir(path, 0o700))
+		must(t, os.Chown(path, d.uid, d.uid))
+		must(t, os.Chmod(path, d.mode))
+	}
+	link := func(target, name string, uid int) {
+		must(t, os.Symlink(target, filepath.Join(dir, name)))
+		must(t, os.Lchown(filepath.Join(dir, name), uid, uid))
+	}
+	link("root/below", "link", 0)
+	link("../root/below", "his/link", other)
+	link(filepath.Join(dir, "his"), "link to his", 0)
+	link("../root", "sticky/link", other)
+	link("loop", "loop", 0)
+	for _, c := range []struct {
+		path, at, rest string
+		root, only     bool
+		err            error
+	}{
+		{path: "root/below", at: "root/below", root: true, only: true},
+		{path: "link", at: "root/below", root: true, only: true},
+		{path: "his", at: "his", only: true},
+		{path: "his/root's", at: "his/root's", only: true},
+		{path: "his/link", at: "root/below", only: true},
+		{path: "link to his/group", at: "his/group", only: true},
+		{path: "his/all", at: "his/all"},
+		{path: "sticky", at: "sticky"},
+		{path: "sticky/root's", at: "sticky/root's", root: true, only: true},
+		{path: "sticky/link", at: "root", only: true},
+		{path: "open/root's", at: "open/root's"},
+		{path: "root/new/er", at: "root", rest: "new/er", root: true, only: true, err: fs.ErrNotExist},
+		{path: "sticky/new", at: "sticky", rest: "new", root: true, only: true, err: fs.ErrNotExist},
+		{path: "open/new", at: "open", rest: "new", err: fs.ErrNotExist},
+		{path: "loop", err: unix.ELOOP},
+	} {
+		f, trust, rest, err := Walk(filepath.Join(dir, c.path))
+		if !errors.Is(err, c.err) {
+			t.Errorf("%s: %v", c.path, err)
+		}
+		if f == nil {
+			continue
+		}
+		if at, _ := filepath.Rel(dir, f.Name()); at != c.at || rest != c.rest {
+			t.Errorf("%s leads to %s and %q, not to %s and %q", c.path, at, rest, c.at, c.rest)
+		}
+		if trust.Root() != c.root || trust.Only(other) != c.only || trust.Only(other+1) != c.root {
+			t.Errorf("%s: %+v", c.path, trust)
+		}
+		if c.root == (trust.Reason() != "") {
+			t.Errorf("%s: reason %q", c.path, trust.Reason())
+		}
+		f.Close()
+	}
+}
+
+func BenchmarkDo(b *testing.B) {
+	needRoot(b)
+	u := &User{UID: other, GID: other, Groups: []uint32{other}}
+	for b.Loop() {
+		u.Do(func() error { return nil })
+	}
+}

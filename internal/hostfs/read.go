@@ -1,0 +1,110 @@
+package hostfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// readTime bounds the reading of a small file: the file system below may be one that its user serves himself.
+const readTime = 30 * time.Second
+
+// ErrNotRegular is what is wrong with a directory, a FIFO, a socket or a device where a file is to be read.
+var ErrNotRegular = errors.New("not a regular file")
+
+// ErrTooLarge is what is wrong with a file of more bytes than are taken.
+var ErrTooLarge = errors.New("the file is too large")
+
+// ReadFile reads a file of at most limit bytes with the user's rights, and returns what it was like. A symbolic link is
+// followed as far as the user could follow it. What is no regular file is not opened, so that nothing happens by the opening
+// alone; and the reading never takes longer than half a minute. Its errors wrap ErrNotRegular, ErrTooLarge and
+// os.ErrDeadlineExceeded.
+func (u *User) ReadFile(path string, limit int64) ([]byte, fs.FileInfo, error) {
+	type result struct {
+		data []byte
+		info fs.FileInfo
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		r.err = u.Do(func() (err error) {
+			r.data, r.info, err = readRegular(path, limit)
+			return err
+		})
+		done <- r
+	}()
+	timer := time.NewTimer(readTime)
+	defer timer.Stop()
+	select {
+	case r := <-done:
+		return r.data, r.info, pathError("read", path, r.err)
+	case <-timer.C:
+		return nil, nil, pathError("read", path, os.ErrDeadlineExceeded)
+	}
+}
+
+func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.Size() > limit {
+		return nil, info, ErrTooLarge
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		data, err = nil, ErrTooLarge
+	}
+	return data, info, err
+}
+
+// openRegular opens a path for reading if it is a regular file. It looks at what is there before it opens that: the opening
+// of a device alone may do something, and that of a FIFO waits.
+func openRegular(path string) (*os.File, error) {
+	at, err := Retry(func() (int, error) { return unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(at)
+	return Reopen(at, path)
+}
+
+// Reopen opens for reading what a descriptor of O_PATH stands for, if that is a regular file; else its error is
+// ErrNotRegular. The file is called name.
+func Reopen(fd int, name string) (*os.File, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, ErrNotRegular
+	}
+	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	f, err := Retry(func() (int, error) { return unix.Open(ProcPath(fd), flags, 0) })
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(f), name), nil
+}
+
+func pathError(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return fmt.Errorf("%s: %w", path, pe.Err)
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}

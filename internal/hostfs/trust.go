@@ -1,0 +1,184 @@
+package hostfs
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Trust says who, beside root, could have decided where a path leads: who owns one of the directories and symbolic links
+// on the way or may write into it, the last directory included. The zero Trust is that of root alone.
+type Trust struct {
+	Users []uint32 // owners other than root, each once
+	Path  string   // the first that is theirs
+	Open  string   // the first that a group or everybody may write; "" if there is none
+}
+
+// Root reports whether nobody but root decides.
+func (t Trust) Root() bool { return len(t.Users) == 0 && t.Open == "" }
+
+// Only reports whether nobody but root and the user uid decides. Where uid lets a group of his write into what is his, that
+// is his own word.
+func (t Trust) Only(uid uint32) bool {
+	return t.Open == "" && !slices.ContainsFunc(t.Users, func(u uint32) bool { return u != uid })
+}
+
+// Reason says in a few words why the path is not root's alone.
+func (t Trust) Reason() string {
+	switch {
+	case t.Open != "" && (len(t.Users) == 0 || len(t.Open) <= len(t.Path)):
+		return fmt.Sprintf("users other than root may write into %s", t.Open)
+	case len(t.Users) > 0:
+		u, err := LookupUID(t.Users[0], t.Users[0])
+		if err != nil {
+			u = &User{UID: t.Users[0]}
+		}
+		return fmt.Sprintf("%s belongs to %v", t.Path, u)
+	}
+	return ""
+}
+
+// add notes what a directory or a link on the way is like. Into a sticky directory others may put something, and not change
+// what is root's in it: so only the last one counts (last).
+func (t *Trust) add(path string, st *unix.Stat_t, acl, last bool) {
+	if st.Uid != 0 && !slices.Contains(t.Users, st.Uid) {
+		if len(t.Users) == 0 {
+			t.Path = path
+		}
+		t.Users = append(t.Users, st.Uid)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK || st.Mode&unix.S_ISVTX != 0 && !last {
+		return
+	}
+	others := st.Mode&unix.S_IWOTH != 0
+	group := st.Mode&unix.S_IWGRP != 0 && (st.Gid != 0 || acl)
+	if t.Open == "" && (others || group && st.Uid == 0) {
+		t.Open = path
+	}
+}
+
+// maxLinks is how many symbolic links a path may lead through, as in the kernel.
+const maxLinks = 40
+
+// Walk opens the directory that path leads to, which is absolute, and says who decided that it leads there. It goes from the
+// root directory, one name at a time, and looks at each directory and link that it goes through. The descriptor is of O_PATH.
+//
+// Where a name is missing the error wraps fs.ErrNotExist; then the file is the last directory that is there, the Trust is
+// that of the way to it, and rest is the path from there on. In a sticky directory somebody else may make the name first: who
+// makes it must insist on being the one.
+func Walk(path string) (dir *os.File, t Trust, rest string, err error) {
+	if !filepath.IsAbs(path) {
+		return nil, t, "", pathError("open", path, fs.ErrInvalid)
+	}
+	fd, err := openDirectory(unix.AT_FDCWD, "/")
+	if err != nil {
+		return nil, t, "", pathError("open", "/", err)
+	}
+	w := &walk{fd: fd, at: "/", rest: filepath.Clean(path)}
+	err = w.run()
+	if err != nil && (w.missing == "" || err != unix.ENOENT) {
+		unix.Close(w.fd)
+		return nil, w.trust, "", pathError("open", path, err)
+	}
+	return os.NewFile(uintptr(w.fd), w.at), w.trust, w.missing, pathError("open", path, err)
+}
+
+// A walk is a path on its way from the root directory.
+type walk struct {
+	fd      int    // of the directory that it has come to, O_PATH
+	at      string // its path
+	rest    string // still to go
+	links   int    // gone through
+	trust   Trust
+	missing string // the rest, where its first name is not there
+}
+
+func (w *walk) run() error {
+	for {
+		name, rest, _ := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
+		if err := w.look(name == ""); err != nil {
+			return err
+		}
+		if name == "" {
+			return nil
+		}
+		if err := w.step(name, rest); err != nil {
+			return err
+		}
+	}
+}
+
+// look notes the directory that the walk has come to.
+func (w *walk) look(last bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(w.fd, &st); err != nil {
+		return err
+	}
+	_, err := unix.Getxattr(ProcPath(w.fd), "system.posix_acl_access", nil)
+	w.trust.add(w.at, &st, err == nil, last)
+	return nil
+}
+
+// step goes to a name of the directory: into it, or on where a link leads.
+func (w *walk) step(name, rest string) error {
+	fd, err := Retry(func() (int, error) { return unix.Openat(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
+	if err == unix.ENOENT {
+		w.missing = filepath.Join(name, rest)
+	}
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		unix.Close(w.fd)
+		w.fd, w.at, w.rest = fd, filepath.Join(w.at, name), rest
+		return nil
+	case unix.S_IFLNK:
+		defer unix.Close(fd)
+		return w.follow(fd, name, rest, &st)
+	}
+	unix.Close(fd)
+	return unix.ENOTDIR
+}
+
+// follow goes on where a symbolic link leads.
+func (w *walk) follow(link int, name, rest string, st *unix.Stat_t) error {
+	if w.links++; w.links > maxLinks {
+		return unix.ELOOP
+	}
+	w.trust.add(filepath.Join(w.at, name), st, false, false)
+	buf := make([]byte, unix.PathMax)
+	n, err := Retry(func() (int, error) { return unix.Readlinkat(link, "", buf) })
+	if err != nil {
+		return err
+	}
+	if n == 0 || n >= len(buf) {
+		return unix.ENAMETOOLONG
+	}
+	target := string(buf[:n])
+	if strings.HasPrefix(target, "/") {
+		fd, err := openDirectory(unix.AT_FDCWD, "/")
+		if err != nil {
+			return err
+		}
+		unix.Close(w.fd)
+		w.fd, w.at = fd, "/"
+	}
+	// Each ".." is gone by itself: it leads up from where the links before it lead.
+	w.rest = target + "/" + rest
+	return nil
+}
+
+func openDirectory(at int, path string) (int, error) {
+	return Retry(func() (int, error) { return unix.Openat(at, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+}
