@@ -188,7 +188,7 @@ func onRoster(r *repo.Repo, name string) bool {
 
 // runOn opens the repository as a machine that remembers below dir.
 func runOn(ctx context.Context, st repo.Store, k *repo.Keyring, dir string, run func(context.Context, *repo.Repo) error) error {
-	r, err := repo.Open(ctx, st, k, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
+	r, err := repo.Open(ctx, storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
 	if err != nil {
 		return err
 	}

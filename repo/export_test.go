@@ -6,9 +6,11 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
@@ -201,4 +203,38 @@ func (r *Repo) PutPack(ctx context.Context, blobs [][]byte, id func(i int) chunk
 	}
 	name := hashName(out.Bytes())
 	return name, r.store.Put(ctx, packObject(name), out.Bytes())
+}
+
+// ThisProcess returns what a lease of this process says of it, as JSON.
+func ThisProcess() []byte {
+	data, err := json.Marshal(thisProcess())
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// PutLease puts a lease of the process that told describes.
+func (r *Repo) PutLease(ctx context.Context, told []byte) error {
+	l := &Lease{repo: r, key: *r.key, epoch: r.epoch(), text: leaseText{What: "test", Started: time.Now()}}
+	rand.Read(l.text.ID[:])
+	if err := json.Unmarshal(told, &l.text.process); err != nil {
+		return err
+	}
+	return l.put(ctx)
+}
+
+// Dead reports whether one process knows another one to be dead, by what they tell of themselves.
+func Dead(told, from []byte) bool {
+	var p, q process
+	if err := errors.Join(json.Unmarshal(told, &p), json.Unmarshal(from, &q)); err != nil {
+		panic(err)
+	}
+	return p.dead(&q)
+}
+
+// Runs reports whether a process runs.
+func Runs(pid int) bool {
+	_, alive := startOf(pid)
+	return alive
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 )
@@ -36,18 +35,18 @@ type Lease struct {
 }
 
 type leaseText struct {
+	ID      Name      `json:"id"` // random, the same in all objects of a lease: host names and PIDs repeat among containers
 	What    string    `json:"what"`
-	Host    string    `json:"host"`
-	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
+	process
 }
 
 // NewLease puts a lease and renews it until Release.
 func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
-	host, _ := os.Hostname()
+	text := leaseText{What: what, Started: time.Now().UTC().Truncate(time.Second), process: thisProcess()}
+	rand.Read(text.ID[:])
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Lease{repo: r, key: *r.key, epoch: r.epoch(), cancel: cancel, done: make(chan struct{}),
-		text: leaseText{what, host, os.Getpid(), time.Now().UTC().Truncate(time.Second)}}
+	l := &Lease{repo: r, key: *r.key, epoch: r.epoch(), text: text, cancel: cancel, done: make(chan struct{})}
 	if err := l.put(ctx); err != nil {
 		cancel()
 		return nil, err
@@ -131,8 +130,8 @@ func (l *Lease) Release() {
 	})
 }
 
-// others returns what the fresh leases of others say, and removes stale ones. Ages are by the storage's clock, against
-// the newest lease of our own.
+// others returns what the leases of others say, and removes those that count for nothing: stale ones, by the storage's
+// clock against the newest lease of our own, and those whose process is known to be dead.
 func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 	own := l.current()
 	var all []Object
@@ -161,8 +160,12 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 		if _, body, err := l.repo.key.unseal(magicLease, data); err != nil || json.Unmarshal(body, &t) != nil {
 			continue // not a lease of anybody who holds a key
 		}
-		if t.PID == l.text.PID && t.Host == l.text.Host {
-			continue // an earlier object of this process
+		if t.ID == l.text.ID {
+			continue // an earlier object of this lease
+		}
+		if t.dead(&l.text.process) {
+			_ = l.repo.store.Remove(ctx, o.Name)
+			continue
 		}
 		out = append(out, t)
 	}

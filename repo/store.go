@@ -38,6 +38,10 @@ type Store interface {
 
 	// Remove deletes the object, durably. An absent one is fs.ErrNotExist.
 	Remove(ctx context.Context, name string) error
+
+	// RoundTrip returns how long a question to the storage takes, 0 where it is near. More objects are under way at once
+	// where it is far. It is part of the contract so that a store in front of another one can't hide it.
+	RoundTrip() time.Duration
 }
 
 // An Object is what a Store knows of an object without reading it.
@@ -57,10 +61,5 @@ var ErrNoSpace = errors.New("no space left on the storage")
 // maxRoundTrip bounds the memory that distance costs.
 const maxRoundTrip = 120 * time.Millisecond
 
-// roundTrip returns how far away a store is that can tell, and 0 for others: at most maxRoundTrip.
-func roundTrip(st Store) time.Duration {
-	if d, ok := st.(interface{ RoundTrip() time.Duration }); ok {
-		return min(d.RoundTrip(), maxRoundTrip)
-	}
-	return 0
-}
+// roundTrip returns how far away a store is: at most maxRoundTrip.
+func roundTrip(st Store) time.Duration { return min(st.RoundTrip(), maxRoundTrip) }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"permafrost/repo"
 )
 
 func TestPacer(t *testing.T) {
@@ -30,6 +32,19 @@ func TestPacer(t *testing.T) {
 		at(1000, 62500*time.Millisecond)
 		at(1, 63500*time.Millisecond)
 	})
+}
+
+type far struct{ repo.Store }
+
+func (far) RoundTrip() time.Duration { return 50 * time.Millisecond }
+
+// How far away the storage is decides how much is under way at once, with limits too.
+func TestLimitsTellTheDistance(t *testing.T) {
+	for _, up := range []rate{0, 1 << 20} {
+		if rtt := limitStore(far{}, up, 0).RoundTrip(); rtt != 50*time.Millisecond {
+			t.Errorf("with an upload limit of %d the storage is %v away", up, rtt)
+		}
+	}
 }
 
 func TestPacerEndsEarly(t *testing.T) {

@@ -36,6 +36,7 @@ var processTests = []processTest{
 	{"server gone", (*site).testServerGone, false},
 	{"suspended writer", (*site).testSuspendedWriter, false},
 	{"suspended pruner", (*site).testSuspendedPruner, false},
+	{"killed writer", (*site).testKilledWriter, false},
 }
 
 // Processes are killed and halted, connections cut, stalled and slowed, clocks wrong, while real programs work on a real

@@ -148,3 +148,19 @@ func (w *struckWriter) haltedPruner(r *sandbox.Relay, through func(...string) *c
 	w.t.Fatalf("%s: never in time", dir)
 	return nil
 }
+
+// A writer that is halted is waited for. One that was killed is not, on its own machine, however fresh its lease is.
+func (s *site) testKilledWriter(t *testing.T) {
+	r, through := s.relay(0, 0)
+	w := newStruckWriter(t, s)
+	u := w.haltedAt(r, through, "leases")
+	s.run(exitLocked, "prune", "-i", s.recovery, "--retry-lock", "0s")
+	signalTo(t, u.c.Process.Pid, unix.SIGKILL)
+	u.mustBeKilled()
+	s.run(exitDone, "prune", "-i", s.recovery, "--retry-lock", "0s")
+	if left := s.names("leases"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	w.next().must(exitDone)
+	w.compare()
+}

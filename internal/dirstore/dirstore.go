@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -198,6 +199,9 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(repo.Object,
 	}
 	return true
 }
+
+// RoundTrip implements repo.Store: a directory is near.
+func (s *Store) RoundTrip() time.Duration { return 0 }
 
 // Remove implements repo.Store.
 func (s *Store) Remove(ctx context.Context, name string) error {

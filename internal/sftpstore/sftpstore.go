@@ -102,7 +102,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// RoundTrip returns how long the server took to answer the first question.
+// RoundTrip implements repo.Store: it returns how long the server took to answer the first question.
 func (s *Store) RoundTrip() time.Duration { return s.rtt }
 
 // chooseDialer decides who connects: this process, or the ssh command.

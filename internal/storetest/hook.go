@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"permafrost/repo"
 )
@@ -129,6 +130,9 @@ func (h *Hook) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, e
 		}
 	}
 }
+
+// RoundTrip implements repo.Store.
+func (h *Hook) RoundTrip() time.Duration { return h.Store.RoundTrip() }
 
 // Remove implements repo.Store.
 func (h *Hook) Remove(ctx context.Context, name string) error {

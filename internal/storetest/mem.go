@@ -161,6 +161,9 @@ func (m *Mem) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, er
 	}
 }
 
+// RoundTrip implements repo.Store: memory is near.
+func (m *Mem) RoundTrip() time.Duration { return 0 }
+
 // Remove implements repo.Store.
 func (m *Mem) Remove(ctx context.Context, name string) error {
 	if err := check(ctx, name); err != nil {

@@ -1,0 +1,161 @@
+package repo_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+func TestLeases(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
+	mustSnapshot(t, w.open(w.writer), night(1), 1)
+	open := func(k *repo.Keyring) *repo.Repo {
+		r, err := repo.Open(t.Context(), w.store, k, repo.Options{StateDir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	writing := w.open(w.writer)
+	wr, err := writing.NewWriter(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var locked *repo.LockedError
+	if _, err := w.open(w.writer).NewWriter(t.Context(), instance); !errors.As(err, &locked) {
+		t.Errorf("a second snapshot on this machine: %v", err)
+	}
+	// The pruner has the writer's host name and PID, as two containers may.
+	if _, err := open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); !errors.As(err, &locked) {
+		t.Errorf("a prune beside a snapshot: %v", err)
+	}
+	wr.Abort()
+	if _, err := open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+		t.Errorf("prune after the run has ended: %v", err)
+	}
+}
+
+// childVar makes this test binary a process that tells whose it is, and then waits for the end of its input.
+const childVar = "PERMAFROST_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVar) != "" {
+		os.Stdout.Write(repo.ThisProcess())
+		os.Stdin.Read(make([]byte, 1))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child starts a process, and returns it, what it says of itself, and what ends it.
+func child(t *testing.T, attr *syscall.SysProcAttr) (c *exec.Cmd, told []byte, end func()) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = exec.Command(self)
+	c.Env, c.SysProcAttr = append(os.Environ(), childVar+"=1"), attr
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	n, err := out.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end = func() { in.Close(); c.Process.Kill() }
+	t.Cleanup(end)
+	return c, buf[:n], end
+}
+
+// A lease counts for nothing once its process has ended, and for as much as any other where nobody can know that.
+func TestLeaseOfADeadProcess(t *testing.T) {
+	waits := func(t *testing.T, holder []byte) bool {
+		t.Helper()
+		st := storetest.NewMem(t)
+		w := newWorld(t, st, repo.InitOptions{})
+		mustSnapshot(t, w.open(w.writer), night(1), 1)
+		r, err := repo.Open(t.Context(), st, w.owner, repo.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.PutLease(t.Context(), holder); err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Prune(t.Context(), mark, repo.PruneOptions{})
+		var locked *repo.LockedError
+		if err != nil && !errors.As(err, &locked) {
+			t.Fatal(err)
+		}
+		left := 0
+		for _, name := range st.Names() {
+			if strings.HasPrefix(name, "leases/") {
+				left++
+			}
+		}
+		if (err != nil) != (left == 1) {
+			t.Errorf("prune: %v; %d leases are left", err, left)
+		}
+		return err != nil
+	}
+	c, told, end := child(t, nil)
+	if !waits(t, told) {
+		t.Error("nobody waits for a process that runs")
+	}
+	another := strings.Replace(string(told), `"start":`, `"start":1`, 1)
+	if another == string(told) {
+		t.Fatalf("a process says nothing of its start: %s", told)
+	}
+	if waits(t, []byte(another)) {
+		t.Error("a process is waited for whose PID another one has now")
+	}
+	end()
+	for repo.Runs(c.Process.Pid) { // until it is a zombie
+	}
+	if waits(t, told) {
+		t.Error("a process is waited for that has ended, and whose parent has not asked yet")
+	}
+	c.Wait()
+	if waits(t, told) {
+		t.Error("a process is waited for that has ended")
+	}
+	for _, field := range []string{`"machine":"`, `"host":"`} {
+		elsewhere := strings.Replace(string(told), field, field+"other", 1)
+		if !waits(t, []byte(elsewhere)) {
+			t.Errorf("nobody waits for a process of another place: %s", elsewhere)
+		}
+	}
+}
+
+// A container shares host name and boot with its host, and numbers its processes from 1.
+func TestLeaseOfAContainer(t *testing.T) {
+	_, told, _ := child(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID})
+	if !strings.Contains(string(told), `"pid":1`) || strings.Contains(string(told), `"machine"`) {
+		t.Errorf("with its host's /proc it says %s", told)
+	}
+	c := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", os.Args[0])
+	c.Env = append(os.Environ(), childVar+"=1")
+	told, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own, _ := child(t, nil)
+	if repo.Dead(told, own) || !repo.Dead(told, told) {
+		t.Errorf("whether %s has ended can be told there alone, and not from %s", told, own)
+	}
+}
