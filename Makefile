@@ -61,11 +61,13 @@ bench: setup build micro
 	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE)
 
 # What a test has less time for: interleavings, processes that write to one repository at once, wounds of each object,
-# processes that are killed and halted. make soak SIMULATE=1000000 LOAD=1h KILLS=2000
+# hostile manifests, processes that are killed and halted. make soak SIMULATE=1000000 LOAD=1h KILLS=2000
 SIMULATE ?= 200000
 LOAD ?= 5m
 KILLS ?= 300
+GUIDES ?= 100000
 soak: setup
+	$(GO) test -timeout 0 -v -run 'TestHostileGuides$$' ./snapshot -guides $(GUIDES)
 	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
 	$(GO) test -timeout 0 -v -run 'TestLoad$$|TestTogether$$' ./cmd/permafrost -load $(LOAD)
 	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile

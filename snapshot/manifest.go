@@ -248,6 +248,9 @@ func (m *Manifest) check() error {
 	if _, err := time.Parse(time.DateOnly, m.Date); err != nil {
 		return fmt.Errorf("date %q is not like 2026-06-27", m.Date)
 	}
+	if err := m.checkTexts(); err != nil {
+		return err
+	}
 	if err := m.Secrets.check(); err != nil {
 		return fmt.Errorf("secrets: %w", err)
 	}

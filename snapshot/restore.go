@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/durable"
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/repo"
 )
@@ -311,7 +312,7 @@ func (rs *restorer) postgres(ctx context.Context) error {
 // dumpName returns the name of the database's dump: the database's own, as far as it makes a file name.
 func dumpName(m *Manifest) string {
 	name := strings.Map(func(r rune) rune {
-		if r == '/' || r < ' ' || r == 0x7f {
+		if r == '/' || !escape.Visible(string(r)) {
 			return '_'
 		}
 		return r

@@ -47,6 +47,8 @@ var may = []struct {
 	{"permafrost/internal/sandbox/...", []string{"permafrost/internal/sandbox/..."}},
 	{"permafrost/internal/layout", nil},
 	{"permafrost/internal/hint", nil},
+	{"permafrost/internal/escape", nil},
+	{"permafrost/internal/hostile", nil},
 	{"permafrost/internal/fuzzing", nil},
 	{"permafrost/internal/wire", nil},
 	{"permafrost/internal/freelist", nil},
@@ -62,9 +64,9 @@ var may = []struct {
 	{"permafrost/internal/sftpserver", []string{"permafrost/internal/objname", "permafrost/internal/wire"}},
 	{"permafrost/source", []string{"permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/source/...", []string{"permafrost/source", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable"}},
-	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/source/...", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
+	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/source/...",
-		"permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore"}},
+		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore"}},
 }
 
 var storeImports = []string{"permafrost/repo", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/parts"}

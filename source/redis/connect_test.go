@@ -237,31 +237,8 @@ func TestNotRedis(t *testing.T) {
 	}
 }
 
-func TestRestoreSteps(t *testing.T) {
-	yes, no := true, false
-	for _, c := range []struct {
-		f    Facts
-		want []string
-	}{
-		{Facts{Version: "7.0.15", Dir: "/srv/my redis", File: "d.rdb", AppendOnly: &yes}, []string{
-			"Redis 7.0.15", "install -o redis -g redis -m 660 redis-dump.rdb '/srv/my redis/d.rdb'\n", "kept an append-only file", "mkdir '/srv/my redis'/old-aof"}},
-		{Facts{AppendOnly: &no}, []string{" /var/lib/redis/dump.rdb\n", "kept no append-only file"}},
-		{Facts{}, []string{"It is not known"}},
-	} {
-		got := c.f.RestoreSteps("redis-dump.rdb")
-		for _, w := range c.want {
-			if !strings.Contains(got, w) {
-				t.Errorf("no %q in:\n%s", w, got)
-			}
-		}
-		if strings.HasPrefix(got, "\n") || strings.Contains(got, "VERSION") || strings.Contains(got, "TARGET") {
-			t.Errorf("not filled in:\n%s", got)
-		}
-	}
-}
-
-// What RestoreSteps says of append-only files holds for a real Redis: it starts empty on an RDB, but not
-// once it was started without, and told to write one.
+// With an append-only file a real Redis starts empty on an RDB, but not once it was started without, and told to
+// write one.
 func TestRestoreAppendOnly(t *testing.T) {
 	r, _ := start(t, "", debug...)
 	fill(t, r)

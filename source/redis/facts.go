@@ -20,7 +20,7 @@ type Facts struct {
 	LastSave   time.Time `json:"last_save,omitzero"`
 
 	// AppendOnly says whether Redis keeps an append-only file, nil if it is not known. A Redis that does
-	// loads no RDB: see RestoreSteps.
+	// loads no RDB: it would start empty.
 	AppendOnly *bool `json:"append_only,omitempty"`
 
 	Dir  string `json:"dir,omitempty"`        // where Redis keeps its RDB
