@@ -140,7 +140,9 @@ func (c *creation) capture(ctx context.Context) error {
 		}
 		db = *c.inst.Replica
 	}
-	server, err := postgres.Connect(ctx, db, c.postgresOptions())
+	o := c.Postgres
+	o.User = c.inst.User
+	server, err := postgres.Connect(ctx, db, o)
 	if err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
@@ -187,14 +189,6 @@ func (c *creation) resume() error {
 		return nil
 	}
 	return c.Resume()
-}
-
-func (c *creation) postgresOptions() postgres.Options {
-	o := c.Postgres
-	if o.OSUser == "" && os.Geteuid() == 0 {
-		o.OSUser = c.inst.OSUser
-	}
-	return o
 }
 
 // secrets stores the settings and the files beside them.

@@ -43,7 +43,7 @@ func host(t testing.TB) *source.Instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inst, err := source.Load(i.Live)
+	inst, err := source.Load(i.Live, "")
 	if err != nil {
 		t.Fatal(err)
 	}

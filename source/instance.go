@@ -8,16 +8,11 @@ package source
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 )
 
 // maxEnv bounds .env.production, in bytes. Real ones have a few thousand.
@@ -45,7 +40,9 @@ type Instance struct {
 	Media    Media
 
 	Warnings []string // what an administrator should know; holds no secret
-	OSUser   string   // owner of Dir, the user Mastodon runs as: a name, or a number where it has none
+
+	OSUser string       // the user Mastodon runs as: a name, or a number where it has none
+	User   *hostfs.User // that user, where this process is root's and he is not root: who to be for all that his settings name
 }
 
 // Media says where attachments are: in the local tree Root, or in object storage (External is not nil, and
@@ -64,18 +61,29 @@ type External struct {
 	Prefix   string
 }
 
-// Load reads the instance in the live directory dir from its .env.production.
-func Load(dir string) (*Instance, error) {
-	return LoadEnv(dir, filepath.Join(dir, ".env.production"))
-}
-
-// LoadEnv is Load with the settings file named, for instances that keep it elsewhere.
-func LoadEnv(dir, envPath string) (*Instance, error) {
-	inst := new(Instance)
-	if err := inst.stat(dir, envPath); err != nil {
+// Load reads the instance in the live directory dir from its .env.production. Mastodon's user is the owner of the directory, or
+// the one that osUser names, if it is not empty.
+func Load(dir, osUser string) (*Instance, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
 		return nil, err
 	}
-	if err := inst.readEnv(); err != nil {
+	inst := &Instance{Dir: abs, EnvPath: filepath.Join(abs, settingsName)}
+	live, err := hostfs.Resolve(abs)
+	if err == nil {
+		defer live.Close()
+		if !live.Info.IsDir() {
+			err = fmt.Errorf("%s is not a directory", abs)
+		}
+	}
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("opening the Mastodon directory: %w", err),
+			"--live names the directory that holds Mastodon's code and .env.production, often /home/mastodon/live")
+	}
+	if err := inst.identify(live, osUser); err != nil {
+		return nil, err
+	}
+	if err := inst.readEnv(live); err != nil {
 		return nil, err
 	}
 	env, err := parseEnv(inst.Env)
@@ -85,70 +93,8 @@ func LoadEnv(dir, envPath string) (*Instance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", inst.EnvPath, err)
 	}
-	for _, name := range []string{".env.production.local", ".env.local"} {
-		if _, err := os.Lstat(filepath.Join(inst.Dir, name)); err == nil {
-			inst.Warnings = append(inst.Warnings, name+" exists too: Mastodon lets it override the settings, permafrost does not read it")
-		}
-	}
+	inst.findOverrides(live)
 	return inst, nil
-}
-
-// stat fills in the paths and the owner of the live directory.
-func (inst *Instance) stat(dir, envPath string) (err error) {
-	if inst.Dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	if inst.EnvPath, err = filepath.Abs(envPath); err != nil {
-		return err
-	}
-	info, err := os.Stat(inst.Dir)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a directory", inst.Dir)
-	}
-	if err != nil {
-		return hint.Wrap(fmt.Errorf("opening the Mastodon directory: %w", err),
-			"--live names the directory that holds Mastodon's code and .env.production, often /home/mastodon/live")
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		inst.OSUser = strconv.Itoa(int(st.Uid))
-		if u, err := user.LookupId(inst.OSUser); err == nil {
-			inst.OSUser = u.Username
-		}
-	}
-	return nil
-}
-
-// readEnv reads .env.production, a regular file or a symbolic link to one, with its attributes.
-func (inst *Instance) readEnv() error {
-	// Without O_NONBLOCK the open of a FIFO would wait for its writer.
-	f, err := os.OpenFile(inst.EnvPath, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return hint.Wrap(fmt.Errorf("reading the settings: %w", err), "--live names the directory that holds Mastodon's .env.production")
-	case errors.Is(err, fs.ErrPermission):
-		return hint.Wrap(fmt.Errorf("reading the settings: %w", err), "run permafrost as root, or as the user that owns the file")
-	case err != nil:
-		return fmt.Errorf("reading the settings: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("reading the settings: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", inst.EnvPath)
-	}
-	st := info.Sys().(*syscall.Stat_t)
-	inst.Mode, inst.UID, inst.GID = uint32(st.Mode)&07777, st.Uid, st.Gid
-	inst.MTime = info.ModTime().UnixNano()
-	inst.Env, err = io.ReadAll(io.LimitReader(f, maxEnv+1))
-	if err != nil {
-		return fmt.Errorf("reading the settings: %w", err)
-	}
-	if len(inst.Env) > maxEnv {
-		return fmt.Errorf("%s is larger than %d bytes: it can't be a settings file", inst.EnvPath, maxEnv)
-	}
-	return nil
 }
 
 // settings fills in everything that the variables say.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func load(t *testing.T, env string) (*Instance, error) {
 	if err := os.WriteFile(filepath.Join(dir, ".env.production"), []byte(env), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Load(dir)
+	return Load(dir, "")
 }
 
 func mustLoad(t *testing.T, env string) *Instance {
@@ -55,7 +56,7 @@ func TestLoadDefaults(t *testing.T) {
 	if err := os.Chtimes(path, when, when); err != nil {
 		t.Fatal(err)
 	}
-	inst, err := Load(dir)
+	inst, err := Load(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,29 +71,6 @@ func TestLoadDefaults(t *testing.T) {
 	}
 	if !reflect.DeepEqual(inst, want) {
 		t.Errorf("got\n%+v, want\n%+v", inst, want)
-	}
-}
-
-func TestLoadOSUser(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test gives directories away: it wants root")
-	}
-	for uid, want := range map[int]string{65534: "nobody", 54321: "54321"} {
-		dir := t.TempDir()
-		env := filepath.Join(dir, "elsewhere")
-		if err := os.WriteFile(env, []byte("LOCAL_DOMAIN=a.example"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(dir, uid, -1); err != nil {
-			t.Fatal(err)
-		}
-		inst, err := LoadEnv(dir, env)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if inst.OSUser != want || inst.UID != 0 {
-			t.Errorf("OSUser %q, UID of the file %d; want %q, 0", inst.OSUser, inst.UID, want)
-		}
 	}
 }
 
@@ -238,7 +216,7 @@ func TestLoadWarnings(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(inst.Dir, ".env.production.local"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	inst, err := Load(inst.Dir)
+	inst, err := Load(inst.Dir, "")
 	if err != nil || len(inst.Warnings) != 1 {
 		t.Errorf("an overriding file: %v, %q", err, inst.Warnings)
 	}
@@ -297,19 +275,40 @@ func TestLoadNoFile(t *testing.T) {
 	if err := os.WriteFile(big, []byte(strings.Repeat("#", maxEnv+1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{
-		filepath.Join(dir, ".env.production"): "no such file",
-		dir:                                   "not a regular file",
-		big:                                   "larger than",
+	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	settingsTarget := func(name string) string {
+		if filepath.IsAbs(name) {
+			return name
+		}
+		return filepath.Join("..", name)
+	}
+	for target, want := range map[string]string{
+		"": "no such file", "nowhere": "no such file", ".": "not a regular file", "big": "larger than", "fifo": "not a regular file",
+		"/dev/zero": "not a regular file", "fifo/x": "not a directory",
 	} {
-		if _, err := LoadEnv(dir, path); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want %q", path, err, want)
+		live := filepath.Join(dir, "live")
+		if err := os.Mkdir(live, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if target != "" {
+			if err := os.Symlink(settingsTarget(target), filepath.Join(live, ".env.production")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Load(live, "")
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), filepath.Join(live, ".env.production")) {
+			t.Errorf("settings that lead to %q: got %v, want %q", target, err, want)
+		}
+		if err := os.RemoveAll(live); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if _, err := Load(filepath.Join(dir, "absent")); err == nil || hint.Of(err) == "" {
+	if _, err := Load(filepath.Join(dir, "absent"), ""); err == nil || hint.Of(err) == "" {
 		t.Errorf("an absent directory: %v, hint %q", err, hint.Of(err))
 	}
-	if _, err := Load(big); err == nil || !strings.Contains(err.Error(), "is not a directory") {
+	if _, err := Load(big, ""); err == nil || !strings.Contains(err.Error(), "is not a directory") {
 		t.Errorf("a file for a directory: %v", err)
 	}
 }

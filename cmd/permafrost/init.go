@@ -22,6 +22,7 @@ type initFlags struct {
 	appendOnly bool
 	instance   string
 	live       string
+	osUser     string
 	name       string
 }
 
@@ -51,6 +52,7 @@ back: whoever breaks into the host finds no older backups in the repository. By
 	f.BoolVar(&flags.appendOnly, "append-only", false, "the writer may not forget snapshots")
 	f.StringVar(&flags.instance, "instance", "", "`domain` of the instance that the writer backs up (default: that of --live, else any)")
 	f.StringVar(&flags.live, "live", defaultLive, "Mastodon's `directory`")
+	f.StringVar(&flags.osUser, "user", "", userUsage)
 	f.StringVar(&flags.name, "name", "", "the writer's `name` (default: the host's)")
 	return cmd
 }
@@ -121,7 +123,7 @@ func (f *initFlags) complete() error {
 	if f.instance != "" {
 		return nil
 	}
-	inst, err := source.Load(f.live)
+	inst, err := source.Load(f.live, f.osUser)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.live == defaultLive:
 		return nil // made from another machine

@@ -54,6 +54,7 @@ var settings = []setting{
 	{"limit-download", "", "limit_download", isText, ""},
 	{"retry-lock", "", "retry_lock", isText, ""},
 	{"live", "", "live", isText, "init snapshot"},
+	{"user", "PERMAFROST_USER", "user", isText, "init snapshot"},
 	{"tag", "", "tags", isList, "snapshot"},
 	{"exclude", "", "exclude", isList, "snapshot"},
 	{"no-cache-media", "", "no_cache_media", isBool, "snapshot"},

@@ -17,12 +17,15 @@ import (
 
 const defaultLive = "/home/mastodon/live"
 
+const userUsage = "`name` or number of the user Mastodon runs as (default: the owner of its directory)"
+
 func (a *app) snapshotCommand() *cobra.Command {
 	var (
-		live string
-		on   date
-		o    snapshot.CreateOptions
-		tree media.Options
+		live   string
+		osUser string
+		on     date
+		o      snapshot.CreateOptions
+		tree   media.Options
 	)
 	cmd := &cobra.Command{
 		Use:   "snapshot",
@@ -39,7 +42,7 @@ that can't be read are left out and named, with exit code 3.`,
   permafrost snapshot --date 2026-06-27 --no-cache-media --json`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			inst, err := source.Load(live)
+			inst, err := source.Load(live, osUser)
 			if err != nil {
 				return withHint(err, "say where Mastodon is installed with --live DIR")
 			}
@@ -69,6 +72,7 @@ that can't be read are left out and named, with exit code 3.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&live, "live", defaultLive, "Mastodon's `directory`")
+	f.StringVar(&osUser, "user", "", userUsage)
 	f.Var(&on, "date", "the night that the snapshot is of (default: today)")
 	f.StringArrayVar(&o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
 	f.StringArrayVar(&o.Secrets, "secret", nil, "`file`, directory or pattern to store among the secrets; repeatable")

@@ -187,3 +187,55 @@ func BenchmarkDo(b *testing.B) {
 		u.Do(func() error { return nil })
 	}
 }
+
+// A file that an administrator names is read with the rights of whoever decides where its path leads.
+func TestReadNamed(t *testing.T) {
+	needRoot(t)
+	dir := tempDir(t)
+	for name, uid := range map[string]int{"his": other, "third's": other + 1, "open": 0, "root": 0} {
+		must(t, os.Mkdir(filepath.Join(dir, name), 0o755))
+		must(t, os.Chown(filepath.Join(dir, name), uid, uid))
+	}
+	must(t, os.Chmod(filepath.Join(dir, "open"), 0o777))
+	write := func(name string, uid int, mode fs.FileMode) {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("content"), mode))
+		must(t, os.Chown(filepath.Join(dir, name), uid, uid))
+	}
+	write("root/private", 0, 0o600)
+	write("root/his", other, 0o400)
+	write("his/own", other, 0o600)
+	write("his/root's", 0, 0o600)
+	write("open/file", 0, 0o644)
+	must(t, os.Symlink("his/own", filepath.Join(dir, "link")))
+	must(t, os.Symlink("../root/private", filepath.Join(dir, "his", "link")))
+	must(t, os.Symlink("../his/own", filepath.Join(dir, "third's", "link")))
+	must(t, os.Lchown(filepath.Join(dir, "third's", "link"), other+1, other+1))
+	must(t, unix.Mkfifo(filepath.Join(dir, "root", "fifo"), 0o600))
+	for name, want := range map[string]error{
+		"root/private": nil, "root/his": nil, "his/own": nil, "link": nil,
+		"his/root's": fs.ErrPermission, "his/link": fs.ErrPermission, "root/fifo": ErrNotRegular, "his": ErrNotRegular,
+		"none": fs.ErrNotExist, "root/private/x": unix.ENOTDIR,
+	} {
+		data, _, err := ReadFile(filepath.Join(dir, name), 100)
+		if !errors.Is(err, want) || want == nil && string(data) != "content" {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+	for _, name := range []string{"open/file", "third's/link"} {
+		if _, _, err := ReadFile(filepath.Join(dir, name), 100); err == nil || !strings.Contains(err.Error(), "root does not read") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p, err := Resolve(filepath.Join(dir, "his"))
+	must(t, err)
+	defer p.Close()
+	if names, err := p.Names(3); err != nil || !slices.Equal(names, []string{"link", "own", "root's"}) {
+		t.Errorf("%q, %v", names, err)
+	}
+	if _, err := p.Names(2); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("more names than are taken: %v", err)
+	}
+	if data, _, err := (*User)(nil).ReadFile(p.Below("own"), 10); err != nil || string(data) != "content" {
+		t.Errorf("%q, %v", data, err)
+	}
+}

@@ -25,48 +25,67 @@ var ErrTooLarge = errors.New("the file is too large")
 // alone; and the reading never takes longer than half a minute. Its errors wrap ErrNotRegular, ErrTooLarge and
 // os.ErrDeadlineExceeded.
 func (u *User) ReadFile(path string, limit int64) ([]byte, fs.FileInfo, error) {
+	c, err := InTime(func() (c content, err error) {
+		err = u.Do(func() error {
+			c, err = readRegular(path, limit)
+			return err
+		})
+		return c, err
+	})
+	return c.data, c.info, pathError("read", path, err)
+}
+
+// InTime calls f, and waits half a minute for it; then its error is os.ErrDeadlineExceeded, and f goes on by itself. It is for
+// the few calls to a file system that another user may have stopped.
+func InTime[T any](f func() (T, error)) (T, error) {
 	type result struct {
-		data []byte
-		info fs.FileInfo
-		err  error
+		value T
+		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
-		var r result
-		r.err = u.Do(func() (err error) {
-			r.data, r.info, err = readRegular(path, limit)
-			return err
-		})
-		done <- r
+		value, err := f()
+		done <- result{value, err}
 	}()
 	timer := time.NewTimer(readTime)
 	defer timer.Stop()
 	select {
 	case r := <-done:
-		return r.data, r.info, pathError("read", path, r.err)
+		return r.value, r.err
 	case <-timer.C:
-		return nil, nil, pathError("read", path, os.ErrDeadlineExceeded)
+		var none T
+		return none, os.ErrDeadlineExceeded
 	}
 }
 
-func readRegular(path string, limit int64) ([]byte, fs.FileInfo, error) {
+// A content is what a file holds and what it is like.
+type content struct {
+	data []byte
+	info fs.FileInfo
+}
+
+func readRegular(path string, limit int64) (content, error) {
 	f, err := openRegular(path)
 	if err != nil {
-		return nil, nil, err
+		return content{}, err
 	}
+	return readAll(f, limit)
+}
+
+// readAll reads a file of at most limit bytes, and closes it.
+func readAll(f *os.File, limit int64) (c content, err error) {
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
+	if c.info, err = f.Stat(); err != nil {
+		return c, err
 	}
-	if info.Size() > limit {
-		return nil, info, ErrTooLarge
+	if c.info.Size() > limit {
+		return c, ErrTooLarge
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		data, err = nil, ErrTooLarge
+	c.data, err = io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(c.data)) > limit {
+		c.data, err = nil, ErrTooLarge
 	}
-	return data, info, err
+	return c, err
 }
 
 // openRegular opens a path for reading if it is a regular file. It looks at what is there before it opens that: the opening

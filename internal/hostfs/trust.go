@@ -96,6 +96,8 @@ type walk struct {
 	links   int    // gone through
 	trust   Trust
 	missing string // the rest, where its first name is not there
+	any     bool   // it may end at what is no directory
+	ended   bool   // it did
 }
 
 func (w *walk) run() error {
@@ -107,7 +109,7 @@ func (w *walk) run() error {
 		if name == "" {
 			return nil
 		}
-		if err := w.step(name, rest); err != nil {
+		if err := w.step(name, rest); err != nil || w.ended {
 			return err
 		}
 	}
@@ -146,6 +148,11 @@ func (w *walk) step(name, rest string) error {
 	case unix.S_IFLNK:
 		defer unix.Close(fd)
 		return w.follow(fd, name, rest, &st)
+	}
+	if w.any && strings.Trim(rest, "/") == "" {
+		unix.Close(w.fd)
+		w.fd, w.at, w.ended = fd, filepath.Join(w.at, name), true
+		return nil
 	}
 	unix.Close(fd)
 	return unix.ENOTDIR

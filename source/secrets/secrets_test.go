@@ -40,7 +40,7 @@ func instance(t *testing.T) *source.Instance {
 	if err := os.WriteFile(filepath.Join(dir, ".env.production"), []byte("LOCAL_DOMAIN=a.example\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	inst, err := source.Load(dir)
+	inst, err := source.Load(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,129 @@
+package hostfs
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Place is what a path leads to, opened without reading it. Close it.
+type Place struct {
+	Path  string // as it was given
+	Info  fs.FileInfo
+	Trust Trust // who decided that the path leads here; of a directory, also who decides what is in it
+
+	at *os.File // O_PATH
+}
+
+// Resolve follows a path, which is absolute, as Walk does, to whatever it leads to. Like all methods of a Place it takes half a
+// minute at most.
+func Resolve(path string) (*Place, error) {
+	p, err := InTime(func() (*Place, error) { return resolve(path) })
+	return p, pathError("open", path, err)
+}
+
+func resolve(path string) (*Place, error) {
+	if !filepath.IsAbs(path) {
+		return nil, fs.ErrInvalid
+	}
+	fd, err := openDirectory(unix.AT_FDCWD, "/")
+	if err != nil {
+		return nil, err
+	}
+	w := &walk{fd: fd, at: "/", rest: filepath.Clean(path), any: true}
+	err = w.run()
+	p := &Place{Path: path, Trust: w.trust, at: os.NewFile(uintptr(w.fd), w.at)}
+	if err == nil {
+		p.Info, err = p.at.Stat()
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close closes the Place.
+func (p *Place) Close() error { return p.at.Close() }
+
+// Below is a path to a name in the directory that the Place is, wherever the Place's own path leads by now.
+func (p *Place) Below(name string) string { return filepath.Join(ProcPath(int(p.at.Fd())), name) }
+
+// Reader is the user with whose rights a process of root may read what is here: nil, which is root itself, where nobody else
+// decided that the path leads here, and else the one user who did. Where several may decide, nobody's rights would do.
+func (p *Place) Reader() (*User, error) {
+	t := &p.Trust
+	if t.Root() || os.Geteuid() != 0 {
+		return nil, nil
+	}
+	if len(t.Users) == 1 && t.Only(t.Users[0]) {
+		return LookupUID(t.Users[0], t.Users[0])
+	}
+	if t.Open != "" {
+		return nil, fmt.Errorf("root does not read what others may put in its place: others than its owner may write into %s", t.Open)
+	}
+	return nil, fmt.Errorf("root does not read what others may put in its place: directories or links on the way belong to %d users", len(t.Users))
+}
+
+// ReadFile reads the regular file that the Place is, of at most limit bytes, with the rights of its Reader.
+func (p *Place) ReadFile(limit int64) ([]byte, fs.FileInfo, error) {
+	u, err := p.Reader()
+	if err != nil {
+		return nil, nil, pathError("read", p.Path, err)
+	}
+	c, err := InTime(func() (c content, err error) {
+		err = u.Do(func() error {
+			f, err := Reopen(int(p.at.Fd()), p.Path)
+			if err != nil {
+				return err
+			}
+			c, err = readAll(f, limit)
+			return err
+		})
+		return c, err
+	})
+	return c.data, c.info, pathError("read", p.Path, err)
+}
+
+// Names returns the names in the directory that the Place is, sorted, at most limit of them, with the rights of its Reader.
+func (p *Place) Names(limit int) ([]string, error) {
+	u, err := p.Reader()
+	if err != nil {
+		return nil, pathError("read", p.Path, err)
+	}
+	names, err := InTime(func() (names []string, err error) {
+		err = u.Do(func() error {
+			dir, err := os.Open(ProcPath(int(p.at.Fd())))
+			if err != nil {
+				return err
+			}
+			defer dir.Close()
+			if names, err = dir.Readdirnames(limit + 1); err == io.EOF {
+				err = nil
+			}
+			return err
+		})
+		return names, err
+	})
+	if len(names) > limit {
+		err = ErrTooLarge
+	}
+	slices.Sort(names)
+	return names, pathError("read", p.Path, err)
+}
+
+// ReadFile reads a regular file of at most limit bytes that an administrator has named, by an absolute path: as root where root
+// alone decides where the path leads, and else with the rights of the one user who may decide.
+func ReadFile(path string, limit int64) ([]byte, fs.FileInfo, error) {
+	p, err := Resolve(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer p.Close()
+	return p.ReadFile(limit)
+}
