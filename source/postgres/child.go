@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,22 +11,60 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 )
 
 // pipeSize is what the pipes to and from children hold, in bytes: the most that Linux lets an ordinary user
 // ask for. With its usual 64 KiB they switch between the processes four times as often.
 const pipeSize = 1 << 20
 
+// silence is how long a child may neither take nor give anything. Its user can halt it, a server may never answer it, and a lock
+// of somebody's may be in its way.
+const silence = time.Hour
+
 // A child is a pg_dump or pg_restore at work.
 type child struct {
-	name string
-	cmd  *exec.Cmd
-	said lineWriter
-	once sync.Once
-	err  error
+	name     string
+	cmd      *exec.Cmd
+	said     lineWriter
+	patience time.Duration
+	once     sync.Once
+	err      error
+}
+
+// A pipeEnd is this process's end of a pipe from or to a child.
+type pipeEnd struct {
+	*os.File
+	patience time.Duration
+}
+
+func (p *pipeEnd) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(p.patience)); err != nil {
+		return 0, err
+	}
+	n, err := p.File.Read(b)
+	return n, p.explain(err, "pg_dump has given nothing")
+}
+
+func (p *pipeEnd) Write(b []byte) (int, error) {
+	if err := p.SetWriteDeadline(time.Now().Add(p.patience)); err != nil {
+		return 0, err
+	}
+	n, err := p.File.Write(b)
+	return n, p.explain(err, "pg_restore has taken nothing")
+}
+
+func (p *pipeEnd) explain(err error, what string) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return hint.Wrap(fmt.Errorf("%s for %v", what, p.patience), "is it halted, or does it wait for a lock in the database?")
+	}
+	return err
 }
 
 // startDump starts pg_dump with its output going to out. It ends when ctx does.
@@ -46,29 +85,29 @@ func (s *Server) startRestore(ctx context.Context, in *os.File, args ...string) 
 	return s.start(cmd)
 }
 
-// start runs cmd as the server's identity. The environment is cmd's own and a few harmless variables;
-// nothing is inherited.
+// start runs cmd as the server's user.
 func (s *Server) start(cmd *exec.Cmd) (*child, error) {
-	c := &child{name: filepath.Base(cmd.Path), cmd: cmd}
-	home := os.Getenv("HOME")
-	if s.id != nil {
-		home = s.id.home
-	}
+	c := &child{name: filepath.Base(cmd.Path), cmd: cmd, patience: s.silence}
 	c.said.to = s.stderr
 	cmd.Stderr = &c.said
-	cmd.Dir = "/" // this process's directory may be closed to the identity
-	cmd.Env = append(append(cmd.Env, plainEnv()...), "HOME="+home)
-	cmd.WaitDelay = 5 * time.Second
-	s.id.apply(cmd)
+	confine(cmd, s.opts.User)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", c.name, err)
 	}
 	return c, nil
 }
 
-// plainEnv is what of an environment every child gets.
-func plainEnv() []string {
-	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+// confine makes cmd run as a user, who may do with the process what he likes. The environment is cmd's own and a few harmless
+// variables; nothing is inherited. In a session of its own it can't type into the terminal of root's.
+func confine(cmd *exec.Cmd, u *hostfs.User) {
+	home := homeOf(u)
+	if home == "" {
+		home = "/nonexistent"
+	}
+	cmd.Env = append(cmd.Env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME="+home)
+	cmd.Dir = "/" // this process's directory may be closed to the user
+	cmd.WaitDelay = 5 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: u.Credential(), Setsid: true, Pdeathsig: syscall.SIGTERM}
 }
 
 // connEnv tells libpq how to connect. Where there is a password, it is in the first of the ExtraFiles.
@@ -91,10 +130,12 @@ func (s *Server) connEnv() []string {
 	return env
 }
 
-// wait returns once the child has ended. Unless it exited with 0, the error holds the last that it said.
+// wait returns once the child has ended, which it is made to do if it takes too long. Unless it exited with 0, the error holds the last that it said.
 func (c *child) wait() error {
 	c.once.Do(func() {
+		late := time.AfterFunc(c.patience, func() { c.cmd.Process.Kill() })
 		err := c.cmd.Wait()
+		late.Stop()
 		c.said.flush()
 		if err != nil {
 			c.err = fmt.Errorf("%s failed: %w%s", c.name, err, c.said.tail())

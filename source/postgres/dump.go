@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"syscall"
 )
@@ -33,7 +32,7 @@ const maxHead = 64 << 20
 type Dump struct {
 	facts  DumpFacts
 	dump   *child
-	out    *os.File  // pg_dump's output
+	out    *pipeEnd  // pg_dump's output
 	r      io.Reader // the part that was read for its table of contents, then out
 	proof  *proof    // nil where none is asked for
 	cancel context.CancelFunc
@@ -78,7 +77,8 @@ func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 		r.Close()
 		return nil, err
 	}
-	d.out, d.r = r, r
+	d.out = &pipeEnd{r, s.silence}
+	d.r = d.out
 	return d, nil
 }
 
@@ -180,7 +180,7 @@ func (d *Dump) Close() error {
 // A proof is a pg_restore that reads the dump too. A nil proof finds everything good.
 type proof struct {
 	restore *child
-	in      *os.File
+	in      *pipeEnd
 	mode    VerifyMode
 	gone    bool // pg_restore takes no more
 }
@@ -200,7 +200,7 @@ func (s *Server) startProof(ctx context.Context) (*proof, error) {
 		w.Close()
 		return nil, err
 	}
-	return &proof{restore: c, in: w, mode: s.opts.Verify}, nil
+	return &proof{restore: c, in: &pipeEnd{w, s.silence}, mode: s.opts.Verify}, nil
 }
 
 // write hands pg_restore the next bytes. A pg_restore that has ended before the dump has is an error, except

@@ -32,7 +32,8 @@ var connectHints = map[string]string{
 
 // explainConnect turns what pgx says of a failed connection into one line without the password, and adds
 // the likely remedy.
-func explainConnect(ctx context.Context, err error, db source.Database) error {
+func (s *Server) explainConnect(ctx context.Context, err error) error {
+	db := s.db
 	advice := "is PostgreSQL running, and are DB_HOST and DB_PORT (or DATABASE_URL) in .env.production right?"
 	var pgErr *pgconn.PgError
 	var opErr *net.OpError
@@ -45,6 +46,9 @@ func explainConnect(ctx context.Context, err error, db source.Database) error {
 			return errPooler(db)
 		}
 		err, advice = pgErr, connectHints[pgErr.Code]
+		if u := s.opts.User; pgErr.Code == "28000" && u != nil && u.Name == "" {
+			advice = fmt.Sprintf("for peer authentication this host must have a name for %v: make that user, or say with --user who Mastodon runs as", u)
+		}
 	case errors.As(err, &dnsErr):
 		err = dnsErr
 	case errors.As(err, &opErr):

@@ -272,7 +272,7 @@ func TestPasswordIsHidden(t *testing.T) {
 	sql(t, db.Name, `create role secretive superuser login password '`+strings.ReplaceAll(password, "'", "''")+`'`)
 	defer sql(t, db.Name, "drop role secretive")
 	db.User, db.Password = "secretive", password
-	for _, o := range []Options{{}, {OSUser: "nobody"}} {
+	for _, o := range []Options{{}, {User: lookup(t, "nobody")}} {
 		d := midway(t, connect(t, db, o))
 		for _, c := range []*child{d.dump, d.proof.restore} {
 			for _, name := range []string{"cmdline", "environ"} {
@@ -316,7 +316,7 @@ func TestFindTools(t *testing.T) {
 	t.Setenv("PATH", "/nowhere")
 	ctx := context.Background()
 	for server, want := range map[int]string{13: "13/pg_dump", 14: "15/pg_dump", 15: "15/pg_dump", 16: "17/pg_dump", 18: "18beta2/pg_dump", 10: "13/pg_dump"} {
-		got, err := findTools(ctx, server, Options{})
+		got, err := findTools(ctx, server, &Options{})
 		if err != nil || got.dump != filepath.Join(root, want) {
 			t.Errorf("for %d: %s, %v; want %s", server, got.dump, err, want)
 		}
@@ -331,17 +331,17 @@ func TestFindTools(t *testing.T) {
 		"none":          {15, Options{BinDir: root}, "no pg_dump for PostgreSQL 15 is installed"},
 		"older BinDir":  {15, Options{BinDir: filepath.Join(root, "13")}, "is version 13.22"},
 	} {
-		_, err := findTools(ctx, c.server, c.o)
+		_, err := findTools(ctx, c.server, &c.o)
 		if err == nil || !strings.Contains(err.Error(), c.want) || hint.Of(err) != fmt.Sprintf("install it: apt-get install postgresql-client-%d", c.server) {
 			t.Errorf("%s: %v (hint: %s)", name, err, hint.Of(err))
 		}
 	}
-	if _, err := findTools(ctx, 20, Options{Verify: VerifyNone}); err != nil {
+	if _, err := findTools(ctx, 20, &Options{Verify: VerifyNone}); err != nil {
 		t.Errorf("a pg_restore that isn't needed: %v", err)
 	}
 	t.Setenv("PATH", filepath.Join(root, "17"))
 	toolDirs = nil
-	if got, err := findTools(ctx, 15, Options{}); err != nil || got.version != "17.6" {
+	if got, err := findTools(ctx, 15, &Options{}); err != nil || got.version != "17.6" {
 		t.Errorf("from PATH: %+v, %v", got, err)
 	}
 }

@@ -11,7 +11,17 @@ import (
 	"testing"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 )
+
+func lookup(t *testing.T, name string) *hostfs.User {
+	t.Helper()
+	u, err := hostfs.LookupUser(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
 
 func wantRoot(t *testing.T) {
 	t.Helper()
@@ -28,7 +38,7 @@ func TestPeer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db := newDatabase(t)
 			db.Host, db.Password = cluster.SocketDir, password
-			s := connect(t, db, Options{OSUser: cluster.OSUser})
+			s := connect(t, db, Options{User: lookup(t, cluster.OSUser)})
 			d := startDump(t, export(t, s))
 			if _, err := io.Copy(io.Discard, d); err != nil {
 				t.Fatal(err)
@@ -67,25 +77,22 @@ func TestPeerRefused(t *testing.T) {
 	wantRoot(t)
 	db := newDatabase(t)
 	db.Host, db.Password = cluster.SocketDir, ""
-	for _, osUser := range []string{"", "nobody", "65534"} {
-		_, err := Connect(context.Background(), db, Options{OSUser: osUser})
+	for _, u := range []*hostfs.User{nil, lookup(t, "nobody"), lookup(t, "54321")} {
+		_, err := Connect(context.Background(), db, Options{User: u})
 		if err == nil || !strings.Contains(err.Error(), "Peer authentication failed") || !strings.Contains(hint.Of(err), "peer authentication") {
-			t.Errorf("as %q: %v (hint: %s)", osUser, err, hint.Of(err))
+			t.Errorf("as %v: %v (hint: %s)", u, err, hint.Of(err))
+		}
+		if told := strings.Contains(hint.Of(err), "must have a name"); told != (u != nil && u.Name == "") {
+			t.Errorf("as %v: hint %s", u, hint.Of(err))
 		}
 		checkRoot(t)
-	}
-	if _, err := Connect(context.Background(), db, Options{OSUser: "no-such-user"}); err == nil || hint.Of(err) == "" {
-		t.Errorf("an unknown user: %v", err)
 	}
 }
 
 // The password file is written as libpq reads it, and for one user only.
 func TestPassFile(t *testing.T) {
 	wantRoot(t)
-	id, err := lookupIdentity("nobody")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := lookup(t, "nobody")
 	f, err := passFile(`a:b\c`, id)
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +104,7 @@ func TestPassFile(t *testing.T) {
 		t.Errorf("got %q, %v", data[:n], err)
 	}
 	info, err := f.Stat()
-	if err != nil || info.Mode().Perm() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != id.uid {
+	if err != nil || info.Mode().Perm() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != id.UID {
 		t.Errorf("%+v, %v", info, err)
 	}
 	for _, password := range []string{"a\nb", "a\rb", "a\x00b"} {

@@ -11,8 +11,12 @@
 // No password is ever in an argument, in an environment, or on a disk: pg_dump gets it as a PGPASSFILE that
 // is an unnamed file in memory. Linux only.
 //
-// A process of root does all this as the user that Mastodon runs as, so that peer authentication, client
-// certificates and ~/.pgpass work as they do for Mastodon itself.
+// A process of root does all this as the user that Mastodon runs as: peer authentication, client certificates and
+// ~/.pgpass work as they do for Mastodon itself, and what that user has no right to is not read for him. Each file
+// is read by this package, as that user and within bounds; pgx is given copies in memory. Neither the environment
+// nor root's home takes part. The children have a session of their own, so that root's terminal is not theirs.
+//
+// Nothing that a server says or does not say takes more than a few megabytes, or holds a run for good.
 package postgres
 
 import (
@@ -20,17 +24,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"net"
 	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -58,31 +60,37 @@ func ParseVerifyMode(s string) (VerifyMode, error) {
 
 // Options change how a dump is made. The zero value is right where the process runs as Mastodon's own user.
 type Options struct {
-	OSUser string     // who to be, for a process of root: Instance.OSUser; a name or a number
-	BinDir string     // directory of pg_dump and pg_restore; "" looks for the best one
-	Verify VerifyMode // full unless set
-	Stderr io.Writer  // receives what pg_dump and pg_restore say, whole lines; may be nil
+	User   *hostfs.User // who to be, for a process of root: Instance.User; nil for oneself
+	BinDir string       // directory of pg_dump and pg_restore; "" looks for the best one
+	Verify VerifyMode   // full unless set
+	Stderr io.Writer    // receives what pg_dump and pg_restore say, whole lines; may be nil
 }
 
 // A Server is a PostgreSQL database that can be dumped.
 type Server struct {
 	db     source.Database
 	opts   Options
-	id     *identity // who to be; nil for oneself
 	config *pgx.ConnConfig
 	facts  Facts
 	tools  tools
 	pass   *os.File // PGPASSFILE of the children; nil without a password
 	stderr io.Writer
+
+	silence time.Duration // of children
 }
 
-// connectTimeout bounds the connecting, where the settings don't.
-const connectTimeout = 15 * time.Second
+const (
+	// answerTime bounds the questions to a server that has let us in, but for the facts.
+	answerTime = 2 * time.Minute
+
+	// factsTime bounds the gathering of facts. The size of a database is added up file by file.
+	factsTime = 10 * time.Minute
+)
 
 // Connect reaches the database, gathers its facts and finds the programs that can dump it. A connection
 // pooler is refused: behind one, a snapshot is gone before pg_dump can join it.
 func Connect(ctx context.Context, db source.Database, o Options) (*Server, error) {
-	s := &Server{db: db, opts: o, stderr: io.Discard}
+	s := &Server{db: db, opts: o, stderr: io.Discard, silence: silence}
 	if o.Stderr != nil {
 		s.stderr = &lockedWriter{w: o.Stderr}
 	}
@@ -94,9 +102,6 @@ func Connect(ctx context.Context, db source.Database, o Options) (*Server, error
 }
 
 func (s *Server) connect(ctx context.Context) (err error) {
-	if s.id, err = lookupIdentity(s.opts.OSUser); err != nil {
-		return err
-	}
 	if s.config, err = s.connConfig(); err != nil {
 		return err
 	}
@@ -105,13 +110,16 @@ func (s *Server) connect(ctx context.Context) (err error) {
 		return err
 	}
 	defer closeConn(conn)
-	if s.facts, err = readFacts(ctx, conn); err != nil {
+	fctx, cancel := context.WithTimeout(ctx, factsTime)
+	defer cancel()
+	if s.facts, err = readFacts(fctx, conn); err != nil {
 		return fmt.Errorf("reading facts of the %v: %w", s.db, err)
 	}
-	if s.tools, err = findTools(ctx, s.facts.VersionNum/10000, s.opts); err != nil {
+	if s.tools, err = findTools(ctx, s.facts.VersionNum/10000, &s.opts); err != nil {
 		return err
 	}
-	s.pass, err = passFile(s.db.Password, s.id)
+	// One that pgx has found in ~/.pgpass is meant for pg_dump too.
+	s.pass, err = passFile(s.config.Password, s.opts.User)
 	return err
 }
 
@@ -126,81 +134,15 @@ func (s *Server) Close() error {
 	return s.pass.Close()
 }
 
-// connConfig translates the settings for pgx.
-func (s *Server) connConfig() (*pgx.ConnConfig, error) {
-	settings := map[string]string{
-		"host": s.db.Host, "port": fmt.Sprint(s.db.Port), "database": s.db.Name, "user": s.db.User,
-		"password": "", "sslmode": s.db.SSLMode, "application_name": "permafrost",
-	}
-	// pgx would send names that it does not know to the server, as settings of the session.
-	for _, name := range []string{"sslcert", "sslkey", "sslrootcert", "sslcertmode", "sslsni", "sslnegotiation",
-		"channel_binding", "require_auth", "krbsrvname", "target_session_attrs", "options", "connect_timeout"} {
-		if v, ok := s.db.Params[name]; ok {
-			settings[name] = v
-		}
-	}
-	s.homeSettings(settings)
-	var b strings.Builder
-	escape := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
-	for name, value := range settings {
-		fmt.Fprintf(&b, "%s='%s' ", name, escape.Replace(value))
-	}
-	config, err := pgx.ParseConfig(b.String())
-	if err != nil {
-		return nil, fmt.Errorf("settings of the %v: %w", s.db, err)
-	}
-	if s.db.Password != "" {
-		config.Password = s.db.Password
-	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-	}
-	// PgBouncer can't prepare statements; it is to be noticed, not to fail with something obscure.
-	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
-	if addr := s.db.Params["hostaddr"]; addr != "" {
-		config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{addr}, nil }
-	}
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if network == "unix" && s.id != nil {
-			return s.id.dial(ctx, addr)
-		}
-		return dial(ctx, network, addr)
-	}
-	return config, nil
-}
-
-// homeSettings adds what libpq finds in the home directory of the user who it runs as: pgx would look into
-// root's.
-func (s *Server) homeSettings(settings map[string]string) {
-	if s.id == nil {
-		return
-	}
-	settings["passfile"] = filepath.Join(s.id.home, ".pgpass")
-	for _, files := range []map[string]string{
-		{"sslrootcert": "root.crt"},
-		{"sslcert": "postgresql.crt", "sslkey": "postgresql.key"}, // of use only together
-	} {
-		found := make(map[string]string)
-		for name, file := range files {
-			path := filepath.Join(s.id.home, ".postgresql", file)
-			if _, err := os.Stat(path); err == nil && settings[name] == "" {
-				found[name] = path
-			}
-		}
-		if len(found) == len(files) {
-			maps.Copy(settings, found)
-		}
-	}
-}
-
 // open connects, and makes sure that the server itself answers.
 func (s *Server) open(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, s.config)
+	octx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(octx, s.config)
 	if err != nil {
-		return nil, explainConnect(ctx, err, s.db)
+		return nil, s.explainConnect(ctx, err)
 	}
-	if err := checkDirect(ctx, conn, s.db); err != nil {
+	if err := s.checkDirect(octx, conn); err != nil {
 		closeConn(conn)
 		return nil, err
 	}
@@ -210,13 +152,13 @@ func (s *Server) open(ctx context.Context) (*pgx.Conn, error) {
 // checkDirect refuses a connection pooler. The process number that a client is told when it connects is the
 // server process's own, also through tunnels and forwarded ports; a pooler invents one, since it has no
 // server process for the client yet.
-func checkDirect(ctx context.Context, conn *pgx.Conn, db source.Database) error {
+func (s *Server) checkDirect(ctx context.Context, conn *pgx.Conn) error {
 	var pid uint32
 	if err := conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
-		return explainConnect(ctx, err, db)
+		return s.explainConnect(ctx, err)
 	}
 	if pid != conn.PgConn().PID() {
-		return errPooler(db)
+		return errPooler(s.db)
 	}
 	return nil
 }
@@ -246,6 +188,8 @@ func (s *Server) Export(ctx context.Context) (*Snapshot, error) {
 		return nil, err
 	}
 	snap := &Snapshot{s: s, conn: conn}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	// The connection idles while pg_dump works: no timeout of the role may end it.
 	patience := "set idle_in_transaction_session_timeout = 0; set statement_timeout = 0"
 	if s.facts.VersionNum >= 170000 {
@@ -257,12 +201,18 @@ func (s *Server) Export(ctx context.Context) (*Snapshot, error) {
 	if err == nil {
 		err = conn.QueryRow(ctx, "select pg_export_snapshot(), ("+currentLSN+")::text, statement_timestamp()").Scan(&snap.ID, &snap.LSN, &snap.Time)
 	}
+	if err == nil && !snapshotID.MatchString(snap.ID) {
+		err = fmt.Errorf("%.100q is not a snapshot's name", snap.ID)
+	}
 	if err != nil {
 		closeConn(conn)
 		return nil, fmt.Errorf("exporting a snapshot of the %v: %w", s.db, err)
 	}
 	return snap, nil
 }
+
+// snapshotID is what PostgreSQL names exported snapshots like. The name becomes an argument of pg_dump.
+var snapshotID = regexp.MustCompile(`^[0-9A-Fa-f-]{1,64}$`)
 
 // Close ends the transaction. Dumps that are under way go on.
 func (snap *Snapshot) Close() error { return closeConn(snap.conn) }

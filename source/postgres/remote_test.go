@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -112,7 +113,10 @@ func TestTLS(t *testing.T) {
 		t.Errorf("the wrong certificate: %v", err)
 	}
 	db.Params = nil
-	s := &Server{db: db, id: &identity{home: home}}
+	if err := os.Chmod(filepath.Dir(home), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{db: db, opts: Options{User: &hostfs.User{UID: 54321, GID: 54321, Home: home}}}
 	config, err := s.connConfig()
 	if err != nil {
 		t.Fatal(err)

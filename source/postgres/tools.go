@@ -2,15 +2,21 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 )
 
 // tools are a pg_dump and its pg_restore.
@@ -26,27 +32,24 @@ var toolDirs = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/l
 
 // findTools finds the programs for a server of the given major version. A pg_dump refuses a newer server, so
 // it must not be older: best of the same version, else of the next one there is.
-func findTools(ctx context.Context, server int, o Options) (best tools, err error) {
-	dirs := []string{o.BinDir}
-	if o.BinDir == "" {
-		dirs = nil
-		for _, pattern := range toolDirs {
-			found, err := filepath.Glob(pattern)
-			if err != nil {
-				return best, err
-			}
-			dirs = append(dirs, found...)
-		}
-		dirs = append(dirs, filepath.SplitList(os.Getenv("PATH"))...)
+//
+// What one user may change is not run as another, be that root or not.
+func findTools(ctx context.Context, server int, o *Options) (best tools, err error) {
+	dirs, err := o.binDirs()
+	if err != nil {
+		return best, err
 	}
 	var old tools
+	var strange error
 	for _, dir := range dirs {
-		t, err := probe(ctx, dir)
+		t, err := probe(ctx, dir, o.User)
+		var se *strangeError
 		switch {
+		case ctx.Err() != nil:
+			return best, ctx.Err()
+		case errors.As(err, &se):
+			strange = se
 		case err != nil:
-			if ctx.Err() != nil {
-				return best, ctx.Err()
-			}
 		case t.major < server:
 			if t.major > old.major {
 				old = t
@@ -57,6 +60,9 @@ func findTools(ctx context.Context, server int, o Options) (best tools, err erro
 		if best.major == server {
 			break
 		}
+	}
+	if best.dump == "" && old.dump == "" && strange != nil {
+		return best, hint.Wrap(strange, "name a directory with --pg-bin that belongs to root")
 	}
 	install := fmt.Sprintf("install it: apt-get install postgresql-client-%d", server)
 	if best.dump == "" && old.dump != "" {
@@ -73,22 +79,81 @@ func findTools(ctx context.Context, server int, o Options) (best tools, err erro
 
 var versionPattern = regexp.MustCompile(`\) ((\d+)\S*.*)`)
 
+// binDirs returns where to look for the programs.
+func (o *Options) binDirs() (dirs []string, err error) {
+	if o.BinDir != "" {
+		dir, err := filepath.Abs(o.BinDir)
+		return []string{dir}, err
+	}
+	for _, pattern := range toolDirs {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, found...)
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if filepath.IsAbs(dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs, nil
+}
+
+// A strangeError says that a program is not run.
+type strangeError struct{ path, why string }
+
+func (e *strangeError) Error() string { return e.path + " is not run: " + e.why }
+
+// checkTool makes sure that nobody but root and u could have put a program where it is.
+func checkTool(path string, u *hostfs.User) error {
+	p, err := hostfs.Resolve(path)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	st := p.Info.Sys().(*syscall.Stat_t)
+	uid := uint32(0)
+	if u != nil {
+		uid = u.UID
+	}
+	switch {
+	case !p.Trust.Only(uid):
+		return &strangeError{path, p.Trust.Reason()}
+	case st.Uid != 0 && st.Uid != uid || st.Mode&syscall.S_IWOTH != 0 || st.Mode&syscall.S_IWGRP != 0 && st.Gid != 0:
+		return &strangeError{path, "users other than root may write it"}
+	}
+	return nil
+}
+
 // probe asks the pg_dump in dir for its version.
-func probe(ctx context.Context, dir string) (t tools, err error) {
+func probe(ctx context.Context, dir string, u *hostfs.User) (t tools, err error) {
 	t.dump, t.restore = filepath.Join(dir, "pg_dump"), filepath.Join(dir, "pg_restore")
+	if err := checkTool(t.dump, u); err != nil {
+		return t, err
+	}
+	if err := checkTool(t.restore, u); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return t, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, t.dump, "--version")
-	cmd.Env = plainEnv()
-	out, err := cmd.Output()
-	if err != nil {
+	var out lineWriter
+	out.to = io.Discard
+	cmd.Stdout = &out
+	confine(cmd, u)
+	if err := cmd.Run(); err != nil {
 		return t, err
 	}
-	m := versionPattern.FindSubmatch(out)
+	out.flush()
+	m := versionPattern.FindStringSubmatch(strings.Join(out.last, "\n"))
 	if m == nil {
 		return t, fmt.Errorf("%s tells no version", t.dump)
 	}
-	t.version = string(m[1])
-	t.major, err = strconv.Atoi(string(m[2]))
+	t.version = m[1]
+	t.major, err = strconv.Atoi(m[2])
 	return t, err
 }

@@ -16,7 +16,7 @@ func TestProbeInheritsNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "pg_dump"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := probe(t.Context(), dir); err != nil || got.major != 15 {
+	if got, err := probe(t.Context(), dir, nil); err != nil || got.major != 15 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	env, err := os.ReadFile(filepath.Join(dir, "env"))
