@@ -328,7 +328,7 @@ func sampleEntries(k, writer *Keyring) []Entry {
 		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: RoleWriter, Instance: "social.example", VerifyKey: writer.verifyKey(), Keys: []string{"keys/a.age"}}}}},
 		{Snapshot: &SnapshotEntry{ID: Name{1}, Indexes: []Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
 		{Snapshot: &SnapshotEntry{ID: Name{3}, Indexes: []Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
-		{Forget: &ForgetEntry{[]Name{{1}}}},
+		{Forget: &ForgetEntry{Snapshots: []Name{{1}}, Judged: &Judgement{Through: 2, Sound: []string{"social.example"}, Confirmed: []string{"other.example"}}}},
 		{Prune: &PruneEntry{Packs: []Name{{5}}, Indexes: []Name{{2}}, Manifests: []Name{{1}}, Added: []Name{{6}}}},
 		{Bad: &BadEntry{[]Name{{7}}}},
 		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature}, AcceptDamage: true},

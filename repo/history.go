@@ -57,7 +57,8 @@ type history struct {
 	snapshots []SnapshotRef // all ever, in order; a forgotten one is in forgotten too
 	byID      map[Name]int  // in snapshots
 	forgotten map[Name]uint64
-	indexes   []indexRef // live, in the order they were added
+	judged    map[string]Marks // by instance
+	indexes   []indexRef       // live, in the order they were added
 	prunes    int
 	pruned    map[string][]scope // object's name in the store, to who named it in a prune entry
 	bad       map[Name][]scope   // packs found damaged, to who says so
@@ -76,6 +77,7 @@ func newHistory(owner ed25519.PublicKey) *history {
 		epochs:    make(map[uint32][]byte),
 		byID:      make(map[Name]int),
 		forgotten: make(map[Name]uint64),
+		judged:    make(map[string]Marks),
 		pruned:    make(map[string][]scope),
 		bad:       make(map[Name][]scope),
 		hashes:    make(map[uint64]Name),
@@ -175,11 +177,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 	case e.Snapshot != nil:
 		why = h.applySnapshot(by, e)
 	case e.Forget != nil:
-		if why = h.mayForget(by, e.Forget.Snapshots); why == "" {
-			for _, id := range e.Forget.Snapshots {
-				h.forgotten[id] = e.Seq
-			}
-		}
+		why = h.applyForget(by, e.Seq, e.Forget)
 	case e.Prune != nil:
 		why = h.applyPrune(by, e.Prune)
 	case e.Bad != nil:
@@ -213,23 +211,6 @@ func (h *history) applySnapshot(by scope, e *Entry) (why string) {
 	h.snapshots = append(h.snapshots, SnapshotRef{e.Seq, s.ID, by.person.Name, s.SnapshotInfo, time.Time{}})
 	for _, n := range s.Indexes {
 		h.indexes = append(h.indexes, indexRef{n, by})
-	}
-	return ""
-}
-
-// mayForget returns why the snapshots may not be forgotten by that signer, or "".
-func (h *history) mayForget(by scope, ids []Name) string {
-	if !by.owner && !by.person.MayForget {
-		return "the roster does not let this writer forget"
-	}
-	for _, id := range ids {
-		i, ok := h.byID[id]
-		switch {
-		case !ok:
-			return fmt.Sprintf("there is no snapshot %s to forget", id.Short())
-		case !by.serves(h.snapshots[i].Instance):
-			return fmt.Sprintf("a writer for %s wants to forget a snapshot of %s", by.person.Instance, h.snapshots[i].Instance)
-		}
 	}
 	return ""
 }
@@ -297,14 +278,6 @@ func (h *history) live() []SnapshotRef {
 		}
 	}
 	return out
-}
-
-// lastForget returns the number of the newest entry that forgot a snapshot, 0 where there is none.
-func (h *history) lastForget() (last uint64) {
-	for _, seq := range h.forgotten {
-		last = max(last, seq)
-	}
-	return last
 }
 
 // problems are the damage and the entries that were skipped.

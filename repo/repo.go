@@ -256,9 +256,6 @@ func (r *Repo) Key() *Keyring { return r.key }
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
 func (r *Repo) Snapshots() []SnapshotRef { return r.log.live() }
 
-// LastForget returns the number of the newest log entry that forgot a snapshot, 0 where there is none.
-func (r *Repo) LastForget() uint64 { return r.log.lastForget() }
-
 // Requests returns the log entries that their signers were not entitled to. They have no effect.
 func (r *Repo) Requests() []Request { return slices.Clone(r.log.requests) }
 
@@ -332,23 +329,4 @@ func (r *Repo) sealManifest(text []byte) ([]byte, error) {
 		return nil, fmt.Errorf("manifest of %d bytes is above the limit of %d", len(text), maxManifest)
 	}
 	return r.seal(magicManifest, encoder().EncodeAll(text, nil))
-}
-
-// Forget takes snapshots off the list. The log then says so for ever; their content goes with the next prune.
-func (r *Repo) Forget(ctx context.Context, ids []Name) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	return r.publish(ctx, &Entry{Forget: &ForgetEntry{ids}}, func(h *history) error {
-		live := h.live()
-		for _, id := range ids {
-			if !slices.ContainsFunc(live, func(s SnapshotRef) bool { return s.ID == id }) {
-				return fmt.Errorf("snapshot %s is not there", id.Short())
-			}
-		}
-		if why := h.mayForget(h.scope(r.key.verifyKey()), ids); why != "" {
-			return hint.Wrap(fmt.Errorf("%w: %s", ErrNotAllowed, why), "forget with the owner key: -i RECOVERY-FILE")
-		}
-		return nil
-	})
 }

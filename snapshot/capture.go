@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/freelist"
 	"permafrost/repo"
 	"permafrost/source"
+	"permafrost/source/media"
 )
 
 const (
@@ -209,13 +210,24 @@ func (c *capture) store(ctx context.Context, it *item) error {
 		c.out.Changed++
 	}
 	if it.Type == source.File {
-		c.out.Files++
-		if it.Link == "" {
-			c.out.Size += it.Size
-		}
-		c.told(1, it.Size)
+		c.count(&it.Entry)
 	}
 	return c.list.add(&it.Entry)
+}
+
+// count counts a file that is stored.
+func (c *capture) count(e *Entry) {
+	size := e.Size
+	c.told(1, size)
+	if e.Link != "" {
+		size = 0
+	}
+	c.out.Files++
+	c.out.Size += size
+	if media.Cached(e.Path) {
+		c.out.CacheFiles++
+		c.out.CacheSize += size
+	}
 }
 
 // relink makes a hard link to a name that was not stored a file of its own, or a link to the one that took its place.

@@ -145,6 +145,10 @@ type Media struct {
 	Files   int64   `json:"files"` // regular ones; each name of a hard link counts
 	Size    int64   `json:"size"`  // bytes of these; a hard link's count once
 
+	// Of these, cached copies of other servers' files, which Mastodon can fetch again.
+	CacheFiles int64 `json:"cache_files,omitempty"`
+	CacheSize  int64 `json:"cache_size,omitempty"`
+
 	Vanished int64     `json:"vanished,omitempty"` // files deleted between the walk and the reading
 	Changed  int64     `json:"changed,omitempty"`  // files that changed while they were read: kept as read
 	LeftOut  int       `json:"left_out,omitempty"` // files that could not be read
@@ -190,7 +194,12 @@ func (m *Manifest) Size() int64 {
 // Info returns what the log says of the snapshot. Stored is not known here.
 func (m *Manifest) Info() repo.SnapshotInfo {
 	return repo.SnapshotInfo{Instance: m.Instance, Host: m.Host, Date: m.Date, Time: m.Created, Tags: m.Tags,
-		Partial: m.Media.LeftOut, Size: m.Size()}
+		Partial: m.Media.LeftOut, Size: m.Size(), Holding: m.holding()}
+}
+
+func (m *Manifest) holding() repo.Holding {
+	return repo.Holding{Dump: m.Postgres.Size, Files: m.Media.Files - m.Media.CacheFiles, Media: m.Media.Size - m.Media.CacheSize,
+		External: m.Media.State == External}
 }
 
 // Encode returns the manifest as JSON.
@@ -310,6 +319,9 @@ func (m *Media) check() error {
 	}
 	if m.Files < 0 || m.Files > m.Listing.Entries || m.Size < 0 || m.Size > maxWeight || m.LeftOut < len(m.Left) || len(m.Left) > maxLeftOut {
 		return errors.New("impossible counts")
+	}
+	if m.CacheFiles < 0 || m.CacheFiles > m.Files || m.CacheSize < 0 || m.CacheSize > m.Size {
+		return errors.New("impossible counts of cached files")
 	}
 	return m.Listing.check()
 }

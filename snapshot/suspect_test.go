@@ -21,9 +21,14 @@ func honestNights(n int) []repo.SnapshotRef {
 	return refs
 }
 
+// listed is a log of snapshots of which none was forgotten.
+func listed(refs []repo.SnapshotRef, judged uint64) *repo.Chronicle {
+	return &repo.Chronicle{Snapshots: refs, Marks: repo.Marks{Judged: judged}}
+}
+
 func TestSuspects(t *testing.T) {
 	honest := honestNights(10)
-	if found := Suspects(honest, 0); len(found) > 0 {
+	if found := Suspects(listed(honest, 0)); len(found) > 0 {
 		t.Fatalf("honest nights: %v", found)
 	}
 	last := honest[9]
@@ -45,14 +50,14 @@ func TestSuspects(t *testing.T) {
 		refs := honestNights(10)
 		refs[9] = last
 		k.change(&refs[9])
-		found := Suspects(refs, 0)
+		found := Suspects(listed(refs, 0))
 		switch {
 		case k.want == "" && len(found) > 0:
 			t.Errorf("%s: %v", k.name, found)
 		case k.want != "" && (len(found) != 1 || found[0].Snapshot.Seq != 10 || !strings.Contains(found[0].Why, k.want)):
 			t.Errorf("%s: %v, want %q", k.name, found, k.want)
 		}
-		if found := Suspects(refs, 10); len(found) > 0 {
+		if found := Suspects(listed(refs, 10)); len(found) > 0 {
 			t.Errorf("%s: suspected again after a forget above it: %v", k.name, found)
 		}
 	}
@@ -62,7 +67,7 @@ func TestSuspects(t *testing.T) {
 func TestSuspectsAfterALiar(t *testing.T) {
 	refs := honestNights(10)
 	refs[4].Time = refs[4].Time.AddDate(1, 0, 0)
-	if found := Suspects(refs, 0); len(found) != 1 || found[0].Snapshot.Seq != 5 {
+	if found := Suspects(listed(refs, 0)); len(found) != 1 || found[0].Snapshot.Seq != 5 {
 		t.Errorf("%v", found)
 	}
 }
@@ -85,32 +90,62 @@ func TestFlood(t *testing.T) {
 				r.Time, r.Date = r.Logged, "2026-06-10"
 				refs = append(refs, r)
 			}
-			if found := Suspects(refs, 0); len(found) != k.want {
+			if found := Suspects(listed(refs, 0)); len(found) != k.want {
 				t.Errorf("%d suspects, want %d: %v", len(found), k.want, found)
 			}
 		})
 	}
 }
 
+// A snapshot is compared with the largest since somebody last confirmed what looked wrong, forgotten ones included.
 func TestShrunk(t *testing.T) {
-	before := &Manifest{Postgres: Postgres{Stream: Stream{Size: 100 << 20}}, Media: Media{State: Captured, Size: 10 << 30}}
+	full := repo.Holding{Dump: 100 << 20, Files: 10_000, Media: 10 << 30}
+	hold := func(change func(*repo.Holding)) repo.Holding { h := full; change(&h); return h }
+	bare := hold(func(h *repo.Holding) { h.Files, h.Media = 1, 7 })
+	moved := hold(func(h *repo.Holding) { h.Files, h.Media, h.External = 0, 0, true })
 	for _, k := range []struct {
-		dump, media int64
-		state       State
-		want        string
+		name      string
+		nights    []repo.Holding
+		forgotten map[int]uint64 // of which night, by which entry
+		confirmed uint64
+		want      []string // of each night
 	}{
-		{100 << 20, 10 << 30, Captured, ""},
-		{51 << 20, 6 << 30, Captured, ""},
-		{49 << 20, 10 << 30, Captured, "the dump"},
-		{100 << 20, 1 << 30, Captured, "the media"},
-		{100 << 20, 0, External, ""},
+		{"a bit less", []repo.Holding{full, hold(func(h *repo.Holding) { h.Dump, h.Files, h.Media = 51<<20, 5001, 6<<30 })}, nil, 0, []string{"", ""}},
+		{"half a dump", []repo.Holding{full, hold(func(h *repo.Holding) { h.Dump = 49 << 20 })}, nil, 0, []string{"", "its dump has"}},
+		{"few files", []repo.Holding{full, hold(func(h *repo.Holding) { h.Files = 4000 })}, nil, 0, []string{"", "4000 media files"}},
+		{"small files", []repo.Holding{full, hold(func(h *repo.Holding) { h.Media = 1 << 30 })}, nil, 0, []string{"", "its media have"}},
+		{"object storage", []repo.Holding{full, moved, moved}, nil, 0, []string{"", "in object storage", "in object storage"}},
+		{"small ones come and go", []repo.Holding{{Dump: 1000, Files: 90, Media: 1000}, {Dump: 1, Files: 1, Media: 1}}, nil, 0, []string{"", ""}},
+		{"nothing at all", []repo.Holding{{Dump: 1000, Files: 90, Media: 1000}, {Dump: 1000}}, nil, 0, []string{"", "0 media files"}},
+		{"not mounted twice", []repo.Holding{full, bare, bare}, nil, 0, []string{"", "1 media", "1 media"}},
+		{"the first was bad", []repo.Holding{bare, full, full}, nil, 0, []string{"", "", ""}},
+		{"bad between", []repo.Holding{full, bare, full}, nil, 0, []string{"", "1 media", ""}},
+		{"the good one forgotten", []repo.Holding{full, bare, bare}, map[int]uint64{0: 9}, 0, []string{"", "1 media", "1 media"}},
+		{"a bad one forgotten", []repo.Holding{full, bare, bare}, map[int]uint64{1: 9}, 0, []string{"", "", "1 media"}},
+		{"confirmed", []repo.Holding{full, bare, bare, full}, nil, 2, []string{"", "", "", ""}},
+		{"the bad ones forgotten before the rest was confirmed", []repo.Holding{full, bare, bare, bare}, map[int]uint64{1: 3, 2: 3}, 3, []string{"", "", "", "1 media"}},
+		{"smaller and smaller", []repo.Holding{{Dump: 100 << 20}, {Dump: 60 << 20}, {Dump: 36 << 20}, {Dump: 22 << 20}}, nil, 0,
+			[]string{"", "", "its dump has", "its dump has"}},
 	} {
-		after := &Manifest{Postgres: Postgres{Stream: Stream{Size: k.dump}}, Media: Media{State: k.state, Size: k.media}}
-		if why := Shrunk(before, after); (why == "") != (k.want == "") || !strings.HasPrefix(why, k.want) {
-			t.Errorf("dump %d, media %d: %q, want %q", k.dump, k.media, why, k.want)
-		}
-	}
-	if why := Shrunk(&Manifest{Postgres: Postgres{Stream: Stream{Size: 1000}}}, &Manifest{}); why != "" {
-		t.Errorf("a small one: %s", why)
+		t.Run(k.name, func(t *testing.T) {
+			c := &repo.Chronicle{Forgotten: make(map[repo.Name]uint64), Marks: repo.Marks{Judged: k.confirmed, Confirmed: k.confirmed}}
+			for i, h := range k.nights {
+				c.Snapshots = append(c.Snapshots, honestNights(i + 1)[i])
+				ref := &c.Snapshots[i]
+				ref.ID, ref.Holding = repo.Name{byte(i + 1)}, h
+				if by := k.forgotten[i]; by > 0 {
+					c.Forgotten[ref.ID] = by
+				}
+			}
+			got := make([]string, len(k.nights))
+			for _, s := range Suspects(c) {
+				got[s.Snapshot.Seq-1] += s.Why
+			}
+			for i, why := range got {
+				if (why == "") != (k.want[i] == "") || !strings.Contains(why, k.want[i]) {
+					t.Errorf("night %d: %q, want %q", i+1, why, k.want[i])
+				}
+			}
+		})
 	}
 }

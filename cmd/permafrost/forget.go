@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,8 +29,8 @@ func (a *app) forgetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "forget [SNAP]...",
 		Short: "remove snapshots by a policy, or by name",
-		Long: `Forget takes snapshots off the list: all that the policy keeps for no reason, or
-those that are named. Their content goes with the next prune.
+		Long: `Forget removes every snapshot that no rule of the policy keeps, or those that are
+named. Their content goes with the next prune.
 
 A snapshot stays where any of the --keep flags keeps it, each instance being
 judged by itself. Days, weeks, months and years go by the snapshot's date, of
@@ -40,10 +38,11 @@ which the newest snapshot is kept; a number of -1 or "all" means every one. A
 partial snapshot never pushes out the last complete one. Without --keep flags the
 table [keep] of the configuration is the policy.
 
-A policy believes the dates that a host gives its snapshots. So it removes nothing
-of an instance whose snapshots, since something was last forgotten, contradict the
-storage's clock or each other, came in a flood, or hold less than half of the one
-before: it names them, and --force says that they were looked at.`,
+Forget by a policy removes nothing of an instance of which a snapshot looks wrong: its
+dump or media are less than half of the largest since somebody last said --force, its
+dates contradict the storage's clock or other snapshots, or too many came in a day.
+It names them. Look at them, and remove bad ones by their IDs. --force says that all
+is well: the policy is applied, and they are not named again.`,
 		Example: `  permafrost forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune
   permafrost forget --keep-within 30d --keep-tag before-upgrade --dry-run
   permafrost forget ab12cd34`,
@@ -62,19 +61,21 @@ before: it names them, and --force says that they were looked at.`,
 			defer r.Close()
 			refs := pick.of(r.Snapshots())
 			var decisions []snapshot.Decision
+			var judged *repo.Judgement
 			if len(specs) > 0 {
 				decisions, err = decide(refs, specs)
-			} else {
-				decisions, err = policy.Apply(refs, time.Now())
-				if err == nil {
-					err = a.heedSuspects(cmd.Context(), r, decisions, force || dryRun)
-				}
+			} else if decisions, err = policy.Apply(refs, time.Now()); err == nil {
+				judged, err = a.judge(cmd.Context(), r, decisions, force, dryRun)
+			}
+			if err == nil && !dryRun {
+				err = carryOut(cmd.Context(), r, decisions, judged)
 			}
 			if err != nil {
 				return err
 			}
-			if err := a.forget(cmd.Context(), r, decisions, dryRun); err != nil || !prune {
-				return err
+			a.tellForget(r, decisions, dryRun)
+			if !prune {
+				return nil
 			}
 			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun})
 		},
@@ -88,64 +89,34 @@ before: it names them, and --force says that they were looked at.`,
 	return cmd
 }
 
-// heedSuspects names the suspects of every instance of which the policy would remove something, and returns an error
-// where there are any, unless all is to go on.
-func (a *app) heedSuspects(ctx context.Context, r *session, decisions []snapshot.Decision, goOn bool) error {
-	shrinking := make(map[string]bool) // instances of which something is to go
-	for i := range decisions {
-		if !decisions[i].Keep() {
-			shrinking[decisions[i].Snapshot.Instance] = true
-		}
+// judge tells what looks wrong with the snapshots of every instance of which the policy would remove something, and
+// returns an error where there is anything, unless force says that it was looked at. With force it asks of all instances:
+// a person may confirm before there is anything to remove.
+func (a *app) judge(ctx context.Context, r *session, decisions []snapshot.Decision, force, dryRun bool) (*repo.Judgement, error) {
+	found, judged, err := snapshot.Judge(ctx, r.Repo, decisions, force)
+	if err != nil {
+		return nil, err
 	}
-	suspects := 0
-	for _, instance := range slices.Sorted(maps.Keys(shrinking)) {
-		found, err := suspectsOf(ctx, r, instance)
-		if err != nil {
-			return err
-		}
-		for _, s := range found {
-			suspects++
-			a.ui.JSON("suspect", struct {
-				snapshotLine
-				Why string `json:"why"`
-			}{newSnapshotLine(&s.Snapshot), s.Why})
-			a.ui.Warn("snapshot %s by %s %s", s.Snapshot.ID.Short(), printable(s.Snapshot.Writer), printable(s.Why))
-		}
+	wrong := make(map[repo.Name]bool)
+	for i := range found {
+		wrong[found[i].Snapshot.ID] = true
+		a.tellSuspicion(&found[i])
 	}
-	if suspects == 0 || goOn {
-		return nil
+	if len(wrong) == 0 || force || dryRun {
+		return &judged, nil
 	}
-	return hint.Wrap(fmt.Errorf("nothing is forgotten: there are doubts about %s", plural(int64(suspects), "snapshot", "snapshots")),
-		"look at them with `permafrost show`; remove bad ones by their IDs, or say --force where all is well")
+	look := map[bool]string{true: "looks", false: "look"}[len(wrong) == 1]
+	return nil, hint.Wrap(fmt.Errorf("refusing to remove anything: %s %s wrong", plural(int64(len(wrong)), "snapshot", "snapshots"), look),
+		"look at them with `permafrost show ID`; remove bad ones with `permafrost forget ID`; where all are well, say --force with the policy")
 }
 
-// suspectsOf returns the snapshots of an instance that came since something was last forgotten and look wrong.
-func suspectsOf(ctx context.Context, r *session, instance string) ([]snapshot.Suspicion, error) {
-	whole := selection{instance: instance} // whatever their tags
-	refs := whole.of(r.Snapshots())
-	found := snapshot.Suspects(refs, r.LastForget())
-	slices.SortFunc(refs, func(a, b repo.SnapshotRef) int { return cmp.Compare(a.Seq, b.Seq) })
-	var before *snapshot.Manifest
-	for i, ref := range refs {
-		if i+1 < len(refs) && refs[i+1].Seq <= r.LastForget() {
-			continue // neither new nor the one before a new one
-		}
-		m, err := snapshot.Load(ctx, r.Repo, ref)
-		if d := (*repo.DamageError)(nil); errors.As(err, &d) {
-			found = append(found, snapshot.Suspicion{Snapshot: ref, Why: "can't be read: " + err.Error()})
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if before != nil && ref.Seq > r.LastForget() {
-			if why := snapshot.Shrunk(before, m); why != "" {
-				found = append(found, snapshot.Suspicion{Snapshot: ref, Why: why})
-			}
-		}
-		before = m
-	}
-	return found, nil
+func (a *app) tellSuspicion(s *snapshot.Suspicion) {
+	ref := &s.Snapshot
+	a.ui.JSON("suspect", struct {
+		snapshotLine
+		Why string `json:"why"`
+	}{newSnapshotLine(ref), s.Why})
+	a.ui.Warn("snapshot %s of %s, %s, by %s: %s", ref.ID.Short(), printable(ref.Instance), printable(ref.Date), printable(ref.Writer), printable(s.Why))
 }
 
 func noPolicy() error {
@@ -170,33 +141,44 @@ func decide(refs []repo.SnapshotRef, specs []string) ([]snapshot.Decision, error
 	return decisions, nil
 }
 
-// forget tells the decisions and carries them out.
-func (a *app) forget(ctx context.Context, r *session, decisions []snapshot.Decision, dryRun bool) error {
+// carryOut forgets what the decisions don't keep. judged is nil where a person named the snapshots.
+func carryOut(ctx context.Context, r *session, decisions []snapshot.Decision, judged *repo.Judgement) error {
 	var gone []repo.Name
 	for i := range decisions {
-		d := &decisions[i]
-		if !d.Keep() {
+		if d := &decisions[i]; !d.Keep() {
 			gone = append(gone, d.Snapshot.ID)
 		}
+	}
+	var err error
+	if judged == nil {
+		err = r.Forget(ctx, gone)
+	} else {
+		err = r.ForgetJudged(ctx, gone, *judged)
+	}
+	if err != nil {
+		return fmt.Errorf("forgetting: %w", err)
+	}
+	return nil
+}
+
+// tellForget tells the decisions, which have been carried out unless this is a dry run.
+func (a *app) tellForget(r *session, decisions []snapshot.Decision, dryRun bool) {
+	for i := range decisions {
+		d := &decisions[i]
 		a.ui.JSON("decision", struct {
 			snapshotLine
 			Keep    bool     `json:"keep"`
 			Reasons []string `json:"reasons"`
 		}{newSnapshotLine(&d.Snapshot), d.Keep(), slices.Concat([]string{}, d.Reasons)})
 	}
-	a.ui.Report("%s", strings.TrimSuffix(listDecisions(decisions), "\n"))
-	if dryRun || len(gone) == 0 {
-		return nil
+	a.ui.Report("%s", strings.TrimSuffix(listDecisions(decisions, dryRun), "\n"))
+	if !dryRun {
+		a.ui.Say("log head %v", r.Head())
 	}
-	if err := r.Forget(ctx, gone); err != nil {
-		return fmt.Errorf("forgetting: %w", err)
-	}
-	a.ui.Say("log head %v", r.Head())
-	return nil
 }
 
 // listDecisions lays decisions out as a table, what goes first.
-func listDecisions(decisions []snapshot.Decision) string {
+func listDecisions(decisions []snapshot.Decision, dryRun bool) string {
 	if len(decisions) == 0 {
 		return "no snapshots\n"
 	}
@@ -205,19 +187,23 @@ func listDecisions(decisions []snapshot.Decision) string {
 		r := &d.Snapshot
 		t.add(verb, r.ID.Short(), printable(r.Instance), printable(r.Date), formatTime(r.Time), printableReasons(d.Reasons))
 	}
-	kept := int64(0)
+	removed, kept, count := "removed", "kept", "%s kept, %d removed\n"
+	if dryRun {
+		removed, kept, count = "would remove", "would keep", "%s would be kept, %d removed\n"
+	}
+	n := int64(0)
 	for i := range decisions {
 		if !decisions[i].Keep() {
-			add("remove", &decisions[i])
+			add(removed, &decisions[i])
 		}
 	}
 	for i := range decisions {
 		if decisions[i].Keep() {
-			add("keep", &decisions[i])
-			kept++
+			add(kept, &decisions[i])
+			n++
 		}
 	}
-	return t.String() + fmt.Sprintf("%s to keep, %d to remove\n", plural(kept, "snapshot", "snapshots"), int64(len(decisions))-kept)
+	return t.String() + fmt.Sprintf(count, plural(n, "snapshot", "snapshots"), int64(len(decisions))-n)
 }
 
 func printableReasons(reasons []string) string {

@@ -62,6 +62,7 @@ func TestHostileStorage(t *testing.T) {
 		{"local files", (*victim).testLocalFiles},
 		{"request", (*victim).testRequest},
 		{"poison", (*victim).testPoison},
+		{"unmounted", (*victim).testUnmounted},
 	} {
 		cases++
 		t.Run(test.name, func(t *testing.T) { test.run(v.on(t)) })

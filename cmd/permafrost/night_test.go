@@ -262,7 +262,7 @@ func (s *site) testForget(t *testing.T) {
 	}
 	// These nights are dated long before they were made.
 	refused := s.run(exitFailed, "forget", "--prune", "-i", s.recovery).stderr
-	for _, want := range []string{"is dated 2026-06-26, but was made", "doubts about 2 snapshots", "--force"} {
+	for _, want := range []string{"is dated 2026-06-26, but was made", "2 snapshots look wrong", "--force"} {
 		if !strings.Contains(refused, want) {
 			t.Errorf("forget does not say %q:\n%s", want, refused)
 		}
@@ -271,7 +271,7 @@ func (s *site) testForget(t *testing.T) {
 		t.Errorf("%d snapshots after a forget that was refused", n)
 	}
 	out := s.run(exitDone, "forget", "--force", "--prune", "-i", s.recovery).stdout
-	if !strings.Contains(out, "1 snapshot to keep, 1 to remove") || !strings.Contains(out, "were needed") {
+	if !strings.Contains(out, "1 snapshot kept, 1 removed") || !strings.Contains(out, "were needed") {
 		t.Errorf("forget says\n%s", out)
 	}
 	if lines := s.snapshots(t); len(lines) != 1 || lines[0].Date != "2026-06-27" {

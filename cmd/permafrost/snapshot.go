@@ -110,11 +110,22 @@ func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration)
 	a.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", ref.ID.Short(), printable(ref.Instance), ref.Date,
 		size(ref.Size), size(ref.Stored), formatDuration(took))
 	a.ui.Say("log head %v", r.Head())
+	a.tellDoubts(r, ref)
 	if m.Media.LeftOut == 0 {
 		return nil
 	}
 	return &partialError{fmt.Errorf("%s could not be read and %s left out of snapshot %s", plural(int64(m.Media.LeftOut), "file", "files"),
 		map[bool]string{true: "was", false: "were"}[m.Media.LeftOut == 1], ref.ID.Short())}
+}
+
+// tellDoubts tells what looks wrong with the snapshot that was just made.
+func (a *app) tellDoubts(r *session, ref *repo.SnapshotRef) {
+	c := r.Chronicle(ref.Instance)
+	for _, s := range snapshot.Suspects(&c) {
+		if s.Snapshot.ID == ref.ID {
+			a.tellSuspicion(&s)
+		}
+	}
 }
 
 const lockPoll = 2 * time.Second // how often a lock is tried that is held

@@ -48,6 +48,9 @@ type Tree struct {
 	groups map[uint32]string
 }
 
+// Cached reports whether a path in the tree is one of a copy of another server's file, which Mastodon can fetch again.
+func Cached(path string) bool { return strings.HasPrefix(path, "cache/") }
+
 // Open opens the tree below the directory root, which itself may be a symbolic link to one.
 func Open(root string, o Options) (*Tree, error) {
 	patterns := o.Excludes
