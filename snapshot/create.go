@@ -236,7 +236,7 @@ func (c *creation) redises(ctx context.Context) error {
 }
 
 func (c *creation) redis(ctx context.Context, stream string, settings source.Redis, out *Redis) error {
-	server, err := redis.Connect(ctx, settings)
+	server, err := redis.Connect(ctx, settings, c.inst.User)
 	if err != nil {
 		return err
 	}

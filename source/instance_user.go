@@ -32,7 +32,7 @@ func (inst *Instance) identify(live *hostfs.Place, osUser string) error {
 		u, err = hostfs.LookupUser(osUser)
 	}
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("Mastodon's user: %w", err), sayUser)
+		return hint.Wrap(fmt.Errorf("finding Mastodon's user: %w", err), sayUser)
 	}
 	if inst.OSUser = u.Name; u.Name == "" {
 		inst.OSUser = strconv.FormatUint(uint64(u.UID), 10)

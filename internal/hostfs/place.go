@@ -72,22 +72,32 @@ func (p *Place) Reader() (*User, error) {
 
 // ReadFile reads the regular file that the Place is, of at most limit bytes, with the rights of its Reader.
 func (p *Place) ReadFile(limit int64) ([]byte, fs.FileInfo, error) {
-	u, err := p.Reader()
-	if err != nil {
-		return nil, nil, pathError("read", p.Path, err)
-	}
-	c, err := InTime(func() (c content, err error) {
-		err = u.Do(func() error {
-			f, err := Reopen(int(p.at.Fd()), p.Path)
-			if err != nil {
-				return err
-			}
-			c, err = readAll(f, limit)
-			return err
-		})
-		return c, err
+	c, err := InTime(func() (content, error) {
+		f, err := p.open()
+		if err != nil {
+			return content{}, err
+		}
+		return readAll(f, limit)
 	})
 	return c.data, c.info, pathError("read", p.Path, err)
+}
+
+// Open opens the regular file that the Place is, with the rights of its Reader.
+func (p *Place) Open() (*os.File, error) {
+	f, err := InTime(p.open)
+	return f, pathError("open", p.Path, err)
+}
+
+func (p *Place) open() (f *os.File, err error) {
+	u, err := p.Reader()
+	if err != nil {
+		return nil, err
+	}
+	err = u.Do(func() error {
+		f, err = Reopen(int(p.at.Fd()), p.Path)
+		return err
+	})
+	return f, err
 }
 
 // Names returns the names in the directory that the Place is, sorted, at most limit of them, with the rights of its Reader.

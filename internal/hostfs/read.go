@@ -35,6 +35,18 @@ func (u *User) ReadFile(path string, limit int64) ([]byte, fs.FileInfo, error) {
 	return c.data, c.info, pathError("read", path, err)
 }
 
+// Open opens a regular file for reading, as ReadFile does.
+func (u *User) Open(path string) (*os.File, error) {
+	f, err := InTime(func() (f *os.File, err error) {
+		err = u.Do(func() error {
+			f, err = openRegular(path)
+			return err
+		})
+		return f, err
+	})
+	return f, pathError("open", path, err)
+}
+
 // InTime calls f, and waits half a minute for it; then its error is os.ErrDeadlineExceeded, and f goes on by itself. It is for
 // the few calls to a file system that another user may have stopped.
 func InTime[T any](f func() (T, error)) (T, error) {

@@ -8,8 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"permafrost/internal/hostfs"
 )
 
 // save makes Redis write its RDB, and opens that file. An error says why the RDB can't be had so.
@@ -19,10 +20,12 @@ func (s *Server) save(ctx context.Context) (*Dump, error) {
 		return nil, err
 	}
 	start := time.Now()
-	if err := s.bgsave(ctx); err != nil {
+	sctx, cancel := context.WithTimeoutCause(ctx, saveTime, fmt.Errorf("it took longer than %v", saveTime))
+	defer cancel()
+	if err := s.bgsave(sctx); err != nil {
 		return nil, err
 	}
-	f, err := openFresh(path, before)
+	f, err := s.openFresh(path, before)
 	if err != nil {
 		return nil, err
 	}
@@ -40,18 +43,21 @@ func (s *Server) save(ctx context.Context) (*Dump, error) {
 // rdbPath returns the path of Redis's RDB and what is there now, nil if nothing. It is an error if the file
 // can't be read anyway: then Redis need not save for us.
 func (s *Server) rdbPath() (string, fs.FileInfo, error) {
-	if !s.local.Load() {
-		return "", nil, errors.New("the server is on another host")
+	if _, err := s.runner(); err != nil {
+		return "", nil, err
 	}
 	if s.facts.Dir == "" || s.facts.File == "" {
 		return "", nil, errors.New("the server does not tell where its file is (CONFIG GET dir)")
 	}
-	path := filepath.Join(s.facts.Dir, filepath.Base(s.facts.File))
-	f, err := openRegular(path)
+	path := filepath.Join("/", s.facts.Dir, filepath.Base(s.facts.File))
+	f, err := s.openFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		// It may just not have saved yet. In a container, mostly its directory isn't there.
-		_, err = os.Stat(s.facts.Dir)
-		return path, nil, err
+		dir, err := hostfs.Resolve(filepath.Dir(path))
+		if err != nil {
+			return "", nil, err
+		}
+		return path, nil, dir.Close()
 	}
 	if err != nil {
 		return "", nil, err
@@ -103,31 +109,14 @@ func busy(err error) bool {
 
 // openFresh opens the file at path, which must not be the one that was there before. Redis writes each RDB
 // to a new file and renames it, so what is open here stays as it is.
-func openFresh(path string, before fs.FileInfo) (*os.File, error) {
-	f, err := openRegular(path)
+func (s *Server) openFresh(path string, before fs.FileInfo) (*os.File, error) {
+	f, err := s.openFile(path)
 	if err != nil {
 		return nil, err
 	}
 	after, err := f.Stat()
 	if err == nil && before != nil && os.SameFile(before, after) && before.ModTime().Equal(after.ModTime()) {
 		err = fmt.Errorf("%s is not the file that Redis writes: it did not change", path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// openRegular opens a regular file for reading. It does not wait for the other end of a pipe.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
 	}
 	if err != nil {
 		f.Close()

@@ -6,6 +6,10 @@
 // needs memory for what changes, as it does for each of its own saves. An RDB is only taken for whole with
 // its magic, its end mark and its checksum.
 //
+// A process of root connects as the user that Mastodon runs as, and reads the file that a Redis names with the
+// rights of the user that runs it: a server of somebody's choice has no file of root's read. TLS needs no file but
+// the system's roots.
+//
 // Redis's own file is replaced by BGSAVE, as by each of its own saves. Nothing else is changed.
 package redis
 
@@ -25,6 +29,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -33,6 +38,9 @@ const (
 
 	// replyTimeout is how long a command may take. A fork of tens of gigabytes stops Redis for seconds.
 	replyTimeout = 30 * time.Second
+
+	// loadTime bounds the wait for a Redis that has just started, and saveTime that for its RDB.
+	loadTime, saveTime = time.Hour, time.Hour
 
 	// idleTimeout is how long a replication stream may be silent: Redis sends a newline every ten seconds
 	// while it prepares the RDB, and gives up on a replica after 60.
@@ -47,15 +55,17 @@ func init() {
 // A Server is a connection to a Redis. It is for one goroutine at a time.
 type Server struct {
 	conf   source.Redis // Addr is the server's even where sentinels named it
+	user   *hostfs.User // who connects, where this process is root's; nil for oneself
 	client *goredis.Client
-	local  atomic.Bool // the last connection led to an address of this host
+	last   atomic.Pointer[net.Conn] // the last connection, below its TLS
 	facts  Facts
 }
 
 // Connect connects to r, or to the master that its sentinels name, waits until Redis has loaded its data
-// set, and gathers the facts. A TLS server is verified with the system's roots; SSL_CERT_FILE names others.
-func Connect(ctx context.Context, r source.Redis) (*Server, error) {
-	s := &Server{conf: r}
+// set, and gathers the facts. A TLS server is verified with the system's roots; SSL_CERT_FILE names others. A
+// process of root connects as the user u, unless that is nil: Instance.User.
+func Connect(ctx context.Context, r source.Redis, u *hostfs.User) (*Server, error) {
+	s := &Server{conf: r, user: u}
 	if err := s.connect(ctx); err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", r, s.explain(err))
 	}
@@ -121,6 +131,8 @@ func (s *Server) askSentinels(ctx context.Context) (string, error) {
 
 // awaitLoaded waits while Redis loads its data set after a start.
 func (s *Server) awaitLoaded(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, fmt.Errorf("Redis is still loading its data after %v", loadTime))
+	defer cancel()
 	return poll(ctx, func() (bool, error) {
 		err := s.client.Ping(ctx).Err()
 		switch {
@@ -164,11 +176,11 @@ func (s *Server) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if network == "" {
 		network = "tcp"
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	conn, err := s.user.Dial(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	s.local.Store(sameHost(conn))
+	s.last.Store(&conn)
 	if !s.conf.TLS {
 		return conn, nil
 	}
@@ -185,17 +197,6 @@ func (s *Server) dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
 	return secure, nil
-}
-
-// sameHost reports whether conn's other end has this host's address. It may still be a container, whose
-// paths are not this host's, or the near end of a tunnel.
-func sameHost(conn net.Conn) bool {
-	local, ok := conn.LocalAddr().(*net.TCPAddr)
-	if !ok {
-		return true // a Unix socket
-	}
-	remote, ok := conn.RemoteAddr().(*net.TCPAddr)
-	return ok && (remote.IP.IsLoopback() || remote.IP.Equal(local.IP))
 }
 
 // replied reports whether err is Redis's own answer, starting with one of the prefixes if any are given.
