@@ -3,9 +3,9 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -27,7 +27,7 @@ const (
 // A tree is a media tree: what a media.Tree does.
 type tree interface {
 	Walk(ctx context.Context) iter.Seq2[*source.Entry, error]
-	Open(e *source.Entry) (*os.File, error)
+	Open(path string) (*media.File, error)
 }
 
 // An item is an entry on its way from the walk to the listing.
@@ -44,7 +44,7 @@ type item struct {
 	id     chunk.ID
 	inline bool // the content is to be read where the listing is written
 	reused bool
-	moved  bool // it changed while it was read
+	moved  bool // what was read is not what the walk found
 
 	instead string // first name of its inode, which could not be stored
 }
@@ -174,7 +174,7 @@ func (c *capture) read(ctx context.Context, it *item) {
 	if it.inline {
 		return
 	}
-	it.data, it.err = c.readWhole(it)
+	it.data, it.err = c.readWhole(ctx, it)
 	if it.err == nil && len(it.data) > 0 {
 		it.id = c.in.w.Sum(repo.Media, it.data)
 	}
@@ -182,6 +182,9 @@ func (c *capture) read(ctx context.Context, it *item) {
 
 // store puts an item's content into the repository and the item into the listing.
 func (c *capture) store(ctx context.Context, it *item) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // and not the fault of the file
+	}
 	if it.Link != "" {
 		c.relink(it)
 	}
@@ -193,21 +196,26 @@ func (c *capture) store(ctx context.Context, it *item) error {
 	}
 	err := it.err
 	if err == nil {
-		err = it.checkNames()
+		err = it.checkAttributes()
 	}
 	if err == nil && it.Type == source.File && it.Link == "" && !it.reused && it.Size > 0 {
-		stored, unreadable := c.content(ctx, it)
-		if stored != nil {
-			return stored
+		failed, unreadable := c.content(ctx, it)
+		if failed != nil {
+			return failed
 		}
 		err = unreadable
+	}
+	if err == nil && it.Type == source.File && it.Link == "" && it.Size > maxWeight-c.out.Size {
+		err = fmt.Errorf("with %d bytes more the media are larger than a snapshot can hold", it.Size)
 	}
 	if err != nil {
 		c.leave(it, err)
 		return nil
 	}
 	if it.moved {
+		// What the walk took for further names of it may be names of something else.
 		c.out.Changed++
+		c.forsake(it)
 	}
 	if it.Type == source.File {
 		c.count(&it.Entry)
@@ -243,14 +251,19 @@ func (c *capture) relink(it *item) {
 	it.Link = other
 }
 
-// leave counts a file that is not stored.
-func (c *capture) leave(it *item, err error) {
+// forsake leaves the further names of an item's inode to the first that comes of them.
+func (c *capture) forsake(it *item) {
 	if it.shared {
 		c.lost[it.Path] = ""
 	}
 	if it.instead != "" {
 		c.lost[it.instead] = ""
 	}
+}
+
+// leave counts a file that is not stored.
+func (c *capture) leave(it *item, err error) {
+	c.forsake(it)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.out.Vanished++
 		return
@@ -281,8 +294,6 @@ func (c *capture) content(ctx context.Context, it *item) (failed, unreadable err
 	if it.inline {
 		return c.readLarge(ctx, it)
 	}
-	it.Size = int64(len(it.data))
-	it.Content = Recipe{}
 	if it.Size == 0 {
 		return nil, nil
 	}

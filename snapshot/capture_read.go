@@ -1,77 +1,115 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"io"
-	"os"
 	"slices"
+	"time"
 
 	"permafrost/chunk"
 	"permafrost/repo"
-	"permafrost/source"
 	"permafrost/source/media"
 )
 
-// readWhole reads a file that one blob holds.
-func (c *capture) readWhole(it *item) ([]byte, error) {
-	f, err := c.tree.Open(&it.Entry.Entry)
+// A file that changes while it is read is read again, after waits that grow by waitFactor from firstWait to lastWait: 4 times.
+// That finds the end of what writes a file as Mastodon does. What is written to all the time, such as a log, is left out.
+const (
+	firstWait  = 20 * time.Millisecond
+	waitFactor = 4
+	lastWait   = firstWait * waitFactor * waitFactor * waitFactor
+)
+
+// version opens an item's file and has it read, once more wherever it changes meanwhile. The item becomes what was read: one
+// version, its attributes with it. Only unreadable is the file's own fault.
+func (c *capture) version(ctx context.Context, it *item, read func(f *media.File) (failed, unreadable error)) (failed, unreadable error) {
+	for wait := firstWait; ; wait *= waitFactor {
+		failed, unreadable = c.versionNow(it, read)
+		if failed != nil || !errors.Is(unreadable, media.ErrChanged) || wait > lastWait {
+			return failed, unreadable
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx), nil
+		}
+	}
+}
+
+func (c *capture) versionNow(it *item, read func(f *media.File) (failed, unreadable error)) (failed, unreadable error) {
+	f, err := c.tree.Open(it.Path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	buf := c.buffers.Get(int(it.Size))[:it.Size]
-	n, err := io.ReadFull(f, buf)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		err = nil // it has become shorter: what is read is what is kept
+	if !f.Is(&it.Entry.Entry) {
+		it.moved = true
+		if it.Entry.Entry, err = f.Entry(); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
+	if err := it.checkAttributes(); err != nil {
 		return nil, err
 	}
-	it.moved, err = changed(f, &it.Entry.Entry, int64(n))
-	return buf[:n], err
+	if failed, unreadable = read(f); failed == nil && unreadable == nil {
+		unreadable = f.Unchanged()
+	}
+	return failed, unreadable
 }
 
-// changed reports whether a file of which size bytes were read is another than its entry says.
-func changed(f *os.File, e *source.Entry, size int64) (bool, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return false, err
+// readWhole reads a file that one blob holds. One that has grown beyond the item's share of the budget is left to readLarge.
+func (c *capture) readWhole(ctx context.Context, it *item) ([]byte, error) {
+	var data []byte
+	failed, unreadable := c.version(ctx, it, func(f *media.File) (failed, unreadable error) {
+		if it.inline = it.Size > it.held; it.inline {
+			return nil, nil
+		}
+		if data == nil {
+			data = c.buffers.Get(int(it.held))
+		}
+		data = data[:it.Size]
+		if _, err := io.ReadFull(f, data); err != nil {
+			return nil, shorter(err)
+		}
+		return nil, nil
+	})
+	if it.inline && data != nil {
+		c.buffers.Put(data)
+		data = nil
 	}
-	return info.Size() != size || e.Size != size || info.ModTime().UnixNano() != e.MTime, nil
+	return data, cmp.Or(failed, unreadable)
+}
+
+// shorter turns the end of a file before its size into what it means.
+func shorter(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return media.ErrChanged
+	}
+	return err
 }
 
 // readLarge cuts a file into chunks as it reads it. Holes stay holes.
 func (c *capture) readLarge(ctx context.Context, it *item) (failed, unreadable error) {
-	f, err := c.tree.Open(&it.Entry.Entry)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	segments := []media.Segment{{Len: info.Size()}}
-	if it.Alloc < it.Size {
-		if segments, err = media.Segments(f, info.Size()); err != nil {
-			return nil, err
+	return c.version(ctx, it, func(f *media.File) (failed, unreadable error) {
+		segments := []media.Segment{{Len: it.Size}}
+		if it.Alloc < it.Size {
+			var err error
+			if segments, err = media.Segments(f.File, it.Size); err != nil {
+				return nil, err
+			}
 		}
-	}
-	rec := newRecipeWriter(c.in.sink(ctx), entryExtents)
-	if failed, unreadable = c.readSegments(ctx, f, segments, info.Size(), rec); failed != nil || unreadable != nil {
-		return failed, unreadable
-	}
-	if it.Content, err = rec.finish(); err != nil {
-		return err, nil
-	}
-	it.moved, err = changed(f, &it.Entry.Entry, it.Content.Size)
-	it.Size = it.Content.Size
-	return nil, err
+		rec := newRecipeWriter(c.in.sink(ctx), entryExtents)
+		if failed, unreadable = c.readSegments(ctx, f, segments, it.Size, rec); failed != nil || unreadable != nil {
+			return failed, unreadable
+		}
+		it.Content, failed = rec.finish()
+		return failed, nil
+	})
 }
 
-// readSegments adds a file's chunks, and the holes between its segments, to a recipe. One that has become shorter
-// than size ends where it ends.
-func (c *capture) readSegments(ctx context.Context, f *os.File, segments []media.Segment, size int64, rec *recipeWriter) (failed, unreadable error) {
+// readSegments adds a file's chunks, and the holes between its segments, to a recipe.
+func (c *capture) readSegments(ctx context.Context, f io.ReaderAt, segments []media.Segment, size int64, rec *recipeWriter) (failed, unreadable error) {
 	for _, s := range append(segments, media.Segment{Off: size}) {
 		if s.Off > rec.size {
 			if err := rec.add(&Chunk{Length: s.Off - rec.size}); err != nil {
@@ -90,7 +128,7 @@ func (c *capture) readSegments(ctx context.Context, f *os.File, segments []media
 			return err, nil
 		}
 		if rec.size < s.Off+s.Len {
-			break
+			return nil, media.ErrChanged // it has become shorter
 		}
 	}
 	return nil, nil

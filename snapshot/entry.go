@@ -38,6 +38,9 @@ type combo struct {
 	dev            uint64
 }
 
+// types are those of files, as a listing writes them.
+const types = "fdlpsbc"
+
 // The forms of a file's content.
 const (
 	formEmpty = iota
@@ -209,7 +212,7 @@ func (e *entryCoder) readCombo(r *wire.Reader, n int) combo {
 	c.uid = uint32(r.Uvarint(1<<32 - 1))
 	c.gid = uint32(r.Uvarint(1<<32 - 1))
 	c.dev = r.Uvarint(1<<64 - 1)
-	if r.Err() == nil && !strings.ContainsRune("fdlpsbc", rune(c.typ)) {
+	if r.Err() == nil && !strings.ContainsRune(types, rune(c.typ)) {
 		r.Fail(fmt.Errorf("unknown type %q", c.typ))
 	}
 	if r.Err() == nil && c.typ != source.File && c.dev != 0 {
@@ -292,11 +295,12 @@ func validPath(p string) bool {
 	return true
 }
 
-// checkNames returns an error where the listing has no room or no form for the entry, whatever its content.
-func (x *Entry) checkNames() error {
-	attrs := 0
+// checkAttributes returns an error where the listing has no room or no form for the entry, whatever its content.
+func (x *Entry) checkAttributes() error {
+	attrs, unnamed := 0, false
 	for _, a := range x.Xattrs {
 		attrs += len(a.Name) + len(a.Value)
+		unnamed = unnamed || a.Name == ""
 	}
 	switch {
 	case !validPath(x.Path):
@@ -305,13 +309,19 @@ func (x *Entry) checkNames() error {
 		return fmt.Errorf("symbolic link's target of %d bytes is longer than %d", len(x.Target), maxTarget)
 	case attrs > maxXattrs || len(x.Xattrs) > maxAttrs:
 		return fmt.Errorf("extended attributes of %d bytes are more than %d", attrs, maxXattrs)
+	case unnamed:
+		return errors.New("an extended attribute has no name")
+	case x.Size < 0 || x.Size > maxWeight:
+		return fmt.Errorf("a file of %d bytes is larger than a snapshot can hold", x.Size)
+	case !strings.ContainsRune(types, rune(x.Type)) || x.Mode > 07777:
+		return fmt.Errorf("type %q, mode %o: impossible", byte(x.Type), x.Mode)
 	}
 	return nil
 }
 
 // check returns an error for an entry that can't be listed.
 func (x *Entry) check() error {
-	if err := x.checkNames(); err != nil {
+	if err := x.checkAttributes(); err != nil {
 		return err
 	}
 	switch {

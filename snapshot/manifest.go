@@ -150,8 +150,8 @@ type Media struct {
 	CacheSize  int64 `json:"cache_size,omitempty"`
 
 	Vanished int64     `json:"vanished,omitempty"` // files deleted between the walk and the reading
-	Changed  int64     `json:"changed,omitempty"`  // files that changed while they were read: kept as read
-	LeftOut  int       `json:"left_out,omitempty"` // files that could not be read
+	Changed  int64     `json:"changed,omitempty"`  // files that changed between the walk and their reading: kept as they were then
+	LeftOut  int       `json:"left_out,omitempty"` // files that could not be read, or were written to all the time
 	Left     []LeftOut `json:"left,omitempty"`     // the first of these
 
 	Cost Cost `json:"cost"`

@@ -70,26 +70,31 @@ type hardLinks map[inode]*hardLink
 
 type inode struct{ dev, number uint64 }
 
+// A hardLink is an inode as it was when its first name was met. A file system gives the number of an inode whose last name is
+// gone to the next new file, so the number alone says nothing.
 type hardLink struct {
-	first string
-	left  uint64 // names still to come
+	first              string
+	size, mtime, ctime int64
+	left               uint64 // names still to come
 }
 
-// first returns the first name of a further one, and whether further ones follow.
+// first returns the first name of a further one, and whether further ones follow. A name under which the inode looks different
+// is the first of another file, or of what the file has become.
 func (h hardLinks) first(e *source.Entry) (first string, shared bool) {
 	if e.Nlink < 2 {
 		return "", false
 	}
 	key := inode{e.Dev, e.Inode}
-	if l := h[key]; l != nil {
+	l := h[key]
+	if l != nil && l.size == e.Size && l.mtime == e.MTime && l.ctime == e.CTime {
 		if l.left--; l.left == 0 {
 			delete(h, key)
 		}
 		return l.first, true
 	}
-	if len(h) >= maxHardLinks {
+	if l == nil && len(h) >= maxHardLinks {
 		return "", false
 	}
-	h[key] = &hardLink{e.Path, e.Nlink - 1}
+	h[key] = &hardLink{e.Path, e.Size, e.MTime, e.CTime, e.Nlink - 1}
 	return "", true
 }

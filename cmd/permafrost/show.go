@@ -124,7 +124,7 @@ func components(m *snapshot.Manifest) string {
 	for _, extra := range []struct {
 		n    int64
 		what string
-	}{{m.Media.Changed, "changed while read"}, {m.Media.Vanished, "vanished"}, {int64(m.Media.LeftOut), "left out"}} {
+	}{{m.Media.Changed, "changed meanwhile"}, {m.Media.Vanished, "vanished"}, {int64(m.Media.LeftOut), "left out"}} {
 		if extra.n > 0 {
 			content += fmt.Sprintf(", %s %s", formatCount(extra.n), extra.what)
 		}

@@ -93,7 +93,9 @@ func (r *reader) read(b *batch) {
 		return
 	}
 	path := b.self.Path
-	fd, err := openQuietly(r.tree.root, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	fd, err := quietly(unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK, func(flags int) (int, error) {
+		return hostfs.OpenBeneath(r.tree.root, path, flags, 0)
+	})
 	if err != nil {
 		r.unreadable(b, err)
 		return
@@ -104,8 +106,11 @@ func (r *reader) read(b *batch) {
 		b.err = err
 		return
 	}
-	fill(b.self, &st)
-	b.self.Xattrs, b.err = r.xattrs.open(fd, st.Dev)
+	b.err = fill(b.self, &st)
+	xattrs, err := r.xattrs.open(fd, st.Dev)
+	if b.self.Xattrs = xattrs; err != nil {
+		b.err = err
+	}
 	if r.tree.oneDev && path != "." && st.Dev != r.tree.dev {
 		return
 	}
@@ -237,7 +242,7 @@ func (r *reader) entry(e *source.Entry, dir int, name string, typ byte) error {
 	if _, err := hostfs.Retry(func() (int, error) { return 0, unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
 		return err
 	}
-	fill(e, &st)
+	unkept := fill(e, &st)
 	switch e.Type {
 	case source.Dir:
 		return nil
@@ -252,8 +257,10 @@ func (r *reader) entry(e *source.Entry, dir int, name string, typ byte) error {
 		e.Target = string(r.buf[:n])
 	}
 	var err error
-	e.Xattrs, err = r.xattrs.named(name, st.Dev)
-	return err
+	if e.Xattrs, err = r.xattrs.named(name, st.Dev); err != nil {
+		return err
+	}
+	return unkept
 }
 
 // vanished reports whether an error says that what was there is there no more, or has become something else.

@@ -160,7 +160,7 @@ func makeSparse(t *testing.T, path string) {
 
 func checkSparse(t *testing.T, tree *Tree, e *source.Entry) {
 	t.Helper()
-	f, err := tree.Open(e)
+	f, err := tree.Open(e.Path)
 	must(t, err)
 	defer f.Close()
 	var b [12]byte

@@ -193,12 +193,12 @@ func restore(t testing.TB, tree *Tree, entries []*source.Entry, target *Target) 
 
 func restoreFile(t testing.TB, tree *Tree, e *source.Entry, target *Target) {
 	t.Helper()
-	in, err := tree.Open(e)
+	in, err := tree.Open(e.Path)
 	must(t, err)
 	defer in.Close()
 	out, err := target.Create(e)
 	must(t, err)
-	segments, err := Segments(in, e.Size)
+	segments, err := Segments(in.File, e.Size)
 	must(t, err)
 	for _, s := range segments {
 		_, err := io.Copy(io.NewOffsetWriter(out, s.Off), io.NewSectionReader(in, s.Off, s.Len))
@@ -210,7 +210,7 @@ func restoreFile(t testing.TB, tree *Tree, e *source.Entry, target *Target) {
 // content reads a file of a tree.
 func content(t testing.TB, tree *Tree, e *source.Entry) []byte {
 	t.Helper()
-	f, err := tree.Open(e)
+	f, err := tree.Open(e.Path)
 	must(t, err)
 	defer f.Close()
 	b, err := io.ReadAll(f)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"iter"
 	"math"
-	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -22,14 +21,14 @@ import (
 	"permafrost/source"
 )
 
-// ErrChanged is what Tree.Open returns for a file that is not the one that was walked any more.
-var ErrChanged = errors.New("another file has taken its place")
-
 // Options say what a Tree leaves out.
 type Options struct {
 	Excludes      []string // patterns, as the package comment tells them
 	NoCache       bool     // leave out what is below cache/
 	OneFileSystem bool     // don't descend into other file systems mounted below the root
+
+	// User is whose rights the tree is opened and read with; nil stands for those of the process.
+	User *hostfs.User
 }
 
 // A Tree is a directory of media files, for reading. Its methods may be called from any goroutine.
@@ -37,6 +36,7 @@ type Tree struct {
 	name     string // of the root, absolute
 	root     int    // descriptor
 	dev      uint64 // of the root
+	user     *hostfs.User
 	excludes excludes
 	oneDev   bool
 	empty    bool
@@ -70,7 +70,7 @@ func Open(root string, o Options) (*Tree, error) {
 		return nil, rootError(name, err)
 	}
 	t := &Tree{
-		name: name, root: fd, excludes: excludes, oneDev: o.OneFileSystem,
+		name: name, root: fd, user: o.User, excludes: excludes, oneDev: o.OneFileSystem,
 		users: make(map[uint32]string), groups: make(map[uint32]string),
 	}
 	if err := t.inspect(); err != nil {
@@ -166,49 +166,11 @@ func (t *Tree) Walk(ctx context.Context) iter.Seq2[*source.Entry, error] {
 	}
 }
 
-// Open opens a File for reading, at its beginning. Its errors wrap fs.ErrNotExist where the file has vanished, and
-// ErrChanged where its name, or a directory above it, stands for something else than Walk found. It may have been
-// written to since: who cares compares the file's Stat with e, before reading and after.
-func (t *Tree) Open(e *source.Entry) (*os.File, error) {
-	f, err := t.open(e)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: e.Path, Err: err}
-	}
-	return f, nil
-}
-
-func (t *Tree) open(e *source.Entry) (*os.File, error) {
-	if e.Type != source.File || !hostfs.ValidPath(e.Path) {
-		return nil, fs.ErrInvalid
-	}
-	// What was a file may be a FIFO by now: opening it must not wait for a writer.
-	fd, err := openQuietly(t.root, e.Path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY)
-	switch err {
-	case nil:
-	case unix.ELOOP, unix.ENXIO, unix.ENODEV:
-		return nil, ErrChanged
-	case unix.ENOTDIR, unix.ESTALE:
-		return nil, fs.ErrNotExist
-	default:
-		return nil, err
-	}
-	var st unix.Stat_t
-	if err := fstat(fd, &st); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Dev != e.Dev || st.Ino != e.Inode {
-		unix.Close(fd)
-		return nil, ErrChanged
-	}
-	return os.NewFile(uintptr(fd), filepath.Join(t.name, e.Path)), nil
-}
-
-// openQuietly is openBeneath that leaves the access time alone where it may: O_NOATIME is for owners and root.
-func openQuietly(root int, path string, flags int) (int, error) {
-	fd, err := hostfs.OpenBeneath(root, path, flags|unix.O_NOATIME, 0)
+// quietly opens something, and leaves its access time alone where it may: O_NOATIME is for owners and root.
+func quietly(flags int, open func(flags int) (int, error)) (int, error) {
+	fd, err := hostfs.Retry(func() (int, error) { return open(flags | unix.O_NOATIME) })
 	if err == unix.EPERM {
-		fd, err = hostfs.OpenBeneath(root, path, flags, 0)
+		fd, err = hostfs.Retry(func() (int, error) { return open(flags) })
 	}
 	return fd, err
 }
@@ -218,8 +180,11 @@ func fstat(fd int, st *unix.Stat_t) error {
 	return err
 }
 
-// fill takes the attributes of an entry from st. The zero Type is one that Linux does not have.
-func fill(e *source.Entry, st *unix.Stat_t) {
+// errTime is what is wrong with a time of change that an entry has no room for.
+var errTime = errors.New("the time of its last change is not between the years 1678 and 2261, and the nearest one is kept")
+
+// fill takes the attributes of an entry from st. The zero Type is one that Linux does not have. Its error is errTime.
+func fill(e *source.Entry, st *unix.Stat_t) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		e.Type = source.File
@@ -240,6 +205,10 @@ func fill(e *source.Entry, st *unix.Stat_t) {
 	e.Mode, e.UID, e.GID = st.Mode&07777, st.Uid, st.Gid
 	e.MTime, e.CTime = nanoseconds(st.Mtim), nanoseconds(st.Ctim)
 	e.Dev, e.Inode, e.Nlink = st.Dev, st.Ino, uint64(st.Nlink)
+	if e.MTime == math.MaxInt64 || e.MTime == math.MinInt64 {
+		return errTime
+	}
+	return nil
 }
 
 // nanoseconds since 1970, or the nearest that 64 bits hold: those of 1677 to 2262.

@@ -1,0 +1,290 @@
+package snapshot
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"permafrost/chunk"
+	"permafrost/internal/storetest"
+	"permafrost/source"
+)
+
+// replace gives a name another file, in one step.
+func replace(name string, data []byte, mode os.FileMode) error {
+	tmp := name + ".tmp"
+	return errors.Join(os.WriteFile(tmp, data, 0o600), os.Chmod(tmp, mode), os.Rename(tmp, name))
+}
+
+// A file that is another one by the time it is read, or has another content, is stored whole as it is then, with the
+// attributes that it has then.
+func TestCaptureChangedSinceWalk(t *testing.T) {
+	large := storetest.Random(1, 3*chunk.MaxSize)
+	for _, c := range []struct {
+		name     string
+		was, now []byte
+		change   func(name string, data []byte) error
+	}{
+		{"shorter", []byte("4444"), []byte("44"), nil},
+		{"longer", []byte("3"), []byte("3 and more"), nil},
+		{"of the same length", []byte("one"), []byte("two"), nil},
+		{"empty", []byte("8"), nil, nil},
+		{"large", []byte("l"), large, nil},
+		{"beyond its buffer", []byte("b"), large[:100_000], nil},
+		{"large and longer", large[:2*chunk.MaxSize], large, nil},
+		{"large and shorter", large, large[:2*chunk.MaxSize-7], nil},
+		{"small", large, []byte("s"), nil},
+	} {
+		for how, change := range map[string]func(name string) error{
+			"replaced": func(name string) error { return replace(name, c.now, 0o640) },
+			"rewritten": func(name string) error {
+				return errors.Join(os.WriteFile(name, c.now, 0), os.Chmod(name, 0o640))
+			},
+			"removed first": func(name string) error { // so that the inode is used again
+				return errors.Join(os.Remove(name), os.WriteFile(name, c.now, 0o600), os.Chmod(name, 0o640))
+			},
+		} {
+			t.Run(c.name+", "+how, func(t *testing.T) {
+				dir := t.TempDir()
+				writeFiles(t, dir, file{path: "f", data: c.was}, file{path: "g", data: []byte("good")})
+				w := newWorld(t)
+				var once sync.Once
+				n := w.capture(dir, nil, func(m *meddler) {
+					m.before = func(path string) (err error) {
+						if path == "f" {
+							once.Do(func() { err = change(filepath.Join(dir, path)) })
+						}
+						return err
+					}
+				})
+				e := n.entries["f"]
+				if n.media.LeftOut+int(n.media.Vanished) > 0 || n.media.Changed != 1 || e == nil || e.Mode != 0o640 {
+					t.Fatalf("%+v, %q; %+v", n.media, n.warned, e)
+				}
+				if got := w.content(n, "f"); !bytes.Equal(got, c.now) || e.Size != int64(len(c.now)) {
+					t.Errorf("%d bytes come back of %d, which are not those", len(got), len(c.now))
+				}
+			})
+		}
+	}
+}
+
+// What is written to while it is read is read again; what is replaced or removed is whole as it was; what is written to all
+// the time is left out, by name and in bounded time. Holes make no difference.
+func TestCaptureChangedWhileRead(t *testing.T) {
+	old, fresh := storetest.Random(1, 3*chunk.MaxSize), storetest.Random(2, 3*chunk.MaxSize+5)
+	sparse := append(make([]byte, 2*chunk.MaxSize), old[:chunk.MaxSize]...)
+	appends := func(name string) error {
+		f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString("line\n")
+		return errors.Join(err, f.Close())
+	}
+	for name, c := range map[string]struct {
+		was    []byte
+		change func(name string) error
+		always bool
+		want   []byte // nil: left out
+	}{
+		"rewritten":            {old, func(name string) error { return os.WriteFile(name, fresh, 0o644) }, false, fresh},
+		"cut":                  {old, func(name string) error { return os.Truncate(name, 100) }, false, old[:100]},
+		"sparse and rewritten": {sparse, func(name string) error { return os.WriteFile(name, fresh, 0o644) }, false, fresh},
+		"replaced":             {old, func(name string) error { return replace(name, fresh, 0o600) }, false, old},
+		"replaced all along":   {old, func(name string) error { return replace(name, fresh, 0o600) }, true, old},
+		"removed":              {old, os.Remove, false, old},
+		"appended to":          {old, appends, false, append(bytes.Clone(old), "line\n"...)},
+		"a log":                {old, appends, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "f")
+			writeFiles(t, dir, file{path: "f", data: c.was})
+			if c.was[0] == 0 {
+				f, err := os.Create(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = f.WriteAt(c.was[2*chunk.MaxSize:], 2*chunk.MaxSize)
+				if err = errors.Join(err, f.Close()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w := newWorld(t)
+			done := false
+			n := w.capture(dir, nil, func(m *meddler) {
+				m.stores = func() error {
+					if done && !c.always {
+						return nil
+					}
+					done = true
+					return c.change(path)
+				}
+			})
+			if c.want == nil {
+				if n.media.LeftOut != 1 || n.entries["f"] != nil || len(n.opened) > 6 || !strings.Contains(n.media.Left[0].Reason, "being written to") {
+					t.Errorf("%+v, opened %d times", n.media, len(n.opened))
+				}
+				return
+			}
+			if n.media.LeftOut > 0 || n.entries["f"] == nil {
+				t.Fatalf("%+v, %q", n.media, n.warned)
+			}
+			if got := w.content(n, "f"); !bytes.Equal(got, c.want) || n.entries["f"].Size != int64(len(c.want)) {
+				t.Errorf("%d bytes come back of %d, which are not those", len(got), len(c.want))
+			}
+		})
+	}
+}
+
+// Beside a writer that replaces a file as fast as it can, what is stored is always one of its versions, and never nothing.
+func TestCaptureBesideWriter(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "f")
+	version := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 10_000+100*(i%50)) }
+	mode := func(i int) os.FileMode { return os.FileMode(0o600 | i%8) }
+	if err := replace(name, version(0), mode(0)); err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			if err := replace(name, version(i), mode(i)); err != nil {
+				stopped <- err
+				return
+			}
+		}
+	}()
+	w := newWorld(t)
+	for range 10 {
+		n := w.capture(dir, nil, nil)
+		e := n.entries["f"]
+		if e == nil {
+			t.Errorf("left out: %+v", n.media)
+			continue
+		}
+		got := w.content(n, "f")
+		i := int(got[0])
+		if whole := bytes.Count(got, got[:1]) == len(got); !whole || int64(len(got)) != e.Size {
+			t.Errorf("%d bytes of several versions", len(got))
+		}
+		// The number is known by its remainder of 256, of which 8 is a divisor.
+		if want := mode(i); os.FileMode(e.Mode) != want {
+			t.Errorf("version %d of mode %o has mode %o", i, want, e.Mode)
+		}
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// A further name is stored as one only of the content that it has.
+func TestCaptureHardLinksMove(t *testing.T) {
+	for name, meddle := range map[string]func(dir string, m *meddler){
+		// The inode of a file that was deleted during the walk is given to a new one.
+		"inode used again": func(dir string, m *meddler) {
+			first := new(source.Entry)
+			m.walked = func(e *source.Entry) error {
+				if e.Path == "a" {
+					*first = *e
+				}
+				if e.Path == "aa" {
+					e.Dev, e.Inode, e.Nlink = first.Dev, first.Inode, 2
+				}
+				return nil
+			}
+		},
+		"first name replaced": func(dir string, m *meddler) {
+			m.before = func(path string) error {
+				if path == "a" {
+					return replace(filepath.Join(dir, path), []byte("new a"), 0o644)
+				}
+				return nil
+			}
+		},
+		"first name replaced, then the second": func(dir string, m *meddler) {
+			m.before = func(path string) error {
+				if path == "a" || path == "b" {
+					return replace(filepath.Join(dir, path), []byte("new "+path), 0o644)
+				}
+				return nil
+			}
+		},
+		"content rewritten": func(dir string, m *meddler) {
+			m.before = func(path string) error {
+				if path == "a" {
+					return os.WriteFile(filepath.Join(dir, path), []byte("new content"), 0o644)
+				}
+				return nil
+			}
+		},
+		"a name removed": func(dir string, m *meddler) {
+			m.before = func(path string) error {
+				if path == "a" {
+					return os.Remove(filepath.Join(dir, "b"))
+				}
+				return nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			writeFiles(t, dir, file{path: "a", data: []byte("old")}, file{path: "b", link: "a"}, file{path: "c", link: "a"},
+				file{path: "aa", data: []byte("zzz")})
+			w := newWorld(t)
+			n := w.capture(dir, nil, func(m *meddler) { meddle(dir, m) })
+			for path := range n.entries {
+				if path == "." {
+					continue
+				}
+				want, err := os.ReadFile(filepath.Join(dir, path))
+				if errors.Is(err, os.ErrNotExist) {
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := w.content(n, path); !bytes.Equal(got, want) {
+					t.Errorf("%s: %q for %q", path, got, want)
+				}
+			}
+			if n.media.LeftOut > 0 || n.media.Files < 3 {
+				t.Errorf("%+v", n.media)
+			}
+		})
+	}
+}
+
+// An inode that looks different under a further name is no longer the one that the first name had.
+func TestHardLinksOfAnInodeUsedAgain(t *testing.T) {
+	old := source.Entry{Path: "a", Type: source.File, Inode: 5, Nlink: 2, Size: 10, MTime: 20, CTime: 30}
+	for i, change := range []func(e *source.Entry){
+		func(e *source.Entry) { e.Size++ }, func(e *source.Entry) { e.MTime++ }, func(e *source.Entry) { e.CTime++ },
+	} {
+		h := make(hardLinks)
+		h.first(&old)
+		now := old
+		now.Path = "b"
+		change(&now)
+		if first, shared := h.first(&now); first != "" || !shared {
+			t.Errorf("%d: the first name of %q is %q", i, now.Path, first)
+		}
+		again := now
+		again.Path = "c"
+		if first, _ := h.first(&again); first != "b" {
+			t.Errorf("%d: the first name of %q is %q", i, again.Path, first)
+		}
+	}
+}
