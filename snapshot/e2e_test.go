@@ -21,7 +21,6 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
-	"permafrost/source/media"
 	"permafrost/source/redis"
 )
 
@@ -134,7 +133,7 @@ func TestRestoreOddTree(t *testing.T) {
 	w := newWorld(t)
 	res := w.create(inst, CreateOptions{})
 	w.verify(res)
-	dir := w.restore(res, RestoreOptions{Components: []string{"media"}})
+	dir := w.restore(res, RestoreOptions{Components: []string{"media"}, TrustMedia: true})
 	compareTrees(t, root, filepath.Join(dir, mediaDir))
 	var st unix.Stat_t
 	if err := unix.Stat(filepath.Join(dir, mediaDir, "sparse"), &st); err != nil || st.Blocks*512 > 1<<20 {
@@ -405,11 +404,7 @@ func TestCreateExternalAndStopped(t *testing.T) {
 
 // A blob that is not as long as the listing says makes no file.
 func TestRestoreWrongLength(t *testing.T) {
-	target, err := media.NewTarget(t.TempDir(), media.TargetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer target.Close()
+	target := newTarget(t, t.TempDir())
 	mr := &mediaRestore{target: target, told: func(int64, int64) {}}
 	e := &Entry{Entry: source.Entry{Path: "f", Type: source.File, Size: 5}, Content: wholeBlob(chunk.ID{1}, 5)}
 	b := newBatch()

@@ -10,18 +10,14 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
-	"permafrost/internal/durable"
 	"permafrost/internal/escape"
-	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 	"permafrost/repo"
 )
 
@@ -42,6 +38,7 @@ type RestoreOptions struct {
 	Components []string // of secrets, postgres, redis and media; none: all that the snapshot has
 	Force      bool     // write into a directory that is not empty
 	NumericIDs bool     // owners of media by number, not by the names that they had
+	TrustMedia bool     // media with what lends somebody's rights or leads out of them
 
 	Begin    func() // called before the first byte is written, once nothing is known to stand against that
 	Progress Progress
@@ -63,7 +60,7 @@ type restorer struct {
 	rd   blobReader
 	ref  repo.SnapshotRef
 	m    *Manifest
-	root *os.Root
+	dir  *hostfs.Dir // Target; nothing is written but beneath it
 	sums bytes.Buffer
 	size atomic.Int64 // bytes written
 	out  RestoreResult
@@ -92,17 +89,17 @@ func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreO
 		return nil, err
 	}
 	rs := &restorer{RestoreOptions: o, rd: rd, ref: ref, m: m, out: RestoreResult{Manifest: m}}
-	if err := rs.open(want); err != nil {
+	if err := rs.open(ctx, want); err != nil {
 		return nil, err
 	}
-	defer rs.root.Close()
+	defer rs.dir.Close()
 	if o.Begin != nil {
 		o.Begin()
 	}
 	err = rs.run(ctx, want)
 	rs.out.Bytes = rs.size.Load()
 	if err != nil {
-		err = fmt.Errorf("restoring %s of %s: %w", m.Date, m.Instance, err)
+		err = rs.explain(fmt.Errorf("restoring %s of %s: %w", m.Date, m.Instance, err))
 	}
 	return &rs.out, err
 }
@@ -140,68 +137,6 @@ func chooseComponents(names []string) (map[string]bool, error) {
 	return want, nil
 }
 
-// open makes the target directory ready: empty, unless forced, and on a disk with room.
-func (rs *restorer) open(want map[string]bool) error {
-	if rs.Target == "" {
-		return errors.New("no target directory")
-	}
-	if err := durable.MkdirAll(rs.Target, 0o700); err != nil {
-		return fmt.Errorf("making the target directory: %w", err)
-	}
-	root, err := os.OpenRoot(rs.Target)
-	if err != nil {
-		return fmt.Errorf("opening the target directory: %w", err)
-	}
-	rs.root = root
-	if err := rs.checkTarget(want); err != nil {
-		root.Close()
-		return err
-	}
-	return nil
-}
-
-func (rs *restorer) checkTarget(want map[string]bool) error {
-	d, err := rs.root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if _, err := d.Readdirnames(1); err != io.EOF && !rs.Force {
-		return hint.Wrap(fmt.Errorf("%s is not empty", rs.Target), "name a directory that does not exist yet, or use --force to write into this one")
-	}
-	if want["media"] {
-		if names, err := fs.ReadDir(rs.root.FS(), mediaDir); err == nil && len(names) > 0 {
-			return hint.Wrap(fmt.Errorf("%s holds %s already", rs.Target, mediaDir), "move it away, or leave the media out with --component")
-		}
-	}
-	need := int64(0)
-	for name, size := range rs.m.sizes() {
-		if want[name] {
-			need += size
-		}
-	}
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(d.Fd()), &st); err != nil {
-		return nil // nobody knows
-	}
-	if free := int64(st.Bavail) * st.Bsize; free < need {
-		return hint.Wrap(fmt.Errorf("%s has %d MiB free, and the snapshot needs %d MiB", rs.Target, free>>20, need>>20), "choose another --target, or single parts with --component")
-	}
-	return nil
-}
-
-// sizes returns the bytes of each component.
-func (m *Manifest) sizes() map[string]int64 {
-	s := map[string]int64{"postgres": m.Postgres.Size, "media": m.Media.Size}
-	for _, f := range m.Secrets.Files {
-		s["secrets"] += f.Size
-	}
-	for _, r := range m.Redises {
-		s["redis"] += r.Size
-	}
-	return s
-}
-
 // run restores the components that are wanted: the streams one after the other, the media beside them. Damage of one
 // does not keep the others from it.
 func (rs *restorer) run(ctx context.Context, want map[string]bool) error {
@@ -224,9 +159,6 @@ func (rs *restorer) run(ctx context.Context, want map[string]bool) error {
 		damaged = append(damaged, err)
 	}
 	if err := rs.small(guideName, rs.guide(want)); err != nil {
-		damaged = append(damaged, err)
-	}
-	if err := durable.SyncDir(rs.Target); err != nil {
 		damaged = append(damaged, err)
 	}
 	return errors.Join(damaged...)
@@ -267,18 +199,11 @@ func (rs *restorer) secrets(ctx context.Context) error {
 	for i := range rs.m.Secrets.Files {
 		f := &rs.m.Secrets.Files[i]
 		name := secretName(i, f)
-		if dir := path.Dir(name); dir != "." {
-			if err := rs.root.MkdirAll(dir, 0o700); err != nil {
-				return &writeError{err}
-			}
-		}
 		// What the file allowed to others on the host is for RESTORE.md's commands to give back, not for this directory.
-		if err := rs.stream(ctx, repo.Secrets, "secrets", name, &f.Stream, fs.FileMode(f.Mode&0o700|0o400)); err != nil {
+		if err := rs.stream(ctx, repo.Secrets, "secrets", name, &f.Stream, func(file *os.File) error {
+			return errors.Join(file.Chmod(fs.FileMode(f.Mode&0o700|0o400)), hostfs.SetMTime(file, f.MTime))
+		}); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
-		}
-		t := time.Unix(0, f.MTime)
-		if err := rs.root.Chtimes(name, t, t); err != nil {
-			return &writeError{err}
 		}
 	}
 	return nil
@@ -298,7 +223,7 @@ func (rs *restorer) redis(ctx context.Context) error {
 		if name == "sidekiq" {
 			file = sidekiqName
 		}
-		if err := rs.stream(ctx, repo.Redis, "redis", file, &r.Stream, 0o600); err != nil {
+		if err := rs.stream(ctx, repo.Redis, "redis", file, &r.Stream, nil); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
@@ -306,7 +231,7 @@ func (rs *restorer) redis(ctx context.Context) error {
 }
 
 func (rs *restorer) postgres(ctx context.Context) error {
-	return rs.stream(ctx, repo.Postgres, "postgres", dumpName(rs.m), &rs.m.Postgres.Stream, 0o600)
+	return rs.stream(ctx, repo.Postgres, "postgres", dumpName(rs.m), &rs.m.Postgres.Stream, nil)
 }
 
 // dumpName returns the name of the database's dump: the database's own, as far as it makes a file name.
@@ -323,34 +248,43 @@ func dumpName(m *Manifest) string {
 	return name + ".dump"
 }
 
-// stream restores a stream to a file, which bears its name only once all of it is there and is what it was.
-func (rs *restorer) stream(ctx context.Context, c repo.Component, component, name string, s *Stream, perm fs.FileMode) (err error) {
-	part := name + ".partial"
-	if err := rs.root.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return &writeError{err}
-	}
-	f, err := rs.root.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return &writeError{err}
-	}
-	defer func() {
-		f.Close()
-		if err != nil {
-			rs.root.Remove(part)
+// stream restores a stream to a file, which bears its name only once all of it is there and is what it was. Finish, if it is
+// not nil, gives the file more than its content.
+func (rs *restorer) stream(ctx context.Context, c repo.Component, component, name string, s *Stream, finish func(*os.File) error) error {
+	var reading error
+	err := rs.file(name, func(f *os.File) error {
+		reading = copyStream(ctx, rs.rd, c, s, f, func(n int64) {
+			rs.size.Add(n)
+			rs.Progress.Add(component, 0, n)
+		})
+		if reading != nil || finish == nil {
+			return reading
 		}
-	}()
-	if err := copyStream(ctx, rs.rd, c, s, f, func(n int64) {
-		rs.size.Add(n)
-		rs.Progress.Add(component, 0, n)
-	}); err != nil {
-		return err
+		return finish(f)
+	})
+	if reading != nil {
+		return reading
 	}
-	if err := errors.Join(f.Chmod(perm), f.Sync(), f.Close(), rs.root.Rename(part, name)); err != nil {
+	if err != nil {
 		return &writeError{err}
 	}
 	fmt.Fprintf(&rs.sums, "%s\n", sumLine(s.SHA256, name))
 	rs.Progress.Add(component, 1, 0)
 	return nil
+}
+
+// file writes a file below the target, and the directories that it needs.
+func (rs *restorer) file(name string, write func(*os.File) error) error {
+	dir := rs.dir
+	if below, base := path.Split(name); below != "" {
+		var err error
+		if dir, err = dir.Make(path.Clean(below)); err != nil {
+			return err
+		}
+		defer dir.Close()
+		name = base
+	}
+	return dir.Replace(name, write)
 }
 
 // copyStream writes a stream to w. An error says so if what was written is not, in the end, what the source gave.
@@ -375,7 +309,11 @@ func sumLine(sum SHA256, name string) string {
 
 // small writes a file of this program's own.
 func (rs *restorer) small(name string, data []byte) error {
-	if err := durable.WriteFile(filepath.Join(rs.Target, name), data, 0o600); err != nil {
+	err := rs.file(name, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
+	if err != nil {
 		return &writeError{err}
 	}
 	return nil

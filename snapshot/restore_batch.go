@@ -105,7 +105,7 @@ func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
 	}
 	err := mr.rd.Fetch(ctx, ids, func(id chunk.ID, data []byte) error { return mr.deliver(b.uses[id], data) })
 	if err != nil {
-		defer b.close()
+		defer mr.discard(b)
 		if !isDamage(err) {
 			return err
 		}
@@ -121,11 +121,12 @@ func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// close closes what an error left open.
-func (b *batch) close() {
+// discard removes the files that an error left without all of their content.
+func (mr *mediaRestore) discard(b *batch) {
 	for _, p := range b.files {
 		if p.f != nil {
-			p.f.Close()
+			mr.target.Discard(p.f, &p.Entry.Entry)
+			p.f = nil
 		}
 	}
 }

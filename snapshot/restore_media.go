@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,12 +33,17 @@ func (rs *restorer) media(ctx context.Context) (err error) {
 	if rs.m.Media.State != Captured {
 		return nil
 	}
-	dir := filepath.Join(rs.Target, mediaDir)
-	target, err := media.NewTarget(dir, media.TargetOptions{NumericIDs: rs.NumericIDs, Users: rs.m.Users, Groups: rs.m.Groups,
-		Warn: func(path string, err error) { rs.Warn(fmt.Sprintf("%s: %v", path, err)) }})
+	dir, err := rs.dir.Make(mediaDir)
 	if err != nil {
 		return &writeError{err}
 	}
+	if err := mustBeEmpty(dir); err != nil {
+		dir.Close()
+		return &writeError{fmt.Errorf("%s: %w", mediaDir, err)}
+	}
+	target := media.NewTarget(dir, media.TargetOptions{NumericIDs: rs.NumericIDs, Users: rs.m.Users, Groups: rs.m.Groups,
+		Owner: rs.m.User, Trusted: rs.TrustMedia,
+		Warn: func(path string, err error) { rs.Warn(fmt.Sprintf("%s: %v", path, err)) }})
 	defer target.Close()
 	var files atomic.Int64
 	mr := &mediaRestore{rd: rs.rd, m: &rs.m.Media, target: target, gone: make(map[string]bool),
@@ -157,6 +161,8 @@ func failed(e *Entry, err error) error {
 func (mr *mediaRestore) place(b *batch, e *Entry) error {
 	var err error
 	switch {
+	case e.Path == "." && e.Type == source.Dir:
+		mr.target.Own(&e.Entry)
 	case e.Type == source.Dir:
 	case e.Type == source.Symlink:
 		err = mr.target.Symlink(&e.Entry)
@@ -180,7 +186,7 @@ func (mr *mediaRestore) create(e *Entry, data []byte) error {
 		return err
 	}
 	if _, err := f.Write(data); err != nil {
-		f.Close()
+		mr.target.Discard(f, &e.Entry)
 		return err
 	}
 	return mr.target.Finish(f, &e.Entry)

@@ -15,7 +15,6 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
-	"permafrost/source/media"
 )
 
 // store commits a stream and returns it with a reader of the owner's.
@@ -182,11 +181,7 @@ func TestStreamExtents(t *testing.T) {
 		t.Errorf("%d bytes of %d: %v", b.Len(), len(want), err)
 	}
 	file := filepath.Join(t.TempDir(), "media")
-	target, err := media.NewTarget(file, media.TargetOptions{Warn: func(path string, err error) { t.Error(path, err) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer target.Close()
+	target := newTarget(t, file)
 	told := int64(0)
 	mr := &mediaRestore{rd: rd, target: target, told: func(_, n int64) { told += n }, gone: make(map[string]bool)}
 	e := &Entry{Entry: source.Entry{Path: "large", Type: source.File, Mode: 0o644, Size: good.Size}, Content: good}

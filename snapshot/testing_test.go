@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"permafrost/chunk"
+	"permafrost/internal/hostfs"
 	"permafrost/source"
+	"permafrost/source/media"
 )
 
 // blobs keeps meta blobs in memory, for tests of the formats alone.
@@ -116,4 +118,16 @@ func writeListing(t testing.TB, m blobs, entries []*Entry) Listing {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// newTarget restores media into a directory, which it makes. What can't be restored is an error of the test.
+func newTarget(t testing.TB, dir string) *media.Target {
+	t.Helper()
+	at, err := hostfs.MakeDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := media.NewTarget(at, media.TargetOptions{Warn: func(path string, err error) { t.Error(path, err) }})
+	t.Cleanup(func() { target.Close() })
+	return target
 }

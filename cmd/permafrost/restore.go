@@ -25,6 +25,16 @@ as a dump, redis-dump.rdb and public-system/, with SHA256SUMS and RESTORE.md, wh
 holds the exact next commands for that instance. Every byte is verified as it is
 written.
 
+Run as root, it writes with root's rights only where root alone decides which
+directory the target is. Where one other user does, everything is written with that
+user's rights and belongs to that user.
+
+Whoever could once write snapshots chose what media are like. So they come without
+what a media tree has no use for, and what was left out is counted: setuid and
+setgid bits of files, devices, extended attributes that root alone can set, and
+symbolic links that lead out of the tree; files of root become the media owner's.
+Use --trust-media where you know that they are yours.
+
 It takes the owner key: the recovery file, or an identity that was added with
 permafrost key add owner.`,
 		Example: `  permafrost restore -i permafrost-recovery.key --date 2026-06-27 --target /srv/restore
@@ -78,6 +88,7 @@ permafrost key add owner.`,
 	f.StringArrayVar(&o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")
 	f.BoolVar(&o.Force, "force", false, "write into a directory that is not empty")
 	f.BoolVar(&o.NumericIDs, "numeric-ids", false, "give media their owners by number, not by name")
+	f.BoolVar(&o.TrustMedia, "trust-media", false, "restore media with setuid bits, devices, capabilities, root's files and links that lead out")
 	f.Var(&head, "head", "log `head` noted elsewhere, which must be part of the log")
 	pick.flags(cmd)
 	return cmd

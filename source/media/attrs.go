@@ -17,8 +17,9 @@ import (
 // apply gives an open file its owner, extended attributes, mode and times. The order matters: a change of owner
 // clears setuid and security.capability, an ACL changes the mode, and everything changes the times.
 func (t *Target) apply(fd int, e *source.Entry) error {
-	mode := e.Mode & 07777
-	if !t.chown(fd, e) && e.Type != source.Dir {
+	right, gid := t.chown(fd, e)
+	mode := t.mode(e, gid)
+	if !right && e.Type != source.Dir {
 		// Another owner's setuid would lend its rights to the wrong programs.
 		mode &^= unix.S_ISUID | unix.S_ISGID
 	}
@@ -44,12 +45,15 @@ func (t *Target) applyNamed(dir int, name string, e *source.Entry) error {
 // byPath reports whether files of a type are open as O_PATH, which only calls that take a path work on.
 func byPath(typ source.Type) bool { return typ != source.File && typ != source.Dir }
 
-// chown gives a file its owner, or its group alone, and reports whether the owner is right.
-func (t *Target) chown(fd int, e *source.Entry) bool {
+// chown gives a file its owner, or its group alone. It reports whether the owner is right, and which group was to be given.
+func (t *Target) chown(fd int, e *source.Entry) (right bool, gid int) {
 	uid, gid := t.owners.of(e)
+	if !t.trusted && t.owners.replaceRoot(&uid, &gid) {
+		t.lost.add("root's, and now of the media's owner", e.Path, errUntrusted)
+	}
 	err := unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH)
 	if err == nil {
-		return true
+		return true, gid
 	}
 	// Users may give a file to a group they are in.
 	if unix.Fchownat(fd, "", -1, gid, unix.AT_EMPTY_PATH) != nil {
@@ -57,7 +61,7 @@ func (t *Target) chown(fd int, e *source.Entry) bool {
 	} else {
 		t.lost.add("owner not restored", e.Path, err)
 	}
-	return false
+	return false, gid
 }
 
 func (t *Target) setXattrs(fd int, e *source.Entry) {
@@ -71,6 +75,10 @@ func (t *Target) setXattrs(fd int, e *source.Entry) {
 	for _, x := range e.Xattrs {
 		if !kept(x.Name) {
 			t.lost.add("extended attribute unknown and not restored", e.Path, fmt.Errorf("%q", x.Name))
+			continue
+		}
+		if !t.trusted && rootsOwn(x.Name) {
+			t.leaveOut("extended attributes that root alone can set", e.Path)
 			continue
 		}
 		value := x.Value
@@ -116,12 +124,46 @@ func setTimes(fd int, mtime int64) error {
 }
 
 // owners maps the numbers of owners as they were to those of this machine.
-type owners struct{ users, groups map[uint32]uint32 }
+type owners struct {
+	users, groups map[uint32]uint32
+	uid, gid      int // of the media's owner; root's where nobody else is known
+}
 
 func newOwners(o TargetOptions) owners {
-	if o.NumericIDs {
-		return owners{}
+	var all owners
+	if !o.NumericIDs {
+		all = namedOwners(o)
 	}
+	if u, err := hostfs.LookupUser(o.Owner); err == nil && o.Owner != "" {
+		all.uid, all.gid = int(u.UID), int(u.GID)
+	}
+	return all
+}
+
+// own makes the owner of the tree's root the media's owner, unless that is root.
+func (o *owners) own(root *source.Entry) {
+	uid, gid := o.of(root)
+	if uid != 0 {
+		o.uid = uid
+	}
+	if gid != 0 {
+		o.gid = gid
+	}
+}
+
+// replaceRoot puts the media's owner and group in the place of root and root's, and reports whether that was needed.
+func (o *owners) replaceRoot(uid, gid *int) bool {
+	was, group := *uid, *gid
+	if was == 0 {
+		*uid = o.uid
+	}
+	if group == 0 {
+		*gid = o.gid
+	}
+	return *uid != was || *gid != group
+}
+
+func namedOwners(o TargetOptions) owners {
 	return owners{
 		users: numbers(o.Users, func(name string) (string, error) {
 			u, err := user.Lookup(name)

@@ -15,7 +15,7 @@ import (
 	"permafrost/source"
 )
 
-// What is restored is what was walked: every type, name and attribute.
+// What is trusted is restored as it was walked: every type, name and attribute.
 func TestRoundTrip(t *testing.T) {
 	asNobody(t)
 	withoutOpenat2(t, func(t *testing.T) {
@@ -26,7 +26,7 @@ func TestRoundTrip(t *testing.T) {
 
 		var warned warnings
 		dir := filepath.Join(t.TempDir(), "not", "there", "yet")
-		target := newTarget(t, dir, TargetOptions{Warn: warned.warn})
+		target := newTarget(t, dir, TargetOptions{Trusted: true, Warn: warned.warn})
 		restore(t, tree, entries, target)
 		if len(warned) > 0 {
 			t.Errorf("warnings: %q", warned)

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
@@ -156,8 +157,9 @@ func (w *warnings) warn(path string, err error) { *w = append(*w, fmt.Sprintf("%
 
 func newTarget(t testing.TB, dir string, o TargetOptions) *Target {
 	t.Helper()
-	target, err := NewTarget(dir, o)
+	at, err := hostfs.MakeDir(dir)
 	must(t, err)
+	target := NewTarget(at, o)
 	t.Cleanup(func() { target.Close() })
 	return target
 }

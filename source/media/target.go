@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,10 @@ type TargetOptions struct {
 	NumericIDs bool
 	// Users and Groups are the names that the numbers had when the tree was walked.
 	Users, Groups map[uint32]string
+	// Owner is the name of Mastodon's user. To him belongs what would be root's, where the tree's root is root's too.
+	Owner string
+	// Trusted also restores what lends somebody's rights or leads out of the tree. Else that is left out, and told.
+	Trusted bool
 	// Warn, if not nil, is told by Sync and Close what could not be restored though the content was: one call for
 	// each kind of attribute, with the path of the first file and an error that says how many.
 	Warn func(path string, err error)
@@ -31,14 +34,17 @@ type TargetOptions struct {
 //
 // Nothing ever lands outside of the directory: paths that are not below it are refused, no symbolic link is followed,
 // and nothing that is there already is overwritten or changed. Until they are finished directories have mode 0700
-// and files 0600. Only the directory itself is as it was, so that nobody hostile should be able to write to it.
+// and files 0600. Where the directory is another user's than root's, root makes all of it with that user's rights.
 //
 // What is made may come in any order: directories that it needs and that are missing are made with it, so that Dir is
 // for those alone that nothing is in. SetDir is for each directory when nothing is added to it any more, then Sync for
 // all. Whatever a failed method has made stays for the caller to see, except that Discard removes a file.
 type Target struct {
-	root     int  // descriptor
+	dir      *hostfs.Dir
+	root     int // its descriptor
+	user     *hostfs.User
 	inherits bool // root has a default ACL, which all that is made below it takes over
+	trusted  bool
 	owners   owners
 	lost     losses
 
@@ -46,34 +52,19 @@ type Target struct {
 	closed []source.Entry // directories that their owner may not search, to be given their modes last
 }
 
-// NewTarget opens the directory dir, and creates it where it is missing. dir itself may be a symbolic link to one.
-func NewTarget(dir string, o TargetOptions) (*Target, error) {
-	name, err := filepath.Abs(dir)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(name), 0o755)
-	}
-	if err == nil {
-		if err = os.Mkdir(name, 0o700); errors.Is(err, fs.ErrExist) {
-			err = nil
-		}
-	}
-	fd := -1
-	if err == nil {
-		fd, err = hostfs.Retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
-		if err != nil {
-			err = &fs.PathError{Op: "open", Path: name, Err: err}
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening the directory to restore into: %w", err)
-	}
-	_, err = unix.Fgetxattr(fd, aclDefault, nil)
-	return &Target{root: fd, inherits: err == nil, owners: newOwners(o), lost: losses{warn: o.Warn}}, nil
+// NewTarget restores into an empty directory, which it closes in the end.
+func NewTarget(dir *hostfs.Dir, o TargetOptions) *Target {
+	_, err := unix.Fgetxattr(dir.Fd(), aclDefault, nil)
+	return &Target{dir: dir, root: dir.Fd(), user: dir.User(), inherits: err == nil, trusted: o.Trusted,
+		owners: newOwners(o), lost: losses{warn: o.Warn}}
 }
+
+// do does something with the rights that the directory is worked in with.
+func (t *Target) do(op, path string, f func() error) error { return pathError(op, path, t.user.Do(f)) }
 
 // within calls f with the directory that path is in, which it makes where it is missing, and the name there.
 func (t *Target) within(op string, path string, f func(dir int, name string) error) error {
-	return pathError(op, path, t.in(path, t.makeDirs, f))
+	return t.do(op, path, func() error { return t.in(path, t.makeDirs, f) })
 }
 
 // in calls f with the directory that path is in, as open opens it, and the name there.
@@ -136,6 +127,9 @@ func pathError(op, path string, err error) error {
 	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
+// Own says what the root of the tree is like, before anything is made: to its owner belongs what would be root's.
+func (t *Target) Own(root *source.Entry) { t.owners.own(root) }
+
 // Dir makes a directory. The root is there already.
 func (t *Target) Dir(e *source.Entry) error {
 	if e.Path == "." {
@@ -149,8 +143,11 @@ func (t *Target) Dir(e *source.Entry) error {
 
 // Create makes an empty file, for the caller to write and to Finish.
 func (t *Target) Create(e *source.Entry) (*os.File, error) {
-	fd, err := -1, error(fs.ErrInvalid)
-	if hostfs.ValidPath(e.Path) {
+	if !hostfs.ValidPath(e.Path) {
+		return nil, pathError("create", e.Path, fs.ErrInvalid)
+	}
+	fd := -1
+	err := t.do("create", e.Path, func() (err error) {
 		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 		if fd, err = hostfs.OpenBeneath(t.root, e.Path, flags, 0o600); err == unix.ENOENT {
 			err = t.in(e.Path, t.makeDirs, func(dir int, name string) (err error) {
@@ -158,20 +155,23 @@ func (t *Target) Create(e *source.Entry) (*os.File, error) {
 				return err
 			})
 		}
-	}
+		return err
+	})
 	if err != nil {
-		return nil, pathError("create", e.Path, err)
+		return nil, err
 	}
 	return os.NewFile(uintptr(fd), e.Path), nil
 }
 
 // Finish gives a file its size, so that holes need not be written, then its attributes, and closes it.
 func (t *Target) Finish(f *os.File, e *source.Entry) error {
-	err := t.finish(f, e)
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	return pathError("finish", e.Path, err)
+	return t.do("finish", e.Path, func() error {
+		err := t.finish(f, e)
+		if err2 := f.Close(); err == nil {
+			err = err2
+		}
+		return err
+	})
 }
 
 func (t *Target) finish(f *os.File, e *source.Entry) error {
@@ -193,11 +193,15 @@ func (t *Target) Discard(f *os.File, e *source.Entry) error {
 	return t.within("remove", e.Path, func(dir int, name string) error { return unix.Unlinkat(dir, name, 0) })
 }
 
-// Symlink makes a symbolic link to e.Target, whatever that is: it is never looked at.
+// Symlink makes a symbolic link to e.Target: what is there is never looked at.
 func (t *Target) Symlink(e *source.Entry) error {
 	return t.within("symlink", e.Path, func(dir int, name string) error {
 		if len(e.Target) >= unix.PathMax || strings.IndexByte(e.Target, 0) >= 0 {
 			return fs.ErrInvalid
+		}
+		if !t.trusted && leadsOut(e.Path, e.Target) {
+			t.leaveOut("symbolic links that lead out of the media", e.Path)
+			return nil
 		}
 		if err := unix.Symlinkat(e.Target, dir, name); err != nil {
 			return err
@@ -208,22 +212,23 @@ func (t *Target) Symlink(e *source.Entry) error {
 
 // Link makes e.Path another name of the file at the path first, which Create has made.
 func (t *Target) Link(e *source.Entry, first string) error {
-	err := t.in(first, t.openDir, func(from int, old string) error {
-		var st unix.Stat_t
-		if err := unix.Fstatat(from, old, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return err
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return errors.New("not a regular file")
-		}
-		return t.in(e.Path, t.makeDirs, func(to int, name string) error {
-			return unix.Linkat(from, old, to, name, 0)
+	return t.do("link", first, func() error {
+		return t.in(first, t.openDir, func(from int, old string) error {
+			var st unix.Stat_t
+			if err := unix.Fstatat(from, old, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return err
+			}
+			if st.Mode&unix.S_IFMT != unix.S_IFREG {
+				return errors.New("not a regular file")
+			}
+			return t.in(e.Path, t.makeDirs, func(to int, name string) error {
+				return unix.Linkat(from, old, to, name, 0)
+			})
 		})
 	})
-	return pathError("link", first, err)
 }
 
-// Special makes a FIFO, a socket or a device. A device that this user may not make is left out, with a warning.
+// Special makes a FIFO, a socket or a device. A device that may not be made is left out, with a warning.
 func (t *Target) Special(e *source.Entry) error {
 	types := map[source.Type]uint32{
 		source.FIFO: unix.S_IFIFO, source.Socket: unix.S_IFSOCK, source.Block: unix.S_IFBLK, source.Char: unix.S_IFCHR,
@@ -233,8 +238,13 @@ func (t *Target) Special(e *source.Entry) error {
 		if !ok {
 			return fs.ErrInvalid
 		}
+		device := e.Type == source.Block || e.Type == source.Char
+		if device && !t.trusted {
+			t.leaveOut("devices", e.Path)
+			return nil
+		}
 		err := unix.Mknodat(dir, name, typ|0o600, int(e.Rdev))
-		if err == unix.EPERM && (e.Type == source.Block || e.Type == source.Char) {
+		if err == unix.EPERM && device {
 			t.lost.add("devices not restored", e.Path, err)
 			return nil
 		}
@@ -247,21 +257,31 @@ func (t *Target) Special(e *source.Entry) error {
 
 // SetDir gives a directory, "." for the root, its attributes.
 func (t *Target) SetDir(e *source.Entry) error {
-	err := error(fs.ErrInvalid)
-	if e.Path == "." || hostfs.ValidPath(e.Path) {
-		var fd int
-		if fd, err = hostfs.OpenBeneath(t.root, e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err == nil {
-			err = t.apply(fd, t.searchable(e))
-			unix.Close(fd)
-		}
-	}
-	return pathError("set attributes", e.Path, err)
+	return t.do("set attributes", e.Path, func() error {
+		return t.inDir(e.Path, func(fd int) error { return t.apply(fd, t.searchable(e)) })
+	})
 }
 
-// searchable returns e, or, where its mode would keep this process from the directories below, a copy that does not;
+// inDir calls f with a directory, "." for the root, open for reading.
+func (t *Target) inDir(path string, f func(fd int) error) error {
+	if path == "." {
+		return f(t.root)
+	}
+	if !hostfs.ValidPath(path) {
+		return fs.ErrInvalid
+	}
+	fd, err := hostfs.OpenBeneath(t.root, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return f(fd)
+}
+
+// searchable returns e, or, where its mode would keep the user at work from the directories below, a copy that does not;
 // then Sync gives it its mode.
 func (t *Target) searchable(e *source.Entry) *source.Entry {
-	if e.Mode&0o100 != 0 || os.Geteuid() == 0 {
+	if e.Mode&0o100 != 0 || t.user == nil && os.Geteuid() == 0 {
 		return e
 	}
 	open := *e
@@ -293,13 +313,11 @@ func (t *Target) closeDirs() error {
 	slices.SortFunc(t.closed, func(a, b source.Entry) int { return source.ComparePaths(a.Path, b.Path) })
 	for len(t.closed) > 0 {
 		e := &t.closed[len(t.closed)-1]
-		fd, err := hostfs.OpenBeneath(t.root, e.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-		if err == nil {
-			err = unix.Fchmod(fd, e.Mode)
-			unix.Close(fd)
-		}
+		err := t.do("chmod", e.Path, func() error {
+			return t.inDir(e.Path, func(fd int) error { return unix.Fchmod(fd, e.Mode) })
+		})
 		if err != nil {
-			return pathError("chmod", e.Path, err)
+			return err
 		}
 		t.closed = t.closed[:len(t.closed)-1]
 	}
@@ -313,7 +331,7 @@ func (t *Target) Close() error {
 	}
 	err := t.closeDirs()
 	t.lost.tell()
-	if err2 := unix.Close(t.root); err == nil {
+	if err2 := t.dir.Close(); err == nil {
 		err = err2
 	}
 	t.root = -1
