@@ -104,9 +104,7 @@ func TestNights(t *testing.T) {
 	if len(first) != 1 || first[0].Date != "2026-06-26" || first[0].Size < 1<<20 || !slices.Equal(first[0].Tags, []string{"first"}) {
 		t.Fatalf("summary %+v", first)
 	}
-	if err := os.WriteFile(filepath.Join(s.System(), "site_uploads", "new.txt"), []byte("second night\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeMedia(t, filepath.Join(s.System(), "site_uploads", "new.txt"), []byte("second night\n"))
 	second := s.run(exitDone, "snapshot", "--date", "2026-06-27")
 	if !strings.Contains(second.stdout, ", 2026-06-27: ") || !strings.Contains(second.stderr, "log head ") {
 		t.Errorf("stdout\n%s\nstderr\n%s", second.stdout, second.stderr)

@@ -182,10 +182,24 @@ func (w *witness) addMedia(name string, size int) {
 	data := make([]byte, size)
 	rand.NewChaCha8([32]byte([]byte(fmt.Sprintf("%32.32s", name)))).Read(data)
 	path := filepath.Join(w.root, name)
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		w.t.Fatal(err)
-	}
+	writeMedia(w.t, path, data)
 	w.t.Cleanup(func() { os.Remove(path) })
+}
+
+// writeMedia makes a file as Mastodon would: it belongs to whom the directory does.
+func writeMedia(t *testing.T, path string, data []byte) {
+	t.Helper()
+	var st unix.Stat_t
+	err := unix.Stat(filepath.Dir(path), &st)
+	if err == nil {
+		err = os.WriteFile(path, data, 0o644)
+	}
+	if err == nil {
+		err = os.Chown(path, int(st.Uid), int(st.Gid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // live returns a directory like the instance's, with other settings.
