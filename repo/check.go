@@ -88,9 +88,10 @@ func (s *Subset) choose(packs []*indexedPack) []*indexedPack {
 
 // A checker collects what one check finds.
 type checker struct {
-	repo  *Repo
-	opts  CheckOptions
-	found []error // what was found wrong before packs are read
+	repo      *Repo
+	opts      CheckOptions
+	found     []error  // what was found wrong before packs are read
+	instances []string // that the log knows of
 
 	mu  sync.Mutex
 	res CheckResult
@@ -150,7 +151,11 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 	}
 	for {
 		c.res, c.found = CheckResult{}, slices.Clone(h.problems())
+		c.instances = h.instances()
 		x, err := c.indexes(ctx, h)
+		if err == nil {
+			err = c.repo.sortOut(ctx, h, x, x.contested(), c.wrong, c.wrong)
+		}
 		if err == nil {
 			err = c.packs(ctx, x)
 		}
@@ -173,6 +178,9 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 		h = now
 	}
 }
+
+// wrong notes what was found before packs are read.
+func (c *checker) wrong(err error) { c.found = append(c.found, err) }
 
 // damaged notes a DamageError and returns every other error.
 func (c *checker) damaged(err error) error {
@@ -226,15 +234,18 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 			continue
 		}
 		size := sizes[i]
+		right := x.firstListed(p.name, size)
 		if size == p.size {
-			// One that is listed for several instances counts once.
-			right := func(n uint32) bool { return x.packs[n].size == size }
-			if same := x.listed(p.name); same[slices.IndexFunc(same, right)] == uint32(i) {
+			if right == i { // one that is listed several times counts once
 				c.res.Packs++
 			}
 			continue
 		}
 		p.gone = true
+		if right >= 0 {
+			c.found = append(c.found, &DamageError{indexObject(x.objects[p.object].name), fmt.Errorf("it says that pack %s has %d bytes; it has %d", p.name.Short(), p.size, size)})
+			continue
+		}
 		c.bad(p)
 		err := errors.New("is missing")
 		if size >= 0 {
@@ -266,7 +277,7 @@ func (c *checker) snapshots(ctx context.Context, h *history, x *index, mark func
 		data, err := c.repo.readNamed(ctx, manifestObject(s.ID), s.ID, MaxObject)
 		var text []byte
 		if err == nil {
-			text, err = c.repo.openManifest(manifestObject(s.ID), data)
+			text, err = c.repo.openManifest(s, data)
 		}
 		if err == nil {
 			err = c.blobs(ctx, of, marks[s.Instance](ctx, text))
@@ -347,7 +358,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 			if int64(cap(buf)) < p.size {
 				buf = make([]byte, max(p.size, PackSize+PackSize/8))
 			}
-			err := c.repo.checkPack(ctx, p, buf[:p.size])
+			err := c.checkPack(ctx, x, p, buf[:p.size])
 			if errors.Is(err, fs.ErrNotExist) {
 				err = c.vanished(ctx, p)
 			}
@@ -375,7 +386,7 @@ func (c *checker) finish(p *indexedPack, damage error, known *verified, total in
 	if damage != nil {
 		c.problem(damage)
 	}
-	if damage != nil && !errors.Is(damage, errContradicted) {
+	if damage != nil && !errors.Is(damage, errForeign) {
 		c.bad(p)
 	}
 	c.mu.Lock()
@@ -391,8 +402,8 @@ func (c *checker) finish(p *indexedPack, damage error, known *verified, total in
 }
 
 // checkPack reads a pack into buf, and verifies its hash or, where the key can read it, all that is in it.
-func (r *Repo) checkPack(ctx context.Context, p *indexedPack, buf []byte) error {
-	object := packObject(p.name)
+func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf []byte) error {
+	r, object := c.repo, packObject(p.name)
 	n := 0
 	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, buf, 0)
@@ -403,7 +414,7 @@ func (r *Repo) checkPack(ctx context.Context, p *indexedPack, buf []byte) error 
 	} else if err != nil {
 		return fmt.Errorf("reading a pack: %w", err)
 	}
-	ids, err := r.identities(p.component)
+	opener, err := r.opener(p.component)
 	if err != nil { // a sealed host
 		if Name(sha256.Sum256(buf)) != p.name {
 			return &DamageError{object, errors.New("content does not have the hash that names it")}
@@ -411,9 +422,12 @@ func (r *Repo) checkPack(ctx context.Context, p *indexedPack, buf []byte) error 
 		return nil
 	}
 	// The hash would tell no more: age authenticates every byte, and what is in the pack must be what the index says.
-	src, size, err := age.DecryptReaderAt(bytes.NewReader(buf), p.size, ids...)
+	src, size, err := age.DecryptReaderAt(bytes.NewReader(buf), p.size, opener)
 	if err != nil {
 		return &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+	}
+	if !opener.isFor(p.instance) {
+		return x.foreign(p, opener.whose(c.instances))
 	}
 	d, err := readDirectory(src, size)
 	if err != nil {
@@ -422,15 +436,8 @@ func (r *Repo) checkPack(ctx context.Context, p *indexedPack, buf []byte) error 
 	if err := r.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
 		return err
 	}
-	if p.rival {
-		return &DamageError{object, fmt.Errorf("an index object for %q %w", p.instance, errContradicted)}
-	}
 	return &DamageError{object, errors.New("its directory is not what the index says")}
 }
-
-// errContradicted says that one of several listings of a sound pack is not so. The pack is not to blame for it, nor are
-// those whom the others serve.
-var errContradicted = errors.New("says of it what is not so")
 
 // checkFrames verifies every blob of a pack, read from its beginning.
 func (r *Repo) checkFrames(object string, d *directory, src io.Reader) error {

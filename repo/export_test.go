@@ -24,15 +24,20 @@ const AsItIs = Component(255)
 
 // PublishSnapshot commits a snapshot of whatever the manifest says, with no more ado.
 func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *SnapshotEntry) error {
-	data, err := r.sealManifest(manifest)
-	if err != nil {
-		return err
-	}
-	e.ID = hashName(data)
-	if err := r.store.Put(ctx, manifestObject(e.ID), data); err != nil {
+	var err error
+	if e.ID, err = r.PutManifest(ctx, manifest); err != nil {
 		return err
 	}
 	return r.PublishRaw(ctx, &Entry{Snapshot: e})
+}
+
+// PutManifest puts a manifest that no log entry names.
+func (r *Repo) PutManifest(ctx context.Context, manifest []byte) (Name, error) {
+	data, err := r.sealManifest(manifest)
+	if err != nil {
+		return Name{}, err
+	}
+	return hashName(data), r.store.Put(ctx, manifestObject(hashName(data)), data)
 }
 
 // PublishRaw puts an entry into the log as it is.
@@ -172,15 +177,15 @@ func (r *Repo) PutNewerIndex(ctx context.Context) (Name, error) {
 	return hashName(data), r.store.Put(ctx, indexObject(hashName(data)), data)
 }
 
-// PutPack puts a pack that no index object lists, of one frame for each blob, for which its directory may tell lies, and
-// with some recipients more than it needs.
-func (r *Repo) PutPack(ctx context.Context, blobs [][]byte, id func(i int) chunk.ID, more int) (Name, error) {
+// PutPack puts a pack that no index object lists, for an instance, of one frame for each blob, for which its directory may
+// tell lies, and with some recipients more than it needs.
+func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id func(i int) chunk.ID, more int) (Name, error) {
 	e := r.epoch()
 	d := directory{epoch: e.Number, component: Media}
 	for i, b := range blobs {
 		d.frames = append(d.frames, frame{codecRaw, len(b), []blobRef{{id(i), len(b)}}})
 	}
-	to := []age.Recipient{e.DataRecipient}
+	to := []age.Recipient{&packRecipient{HybridRecipient: e.DataRecipient, instance: instance}}
 	for range more {
 		id, err := age.GenerateHybridIdentity()
 		if err != nil {

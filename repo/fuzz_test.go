@@ -35,7 +35,7 @@ type packed struct {
 // newPacked returns a pack of a compressed frame of several blobs and one that is stored as it is.
 func newPacked(tb testing.TB, k *Keyring) packed {
 	tb.Helper()
-	b, err := newPackBuilder(func() ([]byte, error) { return make([]byte, 0, 64<<10), nil }, k.CurrentEpoch(), Media)
+	b, err := newPackBuilder(func() ([]byte, error) { return make([]byte, 0, 64<<10), nil }, k.CurrentEpoch(), "social.example", Media)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func FuzzManifestObject(f *testing.F) {
 		if err != nil {
 			return nil, err
 		}
-		return r.openManifest("manifests/x", stored)
+		return r.openManifest(SnapshotRef{signer: k.verifyKey()}, stored)
 	}
 	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
 		encoder().EncodeAll([]byte(`{"format":1}`), nil), encoder().EncodeAll(text(9000), nil))
@@ -671,7 +671,7 @@ func TestBombs(t *testing.T) {
 			t.Fatal(err)
 		}
 		fuzzing.Bound(t, 8*maxManifest, func() {
-			if _, err := r.openManifest("manifests/x", stored); err == nil {
+			if _, err := r.openManifest(SnapshotRef{signer: k.verifyKey()}, stored); err == nil {
 				t.Errorf("%s: a manifest of 128 MiB is taken", name)
 			}
 		})

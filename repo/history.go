@@ -17,6 +17,8 @@ type SnapshotRef struct {
 	Writer string // name on the roster; "owner" for one that the owner key made
 	SnapshotInfo
 	Logged time.Time // of its log entry by the storage's clock; zero where the entry came after the log was listed
+
+	signer ed25519.PublicKey // of the log entry
 }
 
 // A Request is a log entry that its signer was not entitled to, whole or in part: that has no effect, and is shown.
@@ -175,7 +177,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 	why := ""
 	switch {
 	case e.Snapshot != nil:
-		why = h.applySnapshot(by, e)
+		why = h.applySnapshot(by, signer, e)
 	case e.Forget != nil:
 		why = h.applyForget(by, e.Seq, e.Forget)
 	case e.Prune != nil:
@@ -199,7 +201,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 	}
 }
 
-func (h *history) applySnapshot(by scope, e *Entry) (why string) {
+func (h *history) applySnapshot(by scope, signer ed25519.PublicKey, e *Entry) (why string) {
 	s := e.Snapshot
 	if !by.serves(s.Instance) {
 		return fmt.Sprintf("a writer for %s added a snapshot of %s", by.person.Instance, s.Instance)
@@ -208,7 +210,7 @@ func (h *history) applySnapshot(by scope, e *Entry) (why string) {
 		return "the snapshot is there already"
 	}
 	h.byID[s.ID] = len(h.snapshots)
-	h.snapshots = append(h.snapshots, SnapshotRef{e.Seq, s.ID, by.person.Name, s.SnapshotInfo, time.Time{}})
+	h.snapshots = append(h.snapshots, SnapshotRef{Seq: e.Seq, ID: s.ID, Writer: by.person.Name, SnapshotInfo: s.SnapshotInfo, signer: bytes.Clone(signer)})
 	for _, n := range s.Indexes {
 		h.indexes = append(h.indexes, indexRef{n, by})
 	}

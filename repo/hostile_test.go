@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,7 +98,7 @@ func TestLyingIndex(t *testing.T) {
 }
 
 // A writer of another instance lists this one's packs as they are, and has a snapshot of a single blob in them: the owner's
-// prune, which would rewrite packs for that one, must leave them to the one whose they are.
+// prune rewrites no pack for that one, and this one's stay whole.
 func TestSharedPack(t *testing.T) {
 	w, st, evil, ref, c := twoInstances(t)
 	r := fresh(t, st, evil)
@@ -109,13 +110,14 @@ func TestSharedPack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &repo.SnapshotEntry{Indexes: listed, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}
-	one := []byte(`{"blobs":{"media":["` + idsOf(text)[0].String() + `"]}}`)
-	if err := r.PublishSnapshot(t.Context(), one, e); err != nil {
-		t.Fatal(err)
+	publishStolen(t, r, []byte(`{"blobs":{"media":["`+idsOf(text)[0].String()+`"]}}`), listed)
+	before := objectsOf(st, "packs")
+	var d *repo.DamageError
+	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05}); !errors.As(err, &d) {
+		t.Errorf("prune: %v", err)
 	}
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05}); err != nil {
-		t.Fatal(err)
+	if after := objectsOf(st, "packs"); !slices.Equal(before, after) {
+		t.Errorf("%d packs became %d", len(before), len(after))
 	}
 	wholeAfterPrune(t, w, st, ref, c)
 }

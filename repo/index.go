@@ -97,8 +97,8 @@ type indexedPack struct {
 	instance string // whose snapshots it serves; empty where none vouches for the listing
 	trusted  bool   // it may be deduplicated against: who signed the index object is on the roster still
 	bad      bool   // somebody who speaks for the instance has found it damaged
-	rival    bool   // it is listed for another instance too, and otherwise
-	gone     bool   // a prune entry names it, or the index object is no more, or another one says the same
+	foreign  bool   // the pack was written for another instance
+	gone     bool   // it does not count: foreign, named by a prune entry, of an index object that is no more, vouched for by nobody, or a double
 	table    uint16 // in index.tables
 }
 
@@ -163,12 +163,13 @@ func (x *index) attach(t *table, vouch func(*tableObject) indexedObject) error {
 	return nil
 }
 
-// settle hides what the log says is gone, and of the listings that say the same for the same instance all but one.
+// settle hides what the log says is gone, what nobody vouches for who may, and of the listings that say the same for the
+// same instance all but one.
 func (x *index) settle(h *history) {
 	x.byName = x.byName[:0]
 	for i := range x.packs {
 		p := &x.packs[i]
-		p.gone = p.gone || len(h.pruned) > 0 && h.gone(packObject(p.name), p.instance)
+		p.gone = p.gone || p.instance == "" || len(h.pruned) > 0 && h.gone(packObject(p.name), p.instance)
 		p.bad = h.isBad(p.name, p.instance)
 		if !p.gone {
 			x.byName = append(x.byName, uint32(i))
@@ -185,13 +186,15 @@ func (x *index) settle(h *history) {
 		for j, a := range same {
 			for _, b := range same[:j] {
 				x.hideOne(&x.packs[a], &x.packs[b])
-				if x.packs[a].instance != x.packs[b].instance && x.packs[a].digest != x.packs[b].digest {
-					x.packs[a].rival, x.packs[b].rival = true, true
-				}
 			}
 		}
 		i += len(same)
 	}
+	x.dropGone()
+}
+
+// dropGone takes packs that are gone off byName.
+func (x *index) dropGone() {
 	x.byName = slices.DeleteFunc(x.byName, func(n uint32) bool { return x.packs[n].gone })
 }
 
@@ -215,6 +218,38 @@ func (x *index) listed(name Name) []uint32 {
 		to++
 	}
 	return x.byName[from:to]
+}
+
+// contested returns the packs that are listed for several instances. Each was written for one of them at most: the
+// others' listings are false.
+func (x *index) contested() []Name {
+	return slices.DeleteFunc(x.names(), func(name Name) bool { return !x.isContested(name) })
+}
+
+// names returns the packs that are listed.
+func (x *index) names() (names []Name) {
+	for i := 0; i < len(x.byName); {
+		name := x.packs[x.byName[i]].name
+		names = append(names, name)
+		i += len(x.listed(name))
+	}
+	return names
+}
+
+// isContested reports whether a pack is listed for several instances.
+func (x *index) isContested(pack Name) bool {
+	listed := x.listed(pack)
+	return slices.ContainsFunc(listed, func(n uint32) bool { return x.packs[n].instance != x.packs[listed[0]].instance })
+}
+
+// firstListed returns the number of the first listing of a pack that says that it has so many bytes, or -1.
+func (x *index) firstListed(pack Name, size int64) int {
+	for _, n := range x.listed(pack) {
+		if x.packs[n].size == size {
+			return int(n)
+		}
+	}
+	return -1
 }
 
 // serves reports whether a pack is listed for an instance.

@@ -77,10 +77,10 @@ func (k *openPacks) keep(n uint32, o *openPack) {
 }
 
 // open fetches what it takes to read the given frames of a pack, ascending, into room, and returns the decrypted pack,
-// in which only they can be read.
+// in which only they can be read. It refuses a pack that was not written for the instance that it is listed for.
 func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room *packRoom) (*openPack, error) {
 	p := &pr.index.packs[n]
-	ids, err := pr.repo.identities(p.component)
+	opener, err := pr.repo.opener(p.component)
 	if err != nil {
 		return nil, err
 	}
@@ -98,9 +98,12 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 		return o, nil
 	}
 	o = &openPack{fetched: now}
-	plain, size, err := age.DecryptReaderAt(packSource{o}, p.size, ids...)
+	plain, size, err := age.DecryptReaderAt(packSource{o}, p.size, opener)
 	if err != nil {
 		return nil, &DamageError{packObject(p.name), fmt.Errorf("decrypting: %w", err)}
+	}
+	if !opener.isFor(p.instance) {
+		return nil, pr.index.foreign(p, "")
 	}
 	if want := plainSize(p.size, p.header); size != want {
 		return nil, &DamageError{packObject(p.name), fmt.Errorf("has %d bytes, the index says %d", size, want)}

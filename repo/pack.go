@@ -90,20 +90,20 @@ type packBuilder struct {
 	plain  int       // bytes of plaintext so far
 	dir    int       // bytes that the directory will take, or a little more
 	sample hash.Hash // over the plaintext, for a pack that is read again
-	key    *fileKey
+	to     *packRecipient
 	err    error
 }
 
-// newPackBuilder starts a pack in segments that more gives.
-func newPackBuilder(more func() ([]byte, error), epoch *Epoch, c Component) (*packBuilder, error) {
+// newPackBuilder starts a pack for an instance, in segments that more gives.
+func newPackBuilder(more func() ([]byte, error), epoch *Epoch, instance string, c Component) (*packBuilder, error) {
 	b := &packBuilder{more: more, sum: sha256.New()}
 	b.epoch, b.component = epoch.Number, c
 	rcpt := epoch.DataRecipient
 	if c == Meta {
 		rcpt = epoch.MetaIdentity.Recipient()
 	}
-	b.key = &fileKey{HybridRecipient: rcpt}
-	w, err := age.Encrypt((*packSink)(b), b.key)
+	b.to = &packRecipient{HybridRecipient: rcpt, instance: instance}
+	w, err := age.Encrypt((*packSink)(b), b.to)
 	if err != nil {
 		return nil, fmt.Errorf("encrypting a pack: %w", err)
 	}
@@ -188,7 +188,7 @@ func (b *packBuilder) finish() (*pack, [][]byte, error) {
 // readBack decrypts the finished pack with the file key that sealed it: a host that can't read packs can still
 // see that it has written a good one.
 func (b *packBuilder) readBack() error {
-	r, err := age.Decrypt(parts.Reader(b.out), age.NewInjectedFileKeyIdentity(b.key.key))
+	r, err := age.Decrypt(parts.Reader(b.out), age.NewInjectedFileKeyIdentity(b.to.key))
 	if err != nil {
 		return err
 	}
@@ -200,17 +200,6 @@ func (b *packBuilder) readBack() error {
 		return errors.New("content differs")
 	}
 	return nil
-}
-
-// A fileKey is a recipient that keeps the file key it wraps.
-type fileKey struct {
-	*age.HybridRecipient
-	key []byte
-}
-
-func (k *fileKey) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
-	k.key = bytes.Clone(key)
-	return k.HybridRecipient.WrapWithLabels(key)
 }
 
 // readDirectory returns the directory of a decrypted pack of size bytes.

@@ -36,9 +36,10 @@ const (
 // are uploaded side by side. Its memory is segments and framesInFlight, whatever goes through it. The first error is
 // sticky.
 type packing struct {
-	store Store
-	epoch *Epoch
-	note  func(*pack) error // hears of each pack when it is durable; one call at a time
+	store    Store
+	epoch    *Epoch
+	instance string            // that the packs are for
+	note     func(*pack) error // hears of each pack when it is durable; one call at a time
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -56,11 +57,11 @@ type packing struct {
 	flushed  bool
 }
 
-func newPacking(ctx context.Context, st Store, epoch *Epoch, note func(*pack) error) *packing {
+func newPacking(ctx context.Context, st Store, epoch *Epoch, instance string, note func(*pack) error) *packing {
 	rtt := roundTrip(st)
 	room, uploads := segments+int(rtt/segmentRTT), packUploads+int(rtt/packRTT)
 	g := &packing{
-		store: st, epoch: epoch, note: note,
+		store: st, epoch: epoch, instance: instance, note: note,
 		buffers:  frameBuffers(),
 		memory:   semaphore.NewWeighted(framesInFlight),
 		scratch:  make(chan []byte, encoders),
@@ -155,7 +156,7 @@ func (g *packing) place(open *[componentCount]*packBuilder, j *job) (err error) 
 		}
 	}
 	if open[c] == nil {
-		if open[c], err = newPackBuilder(g.segment, g.epoch, j.component); err != nil {
+		if open[c], err = newPackBuilder(g.segment, g.epoch, g.instance, j.component); err != nil {
 			return err
 		}
 	}

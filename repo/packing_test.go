@@ -46,7 +46,7 @@ func TestPackingBound(t *testing.T) {
 	st := &shelf{gate: make(chan struct{}), size: make(map[string]int64)}
 	packed := make(map[chunk.ID]int)
 	made := 0
-	g := newPacking(t.Context(), st, owner.CurrentEpoch(), func(p *pack) error {
+	g := newPacking(t.Context(), st, owner.CurrentEpoch(), "social.example", func(p *pack) error {
 		made++
 		for _, f := range p.frames {
 			for _, b := range f.blobs {
@@ -113,7 +113,7 @@ func TestPackBuilderSegments(t *testing.T) {
 	}
 	broken := errors.New("no more")
 	for _, room := range []int{1 << 10, 64 << 10, 1 << 20} {
-		b, err := newPackBuilder(func() ([]byte, error) { return make([]byte, 0, room), nil }, owner.CurrentEpoch(), Media)
+		b, err := newPackBuilder(func() ([]byte, error) { return make([]byte, 0, room), nil }, owner.CurrentEpoch(), "social.example", Media)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +141,7 @@ func TestPackBuilderSegments(t *testing.T) {
 			t.Error("the pack does not hold what was put into it")
 		}
 	}
-	if _, err := newPackBuilder(func() ([]byte, error) { return nil, broken }, owner.CurrentEpoch(), Media); !errors.Is(err, broken) {
+	if _, err := newPackBuilder(func() ([]byte, error) { return nil, broken }, owner.CurrentEpoch(), "social.example", Media); !errors.Is(err, broken) {
 		t.Errorf("no segment: %v", err)
 	}
 }

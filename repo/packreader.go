@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
@@ -103,13 +102,13 @@ func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]b
 	return plain, nil
 }
 
-// identities returns those that open packs of a component.
-func (r *Repo) identities(c Component) ([]age.Identity, error) {
+// opener returns what opens a pack of a component.
+func (r *Repo) opener(c Component) (*packOpener, error) {
 	if c == Meta {
-		return r.key.MetaIdentities(), nil
+		return &packOpener{identities: r.key.MetaIdentities()}, nil
 	}
 	if ids := r.key.DataIdentities(); len(ids) > 0 {
-		return ids, nil
+		return &packOpener{identities: ids}, nil
 	}
 	return nil, &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}
 }

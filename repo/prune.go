@@ -129,6 +129,8 @@ type prunePlan struct {
 	packs *packReader
 	mine  func(*indexedPack) bool // packs that this key may prune
 
+	openers map[Name]*packOpener // of packs that were asked whose they are; nil for one that can't be opened
+
 	live  bitset  // by the places' ranks
 	keeps []int64 // live bytes of each pack
 	sizes []int64 // of each pack as it is in the store, 0 where it is missing
@@ -147,8 +149,11 @@ func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) M
 		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`, then `permafrost repair index` with the owner key")
 	}
 	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x, rooms: newPackRooms(r.store)},
-		live: newBitset(x.ranks), keeps: make([]int64, len(x.packs)), sizes: make([]int64, len(x.packs))}
+		openers: make(map[Name]*packOpener), live: newBitset(x.ranks), keeps: make([]int64, len(x.packs)), sizes: make([]int64, len(x.packs))}
 	if p.mine, err = r.mayPrune(); err != nil {
+		return nil, err
+	}
+	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
 		return nil, err
 	}
 	now, err := lease.now(ctx)
@@ -240,7 +245,7 @@ func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
 		}
 		for id, err := range marks[s.Instance](ctx, text) {
 			if err == nil {
-				err = p.markBlob(of, id)
+				err = p.markBlob(ctx, of, id)
 			}
 			if err != nil {
 				help := "run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair` has looked for it"
@@ -256,7 +261,7 @@ func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
 
 // markBlob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not in a
 // pack that is known to be damaged.
-func (p *prunePlan) markBlob(of *index, id chunk.ID) error {
+func (p *prunePlan) markBlob(ctx context.Context, of *index, id chunk.ID) error {
 	var room [4]place
 	places, err := of.find(id, room[:0])
 	if err != nil {
@@ -280,15 +285,40 @@ func (p *prunePlan) markBlob(of *index, id chunk.ID) error {
 		p.keep(places[readable])
 	}
 	if len(places) == 0 && p.opts.AcceptLost {
-		if places, err = p.index.find(id, places); err == nil && len(places) == 0 {
+		found, err = p.mayBeFound(ctx, of.only, id)
+		if err == nil && !found {
 			p.res.Lost++
 			return nil
 		}
+		found = false
 	}
 	if !found {
 		return missing(id)
 	}
 	return nil
+}
+
+// mayBeFound reports whether a repair of the index may find a blob that is not listed for an instance: in a pack of that
+// instance which is listed for another one. It may where this key can't tell whose the pack is.
+func (p *prunePlan) mayBeFound(ctx context.Context, instance string, id chunk.ID) (bool, error) {
+	places, err := p.index.find(id, nil)
+	if err != nil {
+		return false, err
+	}
+	for _, pl := range places {
+		name := p.index.packs[pl.pack].name
+		if _, read := p.openers[name]; !read {
+			opener, err := p.repo.readMark(ctx, name)
+			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
+				return false, err
+			}
+			p.openers[name] = opener
+		}
+		if o := p.openers[name]; o == nil && !p.repo.key.CanRead() || o != nil && o.isFor(instance) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // keep marks a place as one that stays.
@@ -313,10 +343,8 @@ func (p *prunePlan) choose() {
 		p.res.Live += p.keeps[i]
 		p.res.Dead += dead
 		switch {
-		case !p.mine(ip) || !p.allMine(ip.name):
-			// What is listed for another instance too, its writers may lean on without our hearing of it in time.
-		case p.aliveElsewhere(uint32(i)):
-			// The pack is listed for another instance too, whose snapshots need it: it stays for both.
+		case !p.mine(ip), p.index.isContested(ip.name):
+			// Where this key can't tell whose a pack is, it is left to the one that can.
 		case p.keeps[i] == 0 && len(p.dead) < maxPruned:
 			p.dead = append(p.dead, uint32(i))
 		case float64(dead) <= p.opts.MaxUnused*float64(ip.total), ip.bad, len(p.dead)+len(p.rewrite) >= maxPruned:
@@ -334,19 +362,6 @@ func (p *prunePlan) choose() {
 	}
 	p.res.Rewritten = len(p.rewrite)
 	p.chooseObjects()
-}
-
-// allMine reports whether every listing of a pack that anybody leans on is this key's to prune.
-func (p *prunePlan) allMine(name Name) bool {
-	return !slices.ContainsFunc(p.index.listed(name), func(n uint32) bool {
-		ip := &p.index.packs[n]
-		return ip.instance != "" && !p.mine(ip)
-	})
-}
-
-// aliveElsewhere reports whether another listing of the same pack has blobs that snapshots need.
-func (p *prunePlan) aliveElsewhere(i uint32) bool {
-	return slices.ContainsFunc(p.index.listed(p.index.packs[i].name), func(n uint32) bool { return n != i && p.keeps[n] > 0 })
 }
 
 // chooseObjects names index objects that are spent, the manifests of forgotten snapshots, and what is left over.
@@ -386,10 +401,12 @@ func (p *prunePlan) chooseObjects() {
 }
 
 // spent returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
-// list. A writer's prune leaves such objects where the owner has named them.
+// list, or it never counted. A writer's prune leaves such objects where the owner has named them.
 func (p *prunePlan) spent() (names []Name) {
 	me := p.repo.log.scope(p.repo.key.verifyKey())
-	there := func(ip indexedPack) bool { return !p.repo.log.gone(packObject(ip.name), ip.instance) }
+	there := func(ip indexedPack) bool {
+		return ip.instance != "" && !ip.foreign && !p.repo.log.gone(packObject(ip.name), ip.instance)
+	}
 	for _, o := range p.index.objects {
 		if o.live && !slices.ContainsFunc(p.index.packs[o.first:o.first+o.packs], there) && p.repo.log.mayDrop(me, o.name) {
 			names = append(names, o.name)

@@ -42,6 +42,9 @@ func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) 
 	return rd, nil
 }
 
+// Instance returns the one whose snapshots are read.
+func (rd *Reader) Instance() string { return rd.instance }
+
 // use makes x the index that is read by.
 func (rd *Reader) use(x *index) {
 	rd.packs = &packReader{rd.repo, x, rd.rooms, &openPacks{packs: make(map[uint32]*openPack)}}

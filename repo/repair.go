@@ -29,7 +29,7 @@ type RepairOptions struct {
 
 // An IndexRepair says what RepairIndex did, or would do.
 type IndexRepair struct {
-	Dropped []Name // index objects that are missing or damaged: the log names them no more
+	Dropped []Name // index objects that are missing, damaged or false: the log names them no more
 	Read    int    // packs that were read, to see what is in them
 	Listed  int    // of these, packs that an index object lists now
 	Bad     []Name // of these, damaged ones, which RepairPacks can salvage
@@ -39,9 +39,9 @@ type IndexRepair struct {
 
 // An indexRepair lists again what lost index objects have listed.
 //
-// A pack's own directory says what is in it. But who made it, it does not say, and what the owner lists for an instance
-// is relied on by that: so a pack is listed as sound only when each blob in it was verified, and listed only for
-// instances whose snapshots need it. What a run under way has put is nobody's business.
+// A pack says itself what is in it, and for which instance. But who made it, it does not say, and what the owner lists for
+// an instance is relied on by that: so a pack is listed as sound only when each blob in it was verified, and listed only
+// where a snapshot needs it. What a run under way has put is nobody's business.
 type indexRepair struct {
 	repo *Repo
 	opts RepairOptions
@@ -49,14 +49,15 @@ type indexRepair struct {
 
 	mu    sync.Mutex
 	tried map[Name]bool
-	found *journal      // the packs that were read, and can be listed
-	bad   map[Name]bool // of these, damaged ones
-	names []Name        // of all of these
+	found *journal          // the packs that were read, and can be listed
+	bad   map[Name]bool     // of these, damaged ones
+	names map[string][]Name // of all of these, by the instance that they were written for
 	res   IndexRepair
 }
 
-// RepairIndex makes the index whole: index objects that are missing or damaged are taken off the log, and packs that hold
-// what a snapshot needs and no index object lists for its instance are read, verified and listed. It takes the owner key.
+// RepairIndex makes the index whole: index objects that are missing or damaged, or list what was written for another
+// instance, are taken off the log; and packs that hold what a snapshot needs and no index object lists are read, verified
+// and listed. It takes the owner key.
 //
 // New index objects are durable before the entry that names them; if we die before that, they are left over.
 func (r *Repo) RepairIndex(ctx context.Context, mark func(*Reader) Mark, o RepairOptions) (*IndexRepair, error) {
@@ -65,7 +66,7 @@ func (r *Repo) RepairIndex(ctx context.Context, mark func(*Reader) Mark, o Repai
 		return nil, err
 	}
 	defer spool.close()
-	x := &indexRepair{repo: r, opts: o, mark: mark, tried: make(map[Name]bool), found: spool, bad: make(map[Name]bool)}
+	x := &indexRepair{repo: r, opts: o, mark: mark, tried: make(map[Name]bool), found: spool, bad: make(map[Name]bool), names: make(map[string][]Name)}
 	err = r.repair(ctx, "repair of the index", o, x.try)
 	return &x.res, err
 }
@@ -109,7 +110,10 @@ func (x *indexRepair) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x.res.Dropped = unread(r.log, known)
+	if err := r.sortOut(ctx, r.log, known, known.names(), r.noteError, ignore); err != nil {
+		return err
+	}
+	x.res.Dropped = append(unread(r.log, known), known.dropFalse()...)
 	needs, err := x.needs(ctx, known)
 	if err != nil {
 		return err
@@ -152,18 +156,34 @@ func unread(h *history, x *index) (lost []Name) {
 	return lost
 }
 
-// count notes what is to be listed.
-func (x *indexRepair) count(needs map[string][]Name) {
-	listed := make(map[Name]bool)
-	for _, instance := range slices.Sorted(maps.Keys(needs)) {
-		for _, n := range needs[instance] {
-			if !listed[n] && x.bad[n] {
-				x.res.Bad = append(x.res.Bad, n)
-			}
-			listed[n] = true
+// dropFalse hides all that is listed by index objects with a false listing, and returns these. What snapshots need of it is
+// to be verified.
+func (x *index) dropFalse() (names []Name) {
+	for i := range x.objects {
+		o := &x.objects[i]
+		packs := x.packs[o.first : o.first+o.packs]
+		if !slices.ContainsFunc(packs, func(p indexedPack) bool { return p.foreign }) {
+			continue
+		}
+		names = append(names, o.name)
+		for n := range packs {
+			packs[n].gone = true
 		}
 	}
-	x.res.Listed = len(listed)
+	x.dropGone()
+	return names
+}
+
+// count notes what is to be listed.
+func (x *indexRepair) count(needs map[string][]Name) {
+	for _, instance := range slices.Sorted(maps.Keys(needs)) {
+		for _, n := range needs[instance] {
+			x.res.Listed++
+			if x.bad[n] {
+				x.res.Bad = append(x.res.Bad, n)
+			}
+		}
+	}
 }
 
 // publish writes index objects for what instances need, and publishes the entry that names them.
@@ -216,12 +236,12 @@ func (x *indexRepair) need(ctx context.Context, known *index, instance string, s
 		if err != nil || !l.lacks {
 			return l.needed(with), err
 		}
-		more, err := x.read(ctx, known, l.claimed)
+		more, err := x.read(ctx, known)
 		if err != nil || !more && with != known {
 			x.res.Lacking = true
 			return l.needed(with), err
 		}
-		if with, err = x.repo.with(known, instance, x.found.packs(x.names)); err != nil {
+		if with, err = x.repo.with(known, instance, x.found.packs(x.names[instance])); err != nil {
 			return nil, err
 		}
 	}
@@ -229,9 +249,8 @@ func (x *indexRepair) need(ctx context.Context, known *index, instance string, s
 
 // A look is what the snapshots of an instance need of packs that no index object lists for it.
 type look struct {
-	uses    map[uint32]bool // packs, as the index numbers them
-	lacks   bool            // there is something that none of these holds, or that could not be looked for
-	claimed map[Name]bool   // packs that are listed for others, as if they did
+	uses  map[uint32]bool // packs, as the index numbers them
+	lacks bool            // there is something that none of these holds, or that could not be looked for
 }
 
 func (l *look) needed(x *index) (names []Name) {
@@ -243,7 +262,7 @@ func (l *look) needed(x *index) (names []Name) {
 
 // look finds every blob of some snapshots in an index: that of the storage, known, and what was found beside that.
 func (x *indexRepair) look(ctx context.Context, known, of *index, snapshots []SnapshotRef) (*look, error) {
-	l := &look{uses: make(map[uint32]bool), claimed: make(map[Name]bool)}
+	l := &look{uses: make(map[uint32]bool)}
 	mark := x.mark(x.repo.readerOf(of))
 	for i, s := range snapshots {
 		x.progress("looking", int64(i), int64(len(snapshots)))
@@ -282,24 +301,16 @@ func (l *look) blob(known, of *index, id [32]byte) error {
 			l.uses[pl.pack] = true
 		}
 	}
-	if len(places) > 0 {
-		return nil
-	}
-	l.lacks = true
-	others, err := known.find(id, room[:0])
-	for _, pl := range others {
-		l.claimed[known.packs[pl.pack].name] = true
-	}
-	return err
+	l.lacks = l.lacks || len(places) == 0
+	return nil
 }
 
-// read reads the packs that no index object lists, and those that are claimed to hold what is lacking. It reports
-// whether any was read that was not before.
-func (x *indexRepair) read(ctx context.Context, known *index, claimed map[Name]bool) (more bool, err error) {
+// read reads the packs that no index object lists. It reports whether any was read that was not before.
+func (x *indexRepair) read(ctx context.Context, known *index) (more bool, err error) {
 	var packs []Object
 	err = x.repo.eachPack(ctx, func(name Name, o Object) {
 		named := slices.ContainsFunc(x.repo.log.pruned[o.Name], func(s scope) bool { return s.owner })
-		if !x.tried[name] && !named && (claimed[name] || len(known.listed(name)) == 0) {
+		if !x.tried[name] && !named && len(known.listed(name)) == 0 {
 			packs = append(packs, o)
 		}
 	})
@@ -343,8 +354,9 @@ func (x *indexRepair) take(o Object, data []byte, err error) error {
 		return nameErr
 	}
 	var p *pack
+	instance := ""
 	if err == nil {
-		p, err = x.repo.inspect(name, data)
+		p, instance, err = x.repo.inspect(name, data)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -357,7 +369,7 @@ func (x *indexRepair) take(o Object, data []byte, err error) error {
 		return nil
 	}
 	x.bad[name] = err != nil
-	x.names = append(x.names, name)
+	x.names[instance] = append(x.names[instance], name)
 	return x.found.add(p)
 }
 
@@ -420,21 +432,25 @@ func (r *Repo) again(ctx context.Context, object string, read func() error) erro
 	return &DamageError{object, fmt.Errorf("can't be read: %w", err)}
 }
 
-// inspect returns what an index lists of a pack that none lists, and what is wrong with it: nil and that where it can't
-// be listed.
-func (r *Repo) inspect(name Name, data []byte) (*pack, error) {
+// inspect returns what an index lists of a pack that none lists, the instance that it was written for, and what is wrong
+// with it: nil and that where it can't be listed.
+func (r *Repo) inspect(name Name, data []byte) (*pack, string, error) {
 	p := &pack{name: name, size: int64(len(data))}
 	object := packObject(name)
-	src, size, component, err := r.decryptPack(data)
+	src, size, component, opener, err := r.decryptPack(data)
 	if err != nil {
-		return nil, &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+		return nil, "", &DamageError{object, fmt.Errorf("decrypting: %w", err)}
 	}
 	d, err := readDirectory(src, size)
 	if err == nil && (d.component == Meta) != (component == Meta) {
 		err = errors.New("it is encrypted as what it is not")
 	}
+	instance := opener.whose(r.log.instances())
+	if err == nil && instance == "" {
+		err = errors.New("it was written for no instance that the log knows of")
+	}
 	if err != nil {
-		return nil, &DamageError{object, err}
+		return nil, "", &DamageError{object, err}
 	}
 	header, err := age.ExtractHeader(bytes.NewReader(data))
 	if err == nil {
@@ -442,15 +458,15 @@ func (r *Repo) inspect(name Name, data []byte) (*pack, error) {
 		err = p.fits()
 	}
 	if err != nil {
-		return nil, &DamageError{object, err}
+		return nil, "", &DamageError{object, err}
 	}
 	if err := r.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil {
-		return p, err
+		return p, instance, err
 	}
 	if hashName(data) != name {
-		return p, &DamageError{object, errors.New("content does not have the hash that names it")}
+		return p, instance, &DamageError{object, errors.New("content does not have the hash that names it")}
 	}
-	return p, nil
+	return p, instance, nil
 }
 
 // fits returns an error where no index object would hold the pack. Ours all fit: one that does not was made to harm.
@@ -465,15 +481,14 @@ func (p *pack) fits() error {
 }
 
 // decryptPack opens a pack by the keys of meta packs, or else those of data.
-func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as Component, err error) {
+func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as Component, opener *packOpener, err error) {
 	for _, as = range []Component{Meta, Media} {
-		var ids []age.Identity
-		if ids, err = r.identities(as); err != nil {
-			return nil, 0, as, err
+		if opener, err = r.opener(as); err != nil {
+			break
 		}
-		if src, size, err = age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), ids...); err == nil {
-			return src, size, as, nil
+		if src, size, err = age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), opener); err == nil {
+			break
 		}
 	}
-	return nil, 0, as, err
+	return src, size, as, opener, err
 }

@@ -121,19 +121,12 @@ func TestPruneByOtherInstance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := st.Names()
-		theirs, err := oneBlob(t, st, other, "evil.example", b, nil)
+		r := fresh(t, st, other)
+		listed, err := r.PutLies(t.Context(), "evil.example", repo.AsItIs, func(n int) int { return n })
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range st.Names() { // the other's pack is lost with its listing
-			if !slices.Contains(before, n) && (strings.HasPrefix(n, "packs/") || strings.HasPrefix(n, "index/")) {
-				st.Delete(n)
-			}
-		}
-		if res := mustRepairIndex(t, st, w.owner); res.Listed != 1 {
-			t.Errorf("%+v", res)
-		}
+		theirs := publishStolen(t, r, []byte(`{"blobs":{}}`), listed)
 		if err := fresh(t, st, w.owner).Forget(t.Context(), []repo.Name{first.ID, mine.ID, theirs.ID}); err != nil {
 			t.Fatal(err)
 		}
@@ -141,6 +134,7 @@ func TestPruneByOtherInstance(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+		pruneAs(t, st, w.owner) // it drops the listing
 		committedIsWhole(t, w, st, err)
 	})
 	t.Run("taken for left over", func(t *testing.T) {
@@ -196,12 +190,12 @@ func TestRepairIndexForgedPacks(t *testing.T) {
 	for i := range one {
 		one[i] = []byte{1}
 	}
-	claims, err := r.PutPack(t.Context(), one, func(i int) chunk.ID { return ids[i] }, 0)
+	claims, err := r.PutPack(t.Context(), instance, one, func(i int) chunk.ID { return ids[i] }, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	hello := []byte("hello")
-	fat, err := r.PutPack(t.Context(), [][]byte{hello}, func(int) chunk.ID { return r.DataSum(hello) }, 12)
+	fat, err := r.PutPack(t.Context(), instance, [][]byte{hello}, func(int) chunk.ID { return r.DataSum(hello) }, 12)
 	if err != nil {
 		t.Fatal(err)
 	}

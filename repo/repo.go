@@ -291,11 +291,17 @@ func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
 		}
 		r.local.cache(object, data)
 	}
-	return r.openManifest(object, data)
+	return r.openManifest(ref, data)
 }
 
-func (r *Repo) openManifest(object string, data []byte) ([]byte, error) {
-	_, body, err := r.key.unseal(magicManifest, data)
+// openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
+// writer can name another's manifest in the log, and can't make it his own.
+func (r *Repo) openManifest(ref SnapshotRef, data []byte) ([]byte, error) {
+	object := manifestObject(ref.ID)
+	signer, body, err := r.key.unseal(magicManifest, data)
+	if err == nil && !ref.signer.Equal(signer) {
+		err = errors.New("it is signed by another key than the log entry that names it")
+	}
 	if err != nil {
 		return nil, &DamageError{object, err}
 	}

@@ -78,6 +78,9 @@ func (r *Repo) planSalvage(ctx context.Context, o RepairOptions) (*salvage, erro
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
+	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
+		return nil, err
+	}
 	p := &prunePlan{repo: r, opts: PruneOptions{Progress: o.Progress}, head: r.log.head, index: x, sizes: make([]int64, len(x.packs))}
 	if err := r.eachPack(ctx, func(name Name, obj Object) {
 		for _, n := range x.listed(name) {
@@ -148,7 +151,8 @@ func (s *salvage) salvagePack(ctx context.Context, g *packing, l packListing) er
 
 // eachBlob calls f with every blob of a pack that verifies, and counts the others.
 func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef, data []byte) error) error {
-	src, damage, err := s.repo.openDamaged(ctx, l.pack)
+	instance := s.index.packs[l.n].instance
+	src, damage, err := s.repo.openDamaged(ctx, l.pack, instance)
 	if err != nil {
 		return err
 	}
@@ -157,7 +161,6 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 		src = bytes.NewReader(nil)
 	}
 	lost := 0
-	instance := s.index.packs[l.n].instance
 	off := int64(len(packMagic))
 	for _, fr := range l.frames {
 		plain := frameBlobs(src, fr, off)
@@ -230,22 +233,25 @@ func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
 
 // openDamaged returns as much of a pack's plaintext as decrypts, nil where nothing can be read, and what is wrong with the
 // rest. age proves each 64 KiB by itself; but where the end is not what it was, only what lies before the first damage can
-// be had.
-func (r *Repo) openDamaged(ctx context.Context, p *pack) (plain io.ReaderAt, damage, err error) {
+// be had. Of a pack that was not written for the instance nothing can: what is salvaged goes into packs that are.
+func (r *Repo) openDamaged(ctx context.Context, p *pack, instance string) (plain io.ReaderAt, damage, err error) {
 	data, damage, err := r.readTorn(ctx, packObject(p.name), p.size)
 	if data == nil || err != nil {
 		return nil, damage, err
 	}
-	ids, err := r.identities(p.component)
+	opener, err := r.opener(p.component)
 	if err != nil {
 		return nil, nil, err
 	}
-	if src, _, err := age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), ids...); err == nil {
-		return src, damage, nil
+	src, err := age.Decrypt(bytes.NewReader(data), opener)
+	if err == nil && !opener.isFor(instance) {
+		err = errForeign
 	}
-	src, err := age.Decrypt(bytes.NewReader(data), ids...)
 	if err != nil {
 		return bytes.NewReader(nil), fmt.Errorf("decrypting: %w", err), nil
+	}
+	if whole, _, err := age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), opener); err == nil {
+		return whole, damage, nil
 	}
 	begin, err := io.ReadAll(src)
 	if damage == nil {

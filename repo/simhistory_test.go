@@ -32,6 +32,7 @@ type simHistory struct {
 	stored               [][]string // the index objects and packs that each snapshot brought
 	end                  time.Time  // by the bubble's clock
 
+	lies            bool             // a listing is false
 	noIndex, noPack bool             // an index object, or a pack, is lost or damaged
 	lost            map[simBlob]bool // what can't be read
 	left            map[simBlob]bool // what can't be read after repairs
@@ -275,16 +276,34 @@ func (h *simHistory) harms(t *testing.T, past simPast) {
 			d.remove(index)
 		}
 	})
-	// The other instance has lost all that it stored, and the first one's packs are listed for both then.
-	lose := func(t *testing.T, d *simHistory) {
-		d.remove(slices.Concat(d.stored[3], d.stored[4]))
-		if err := repairAll(t.Context(), d.mem, d.owner); err != nil {
-			t.Fatal(err)
-		}
-		d.mustForget(t, d.kept)
-		d.gone, d.kept = slices.Concat(d.gone, d.kept), nil
+	add("shared", "packs of one listed for both", false, false, func(t *testing.T, d *simHistory) { d.lie(t) })
+}
+
+// lie lets a thief of a key, which is taken from him then, list the first instance's packs for the other one. No snapshot
+// needs any of them any more.
+func (h *simHistory) lie(t *testing.T) {
+	ctx := t.Context()
+	thief, err := h.owner.NewWriter("thief")
+	if err == nil {
+		err = h.open(t, h.owner).AddPerson(ctx, thief, repo.Person{Name: "thief", Instance: simOther}, nil, "")
 	}
-	add("shared", "packs of one listed for both", false, false, lose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, err := h.open(t, thief).PutLies(ctx, simOther, repo.AsItIs, func(n int) int { return n })
+	if err == nil {
+		e := &repo.SnapshotEntry{Indexes: listed, SnapshotInfo: repo.SnapshotInfo{Instance: simOther, Host: "thief"}}
+		err = h.open(t, thief).PublishSnapshot(ctx, []byte(`{"blobs":{}}`), e)
+	}
+	if err == nil {
+		err = h.open(t, h.owner).RemovePerson(ctx, "thief")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := h.open(t, h.owner).Snapshots()
+	h.mustForget(t, all)
+	h.gone, h.kept, h.lies = slices.Concat(h.gone, all), nil, true
 }
 
 func (h *simHistory) remove(objects []string) {
@@ -398,6 +417,7 @@ var simScenarios = []struct {
 	{"two", []string{"s1", "other's s1", "forget", "prune by the writer", "prune by the other", "check"}},
 	{"shared", []string{"s1", "prune by the other"}},
 	{"shared", []string{"s1", "other's s1", "prune by the other", "prune"}},
+	{"shared", []string{"s1", "prune by the writer", "repair packs", "prune by the other"}},
 	{"index", []string{"s1", "other's s1", "repair the index", "prune by the other"}},
 	{"index", []string{"s1", "repair the index", "repair the index", "prune", "prune by the writer"}},
 	{"index", []string{"s1", "s1 again", "repair the index", "prune by the other", "check"}},

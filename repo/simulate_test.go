@@ -242,7 +242,7 @@ func (s *simulation) judge(ctx context.Context) error {
 	}
 	steps := []func(context.Context) error{s.night}
 	lost := s.left
-	if (s.noIndex && !s.repaired["index"]) || (s.noPack && !s.repaired["packs"]) {
+	if ((s.noIndex || s.lies) && !s.repaired["index"]) || (s.noPack && !s.repaired["packs"]) {
 		lost = s.lost
 		// A repair comes before the next night, or after it.
 		steps = slices.Insert(steps, s.chance.IntN(2), s.repairs)

@@ -181,7 +181,7 @@ func same(t *testing.T, x *index, pool []chunk.ID, m map[chunk.ID]map[spot]bool)
 		}
 		want := make(map[spot]bool)
 		for s := range m[id] {
-			if x.only == "" || s.instance == x.only {
+			if s.instance != "" && (x.only == "" || s.instance == x.only) {
 				want[s] = true
 			}
 		}

@@ -88,7 +88,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[Name]*presence),
 	}
-	w.packing = newPacking(ctx, r.store, w.epoch, w.uploaded)
+	w.packing = newPacking(ctx, r.store, w.epoch, instance, w.uploaded)
 	if err := w.resume(ctx, left); err != nil {
 		w.end()
 		return nil, err

@@ -244,6 +244,16 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	return m, nil
 }
 
+// parseManifestOf is ParseManifest for a snapshot that the log says to be of an instance: the content of another one is
+// none of its business.
+func parseManifestOf(instance string, data []byte) (*Manifest, error) {
+	m, err := ParseManifest(data)
+	if err == nil && m.Instance != instance {
+		return nil, fmt.Errorf("manifest: it says that it is of %q, and the log says %q", m.Instance, instance)
+	}
+	return m, err
+}
+
 // check returns an error for what no snapshot can be.
 func (m *Manifest) check() error {
 	switch {

@@ -48,10 +48,10 @@ func (r *Recipe) blobs(ctx context.Context, get BlobGetter, seen func(chunk.ID) 
 // It remembers the listing and recipe blobs that it has seen: what is below one is not yielded again for the
 // snapshots that come after. What is malformed is a DamageError.
 func Marker(rd *repo.Reader) repo.Mark {
-	return marker(rd)
+	return marker(rd.Instance(), rd)
 }
 
-func marker(from BlobGetter) repo.Mark {
+func marker(instance string, from BlobGetter) repo.Mark {
 	get := &watched{BlobGetter: from}
 	visited := make(map[chunk.ID]struct{})
 	seen := func(id chunk.ID) bool {
@@ -61,7 +61,7 @@ func marker(from BlobGetter) repo.Mark {
 	}
 	return func(ctx context.Context, manifest []byte) iter.Seq2[chunk.ID, error] {
 		return func(yield func(chunk.ID, error) bool) {
-			m, err := ParseManifest(manifest)
+			m, err := parseManifestOf(instance, manifest)
 			if err != nil {
 				yield(chunk.ID{}, get.blame("manifest", err))
 				return

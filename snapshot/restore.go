@@ -110,7 +110,7 @@ func Load(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef) (*Manifest, e
 	if err != nil {
 		return nil, err
 	}
-	m, err := ParseManifest(data)
+	m, err := parseManifestOf(ref.Instance, data)
 	return m, new(watched).blame("manifest", err)
 }
 

@@ -17,7 +17,7 @@ func (s silentStore) Blob(context.Context, chunk.ID) ([]byte, error) { return ni
 // What is malformed is damage, whoever made it; a storage that does not answer is none.
 func TestBlame(t *testing.T) {
 	var damage *repo.DamageError
-	for _, err := range marker(silentStore{})(t.Context(), []byte(`{"format":1}`)) {
+	for _, err := range marker("social.example", silentStore{})(t.Context(), []byte(`{"format":1}`)) {
 		if !errors.As(err, &damage) {
 			t.Errorf("a malformed manifest: %v", err)
 		}

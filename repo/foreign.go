@@ -1,0 +1,133 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"filippo.io/age"
+	"golang.org/x/sync/errgroup"
+
+	"permafrost/internal/hint"
+)
+
+// errForeign says that a pack is listed for an instance that it was not written for. The listing is to blame for that, and
+// not the pack: whoever lists it so wants another's content to be taken for that instance's own.
+var errForeign = errors.New("written for another instance")
+
+// foreign returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
+func (x *index) foreign(p *indexedPack, whose string) error {
+	err := fmt.Errorf("it lists pack %s for %q, and that was %w", p.name.Short(), p.instance, errForeign)
+	if whose != "" {
+		err = fmt.Errorf("%w, %q", err, whose)
+	}
+	return &DamageError{indexObject(x.objects[p.object].name), err}
+}
+
+// sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
+// has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
+// of a pack that is listed for several instances.
+func (r *Repo) sortOut(ctx context.Context, h *history, x *index, packs []Name, found, undecided func(error)) error {
+	openers, err := r.readMarks(ctx, packs)
+	if err != nil {
+		return err
+	}
+	instances := h.instances()
+	told, asked := make(map[uint32]bool), make(map[uint32]bool) // index objects
+	for i, name := range packs {
+		listed := x.listed(name)
+		if first := x.packs[listed[0]].object; openers[i] == nil && !r.key.CanRead() && !asked[first] && x.isContested(name) {
+			asked[first] = true
+			undecided(x.undecided(listed))
+		}
+		for _, n := range listed {
+			p := &x.packs[n]
+			if openers[i] == nil || openers[i].isFor(p.instance) {
+				continue
+			}
+			p.foreign, p.gone = true, true
+			if !told[p.object] {
+				told[p.object] = true
+				found(x.foreign(p, openers[i].whose(instances)))
+			}
+		}
+	}
+	x.dropGone()
+	return nil
+}
+
+// noteError notes what hinders nobody.
+func (r *Repo) noteError(err error) { r.note("%v", err) }
+
+func ignore(error) {}
+
+// undecided returns the error of a pack's listings for several instances, where this key can't tell which is false.
+func (x *index) undecided(listed []uint32) error {
+	a := &x.packs[listed[0]]
+	i := slices.IndexFunc(listed, func(n uint32) bool { return x.packs[n].instance != a.instance })
+	b := &x.packs[listed[i]]
+	return hint.Wrap(&DamageError{indexObject(x.objects[a.object].name), fmt.Errorf("it lists pack %s for %q, and %s lists that for %q: one of them is false",
+		a.name.Short(), a.instance, indexObject(x.objects[b.object].name), b.instance)},
+		"check with the owner key, which can tell: -i RECOVERY-FILE")
+}
+
+// readMarks opens the headers of packs: nil for one that is missing or can't be opened.
+func (r *Repo) readMarks(ctx context.Context, packs []Name) ([]*packOpener, error) {
+	openers := make([]*packOpener, len(packs))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(statsInFlight)
+	for i, name := range packs {
+		g.Go(func() error {
+			o, err := r.readMark(ctx, name)
+			if d := (*DamageError)(nil); errors.As(err, &d) {
+				return nil
+			}
+			openers[i] = o
+			return err
+		})
+	}
+	return openers, g.Wait()
+}
+
+// readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
+func (r *Repo) readMark(ctx context.Context, name Name) (*packOpener, error) {
+	object, head, n := packObject(name), make([]byte, maxAgeHeader), 0
+	err := r.again(ctx, object, func() (err error) {
+		n, err = r.store.ReadAt(ctx, object, head, 0)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &DamageError{object, err}
+	}
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	o := &packOpener{identities: append(r.key.MetaIdentities(), r.key.DataIdentities()...)}
+	if _, err := age.Decrypt(bytes.NewReader(head[:n]), o); err != nil {
+		return nil, &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+	}
+	return o, nil
+}
+
+// instances returns the names of all instances that the log knows of.
+func (h *history) instances() []string {
+	var names []string
+	known := map[string]bool{"": true}
+	add := func(name string) {
+		if !known[name] {
+			known[name] = true
+			names = append(names, name)
+		}
+	}
+	for i := range h.snapshots {
+		add(h.snapshots[i].Instance)
+	}
+	for i := range h.people {
+		add(h.people[i].Instance)
+	}
+	return names
+}
