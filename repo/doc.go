@@ -43,6 +43,14 @@
 //	-16  8  length of the directory, little-endian
 //	 -8  8  magic: "PFPEND\x00" and the version byte 1
 //
+// The header of that age file has a second stanza, the mark of the instance that the pack was written for:
+//
+//	-> permafrost-instance
+//	HKDF-SHA-256 of the file key, without salt, with the info "permafrost instance 1\n" and the instance's name: 32 bytes
+//
+// The header's MAC covers it. Whoever opens a pack for an instance compares the mark, and refuses a pack with another one,
+// with none or with several. It tells nothing to who can't open the pack; age itself passes over it.
+//
 // A frame is the zstd compression of consecutive blobs together, or these bytes as they are where compression
 // gains nothing. Numbers of the directory are unsigned varints in their shortest form:
 //
@@ -59,7 +67,7 @@
 //
 // An envelope of
 //
-//	length of the instance's name (at most 255), name
+//	length of the instance's name (at most 255), name: all of the packs were written for it
 //	number of packs (at least 1), then for each pack
 //	    name (32 bytes), stored size (at most 64 MiB), length of the age header with the nonce behind it
 //	    length of the directory, directory (as in the pack)
@@ -83,7 +91,8 @@
 //
 // # Manifest
 //
-// An envelope of zstd-compressed JSON, at most 64 MiB when decompressed; package snapshot owns what it says.
+// An envelope of zstd-compressed JSON, at most 64 MiB when decompressed; package snapshot owns what it says. It is signed by
+// the key that signed the log entry which names it.
 //
 // # Log entry
 //

@@ -63,6 +63,7 @@ func TestHostileStorage(t *testing.T) {
 		{"request", (*victim).testRequest},
 		{"poison", (*victim).testPoison},
 		{"unmounted", (*victim).testUnmounted},
+		{"stolen", (*victim).testStolen},
 	} {
 		cases++
 		t.Run(test.name, func(t *testing.T) { test.run(v.on(t)) })
