@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,12 +26,14 @@ func forbidCoreDumps() {
 
 // run runs the command that args name and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	// The first signal lets the command end in good order, the second one ends it at once.
-	context.AfterFunc(ctx, stop)
-
 	a := &app{stdin: stdin, ui: newUI(stdout, stderr)}
+	return interruptible(
+		func(ctx context.Context) int { return a.execute(ctx, args) },
+		func(why string) int { return a.abandon(stderr, why) })
+}
+
+// execute runs the command that args name, tells its error and returns the exit code.
+func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,8 @@ type app struct {
 	stdin io.Reader
 	ui    *ui
 
-	started bool // the command line was understood
+	started bool        // the command line was understood
+	inJSON  atomic.Bool // --json was said; for who may not wait for the command
 
 	repository  string
 	identities  []string
@@ -169,6 +171,7 @@ func defaultWriterKey() string {
 
 // prepare completes the flags from environment and configuration before a command runs.
 func (a *app) prepare(cmd *cobra.Command) error {
+	a.inJSON.Store(a.ui.json)
 	named := cmd.Flags().Changed("config")
 	if env := os.Getenv("PERMAFROST_CONFIG"); env != "" && !named {
 		a.configFile, named = env, true
