@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -115,7 +116,11 @@ func (rs *restorer) explain(err error) error {
 		return err
 	}
 	if free, _, ok := rs.free(); ok {
-		err = fmt.Errorf("%w: %s has %s", err, rs.Target, free.tell("free"))
+		text := mebibytes(free.bytes) + " free"
+		if free.inodes < math.MaxInt64 {
+			text += fmt.Sprintf(" and inodes for %d files", free.inodes)
+		}
+		err = fmt.Errorf("%w: %s has %s", err, rs.Target, text)
 	}
 	return hint.Wrap(err, "what was restored so far is there and whole; make room and restore the rest with --component, or choose another --target")
 }
@@ -155,7 +160,7 @@ func (rs *restorer) checkRoom(ctx context.Context, want map[string]bool) error {
 	if need.within(free) {
 		return nil
 	}
-	err := fmt.Errorf("%s has %s, and the snapshot needs %s", rs.Target, free.tell("free"), need.tell("in all"))
+	err := rs.short(free, need)
 	if rs.Force {
 		rs.Warn(err.Error() + ": restoring all the same")
 		return nil
@@ -165,13 +170,19 @@ func (rs *restorer) checkRoom(ctx context.Context, want map[string]bool) error {
 
 func (r room) within(free room) bool { return r.bytes <= free.bytes && r.inodes <= free.inodes }
 
-func (r room) tell(what string) string {
-	text := fmt.Sprintf("%d MiB %s", r.bytes>>20, what)
-	if r.inodes < math.MaxInt64 {
-		text += fmt.Sprintf(" and inodes for %d files and directories", r.inodes)
+// short says what the target's file system has too little of.
+func (rs *restorer) short(free, need room) error {
+	var parts []string
+	if need.bytes > free.bytes {
+		parts = append(parts, fmt.Sprintf("has %s free, and the snapshot needs %s", mebibytes(free.bytes), mebibytes(need.bytes)))
 	}
-	return text
+	if need.inodes > free.inodes {
+		parts = append(parts, fmt.Sprintf("has inodes for %d files, and the snapshot needs %d", free.inodes, need.inodes))
+	}
+	return fmt.Errorf("%s %s", rs.Target, strings.Join(parts, "; it "))
 }
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 // withMedia adds the most that media can need by their sums.
 func (r room) withMedia(m *Media, block int64) room {
