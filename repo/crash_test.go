@@ -19,6 +19,42 @@ import (
 // and the next run succeeds.
 func TestCrashPoints(t *testing.T) {
 	repo.PlainEnvelopes(t) // most of the time would be theirs
+	h := newCrashes(t)
+	for _, k := range h.cases {
+		t.Run(k.name, func(t *testing.T) {
+			points := 0
+			for i, m := range crashModes {
+				points += k.crash(t, fmt.Sprint("mode ", i), m, func(what string, st repo.Store, done bool) {
+					h.sound(t, k, what, st, done)
+				})
+			}
+			if points == 0 {
+				t.Fatal("no crash points")
+			}
+			t.Logf("%d crash points", points)
+		})
+	}
+}
+
+// crashes are the runs that are to die, over repositories with two nights.
+type crashes struct {
+	owner  *repo.Keyring
+	nights []content
+	refs   []repo.SnapshotRef
+	cases  []crashCase
+}
+
+// sound fails the test where the repository lacks what it must have.
+func (h *crashes) sound(t *testing.T, k crashCase, what string, st repo.Store, done bool) {
+	t.Helper()
+	r := afterCrash(t, what, st, h.owner, k.must, h.nights, h.refs, done && k.name == "snapshot")
+	_, problems := check(t, r, repo.CheckOptions{})
+	for _, p := range problems {
+		t.Fatalf("%s: check: %v", what, p)
+	}
+}
+
+func newCrashes(t *testing.T) *crashes {
 	nights := []content{night(1), night(1), night(1)}
 	nights[1][repo.Media] = append(slices.Clone(nights[0][repo.Media][:12]), blobs(70, 8, 60000)...)
 	nights[2][repo.Postgres] = blobs(80, 60, 20000)
@@ -58,46 +94,38 @@ func TestCrashPoints(t *testing.T) {
 		_, err := r.Prune(ctx, mark, repo.PruneOptions{MaxUnused: 0.01})
 		return err
 	}
-	for _, k := range []crashCase{
+	pruned := func(r *repo.Repo) bool {
+		res, err := r.Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.01, DryRun: true})
+		return err == nil && res.Removed == 0
+	}
+	return &crashes{w.owner, nights, refs, []crashCase{
 		{"snapshot", st, w.writer, refs, false, func(ctx context.Context, r *repo.Repo) error {
 			_, _, err := snapshot(ctx, r, nights[2], 3)
 			return err
-		}},
+		}, nil},
 		{"forget", st, w.writer, refs[1:], false, func(ctx context.Context, r *repo.Repo) error {
 			if len(r.Snapshots()) < 2 {
 				return nil // the run before has done it
 			}
 			return r.Forget(ctx, []repo.Name{refs[0].ID})
-		}},
-		{"prune by the owner", forgotten, w.owner, refs[1:], false, prune},
-		{"prune by the writer", forgotten, w.writer, refs[1:], false, prune},
-		{"adding a key", st, w.owner, refs, false, func(ctx context.Context, r *repo.Repo) error { return addPerson(ctx, r, bob) }},
+		}, func(r *repo.Repo) bool { return len(r.Snapshots()) == 1 }},
+		{"prune by the owner", forgotten, w.owner, refs[1:], false, prune, pruned},
+		{"prune by the writer", forgotten, w.writer, refs[1:], false, prune, nil},
+		{"adding a key", st, w.owner, refs, false, func(ctx context.Context, r *repo.Repo) error { return addPerson(ctx, r, bob) },
+			func(r *repo.Repo) bool { return onRoster(r, "bob") }},
 		{"removing a key", peopled, w.owner, refs, false, func(ctx context.Context, r *repo.Repo) error {
 			if !onRoster(r, "bob") {
 				return nil
 			}
 			return r.RemovePerson(ctx, "bob")
-		}},
-		{"repair of the index", unlisted, w.owner, refs, true, repairIndex},
-		{"repair of packs", cut, w.owner, refs, true, repairPacks},
+		}, func(r *repo.Repo) bool { return !onRoster(r, "bob") }},
+		{"repair of the index", unlisted, w.owner, refs, true, repairIndex, nil},
+		{"repair of packs", cut, w.owner, refs, true, repairPacks, nil},
 		{"rotation", peopled, w.owner, refs, false, func(ctx context.Context, r *repo.Repo) error {
 			_, err := r.Rotate(ctx, func(*repo.Keyring) error { return nil })
 			return err
-		}},
-	} {
-		t.Run(k.name, func(t *testing.T) {
-			points := 0
-			for i, m := range crashModes {
-				points += k.crash(t, fmt.Sprint("mode ", i), m, func(what string, st repo.Store, done bool) {
-					afterCrash(t, what, st, w.owner, k.must, nights, refs, done && k.name == "snapshot")
-				})
-			}
-			if points == 0 {
-				t.Fatal("no crash points")
-			}
-			t.Logf("%d crash points", points)
-		})
-	}
+		}, func(r *repo.Repo) bool { return len(r.Key().Epochs) > 1 }},
+	}}
 }
 
 // A crashCase is a run that is to die at each of its operations.
@@ -108,6 +136,7 @@ type crashCase struct {
 	must []repo.SnapshotRef // what has to be listed afterwards, whatever happens
 	ill  bool               // it is the run that makes the repository whole
 	run  func(context.Context, *repo.Repo) error
+	done func(*repo.Repo) bool // whether the run has done what it is for; nil: see must
 }
 
 // A crashMode is how operation number n fails, and whether the process dies of it.
@@ -195,8 +224,8 @@ func runOn(ctx context.Context, st repo.Store, k *repo.Keyring, dir string, run 
 	return run(ctx, r)
 }
 
-// afterCrash is the oracle: it reads the whole repository on a machine that has never seen it.
-func afterCrash(t *testing.T, what string, st repo.Store, owner *repo.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) {
+// afterCrash reads the whole repository on a machine that has never seen it.
+func afterCrash(t *testing.T, what string, st repo.Store, owner *repo.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) *repo.Repo {
 	t.Helper()
 	r, err := openFresh(t.Context(), st, viaFile(t, owner))
 	if err != nil {
@@ -222,8 +251,5 @@ func afterCrash(t *testing.T, what string, st repo.Store, owner *repo.Keyring, m
 	if third {
 		t.Fatalf("%s: the snapshot was acknowledged and is not listed", what)
 	}
-	_, problems := check(t, r, repo.CheckOptions{})
-	for _, p := range problems {
-		t.Fatalf("%s: check: %v", what, p)
-	}
+	return r
 }

@@ -173,7 +173,7 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 	}
 }
 
-// publish appends e to the log. Before each try it calls check with the log as it then stands, which ends
+// publish appends e to the log, once all that was put is seen to be there, and sees that e is. Before each try it calls check with the log as it then stands, which ends
 // the attempt where it returns an error: so whoever publishes entry N has heeded every entry below N.
 func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error) error {
 	for {
@@ -183,6 +183,15 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 		if len(r.log.damage) > 0 && !r.opts.AcceptHead {
 			return hint.Wrap(fmt.Errorf("the log is damaged, nothing is added to it: %w", r.log.damage[0]),
 				"look at the storage first; --accept-head goes on from what is left, once and for all")
+		}
+		if err := r.store.confirm(ctx); err != nil {
+			// Where somebody has removed it, a newcomer says so.
+			if r.hasGrown(ctx) {
+				if grown := check(r.log); grown != nil {
+					return grown
+				}
+			}
+			return err
 		}
 		data, err := r.sealEntry(e)
 		if err != nil {
@@ -195,6 +204,9 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 			}
 			continue
 		case err != nil:
+			return fmt.Errorf("publishing log entry %d: %w", e.Seq, err)
+		}
+		if err := r.confirmEntry(ctx, entryObject(e.Seq), data); err != nil {
 			return fmt.Errorf("publishing log entry %d: %w", e.Seq, err)
 		}
 		return r.published(e, data)

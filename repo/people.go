@@ -218,10 +218,8 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	for _, object := range gone.Keys {
-		if err := r.store.Remove(ctx, object); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing a keyring: %w", err)
-		}
+	if err := r.removeAll(ctx, gone.Keys, func(int) {}); err != nil {
+		return fmt.Errorf("removing a keyring: %w", err)
 	}
 	return nil
 }

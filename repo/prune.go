@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
@@ -490,17 +487,9 @@ func (r *Repo) discard(moved map[home][]*pack, indexes []Name) {
 
 // sweep deletes what prune entries name.
 func (p *prunePlan) sweep(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(removesAtOnce)
+	names := make([]string, len(p.doomed))
 	for i, o := range p.doomed {
-		p.progress("deleting", int64(i), int64(len(p.doomed)))
-		g.Go(func() error {
-			p.repo.local.dropCached(o.Name)
-			if err := p.repo.store.Remove(ctx, o.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("deleting %s: %w", o.Name, err)
-			}
-			return nil
-		})
+		names[i] = o.Name
 	}
-	return g.Wait()
+	return p.repo.removeAll(ctx, names, func(done int) { p.progress("deleting", int64(done), int64(len(names))) })
 }

@@ -40,7 +40,7 @@ type Options struct {
 // A Repo is an open repository. Its methods are for one goroutine at a time; the Writers and Readers that it
 // makes say for themselves what may run at once.
 type Repo struct {
-	store Store
+	store *witness
 	key   *Keyring
 	opts  Options
 	local *local
@@ -114,7 +114,8 @@ func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) 
 	}
 	// The config claims the place: of two that init at once a single one goes on. If we die behind it, Open finds a
 	// repository without a log and says what to do.
-	if err := st.Put(ctx, configObject, data); err != nil {
+	w := newWitness(st)
+	if err := w.Put(ctx, configObject, data); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return hint.Wrap(errors.New("a repository stands there already"), "choose another place, or use it with its own keys")
 		}
@@ -124,7 +125,7 @@ func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) 
 	if err != nil {
 		return err
 	}
-	r := &Repo{store: st, key: owner, local: local, log: newHistory(owner.OwnerKey)}
+	r := &Repo{store: w, key: owner, local: local, log: newHistory(owner.OwnerKey)}
 	people := []Person{personOf(owner, nil), personOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
 	return r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {
@@ -153,7 +154,7 @@ func Unlock(ctx context.Context, st Store, id *Identity, accept func(*Keyring) e
 	if _, err := readConfig(ctx, st); err != nil {
 		return nil, err
 	}
-	r := &Repo{store: st, local: new(local)}
+	r := &Repo{store: newWitness(st), local: new(local)}
 	var found *Keyring
 	var refused error
 	for data, err := range r.keyObjects(ctx) {
@@ -196,7 +197,7 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 	if err != nil {
 		return nil, err
 	}
-	r := &Repo{store: st, key: key, opts: o, local: l}
+	r := &Repo{store: newWitness(st), key: key, opts: o, local: l}
 	// Before the log is read: another process here may add to it, and remember that, at any time.
 	remembered, err := r.local.head()
 	if err != nil {

@@ -16,6 +16,9 @@ has redis-server || need redis-server
 has redis-cli || need redis-tools
 has sshd || need openssh-server
 has sftp || need openssh-client
+has rclone || need rclone
+has proftpd || need proftpd-core
+ls /usr/lib/proftpd/mod_sftp.so >/dev/null 2>&1 || need proftpd-mod-crypto
 has git || need git
 has make || need make
 compiles || need gcc libc6-dev # the race detector's
@@ -52,7 +55,7 @@ if [ ! -e "$clusters" ]; then
 fi
 
 new=
-for unit in postgresql redis-server pgbouncer ssh; do
+for unit in postgresql redis-server pgbouncer ssh proftpd; do
 	[ -e "/lib/systemd/system/$unit.service" ] || new="$new $unit"
 done
 

@@ -37,6 +37,10 @@ const (
 	// Part makes it fail halfway: Put leaves half of the data below tmp/ (where the store is a Mem), ReadAt reads
 	// half, List yields one object. Stat and Remove do nothing.
 	Part
+	// Claimed makes Put or Remove report success, and do nothing.
+	Claimed
+	// Cut makes Put report success for half of the data, and Remove as Claimed does.
+	Cut
 )
 
 // A Hook is a store in front of another one that can make operations fail. Its functions may be nil, and are called
@@ -62,8 +66,8 @@ func (h *Hook) after(op Op, err error) {
 	}
 }
 
-// do runs one operation; part is what it does where it ends halfway.
-func (h *Hook) do(op Op, whole, part func() error) (err error) {
+// do runs one operation; part is what it does where it ends halfway, and lie where it reports success all the same.
+func (h *Hook) do(op Op, whole, part, lie func() error) (err error) {
 	defer func() { h.after(op, err) }()
 	switch h.before(op) {
 	case None:
@@ -72,6 +76,10 @@ func (h *Hook) do(op Op, whole, part func() error) (err error) {
 		whole()
 	case Part:
 		part()
+	case Claimed:
+		return nil
+	case Cut:
+		return lie()
 	}
 	return fmt.Errorf("%s %s: %w", op.Kind, op.Name, ErrInjected)
 }
@@ -80,12 +88,22 @@ func nothing() error { return nil }
 
 // Put implements repo.Store.
 func (h *Hook) Put(ctx context.Context, name string, data ...[]byte) error {
+	half := func() []byte {
+		whole := bytes.Join(data, nil)
+		return whole[:len(whole)/2]
+	}
+	m, isMem := h.Store.(*Mem)
 	return h.do(Op{"Put", name}, func() error { return h.Store.Put(ctx, name, data...) }, func() error {
-		if m, ok := h.Store.(*Mem); ok {
-			whole := bytes.Join(data, nil)
-			m.leaveTemp(whole[:len(whole)/2])
+		if isMem {
+			m.leaveTemp(half())
 		}
 		return nil
+	}, func() error {
+		if isMem {
+			m.Set(name, half()) // which does not watch
+			return nil
+		}
+		return h.Store.Put(ctx, name, half())
 	})
 }
 
@@ -97,7 +115,7 @@ func (h *Hook) ReadAt(ctx context.Context, name string, p []byte, off int64) (n 
 			return err
 		}
 	}
-	err = h.do(Op{"ReadAt", name}, read(p), read(p[:len(p)/2]))
+	err = h.do(Op{"ReadAt", name}, read(p), read(p[:len(p)/2]), nothing)
 	return n, err
 }
 
@@ -106,7 +124,7 @@ func (h *Hook) Stat(ctx context.Context, name string) (o repo.Object, err error)
 	err = h.do(Op{"Stat", name}, func() (err error) {
 		o, err = h.Store.Stat(ctx, name)
 		return err
-	}, nothing)
+	}, nothing, nothing)
 	return o, err
 }
 
@@ -136,7 +154,7 @@ func (h *Hook) RoundTrip() time.Duration { return h.Store.RoundTrip() }
 
 // Remove implements repo.Store.
 func (h *Hook) Remove(ctx context.Context, name string) error {
-	return h.do(Op{"Remove", name}, func() error { return h.Store.Remove(ctx, name) }, nothing)
+	return h.do(Op{"Remove", name}, func() error { return h.Store.Remove(ctx, name) }, nothing, nothing)
 }
 
 // CrashAt returns a view of st on which a process dies: the change number n, counted from 0, meets the fault, and no

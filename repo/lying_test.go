@@ -1,0 +1,106 @@
+package repo_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"permafrost/internal/hint"
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+var lies = []crashMode{
+	{storetest.Claimed, failAt}, {storetest.Cut, failAt}, {storetest.Claimed, failFrom}, {storetest.Cut, failFrom},
+}
+
+// failFrom is failAt with every change from number n on meeting the fault.
+func failFrom(st repo.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
+	var ops atomic.Int64
+	return &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+		if op.Changes() && ops.Add(1) > int64(n) {
+			return fault
+		}
+		return storetest.None
+	}}, func() bool { return ops.Load() > int64(n) }
+}
+
+// What a storage reports done and has not done, or done in part, is never acknowledged: a snapshot, a prune, a repair, a
+// key. And nothing is lost by it that was there.
+func TestLyingStore(t *testing.T) {
+	h := newCrashes(t)
+	for _, k := range h.cases {
+		t.Run(k.name, func(t *testing.T) {
+			for i, m := range lies {
+				k.crash(t, fmt.Sprint("lie ", i), m, func(what string, st repo.Store, done bool) {
+					if m.fault != storetest.Cut {
+						h.sound(t, k, what, st, done)
+					}
+					// Half an object stays as what it is: junk that a check may name, and nothing leans on.
+					r := afterCrash(t, what, st, h.owner, k.must, h.nights, h.refs, done && k.name == "snapshot")
+					if done && k.done != nil && !k.done(r) {
+						t.Fatalf("%s: it was acknowledged, and is not so", what)
+					}
+				})
+			}
+		})
+	}
+}
+
+// The error says which object the storage reported done, and what to look at.
+func TestLyingStoreNamed(t *testing.T) {
+	for _, dir := range []string{"packs/", "index/", "manifests/", "log/"} {
+		for fault, want := range map[storetest.Fault]string{storetest.Claimed: "there is no such object", storetest.Cut: ""} {
+			st := storetest.NewMem(t)
+			w := newWorld(t, st, repo.InitOptions{})
+			liar := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+				if op.Kind == "Put" && strings.HasPrefix(op.Name, dir) {
+					return fault
+				}
+				return storetest.None
+			}}
+			r, err := repo.Open(t.Context(), liar, w.writer, repo.Options{StateDir: filepath.Join(t.TempDir(), "state")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = snapshot(t.Context(), r, night(1), 1)
+			var lie *repo.FalseReportError
+			if !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, dir) || !strings.Contains(err.Error(), want) || hint.Of(err) == "" {
+				t.Errorf("%s, fault %d: %v; hint: %s", dir, fault, err, hint.Of(err))
+			}
+			if n := len(w.open(w.owner).Snapshots()); n != 0 {
+				t.Errorf("%s, fault %d: %d snapshots are listed", dir, fault, n)
+			}
+		}
+	}
+}
+
+// Init makes no repository where its config or the log's first entry is not kept.
+func TestLyingInit(t *testing.T) {
+	for _, name := range []string{"config", "log/"} {
+		for _, fault := range []storetest.Fault{storetest.Claimed, storetest.Cut} {
+			st := storetest.NewMem(t)
+			owner, err := repo.NewOwnerKeyring()
+			if err != nil {
+				t.Fatal(err)
+			}
+			writer, err := owner.NewWriter("w")
+			if err != nil {
+				t.Fatal(err)
+			}
+			liar := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+				if op.Kind == "Put" && strings.HasPrefix(op.Name, name) {
+					return fault
+				}
+				return storetest.None
+			}}
+			var lie *repo.FalseReportError
+			if err := repo.Init(t.Context(), liar, owner, writer, repo.InitOptions{}); !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, name) {
+				t.Errorf("%s, fault %d: %v", name, fault, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"permafrost/internal/hint"
+)
+
+const (
+	looksAtOnce = 64  // questions under way, what an object is
+	maxUnseen   = 256 // objects that may wait to be looked at: some 16 bytes more than their names
+)
+
+// A FalseReportError says that the storage reported success for something that it has not done.
+type FalseReportError struct {
+	Object string
+	Found  string // what the object is instead
+}
+
+func (e *FalseReportError) Error() string {
+	return fmt.Sprintf("the storage reported success for %s, but %s", e.Object, e.Found)
+}
+
+const falseReportHelp = "this storage can't be relied on for backups: look at the server's log and its free space; OpenSSH's server is known to work"
+
+// A witness takes no answer of a store for a deed. There are servers that answer yes and do nothing, and gateways that
+// keep a part. So it looks at each object that was put, its name and size, before anything is published that refers to it:
+// many at a time, so that a distance costs little, and few enough to be noted in little memory.
+//
+// Leases are left out, since nothing refers to them, and log entries, which publish reads back.
+type witness struct {
+	Store
+	mu     sync.Mutex
+	unseen map[string]int64 // objects that were put and not looked at yet, with their sizes
+}
+
+func newWitness(st Store) *witness { return &witness{Store: st, unseen: make(map[string]int64)} }
+
+// RoundTrip tells how far away the store is.
+func (w *witness) RoundTrip() time.Duration { return roundTrip(w.Store) }
+
+// Put implements Store.
+func (w *witness) Put(ctx context.Context, name string, data ...[]byte) error {
+	if err := w.Store.Put(ctx, name, data...); err != nil {
+		return err
+	}
+	if strings.HasPrefix(name, "leases/") || strings.HasPrefix(name, "log/") {
+		return nil
+	}
+	size := int64(0)
+	for _, p := range data {
+		size += int64(len(p))
+	}
+	w.mu.Lock()
+	w.unseen[name] = size
+	many := len(w.unseen) >= maxUnseen
+	w.mu.Unlock()
+	if many {
+		return w.confirm(ctx)
+	}
+	return nil
+}
+
+// Remove implements Store.
+func (w *witness) Remove(ctx context.Context, name string) error {
+	w.mu.Lock()
+	delete(w.unseen, name)
+	w.mu.Unlock()
+	return w.Store.Remove(ctx, name)
+}
+
+// confirm returns an error unless all that was put is there. What could not be looked at is looked at the next time.
+func (w *witness) confirm(ctx context.Context) error {
+	w.mu.Lock()
+	unseen := w.unseen
+	w.unseen = make(map[string]int64)
+	w.mu.Unlock()
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(looksAtOnce)
+	for name, size := range unseen {
+		g.Go(func() error {
+			err := w.look(ctx, name, size)
+			if err != nil {
+				w.mu.Lock()
+				w.unseen[name] = size
+				w.mu.Unlock()
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// look returns an error unless the object is there with that size.
+func (w *witness) look(ctx context.Context, name string, size int64) error {
+	o, err := w.Stat(ctx, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hint.Wrap(&FalseReportError{name, "there is no such object"}, falseReportHelp)
+	case err != nil:
+		return fmt.Errorf("looking whether %s was stored: %w", name, err)
+	case o.Size != size:
+		return hint.Wrap(&FalseReportError{name, fmt.Sprintf("it has %d of %d bytes", o.Size, size)}, falseReportHelp)
+	}
+	return nil
+}
+
+// confirmEntry returns an error unless the log entry that was put is there, byte for byte.
+func (r *Repo) confirmEntry(ctx context.Context, name string, data []byte) error {
+	stored, err := r.readObject(ctx, name, maxEntryObject)
+	switch d := (*DamageError)(nil); {
+	case errors.Is(err, fs.ErrNotExist):
+		return hint.Wrap(&FalseReportError{name, "there is no such object"}, falseReportHelp)
+	case err != nil && !errors.As(err, &d):
+		return fmt.Errorf("looking whether %s was stored: %w", name, err)
+	case err != nil || !bytes.Equal(stored, data):
+		return hint.Wrap(&FalseReportError{name, "it holds something else"}, falseReportHelp)
+	}
+	return nil
+}
+
+// removeAll removes objects, and looks whether they are gone. One that was not there is gone too.
+func (r *Repo) removeAll(ctx context.Context, names []string, progress func(done int)) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(removesAtOnce)
+	for i, name := range names {
+		progress(i)
+		g.Go(func() error {
+			r.local.dropCached(name)
+			if err := r.store.Remove(gctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("deleting %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	g, gctx = errgroup.WithContext(ctx)
+	g.SetLimit(looksAtOnce)
+	for _, name := range names {
+		g.Go(func() error {
+			_, err := r.store.Stat(gctx, name)
+			switch {
+			case err == nil:
+				return hint.Wrap(&FalseReportError{name, "the object that was to be deleted is still there"}, falseReportHelp)
+			case !errors.Is(err, fs.ErrNotExist):
+				return fmt.Errorf("looking whether %s was deleted: %w", name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
