@@ -234,10 +234,11 @@ func TestLateLink(t *testing.T) {
 		u := &upload{Store: s, target: target, data: [][]byte{[]byte(test.data)}, size: len(test.data), doubt: test.doubt}
 		err := s.do(t.Context(), func(ctx context.Context, sess *session) error {
 			temp, err := u.write(ctx, sess)
+			left := temp.name
 			if err == nil {
-				temp, err = u.publishAs(sess, temp)
+				left, err = u.publishOpen(sess, temp)
 			}
-			u.removeTemp(sess, temp)
+			u.removeTemp(sess, left)
 			return err
 		})
 		if !errors.Is(err, test.want) {

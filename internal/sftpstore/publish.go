@@ -23,22 +23,48 @@ const (
 
 const advice = "use OpenSSH's server, on a file system that has hard links"
 
-// publishAs gives the file temp the upload's name, or returns fs.ErrExist. It returns the temporary name that is left.
-func (u *upload) publishAs(sess *session, temp string) (left string, err error) {
+// publishOpen gives the temporary file the upload's name, or returns fs.ErrExist. It returns the temporary name that is
+// left. To some servers a file has no name before its handle is closed; to others that would cost a round trip.
+func (u *upload) publishOpen(sess *session, t *tempFile) (left string, err error) {
+	if u.closesFirst.Load() {
+		if err := t.close(); err != nil {
+			return t.name, err
+		}
+	}
+	open := t.file != nil
+	left, err = u.publishAs(sess, t.name, open)
+	if !open || !errors.Is(err, fs.ErrNotExist) {
+		return left, err
+	}
+	if err := t.close(); err != nil {
+		return t.name, err
+	}
+	if left, err = u.publishAs(sess, t.name, false); err == nil {
+		u.closesFirst.Store(true)
+	}
+	return left, err
+}
+
+// publishAs gives the file temp the upload's name. Where the file is open, fs.ErrNotExist may mean just that.
+func (u *upload) publishAs(sess *session, temp string, open bool) (left string, err error) {
 	var linkErr error
 	if how := u.published.Load(); how == byLink || how == untried && sess.link {
 		linkErr = u.settle(sess, sess.Link(temp, u.target))
+		if linkErr == nil && how == untried {
+			linkErr = u.look(sess, "its hard link")
+		}
 		if linkErr == nil {
 			u.published.Store(byLink)
 		}
-		if how == byLink || linkErr == nil || sess.lost(linkErr) || errors.Is(linkErr, fs.ErrExist) || errors.Is(linkErr, repo.ErrNoSpace) {
+		if how == byLink || linkErr == nil || sess.lost(linkErr) || errors.Is(linkErr, fs.ErrExist) ||
+			errors.Is(linkErr, repo.ErrNoSpace) || open && errors.Is(linkErr, fs.ErrNotExist) {
 			return temp, linkErr
 		}
 	}
 	if u.published.Load() == untried {
 		if err := u.tryRename(sess); err != nil {
 			if linkErr != nil && !sess.lost(err) {
-				err = hint.Wrap(fmt.Errorf("linking %s: %w", u.target, linkErr), advice)
+				err = hint.Wrap(fmt.Errorf("publishing %s: %w; %w", u.target, linkErr, err), advice)
 			}
 			return temp, err
 		}
@@ -46,10 +72,29 @@ func (u *upload) publishAs(sess *session, temp string) (left string, err error) 
 	if err := u.settle(sess, sess.Rename(temp, u.target)); err != nil {
 		return temp, err
 	}
-	if u.published.Swap(byRename) == untried {
+	if u.published.Load() == untried {
+		if err := u.look(sess, "its rename"); err != nil {
+			return temp, hint.Wrap(err, advice)
+		}
+		u.published.Store(byRename)
 		u.warn("the server has no hard links there: should two runs put one object at the very same moment, it alone keeps them apart")
 	}
 	return "", nil
+}
+
+// look returns an error unless the upload stands under its name, all of it. There are servers whose links, or renames,
+// are an answer and nothing more.
+func (u *upload) look(sess *session, how string) error {
+	info, err := sess.Stat(u.target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the server can't hold a repository: %s reports success and does nothing", how)
+	case err != nil:
+		return fmt.Errorf("looking at %s: %w", u.target, err)
+	case info.Size() != int64(u.size):
+		return fmt.Errorf("the server can't hold a repository: after %s %s has %d of %d bytes", how, u.target, info.Size(), u.size)
+	}
+	return nil
 }
 
 // settle finds out what the answer to a link or rename means: nil, fs.ErrExist, repo.ErrNoSpace, or another error.
@@ -89,6 +134,8 @@ func (s *Store) tryRename(sess *session) error {
 	}
 	if _, statErr := sess.Stat(names[0]); statErr != nil && !errors.Is(statErr, fs.ErrNotExist) {
 		return fmt.Errorf("trying the server's rename: %w", statErr)
+	} else if err == nil && statErr == nil {
+		return hint.Wrap(errors.New("the server can't hold a repository: its rename reports success and does nothing"), advice)
 	} else if err == nil || statErr != nil {
 		return hint.Wrap(errors.New("the server can't hold a repository: its rename overwrites, and it has no hard links"), advice)
 	}

@@ -87,6 +87,7 @@ func (u *upload) place(ctx context.Context, sess *session) error {
 		opened <- err
 	}()
 	temp, err := u.write(ctx, sess)
+	defer temp.release()
 	if dirErr := <-opened; err == nil {
 		err = dirErr
 	}
@@ -97,12 +98,13 @@ func (u *upload) place(ctx context.Context, sess *session) error {
 	if took := u.clock().Sub(begun); err == nil && took > uploadLife {
 		err = fmt.Errorf("an upload that took %v: %w", took, fs.ErrNotExist)
 	}
+	left := temp.name
 	if err == nil {
-		temp, err = u.publishAs(sess, temp)
+		left, err = u.publishOpen(sess, temp)
 	}
 	removed := make(chan struct{})
 	go func() {
-		u.removeTemp(sess, temp)
+		u.removeTemp(sess, left)
 		close(removed)
 	}()
 	if err == nil {
@@ -112,31 +114,55 @@ func (u *upload) place(ctx context.Context, sess *session) error {
 	return err
 }
 
-// write uploads the data under a temporary name, durably. It returns the name wherever the file may be there.
-func (u *upload) write(ctx context.Context, sess *session) (temp string, err error) {
+// A tempFile is an upload before it has its name. file is nil once it is closed.
+type tempFile struct {
+	name string
+	file *sftp.File
+}
+
+// close closes the file, and waits for what the server says to that.
+func (t *tempFile) close() error {
+	f := t.file
+	if t.file = nil; f == nil {
+		return nil
+	}
+	return f.Close()
+}
+
+// release closes the file, and waits for nothing.
+func (t *tempFile) release() {
+	if t.file != nil {
+		go t.file.Close()
+	}
+}
+
+// write uploads the data under a temporary name, durably. Where the file may be there its name is returned with an error
+// too.
+func (u *upload) write(ctx context.Context, sess *session) (*tempFile, error) {
+	t := new(tempFile)
 	all := u.stripes(u.size)
 	if len(all) > 1 {
 		reopens, err := u.reopens(sess)
 		if err != nil {
-			return "", err
+			return t, err
 		}
 		if !reopens {
 			all = []stripe{{0, u.size}}
 		}
 	}
 	dir := path.Join(u.config.Path, objname.Temp)
-	temp = path.Join(dir, strings.ToLower(rand.Text()))
-	err = u.writeStripes(ctx, sess, temp, all)
+	t.name = path.Join(dir, strings.ToLower(rand.Text()))
+	err := u.writeStripes(ctx, sess, t, all)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := u.makeDir(sess, dir); err != nil {
-			return "", err
+			return new(tempFile), err
 		}
-		err = u.writeStripes(ctx, sess, temp, all)
+		err = u.writeStripes(ctx, sess, t, all)
 	}
 	if err != nil && !sess.lost(err) {
 		err = fmt.Errorf("writing a file in %s: %w", dir, denied(u.explain(sess, err, dir, u.size)))
 	}
-	return temp, err
+	return t, err
 }
 
 // contextReader ends where its context does.

@@ -60,6 +60,8 @@ type Store struct {
 	keepsTemp atomic.Bool  // it refuses to remove: uploads' names stay
 	published atomic.Int32 // how: untried, byLink or byRename
 
+	closesFirst atomic.Bool // a file has no name there before its handle is closed
+
 	reopening sync.Mutex
 	reopened  *bool // whether a file can be opened a second time; nil: not tried
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -112,8 +113,10 @@ func (u *upload) reopens(sess *session) (bool, error) {
 // writeStripes writes the upload into its temporary file, each stripe by a handle and on a channel of its own, the first
 // one on sess. Whoever opens the file first makes it: that none waits for another one saves a round trip. A stripe that is
 // tried again does not: where the file has gone meanwhile, another one of that name would have holes. The file is durable
-// then, all of it.
-func (u *upload) writeStripes(ctx context.Context, sess *session, temp string, all []stripe) error {
+// then, all of it, and open where the server has fsync.
+func (u *upload) writeStripes(ctx context.Context, sess *session, t *tempFile, all []stripe) error {
+	t.release()
+	temp := t.name
 	g, gctx := errgroup.WithContext(ctx)
 	for _, part := range all[1:] {
 		g.Go(func() error {
@@ -125,16 +128,48 @@ func (u *upload) writeStripes(ctx context.Context, sess *session, temp string, a
 			})
 		})
 	}
-	var f *sftp.File
 	g.Go(func() (err error) {
-		f, err = u.writeStripe(gctx, sess, temp, os.O_WRONLY|os.O_CREATE, all[0])
+		t.file, err = u.writeStripe(gctx, sess, temp, os.O_WRONLY|os.O_CREATE, all[0])
 		return err
 	})
-	err := g.Wait()
-	if err == nil && sess.fsync {
-		err = f.Sync()
+	if err := g.Wait(); err != nil {
+		return err
 	}
-	return closed(sess, f, err)
+	return u.settled(sess, t)
+}
+
+// settled makes a temporary file durable, and returns an error unless the server holds all of it: there are some that take
+// more than they keep. Its size costs no round trip beside fsync. A server may count what an open file has only once it
+// is closed.
+func (u *upload) settled(sess *session, t *tempFile) error {
+	if sess.fsync {
+		size := make(chan int64, 1)
+		go func() {
+			info, err := sess.Stat(t.name)
+			if err != nil {
+				size <- -1
+				return
+			}
+			size <- info.Size()
+		}()
+		if err := t.file.Sync(); err != nil {
+			return err
+		}
+		if <-size == int64(u.size) {
+			return nil
+		}
+	}
+	if err := t.close(); err != nil {
+		return err
+	}
+	info, err := sess.Stat(t.name)
+	if err != nil {
+		return err
+	}
+	if info.Size() != int64(u.size) {
+		return fmt.Errorf("the server reported success for %d bytes, and kept %d", u.size, info.Size())
+	}
+	return nil
 }
 
 // writeStripe writes one part by a handle of its own, which it returns if there is one. Written twice it is the same.
