@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,7 +88,8 @@ func (w *witness) confirm(ctx context.Context) error {
 	w.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(looksAtOnce)
-	for name, size := range unseen {
+	for _, name := range slices.Sorted(maps.Keys(unseen)) {
+		size := unseen[name]
 		g.Go(func() error {
 			err := w.look(ctx, name, size)
 			if err != nil {

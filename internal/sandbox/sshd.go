@@ -45,21 +45,31 @@ type SSHD struct {
 
 // StartSSHD runs an OpenSSH server with its files in dir/sshd.
 func StartSSHD(ctx context.Context, dir string, c SSHDConfig) (*SSHD, error) {
-	server, err := find("sshd", "openssh-server")
+	return startServer(ctx, dir, "sshd", "openssh-server", func(s *SSHD, server string) (*exec.Cmd, error) {
+		config := filepath.Join(s.dir, "sshd_config")
+		return exec.Command(server, "-D", "-f", config, "-E", s.log()), os.WriteFile(config, []byte(s.config(c)), 0o600)
+	})
+}
+
+// startServer runs a server of SFTP, of which command writes the configuration and returns the command line.
+func startServer(ctx context.Context, dir, program, pkg string, command func(s *SSHD, server string) (*exec.Cmd, error)) (*SSHD, error) {
+	server, err := find(program, pkg)
 	if err != nil {
-		return nil, fmt.Errorf("starting sshd: %w", err)
+		return nil, fmt.Errorf("starting %s: %w", program, err)
 	}
 	s, err := newSSHD(dir)
 	if err != nil {
-		return nil, fmt.Errorf("starting sshd: %w", err)
+		return nil, fmt.Errorf("starting %s: %w", program, err)
 	}
-	err = onFreePort(func(port int) error { return s.start(ctx, server, port, c) })
+	err = onFreePort(func(port int) error { return s.start(ctx, port, server, command) })
 	if err != nil {
 		s.Stop()
-		return nil, fmt.Errorf("starting sshd: %w", err)
+		return nil, fmt.Errorf("starting %s: %w", program, err)
 	}
 	return s, nil
 }
+
+func (s *SSHD) log() string { return filepath.Join(s.dir, "log") }
 
 // newSSHD makes the directories and keys.
 func newSSHD(dir string) (*SSHD, error) {
@@ -111,7 +121,7 @@ func makeKey(path string) (ssh.PublicKey, error) {
 	return ssh.NewPublicKey(public)
 }
 
-func (s *SSHD) start(ctx context.Context, server string, port int, c SSHDConfig) error {
+func (s *SSHD) start(ctx context.Context, port int, server string, command func(*SSHD, string) (*exec.Cmd, error)) error {
 	s.Port = port
 	address := net.JoinHostPort(s.Host, strconv.Itoa(port))
 	host, err := makeKey(filepath.Join(s.dir, "host_key"))
@@ -122,13 +132,11 @@ func (s *SSHD) start(ctx context.Context, server string, port int, c SSHDConfig)
 	if err := os.WriteFile(s.KnownHosts, []byte(line), 0o644); err != nil {
 		return err
 	}
-	config := filepath.Join(s.dir, "sshd_config")
-	if err := os.WriteFile(config, []byte(s.config(c)), 0o600); err != nil {
+	cmd, err := command(s, server)
+	if err != nil {
 		return err
 	}
-	log := filepath.Join(s.dir, "log")
-	cmd := exec.Command(server, "-D", "-f", config, "-E", log)
-	if s.proc, err = startProcess(cmd, log, syscall.SIGTERM); err != nil {
+	if s.proc, err = startProcess(cmd, s.log(), syscall.SIGTERM); err != nil {
 		return err
 	}
 	s.PID = s.proc.cmd.Process.Pid

@@ -69,9 +69,9 @@ func knownEnd(sess *session, file string, n int) int64 {
 	return math.MaxInt64
 }
 
-// absent makes fs.ErrNotExist of a bare "failure" where what the path names is no file, or lies below one.
+// absent makes fs.ErrNotExist of a refusal where what the path names is no file, or lies below one.
 func absent(sess *session, file string, err error) error {
-	if sess.lost(err) || !definite(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	if sess.lost(err) || !definite(err) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if info, e := sess.Stat(file); sess.lost(e) {
