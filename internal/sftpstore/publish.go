@@ -74,7 +74,10 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 	}
 	if u.published.Load() == untried {
 		if err := u.look(sess, "its rename"); err != nil {
-			return temp, hint.Wrap(err, advice)
+			if !sess.lost(err) && !errors.Is(err, fs.ErrExist) {
+				err = hint.Wrap(err, advice)
+			}
+			return temp, err
 		}
 		u.published.Store(byRename)
 		u.warn("the server has no hard links there: should two runs put one object at the very same moment, it alone keeps them apart")
@@ -82,19 +85,14 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 	return "", nil
 }
 
-// look returns an error unless the upload stands under its name, all of it. There are servers whose links, or renames,
-// are an answer and nothing more.
+// look returns an error unless the upload stands under its name, as it was sent: another one's may. There are servers whose
+// links, or renames, are an answer and nothing more.
 func (u *upload) look(sess *session, how string) error {
-	info, err := sess.Stat(u.target)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the server can't hold a repository: %s reports success and does nothing", how)
-	case err != nil:
-		return fmt.Errorf("looking at %s: %w", u.target, err)
-	case info.Size() != int64(u.size):
-		return fmt.Errorf("the server can't hold a repository: after %s %s has %d of %d bytes", how, u.target, info.Size(), u.size)
+	err := u.compare(sess)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("the server can't hold a repository: %s reports success and does nothing", how)
 	}
-	return nil
+	return err
 }
 
 // settle finds out what the answer to a link or rename means: nil, fs.ErrExist, repo.ErrNoSpace, or another error.

@@ -10,6 +10,10 @@
 // SSH_FXP_RENAME publishes only where there are no hard links and a trial before the first Put shows that it refuses a
 // name that is taken: many servers overwrite. A server with neither is refused.
 //
+// No answer is taken for a deed. The first link, or rename, counts once the object was read back: some servers answer yes
+// and do nothing. A temporary file has to have its size before it gets its name. Some servers give it one only when its
+// handle is closed, so that the handle is closed first there.
+//
 // The protocol says "failure" where a name is taken and where the disk is full. So the name is looked at, then the
 // free space (statvfs@openssh.com).
 //
