@@ -188,7 +188,7 @@ func parseAgeIdentities(data string) (ids []age.Identity, err error) {
 		case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
 			id, err = age.ParseX25519Identity(line)
 		case strings.HasPrefix(line, "AGE-PLUGIN-"):
-			id, err = plugin.NewIdentity(line, pluginUI)
+			id, err = plugin.NewIdentity(line, newPluginUI())
 		case strings.HasPrefix(line, "age1"), isSSHPublic(line):
 			return nil, hint.Wrap(fmt.Errorf("line %d is a public key", n), "give the file with the private key that belongs to it")
 		default:

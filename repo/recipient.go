@@ -10,6 +10,7 @@ import (
 	"filippo.io/age/agessh"
 	"filippo.io/age/plugin"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 )
 
@@ -43,7 +44,7 @@ func ParseRecipient(s string) (r age.Recipient, kind, weak string, err error) {
 		r, err = age.ParseHybridRecipient(s)
 	case strings.HasPrefix(s, "age1") && strings.Count(s, "1") > 1:
 		var p *plugin.Recipient
-		if p, err = plugin.NewRecipient(s, pluginUI); err == nil {
+		if p, err = plugin.NewRecipient(s, newPluginUI()); err == nil {
 			r, kind = p, "plugin "+p.Name()
 			weak = "as strong as what age-plugin-" + p.Name() + " does, which may be not post-quantum"
 		}
@@ -91,8 +92,20 @@ func noPlugin(err error) error {
 	return err
 }
 
-// pluginUI lets age plugins speak to the person at the terminal: "touch the key".
-var pluginUI = plugin.NewTerminalUI(
-	func(format string, v ...any) { fmt.Fprintf(os.Stderr, "permafrost: "+format+"\n", v...) },
-	func(format string, v ...any) { fmt.Fprintf(os.Stderr, "permafrost: warning: "+format+"\n", v...) },
-)
+// newPluginUI lets age plugins speak to the person at the terminal: "touch the key".
+func newPluginUI() *plugin.ClientUI {
+	say := func(prefix string) func(format string, v ...any) {
+		return func(format string, v ...any) {
+			fmt.Fprintln(os.Stderr, escape.Terminal(prefix+fmt.Sprintf(format, v...)))
+		}
+	}
+	ui := plugin.NewTerminalUI(say("permafrost: "), say("permafrost: warning: "))
+	ask, confirm := ui.RequestValue, ui.Confirm
+	ui.RequestValue = func(name, message string, secret bool) (string, error) {
+		return ask(name, escape.Terminal(message), secret)
+	}
+	ui.Confirm = func(name, message, yes, no string) (bool, error) {
+		return confirm(name, escape.Terminal(message), escape.Terminal(yes), escape.Terminal(no))
+	}
+	return ui
+}

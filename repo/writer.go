@@ -387,14 +387,14 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 	g.SetLimit(indexPuts)
 	for group, err := range splitIndex(packs) {
 		if err != nil {
-			return nil, errors.Join(err, g.Wait())
+			return nil, hint.Join(err, g.Wait())
 		}
 		if gctx.Err() != nil {
 			break // one could not be put
 		}
 		data, err := r.seal(magicIndex, encodeIndex(instance, group))
 		if err != nil {
-			return nil, errors.Join(err, g.Wait())
+			return nil, hint.Join(err, g.Wait())
 		}
 		name := hashName(data)
 		names = append(names, name)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/escape"
+	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
 )
@@ -152,7 +153,7 @@ func (rs *restorer) run(ctx context.Context, want map[string]bool) error {
 	})
 	g.Go(func() error { return rs.component(gctx, want, component{"media", rs.media}, &media) })
 	if err := g.Wait(); err != nil {
-		return errors.Join(append(slices.Concat(streams, media), err)...)
+		return hint.Join(append(slices.Concat(streams, media), err)...)
 	}
 	damaged := slices.Concat(streams, media)
 	if err := rs.small(sumsName, rs.sums.Bytes()); err != nil {
@@ -161,7 +162,7 @@ func (rs *restorer) run(ctx context.Context, want map[string]bool) error {
 	if err := rs.small(guideName, rs.guide(want)); err != nil {
 		damaged = append(damaged, err)
 	}
-	return errors.Join(damaged...)
+	return hint.Join(damaged...)
 }
 
 // A component is a part of a snapshot and what restores it.

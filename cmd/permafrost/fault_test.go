@@ -47,6 +47,7 @@ func TestFaults(t *testing.T) {
 		{"full", (*witness).testFull},
 		{"refused", (*witness).testRefused},
 		{"tree", (*witness).testTree},
+		{"terminal", (*witness).testTerminal},
 		{"no Redis", (*witness).testNoRedis}, // the last ones: the servers do not come back
 		{"no PostgreSQL", (*witness).testNoPostgres},
 	} {

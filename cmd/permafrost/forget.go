@@ -171,25 +171,27 @@ func (a *app) tellForget(r *session, decisions []snapshot.Decision, dryRun bool)
 			Reasons []string `json:"reasons"`
 		}{newSnapshotLine(&d.Snapshot), d.Keep(), slices.Concat([]string{}, d.Reasons)})
 	}
-	a.ui.Report("%s", strings.TrimSuffix(listDecisions(decisions, dryRun), "\n"))
+	if !a.ui.quiet {
+		a.ui.Lines(listDecisions(decisions, dryRun))
+	}
 	if !dryRun {
 		a.ui.Say("log head %v", r.Head())
 	}
 }
 
 // listDecisions lays decisions out as a table, what goes first.
-func listDecisions(decisions []snapshot.Decision, dryRun bool) string {
+func listDecisions(decisions []snapshot.Decision, dryRun bool) []string {
 	if len(decisions) == 0 {
-		return "no snapshots\n"
+		return []string{"no snapshots"}
 	}
 	t := newTable("", "ID", "Instance", "Date", "Time", "Reasons")
 	add := func(verb string, d *snapshot.Decision) {
 		r := &d.Snapshot
 		t.add(verb, r.ID.Short(), printable(r.Instance), printable(r.Date), formatTime(r.Time), printableReasons(d.Reasons))
 	}
-	removed, kept, count := "removed", "kept", "%s kept, %d removed\n"
+	removed, kept, count := "removed", "kept", "%s kept, %d removed"
 	if dryRun {
-		removed, kept, count = "would remove", "would keep", "%s would be kept, %d removed\n"
+		removed, kept, count = "would remove", "would keep", "%s would be kept, %d removed"
 	}
 	n := int64(0)
 	for i := range decisions {
@@ -203,7 +205,7 @@ func listDecisions(decisions []snapshot.Decision, dryRun bool) string {
 			n++
 		}
 	}
-	return t.String() + fmt.Sprintf(count, plural(n, "snapshot", "snapshots"), int64(len(decisions))-n)
+	return append(t.lines(), fmt.Sprintf(count, plural(n, "snapshot", "snapshots"), int64(len(decisions))-n))
 }
 
 func printableReasons(reasons []string) string {

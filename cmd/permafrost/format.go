@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"permafrost/internal/escape"
 )
 
 // A size is a number of bytes, as a flag takes it: "500M" is 500 MiB.
@@ -138,10 +140,15 @@ type table struct {
 
 func newTable(heads ...string) *table { return &table{heads: heads} }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *table) add(cells ...string) {
+	for i := range cells {
+		cells[i] = escape.Line(cells[i])
+	}
+	t.rows = append(t.rows, cells)
+}
 
-// String returns the table, a line a row, with the headings first and no space at the ends of lines.
-func (t *table) String() string {
+// lines returns the table, a line a row, with the headings first and no space at the ends of lines.
+func (t *table) lines() (lines []string) {
 	heads := make([]string, len(t.heads))
 	for i, h := range t.heads {
 		heads[i] = strings.TrimPrefix(h, ">")
@@ -153,7 +160,6 @@ func (t *table) String() string {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	var b strings.Builder
 	for _, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {
@@ -167,7 +173,7 @@ func (t *table) String() string {
 				line.WriteString(cell + pad)
 			}
 		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		lines = append(lines, strings.TrimRight(line.String(), " "))
 	}
-	return b.String()
+	return lines
 }

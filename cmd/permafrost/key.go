@@ -51,7 +51,7 @@ func (a *app) keyListCommand() *cobra.Command {
 				}{p.Name, string(p.Role), p.Instance, p.Role == repo.RoleOwner || p.MayForget, kind, weak})
 				t.add(printable(p.Name), string(p.Role), instanceName(&p), rights(&p), kind, weak)
 			}
-			a.ui.Print("%s", strings.TrimSuffix(t.String(), "\n"))
+			a.ui.Lines(t.lines())
 			a.ui.Print("fingerprint %s", r.Key().Fingerprint())
 			return nil
 		},

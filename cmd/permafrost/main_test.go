@@ -75,7 +75,9 @@ func (c *command) run(t *testing.T) result {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return result{c.ProcessState.ExitCode(), out.String(), errs.String()}
+	r := result{c.ProcessState.ExitCode(), out.String(), errs.String()}
+	checkTerminal(t, c.Args[1:], r)
+	return r
 }
 
 // Wrong usage is one error line, with a hint or without, code 2, and no data.

@@ -134,7 +134,11 @@ code is 0.`,
 			if err != nil {
 				return err
 			}
-			return snapshot.Dump(cmd.Context(), r.Repo, m, args[1], a.ui.out)
+			out := a.ui.Raw()
+			if args[1] == "secrets" {
+				out = a.ui.Text()
+			}
+			return snapshot.Dump(cmd.Context(), r.Repo, m, args[1], out)
 		},
 	}
 	pick.flags(cmd)

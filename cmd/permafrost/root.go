@@ -65,8 +65,8 @@ server: its secrets, its PostgreSQL database, its media and its Redis, together.
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetIn(a.stdin)
-	root.SetOut(a.ui.out)
-	root.SetErr(a.ui.err)
+	root.SetOut(&visible{a.ui.out})
+	root.SetErr(&visible{a.ui.err})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint.Wrap(err, "`"+cmd.CommandPath()+" --help` lists the flags")
 	})

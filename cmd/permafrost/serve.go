@@ -53,7 +53,7 @@ Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 // serve serves until the client leaves or a signal comes.
 func (a *app) serve(ctx context.Context, c sftpserver.Config) error {
 	done := make(chan error, 1)
-	go func() { done <- sftpserver.Serve(c, a.stdin, a.ui.out) }()
+	go func() { done <- sftpserver.Serve(c, a.stdin, a.ui.Raw()) }()
 	select {
 	case err := <-done:
 		return err

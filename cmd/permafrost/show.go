@@ -36,7 +36,7 @@ what it cost. Without SNAP it shows the latest one.`,
 				ID string `json:"id"`
 				*snapshot.Manifest
 			}{ref.ID.String(), m})
-			a.ui.Print("%s", strings.TrimSuffix(describe(&ref, m), "\n"))
+			a.ui.Lines(describe(&ref, m))
 			return nil
 		},
 	}
@@ -55,11 +55,9 @@ func (s *session) manifest(ctx context.Context, pick *selection, spec string) (r
 }
 
 // describe tells about a snapshot in paragraphs and a table.
-func describe(ref *repo.SnapshotRef, m *snapshot.Manifest) string {
-	var b strings.Builder
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-10s %s\n", name, fmt.Sprintf(format, args...))
-	}
+func describe(ref *repo.SnapshotRef, m *snapshot.Manifest) (lines []string) {
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) { add("%-10s %s", name, fmt.Sprintf(format, args...)) }
 	line("snapshot", "%v", ref.ID)
 	line("instance", "%s", printable(m.Instance))
 	line("date", "%s", printable(m.Date))
@@ -70,17 +68,17 @@ func describe(ref *repo.SnapshotRef, m *snapshot.Manifest) string {
 	}
 	line("boundary", "%s", boundary(&m.Boundary))
 	line("size", "%v, of which %v were stored by this snapshot", size(ref.Size), size(ref.Stored))
-	b.WriteString("\n" + components(m))
+	lines = append(append(lines, ""), components(m)...)
 	for _, l := range m.Media.Left {
-		fmt.Fprintf(&b, "left out: media/%s: %s\n", printable(string(l.Path)), printable(l.Reason))
+		add("left out: media/%s: %s", printable(string(l.Path)), printable(l.Reason))
 	}
 	if n := m.Media.LeftOut - len(m.Media.Left); n > 0 {
-		fmt.Fprintf(&b, "left out: %s more\n", plural(int64(n), "file", "files"))
+		add("left out: %s more", plural(int64(n), "file", "files"))
 	}
 	for _, w := range m.Warnings {
-		fmt.Fprintf(&b, "warning: %s\n", printable(w))
+		add("warning: %s", printable(w))
 	}
-	return b.String()
+	return lines
 }
 
 // boundary says at which moment the components agree.
@@ -102,7 +100,7 @@ func boundary(b *snapshot.Boundary) string {
 func later(from, to time.Time) string { return formatDuration(to.Sub(from)) + " later" }
 
 // components lays out what the snapshot has of each component.
-func components(m *snapshot.Manifest) string {
+func components(m *snapshot.Manifest) []string {
 	t := newTable("Component", ">Size", ">New", ">Stored", ">Wasted", "Content")
 	add := func(name string, bytes int64, c *snapshot.Cost, content string) {
 		t.add(name, size(bytes).String(), size(c.Fresh).String(), size(c.Stored).String(), size(c.Wasted).String(), content)
@@ -118,7 +116,7 @@ func components(m *snapshot.Manifest) string {
 	}
 	if x := m.Media.External; x != nil {
 		t.add("media", "", "", "", "", fmt.Sprintf("external: %s bucket %s", printable(x.Kind), printable(x.Bucket)))
-		return t.String()
+		return t.lines()
 	}
 	content := plural(m.Media.Files, "file", "files")
 	for _, extra := range []struct {
@@ -130,7 +128,7 @@ func components(m *snapshot.Manifest) string {
 		}
 	}
 	add("media", m.Media.Size, &m.Media.Cost, content)
-	return t.String()
+	return t.lines()
 }
 
 // postgresFacts says what the dump holds and how far it was proven.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -106,7 +105,9 @@ func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration)
 		Seconds float64 `json:"seconds"`
 		Head    string  `json:"head"`
 	}{newSnapshotLine(ref), took.Round(time.Millisecond).Seconds(), r.Head().String()})
-	a.ui.Report("%s", strings.TrimSuffix(components(m), "\n"))
+	if !a.ui.quiet {
+		a.ui.Lines(components(m))
+	}
 	a.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", ref.ID.Short(), printable(ref.Instance), ref.Date,
 		size(ref.Size), size(ref.Stored), formatDuration(took))
 	a.ui.Say("log head %v", r.Head())

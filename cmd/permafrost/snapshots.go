@@ -59,7 +59,7 @@ nobody remembers holds back what came later.`,
 				return nil
 			}
 			refs := pick.of(r.Snapshots())
-			a.ui.Print("%s", strings.TrimSuffix(listSnapshots(refs), "\n"))
+			a.ui.Lines(listSnapshots(refs))
 			for i := range refs {
 				a.ui.JSON("snapshot", newSnapshotLine(&refs[i]))
 			}
@@ -97,9 +97,9 @@ func (s *selection) find(refs []repo.SnapshotRef, spec string) (repo.SnapshotRef
 }
 
 // listSnapshots lays refs out as a table, with the instances where there are several.
-func listSnapshots(refs []repo.SnapshotRef) string {
+func listSnapshots(refs []repo.SnapshotRef) []string {
 	if len(refs) == 0 {
-		return "no snapshots\n"
+		return []string{"no snapshots"}
 	}
 	several := slices.ContainsFunc(refs, func(r repo.SnapshotRef) bool { return r.Instance != refs[0].Instance })
 	heads := []string{"ID", "Date", "Time", "Host", "Tags", ">Size", ">Stored", ""}
@@ -121,7 +121,7 @@ func listSnapshots(refs []repo.SnapshotRef) string {
 		t.add(row...)
 		stored += r.Stored
 	}
-	return t.String() + fmt.Sprintf("%s, %v stored\n", plural(int64(len(refs)), "snapshot", "snapshots"), size(stored))
+	return append(t.lines(), fmt.Sprintf("%s, %v stored", plural(int64(len(refs)), "snapshot", "snapshots"), size(stored)))
 }
 
 func printableList(words []string) string {

@@ -7,8 +7,9 @@ package main
 //     is known, "permafrost: hint: …" follows and says what to do.
 //   - What went well but deserves attention is "permafrost: warning: …".
 //   - Progress is drawn on a terminal alone, and is gone when the command ends.
-//   - Names from a file system or a storage are quoted where they could not be read as they are: no file can write
-//     to the terminal by its name.
+//   - All of it passes through this file, which makes each message and each line of data one line of visible text
+//     (permafrost/internal/escape): no name and no server can write to the terminal. Names are quoted where they could not
+//     be read as they are. What is raw goes through Raw.
 //   - With --json standard output holds one JSON object a line, each with a message_type; an error is one on standard
 //     error.
 //   - With --quiet a command that does something says nothing, but for warnings and errors; one that is asked
@@ -19,13 +20,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
+	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 )
 
@@ -56,7 +56,14 @@ func (u *ui) terminal() bool {
 // Print writes a line of data, unless data is JSON.
 func (u *ui) Print(format string, args ...any) {
 	if !u.json {
-		u.Data([]byte(fmt.Sprintf(format, args...) + "\n"))
+		u.write([]byte(escape.Line(fmt.Sprintf(format, args...)) + "\n"))
+	}
+}
+
+// Lines is Print for several lines.
+func (u *ui) Lines(lines []string) {
+	for _, line := range lines {
+		u.Print("%s", line)
 	}
 }
 
@@ -77,11 +84,22 @@ func (u *ui) JSON(messageType string, v any) {
 		u.fail(err)
 		return
 	}
-	u.Data(line)
+	u.write(line)
 }
 
-// Data writes bytes of data.
-func (u *ui) Data(b []byte) {
+// Raw returns what takes data that are neither lines nor for people's eyes: a file's bytes, a protocol.
+func (u *ui) Raw() io.Writer { return u.out }
+
+// Text returns what takes data that may go to a terminal, and go there as visible text; anywhere else as they are.
+func (u *ui) Text() io.Writer {
+	if u.terminal() {
+		return &visible{u.out}
+	}
+	return u.out
+}
+
+// write writes bytes of data.
+func (u *ui) write(b []byte) {
 	u.mu.Lock()
 	_, err := u.out.Write(b)
 	u.mu.Unlock()
@@ -128,8 +146,8 @@ func (u *ui) Warn(format string, args ...any) {
 	}
 	line, _ := jsonLine("warning", struct {
 		Message string `json:"message"`
-	}{text})
-	u.talk(string(line[:len(line)-1]))
+	}{escape.Cut(text, escape.MaxMessage)})
+	u.tell(string(line))
 }
 
 // Error tells why the command ends, with the exit code.
@@ -140,8 +158,8 @@ func (u *ui) Error(err error, code int) {
 			Code    int    `json:"code"`
 			Message string `json:"message"`
 			Hint    string `json:"hint,omitempty"`
-		}{code, err.Error(), h})
-		u.talk(string(line[:len(line)-1]))
+		}{code, escape.Cut(err.Error(), escape.MaxMessage), h})
+		u.tell(string(line))
 		return
 	}
 	u.talk("permafrost: error: " + err.Error())
@@ -150,11 +168,14 @@ func (u *ui) Error(err error, code int) {
 	}
 }
 
-// talk writes a line to standard error.
-func (u *ui) talk(line string) {
+// talk writes a message to standard error, as one line.
+func (u *ui) talk(message string) { u.tell(escape.Terminal(message) + "\n") }
+
+// tell writes a line to standard error.
+func (u *ui) tell(line string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	io.WriteString(u.err, line+"\n") // who can't hear can't be told
+	io.WriteString(u.err, line) // who can't hear can't be told
 }
 
 // redirect makes w take what goes to standard error, and returns what took it before.
@@ -165,7 +186,7 @@ func (u *ui) redirect(w io.Writer) (before io.Writer) {
 	return before
 }
 
-// jsonLine returns the JSON object v as a line, with message_type as its first member.
+// jsonLine returns the JSON object v as a line of visible text, with message_type as its first member.
 func jsonLine(messageType string, v any) ([]byte, error) {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -175,18 +196,26 @@ func jsonLine(messageType string, v any) ([]byte, error) {
 	if string(body) != "{}" {
 		line = append(line, ',')
 	}
-	return append(append(line, body[1:]...), '\n'), nil
+	return append(escape.JSON(append(line, body[1:]...)), '\n'), nil
 }
 
-// printable returns a name from elsewhere as it is, or quoted where it holds what a terminal would not show as it is.
-func printable(name string) string {
-	if !utf8.ValidString(name) || name == "" || name[0] == '"' {
-		return strconv.Quote(name)
-	}
-	for _, r := range name {
-		if !unicode.IsPrint(r) {
-			return strconv.Quote(name)
+// printable returns a name from elsewhere as it is, or quoted where it could not be read as it is.
+func printable(name string) string { return escape.Name(name) }
+
+// A visible writer takes text of several lines, and passes it on as visible text. Each write ends between two characters.
+type visible struct{ w io.Writer }
+
+func (v *visible) Write(p []byte) (int, error) {
+	lines := strings.Split(string(p), "\n")
+	for i, line := range lines {
+		parts := strings.Split(line, "\t")
+		for j := range parts {
+			parts[j] = escape.Line(parts[j])
 		}
+		lines[i] = strings.Join(parts, "\t")
 	}
-	return name
+	if _, err := io.WriteString(v.w, strings.Join(lines, "\n")); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

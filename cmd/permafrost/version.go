@@ -71,11 +71,11 @@ func (a *app) completionCommand() *cobra.Command {
 			var write func() error
 			switch args[0] {
 			case "bash":
-				write = func() error { return root.GenBashCompletionV2(a.ui.out, true) }
+				write = func() error { return root.GenBashCompletionV2(a.ui.Raw(), true) }
 			case "fish":
-				write = func() error { return root.GenFishCompletion(a.ui.out, true) }
+				write = func() error { return root.GenFishCompletion(a.ui.Raw(), true) }
 			case "zsh":
-				write = func() error { return root.GenZshCompletion(a.ui.out) }
+				write = func() error { return root.GenZshCompletion(a.ui.Raw()) }
 			default:
 				return usagef("no completion for the shell %s: there is bash, fish and zsh", printable(args[0]))
 			}

@@ -76,7 +76,7 @@ func (s *Store) put(ctx context.Context, name string, data [][]byte) error {
 		return err
 	}
 	temp := filepath.Join(s.dir, objname.Temp)
-	if err := errors.Join(s.mkdir(temp), s.mkdir(filepath.Dir(path))); err != nil {
+	if err := hint.Join(s.mkdir(temp), s.mkdir(filepath.Dir(path))); err != nil {
 		return err
 	}
 	f, err := durable.Temp(temp, "*", 0o600)
@@ -124,7 +124,7 @@ func openRegular(path string) (*os.File, error) {
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		f.Close()
-		return nil, errors.Join(err, fs.ErrNotExist)
+		return nil, hint.Join(err, fs.ErrNotExist)
 	}
 	return f, nil
 }

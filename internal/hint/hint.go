@@ -1,7 +1,10 @@
-// Package hint attaches to an error what a person may do about it.
+// Package hint attaches to an error what a person may do about it, and keeps errors to one line.
 package hint
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 type hinted struct {
 	error
@@ -26,4 +29,31 @@ func Of(err error) string {
 		return h.text
 	}
 	return ""
+}
+
+// joined are errors that are told on one line.
+type joined []error
+
+func (j joined) Error() string {
+	texts := make([]string, len(j))
+	for i, err := range j {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (j joined) Unwrap() []error { return j }
+
+// Join is errors.Join, with the errors behind each other on one line.
+func Join(errs ...error) error {
+	var some joined
+	for _, err := range errs {
+		if err != nil {
+			some = append(some, err)
+		}
+	}
+	if len(some) == 0 {
+		return nil
+	}
+	return some
 }

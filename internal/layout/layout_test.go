@@ -57,7 +57,7 @@ var may = []struct {
 	{"permafrost/internal/durable", []string{"permafrost/internal/hostfs"}},
 	{"permafrost/internal/hostfs", nil},
 	{"permafrost/chunk", nil},
-	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/durable", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/parts", "permafrost/internal/wire"}},
+	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/parts", "permafrost/internal/wire"}},
 	{"permafrost/internal/dirstore", storeImports},
 	{"permafrost/internal/sftpstore", storeImports},
 	{"permafrost/internal/storetest", storeImports},

@@ -110,7 +110,8 @@ func (p *process) explain(err error) error {
 		return err
 	}
 	p.awaitEnd()
-	text := strings.TrimSpace(p.stderr.String())
+	// A banner and ssh's own words, on one line.
+	text := strings.Join(strings.FieldsFunc(p.stderr.String(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	if text == "" {
 		return err
 	}

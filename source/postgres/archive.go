@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"permafrost/internal/hint"
 )
 
 // pg_dump's custom format begins with a header and a table of contents; the data of tables follows:
@@ -55,7 +57,7 @@ func readArchive(r *bufio.Reader) (archive, error) {
 	var a archive
 	head := d.bytes(len(archiveMagic) + 6)
 	if d.err != nil || string(head[:len(archiveMagic)]) != archiveMagic {
-		return a, errors.Join(errors.New("not an archive in pg_dump's custom format"), d.err)
+		return a, hint.Join(errors.New("not an archive in pg_dump's custom format"), d.err)
 	}
 	major, minor, rev := head[5], head[6], head[7]
 	a.version = fmt.Sprintf("%d.%d.%d", major, minor, rev)

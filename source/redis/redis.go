@@ -29,6 +29,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
@@ -126,7 +127,7 @@ func (s *Server) askSentinels(ctx context.Context) (string, error) {
 		}
 		errs = append(errs, fmt.Errorf("sentinel %s: %w", sentinel, err))
 	}
-	return "", errors.Join(errs...)
+	return "", hint.Join(errs...)
 }
 
 // awaitLoaded waits while Redis loads its data set after a start.
