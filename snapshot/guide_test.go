@@ -21,7 +21,10 @@ import (
 	"permafrost/repo"
 )
 
-var guides = flag.Int("guides", 200, "hostile manifests that TestHostileGuides makes guides of")
+var (
+	guides    = flag.Int("guides", 200, "hostile manifests that TestHostileGuides makes guides of")
+	firstSeed = flag.Int("first", 0, "the seed of the first of them")
+)
 
 var allComponents = map[string]bool{"secrets": true, "postgres": true, "media": true, "redis": true}
 
@@ -59,6 +62,13 @@ func hostileManifest(t testing.TB, r *rand.Rand) *Manifest {
 	if r.IntN(3) > 0 {
 		m.Secrets.Files[0].Path = Text(path.Join(string(m.Live), ".env.production"))
 		m.Secrets.Files[2].Path = Text(path.Join(string(m.Live), "config", string(m.Secrets.Files[2].Path)))
+	}
+	for i := range m.Secrets.Files {
+		for j := range m.Secrets.Files {
+			if i != j && strings.HasPrefix(string(m.Secrets.Files[i].Path)+"/", string(m.Secrets.Files[j].Path)+"/") {
+				return hostileManifest(t, r) // one file is below another: no directory can hold both
+			}
+		}
 	}
 	data, err := m.Encode()
 	if err != nil {
@@ -296,7 +306,7 @@ func runGuides(t *testing.T, cases []guideCase) {
 // text.
 func TestHostileGuides(t *testing.T) {
 	const batch = 100
-	for seed := 0; seed < *guides; seed += batch {
+	for seed := *firstSeed; seed < *firstSeed+*guides; seed += batch {
 		var cases []guideCase
 		for i := range batch {
 			r := rand.New(rand.NewPCG(uint64(seed+i), 1))
@@ -304,6 +314,9 @@ func TestHostileGuides(t *testing.T) {
 		}
 		if runGuides(t, cases); t.Failed() {
 			t.Fatalf("of the seeds from %d on", seed)
+		}
+		if (seed+batch)%10_000 == 0 {
+			t.Logf("%d", seed+batch)
 		}
 	}
 }
