@@ -15,6 +15,7 @@ const (
 	exitFailed       = 1
 	exitUsage        = 2
 	exitPartial      = 3
+	exitUnreported   = 9
 	exitNoRepository = 10
 	exitLocked       = 11
 	exitWrongKey     = 12
@@ -52,6 +53,7 @@ func exitCode(err error) int {
 	var (
 		usage    *usageError
 		partial  *partialError
+		silent   *unreportedError
 		locked   *repo.LockedError
 		noKey    *repo.MissingKeyError
 		damage   *repo.DamageError
@@ -64,6 +66,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.As(err, &silent):
+		return exitUnreported
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, repo.ErrNoRepository):

@@ -22,6 +22,7 @@ func TestExitCode(t *testing.T) {
 		{errors.New("x"), 1},
 		{usagef("x"), 2},
 		{&partialError{errors.New("x")}, 3},
+		{&unreportedError{"x", io.ErrShortWrite}, 9},
 		{repo.ErrNoRepository, 10},
 		{&repo.LockedError{By: "x"}, 11},
 		{&repo.MissingKeyError{Need: "x", For: "y"}, 12},

@@ -68,7 +68,7 @@ is well: the policy is applied, and they are not named again.`,
 				judged, err = a.judge(cmd.Context(), r, decisions, force, dryRun)
 			}
 			if err == nil && !dryRun {
-				err = carryOut(cmd.Context(), r, decisions, judged)
+				err = a.carryOut(cmd.Context(), r, decisions, judged)
 			}
 			if err != nil {
 				return err
@@ -142,7 +142,7 @@ func decide(refs []repo.SnapshotRef, specs []string) ([]snapshot.Decision, error
 }
 
 // carryOut forgets what the decisions don't keep. judged is nil where a person named the snapshots.
-func carryOut(ctx context.Context, r *session, decisions []snapshot.Decision, judged *repo.Judgement) error {
+func (a *app) carryOut(ctx context.Context, r *session, decisions []snapshot.Decision, judged *repo.Judgement) error {
 	var gone []repo.Name
 	for i := range decisions {
 		if d := &decisions[i]; !d.Keep() {
@@ -158,6 +158,10 @@ func carryOut(ctx context.Context, r *session, decisions []snapshot.Decision, ju
 	if err != nil {
 		return fmt.Errorf("forgetting: %w", err)
 	}
+	if len(gone) == 0 {
+		return nil
+	}
+	a.ui.Done("%s forgotten", plural(int64(len(gone)), "snapshot is", "snapshots are"))
 	return nil
 }
 

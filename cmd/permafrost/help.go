@@ -32,14 +32,15 @@ const helpExitCodes = `  0    done
   1    failed
   2    wrong usage: a flag, an argument, the environment or the configuration
   3    done in part: something that could not be read or written was left out, and named
+  9    done, but the report of it could not be written to standard output
   10   there is no repository
   11   locked: another process is at work on the repository
   12   wrong key: it does not fit, can't read the content, or may not do what was asked
   13   the repository is damaged, or its storage has lost what was committed
   130  interrupted
 
-A snapshot with exit code 3 is kept, and listed as partial. With any other code
-than 0 and 3 nothing was committed.`
+A snapshot with exit code 3 is kept, and listed as partial; with 9 it is kept, and
+standard error names it. With any other code than 0, 3 and 9 nothing was committed.`
 
 func helpEnvironment() string {
 	var b strings.Builder

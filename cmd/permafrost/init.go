@@ -107,6 +107,7 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 			}
 		}
 	}
+	a.ui.Done("the repository is made, and its keys are in %s and %s", printable(flags.recovery), printable(a.writerKey))
 	a.tellInit(flags, owner)
 	return nil
 }

@@ -36,10 +36,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		err = a.ui.writeError()
-	}
+	err := a.ui.settle(root.ExecuteContext(ctx))
 	switch {
 	case err == nil:
 		return exitDone

@@ -229,6 +229,20 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
+// An answer that nobody can read is no success. Whoever wants none says so.
+func TestClosedOutput(t *testing.T) {
+	for output, want := range map[string]int{">&-": exitUsage, ">/dev/null": exitDone} {
+		c := newCommand(t)
+		for _, args := range []string{"version", "completion bash", "completion fish"} {
+			shell := newCommand(t)
+			shell.Path, shell.Args = "/bin/sh", []string{"sh", "-c", "exec " + c.Path + " " + args + " " + output}
+			if r := shell.run(t); r.code != want || want != exitDone && !strings.Contains(r.stderr, "standard output is closed") {
+				t.Errorf("%s %s: code %d, stderr %q", args, output, r.code, r.stderr)
+			}
+		}
+	}
+}
+
 // What can't be written fails the command.
 func TestFullDisk(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

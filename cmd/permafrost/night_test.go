@@ -117,6 +117,8 @@ func TestNights(t *testing.T) {
 	t.Run("forget", s.testForget)
 	t.Run("locked", s.testLocked)
 	t.Run("interrupted", s.testInterrupted)
+	t.Run("cron", s.testREADMECron)
+	t.Run("unreported", s.testUnreported)
 	t.Run("stalled server", s.testStalledServer)
 	t.Run("partial", s.testPartial)
 	t.Run("damage", s.testDamage)

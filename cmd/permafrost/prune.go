@@ -80,6 +80,9 @@ func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error 
 		return fmt.Errorf("pruning: %w", err)
 	}
 	dryRun := o.DryRun
+	if !dryRun {
+		a.ui.Done("the prune is done")
+	}
 	a.ui.JSON("prune", pruneLine{dryRun, res.Live, res.Dead, res.Removed, res.Freed, res.Rewritten, res.Moved, res.Waiting, res.WaitingFor, res.Manifests, res.LeftOver, res.Lost})
 	did, freed := "removed", "freed"
 	if dryRun {

@@ -47,6 +47,9 @@ func (a *app) repair(ctx context.Context, dryRun bool, run func(*repairRun) erro
 	p := newProgress(a.ui)
 	defer p.Close()
 	found := &problems{ui: a.ui, told: make(map[string]bool)}
+	if !dryRun {
+		a.ui.Done("the repair is done")
+	}
 	err = run(&repairRun{r, repo.RepairOptions{DryRun: dryRun, Patience: a.retryLock, Problem: found.add, Progress: p.Phase}, found})
 	if err == nil && !dryRun {
 		a.ui.Say("log head %v", r.Head())

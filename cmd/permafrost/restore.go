@@ -76,6 +76,7 @@ permafrost key add owner.`,
 			if err != nil {
 				return err
 			}
+			a.ui.Done("everything is restored into %s", printable(o.Target))
 			a.tellRestore(&o, res, time.Since(begin))
 			return nil
 		},

@@ -190,6 +190,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		return errors.New("--quiet and --verbose exclude each other")
 	}
 	a.ui.drawing = a.ui.drawing && !a.ui.quiet && !a.ui.json
+	if err := a.readyOutput(cmd); err != nil {
+		return err
+	}
 	a.started = true
 	return nil
 }

@@ -100,6 +100,7 @@ func lastSizes(ctx context.Context, r *session, instance string) map[string]int6
 // tellSnapshot tells what a snapshot holds and cost.
 func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration) error {
 	ref, m := &res.Ref, res.Manifest
+	a.ui.Done("snapshot %s of %s is committed", ref.ID.Short(), printable(ref.Instance))
 	a.ui.JSON("summary", struct {
 		snapshotLine
 		Seconds float64 `json:"seconds"`

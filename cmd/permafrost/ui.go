@@ -40,6 +40,8 @@ type ui struct {
 	out io.Writer
 	err io.Writer // while progress is drawn, what writes above it
 	bad error     // the first failure to write data
+
+	done string // what the command has done, "" where nothing yet
 }
 
 func newUI(out, err io.Writer) *ui {
@@ -114,13 +116,6 @@ func (u *ui) fail(err error) {
 	if u.bad == nil {
 		u.bad = err
 	}
-}
-
-// writeError returns the first failure to write data.
-func (u *ui) writeError() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.bad
 }
 
 // Say tells what happens, unless the ui is quiet or speaks JSON.

@@ -47,12 +47,12 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("pipe is bro
 
 func TestUIRemembersWriteErrors(t *testing.T) {
 	u := newUI(brokenPipe{}, brokenPipe{})
-	if u.writeError() != nil {
+	if u.settle(nil) != nil {
 		t.Error("an error before anything was written")
 	}
 	u.Print("x")
 	u.Print("y")
-	if err := u.writeError(); err == nil || !strings.Contains(err.Error(), "pipe is broken") {
+	if err := u.settle(nil); err == nil || !strings.Contains(err.Error(), "pipe is broken") {
 		t.Error(err)
 	}
 }

@@ -46,7 +46,11 @@ func (a *app) versionCommand() *cobra.Command {
 		Example: "  permafrost version",
 		Args:    args("no arguments", 0, 0),
 		// A broken configuration keeps nobody from learning the version.
-		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			err := a.readyOutput(cmd)
+			a.started = err == nil
+			return err
+		},
 		Run: func(*cobra.Command, []string) {
 			b := readBuildInfo()
 			a.ui.JSON("version", b)
@@ -63,9 +67,9 @@ func (a *app) completionCommand() *cobra.Command {
 		Example: `  permafrost completion bash > /etc/bash_completion.d/permafrost
   permafrost completion fish > ~/.config/fish/completions/permafrost.fish
   permafrost completion zsh > "${fpath[1]}/_permafrost"`,
-		Args:             args("the name of a shell: bash, fish or zsh", 1, 1),
-		ValidArgs:        shells,
-		PersistentPreRun: func(*cobra.Command, []string) {},
+		Args:              args("the name of a shell: bash, fish or zsh", 1, 1),
+		ValidArgs:         shells,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.readyOutput(cmd) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			var write func() error
