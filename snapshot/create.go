@@ -315,7 +315,11 @@ func (c *creation) media(ctx context.Context) error {
 	}
 	c.Progress.Start("media", -1)
 	defer c.Progress.Done("media")
-	t, err := media.Open(c.inst.Media.Root, c.Media)
+	o := c.Media
+	if o.User == nil {
+		o.User = c.inst.User
+	}
+	t, err := media.Open(c.inst.Media.Root, o)
 	if err != nil {
 		return err
 	}
@@ -325,14 +329,23 @@ func (c *creation) media(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from := time.Now().UTC()
+	from, denied := time.Now().UTC(), 0
 	mc := &capture{in: c.in, tree: t, rd: rd, length: rd.Length, previous: previous,
 		told: func(files, bytes int64) { c.Progress.Add("media", files, bytes) },
-		warn: func(path string, err error) { c.Warn(fmt.Sprintf("media: %s was left out: %s", path, reason(err))) },
+		warn: func(path string, err error) {
+			if errors.Is(err, fs.ErrPermission) {
+				denied++
+			}
+			c.Warn(fmt.Sprintf("media: %s was left out: %s", path, reason(err)))
+		},
 		note: func(err error) { c.Warn(fmt.Sprintf("media: every file is read again: %v", err)) },
 	}
 	if *out, err = mc.run(ctx); err != nil {
 		return err
+	}
+	if u := t.User(); u != nil && denied > 0 {
+		c.Warn(fmt.Sprintf("media: %v may not read %d of these. Media are read with that user's rights: chown -R %d %s",
+			u, denied, u.UID, t.Root()))
 	}
 	c.m.Boundary.MediaFrom, c.m.Boundary.MediaTo = from, time.Now().UTC()
 	out.Root = Text(c.inst.Media.Root)

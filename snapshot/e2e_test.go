@@ -18,6 +18,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
@@ -131,7 +132,7 @@ func TestRestoreOddTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
-	res := w.create(inst, CreateOptions{})
+	res := w.create(inst, CreateOptions{Media: media.Options{User: new(hostfs.User)}}) // root, who may read all of it
 	w.verify(res)
 	dir := w.restore(res, RestoreOptions{Components: []string{"media"}, TrustMedia: true})
 	compareTrees(t, root, filepath.Join(dir, mediaDir))
@@ -200,7 +201,7 @@ func checkDiff(t *testing.T, w *world, a, b *Result) {
 func TestRestoreNeedsOwner(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = t.TempDir()
+	inst.Media.Root = openDir(t)
 	res := w.create(inst, CreateOptions{})
 	_, err := Restore(t.Context(), w.open(w.writer), res.Ref, RestoreOptions{Target: filepath.Join(t.TempDir(), "x")})
 	var missing *repo.MissingKeyError
@@ -241,11 +242,11 @@ func TestCreateIsWholeOrNothing(t *testing.T) {
 func TestCreateEmptyMedia(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = t.TempDir()
+	inst.Media.Root = openDir(t)
 	w.create(inst, CreateOptions{}) // a new instance has none
 	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
 	w.create(inst, CreateOptions{})
-	inst.Media.Root = t.TempDir()
+	inst.Media.Root = openDir(t)
 	_, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{})
 	if err == nil || hint.Of(err) == "" {
 		t.Errorf("an empty directory is taken: %v", err)
@@ -256,7 +257,7 @@ func TestCreateEmptyMedia(t *testing.T) {
 func TestRestoreTarget(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = t.TempDir()
+	inst.Media.Root = openDir(t)
 	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
 	res := w.create(inst, CreateOptions{})
 	dir := t.TempDir()
@@ -296,7 +297,7 @@ func TestRestoreDamaged(t *testing.T) {
 func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = t.TempDir()
+	inst.Media.Root = openDir(t)
 	writeFiles(t, inst.Media.Root, file{path: "a/old", data: []byte("old")}, file{path: "a/other", link: "a/old"})
 	w.create(inst, CreateOptions{})
 	before := w.store.Names()
@@ -346,7 +347,7 @@ func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)
 func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	root := t.TempDir()
+	root := openDir(t)
 	inst.Media.Root = root
 	writeFiles(t, root, file{path: "a/stays", data: storetest.Random(1, 3<<20)}, file{path: "a/goes", data: storetest.Random(2, 3<<20)}, file{path: "a/large", data: storetest.Random(3, 40<<20)})
 	first := w.create(inst, CreateOptions{})
@@ -394,7 +395,7 @@ func TestCreateExternalAndStopped(t *testing.T) {
 		t.Errorf("dump of media: %v", err)
 	}
 	inst = host(t)
-	inst.Media.Root = t.TempDir()
+	inst.Media.Root = openDir(t)
 	w.create(inst, CreateOptions{}) // a move back to a local tree has nothing to compare with
 	failing := errors.New("systemctl failed")
 	if _, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{StoppedFrom: time.Now(), Resume: func() error { return failing }}); !errors.Is(err, failing) {

@@ -33,7 +33,7 @@ func step(t *testing.T, dir, title string) string {
 // The commands that RESTORE.md gives for PostgreSQL bring the database back, into the hands of a role that is no superuser.
 func TestRestoreGuidePostgres(t *testing.T) {
 	inst := host(t)
-	inst.Media.Root = t.TempDir()
+	inst.Media.Root = openDir(t)
 	w := newWorld(t)
 	res := w.create(inst, CreateOptions{})
 	dir := w.restore(res, RestoreOptions{Components: []string{"postgres"}})

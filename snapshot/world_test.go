@@ -133,6 +133,16 @@ func (w *world) verify(res *Result) {
 	}
 }
 
+// openDir returns a directory that Mastodon's user may read, as what it holds is read with his rights.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // A file of a tree as tests describe it.
 type file struct {
 	path string

@@ -7,6 +7,10 @@
 // component by component 20 µs; os.Root 24 µs. So no parents are kept open, which would save a restore 1 % of its time,
 // and depth costs no descriptors.
 //
+// A process of root's reads a Tree with the rights of the user whose it is, so that neither a directory that is swapped during
+// the walk, nor a hard link to a file of somebody else's, nor the path of the root leads to what that user could not read
+// himself. What is no regular file or directory is never opened.
+//
 // Names are bytes: newlines and broken UTF-8 are names like any other. Paths longer than PATH_MAX work, up to
 // 16 KiB.
 //

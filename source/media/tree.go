@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"math"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -27,7 +28,8 @@ type Options struct {
 	NoCache       bool     // leave out what is below cache/
 	OneFileSystem bool     // don't descend into other file systems mounted below the root
 
-	// User is whose rights the tree is opened and read with; nil stands for those of the process.
+	// User is whose rights the tree is opened and read with. Where it is nil they are those of the process; a process of root's
+	// takes those of the root's owner, and opens nothing where several users may decide what the root is.
 	User *hostfs.User
 }
 
@@ -65,12 +67,12 @@ func Open(root string, o Options) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the media directory: %w", err)
 	}
-	fd, err := hostfs.Retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	fd, as, err := openRoot(name, o.User)
 	if err != nil {
-		return nil, rootError(name, err)
+		return nil, rootError(name, as, err)
 	}
 	t := &Tree{
-		name: name, root: fd, user: o.User, excludes: excludes, oneDev: o.OneFileSystem,
+		name: name, root: fd, user: as, excludes: excludes, oneDev: o.OneFileSystem,
 		users: make(map[uint32]string), groups: make(map[uint32]string),
 	}
 	if err := t.inspect(); err != nil {
@@ -78,6 +80,33 @@ func Open(root string, o Options) (*Tree, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// openRoot opens the root, and returns whose rights the tree is to be read with.
+//
+// A path that a user has chosen is followed with his rights. Where a process of root follows a path of root's, and the directory
+// at its end is another user's, what is in it may be anything: that is read with this user's rights.
+func openRoot(name string, u *hostfs.User) (fd int, as *hostfs.User, err error) {
+	at := name
+	if u == nil && os.Geteuid() == 0 {
+		place, err := hostfs.Resolve(name)
+		if err != nil {
+			return -1, nil, err
+		}
+		defer place.Close()
+		if u, err = place.Reader(); err != nil {
+			return -1, nil, err
+		}
+		at = place.Below(".")
+	}
+	fd, err = hostfs.InTime(func() (fd int, err error) {
+		err = u.Do(func() error {
+			fd, err = hostfs.Retry(func() (int, error) { return unix.Open(at, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+			return err
+		})
+		return fd, err
+	})
+	return fd, u, err
 }
 
 // inspect looks at the root, and at what a walk needs.
@@ -89,7 +118,7 @@ func (t *Tree) inspect() error {
 		t.empty, err = emptyDir(t.root)
 	}
 	if err != nil {
-		return rootError(t.name, err)
+		return rootError(t.name, t.user, err)
 	}
 	if _, err := unix.Llistxattr(hostfs.ProcPath(t.root)+"/.", nil); errors.Is(err, fs.ErrNotExist) {
 		return hint.Wrap(errors.New("extended attributes can't be read: /proc is not mounted"), "run: mount -t proc proc /proc")
@@ -98,9 +127,17 @@ func (t *Tree) inspect() error {
 }
 
 // rootError says why the root can't be opened, and what to do.
-func rootError(name string, err error) error {
-	err = fmt.Errorf("opening the media directory: %w", &fs.PathError{Op: "open", Path: name, Err: err})
+func rootError(name string, as *hostfs.User, err error) error {
+	if as != nil {
+		err = fmt.Errorf("as %v: %w", as, err)
+	}
+	if pe := new(fs.PathError); !errors.As(err, &pe) {
+		err = &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	err = fmt.Errorf("opening the media directory: %w", err)
 	switch {
+	case as != nil && errors.Is(err, fs.ErrPermission):
+		return hint.Wrap(err, "the media are read with the rights of Mastodon's user, who must be able to read them: chown the directory; or say with --user NAME who that is")
 	case errors.Is(err, fs.ErrNotExist):
 		return hint.Wrap(err, "the media are in public/system below the live directory, or where PAPERCLIP_ROOT_PATH says; is their file system mounted?")
 	case errors.Is(err, unix.ENOTDIR):
@@ -131,6 +168,9 @@ func (t *Tree) Empty() bool { return t.empty }
 
 // Root returns the root's absolute path.
 func (t *Tree) Root() string { return t.name }
+
+// User returns whose rights the tree is read with, nil where they are those of the process.
+func (t *Tree) User() *hostfs.User { return t.user }
 
 // Close releases the root, when nothing else is called any more.
 func (t *Tree) Close() error {

@@ -76,7 +76,9 @@ func newWalker(ctx context.Context, t *Tree, yield func(*source.Entry, error) bo
 	w.insert(&w.todo, w.first)
 	// More readers than processors: on a disk or over a network they wait.
 	for range 2 * min(runtime.GOMAXPROCS(0), 8) {
-		w.readers.Go(w.read)
+		// For all of its life: a change of rights for each directory would take half as long as reading it. Where rights can't
+		// be taken the loop finds out.
+		w.readers.Go(func() { t.user.Do(func() error { w.read(); return nil }) })
 	}
 	return w
 }
@@ -164,7 +166,9 @@ func (w *walker) take(b *batch) {
 	case waiting:
 		b.state = claimed
 		w.mu.Unlock()
-		w.mine.read(b)
+		if err := w.tree.user.Do(func() error { w.mine.read(b); return nil }); err != nil {
+			b.err = err
+		}
 		w.mu.Lock()
 		w.finish(b)
 	case claimed:

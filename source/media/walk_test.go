@@ -381,14 +381,25 @@ func mastodonPath(i int) string {
 }
 
 func BenchmarkWalk(b *testing.B) {
-	tree := openTree(b, mastodonTree(b, 10_000), Options{})
-	b.ReportAllocs()
-	entries := 0
-	for b.Loop() {
-		for _, err := range tree.Walk(context.Background()) {
-			must(b, err)
-			entries++
-		}
+	root := mastodonTree(b, 10_000)
+	bench := func(name string, u *hostfs.User) {
+		b.Run(name, func(b *testing.B) {
+			tree := openTree(b, root, Options{User: u})
+			b.ReportAllocs()
+			entries := 0
+			for b.Loop() {
+				for _, err := range tree.Walk(context.Background()) {
+					must(b, err)
+					entries++
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(entries), "ns/entry")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(entries), "ns/entry")
+	bench("own", nil)
+	if os.Geteuid() == 0 {
+		must(b, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, his, his)) }))
+		must(b, os.Chmod(filepath.Dir(root), 0o755))
+		bench("as the owner", him)
+	}
 }
