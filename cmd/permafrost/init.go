@@ -161,6 +161,10 @@ func (a *app) initFailed(ctx context.Context, st repo.Store, recovery string, er
 }
 
 func (a *app) tellInit(flags *initFlags, owner *repo.Keyring) {
+	where := a.repository
+	if p, err := parsePlace(a.repository); err == nil {
+		where = p.inFull()
+	}
 	a.ui.JSON("init", struct {
 		Repository  string `json:"repository"`
 		Fingerprint string `json:"fingerprint"`
@@ -168,8 +172,10 @@ func (a *app) tellInit(flags *initFlags, owner *repo.Keyring) {
 		Writer      string `json:"writer_key"`
 		Instance    string `json:"instance,omitempty"`
 		AppendOnly  bool   `json:"append_only"`
-	}{repo.Name(owner.Repository).String(), owner.Fingerprint(), flags.recovery, a.writerKey, flags.instance, flags.appendOnly})
+		Location    string `json:"location"`
+	}{repo.Name(owner.Repository).String(), owner.Fingerprint(), flags.recovery, a.writerKey, flags.instance, flags.appendOnly, where})
 	a.ui.Report("made repository %s…", repo.Name(owner.Repository).Short())
+	a.ui.Report("place          %s", printable(where))
 	a.ui.Report("fingerprint    %s", owner.Fingerprint())
 	a.ui.Report("recovery file  %s", printable(flags.recovery))
 	a.ui.Report("writer file    %s", printable(a.writerKey))

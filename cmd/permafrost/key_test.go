@@ -23,7 +23,7 @@ func newDesk(t *testing.T) *desk {
 }
 
 func (d *desk) command(args ...string) *command {
-	c := newCommand(d.t, append(args, "-r", "repo")...)
+	c := newCommand(d.t, append(args, "-r", "./repo")...)
 	c.Dir = d.home
 	c.Env = append(c.Env, "PERMAFROST_STATE_DIR=state", "PERMAFROST_CACHE_DIR=cache", "PERMAFROST_WRITER_KEY=writer.key")
 	return c

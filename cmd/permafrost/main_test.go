@@ -135,7 +135,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestNoRepository(t *testing.T) {
-	r := newCommand(t, "snapshots", "-r", "nothing-here", "--json").run(t)
+	r := newCommand(t, "snapshots", "-r", "./nothing-here", "--json").run(t)
 	var e struct {
 		MessageType string `json:"message_type"`
 		Code        int

@@ -131,7 +131,7 @@ func family(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
 func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.SortFlags = false
-	f.StringVarP(&a.repository, "repo", "r", "", "the repository's `URL`: sftp:user@host:/path, or a local path")
+	f.StringVarP(&a.repository, "repo", "r", "", "the repository's `URL`: user@host:/path on an SFTP server, or a local path from /, ./ or ../ on")
 	f.StringArrayVarP(&a.identities, "identity", "i", nil, "key `file` to read content with: the recovery file, or an age or SSH key; repeatable")
 	f.StringVar(&a.writerKey, "writer-key", defaultWriterKey(), "key `file` of this host, made by init")
 	f.StringVar(&a.fingerprint, "fingerprint", "", "the repository's `fingerprint`, where a key file does not hold it")

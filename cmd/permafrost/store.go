@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,51 +19,83 @@ type place struct {
 	dir  string
 }
 
-// parsePlace reads a repository's address.
+// parsePlace reads a repository's address: a local path begins with /, ./ or ../, and USER@HOST:PATH is on an SFTP server as
+// it is for scp. Whatever could be either is refused: a backup on the very disk that it is to save would look like one.
 func parsePlace(address string) (place, error) {
-	scheme, rest, ok := strings.Cut(address, ":")
+	scheme, rest, colon := strings.Cut(address, ":")
+	host := colon && !strings.ContainsAny(scheme, "/")
 	switch {
 	case address == "":
 		return place{}, hint.Wrap(usagef("no repository is named"),
 			"say -r URL, set PERMAFROST_REPOSITORY, or write repository = \"…\" into "+defaultConfig)
-	case strings.HasPrefix(rest, "//") && scheme != "sftp" && scheme != "file" && !strings.ContainsAny(scheme, "/."):
+	case isLocal(address):
+		return place{dir: address}, nil
+	case host && strings.HasPrefix(rest, "//") && scheme != "sftp" && scheme != "file":
 		return place{}, hint.Wrap(usagef("repositories on %s:// are not supported", printable(scheme)),
 			"give sftp://user@host/path or a local path")
 	case hasPassword(address):
 		return place{}, hint.Wrap(usagef("a password has no place in a repository's address"), "let the account in by a key; a path with an @ may begin with ./")
-	case !ok || strings.ContainsAny(scheme, "/."):
-		return place{dir: address}, nil
-	case scheme == "sftp":
-		c, err := sftpstore.Parse(address)
+	case scheme == "sftp" && colon, host && strings.Contains(scheme, "@"):
+		c, err := sftpstore.Parse("sftp:" + strings.TrimPrefix(address, "sftp:"))
 		if err != nil {
 			return place{}, &usageError{err}
 		}
 		return place{sftp: &c}, nil
-	case scheme == "file":
+	case scheme == "file" && colon:
 		u, err := url.Parse(address)
 		if err != nil || u.Host != "" && u.Host != "localhost" || !strings.HasPrefix(u.Path, "/") {
 			return place{}, usagef("%s names no directory: write file:///path", printable(address))
 		}
 		return place{dir: u.Path}, nil
 	}
-	return place{}, hint.Wrap(usagef("%s is no repository's address", printable(address)),
-		"give sftp:user@host:/path, sftp://user@host:port/path or a local path (./"+printable(address)+")")
+	return place{}, hint.Wrap(usagef("%s is no repository's address", printable(address)), "write "+printable(likelier(address, host)))
+}
+
+// isLocal reports whether an address is a path on this machine beyond doubt.
+func isLocal(address string) bool {
+	return address == "." || address == ".." ||
+		strings.HasPrefix(address, "/") || strings.HasPrefix(address, "./") || strings.HasPrefix(address, "../")
+}
+
+// likelier returns what an address that could be read in two ways may have meant.
+func likelier(address string, host bool) string {
+	switch {
+	case host:
+		return "sftp:" + address + " for a directory on that server, or ./" + address + " for one here"
+	case strings.HasPrefix(address, "~"):
+		return "the path in full, from / on"
+	}
+	return "./" + address + " for a directory here, or user@host:" + address + " for one on a server"
 }
 
 // hasPassword reports whether an address reads NAME:PASSWORD@HOST, with or without a scheme. It must not come as far as an
-// error that quotes it.
+// error that quotes it. What begins as a path does, behind the first colon, is one, whatever it has in it.
 func hasPassword(address string) bool {
 	_, rest, isURL := strings.Cut(address, "://")
 	if !isURL {
 		rest = strings.TrimPrefix(address, "sftp:")
 	}
 	before, after, ok := strings.Cut(rest, "@")
-	name, _, more := strings.Cut(before, ":")
-	if !ok || !more || strings.Contains(name, "/") {
+	name, secret, more := strings.Cut(before, ":")
+	if !ok || !more || strings.Contains(name, "/") || !isURL && (isLocal(secret) || strings.HasPrefix(secret, "~/")) {
 		return false
 	}
 	// A path may have an @ in it; a slash in a password is told from one by the colon behind the host.
 	return !strings.Contains(before, "/") || !isURL && strings.Contains(after, ":")
+}
+
+// inFull returns where the repository is, for whoever looks for it from elsewhere.
+func (p place) inFull() string {
+	if p.sftp != nil {
+		if strings.HasPrefix(p.sftp.Path, "/") {
+			return p.sftp.String()
+		}
+		return p.sftp.String() + ", below the login directory"
+	}
+	if full, err := filepath.Abs(p.dir); err == nil {
+		return full + ", on this machine"
+	}
+	return p.dir
 }
 
 // storePatience bounds how long a connection may be silent or take to be made. What fails is tried again for four times

@@ -11,7 +11,16 @@ import (
 func TestParsePlace(t *testing.T) {
 	for address, want := range map[string]place{
 		"/srv/repo":                   {dir: "/srv/repo"},
-		"repo":                        {dir: "repo"},
+		"./repo":                      {dir: "./repo"},
+		"../repo":                     {dir: "../repo"},
+		".":                           {dir: "."},
+		"./user@host:x":               {dir: "./user@host:x"},
+		"u@h:/p":                      {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "/p"}},
+		"u@h:p":                       {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "p"}},
+		"u@h:~/p":                     {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "p"}},
+		"u@[::1]:p":                   {sftp: &sftpstore.Config{Host: "::1", User: "u", Path: "p"}},
+		"sftp:h:/a@b:c":               {sftp: &sftpstore.Config{Host: "h", Path: "/a@b:c"}},
+		"u@h:/a@b:c":                  {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "/a@b:c"}},
 		"./a:b":                       {dir: "./a:b"},
 		"/a:b":                        {dir: "/a:b"},
 		"file:///srv/repo":            {dir: "/srv/repo"},
@@ -27,7 +36,16 @@ func TestParsePlace(t *testing.T) {
 	for address, want := range map[string]string{
 		"":                           "no repository",
 		"s3://bucket/x":              "s3:// are not supported",
-		"user@host:/path":            "is no repository's address",
+		"host:/path":                 "is no repository's address",
+		"repo":                       "is no repository's address",
+		"a/b:c":                      "is no repository's address",
+		"~/repo":                     "is no repository's address",
+		"u@h:":                       "is no SFTP repository",
+		"u@:/p":                      "is no SFTP repository",
+		"u:hunter2@h:/p":             "a password has no place",
+		"sftp:u:hunter2@h:/p":        "a password has no place",
+		"sftp:u:hun/ter2@h:/p":       "a password has no place",
+		"sftp:h:~other/x":            "login directory",
 		"file://elsewhere/x":         "names no directory",
 		"file:relative":              "names no directory",
 		"sftp:/path":                 "is no SFTP repository",
@@ -35,7 +53,7 @@ func TestParsePlace(t *testing.T) {
 		"https://u:hunter2@h/\x1b]0": "https:// are not supported",
 	} {
 		_, err := parsePlace(address)
-		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ter2") {
 			t.Errorf("%s: %v, want %q", address, err, want)
 		}
 	}

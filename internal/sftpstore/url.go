@@ -12,7 +12,7 @@ import (
 
 // Parse reads where a repository is. Two forms are understood:
 //
-//	sftp:[user@]host:path            as scp has it; a path without a leading '/' begins at the login directory.
+//	sftp:[user@]host:path            as scp has it; a path without a leading '/' begins at the login directory, as ~/ does.
 //	                                 host may be a Host of ~/.ssh/config, or an IPv6 address in brackets
 //	sftp://[user@]host[:port]/path   a URL, percent-encoded where need be; its path is absolute.
 //	                                 A path that begins with /~/ begins at the login directory
@@ -46,6 +46,14 @@ func parse(s string) (Config, error) {
 		return Config{}, errors.New("host or path is missing; write sftp:user@host:/path")
 	}
 	c := Config{Host: rest[:end], Path: rest[end+1:]}
+	switch home, ok := strings.CutPrefix(c.Path, "~/"); {
+	case ok:
+		c.Path = path.Clean("./" + home)
+	case c.Path == "~":
+		c.Path = "."
+	case strings.HasPrefix(c.Path, "~"):
+		return Config{}, errors.New("only one's own login directory can be named by ~; a directory of such a name is ./" + c.Path)
+	}
 	if at := strings.LastIndexByte(c.Host, '@'); at >= 0 {
 		c.User, c.Host = c.Host[:at], c.Host[at+1:]
 	}
@@ -134,6 +142,9 @@ func (c Config) String() string {
 	}
 	if c.User != "" {
 		host = c.User + "@" + host
+	}
+	if strings.HasPrefix(c.Path, "~") {
+		return "sftp:" + host + ":./" + c.Path // a directory of that name
 	}
 	return "sftp:" + host + ":" + c.Path
 }
