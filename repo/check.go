@@ -145,7 +145,7 @@ func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOption
 // structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
 // published meanwhile, that may be why, and it looks again.
 func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*index, error) {
-	h, err := c.repo.readLog(ctx, false)
+	h, err := c.repo.readLog(ctx, c.repo.Key(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 		if err != nil || len(c.found) == len(h.problems()) {
 			return x, err
 		}
-		now, err := c.repo.readLog(ctx, false)
+		now, err := c.repo.readLog(ctx, h.keys, false)
 		if err != nil || now.prunes == h.prunes && now.rosterSeq == h.rosterSeq {
 			return x, err
 		}
@@ -360,7 +360,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 			}
 			err := c.checkPack(ctx, x, p, buf[:p.size])
 			if errors.Is(err, fs.ErrNotExist) {
-				err = c.vanished(ctx, p)
+				err = c.vanished(ctx, x.keys, p)
 			}
 			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return err
@@ -373,8 +373,8 @@ func (c *checker) read(ctx context.Context, x *index) error {
 }
 
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
-func (c *checker) vanished(ctx context.Context, p *indexedPack) error {
-	h, err := c.repo.readLog(ctx, true)
+func (c *checker) vanished(ctx context.Context, keys *Keyring, p *indexedPack) error {
+	h, err := c.repo.readLog(ctx, keys, true)
 	if err != nil || h.isNamed(packObject(p.name)) {
 		return err
 	}
@@ -414,7 +414,7 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	} else if err != nil {
 		return fmt.Errorf("reading a pack: %w", err)
 	}
-	opener, err := r.opener(p.component)
+	opener, err := x.keys.opener(p.component)
 	if err != nil { // a sealed host
 		if Name(sha256.Sum256(buf)) != p.name {
 			return &DamageError{object, errors.New("content does not have the hash that names it")}
@@ -433,14 +433,14 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	if err != nil {
 		return &DamageError{object, err}
 	}
-	if err := r.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
+	if err := x.keys.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
 		return err
 	}
 	return &DamageError{object, errors.New("its directory is not what the index says")}
 }
 
 // checkFrames verifies every blob of a pack, read from its beginning.
-func (r *Repo) checkFrames(object string, d *directory, src io.Reader) error {
+func (k *Keyring) checkFrames(object string, d *directory, src io.Reader) error {
 	magic := make([]byte, len(packMagic))
 	if _, err := io.ReadFull(src, magic); err != nil || string(magic) != packMagic {
 		return &DamageError{object, errors.New("does not begin with a pack's mark")}
@@ -459,7 +459,7 @@ func (r *Repo) checkFrames(object string, d *directory, src io.Reader) error {
 			plain = content
 		}
 		for _, b := range f.blobs {
-			if sum, ok := r.sum(d.epoch, d.component, content[:b.length]); !ok || sum != b.id {
+			if sum, ok := k.sum(d.epoch, d.component, content[:b.length]); !ok || sum != b.id {
 				return &DamageError{object, fmt.Errorf("blob %s… in it is not what it should be", b.id.String()[:8])}
 			}
 			content = content[b.length:]

@@ -25,7 +25,7 @@ const AsItIs = Component(255)
 // PublishSnapshot commits a snapshot of whatever the manifest says, with no more ado.
 func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *SnapshotEntry) error {
 	var err error
-	if e.ID, err = r.PutManifest(ctx, manifest); err != nil {
+	if e.ID, err = r.putManifest(ctx, manifest); err != nil {
 		return err
 	}
 	return r.PublishRaw(ctx, &Entry{Snapshot: e})
@@ -33,11 +33,7 @@ func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *Snapshot
 
 // PutManifest puts a manifest that no log entry names.
 func (r *Repo) PutManifest(ctx context.Context, manifest []byte) (Name, error) {
-	data, err := r.sealManifest(manifest)
-	if err != nil {
-		return Name{}, err
-	}
-	return hashName(data), r.store.Put(ctx, manifestObject(hashName(data)), data)
+	return r.putManifest(ctx, manifest)
 }
 
 // PublishRaw puts an entry into the log as it is.

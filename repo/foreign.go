@@ -32,7 +32,7 @@ func (x *index) foreign(p *indexedPack, whose string) error {
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.
 func (r *Repo) sortOut(ctx context.Context, h *history, x *index, packs []Name, found, undecided func(error)) error {
-	openers, err := r.readMarks(ctx, packs)
+	openers, err := r.readMarks(ctx, x.keys, packs)
 	if err != nil {
 		return err
 	}
@@ -76,13 +76,13 @@ func (x *index) undecided(listed []uint32) error {
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.
-func (r *Repo) readMarks(ctx context.Context, packs []Name) ([]*packOpener, error) {
+func (r *Repo) readMarks(ctx context.Context, keys *Keyring, packs []Name) ([]*packOpener, error) {
 	openers := make([]*packOpener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(statsInFlight)
 	for i, name := range packs {
 		g.Go(func() error {
-			o, err := r.readMark(ctx, name)
+			o, err := r.readMark(ctx, keys, name)
 			if d := (*DamageError)(nil); errors.As(err, &d) {
 				return nil
 			}
@@ -94,7 +94,7 @@ func (r *Repo) readMarks(ctx context.Context, packs []Name) ([]*packOpener, erro
 }
 
 // readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
-func (r *Repo) readMark(ctx context.Context, name Name) (*packOpener, error) {
+func (r *Repo) readMark(ctx context.Context, keys *Keyring, name Name) (*packOpener, error) {
 	object, head, n := packObject(name), make([]byte, maxAgeHeader), 0
 	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, head, 0)
@@ -106,7 +106,7 @@ func (r *Repo) readMark(ctx context.Context, name Name) (*packOpener, error) {
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	o := &packOpener{identities: append(r.key.MetaIdentities(), r.key.DataIdentities()...)}
+	o := &packOpener{identities: append(keys.MetaIdentities(), keys.DataIdentities()...)}
 	if _, err := age.Decrypt(bytes.NewReader(head[:n]), o); err != nil {
 		return nil, &DamageError{object, fmt.Errorf("decrypting: %w", err)}
 	}

@@ -222,3 +222,47 @@ func TestForeignManifest(t *testing.T) {
 		t.Errorf("check finds %v", problems)
 	}
 }
+
+// A writer of another instance sees what a run has put, and names it in entries of its own before the run does: the snapshot
+// is committed all the same, and is whole whatever that writer names then.
+func TestForeignNames(t *testing.T) {
+	w, st, evil, _, _ := twoInstances(t)
+	was := st.Names()
+	named := func(kind string) (names []repo.Name) {
+		for _, n := range objectsOf(st, kind) {
+			if slices.Contains(was, n) {
+				continue
+			}
+			name, err := repo.ParseName(n[len(kind)+1:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, name)
+		}
+		return names
+	}
+	var indexes []repo.Name
+	c := night(7)
+	ref, _ := mustSnapshot(t, fresh(t, before(st, "Put", "log/", func() {
+		indexes = named("index")
+		e := evilSnapshot(indexes...)
+		e.Snapshot.ID = named("manifests")[0]
+		if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {
+			t.Error(err)
+		}
+	}), w.writer), c, 2)
+	if len(indexes) == 0 {
+		t.Fatal("the run was not overtaken")
+	}
+	manifests := named("manifests")
+	for _, e := range []*repo.Entry{
+		{Forget: &repo.ForgetEntry{Snapshots: manifests[:1]}},
+		{Forget: &repo.ForgetEntry{Snapshots: manifests[1:]}},
+		{Prune: &repo.PruneEntry{Indexes: indexes, Manifests: manifests}},
+	} {
+		if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wholeAfterPrune(t, w, st, ref, c)
+}

@@ -304,7 +304,7 @@ func encrypted(tb testing.TB, k *Keyring, plain []byte) []byte {
 // FuzzManifestObject opens manifests whose signer put anything into them.
 func FuzzManifestObject(f *testing.F) {
 	k := fuzzOwner(f)
-	r := &Repo{key: k, log: newHistory(k.OwnerKey)}
+	r := &Repo{key: k, log: newHistory(k)}
 	open := func(body []byte) ([]byte, error) {
 		stored, err := k.seal(k.CurrentEpoch(), magicManifest, body)
 		if err != nil {
@@ -396,7 +396,7 @@ type fuzzLog struct{ owner, writer, stranger *Keyring }
 
 // read makes a log of a script's lines, a few of them, and reads it.
 func (l *fuzzLog) read(tb testing.TB, script []byte) *history {
-	h := newHistory(l.owner.OwnerKey)
+	h := newHistory(l.owner)
 	h.lenient = true
 	for i, line := range bytes.SplitN(script, []byte("\n"), 9) {
 		if len(line) == 0 || i == 8 {
@@ -416,7 +416,7 @@ func (l *fuzzLog) read(tb testing.TB, script []byte) *history {
 		}
 		stored, err := by.seal(l.owner.CurrentEpoch(), magicEntry, body)
 		if err == nil {
-			err = h.take(l.owner, h.next, stored)
+			err = h.take(h.next, stored)
 		}
 		if err != nil {
 			tb.Fatal(err)
@@ -536,7 +536,7 @@ func useTable(tb *table, pool []chunk.ID) {
 	x := &index{cache: new(pageCache), damage: &tableDamage{local: new(local), note: func() {}}}
 	live := func(o *tableObject) indexedObject { return indexedObject{instance: o.instance, live: true} }
 	if x.attach(tb, live) == nil {
-		x.settle(newHistory(nil))
+		x.settle(newHistory(new(Keyring)))
 		for _, id := range pool {
 			places, _ := x.find(id, nil)
 			for _, pl := range places {
@@ -658,7 +658,7 @@ func bomb(tb testing.TB) (announced, silent []byte) {
 func TestBombs(t *testing.T) {
 	decoder()
 	k := fuzzOwner(t)
-	r := &Repo{key: k, log: newHistory(k.OwnerKey)}
+	r := &Repo{key: k, log: newHistory(k)}
 	announced, silent := bomb(t)
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
 		fuzzing.Bound(t, 100_000+perByte*len(b), func() {

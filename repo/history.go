@@ -48,6 +48,7 @@ type indexRef struct {
 
 // history is what the log says: the state after its last valid entry.
 type history struct {
+	keys      *Keyring // with the epochs that the log has announced; never changed, only replaced
 	owner     ed25519.PublicKey
 	head      Head
 	empty     bool              // no valid entry yet
@@ -73,9 +74,9 @@ type history struct {
 	lenient   bool            // pass over what is too new: a person has said so, and a hostile writer may have made it
 }
 
-func newHistory(owner ed25519.PublicKey) *history {
+func newHistory(keys *Keyring) *history {
 	return &history{
-		owner: owner, empty: true,
+		keys: keys, owner: keys.OwnerKey, empty: true,
 		epochs:    make(map[uint32][]byte),
 		byID:      make(map[Name]int),
 		forgotten: make(map[Name]uint64),
@@ -91,9 +92,9 @@ func newHistory(owner ed25519.PublicKey) *history {
 //
 // What does not authenticate is skipped: anyone who can write to the storage can put junk there. What
 // authenticates and continues from an entry that we did not find valid shows that this one was destroyed.
-func (h *history) take(k *Keyring, seq uint64, data []byte) error {
+func (h *history) take(seq uint64, data []byte) error {
 	h.next = seq + 1
-	signer, body, err := k.unseal(magicEntry, data)
+	signer, body, err := h.keys.unseal(magicEntry, data)
 	if err == nil && !h.known(signer) {
 		err = errors.New("signed by a key that is not on the roster")
 	}
@@ -251,10 +252,12 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 	return why
 }
 
-// mayDrop reports whether a signer's prune may name an index object: not one that speaks for others too.
+// mayDrop reports whether a signer's prune may name an index object: not one that anybody has named for others, whoever did so
+// first.
 func (h *history) mayDrop(by scope, n Name) bool {
-	i := slices.IndexFunc(h.indexes, func(r indexRef) bool { return r.name == n })
-	return i < 0 || by.owner || !h.indexes[i].by.owner && by.serves(h.indexes[i].by.person.Instance)
+	return by.owner || !slices.ContainsFunc(h.indexes, func(r indexRef) bool {
+		return r.name == n && (r.by.owner || !by.serves(r.by.person.Instance))
+	})
 }
 
 // gone reports whether a prune by somebody who speaks for the instance has named an object.

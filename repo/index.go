@@ -120,6 +120,7 @@ type indexTable struct {
 
 // An index finds blobs. It is safe for concurrent use.
 type index struct {
+	keys    *Keyring // that its packs are read by
 	tables  []indexTable
 	objects []indexedObject
 	packs   []indexedPack

@@ -74,9 +74,9 @@ func (r *Repo) indexData(ctx context.Context, name Name, useCache, keep bool) ([
 }
 
 // readIndex adds what an index object lists to w: all of it or, where it is damaged, nothing.
-func (r *Repo) readIndex(name Name, data []byte, w *tableWriter) error {
+func readIndex(keys *Keyring, name Name, data []byte, w *tableWriter) error {
 	o := tableObject{name: name}
-	signer, body, err := r.key.unseal(magicIndex, data)
+	signer, body, err := keys.unseal(magicIndex, data)
 	if err == nil {
 		copy(o.signer[:], signer)
 		o.instance, err = parseIndex(body, func(*pack) error { return nil })
@@ -135,7 +135,7 @@ func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[pac
 			yield(packListing{}, err)
 			return
 		}
-		_, body, err := r.key.unseal(magicIndex, data)
+		_, body, err := x.keys.unseal(magicIndex, data)
 		if err != nil {
 			yield(packListing{}, &DamageError{indexObject(o.name), err})
 			return

@@ -157,7 +157,7 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 			continue // released meanwhile
 		}
 		var t leaseText
-		if _, body, err := l.repo.key.unseal(magicLease, data); err != nil || json.Unmarshal(body, &t) != nil {
+		if _, body, err := l.repo.Key().unseal(magicLease, data); err != nil || json.Unmarshal(body, &t) != nil {
 			continue // not a lease of anybody who holds a key
 		}
 		if t.ID == l.text.ID {

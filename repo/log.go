@@ -19,17 +19,18 @@ import (
 )
 
 // readLog takes the whole log. With useCache only the newest entry is sure to come from the store: where it chains to
-// what is cached, the store has the same below it or has lost it; where it does not, all is read anew.
-func (r *Repo) readLog(ctx context.Context, useCache bool) (*history, error) {
-	h, err := r.takeLog(ctx, useCache)
+// what is cached, the store has the same below it or has lost it; where it does not, all is read anew. Keys that it
+// announces and keys lacks are the history's.
+func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*history, error) {
+	h, err := r.takeLog(ctx, keys, useCache)
 	if err == nil && useCache && len(h.problems()) > 0 {
-		return r.takeLog(ctx, false)
+		return r.takeLog(ctx, keys, false)
 	}
 	return h, err
 }
 
-func (r *Repo) takeLog(ctx context.Context, useCache bool) (*history, error) {
-	h := newHistory(r.key.OwnerKey)
+func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*history, error) {
+	h := newHistory(keys)
 	h.lenient = r.opts.AcceptHead
 	sizes, times := make(map[uint64]int64), make(map[uint64]time.Time)
 	last := uint64(0)
@@ -119,7 +120,7 @@ func (r *Repo) takeEntries(ctx context.Context, h *history, numbers []uint64, si
 		return err
 	}
 	for i, data := range got {
-		if err := h.take(r.key, numbers[i], data); err != nil {
+		if err := h.take(numbers[i], data); err != nil {
 			return err
 		}
 		if err := r.adoptEpoch(ctx, h); err != nil {
@@ -161,7 +162,7 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 		} else if err != nil {
 			return fmt.Errorf("reading the log: %w", err)
 		}
-		if err := h.take(r.key, h.next, data); err != nil {
+		if err := h.take(h.next, data); err != nil {
 			return err
 		}
 		if h == r.log {
@@ -247,7 +248,7 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 // published takes our own entry as everybody else does.
 func (r *Repo) published(e *Entry, data []byte) error {
 	requests := len(r.log.requests)
-	if err := r.log.take(r.key, e.Seq, data); err != nil {
+	if err := r.log.take(e.Seq, data); err != nil {
 		return err
 	}
 	r.local.cache(entryObject(e.Seq), data)

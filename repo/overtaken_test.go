@@ -129,6 +129,59 @@ func TestReaderOvertakenByPrune(t *testing.T) {
 	}
 }
 
+// A rotation and a prune fall into a restore: one who reads finds what was moved, under the new keys, while others read on.
+// The race detector sees whether these share anything that changes.
+func TestReaderOvertakenByRotation(t *testing.T) {
+	w, st, kept, c := overtaken(t)
+	live := night(5)
+	other, _ := mustSnapshot(t, fresh(t, st, w.writer), live, 3)
+	r := fresh(t, before(st, "ReadAt", "packs/", func() {
+		rotated := viaFile(t, w.owner)
+		if _, err := fresh(t, st, rotated).Rotate(t.Context(), nothing); err != nil {
+			t.Error(err)
+		}
+		mustSnapshot(t, fresh(t, st, viaFile(t, w.writer)), c, 4)
+		mustPrune(t, st, rotated)
+	}), viaFile(t, w.owner))
+	ids := func(ref repo.SnapshotRef) []chunk.ID {
+		text, err := r.Manifest(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return idsOf(text)
+	}
+	moved, stays := ids(kept), ids(other)
+	rd, err := r.NewReader(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var reading sync.WaitGroup
+	for range 3 {
+		reading.Go(func() {
+			for read := true; read; {
+				if err := rd.Fetch(t.Context(), stays, func(chunk.ID, []byte) error { return nil }); err != nil {
+					t.Error(err)
+					return
+				}
+				select {
+				case <-done:
+					read = false
+				default:
+				}
+			}
+		})
+	}
+	if err := rd.Fetch(t.Context(), moved, func(chunk.ID, []byte) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	close(done)
+	reading.Wait()
+	if err := verify(t.Context(), r, kept, c); err != nil {
+		t.Error(err)
+	}
+}
+
 // A partialList is a store whose listings miss some objects that were put while they were made.
 type partialList struct {
 	repo.Store

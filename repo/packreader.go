@@ -63,15 +63,15 @@ func missing(id chunk.ID) error {
 func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
 	p := &pr.index.packs[pl.pack]
 	data := plain[pl.offset : pl.offset+pl.length : pl.offset+pl.length]
-	if sum, ok := pr.repo.sum(p.epoch, p.component, data); !ok || sum != id {
+	if sum, ok := pr.index.keys.sum(p.epoch, p.component, data); !ok || sum != id {
 		return nil, &DamageError{packObject(p.name), fmt.Errorf("blob %s… in it is not what it should be", id.String()[:8])}
 	}
 	return data, nil
 }
 
 // sum is a blob's ID under an epoch's keys; ok is false where the keyring does not hold these.
-func (r *Repo) sum(epoch uint32, c Component, data []byte) (id chunk.ID, ok bool) {
-	e := r.key.Epoch(epoch)
+func (k *Keyring) sum(epoch uint32, c Component, data []byte) (id chunk.ID, ok bool) {
+	e := k.Epoch(epoch)
 	switch {
 	case e == nil:
 		return chunk.ID{}, false
@@ -103,11 +103,11 @@ func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]b
 }
 
 // opener returns what opens a pack of a component.
-func (r *Repo) opener(c Component) (*packOpener, error) {
+func (k *Keyring) opener(c Component) (*packOpener, error) {
 	if c == Meta {
-		return &packOpener{identities: r.key.MetaIdentities()}, nil
+		return &packOpener{identities: k.MetaIdentities()}, nil
 	}
-	if ids := r.key.DataIdentities(); len(ids) > 0 {
+	if ids := k.DataIdentities(); len(ids) > 0 {
 		return &packOpener{identities: ids}, nil
 	}
 	return nil, &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}

@@ -79,14 +79,16 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 	return nil
 }
 
-// adoptEpoch makes the keyring hold the epoch that the log has announced, and none in its place. The new keys lie below
-// keys/, wrapped to the identity that each key file brings, or to the recipient that a person brought.
+// adoptEpoch gives h a keyring that holds the epoch that the log has announced, and none in its place: a new one, since
+// others may be reading by the one that it had. The new keys lie below keys/, wrapped to the identity that each key file
+// brings, or to the recipient that a person brought.
 func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
-	if r.holds(h) {
+	if h.announced(h.keys) {
 		return nil
 	}
 	// What stands in its place was saved by a rotation that never got to announce it.
-	r.key.Epochs = r.key.Epochs[:min(len(r.key.Epochs), int(h.epoch)-1)]
+	known := *h.keys
+	known.Epochs = slices.Clone(known.Epochs[:min(len(known.Epochs), int(h.epoch)-1)])
 	ids := r.opts.Identities
 	if r.key.Identity != nil {
 		ids = append([]age.Identity{r.key.Identity}, ids...)
@@ -105,7 +107,9 @@ func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
 				continue
 			}
 			update.Epochs = update.Epochs[:h.epoch]
-			if r.key.Merge(update) == nil && r.holds(h) {
+			grown := known
+			if grown.Merge(update) == nil && h.announced(&grown) {
+				h.keys = &grown
 				return nil
 			}
 		}
@@ -113,12 +117,12 @@ func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
 	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated and none was left for this one", h.epoch), For: "reading the log on"}
 }
 
-// holds reports whether the keyring has the newest epoch that h announces.
-func (r *Repo) holds(h *history) bool {
+// announced reports whether a keyring has the newest epoch that the log announces.
+func (h *history) announced(k *Keyring) bool {
 	if h.epoch == 0 {
 		return true
 	}
-	e := r.key.Epoch(h.epoch)
+	e := k.Epoch(h.epoch)
 	return e != nil && bytes.Equal(e.Signature, h.epochs[h.epoch])
 }
 
@@ -272,15 +276,15 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 	if err != nil {
 		return nil, err
 	}
-	r.key.Epochs = grown.Epochs
+	r.log.keys = grown
 	return without, nil
 }
 
 // nextEpoch returns the keyring with the epoch that follows the one in use: the one that an interrupted rotation has
 // saved, or a new one.
 func (r *Repo) nextEpoch() (*Keyring, *Epoch, error) {
-	grown := *r.key
-	grown.Epochs = slices.Clone(r.key.Epochs)
+	grown := *r.Key()
+	grown.Epochs = slices.Clone(grown.Epochs)
 	number := r.epoch().Number + 1
 	if grown.Epoch(number) == nil {
 		e, err := grown.NewEpoch()

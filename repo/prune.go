@@ -305,7 +305,7 @@ func (p *prunePlan) mayBeFound(ctx context.Context, instance string, id chunk.ID
 	for _, pl := range places {
 		name := p.index.packs[pl.pack].name
 		if _, read := p.openers[name]; !read {
-			opener, err := p.repo.readMark(ctx, name)
+			opener, err := p.repo.readMark(ctx, p.index.keys, name)
 			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return false, err
 			}

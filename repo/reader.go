@@ -19,7 +19,7 @@ type Reader struct {
 	rooms    chan *packRoom
 
 	mu       sync.Mutex
-	packs    *packReader
+	packs    *packReader // nothing in it changes: whoever reads by it reads on when another takes its place
 	reloaded bool
 	frames   map[frameKey]*list.Element
 	recent   *list.List // of cachedFrame, most recently used first
@@ -79,7 +79,7 @@ func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool 
 		return false
 	}
 	rd.reloaded = true
-	h, err := rd.repo.readLog(ctx, true)
+	h, err := rd.repo.readLog(ctx, used.index.keys, true)
 	if err != nil {
 		return false
 	}

@@ -460,7 +460,7 @@ func (r *Repo) inspect(name Name, data []byte) (*pack, string, error) {
 	if err != nil {
 		return nil, "", &DamageError{object, err}
 	}
-	if err := r.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil {
+	if err := r.Key().checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil {
 		return p, instance, err
 	}
 	if hashName(data) != name {
@@ -483,7 +483,7 @@ func (p *pack) fits() error {
 // decryptPack opens a pack by the keys of meta packs, or else those of data.
 func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as Component, opener *packOpener, err error) {
 	for _, as = range []Component{Meta, Media} {
-		if opener, err = r.opener(as); err != nil {
+		if opener, err = r.Key().opener(as); err != nil {
 			break
 		}
 		if src, size, err = age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), opener); err == nil {

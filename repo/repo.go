@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"sync"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
@@ -41,11 +42,13 @@ type Options struct {
 // makes say for themselves what may run at once.
 type Repo struct {
 	store *witness
-	key   *Keyring
+	key   *Keyring // as it was opened with
 	opts  Options
 	local *local
 	log   *history
 	index *index // nil until it is first needed
+
+	noting sync.Mutex
 }
 
 type config struct {
@@ -125,7 +128,7 @@ func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) 
 	if err != nil {
 		return err
 	}
-	r := &Repo{store: w, key: owner, local: local, log: newHistory(owner.OwnerKey)}
+	r := &Repo{store: w, key: owner, local: local, log: newHistory(owner)}
 	people := []Person{personOf(owner, nil), personOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
 	return r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {
@@ -206,7 +209,7 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.copyKeys(gctx) })
 	g.Go(func() (err error) {
-		r.log, err = r.readLog(gctx, true)
+		r.log, err = r.readLog(gctx, key, true)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -251,8 +254,9 @@ func (r *Repo) ID() Name { return Name(r.key.Repository) }
 // where it keeps nothing.
 func (r *Repo) CacheDir() string { return r.local.cacheDir }
 
-// Key returns the keyring that the repository was opened with.
-func (r *Repo) Key() *Keyring { return r.key }
+// Key returns the keyring that the repository was opened with, and the epochs that the log has announced since that was
+// written. It is not to be changed.
+func (r *Repo) Key() *Keyring { return r.log.keys }
 
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
 func (r *Repo) Snapshots() []SnapshotRef { return r.log.live() }
@@ -277,6 +281,8 @@ func (r *Repo) Damage() []error { return slices.Clone(r.log.damage) }
 
 func (r *Repo) note(format string, args ...any) {
 	if r.opts.Note != nil {
+		r.noting.Lock()
+		defer r.noting.Unlock()
 		r.opts.Note(fmt.Sprintf(format, args...))
 	}
 }
@@ -299,7 +305,7 @@ func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
 // writer can name another's manifest in the log, and can't make it his own.
 func (r *Repo) openManifest(ref SnapshotRef, data []byte) ([]byte, error) {
 	object := manifestObject(ref.ID)
-	signer, body, err := r.key.unseal(magicManifest, data)
+	signer, body, err := r.Key().unseal(magicManifest, data)
 	if err == nil && !ref.signer.Equal(signer) {
 		err = errors.New("it is signed by another key than the log entry that names it")
 	}
@@ -323,7 +329,7 @@ func (r *Repo) openManifest(ref SnapshotRef, data []byte) ([]byte, error) {
 
 // epoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
 // it, where a rotation died between saving its keys and announcing them.
-func (r *Repo) epoch() *Epoch { return r.key.Epoch(max(1, r.log.epoch)) }
+func (r *Repo) epoch() *Epoch { return r.Key().Epoch(max(1, r.log.epoch)) }
 
 // seal returns the envelope of body under the epoch in use.
 func (r *Repo) seal(magic string, body []byte) ([]byte, error) {

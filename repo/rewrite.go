@@ -117,7 +117,7 @@ func (p *prunePlan) move(ctx context.Context, movePack mover) (map[home][]*pack,
 	done := int64(0)
 	for _, h := range slices.SortedFunc(maps.Keys(homes), home.compare) {
 		objects := homes[h]
-		g := newPacking(ctx, p.repo.store, p.repo.key.Epoch(h.epoch), h.instance, func(np *pack) error {
+		g := newPacking(ctx, p.repo.store, p.index.keys.Epoch(h.epoch), h.instance, func(np *pack) error {
 			moved[h] = append(moved[h], np)
 			p.res.Moved += np.size
 			return nil

@@ -42,12 +42,13 @@ func TestRotate(t *testing.T) {
 	if err != nil || len(without) != 0 || saved.CurrentEpoch().Number != 2 {
 		t.Fatalf("rotate: %v, without %v", err, without)
 	}
-	second, stats := mustSnapshot(t, w.open(oldWriter), c, 2)
+	host := w.open(oldWriter)
+	second, stats := mustSnapshot(t, host, c, 2)
 	if s := stats[repo.Media]; s.Fresh != s.Logical {
 		t.Errorf("after a rotation the old keys' blobs are leaned on: %+v", s)
 	}
-	if oldWriter.CurrentEpoch().Number != 2 || oldWriter.CanRead() {
-		t.Errorf("the writer holds epoch %d, can read: %v", oldWriter.CurrentEpoch().Number, oldWriter.CanRead())
+	if k := host.Key(); k.CurrentEpoch().Number != 2 || k.CanRead() || oldWriter.CurrentEpoch().Number != 1 {
+		t.Errorf("the writer holds epoch %d, can read: %v; its own keyring then has %d", k.CurrentEpoch().Number, k.CanRead(), oldWriter.CurrentEpoch().Number)
 	}
 	for _, k := range []*repo.Keyring{oldOwner, saved} {
 		r := w.open(k)

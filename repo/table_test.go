@@ -119,7 +119,7 @@ func testIndex(t testing.TB, tables []*table, live func(Name) bool) *index {
 			t.Fatal(err)
 		}
 	}
-	x.settle(newHistory(nil))
+	x.settle(newHistory(new(Keyring)))
 	return x
 }
 
@@ -323,7 +323,7 @@ func mangledLookups(t *testing.T, bad *table, pool []chunk.ID, m map[chunk.ID]ma
 	if err != nil {
 		return
 	}
-	x.settle(newHistory(nil))
+	x.settle(newHistory(new(Keyring)))
 	for _, id := range pool {
 		places, err := x.find(id, nil)
 		for _, pl := range places {

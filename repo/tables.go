@@ -236,7 +236,7 @@ func (b *indexBuild) fetch(ctx context.Context, missing []Name) (*table, error) 
 		}) {
 			err := o.err
 			if err == nil {
-				err = b.repo.readIndex(o.name, o.data, w)
+				err = readIndex(b.log.keys, o.name, o.data, w)
 			}
 			var d *DamageError
 			if errors.As(err, &d) {
@@ -315,7 +315,7 @@ func (b *indexBuild) assemble(tables []*table) (*index, error) {
 	for _, ref := range b.log.indexes {
 		by[ref.name] = append(by[ref.name], ref.by)
 	}
-	x := &index{cache: new(pageCache), damage: &tableDamage{local: b.repo.local, note: b.noteDamage}}
+	x := &index{keys: b.log.keys, cache: new(pageCache), damage: &tableDamage{local: b.repo.local, note: b.noteDamage}}
 	covered := make(map[Name]bool)
 	for _, t := range tables {
 		if err := x.attach(t, func(o *tableObject) (as indexedObject) {

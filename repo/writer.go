@@ -199,7 +199,7 @@ func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 	}
 	for _, pl := range places {
 		p := &w.index.packs[pl.pack]
-		if int(pl.length) != length || p.epoch != w.epoch.Number || !p.trusted || p.instance != w.instance || w.repo.log.isBad(p.name, w.instance) {
+		if int(pl.length) != length || p.epoch != w.epoch.Number || !p.trusted || p.instance != w.instance || p.bad {
 			continue
 		}
 		ok, err := w.present(ctx, p)
@@ -297,34 +297,51 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	if err := w.Flush(); err != nil {
 		return SnapshotRef{}, err
 	}
-	sealed, err := w.repo.sealManifest(manifest)
-	if err != nil {
-		return SnapshotRef{}, err
-	}
-	id := hashName(sealed)
-	var indexes []Name
+	s := &SnapshotEntry{SnapshotInfo: info}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		indexes, err = w.repo.putIndexes(gctx, w.instance, w.journal.packs(w.done))
+		s.Indexes, err = w.repo.putIndexes(gctx, w.instance, w.journal.packs(w.done))
 		return err
 	})
-	g.Go(func() error {
-		if err := w.repo.store.Put(gctx, manifestObject(id), sealed); err != nil {
-			return fmt.Errorf("putting the manifest: %w", err)
-		}
-		return nil
+	g.Go(func() (err error) {
+		s.ID, err = w.repo.putManifest(gctx, manifest)
+		return err
 	})
-	if err := g.Wait(); err != nil {
-		return SnapshotRef{}, err
+	err := g.Wait()
+	for range commitTries {
+		if err == nil {
+			err = w.repo.publish(ctx, &Entry{Snapshot: s}, func(h *history) error { return w.stillThere(ctx, h, s) })
+		}
+		if !errors.Is(err, errClaimed) {
+			break
+		}
+		s.ID, err = w.repo.putManifest(ctx, manifest) // sealed anew, under another name
 	}
-	e := &Entry{Snapshot: &SnapshotEntry{id, indexes, info}}
-	if err := w.repo.publish(ctx, e, func(h *history) error { return w.stillThere(ctx, h, e.Snapshot) }); err != nil {
+	if err != nil {
 		return SnapshotRef{}, err
 	}
 	if err := w.journal.clear(); err != nil {
 		w.repo.note("%v", err) // committed all the same; the next run finds its packs known
 	}
-	return w.repo.log.snapshots[w.repo.log.byID[id]], nil
+	return w.repo.log.snapshots[w.repo.log.byID[s.ID]], nil
+}
+
+// errClaimed says that somebody else, who saw our manifest on the storage, has published it as a snapshot of his own.
+var errClaimed = errors.New("another writer has published this snapshot's manifest as its own")
+
+const commitTries = 8
+
+// putManifest puts a manifest and returns its name.
+func (r *Repo) putManifest(ctx context.Context, text []byte) (Name, error) {
+	sealed, err := r.sealManifest(text)
+	if err != nil {
+		return Name{}, err
+	}
+	name := hashName(sealed)
+	if err := r.store.Put(ctx, manifestObject(name), sealed); err != nil {
+		return Name{}, fmt.Errorf("putting the manifest: %w", err)
+	}
+	return name, nil
 }
 
 // stillThere returns an error where a prune entry names what the snapshot leans on, or is made of. What no index object
@@ -342,6 +359,9 @@ func (w *Writer) stillThere(ctx context.Context, h *history, e *SnapshotEntry) e
 	}
 	if slices.ContainsFunc(own, h.isNamed) {
 		return ErrPruned
+	}
+	if _, claimed := h.byID[e.ID]; claimed {
+		return errClaimed
 	}
 	if err := w.repo.mayWrite(h, w.instance); err != nil || h.prunes == w.prunes {
 		return err
