@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,6 +61,18 @@ func (f *forger) encrypt(plain []byte, to age.Recipient) []byte {
 		f.t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// A marked recipient adds the mark of the instance that a pack is for.
+type marked struct {
+	*age.HybridRecipient
+	instance string
+}
+
+func (m marked) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
+	stanzas, labels, err := m.HybridRecipient.WrapWithLabels(key)
+	mark, markErr := hkdf.Key(sha256.New, key, nil, "permafrost instance 1\n"+m.instance, sha256.Size)
+	return append(stanzas, &age.Stanza{Type: "permafrost-instance", Body: mark}), labels, errors.Join(err, markErr)
 }
 
 // body returns what an envelope of the repository holds.

@@ -501,7 +501,7 @@ func (f *forger) forgePacks(body []byte, names map[string]int) []byte {
 				break
 			}
 		}
-		to := age.Recipient(f.key.CurrentEpoch().DataRecipient)
+		to := marked{f.key.CurrentEpoch().DataRecipient, string(body[1 : 1+body[0]])}
 		empty := len(f.encrypt(nil, to))
 		plain := size - empty - (size-empty)/(64<<10+16)*16
 		data := f.encrypt(append([]byte("PFPACK\x00\x01"), make([]byte, plain-8)...), to)
