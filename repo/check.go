@@ -256,16 +256,6 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 	return nil
 }
 
-// packName returns the name of a pack from its object's.
-func packName(object string) (Name, error) {
-	if len(object) == len("packs/ab/")+2*len(Name{}) {
-		if n, err := ParseName(object[len("packs/ab/"):]); err == nil && packObject(n) == object {
-			return n, nil
-		}
-	}
-	return Name{}, &DamageError{object, errors.New("not the name of a pack")}
-}
-
 // snapshots reads every manifest anew, and looks for every blob that it leads to.
 func (c *checker) snapshots(ctx context.Context, h *history, x *index, mark func(*Reader) Mark) error {
 	marks := make(map[string]Mark)

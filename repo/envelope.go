@@ -59,6 +59,16 @@ func packObject(n Name) string     { return "packs/" + n.String()[:2] + "/" + n.
 func indexObject(n Name) string    { return "index/" + n.String() }
 func manifestObject(n Name) string { return "manifests/" + n.String() }
 
+// packName returns the name of a pack from its object's.
+func packName(object string) (Name, error) {
+	if len(object) == len("packs/ab/")+2*len(Name{}) {
+		if n, err := ParseName(object[len("packs/ab/"):]); err == nil && packObject(n) == object {
+			return n, nil
+		}
+	}
+	return Name{}, &DamageError{object, errors.New("not the name of a pack")}
+}
+
 // verifyKey is the public half of the keyring's signing key.
 func (k *Keyring) verifyKey() ed25519.PublicKey { return k.SignKey.Public().(ed25519.PublicKey) }
 

@@ -12,6 +12,7 @@ import (
 	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
 
+	"permafrost/chunk"
 	"permafrost/internal/hint"
 )
 
@@ -111,6 +112,29 @@ func (r *Repo) readMark(ctx context.Context, keys *Keyring, name Name) (*packOpe
 		return nil, &DamageError{object, fmt.Errorf("decrypting: %w", err)}
 	}
 	return o, nil
+}
+
+// mayBeFound reports whether a repair of the index may find a blob that is not listed for an instance: in a pack of that
+// instance which is listed for another one. It may where this key can't tell whose the pack is.
+func (p *prunePlan) mayBeFound(ctx context.Context, instance string, id chunk.ID) (bool, error) {
+	places, err := p.index.find(id, nil)
+	if err != nil {
+		return false, err
+	}
+	for _, pl := range places {
+		name := p.index.packs[pl.pack].name
+		if _, read := p.openers[name]; !read {
+			opener, err := p.repo.readMark(ctx, p.index.keys, name)
+			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
+				return false, err
+			}
+			p.openers[name] = opener
+		}
+		if o := p.openers[name]; o == nil && !p.repo.key.CanRead() || o != nil && o.isFor(instance) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // instances returns the names of all instances that the log knows of.

@@ -295,29 +295,6 @@ func (p *prunePlan) markBlob(ctx context.Context, of *index, id chunk.ID) error 
 	return nil
 }
 
-// mayBeFound reports whether a repair of the index may find a blob that is not listed for an instance: in a pack of that
-// instance which is listed for another one. It may where this key can't tell whose the pack is.
-func (p *prunePlan) mayBeFound(ctx context.Context, instance string, id chunk.ID) (bool, error) {
-	places, err := p.index.find(id, nil)
-	if err != nil {
-		return false, err
-	}
-	for _, pl := range places {
-		name := p.index.packs[pl.pack].name
-		if _, read := p.openers[name]; !read {
-			opener, err := p.repo.readMark(ctx, p.index.keys, name)
-			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
-				return false, err
-			}
-			p.openers[name] = opener
-		}
-		if o := p.openers[name]; o == nil && !p.repo.key.CanRead() || o != nil && o.isFor(instance) {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
 // keep marks a place as one that stays.
 func (p *prunePlan) keep(pl place) {
 	if p.live.set(pl.rank) {
