@@ -183,7 +183,7 @@ func TestHostKeyKinds(t *testing.T) {
 	c.KnownHostsFiles = []string{write(t, "known_hosts", "@revoked * "+string(ssh.MarshalAuthorizedKey(key))+string(known))}
 	refuses(t, c, "revoked", "")
 	c.KnownHostsFiles = []string{write(t, "known_hosts", "host ssh-ed25519 !!!\n")}
-	refuses(t, c, "reading known_hosts", "mend")
+	refuses(t, c, "is not known", "--accept-new-host-key")
 }
 
 func TestWrongKey(t *testing.T) {

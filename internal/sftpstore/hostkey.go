@@ -1,9 +1,12 @@
 package sftpstore
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"github.com/kevinburke/ssh_config"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+	"golang.org/x/sys/unix"
 
 	"permafrost/internal/hint"
 )
@@ -26,6 +30,9 @@ type hostKeys struct {
 	certified bool                  // a @cert-authority line speaks for the host
 	known     []knownhosts.KnownKey // what known_hosts has
 
+	files  map[string]string // what is read in place of a known_hosts file, and that
+	unread string            // a line that can't be read and may name the host, or ""
+
 	err error // what the last callback returned
 }
 
@@ -33,49 +40,131 @@ type hostKeys struct {
 var recording sync.Mutex
 
 func readHostKeys(h *host, accept bool) (*hostKeys, error) {
-	var files []string
+	k := &hostKeys{host: h, accept: accept, files: make(map[string]string)}
+	var files []string // and their readable copies
+	var copies []string
 	for _, f := range h.knownHosts {
-		if _, err := os.Stat(f); err == nil {
-			files = append(files, f)
+		data, err := readKnownHosts(f)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		if err != nil {
+			return nil, fmt.Errorf("reading known_hosts: %w", err)
+		}
+		c, err := memoryFile(k.readable(f, data))
+		if err != nil {
+			return nil, fmt.Errorf("reading known_hosts: %w", err)
+		}
+		defer c.Close()
+		files, copies = append(files, f), append(copies, c.Name())
+		k.files[c.Name()] = f
 	}
-	check, err := knownhosts.New(files...)
-	if err != nil {
+	var err error
+	if k.check, err = knownhosts.New(copies...); err != nil {
 		return nil, hint.Wrap(fmt.Errorf("reading known_hosts: %w", err), "mend or remove the line that the error names")
 	}
-	k := &hostKeys{host: h, accept: accept, check: check}
 	// A key that nobody has makes the check tell which ones it wants.
 	nobody, err := ssh.NewPublicKey(make(ed25519.PublicKey, ed25519.PublicKeySize))
 	if err != nil {
 		return nil, err
 	}
 	var unknown *knownhosts.KeyError
-	if err := check(h.keyName, &net.TCPAddr{}, nobody); errors.As(err, &unknown) {
+	if err := k.check(h.keyName, &net.TCPAddr{}, nobody); errors.As(err, &unknown) {
 		k.known = unknown.Want
 	}
 	k.certified = hasAuthority(files, h.keyName)
 	return k, nil
 }
 
+// maxKnownHosts bounds a known_hosts file, in bytes.
+const maxKnownHosts = 16 << 20
+
+// readKnownHosts returns a file's content: a regular file's, however long it takes to open another kind.
+func readKnownHosts(file string) ([]byte, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, err // such as /dev/null: it names nobody
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxKnownHosts+1))
+	if err == nil && len(data) > maxKnownHosts {
+		err = fmt.Errorf("%s is longer than %d bytes", file, maxKnownHosts)
+	}
+	return data, err
+}
+
+// memoryFile returns a file in memory, by the name under which it can be opened while it is open: the library reads
+// files alone.
+func memoryFile(data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("known_hosts", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), fmt.Sprintf("/proc/self/fd/%d", fd))
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readable returns a known_hosts file with its names in small letters, as ssh compares them, and without the lines that
+// the library can't read, which other programs may: an old kind of key, or a newer one. A line that is left out may be of
+// this host; then no key is accepted as new.
+func (k *hostKeys) readable(file string, data []byte) []byte {
+	var out bytes.Buffer
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		words := strings.Fields(string(line))
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+			out.WriteByte('\n')
+			continue
+		}
+		names := 0
+		if strings.HasPrefix(words[0], "@") && len(words) > 1 {
+			names = 1
+		}
+		if !strings.HasPrefix(words[names], "|") {
+			words[names] = strings.ToLower(words[names])
+		}
+		text := strings.Join(words, " ") + "\n"
+		if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(text)); err != nil {
+			if k.unread == "" && (strings.HasPrefix(words[names], "|") || namesHost(words[names], k.host.keyName)) {
+				k.unread = fmt.Sprintf("%s, line %d", file, number)
+			}
+			text = "\n"
+		}
+		out.WriteString(text)
+	}
+	return out.Bytes()
+}
+
+// namesHost reports whether a list of patterns, as known_hosts has it, matches a host.
+func namesHost(list, keyName string) bool {
+	var names ssh_config.Host
+	for name := range strings.SplitSeq(list, ",") {
+		if p, err := ssh_config.NewPattern(name); err == nil {
+			names.Patterns = append(names.Patterns, p)
+		}
+	}
+	return names.Matches(knownhosts.Normalize(keyName))
+}
+
 // hasAuthority tells whether a @cert-authority line of one of the files speaks for the host.
 func hasAuthority(files []string, keyName string) bool {
 	for _, f := range files {
-		data, err := os.ReadFile(f)
+		data, err := readKnownHosts(f)
 		if err != nil {
 			continue
 		}
 		for line := range strings.Lines(string(data)) {
 			words := strings.Fields(line)
-			if len(words) < 2 || words[0] != "@cert-authority" {
-				continue
-			}
-			var names ssh_config.Host
-			for name := range strings.SplitSeq(words[1], ",") {
-				if p, err := ssh_config.NewPattern(name); err == nil {
-					names.Patterns = append(names.Patterns, p)
-				}
-			}
-			if names.Matches(knownhosts.Normalize(keyName)) {
+			if len(words) >= 2 && words[0] == "@cert-authority" && namesHost(strings.ToLower(words[1]), keyName) {
 				return true
 			}
 		}
@@ -122,6 +211,9 @@ func (k *hostKeys) verify(key ssh.PublicKey) error {
 	case !k.accept:
 		return hint.Wrap(fmt.Errorf("the host key of %s is not known: %s %s", name, key.Type(), ssh.FingerprintSHA256(key)),
 			"compare this fingerprint with the server's own, then say --accept-new-host-key once")
+	case k.unread != "":
+		return hint.Wrap(fmt.Errorf("the host key of %s may be known already, by a line that can't be read: %s", name, k.unread),
+			"remove that line if it is not this host's, then say --accept-new-host-key again")
 	}
 	if err := record(k.host.knownHosts, name, key); err != nil {
 		return fmt.Errorf("recording the host key of %s: %w", name, err)
@@ -132,6 +224,9 @@ func (k *hostKeys) verify(key ssh.PublicKey) error {
 // changed is the error of a host whose key is none of those known.
 func (k *hostKeys) changed(where knownhosts.KnownKey, err error) error {
 	name := knownhosts.Normalize(k.host.keyName)
+	if file, ok := k.files[where.Filename]; ok {
+		where.Filename = file
+	}
 	return hint.Wrap(fmt.Errorf("the host key of %s is not the one in %s, line %d: %w", name, where.Filename, where.Line, err),
 		"somebody may be listening in; if the server was set up anew, remove the old key: ssh-keygen -f "+where.Filename+" -R '"+name+"'")
 }

@@ -217,9 +217,10 @@ func (c *sshConfig) identities(h *host, o *Config) {
 }
 
 func (c *sshConfig) hostKeys(h *host, o *Config) {
-	h.keyName = h.address()
+	// In small letters, as ssh compares names: by capitals a known host would be an unknown one.
+	h.keyName = strings.ToLower(h.address())
 	if alias := c.get(h.alias, "HostKeyAlias"); alias != "" {
-		h.keyName = net.JoinHostPort(alias, "22") // which known_hosts writes as the bare name
+		h.keyName = net.JoinHostPort(strings.ToLower(alias), "22") // which known_hosts writes as the bare name
 	}
 	if len(o.KnownHostsFiles) > 0 {
 		h.knownHosts = o.KnownHostsFiles
