@@ -95,6 +95,16 @@ func isKeyFile(data []byte) bool {
 	return bytes.HasPrefix(data, []byte(commentMark)) || bytes.Contains(data, []byte("\n"+commentMark))
 }
 
+// IsKeyFile reports whether data holds a key file, or a part of one.
+func IsKeyFile(data []byte) bool {
+	for _, mark := range []string{keyringLine, "# permafrost recovery file", "# permafrost writer file"} {
+		if bytes.Contains(data, []byte(mark)) {
+			return true
+		}
+	}
+	return false
+}
+
 const otherCopy = "use another copy of the file"
 
 // ParseKeyring reads a key file. Comments, white space at line ends, and CR LF are let pass; every byte that makes the

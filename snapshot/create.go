@@ -33,6 +33,7 @@ type CreateOptions struct {
 	Version string   // of permafrost
 
 	Secrets  []string // files, directories and patterns beside .env.production
+	KeyFiles []string // the repository's key files, as far as they are known: never stored
 	Postgres postgres.Options
 	Media    media.Options
 	Replica  bool // dump the database from the configured replica
@@ -195,7 +196,8 @@ func (c *creation) resume() error {
 func (c *creation) secrets(ctx context.Context) error {
 	c.Progress.Start("secrets", -1)
 	defer c.Progress.Done("secrets")
-	files, err := secrets.Collect(c.inst, c.Secrets)
+	files, err := secrets.Collect(c.inst, secrets.Options{Names: c.Secrets, Keys: c.KeyFiles, IsKey: repo.IsKeyFile,
+		Warn: func(msg string) { c.Warn("secrets: " + msg) }})
 	if err != nil {
 		return err
 	}

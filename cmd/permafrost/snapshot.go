@@ -55,6 +55,7 @@ that can't be read are left out and named, with exit code 3.`,
 			defer p.Close()
 			p.guess = lastSizes(cmd.Context(), r, inst.Domain)
 			o.Date, o.Media, o.Version, o.Progress = string(on), tree, readBuildInfo().Version, p
+			o.KeyFiles = append([]string{a.writerKey}, a.identities...)
 			o.Warn = func(msg string) { a.ui.Warn("%s", msg) }
 			var res *snapshot.Result
 			err = a.patiently(cmd.Context(), func() (err error) {

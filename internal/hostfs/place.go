@@ -1,6 +1,7 @@
 package hostfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,6 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// ErrUntrusted is what is wrong with a path of which it can't be said with whose rights it is to be read.
+var ErrUntrusted = errors.New("root does not read what others may put in its place")
 
 // A Place is what a path leads to, opened without reading it. Close it.
 type Place struct {
@@ -65,9 +69,9 @@ func (p *Place) Reader() (*User, error) {
 		return LookupUID(t.Users[0], t.Users[0])
 	}
 	if t.Open != "" {
-		return nil, fmt.Errorf("root does not read what others may put in its place: others than its owner may write into %s", t.Open)
+		return nil, fmt.Errorf("%w: users other than its owner may write into %s", ErrUntrusted, t.Open)
 	}
-	return nil, fmt.Errorf("root does not read what others may put in its place: directories or links on the way belong to %d users", len(t.Users))
+	return nil, fmt.Errorf("%w: directories or links on the way belong to %d users", ErrUntrusted, len(t.Users))
 }
 
 // ReadFile reads the regular file that the Place is, of at most limit bytes, with the rights of its Reader.

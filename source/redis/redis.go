@@ -132,7 +132,7 @@ func (s *Server) askSentinels(ctx context.Context) (string, error) {
 
 // awaitLoaded waits while Redis loads its data set after a start.
 func (s *Server) awaitLoaded(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, fmt.Errorf("Redis is still loading its data after %v", loadTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, fmt.Errorf("still loading its data after %v", loadTime))
 	defer cancel()
 	return poll(ctx, func() (bool, error) {
 		err := s.client.Ping(ctx).Err()

@@ -2,12 +2,14 @@
 //
 // The first is always .env.production. What else is secret (a Compose file, an nginx site, /etc/letsencrypt)
 // is for the administrator to name: files, whole directories, or patterns.
+//
+// A path that he names may lead through what Mastodon's user owns, or another one. A process of root then reads
+// with that user's rights: see hostfs.Place.
 package secrets
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,13 +18,15 @@ import (
 	"syscall"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
 
 // Limits keep a directory that was named by mistake out of memory.
 const (
-	maxBytes = 64 << 20
-	maxFiles = 10000
+	maxBytes  = 64 << 20
+	maxFiles  = 10000
+	maxPlaces = 2 * maxFiles // that were looked at: links may lead to the same directories over and over
 )
 
 // A File is one file with its content.
@@ -35,138 +39,270 @@ type File struct {
 	Data  []byte
 }
 
-// Collect returns the instance's .env.production, as Load read it, and then the files that extra names, in
-// its order, each path once. An element of extra is a file, a directory (all of it, sorted by name) or a
-// pattern as in path/filepath.Match.
+// Options say what to collect beside .env.production, and what never.
+type Options struct {
+	Names []string          // of files, directories (all of them, sorted by name), or patterns as in path/filepath.Match
+	Keys  []string          // key files of the repository: they are left out
+	IsKey func([]byte) bool // reports whether a file's content is that of such a key file; may be nil
+	Warn  func(string)      // is told of each file that is left out, and of a directory without any; may be nil
+}
+
+// Collect returns the instance's .env.production, as Load read it, and then the files that are named, in the order of the
+// names, each path once.
 //
 // Symbolic links are followed and stored as what they point to, under their own path: /etc/letsencrypt/live
-// holds nothing but links. Inside a directory, links that lead nowhere, and sockets, pipes and devices, are
-// left out. Everything else that can't be read is an error: a secret that is missed is noticed too late.
-func Collect(inst *source.Instance, extra []string) ([]File, error) {
-	c := &collector{names: make(map[string]bool), dirs: make(map[inode]bool)}
+// holds nothing but links, and what two names lead to is stored under both. Inside a directory, links that lead nowhere or
+// back up, and sockets, pipes and devices, are left out. Everything else that can't be read is an error: a secret that is
+// missed is noticed too late.
+func Collect(inst *source.Instance, o Options) ([]File, error) {
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	c := &collector{Options: o, names: make(map[string]bool)}
 	err := c.add(File{Path: inst.EnvPath, Mode: inst.Mode, UID: inst.UID, GID: inst.GID, MTime: inst.MTime, Data: inst.Env})
-	for _, name := range extra {
+	c.findKeys()
+	for _, name := range o.Names {
 		if err == nil {
 			err = c.collect(name)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("collecting secrets: %w", err)
+		return nil, fmt.Errorf("collecting secrets: %w", explain(err))
 	}
 	return c.files, nil
 }
 
-type inode struct{ dev, ino uint64 }
-
 type collector struct {
-	files []File
-	bytes int
-	names map[string]bool // paths in files
-	dirs  map[inode]bool  // directories that were entered: links may lead in circles
+	Options
+	files  []File
+	bytes  int
+	places int
+	names  map[string]bool // paths in files
+	keys   []fs.FileInfo   // of key files
+	above  []fs.FileInfo   // directories that the one at hand lies in, by the way that was taken
 }
 
-// collect adds what one element of extra names.
+// findKeys looks for the key files, which may have other names too.
+func (c *collector) findKeys() {
+	for _, path := range c.Keys {
+		if abs, err := filepath.Abs(path); err == nil {
+			if p, err := hostfs.Resolve(abs); err == nil {
+				c.keys = append(c.keys, p.Info)
+				p.Close()
+			}
+		}
+	}
+}
+
+// collect adds what one of the names stands for.
 func (c *collector) collect(name string) error {
+	if strings.TrimSpace(name) == "" {
+		return hint.Wrap(errors.New("an empty name was given"), "is a variable not set? Each name is that of a file, a directory, or a pattern")
+	}
 	path, err := filepath.Abs(name)
 	if err != nil {
 		return err
 	}
-	paths := []string{path}
+	p, err := c.resolve(path)
 	// A file may well have a bracket in its name; only what is not there is taken for a pattern.
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, `*?[\`) {
-		if paths, err = filepath.Glob(path); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if len(paths) == 0 {
-			return hint.Wrap(fmt.Errorf("%s: no file matches", name), "correct the pattern, or take it out of the list of secrets")
-		}
+	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, `*?[\`) {
+		return c.match(name, path)
+	}
+	if err != nil {
+		return err
+	}
+	return c.named(path, p)
+}
+
+// match adds what a pattern stands for.
+func (c *collector) match(name, pattern string) error {
+	if _, err := filepath.Match(pattern, ""); err != nil {
+		return fmt.Errorf("%s: %w", pattern, err)
+	}
+	paths, err := c.glob("/", strings.TrimPrefix(pattern, "/"))
+	if err != nil {
+		return err
 	}
 	for _, path := range paths {
-		if err := c.path(path); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// path adds a file or a directory that was named.
-func (c *collector) path(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		return c.dir(path, info)
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is neither a file nor a directory", path)
-	}
-	return c.file(path)
-}
-
-// dir adds everything in a directory.
-func (c *collector) dir(path string, info fs.FileInfo) error {
-	st := info.Sys().(*syscall.Stat_t)
-	id := inode{uint64(st.Dev), st.Ino}
-	if c.dirs[id] {
-		return nil
-	}
-	c.dirs[id] = true
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name := filepath.Join(path, e.Name())
-		info, err := os.Stat(name)
-		if e.Type() == fs.ModeSymlink && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP)) {
-			continue
-		}
-		switch {
-		case err != nil:
-		case info.IsDir():
-			err = c.dir(name, info)
-		case info.Mode().IsRegular():
-			err = c.file(name)
+		p, err := c.resolve(path)
+		if err == nil {
+			err = c.named(path, p)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	if len(paths) == 0 {
+		return hint.Wrap(fmt.Errorf("%s: no file matches", name), "correct the pattern, or take it out of the list of secrets")
+	}
+	return nil
+}
+
+// glob returns the paths below dir that match a pattern. A directory on the way is listed with the rights that it is read with.
+func (c *collector) glob(dir, pattern string) ([]string, error) {
+	first, rest, more := strings.Cut(pattern, "/")
+	names := []string{first}
+	if strings.ContainsAny(first, `*?[\`) {
+		all, err := c.list(dir)
+		if err != nil {
+			return nil, err
+		}
+		names = slices.DeleteFunc(all, func(name string) bool {
+			ok, err := filepath.Match(first, name)
+			return !ok || err != nil
+		})
+	}
+	var paths []string
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if more {
+			below, err := c.glob(path, rest)
+			if err != nil {
+				return nil, err
+			}
+			paths = append(paths, below...)
+			continue
+		}
+		if p, err := c.resolve(path); err == nil {
+			p.Close()
+			paths = append(paths, path)
+		} else if !missing(err) {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+// list returns the names in a directory, none where there is no such directory.
+func (c *collector) list(dir string) ([]string, error) {
+	p, err := c.resolve(dir)
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	if !p.Info.IsDir() {
+		return nil, nil
+	}
+	return p.Names(maxPlaces)
+}
+
+// missing reports whether there is nothing at a path.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
+}
+
+func (c *collector) resolve(path string) (*hostfs.Place, error) {
+	if c.places++; c.places > maxPlaces {
+		return nil, tooMuch(path)
+	}
+	return hostfs.Resolve(path)
+}
+
+// named adds a file or a directory that was named.
+func (c *collector) named(path string, p *hostfs.Place) error {
+	defer p.Close()
+	switch {
+	case p.Info.IsDir():
+		before := len(c.names)
+		if err := c.dir(path, p); err != nil {
+			return err
+		}
+		if len(c.names) == before && !c.holds(path) {
+			c.Warn(fmt.Sprintf("%s holds no file to store", path))
+		}
+		return nil
+	case !p.Info.Mode().IsRegular():
+		return fmt.Errorf("%s is neither a file nor a directory", path)
+	}
+	return c.file(path, p)
+}
+
+// holds reports whether files in a directory are stored.
+func (c *collector) holds(dir string) bool {
+	return slices.ContainsFunc(c.files, func(f File) bool { return strings.HasPrefix(f.Path, strings.TrimSuffix(dir, "/")+"/") })
+}
+
+// dir adds everything in a directory.
+func (c *collector) dir(path string, p *hostfs.Place) error {
+	if slices.ContainsFunc(c.above, func(info fs.FileInfo) bool { return os.SameFile(info, p.Info) }) {
+		return nil // a link leads back up: what is there has its names already
+	}
+	c.above = append(c.above, p.Info)
+	defer func() { c.above = c.above[:len(c.above)-1] }()
+	names, err := p.Names(maxPlaces)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := c.entry(filepath.Join(path, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry adds what is in a directory under one name.
+func (c *collector) entry(path string) error {
+	p, err := c.resolve(path)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	switch {
+	case p.Info.IsDir():
+		return c.dir(path, p)
+	case p.Info.Mode().IsRegular():
+		return c.file(path, p)
+	}
 	return nil
 }
 
 // file reads one regular file.
-func (c *collector) file(path string) error {
+func (c *collector) file(path string, p *hostfs.Place) error {
 	if c.names[path] {
 		return nil
 	}
-	// Should it have become a FIFO just now, the open must not wait for a writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
+	if slices.ContainsFunc(c.keys, func(info fs.FileInfo) bool { return os.SameFile(info, p.Info) }) {
+		c.leaveKey(path)
+		return nil
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file any more", path)
-	}
-	left := int64(maxBytes - c.bytes)
-	if info.Size() > left {
+	data, info, err := p.ReadFile(int64(maxBytes - c.bytes))
+	if errors.Is(err, hostfs.ErrTooLarge) {
 		return tooMuch(path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, left+1))
 	if err != nil {
 		return err
+	}
+	if c.IsKey != nil && c.IsKey(data) {
+		c.leaveKey(path)
+		return nil
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	return c.add(File{
 		Path: path, Mode: uint32(st.Mode) & 07777, UID: st.Uid, GID: st.Gid,
 		MTime: info.ModTime().UnixNano(), Data: slices.Clip(data),
 	})
+}
+
+func (c *collector) leaveKey(path string) {
+	c.Warn(fmt.Sprintf("%s is a key file of permafrost and was not stored: the keys must not be among what they lock", path))
+}
+
+// explain adds what to do where somebody's rights don't suffice.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, hostfs.ErrUntrusted):
+		return hint.Wrap(err, "take away the others' right to write there, or keep the file in a directory of root's")
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:
+		return hint.Wrap(err, "the path leads through what belongs to another user, so it is read with that user's rights: let that user read it, or keep it in a directory of root's")
+	}
+	return err
 }
 
 // add appends a file unless its path is there already.

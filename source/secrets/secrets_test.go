@@ -60,10 +60,10 @@ func TestCollect(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "etc", "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files, err := Collect(inst, []string{
+	files, err := Collect(inst, Options{Names: []string{
 		filepath.Join(dir, "glob*"), filepath.Join(dir, "etc"), filepath.Join(dir, "odd[1]"),
 		filepath.Join(dir, "etc", "b"), inst.EnvPath,
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestCollectAttributes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, err := Collect(instance(t), []string{path})
+	files, err := Collect(instance(t), Options{Names: []string{path}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestCollectErrors(t *testing.T) {
 		"absent": "no such file", "none*": "no file matches", "[": "syntax error", "dangling": "no such file",
 		"fifo": "neither a file nor a directory", "sparse": "more than 64 MiB", "dir": "more than 64 MiB",
 	} {
-		_, err := Collect(instance(t), []string{filepath.Join(dir, name)})
+		_, err := Collect(instance(t), Options{Names: []string{filepath.Join(dir, name)}})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: got %v, want %q and the path", name, err, want)
 		}
@@ -145,7 +145,7 @@ func TestCollectManyFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Collect(instance(t), []string{dir}); err == nil || !strings.Contains(err.Error(), "10000 files") {
+	if _, err := Collect(instance(t), Options{Names: []string{dir}}); err == nil || !strings.Contains(err.Error(), "10000 files") {
 		t.Errorf("got %v", err)
 	}
 }
