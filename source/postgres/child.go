@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -62,10 +61,18 @@ func (p *pipeEnd) Write(b []byte) (int, error) {
 
 func (p *pipeEnd) explain(err error, what string) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return hint.Wrap(fmt.Errorf("%s for %v", what, p.patience), "is it halted, or does it wait for a lock in the database?")
+		return &haltedError{what, p.patience}
 	}
 	return err
 }
+
+// A haltedError says that a child was still for too long.
+type haltedError struct {
+	what     string
+	patience time.Duration
+}
+
+func (e *haltedError) Error() string { return fmt.Sprintf("%s for %v", e.what, e.patience) }
 
 // startDump starts pg_dump with its output going to out. It ends when ctx does.
 func (s *Server) startDump(ctx context.Context, out *os.File, args ...string) (*child, error) {

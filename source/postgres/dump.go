@@ -9,6 +9,8 @@ import (
 	"io"
 	"sync"
 	"syscall"
+
+	"permafrost/internal/hint"
 )
 
 // DumpFacts describe a dump that was read to its end.
@@ -143,6 +145,10 @@ func (d *Dump) fail(err error) error {
 		if derr := d.dump.wait(); derr != nil {
 			err = derr
 		}
+	}
+	var halted *haltedError
+	if errors.As(err, &halted) {
+		err = hint.Wrap(halted, "was it halted, or does it wait for a lock in the database, or for a server that is gone?")
 	}
 	if cerr := d.ctx.Err(); cerr != nil {
 		err = cerr
