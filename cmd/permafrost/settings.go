@@ -6,14 +6,17 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 )
 
 // defaultConfig is read where no other file is named. It alone may be absent.
@@ -75,17 +78,13 @@ type config map[string][]string
 
 // loadConfig reads a configuration file. It may be absent unless somebody named it.
 func loadConfig(path string, named bool) (config, error) {
-	info, err := os.Stat(path)
+	text, err := readConfig(path)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	if info.Size() > maxConfigFile {
+	if errors.Is(err, hostfs.ErrTooLarge) {
 		return nil, fmt.Errorf("configuration %s is longer than %d bytes", path, maxConfigFile)
 	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
@@ -94,6 +93,34 @@ func loadConfig(path string, named bool) (config, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
+}
+
+// readConfig reads a configuration file. It says where root's keys and secrets go and which commands root runs: root obeys none
+// that somebody else could have written.
+func readConfig(path string) ([]byte, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if path == os.DevNull {
+		return nil, nil
+	}
+	p, err := hostfs.Resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	st := p.Info.Sys().(*syscall.Stat_t)
+	const remedy = "keep it in a directory of root's, such as " + defaultConfig + ", as a file of root's: chown root:root, chmod go-w"
+	switch {
+	case os.Geteuid() != 0:
+	case !p.Trust.Root():
+		return nil, hint.Wrap(fmt.Errorf("root does not obey %s: %s", path, p.Trust.Reason()), remedy)
+	case st.Uid != 0 || st.Mode&syscall.S_IWOTH != 0 || st.Mode&syscall.S_IWGRP != 0 && st.Gid != 0:
+		return nil, hint.Wrap(fmt.Errorf("root does not obey %s: users other than root may write it", path), remedy)
+	}
+	text, _, err := p.ReadFile(maxConfigFile)
+	return text, err
 }
 
 // parseConfig reads a configuration file's TOML. Every key must be one of the settings', of the right kind.
