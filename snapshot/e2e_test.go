@@ -22,6 +22,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
+	"permafrost/source/media"
 	"permafrost/source/redis"
 )
 
