@@ -20,6 +20,7 @@ has rclone || need rclone
 has proftpd || need proftpd-core
 ls /usr/lib/proftpd/mod_sftp.so >/dev/null 2>&1 || need proftpd-mod-crypto
 has git || need git
+has strace || need strace
 has make || need make
 compiles || need gcc libc6-dev # the race detector's
 
