@@ -262,7 +262,7 @@ func pathKind(name, args, path string, named bool) (how string, follows bool) {
 	}
 	quiet := slices.Contains(neverFollow, name) || strings.Contains(args, "NOFOLLOW") || strings.Contains(args, "O_CREAT|O_EXCL")
 	switch {
-	case !named || path == "" || strings.HasPrefix(name, "f") && name != "fchmodat" && name != "fchownat":
+	case !named || path == "" || strings.HasPrefix(name, "f") && !strings.HasSuffix(name, "at"):
 		how = "descriptor"
 	case strings.Contains(args, "RESOLVE_NO_SYMLINKS"):
 		how = "below a descriptor"
