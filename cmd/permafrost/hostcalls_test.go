@@ -49,7 +49,7 @@ func TestHostCalls(t *testing.T) {
 	}
 	places := map[string]string{
 		s.Live: "LIVE", filepath.Join(s.Live, "public", "system"): "MEDIA", target: "TARGET",
-		account.HomeDir: "HOME", s.Postgres.SocketDir: "SOCKETS",
+		account.HomeDir: "HOME", s.Postgres.SocketDir: "SOCKETS", elsewhere: "?",
 	}
 	calls := make(map[hostCall]int)
 	s.trace(calls, places, "snapshot", "--date", "2026-06-26")
@@ -126,7 +126,7 @@ func (s *site) trace(calls map[hostCall]int, places map[string]string, args ...s
 }
 
 var (
-	callLine  = regexp.MustCompile(`^(\w+)\((.*)\) += `)
+	callLine  = regexp.MustCompile(`^(\w+)\((.*)\) += (?:\d+<([^>]*)>)?`)
 	stackLine = regexp.MustCompile(`^ > (.*?)\(.*\) \[(0x[0-9a-f]+)\]$`) // a file, and an offset in it
 	becomes   = regexp.MustCompile(`^(?:setresuid\(-1, (\d+), -1|setuid\((\d+)|setreuid\(-1, (\d+))\) += 0`)
 )
@@ -158,7 +158,7 @@ func readTrace(data []byte, text text, places map[string]string, add func(hostCa
 			continue
 		}
 		if m := callLine.FindStringSubmatch(line); m != nil && !program {
-			call = parseCall(m[1], m[2], places)
+			call = parseCall(m[1], m[2], m[3], places)
 			call.by = by
 			// The program itself begins with an execve too.
 			program = m[1] == "execve" && strings.Contains(line, ") = 0") && !strings.Contains(m[2], ".test\"")
@@ -218,8 +218,9 @@ func extendStack(where, frame string) string {
 
 var argument = regexp.MustCompile(`"((?:[^"\\]|\\.)*)"|(\w+)<([^>]*)>`)
 
-// parseCall reads a call's arguments as strace -y writes them. Its name is empty where it touches none of the places.
-func parseCall(name, args string, places map[string]string) hostCall {
+// parseCall reads a call's arguments as strace -y writes them, and what it has opened. Its name is empty where it touches none of
+// the places.
+func parseCall(name, args, opened string, places map[string]string) hostCall {
 	c := hostCall{name: name}
 	dir, path, named := "", "", false
 	for _, m := range argument.FindAllStringSubmatch(args, -1) {
@@ -232,7 +233,12 @@ func parseCall(name, args string, places map[string]string) hostCall {
 		}
 	}
 	full := path
-	if !filepath.IsAbs(path) {
+	switch {
+	case strings.HasPrefix(path, ownDescriptors):
+		if full = opened; full == "" { // strace does not say of what a descriptor in a path is one
+			full = elsewhere
+		}
+	case !filepath.IsAbs(path):
 		full = filepath.Join(dir, path)
 	}
 	place := ""
@@ -249,8 +255,14 @@ func parseCall(name, args string, places map[string]string) hostCall {
 	return c
 }
 
+const (
+	ownDescriptors = "/proc/self/fd/"
+	elsewhere      = "/a place that strace does not tell"
+)
+
 // neverFollow act on a name itself, whatever it is.
-var neverFollow = []string{"mkdirat", "unlinkat", "renameat", "renameat2", "linkat", "symlinkat", "mknodat", "readlinkat", "unlink", "rename", "mkdir", "rmdir", "lstat", "readlink", "lchown", "symlink", "link"}
+var neverFollow = []string{"mkdirat", "unlinkat", "renameat", "renameat2", "linkat", "symlinkat", "mknodat", "readlinkat", "unlink", "rename", "mkdir", "rmdir", "lstat", "readlink",
+	"lchown", "symlink", "link", "llistxattr", "lgetxattr", "lsetxattr", "lremovexattr"}
 
 // pathKind says what kind of path a call has, and whether a link could lead it elsewhere.
 func pathKind(name, args, path string, named bool) (how string, follows bool) {
@@ -266,6 +278,13 @@ func pathKind(name, args, path string, named bool) (how string, follows bool) {
 		how = "descriptor"
 	case strings.Contains(args, "RESOLVE_NO_SYMLINKS"):
 		how = "below a descriptor"
+	case strings.HasPrefix(path, ownDescriptors):
+		_, name, _ := strings.Cut(strings.TrimPrefix(path, ownDescriptors), "/")
+		if name == "" {
+			how = "descriptor"
+		} else {
+			how, follows = "name in a descriptor", !quiet || strings.Contains(name, "/")
+		}
 	case filepath.IsAbs(path):
 		how, follows = "path", true
 	case !strings.Contains(path, "/"):
