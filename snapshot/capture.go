@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ const (
 type tree interface {
 	Walk(ctx context.Context) iter.Seq2[*source.Entry, error]
 	Open(path string) (*media.File, error)
+	Vanished() media.Vanished
 }
 
 // An item is an entry on its way from the walk to the listing.
@@ -65,6 +67,7 @@ type capture struct {
 	split   *chunk.Splitter
 	list    *listingWriter
 	lost    map[string]string // first names that could not be stored, and the name that took their place
+	gone    string            // the first file that had vanished when it was to be opened
 	out     Media
 }
 
@@ -106,6 +109,7 @@ func (c *capture) run(ctx context.Context) (Media, error) {
 	if err := g.Wait(); err != nil {
 		return Media{}, err
 	}
+	c.vanished(c.tree.Vanished())
 	c.out.State = Captured
 	return c.out, nil
 }
@@ -266,9 +270,30 @@ func (c *capture) leave(it *item, err error) {
 	c.forsake(it)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.out.Vanished++
+		c.gone = cmp.Or(c.gone, it.Path)
 		return
 	}
 	c.leftOut(it.Path, err)
+}
+
+// Of what vanishes during a run so much is Mastodon's own doing: it deletes files one by one, and of directories those that this
+// leaves empty. What is more, and more than a hundredth of all, went some other way: as a rule a directory was renamed to a name
+// that the walk was past.
+const (
+	fewVanished   = 20
+	vanishedShare = 100
+)
+
+// vanished counts what was gone when the walk came to it. Where that is too much for deletions it is a part left out.
+func (c *capture) vanished(v media.Vanished) {
+	c.out.Vanished += v.Entries + v.Below
+	n := c.out.Vanished
+	if n <= fewVanished || n <= (c.out.Files+n)/vanishedShare {
+		return
+	}
+	first := cmp.Or(v.First, c.gone)
+	c.leftOut(first, fmt.Errorf("this and %d other files vanished while the media were read: was a directory renamed? What was in it is missing", n-1))
+	c.out.LeftOut += int(n - 1)
 }
 
 // leftOut notes what is missing from the snapshot.

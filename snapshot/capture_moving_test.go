@@ -3,11 +3,17 @@ package snapshot
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
@@ -286,5 +292,74 @@ func TestHardLinksOfAnInodeUsedAgain(t *testing.T) {
 		if first, _ := h.first(&again); first != "b" {
 			t.Errorf("%d: the first name of %q is %q", i, again.Path, first)
 		}
+	}
+}
+
+// Directories that are renamed to names that the walk is past are a part left out, and told with how many files they had. Single
+// files that vanish are not.
+func TestCaptureManyVanish(t *testing.T) {
+	for renamed, leftOut := range map[int]int{1: 0, 30: 300} {
+		dir := t.TempDir()
+		for i := range 60 {
+			for j := range 10 {
+				writeFiles(t, dir, file{path: fmt.Sprintf("d/%02d/%d", i, j), data: []byte{byte(i), byte(j)}})
+			}
+		}
+		w := newWorld(t)
+		var once sync.Once
+		n := w.capture(dir, nil, func(m *meddler) {
+			m.before = func(string) (err error) {
+				once.Do(func() {
+					for i := 60 - renamed; i < 60; i++ {
+						err = errors.Join(err, os.Rename(filepath.Join(dir, fmt.Sprintf("d/%02d", i)), filepath.Join(dir, fmt.Sprintf("d/!%02d", i))))
+					}
+				})
+				return err
+			}
+		})
+		// Some directories may have been walked before they were renamed, and none of their files read; or the other way round.
+		gone := int64(renamed * 10)
+		if n.media.Files+n.media.Vanished < 600 || n.media.Vanished < gone-10 || n.media.Vanished > gone+int64(renamed)+10 {
+			t.Errorf("%d renamed: %+v", renamed, n.media)
+		}
+		if few := n.media.LeftOut < 20; few != (leftOut == 0) || !few && (len(n.media.Left) != 1 || !strings.Contains(n.media.Left[0].Reason, "renamed")) {
+			t.Errorf("%d renamed: %d left out, %+v", renamed, n.media.LeftOut, n.media.Left)
+		}
+	}
+}
+
+// What no other file system has tmpfs has: a file that is larger than a snapshot can hold is left out by name, and so are
+// those that would be too much together; a time that no listing has room for is named, and the file is kept.
+func TestCaptureExtremes(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "permafrost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sparse := func(name string, size int64) error {
+		return errors.Join(os.WriteFile(filepath.Join(dir, name), []byte("island"), 0o644), os.Truncate(filepath.Join(dir, name), size))
+	}
+	far := time.Date(2446, 5, 10, 1, 2, 3, 4, time.UTC)
+	when := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: far.Unix(), Nsec: 4}}
+	writeFiles(t, dir, file{path: "far", data: []byte("far")}, file{path: "good", data: []byte("good")})
+	if err := errors.Join(sparse("huge", 1<<62), sparse("most", math.MaxInt64), sparse("a", 1<<61-100), sparse("b", 1<<60), sparse("c", 1<<40),
+		unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(dir, "far"), when, 0)); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	var last *night
+	for range 2 {
+		n := w.capture(dir, last, nil)
+		var left []string
+		for _, l := range n.media.Left {
+			left = append(left, string(l.Path))
+		}
+		if want := []string{"b", "c", "far", "huge", "most"}; !slices.Equal(left, want) || n.media.Changed > 0 || n.media.check() != nil {
+			t.Errorf("left out: %+v; %v", n.media, n.media.check())
+		}
+		if string(w.content(n, "far")) != "far" || string(w.content(n, "good")) != "good" || n.entries["a"].Size != 1<<61-100 {
+			t.Error("what can be kept is not")
+		}
+		last = n
 	}
 }

@@ -355,7 +355,6 @@ func (c *creation) media(ctx context.Context) error {
 	for _, x := range c.Media.Excludes {
 		out.Excludes = append(out.Excludes, Text(x))
 	}
-	out.Vanished += t.Vanished()
 	c.m.Users, c.m.Groups = t.Owners()
 	if out.Files == 0 && previous != nil && previous.Media.Files > 0 && !c.AllowEmptyMedia {
 		return hint.Wrap(fmt.Errorf("%s holds no file, and on %s it had %d", c.inst.Media.Root, previous.Date, previous.Media.Files),

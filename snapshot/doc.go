@@ -64,7 +64,7 @@
 //
 // "The entry before" is one of the same leaf: each leaf can be read by itself. A leaf is closed behind an entry if the
 // first 8 bytes of SHA-256(key, path), as above, are divisible by 1,024, and it has 64 entries or more; and at 16,384
-// entries or 712 KiB in any case. The key is the ID of a certain string, which nobody can tell without the ID key.
+// entries or 616 KiB in any case. The key is the ID of a certain string, which nobody can tell without the ID key.
 // Measured on a tree of Mastodon's shape, compressed by the repository's frames: 18 bytes an entry, 72 bytes a file with
 // its directories, of which 32 are the ID.
 //

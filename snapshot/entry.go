@@ -19,8 +19,9 @@ const (
 	maxCombos = leafMax
 	maxTop    = 16 << 10 // bytes of an entry's recipe root
 
-	// maxEntry is room for the encoding of any entry.
-	maxEntry = 2*maxPath + maxTarget + maxXattrs + maxTop + 4<<10
+	// maxEntry is room for the encoding of any entry. The lengths of an attribute's name and value take 2 bytes; more than that
+	// only where they are 128 or more, of which there is no room for many.
+	maxEntry = 2*maxPath + maxTarget + maxXattrs + 3*maxAttrs + maxTop + 4<<10
 )
 
 // An Entry is a file of the media tree as a snapshot keeps it: Nlink and Alloc are not kept, and CTime, Dev and

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -231,4 +233,96 @@ func BenchmarkListing(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(entries)), "ns/entry")
 	})
+}
+
+// extremes are lengths and sizes at which something ends.
+var extremes = []int64{0, 1, 127, 128, chunk.MaxSize, chunk.MaxSize + 1, 1<<61 - 1, 1 << 61, 1<<61 + 1, math.MaxInt64, -1, math.MinInt64}
+
+// extremeEntry returns an entry of whatever a file system may say.
+func extremeEntry(r *rand.Rand, i int, most []source.Xattr) *Entry {
+	pick := func() int64 { return extremes[r.IntN(len(extremes))] }
+	bytesOf := func(n int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(1 + r.IntN(255))
+			if b[i] == '/' {
+				b[i] = 0xff
+			}
+		}
+		return string(b)
+	}
+	path := fmt.Sprintf("%06d", i)
+	for range r.IntN(2) * r.IntN(70) {
+		path += "/" + bytesOf(1+r.IntN(255))
+	}
+	x := &Entry{Entry: source.Entry{Path: path, Type: source.Type("fffdlpsbcx"[r.IntN(10)]), Mode: uint32(r.IntN(1 << 12)),
+		UID: uint32(pick()), GID: uint32(pick()), MTime: pick()}}
+	switch x.Type {
+	case source.File:
+		x.CTime, x.Dev, x.Inode, x.Nlink, x.Size = pick(), uint64(pick()), uint64(pick()), uint64(pick()), pick()
+		switch {
+		case r.IntN(4) == 0 && x.Size != 0:
+			x.Link = "!" + bytesOf(r.IntN(2)*r.IntN(maxPath))
+		case x.Size > 0 && x.Size <= chunk.MaxSize:
+			x.Content = wholeBlob(randomID(r), x.Size)
+		case x.Size > 0:
+			x.Content = Recipe{Size: x.Size, Root: appendChunk(nil, &Chunk{Length: x.Size})}
+		}
+	case source.Symlink:
+		x.Target = bytesOf(r.IntN(2) * r.IntN(maxTarget+2))
+	case source.Block, source.Char:
+		x.Rdev = uint64(pick())
+	}
+	switch r.IntN(12) {
+	case 0:
+		x.Xattrs = []source.Xattr{{Name: "user.large", Value: make([]byte, 64<<10)}, {Name: "user." + bytesOf(250), Value: []byte{}}}
+	case 1: // as many as there can be
+		x.Xattrs = most
+	case 2:
+		x.Xattrs = []source.Xattr{{Value: []byte("nameless")}}
+	}
+	return x
+}
+
+// Whatever an entry holds: it is refused by itself, or what is written can be read.
+func TestListingOfExtremes(t *testing.T) {
+	var most []source.Xattr
+	for i := range maxAttrs {
+		most = append(most, source.Xattr{Name: fmt.Sprintf("a%07x", i), Value: []byte{}})
+	}
+	for seed := range uint64(4) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		m := blobs{}
+		w := newListingWriter(m.put, sha256.Sum256([]byte("key")))
+		var want []*Entry
+		for i := range 300 {
+			x := extremeEntry(r, i, most)
+			if x.check() != nil {
+				continue
+			}
+			if err := w.add(x); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, x)
+		}
+		l, err := w.finish()
+		if err != nil || l.check() != nil || len(want) < 50 {
+			t.Fatal(err, l.check(), len(want))
+		}
+		i := 0
+		for got, err := range l.entries(t.Context(), m, nil) {
+			if err != nil {
+				t.Fatalf("seed %d, behind %d of %d entries: %v", seed, i, len(want), err)
+			}
+			x := *want[i]
+			x.Nlink = 0 // not kept
+			if !reflect.DeepEqual(*got, x) {
+				t.Errorf("seed %d: read %.500q\nfor %.500q", seed, fmt.Sprint(*got), fmt.Sprint(x))
+			}
+			i++
+		}
+		if i != len(want) {
+			t.Errorf("seed %d: %d entries of %d", seed, i, len(want))
+		}
+	}
 }

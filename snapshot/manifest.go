@@ -149,7 +149,7 @@ type Media struct {
 	CacheFiles int64 `json:"cache_files,omitempty"`
 	CacheSize  int64 `json:"cache_size,omitempty"`
 
-	Vanished int64     `json:"vanished,omitempty"` // files deleted between the walk and the reading
+	Vanished int64     `json:"vanished,omitempty"` // files that were gone when they were to be read; many count as left out too
 	Changed  int64     `json:"changed,omitempty"`  // files that changed between the walk and their reading: kept as they were then
 	LeftOut  int       `json:"left_out,omitempty"` // files that could not be read, or were written to all the time
 	Left     []LeftOut `json:"left,omitempty"`     // the first of these

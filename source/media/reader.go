@@ -182,7 +182,7 @@ func (r *reader) fill(b *batch, fd int, opened error, dir string, names []byte, 
 			continue
 		}
 		if vanished(err) {
-			r.tree.vanished.Add(1)
+			r.tree.vanished.file(path)
 			continue
 		}
 		if err != nil {

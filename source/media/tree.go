@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -43,7 +42,7 @@ type Tree struct {
 	oneDev   bool
 	empty    bool
 
-	vanished atomic.Int64
+	vanished vanishing
 
 	mu     sync.Mutex
 	users  map[uint32]string // ids that were seen, and their names; "" is not looked up yet
@@ -182,9 +181,9 @@ func (t *Tree) Close() error {
 	return err
 }
 
-// Vanished returns how many entries had vanished, of all walks so far, between the reading of their directory and
-// their own: Mastodon goes on deleting files. Files that Open does not find are not counted.
-func (t *Tree) Vanished() int64 { return t.vanished.Load() }
+// Vanished tells what had vanished, of all walks so far, between the reading of a directory and that of its entries: Mastodon
+// goes on deleting files. Files that Open does not find are not counted.
+func (t *Tree) Vanished() Vanished { return t.vanished.tell() }
 
 // Walk returns the tree's entries in the order of source.ComparePaths, the root first. It reads directories ahead, by
 // several goroutines, which have ended when the loop has; it holds a few megabytes, and the names of directories that
@@ -199,6 +198,7 @@ func (t *Tree) Vanished() int64 { return t.vanished.Load() }
 func (t *Tree) Walk(ctx context.Context) iter.Seq2[*source.Entry, error] {
 	return func(yield func(*source.Entry, error) bool) {
 		w := newWalker(ctx, t, yield)
+		w.start()
 		defer w.stop()
 		if !w.visit(w.first) {
 			return

@@ -74,13 +74,17 @@ func newWalker(ctx context.Context, t *Tree, yield func(*source.Entry, error) bo
 	w.first = &batch{self: &source.Entry{Path: ".", Type: source.Dir}}
 	w.todo.prev, w.todo.next = &w.todo, &w.todo
 	w.insert(&w.todo, w.first)
+	return w
+}
+
+// start has directories read ahead.
+func (w *walker) start() {
 	// More readers than processors: on a disk or over a network they wait.
 	for range 2 * min(runtime.GOMAXPROCS(0), 8) {
 		// For all of its life: a change of rights for each directory would take half as long as reading it. Where rights can't
 		// be taken the loop finds out.
-		w.readers.Go(func() { t.user.Do(func() error { w.read(); return nil }) })
+		w.readers.Go(func() { w.tree.user.Do(func() error { w.read(); return nil }) })
 	}
-	return w
 }
 
 // stop ends the readers, and waits for them.
@@ -187,7 +191,7 @@ func (w *walker) take(b *batch) {
 func (w *walker) visit(b *batch) bool {
 	w.take(b)
 	if b.gone {
-		w.tree.vanished.Add(1)
+		w.tree.vanished.directory(b.self.Path)
 		return true
 	}
 	if !w.give(b.self, b.err) {
@@ -224,5 +228,6 @@ func (w *walker) give(e *source.Entry, err error) bool {
 		w.uid, w.gid, w.known = e.UID, e.GID, true
 		w.tree.saw(e.UID, e.GID)
 	}
+	w.tree.vanished.met(e)
 	return w.yield(e, err)
 }

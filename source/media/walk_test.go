@@ -137,8 +137,8 @@ func TestWalkUnreadable(t *testing.T) {
 	if !slices.Equal(got[1:], want) { // the root's mode is TempDir's business
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if tree.Vanished() != 0 {
-		t.Errorf("%d vanished", tree.Vanished())
+	if tree.Vanished() != (Vanished{}) {
+		t.Errorf("vanished: %+v", tree.Vanished())
 	}
 }
 
@@ -176,16 +176,43 @@ func TestWalkVanished(t *testing.T) {
 			t.Errorf("stays: %+v", b)
 		}
 		r.read(d.rest)
-		if len(d.rest.entries) != 1 || d.rest.entries[0].Path != "d/y" || tree.Vanished() != 2 {
-			t.Errorf("%d vanished; left %+v", tree.Vanished(), d.rest.entries)
+		if len(d.rest.entries) != 1 || d.rest.entries[0].Path != "d/y" || tree.Vanished().Entries != 2 {
+			t.Errorf("vanished: %+v; left %+v", tree.Vanished(), d.rest.entries)
 		}
 		must(t, os.RemoveAll(filepath.Join(root, "d")))
 		again := &batch{dir: d.rest.dir, at: d.rest.at}
 		r.read(again)
-		if len(again.entries) != 0 || len(again.errs) != 0 || tree.Vanished() != 5 {
+		if len(again.entries) != 0 || len(again.errs) != 0 || tree.Vanished().Entries != 5 {
 			t.Errorf("of a directory that has vanished: %+v", again)
 		}
 	})
+}
+
+// What was in directories that get an earlier name during the walk is counted by what is in others.
+func TestWalkDirectoriesRenamed(t *testing.T) {
+	root := t.TempDir()
+	for i := range 40 {
+		for j := range 10 {
+			write(t, root, fmt.Sprintf("d/%02d/a/%d", i, j))
+		}
+	}
+	tree := openTree(t, root, Options{})
+	files := 0
+	w := newWalker(context.Background(), tree, func(e *source.Entry, err error) bool {
+		if e.Path == "d/00" {
+			for i := 20; i < 40; i++ {
+				must(t, os.Rename(filepath.Join(root, fmt.Sprintf("d/%02d", i)), filepath.Join(root, fmt.Sprintf("d/!%02d", i))))
+			}
+		}
+		if e.Type == source.File {
+			files++
+		}
+		return err == nil
+	})
+	w.visit(w.first) // nobody reads ahead
+	if got, want := tree.Vanished(), (Vanished{Entries: 20, Below: 200, First: "d/20"}); files != 200 || got != want {
+		t.Errorf("%d files; vanished: %+v, want %+v", files, got, want)
+	}
 }
 
 // A root that is removed under the walk is an error, not an empty tree.
@@ -298,6 +325,7 @@ func TestWalkAhead(t *testing.T) {
 		}
 		return err == nil && !t.Failed()
 	})
+	w.start()
 	w.visit(w.first)
 	w.stop()
 	if n != want || !again {
