@@ -349,6 +349,9 @@ func (c *creation) media(ctx context.Context) error {
 		c.Warn(fmt.Sprintf("media: %v may not read %d of these. Media are read with that user's rights: chown -R %d %s",
 			u, denied, u.UID, t.Root()))
 	}
+	for _, pattern := range t.Idle() {
+		c.Warn(fmt.Sprintf("media: the exclude pattern %q matches nothing", pattern))
+	}
 	c.m.Boundary.MediaFrom, c.m.Boundary.MediaTo = from, time.Now().UTC()
 	out.Root = Text(c.inst.Media.Root)
 	out.NoCache = c.Media.NoCache

@@ -128,6 +128,9 @@ func chooseComponents(names []string) (map[string]bool, error) {
 		if _, ok := want[n]; !ok {
 			return nil, fmt.Errorf("unknown component %q: there are secrets, postgres, redis and media", n)
 		}
+		if want[n] {
+			return nil, fmt.Errorf("%s is named twice", n)
+		}
 		want[n] = true
 	}
 	if len(names) == 0 {

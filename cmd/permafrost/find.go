@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/source"
+	"permafrost/source/media"
 )
 
 func (a *app) findCommand() *cobra.Command {
@@ -22,16 +22,15 @@ func (a *app) findCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "find PATTERN",
 		Short: "find files in the snapshots",
-		Long: `Find lists what matches a pattern, in all snapshots or in one. A pattern with a slash
-is compared with whole paths as ls lists them, any other with the last part of each;
-* and ? stand for anything but a slash, and [a-z] for one of these letters.`,
+		Long: `Find lists what matches a pattern, in all snapshots or in one. Paths are those that ls
+lists. ` + "`permafrost help patterns`" + ` says what a pattern is.`,
 		Example: `  permafrost find '*.webm'
   permafrost find 'media/accounts/avatars/*/*' --in latest --long`,
 		Args: args("one pattern", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			pattern := args[0]
-			if _, err := path.Match(pattern, ""); err != nil {
-				return usagef("%s is no pattern: %w", printable(pattern), err)
+			pattern, err := media.ParsePattern(args[0])
+			if err != nil {
+				return &usageError{err}
 			}
 			r, err := a.open(cmd.Context(), anyKey)
 			if err != nil {
@@ -67,17 +66,13 @@ is compared with whole paths as ls lists them, any other with the last part of e
 }
 
 // findIn lists what matches in one snapshot, each line after the snapshot's ID.
-func (a *app) findIn(ctx context.Context, r *session, ref repo.SnapshotRef, pattern string, long bool) (found bool, err error) {
+func (a *app) findIn(ctx context.Context, r *session, ref repo.SnapshotRef, pattern media.Pattern, long bool) (found bool, err error) {
 	m, err := snapshot.Load(ctx, r.Repo, ref)
 	if err != nil {
 		return false, err
 	}
 	err = entries(ctx, r, m, "", func(l listLine) {
-		name := string(l.Path)
-		if !strings.Contains(pattern, "/") {
-			name = path.Base(name)
-		}
-		if ok, _ := path.Match(pattern, name); !ok {
+		if !pattern.Match(string(l.Path), l.Type == string(source.Dir)) {
 			return
 		}
 		found = true

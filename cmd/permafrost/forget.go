@@ -265,8 +265,8 @@ func (n *keepCount) Set(text string) error {
 		return nil
 	}
 	v, err := strconv.Atoi(text)
-	if err != nil || v < snapshot.Unlimited {
-		return errors.New("give a number, or -1 or all for every one")
+	if err != nil || v < snapshot.Unlimited || v > maxKeepCount {
+		return errors.New("give a number up to a million, or -1 or all for every one")
 	}
 	*n = keepCount(v)
 	return nil

@@ -88,6 +88,14 @@ func (d *date) Set(text string) error {
 	return nil
 }
 
+// notAhead returns an error where the date is later than tomorrow: elsewhere on the globe it may be that already.
+func (d *date) notAhead(now time.Time) error {
+	if string(*d) > now.AddDate(0, 0, 1).Format(time.DateOnly) {
+		return usagef("--date %s lies in the future", *d)
+	}
+	return nil
+}
+
 // Type names the flag's value in help texts.
 func (d *date) Type() string { return "date" }
 

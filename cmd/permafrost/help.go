@@ -7,10 +7,30 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// helpCommand returns the command that explains a command or a topic.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "explain a command",
+		Example: "  permafrost help snapshot",
+		// A broken configuration keeps nobody from reading about it.
+		PersistentPreRun: func(*cobra.Command, []string) {},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(about, append(rest, args...)[0])
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
 // helpTopics returns what `permafrost help` explains besides the commands.
 func helpTopics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "snapshot-names", Short: "how a snapshot is named", Long: helpNames},
+		{Use: "patterns", Short: "what find and --exclude match", Long: helpPatterns},
 		{Use: "exit-codes", Short: "what the exit codes mean", Long: helpExitCodes},
 		{Use: "environment", Short: "variables that stand for flags", Long: helpEnvironment()},
 		{Use: "config", Short: "the configuration file", Long: helpConfig()},
@@ -27,6 +47,18 @@ const helpNames = `Where a command takes SNAP, it is one of
 The date is the night that snapshot --date named, which is the day it ran unless
 it was told otherwise. Where a repository holds several instances, dates and
 latest need --instance.`
+
+const helpPatterns = `A pattern is compared with paths. Those of --exclude are relative to the media
+directory; those of find are as ls lists them.
+
+  *.tmp              a name without a slash matches in any directory
+  /cache  a/b        a slash, at the beginning or inside, ties it to the root
+  cache/**           ** stands for any number of directories and names
+  tmp/               a slash at the end matches directories alone
+
+* stands for anything but a slash, ? for one character, [a-z] for one of these
+and [!a-z] or [^a-z] for one that is none of these. A \ takes a character for
+what it is, as a ! at the beginning needs.`
 
 const helpExitCodes = `  0    done
   1    failed

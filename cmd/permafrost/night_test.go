@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -117,6 +118,7 @@ func TestNights(t *testing.T) {
 	t.Run("forget", s.testForget)
 	t.Run("locked", s.testLocked)
 	t.Run("interrupted", s.testInterrupted)
+	t.Run("patterns", s.testPatterns)
 	t.Run("cron", s.testREADMECron)
 	t.Run("unreported", s.testUnreported)
 	t.Run("stalled server", s.testStalledServer)
@@ -423,6 +425,32 @@ func (s *site) testPartial(t *testing.T) {
 	}
 	if out := run(exitDone, "show").stdout; !strings.Contains(out, "left out: media/site_uploads/root.txt: ") {
 		t.Errorf("show tells\n%s", out)
+	}
+}
+
+// A pattern means the same to find and to --exclude, and one that matches nothing is named.
+func (s *site) testPatterns(t *testing.T) {
+	s = s.on(t)
+	for _, name := range []string{"patterns/a1", "patterns/b1"} {
+		path := filepath.Join(s.System(), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(name), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer os.RemoveAll(filepath.Join(s.System(), "patterns"))
+	for _, pattern := range []string{"[!a]1", "[^a]1"} {
+		r := s.run(exitDone, "snapshot", "--exclude", pattern, "--exclude", "cach")
+		if !strings.Contains(r.stderr, `pattern "cach" matches nothing`) || strings.Contains(r.stderr, "a]1") {
+			t.Errorf("stderr\n%s", r.stderr)
+		}
+		left := s.run(exitDone, "ls", "latest", "media/patterns").stdout
+		if strings.Contains(left, "b1") || !strings.Contains(left, "a1") {
+			t.Errorf("--exclude %s leaves\n%s", pattern, left)
+		}
+		s.run(exitDone, "snapshot")
+		if out := s.run(exitDone, "find", "media/patterns/"+pattern, "--in", "latest").stdout; !strings.Contains(out, "b1") || strings.Contains(out, "a1") {
+			t.Errorf("find %s finds\n%s", pattern, out)
+		}
 	}
 }
 

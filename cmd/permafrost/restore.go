@@ -53,7 +53,7 @@ permafrost key add owner.`,
 				return hint.Wrap(usagef("restore needs to know where to write"), "say --target DIR: an empty directory, or one to be made")
 			}
 			if err := snapshot.CheckComponents(o.Components); err != nil {
-				return &usageError{err}
+				return usagef("--component: %w", err)
 			}
 			r, err := a.openAt(cmd.Context(), contentKey, head.head)
 			if err != nil {

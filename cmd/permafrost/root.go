@@ -78,6 +78,7 @@ server: its secrets, its PostgreSQL database, its media and its Redis, together.
 			root.AddCommand(c)
 		}
 	}
+	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID("Other")
 	for _, c := range helpTopics() {
 		root.AddCommand(c)
@@ -120,7 +121,12 @@ func family(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return cmd.Help()
+			var names []string
+			for _, c := range subs {
+				names = append(names, c.Name())
+			}
+			return hint.Wrap(usagef("%s needs to know what to do: %s", cmd.CommandPath(), strings.Join(names, ", ")),
+				"`"+cmd.CommandPath()+" --help` shows an example")
 		}
 		return unknownCommand(cmd, args[0])
 	}
@@ -172,6 +178,9 @@ func defaultWriterKey() string {
 // prepare completes the flags from environment and configuration before a command runs.
 func (a *app) prepare(cmd *cobra.Command) error {
 	a.inJSON.Store(a.ui.json)
+	if err := checkFlags(cmd.Flags()); err != nil {
+		return err
+	}
 	named := cmd.Flags().Changed("config")
 	if env := os.Getenv("PERMAFROST_CONFIG"); env != "" && !named {
 		a.configFile, named = env, true
@@ -184,6 +193,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		maps.DeleteFunc(c, func(key string, _ []string) bool { return strings.HasPrefix(key, "keep.") })
 	}
 	if err := fill(cmd.Name(), cmd.Flags(), os.Getenv, c); err != nil {
+		return err
+	}
+	if err := checkFlags(cmd.Flags()); err != nil {
 		return err
 	}
 	if a.ui.quiet && a.ui.verbose {

@@ -34,6 +34,9 @@ Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 		// Its configuration is its command line: what else stands on that host is meant for other commands.
 		PersistentPreRun: func(*cobra.Command, []string) {},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFlags(cmd.Flags()); err != nil {
+				return err
+			}
 			if c.Root == "" {
 				return hint.Wrap(usagef("no directory is named"), "say --root DIR")
 			}

@@ -41,6 +41,9 @@ that can't be read are left out and named, with exit code 3.`,
   permafrost snapshot --date 2026-06-27 --no-cache-media --json`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := on.notAhead(time.Now()); err != nil {
+				return err
+			}
 			inst, err := source.Load(live, osUser)
 			if err != nil {
 				return withHint(err, "say where Mastodon is installed with --live DIR")
@@ -76,7 +79,7 @@ that can't be read are left out and named, with exit code 3.`,
 	f.Var(&on, "date", "the night that the snapshot is of (default: today)")
 	f.StringArrayVar(&o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
 	f.StringArrayVar(&o.Secrets, "secret", nil, "`file`, directory or pattern to store among the secrets; repeatable")
-	f.StringArrayVar(&tree.Excludes, "exclude", nil, "`pattern` of media to leave out, relative to their root; repeatable")
+	f.StringArrayVar(&tree.Excludes, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
 	f.BoolVar(&tree.NoCache, "no-cache-media", false, "leave out media that can be fetched from other servers again")
 	f.BoolVar(&o.AllowEmptyMedia, "allow-empty-media", false, "take an empty media directory for what it says")
 	f.BoolVar(&o.Replica, "replica", false, "dump the database from the configured replica")

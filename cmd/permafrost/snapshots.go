@@ -121,7 +121,7 @@ func listSnapshots(refs []repo.SnapshotRef) []string {
 		t.add(row...)
 		stored += r.Stored
 	}
-	return append(t.lines(), fmt.Sprintf("%s, %v stored", plural(int64(len(refs)), "snapshot", "snapshots"), size(stored)))
+	return append(t.lines(), fmt.Sprintf("%s, which added %v to the storage", plural(int64(len(refs)), "snapshot", "snapshots"), size(stored)))
 }
 
 func printableList(words []string) string {

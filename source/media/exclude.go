@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // excludes are compiled patterns; a path that matches any is left out.
@@ -14,7 +15,25 @@ type pattern struct {
 	components []component
 	anywhere   bool // one component, matched against the name in any directory
 	dirs       bool // matches directories alone
+
+	text string       // as it was given
+	hit  *atomic.Bool // it has matched something
 }
+
+// A Pattern matches paths, as the package comment tells.
+type Pattern struct{ p pattern }
+
+// ParsePattern reads a pattern.
+func ParsePattern(text string) (Pattern, error) {
+	p, err := compile(text)
+	if err != nil {
+		return Pattern{}, fmt.Errorf("pattern %q: %w", text, err)
+	}
+	return Pattern{p}, nil
+}
+
+// Match reports whether the pattern matches a path, which has no leading slash.
+func (p Pattern) Match(name string, dir bool) bool { return (dir || !p.p.dirs) && p.p.match(name) }
 
 // A component matches one component of a path, or any number of them.
 type component struct {
@@ -38,6 +57,7 @@ func compileExcludes(patterns []string) (excludes, error) {
 		if err != nil {
 			return nil, fmt.Errorf("exclude pattern %q: %w", text, err)
 		}
+		p.text, p.hit = text, new(atomic.Bool)
 		x = append(x, p)
 	}
 	return x, nil
@@ -102,10 +122,21 @@ func negations(name string) string {
 func (x excludes) match(name string, dir bool) bool {
 	for i := range x {
 		if p := &x[i]; (dir || !p.dirs) && p.match(name) {
+			p.hit.Store(true)
 			return true
 		}
 	}
 	return false
+}
+
+// idle returns the patterns that have matched nothing yet.
+func (x excludes) idle() (texts []string) {
+	for i := range x {
+		if !x[i].hit.Load() {
+			texts = append(texts, x[i].text)
+		}
+	}
+	return texts
 }
 
 func (p *pattern) match(name string) bool {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,11 +53,20 @@ type Tree struct {
 // Cached reports whether a path in the tree is one of a copy of another server's file, which Mastodon can fetch again.
 func Cached(path string) bool { return strings.HasPrefix(path, "cache/") }
 
+// Idle returns the excludes that have matched nothing, once the tree was walked.
+func (t *Tree) Idle() []string {
+	idle := t.excludes.idle()
+	return slices.DeleteFunc(idle, func(text string) bool { return text == cachePattern })
+}
+
+// cachePattern is what NoCache leaves out.
+const cachePattern = "/cache/**"
+
 // Open opens the tree below the directory root, which itself may be a symbolic link to one.
 func Open(root string, o Options) (*Tree, error) {
 	patterns := o.Excludes
 	if o.NoCache {
-		patterns = append([]string{"/cache/**"}, patterns...)
+		patterns = append([]string{cachePattern}, patterns...)
 	}
 	excludes, err := compileExcludes(patterns)
 	if err != nil {
