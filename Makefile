@@ -73,6 +73,8 @@ soak: setup
 	$(GO) test -timeout 0 -v -run 'TestLoad$$|TestTogether$$' ./cmd/permafrost -load $(LOAD)
 	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile
 	$(GO) test -timeout 0 -v -run 'TestProcesses$$/struck' ./cmd/permafrost -kills $(KILLS)
+	$(GO) test -timeout 0 -v -run 'TestIntruder$$' ./cmd/permafrost -intrusions 1000
+	$(GO) test -timeout 0 -v -run 'TestHostileRestores$$' ./snapshot -restores 100000
 
 # Known vulnerabilities in what is called; asks vuln.go.dev.
 vuln:

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"crypto/sha256"
 	"flag"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -17,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/hostile"
 	"permafrost/internal/sandbox"
 )
 
@@ -56,38 +55,13 @@ func openDir(t *testing.T, uid int) string {
 	return dir
 }
 
-// fingerprint describes all that is below a directory: were anything written, given away or only touched, it would be
-// another one.
 func fingerprint(t *testing.T, dir string) string {
 	t.Helper()
-	var all strings.Builder
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		var st unix.Stat_t
-		if err == nil {
-			err = unix.Lstat(path, &st)
-		}
-		if err != nil {
-			return err
-		}
-		content := ""
-		switch {
-		case d.Type().IsRegular():
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			content = fmt.Sprintf("%x", sha256.Sum256(data))
-		case d.Type()&fs.ModeSymlink != 0:
-			content, err = os.Readlink(path)
-		}
-		fmt.Fprintf(&all, "%q %d:%d inode %d mode %o size %d links %d mtime %d ctime %d %s\n", path, st.Uid, st.Gid, st.Ino, st.Mode, st.Size, st.Nlink,
-			st.Mtim.Nano(), st.Ctim.Nano(), content)
-		return err
-	})
+	all, err := hostile.Fingerprint(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all.String()
+	return all
 }
 
 // An intrusion is a restore by root into what another user can change while it runs.

@@ -314,7 +314,7 @@ func (t *Target) closeDirs() error {
 	for len(t.closed) > 0 {
 		e := &t.closed[len(t.closed)-1]
 		err := t.do("chmod", e.Path, func() error {
-			return t.inDir(e.Path, func(fd int) error { return unix.Fchmod(fd, e.Mode) })
+			return t.inDir(e.Path, func(fd int) error { return setPermissions(fd, e.Mode) })
 		})
 		if err != nil {
 			return err
@@ -322,6 +322,15 @@ func (t *Target) closeDirs() error {
 		t.closed = t.closed[:len(t.closed)-1]
 	}
 	return nil
+}
+
+// setPermissions changes what a mode permits, and no other bit.
+func setPermissions(fd int, mode uint32) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	return unix.Fchmod(fd, st.Mode&07000|mode&0o777)
 }
 
 // Close releases the directory. Without Sync before it, what was restored may not survive a power failure.

@@ -1,0 +1,420 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"permafrost/chunk"
+	"permafrost/internal/hostile"
+	"permafrost/repo"
+	"permafrost/source"
+)
+
+var hostileRestores = flag.Int("restores", 500, "hostile snapshots that TestHostileRestores restores")
+
+// jailVar is, for a process of TestHostileRestores, the directory that its world is made in.
+const jailVar = "PERMAFROST_TEST_JAIL"
+
+// A made-up repository: what has a name is there, whatever it is.
+type hostileBlobs struct{ blobs }
+
+func (m hostileBlobs) Length(id chunk.ID) (int, bool) { return len(m.blobs[id]), m.blobs[id] != nil }
+
+func (m hostileBlobs) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID, data []byte) error) error {
+	for _, id := range ids {
+		data, err := m.Blob(ctx, id)
+		if err != nil {
+			return &repo.DamageError{Object: id.String(), Err: err}
+		}
+		if err := f(id, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m hostileBlobs) Verify(_ repo.Component, id chunk.ID, data []byte) bool {
+	return chunk.ID(sha256.Sum256(data)) == id
+}
+
+// Whatever a manifest and a listing say, whatever is in the target, and whoever owns it: a restore by root writes nothing
+// around the target, and what it makes there lends nobody's rights.
+func TestHostileRestores(t *testing.T) {
+	if dir := os.Getenv(jailVar); dir != "" {
+		enterJail(t, dir)
+		n, _ := strconv.Atoi(os.Getenv(jailVar + "_N"))
+		outcomes := make(map[string]int)
+		for seed := range n {
+			outcomes[hostileRestore(t, uint64(seed))]++
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+		}
+		t.Logf("%d restores: %v", n, outcomes)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Fatal("this test is about what root must not be led to: run it as root")
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2h")
+	cmd.Env = append(os.Environ(), jailVar+"="+t.TempDir(), fmt.Sprintf("%s_N=%d", jailVar, *hostileRestores))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// enterJail makes a small world in memory, and nothing else to be there for this process.
+func enterJail(t *testing.T, dir string) {
+	must := func(errs ...error) {
+		t.Helper()
+		for _, err := range errs {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	must(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"),
+		os.Mkdir(dir+"/proc", 0o755), unix.Mount("proc", dir+"/proc", "proc", 0, ""), unix.Chroot(dir), os.Chdir("/"))
+	for _, d := range []struct {
+		path string
+		uid  int
+	}{{"/etc/cron.d", 0}, {"/root/.ssh", 0}, {"/home/mastodon/live/public/system/a", 991}, {"/work", 0}} {
+		must(os.MkdirAll(d.path, 0o755), os.Chown(d.path, d.uid, d.uid))
+	}
+	must(os.Chown("/home/mastodon", 991, 991), os.Chown("/home/mastodon/live", 991, 991))
+	for name, text := range map[string]string{"/etc/passwd": "root:x:0:0::/root:/bin/sh\nmastodon:x:991:991::/home/mastodon:/bin/sh\npostgres:x:70:70::/:/bin/sh\n",
+		"/etc/group": "root:x:0:\nmastodon:x:991:\ndocker:x:72:\n", "/etc/shadow": "root:*:\n", "/etc/cron.d/job": "", "/root/.ssh/authorized_keys": "key\n",
+		"/home/mastodon/live/public/system/a/b": "b", "/canary": "canary"} {
+		must(os.WriteFile(name, []byte(text), 0o600))
+	}
+	must(unix.Mkfifo("/etc/fifo", 0o666), unix.Mknod("/null", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))), os.Chmod("/etc/passwd", 0o644), os.Chmod("/etc/group", 0o644))
+}
+
+// hostileRestore restores one made-up snapshot, and says how that ended.
+func hostileRestore(t *testing.T, seed uint64) string {
+	r := rand.New(rand.NewPCG(seed, 7))
+	h := &hostileCase{t: t, r: r, blobs: hostileBlobs{make(blobs)}}
+	m := h.manifest()
+	if m == nil {
+		return "refused"
+	}
+	target := h.target()
+	defer os.RemoveAll("/work/round")
+	before, err := around(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := RestoreOptions{Target: target, Force: r.IntN(4) > 0, NumericIDs: r.IntN(4) == 0, TrustMedia: r.IntN(4) == 0, Warn: func(string) {}, Progress: orNoProgress(nil)}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	rs := &restorer{RestoreOptions: o, rd: h.blobs, m: m, out: RestoreResult{Manifest: m}}
+	outcome := "not begun"
+	if err = rs.open(ctx, allComponents); err == nil {
+		outcome = "done"
+		if err = rs.run(ctx, allComponents); err != nil {
+			outcome = "failed"
+		}
+		rs.dir.Close()
+	}
+	if ctx.Err() != nil {
+		t.Error("it does not end")
+	}
+	after, err2 := around(target)
+	if err2 != nil || before != after {
+		t.Errorf("%+v changed what is around the target: %v, %v\nwas\n%s\nis\n%s", o, err, err2, before, after)
+	}
+	if !o.TrustMedia {
+		h.harmless(path.Join(target, mediaDir))
+	}
+	return outcome
+}
+
+// around is the fingerprint of the world but for the target. The directory that it is in may get it.
+func around(target string) (string, error) {
+	all, err := hostile.Fingerprint("/", "/proc", target)
+	var kept strings.Builder
+	for line := range strings.Lines(all) {
+		if !strings.HasPrefix(line, fmt.Sprintf("%q ", path.Dir(target))) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String(), err
+}
+
+type hostileCase struct {
+	t     *testing.T
+	r     *rand.Rand
+	blobs hostileBlobs
+	paths []string
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+// manifest returns a made-up manifest, if it can be read.
+func (h *hostileCase) manifest() *Manifest {
+	r := h.r
+	m := sampleManifest()
+	m.Users = map[uint32]string{991: pick(r, "mastodon", "root", "postgres", "x"), 5: pick(r, "root", "postgres"), 0: "mastodon"}
+	m.Groups = map[uint32]string{991: pick(r, "mastodon", "root", "docker"), 5: "root"}
+	for range r.IntN(4) {
+		m.Secrets.Files = append(m.Secrets.Files, SecretFile{Path: Text(h.secretPath()), Mode: uint32(r.IntN(0o10000)), UID: pick[uint32](r, 0, 991), MTime: r.Int64()})
+	}
+	if r.IntN(2) == 0 {
+		hostile.Rewrite(r, m)
+	}
+	if r.IntN(2) == 0 {
+		m.User = pick(r, "mastodon", "root", "", "991", "0", "-1", "postgres")
+	}
+	for i := range m.Secrets.Files {
+		m.Secrets.Files[i].Stream = h.stream()
+	}
+	m.Postgres.Stream, m.Redis.Stream, m.Sidekiq.Stream = h.stream(), h.stream(), h.stream()
+	m.Media.Listing = h.listing()
+	m.Media.Files, m.Media.Size = min(m.Media.Listing.Entries, pick[int64](r, 0, 1, 100)), pick[int64](r, 0, 1, 1<<50)
+	data, err := json.Marshal(m)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if m, err = ParseManifest(data); err != nil {
+		return nil
+	}
+	return m
+}
+
+func (h *hostileCase) secretPath() string {
+	return pick(h.r, "/a", "/a/b", "/etc/passwd", "/secrets", "/link/x", "/link", "/.", "/..", "/../../etc/x", "/a/../../../etc/cron.d/x", "//etc", "/a//b",
+		"/"+strings.Repeat("n", 250), "/"+strings.Repeat("n/", 3000)+"n", "/env.production", hostile.Path(h.r))
+}
+
+// stream returns a stream of a few bytes, which may not be what its sum says.
+func (h *hostileCase) stream() Stream {
+	data := []byte(hostile.Name(h.r))
+	s := Stream{Size: int64(len(data)), SHA256: SHA256(sha256.Sum256(data)), Recipe: wholeBlob(h.blob(data), int64(len(data)))}
+	if h.r.IntN(20) == 0 {
+		s.SHA256[0]++
+	}
+	return s
+}
+
+func (h *hostileCase) blob(data []byte) chunk.ID {
+	id, _ := h.blobs.put(data)
+	return id
+}
+
+// target prepares the directory to restore into.
+func (h *hostileCase) target() string {
+	r := h.r
+	uid := pick(r, 0, 0, 991)
+	round := "/work/round"
+	made := func(path string, uid int) {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			h.t.Fatal(err)
+		}
+		os.Chown(path, uid, uid)
+	}
+	made(round, uid)
+	target := round + "/target"
+	switch r.IntN(6) {
+	case 0: // to be made
+		return target
+	case 1: // a link
+		os.Symlink(pick(r, "/etc", "/root", "/root/.ssh/new"), target)
+		os.Lchown(target, 991, 991)
+		return target
+	case 2: // a link of root's, which is followed
+		os.Symlink("elsewhere", target)
+		return round + "/elsewhere"
+	}
+	made(target, pick(r, uid, uid, 991))
+	for range r.IntN(6) {
+		name := target + "/" + pick(r, "public-system", "secrets", "env.production", "RESTORE.md", "SHA256SUMS", "redis-dump.rdb", "env.production.partial", "secrets/a",
+			"SHA256SUMS.partial", "public-system/a", "mastodon_production.dump.partial")
+		to := pick(r, "/etc", "/etc/passwd", "/canary", "/home/mastodon/live/public/system", "..", "../..", "/root/.ssh/authorized_keys", "public-system", "/etc/new", "/null", "/etc/fifo")
+		if _, err := os.Lstat(name); err == nil {
+			continue
+		}
+		if _, err := os.Stat(path.Dir(name)); err != nil {
+			continue
+		}
+		switch r.IntN(5) {
+		case 0:
+			os.Mkdir(name, pick[fs.FileMode](r, 0o755, 0o777))
+		case 1:
+			unix.Mkfifo(name, 0o666)
+		case 2:
+			os.WriteFile(name, []byte("there"), 0o666)
+		default:
+			os.Symlink(to, name)
+		}
+		if r.IntN(3) == 0 {
+			os.Lchown(name, 991, 991)
+		}
+	}
+	return target
+}
+
+// listing returns a made-up listing: most are in order, and some of what is in them fits.
+func (h *hostileCase) listing() Listing {
+	r := h.r
+	var entries []*Entry
+	if r.IntN(10) > 0 {
+		entries = append(entries, h.entry("."))
+		entries[0].Type = pick(r, source.Dir, source.Dir, source.Dir, source.Dir, source.Symlink, source.File)
+	}
+	wild := r.IntN(3) == 0
+	kinds := make(map[string]source.Type)
+	for range 1 + r.IntN(30) {
+		p := h.path()
+		if above := kinds[path.Dir(p)]; !wild && (kinds[p] != 0 || path.Dir(p) != "." && above != source.Dir) {
+			continue
+		}
+		e := h.entry(p)
+		kinds[p] = e.Type
+		entries = append(entries, e)
+		h.paths = append(h.paths, p)
+	}
+	if r.IntN(20) > 0 {
+		slices.SortFunc(entries, func(a, b *Entry) int { return source.ComparePaths(a.Path, b.Path) })
+		entries = slices.CompactFunc(entries, func(a, b *Entry) bool { return a.Path == b.Path })
+	}
+	var leaf node
+	var coder entryCoder
+	leaf.reset(kindListing, 0)
+	for i, e := range entries {
+		if i == 0 {
+			leaf.first = e.Path
+		}
+		leaf.buf = coder.append(leaf.buf, e)
+	}
+	if r.IntN(20) == 0 {
+		leaf.buf[r.IntN(len(leaf.buf))] ^= byte(1 << r.IntN(8))
+	}
+	tree := treeWriter{kind: kindListing, put: h.blobs.put}
+	if err := tree.add(1, ref{h.blob(leaf.buf), int64(len(entries)), leaf.first}); err != nil {
+		h.t.Fatal(err)
+	}
+	depth, root, err := tree.finish()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return Listing{int64(len(entries)), depth, root}
+}
+
+func (h *hostileCase) path() string {
+	r := h.r
+	names := []string{pick(r, "a", "b", "c", "d")}
+	for range r.IntN(4) {
+		names = append(names, pick(r, "a", "b", "c", "d"))
+	}
+	switch r.IntN(40) {
+	case 0:
+		return pick(r, "..", "../a", "a/../../b", "/etc/passwd", "a//b", "a/./b", "./a", "a/", "", "a\x00b", "../../../etc/cron.d/x", strings.Repeat("n/", 9000)+"n")
+	case 1:
+		return strings.TrimPrefix(hostile.Path(r), "/")
+	}
+	return strings.Join(names, "/")
+}
+
+// entry returns an entry of any kind.
+func (h *hostileCase) entry(p string) *Entry {
+	r := h.r
+	e := &Entry{Entry: source.Entry{Path: p, Mode: uint32(r.IntN(0o10000)), MTime: r.Int64() >> r.IntN(64)}}
+	e.UID, e.GID = pick[uint32](r, 0, 5, 70, 991, 991, 1<<32-1, 1<<32-2), pick[uint32](r, 0, 5, 72, 991, 991, 1<<32-1)
+	e.Type = pick(r, source.Dir, source.Dir, source.Dir, source.File, source.File, source.Symlink, source.Symlink, source.FIFO, source.Socket, source.Block, source.Char)
+	switch e.Type {
+	case source.Symlink:
+		e.Target = pick(r, "/etc", "/etc/passwd", "..", "../..", "../../../etc", "/proc/self/cwd", "/proc/self/root", "a", "b/../../c", ".", "", "a\x00b", strings.Repeat("../", 50)+"etc")
+	case source.Block, source.Char:
+		e.Rdev = pick(r, unix.Mkdev(1, 3), unix.Mkdev(1, 1), r.Uint64())
+	case source.File:
+		h.fill(e)
+	}
+	for range max(0, r.IntN(8)-5) {
+		e.Xattrs = append(e.Xattrs, source.Xattr{Name: pick(r, "user.x", "security.capability", "security.selinux", "security.ima", "trusted.x", aclName, "system.posix_acl_default",
+			"system.odd", "", "user.", "a\x00b"), Value: []byte(hostile.Name(r))})
+	}
+	return e
+}
+
+const aclName = "system.posix_acl_access"
+
+// fill gives a file its content, or makes it a further name.
+func (h *hostileCase) fill(e *Entry) {
+	r := h.r
+	data := []byte(hostile.Name(r))
+	e.Size = int64(len(data))
+	switch r.IntN(6) {
+	case 0:
+		e.Size = 0
+	case 1:
+		e.Link = pick(r, "a", "a/b", "b", "../../etc/passwd", "/etc/shadow", "..")
+		if len(h.paths) > 0 && r.IntN(2) == 0 {
+			e.Link = pick(r, h.paths...)
+		}
+	case 2:
+		hole := pick[int64](r, 1, 1<<20, 1<<40, 1<<60)
+		root := appendChunk(nil, &Chunk{Length: hole})
+		e.Content.Root = appendChunk(root, &Chunk{Length: e.Size, ID: h.blob(data)})
+		e.Size += hole
+		e.Content.Size = e.Size
+	case 3:
+		e.Content = wholeBlob(chunk.ID(sha256.Sum256(data)), e.Size) // is nowhere
+	default:
+		e.Content = wholeBlob(h.blob(data), e.Size)
+	}
+}
+
+// harmless looks at restored media: nothing there lends a right or leads out.
+func (h *hostileCase) harmless(media string) {
+	if info, err := os.Lstat(media); err != nil || !info.IsDir() {
+		return
+	}
+	err := filepath.WalkDir(media, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode := info.Mode()
+		if mode.IsRegular() && mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 || mode&fs.ModeDevice != 0 || mode&fs.ModeSetuid != 0 {
+			h.t.Errorf("%q is %v", name, mode)
+		}
+		if mode&fs.ModeSymlink != 0 {
+			if to, err := filepath.EvalSymlinks(name); err == nil && to != media && !strings.HasPrefix(to, media+"/") {
+				h.t.Errorf("%q leads to %q", name, to)
+			}
+			return nil
+		}
+		for _, attr := range []string{"security.capability", "security.ima", "trusted.x"} {
+			if _, err := unix.Lgetxattr(name, attr, nil); err == nil {
+				h.t.Errorf("%q has %s", name, attr)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		h.t.Error(err)
+	}
+}
