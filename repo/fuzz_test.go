@@ -416,7 +416,7 @@ func (l *fuzzLog) read(tb testing.TB, script []byte) *history {
 		}
 		stored, err := by.seal(l.owner.CurrentEpoch(), magicEntry, body)
 		if err == nil {
-			err = h.take(h.next, stored)
+			err = h.take(h.next, l.owner.openEntry(stored))
 		}
 		if err != nil {
 			tb.Fatal(err)

@@ -3,7 +3,6 @@ package repo
 import (
 	"bytes"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -87,20 +86,20 @@ func newHistory(keys *Keyring) *history {
 	}
 }
 
-// take reads the stored entry seq, which is the next after all taken so far. It fails only for an entry that this
+// take takes the entry seq, which is the next after all taken so far. It fails only for an entry that this
 // program is too old to understand.
 //
 // What does not authenticate is skipped: anyone who can write to the storage can put junk there. What
 // authenticates and continues from an entry that we did not find valid shows that this one was destroyed.
-func (h *history) take(seq uint64, data []byte) error {
+func (h *history) take(seq uint64, o openedEntry) error {
 	h.next = seq + 1
-	signer, body, err := h.keys.unseal(magicEntry, data)
-	if err == nil && !h.known(signer) {
+	err := o.err
+	if err == nil && !h.known(o.signer) {
 		err = errors.New("signed by a key that is not on the roster")
 	}
 	var e *Entry
 	if err == nil {
-		if e, err = parseEntry(body); err != nil {
+		if e, err = parseEntry(o.body); err != nil {
 			// Its signer holds a key, and means something by it.
 			err = fmt.Errorf("%w, or malformed: %v", ErrNewerFormat, err)
 		}
@@ -124,9 +123,9 @@ func (h *history) take(seq uint64, data []byte) error {
 	if damage != nil {
 		h.damage = append(h.damage, damage)
 	}
-	h.head, h.empty = Head{seq, sha256.Sum256(data)}, false
+	h.head, h.empty = Head{seq, o.hash}, false
 	h.hashes[seq] = h.head.Hash
-	h.apply(signer, e)
+	h.apply(o.signer, e)
 	return nil
 }
 

@@ -18,9 +18,9 @@ import (
 	"permafrost/internal/hint"
 )
 
-// readLog takes the whole log. With useCache only the newest entry is sure to come from the store: where it chains to
-// what is cached, the store has the same below it or has lost it; where it does not, all is read anew. Keys that it
-// announces and keys lacks are the history's.
+// readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
+// store: where it chains to what is cached, the store has the same below it or has lost it; where it does not, all is read
+// anew. Keys that it announces and keys lacks are the history's.
 func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*history, error) {
 	h, err := r.takeLog(ctx, keys, useCache)
 	if err == nil && useCache && len(h.problems()) > 0 {
@@ -52,14 +52,15 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 	if err := r.fillGaps(ctx, sizes); err != nil {
 		return nil, err
 	}
-	numbers := slices.Sorted(maps.Keys(sizes))
-	for len(numbers) > 0 {
+	t := &logTake{repo: r, log: h, sizes: sizes, cache: useCache, last: last, before: r.local.openedLog(r.key), now: make(openedLog)}
+	for numbers := slices.Sorted(maps.Keys(sizes)); len(numbers) > 0; {
 		n := logWindow(numbers, sizes)
-		if err := r.takeEntries(ctx, h, numbers[:n], sizes, useCache, last); err != nil {
+		if err := t.entries(ctx, numbers[:n]); err != nil {
 			return nil, err
 		}
 		numbers = numbers[n:]
 	}
+	t.keep()
 	for i := range h.snapshots {
 		h.snapshots[i].Logged = times[h.snapshots[i].Seq]
 	}
@@ -105,47 +106,84 @@ func logWindow(numbers []uint64, sizes map[uint64]int64) int {
 	return len(numbers)
 }
 
-// takeEntries reads some entries side by side and takes them in order.
-func (r *Repo) takeEntries(ctx context.Context, h *history, numbers []uint64, sizes map[uint64]int64, useCache bool, last uint64) error {
+// A logTake is the log on its way from the store, or from the cache, into a history.
+type logTake struct {
+	repo   *Repo
+	log    *history
+	sizes  map[uint64]int64
+	cache  bool   // entries that are opened already need not be read
+	last   uint64 // the newest, which is read in any case
+	before openedLog
+	now    openedLog // what is a part of the log
+	news   bool      // there is something in it that was not there before
+}
+
+// entries reads some entries side by side and takes them in order.
+func (t *logTake) entries(ctx context.Context, numbers []uint64) error {
 	got := make([][]byte, len(numbers))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, seq := range numbers {
+		if t.has(seq) {
+			continue
+		}
 		g.Go(func() (err error) {
-			got[i], err = r.readEntry(gctx, seq, sizes[seq], useCache && seq < last)
+			got[i], err = t.repo.readEntry(gctx, seq, t.sizes[seq])
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	for i, data := range got {
-		if err := h.take(numbers[i], data); err != nil {
-			return err
-		}
-		if err := r.adoptEpoch(ctx, h); err != nil {
+	for i, seq := range numbers {
+		if err := t.take(ctx, seq, got[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readEntry returns a stored entry's bytes, at most maxEntryObject.
-func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64, useCache bool) ([]byte, error) {
-	name := entryObject(seq)
-	if useCache {
-		if data, ok := r.local.cached(name); ok && int64(len(data)) == size {
-			return data, nil
-		}
+// has reports whether an entry need not be read.
+func (t *logTake) has(seq uint64) bool {
+	e, ok := t.before[seq]
+	return ok && t.cache && seq < t.last && e.size == t.sizes[seq]
+}
+
+// take takes an entry by its stored bytes; data is not looked at where it need not be read.
+func (t *logTake) take(ctx context.Context, seq uint64, data []byte) error {
+	e := t.before[seq]
+	if !t.has(seq) {
+		e = t.before.open(t.log.keys, seq, data)
 	}
+	if err := t.log.take(seq, e); err != nil {
+		return err
+	}
+	if hash, valid := t.log.hashes[seq]; valid && hash == e.hash {
+		t.now[seq] = e
+		t.news = t.news || t.before[seq].hash != e.hash
+	}
+	return t.repo.adoptEpoch(ctx, t.log)
+}
+
+// keep puts the opened entries into the cache. Those of a log that is no continuation of what is there don't replace it,
+// unless a person has said that the log is to be taken as it is.
+func (t *logTake) keep() {
+	was := t.before.newest()
+	goesOn := was == nil || t.log.hashes[was.Seq] == was.Hash || t.repo.opts.AcceptHead
+	if goesOn && (t.news || len(t.now) != len(t.before)) {
+		t.repo.local.keepOpened(t.repo.key, t.now)
+	}
+}
+
+// readEntry returns a stored entry's bytes, at most maxEntryObject.
+func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, error) {
 	if size > maxEntryObject {
 		return []byte{}, nil // too long to be an entry; take calls it what it is
 	}
-	data, err := r.readObject(ctx, name, maxEntryObject)
+	data, err := r.readObject(ctx, entryObject(seq), maxEntryObject)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
-	r.local.cache(name, data)
 	return data, nil
 }
 
@@ -162,7 +200,7 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 		} else if err != nil {
 			return fmt.Errorf("reading the log: %w", err)
 		}
-		if err := h.take(h.next, data); err != nil {
+		if err := h.take(h.next, h.keys.openEntry(data)); err != nil {
 			return err
 		}
 		if h == r.log {
@@ -248,10 +286,9 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 // published takes our own entry as everybody else does.
 func (r *Repo) published(e *Entry, data []byte) error {
 	requests := len(r.log.requests)
-	if err := r.log.take(e.Seq, data); err != nil {
+	if err := r.log.take(e.Seq, r.log.keys.openEntry(data)); err != nil {
 		return err
 	}
-	r.local.cache(entryObject(e.Seq), data)
 	if r.log.head.Seq != e.Seq || len(r.log.requests) > requests {
 		return fmt.Errorf("%w: the entry was published and has no effect", ErrNotAllowed)
 	}

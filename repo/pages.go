@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"permafrost/internal/localdir"
 )
 
 // A page file is made of pages of pageSize bytes, each with its own proof:
@@ -237,18 +239,21 @@ func (m *memFile) WriteAt(p []byte, off int64) (int, error) {
 
 // newScratch returns a file that nobody else sees and that ends with the process: in dir or, where that can't be, in the
 // system's place for such, or in memory.
-func newScratch(dir string, onDisk bool) pageBytes {
-	for _, d := range []string{dir, os.TempDir()} {
-		if d == "" || !onDisk {
-			continue
+func newScratch(dir *localdir.Dir, onDisk bool) pageBytes {
+	if !onDisk {
+		return new(memFile)
+	}
+	// Its space is given back when it is closed, which the garbage collector sees to.
+	if dir != nil {
+		if f, err := dir.Scratch(); err == nil {
+			return f
 		}
-		if f, err := os.CreateTemp(d, ".tmp-*"); err == nil {
-			// Its space is given back when it is closed, which the garbage collector sees to.
-			if os.Remove(f.Name()) == nil {
-				return f
-			}
-			f.Close()
+	}
+	if f, err := os.CreateTemp("", localdir.TempPattern); err == nil {
+		if os.Remove(f.Name()) == nil {
+			return f
 		}
+		f.Close()
 	}
 	return new(memFile)
 }

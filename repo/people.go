@@ -43,10 +43,10 @@ func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
 const maxKeyCopies = 1000
 
 // copyKeys completes the copy of keys/ in the state directory. No command reads it: where the storage has lost keys/, a
-// person can put the objects back from any machine that knew the repository. What is there is never replaced: an object
-// does not change, unless the storage has spoilt it.
+// person can put the objects back from any machine that knew the repository. What is there is never replaced, but
+// for what has not the hash that names it: an object does not change, unless the storage has spoilt it.
 func (r *Repo) copyKeys(ctx context.Context) error {
-	if r.local.state == "" {
+	if r.local.state == nil {
 		return nil
 	}
 	count := 0
@@ -58,7 +58,7 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 			return nil
 		}
 		file := filepath.Join("keys", filepath.Base(o.Name))
-		if have, err := r.local.stateFile(file); err == nil && have != nil {
+		if have, err := r.local.stateFile(file, maxKeyObject); err == nil && have != nil && keyObject(have) == o.Name {
 			continue
 		}
 		data, err := r.readObject(ctx, o.Name, maxKeyObject)
@@ -73,7 +73,8 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 			return fmt.Errorf("reading a keyring: %w", err)
 		}
 		if err := r.local.writeStateFile(file, data); err != nil {
-			return fmt.Errorf("keeping a copy of a keyring: %w", err)
+			r.note("keeping a copy of a keyring: %v", err)
+			return nil
 		}
 	}
 	return nil

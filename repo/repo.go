@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/localdir"
 )
 
 // Format is the version of the repository format that this program writes, and the newest that it reads.
@@ -124,11 +125,7 @@ func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) 
 		}
 		return fmt.Errorf("writing the config: %w", err)
 	}
-	local, err := newLocal("", "", owner.Repository)
-	if err != nil {
-		return err
-	}
-	r := &Repo{store: w, key: owner, local: local, log: newHistory(owner)}
+	r := &Repo{store: w, key: owner, local: new(local), log: newHistory(owner)}
 	people := []Person{personOf(owner, nil), personOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
 	return r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {
@@ -196,13 +193,12 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 	if id != Name(key.Repository) {
 		return nil, &MissingKeyError{Need: fmt.Sprintf("its own key; this one is of repository %s…", Name(key.Repository).Short()), For: "repository " + id.Short() + "…"}
 	}
-	l, err := newLocal(o.StateDir, o.CacheDir, id)
-	if err != nil {
-		return nil, err
+	r := &Repo{store: newWitness(st), key: key, opts: o, local: newLocal(o.StateDir, o.CacheDir, id)}
+	if r.local.failed != nil {
+		r.note("%v: a storage that was rolled back would not be noticed", r.local.failed)
 	}
-	r := &Repo{store: newWitness(st), key: key, opts: o, local: l}
 	// Before the log is read: another process here may add to it, and remember that, at any time.
-	remembered, err := r.local.head()
+	remembered, err := r.remembered()
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +237,10 @@ func (r *Repo) checkHead(remembered *Head) error {
 	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.head.Seq && !r.opts.AcceptHead {
 		return nil // what another process here has seen since then is newer
 	}
-	return r.local.rememberHead(r.log.head)
+	if err := r.local.rememberHead(r.log.head); err != nil {
+		r.note("%v: a storage that is rolled back to before it will not be noticed here", err)
+	}
+	return nil
 }
 
 // Head returns the newest log entry.
@@ -250,9 +249,9 @@ func (r *Repo) Head() Head { return r.log.head }
 // ID returns the repository's ID.
 func (r *Repo) ID() Name { return Name(r.key.Repository) }
 
-// CacheDir returns the directory below which this machine keeps what can be had again, for this repository alone, or ""
+// CacheDir returns the directory below which this machine keeps what can be had again, for this repository alone, or nil
 // where it keeps nothing.
-func (r *Repo) CacheDir() string { return r.local.cacheDir }
+func (r *Repo) CacheDir() *localdir.Dir { return r.local.copies }
 
 // Key returns the keyring that the repository was opened with, and the epochs that the log has announced since that was
 // written. It is not to be changed.

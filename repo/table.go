@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"permafrost/chunk"
+	"permafrost/internal/localdir"
 )
 
 // The records of a table. An entry sorts as its bytes do.
@@ -139,7 +140,8 @@ func parseListing(b []byte) (l listing) {
 // A table is a page file of sorted entries, and of what the index objects that it covers say of their packs. Sections
 // follow each other: frames, entries, the first eight bytes of each page of entries, objects, listings.
 type table struct {
-	path string // empty: nobody else's
+	dir  *localdir.Dir // where it lies
+	path string        // empty: nobody else's
 	f    io.ReaderAt
 	key  *[32]byte
 	file uint64
@@ -214,21 +216,23 @@ func openTable(path string, f io.ReaderAt, size int64, key *[32]byte) (*table, e
 	return t, nil
 }
 
-// openTableFile opens the table at path.
-func openTableFile(path string, key *[32]byte) (*table, error) {
-	f, err := os.Open(path) // closed by the garbage collector, with the last index that uses it
+// openTableFile opens a table in dir.
+func openTableFile(dir *localdir.Dir, name string, key *[32]byte) (*table, error) {
+	f, err := dir.OpenFile(name, os.O_RDONLY) // closed by the garbage collector, with the last index that uses it
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	var t *table
 	if err == nil {
-		t, err = openTable(path, f, info.Size(), key)
+		t, err = openTable(dir.Path(name), f, info.Size(), key)
 	}
 	if err != nil {
 		f.Close()
+		return nil, err
 	}
-	return t, err
+	t.dir = dir
+	return t, nil
 }
 
 // verify reads all of the table.

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"permafrost/chunk"
+	"permafrost/internal/localdir"
 )
 
 var testKey = &[32]byte{1, 2, 3}
@@ -77,7 +77,14 @@ func randomObjects(rng *rand.Rand, pool []chunk.ID) (all []*listed) {
 
 func makeTable(t testing.TB, dir string, room int, fill func(w *tableWriter) error) *table {
 	t.Helper()
-	w, err := newTableWriter(tablePlace{dir: dir, keep: dir != ""}, testKey)
+	at := tablePlace{keep: dir != ""}
+	if at.keep {
+		var err error
+		if at.dir, err = localdir.Open(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := newTableWriter(at, testKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +92,7 @@ func makeTable(t testing.TB, dir string, room int, fill func(w *tableWriter) err
 	if err := fill(w); err != nil {
 		t.Fatal(err)
 	}
-	made, err := w.finish(filepath.Join(dir, tableName(w.objects)))
+	made, err := w.finish(tableName(w.objects))
 	if err != nil {
 		t.Fatal(err)
 	}

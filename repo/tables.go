@@ -7,8 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"path/filepath"
 	"slices"
+
+	"permafrost/internal/localdir"
 )
 
 const (
@@ -46,7 +47,7 @@ func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
 // With useCache it starts from the tables of this machine, and leaves there what the next one starts from.
 // damaged hears of each index object that can't be used, and ends it with the error that it returns.
 func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damaged func(error) error) (*index, error) {
-	dir := ""
+	var dir *localdir.Dir
 	if useCache {
 		dir = r.local.tables()
 	}
@@ -78,7 +79,7 @@ func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damage
 type indexBuild struct {
 	repo     *Repo
 	log      *history
-	dir      string // of tables; empty: none are kept
+	dir      *localdir.Dir // of tables; nil: none are kept
 	useCache bool
 	key      *[32]byte
 	want     map[Name]bool // index objects
@@ -186,10 +187,10 @@ func (b *indexBuild) kept(t *table) int {
 // where fill adds nothing.
 func (b *indexBuild) write(fill func(*tableWriter) error) (*table, error) {
 	places := []tablePlace{{}, {inMemory: true}}
-	if cache := b.repo.local.tables(); cache != "" { // where there is more room than in the system's place, as a rule
+	if cache := b.repo.local.tables(); cache != nil { // where there is more room than in the system's place, as a rule
 		places = append([]tablePlace{{dir: cache}}, places...)
 	}
-	if b.dir != "" {
+	if b.dir != nil {
 		places = append([]tablePlace{{dir: b.dir, keep: true}}, places...)
 	}
 	for i := 0; ; i++ {
@@ -210,7 +211,7 @@ func writeTable(at tablePlace, key *[32]byte, fill func(*tableWriter) error) (*t
 	if err := fill(w); err != nil || len(w.objects) == 0 {
 		return nil, err
 	}
-	return w.finish(filepath.Join(at.dir, tableName(w.objects)))
+	return w.finish(tableName(w.objects))
 }
 
 // tableName names a table for the index objects that it covers.

@@ -8,10 +8,11 @@ import (
 	"errors"
 	"io"
 	"math"
+	"path/filepath"
 	"slices"
 
 	"permafrost/chunk"
-	"permafrost/internal/durable"
+	"permafrost/internal/localdir"
 )
 
 // runEntries is how many entries are sorted at once: 5.6 MiB of them. What is more becomes sorted runs on disk, which
@@ -21,7 +22,8 @@ const runEntries = 1 << 17
 // A tableWriter makes a table of index objects and of other tables, in memory that their sizes do not matter to, but for
 // some 100 bytes a pack.
 type tableWriter struct {
-	file    *durable.File    // nil for one that nobody else is to see
+	at      tablePlace
+	file    *localdir.File   // nil for one that nobody else is to see
 	scratch func() pageBytes // makes a file for what does not fit into memory
 	pages   *pageWriter
 
@@ -35,19 +37,19 @@ type tableWriter struct {
 
 // A tablePlace says where a table is to lie.
 type tablePlace struct {
-	keep     bool   // in dir, for others too; else it ends with the process
-	dir      string // empty: the system's for temporary files
+	keep     bool          // in dir, for others too; else it ends with the process
+	dir      *localdir.Dir // nil: the system's for temporary files
 	inMemory bool
 }
 
 // newTableWriter starts a table.
 func newTableWriter(at tablePlace, key *[32]byte) (*tableWriter, error) {
-	w := &tableWriter{room: runEntries, scratch: func() pageBytes { return newScratch(at.dir, !at.inMemory) }}
+	w := &tableWriter{at: at, room: runEntries, scratch: func() pageBytes { return newScratch(at.dir, !at.inMemory) }}
 	var f pageBytes
 	if !at.keep {
 		f = w.scratch()
 	} else {
-		file, err := durable.Temp(at.dir, ".tmp-*", 0o600)
+		file, err := at.dir.Temp()
 		if err != nil {
 			return nil, &localError{err}
 		}
@@ -216,8 +218,8 @@ func (w *tableWriter) sort() {
 	})
 }
 
-// finish merges the entries and completes the table, under path where it is to be kept.
-func (w *tableWriter) finish(path string) (*table, error) {
+// finish merges the entries and completes the table, under a name where it is to be kept.
+func (w *tableWriter) finish(name string) (*table, error) {
 	t := table{frames: w.pages.end()}
 	var err error
 	if t.entries, t.keys, err = w.merge(); err != nil {
@@ -240,10 +242,16 @@ func (w *tableWriter) finish(path string) (*table, error) {
 	if w.file == nil {
 		return openTable("", w.pages.f, int64(w.pages.next)*pageSize, w.pages.key)
 	}
-	if err := w.file.Replace(path); err != nil {
+	// Under its temporary name: as soon as it has its own, another process may remove it.
+	made, err := openTableFile(w.at.dir, filepath.Base(w.file.Name()), w.pages.key)
+	if err == nil {
+		made.path = w.at.dir.Path(name)
+		err = w.file.Replace(name)
+	}
+	if err != nil {
 		return nil, &localError{err}
 	}
-	return openTableFile(path, w.pages.key)
+	return made, nil
 }
 
 // merge writes all entries in their order, and the fan-out.

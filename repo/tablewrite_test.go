@@ -7,10 +7,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"permafrost/chunk"
+	"permafrost/internal/localdir"
 )
 
 // fullDisk takes so many bytes.
@@ -127,10 +129,14 @@ func BenchmarkTable(b *testing.B) {
 			path = tb.path
 		}
 	})
+	cache, err := localdir.Open(filepath.Dir(path))
+	if err != nil {
+		b.Fatal(err)
+	}
 	var x *index
 	b.Run("open", func(b *testing.B) {
 		for b.Loop() {
-			tb, err := openTableFile(path, testKey)
+			tb, err := openTableFile(cache, filepath.Base(path), testKey)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
-
-	"permafrost/internal/durable"
 )
 
 // verified remembers on this machine which pack was read and found right, and when, so that a check of all content can
@@ -37,14 +34,11 @@ const (
 // work with.
 func (l *local) openVerified(packs []*indexedPack) (*verified, error) {
 	v := &verified{last: make(map[Name]verification)}
-	if l.state == "" {
+	if l.state == nil {
 		return v, nil
 	}
-	path := filepath.Join(l.state, "verified")
-	if info, err := os.Stat(path); err == nil && info.Size() > maxVerified {
-		return v, fmt.Errorf("%s has %d bytes: it can't be a list of verified packs; remove it", path, info.Size())
-	}
-	data, err := l.stateFile("verified")
+	const name = "verified"
+	data, err := l.stateFile(name, maxVerified)
 	if err != nil {
 		return v, fmt.Errorf("reading which packs are verified: %w", err)
 	}
@@ -56,10 +50,10 @@ func (l *local) openVerified(packs []*indexedPack) (*verified, error) {
 			kept = appendVerified(kept, p.name, r)
 		}
 	}
-	if err := durable.WriteFile(path, kept, 0o600); err != nil {
+	if err := l.state.WriteFile(name, kept); err != nil {
 		return v, fmt.Errorf("writing which packs are verified: %w", err)
 	}
-	if v.f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
+	if v.f, err = l.state.OpenFile(name, os.O_WRONLY|os.O_APPEND); err != nil {
 		return v, fmt.Errorf("writing which packs are verified: %w", err)
 	}
 	return v, nil

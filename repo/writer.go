@@ -74,6 +74,9 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 	if err != nil {
 		return nil, err
 	}
+	if r.local.failed != nil {
+		return nil, r.local.failed // without its journal a sealed host would store again what an interrupted run has stored
+	}
 	unlock, err := r.local.lock(instance)
 	if err != nil {
 		return nil, err

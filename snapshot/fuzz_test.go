@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -226,7 +225,7 @@ func FuzzParseManifest(f *testing.F) {
 
 // FuzzSignature reads files as they come and, with the key's proof renewed, what is beneath.
 func FuzzSignature(f *testing.F) {
-	s := &signatures{dir: f.TempDir(), instance: "social.example", key: chunk.IDKey{1}}
+	s := &signatures{dir: openDir(f, f.TempDir()), instance: "social.example", key: chunk.IDKey{1}}
 	of := repo.Name{7}
 	w := s.create("postgres")
 	w.add(&signedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
@@ -236,12 +235,12 @@ func FuzzSignature(f *testing.F) {
 	if err := s.keep(of); err != nil {
 		f.Fatal(err)
 	}
-	good, err := os.ReadFile(filepath.Join(s.dir, "postgres"))
+	good, err := os.ReadFile(s.dir.Path("postgres"))
 	if err != nil {
 		f.Fatal(err)
 	}
 	read := func(tb testing.TB, data []byte) (chunks, thin int, err error) {
-		if err := os.WriteFile(filepath.Join(s.dir, "postgres"), data, 0o600); err != nil {
+		if err := os.WriteFile(s.dir.Path("postgres"), data, 0o600); err != nil {
 			tb.Fatal(err)
 		}
 		r, err := s.open("postgres", of)

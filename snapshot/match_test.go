@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"permafrost/chunk"
+	"permafrost/internal/localdir"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
@@ -20,13 +20,24 @@ import (
 // nights stores one stream night after night as a sealed host does.
 type nights struct {
 	*world
-	dir      string // of the cache
+	dir      *localdir.Dir // the cache
 	previous repo.Name
 	fresh    int64 // bytes that the last night stored of the stream
 	wasted   int64
 }
 
-func newNights(t testing.TB) *nights { return &nights{world: newWorld(t), dir: t.TempDir()} }
+func newNights(t testing.TB) *nights {
+	return &nights{world: newWorld(t), dir: openDir(t, t.TempDir())}
+}
+
+func openDir(t testing.TB, path string) *localdir.Dir {
+	t.Helper()
+	dir, err := localdir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
 
 // store stores a night's stream, and sees that it comes back.
 func (n *nights) store(data []byte) Stream {
@@ -191,7 +202,7 @@ func TestSignatureRefused(t *testing.T) {
 	}
 	defer wr.Abort()
 	sigs := newSignatures(n.dir, "mastodon.example", wr)
-	path := filepath.Join(sigs.dir, "postgres")
+	path := sigs.dir.Path("postgres")
 	good, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +239,7 @@ func TestSignatureRefused(t *testing.T) {
 	other = *sigs
 	other.instance = "other.example"
 	refused("a signature of another instance", &other, "postgres", n.previous)
-	if err := os.Rename(path, filepath.Join(sigs.dir, "redis")); err != nil {
+	if err := os.Rename(path, sigs.dir.Path("redis")); err != nil {
 		t.Fatal(err)
 	}
 	refused("a signature of another stream", sigs, "redis", n.previous)
@@ -250,9 +261,8 @@ func TestSignatureDropped(t *testing.T) {
 		if _, err := sigs.levelTwo("postgres", n.previous); err != nil {
 			t.Fatal(err)
 		}
-		entries, err := os.ReadDir(sigs.dir)
-		if err != nil || len(entries) != 2 {
-			t.Errorf("%d files, %v", len(entries), err)
+		if entries := sigs.dir.ReadDir(); len(entries) != 2 {
+			t.Errorf("%d files", len(entries))
 		}
 		wr.Abort() // and no drop
 	}
@@ -262,8 +272,7 @@ func TestSignatureDropped(t *testing.T) {
 // A cache that can't be written costs thrift alone.
 func TestSignatureNowhere(t *testing.T) {
 	n := newNights(t)
-	n.dir = filepath.Join(n.dir, "file")
-	if err := os.WriteFile(n.dir, nil, 0o600); err != nil {
+	if err := os.WriteFile(n.dir.Path("signatures"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n.store(storetest.Random(1, 1<<20))

@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"permafrost/chunk"
-	"permafrost/internal/durable"
+	"permafrost/internal/localdir"
 	"permafrost/repo"
 )
 
@@ -52,7 +52,7 @@ type signedChunk struct {
 
 // signatures are those of an instance's streams, in a directory of their own.
 type signatures struct {
-	dir      string // "" keeps none
+	dir      *localdir.Dir // nil keeps none
 	instance string
 	key      chunk.IDKey
 	cutter   chunk.IDKey
@@ -60,25 +60,23 @@ type signatures struct {
 }
 
 // newSignatures returns an instance's signatures below dir. What an interrupted run left there goes.
-func newSignatures(dir, instance string, w blobWriter) *signatures {
+func newSignatures(dir *localdir.Dir, instance string, w blobWriter) *signatures {
 	s := &signatures{
 		instance: instance,
 		key:      chunk.IDKey(w.Sum(repo.Meta, []byte(signatureSecret))),
 		cutter:   chunk.IDKey(w.Sum(repo.Meta, []byte(cutterSecret))),
 	}
-	if dir == "" {
+	if dir == nil {
 		return s
 	}
-	name := s.key.Sum([]byte(instance)).String()[:16]
-	dir = filepath.Join(dir, "signatures", name)
-	if os.MkdirAll(dir, 0o700) != nil {
+	own, err := dir.Sub(filepath.Join("signatures", s.key.Sum([]byte(instance)).String()[:16]))
+	if err != nil {
 		return s
 	}
-	s.dir = dir
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".new-") {
-			os.Remove(filepath.Join(dir, e.Name()))
+	s.dir = own
+	for _, e := range own.ReadDir() {
+		if strings.HasPrefix(e.Name(), localdir.TempPrefix) {
+			_ = own.Remove(e.Name())
 		}
 	}
 	return s
@@ -86,10 +84,10 @@ func newSignatures(dir, instance string, w blobWriter) *signatures {
 
 // open returns the signature of a stream of a snapshot.
 func (s *signatures) open(stream string, of repo.Name) (*signatureReader, error) {
-	if s.dir == "" {
+	if s.dir == nil {
 		return nil, os.ErrNotExist
 	}
-	f, err := os.Open(filepath.Join(s.dir, stream))
+	f, err := s.dir.OpenFile(stream, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -153,14 +151,14 @@ func (s *signatures) verify(f *os.File, stream string, of repo.Name) (*signature
 
 // create starts the signature of a stream of this run. It returns nil where none can be kept.
 func (s *signatures) create(stream string) *signatureWriter {
-	if s.dir == "" {
+	if s.dir == nil {
 		return nil
 	}
-	f, err := durable.Temp(s.dir, ".new-*", 0o600)
+	f, err := s.dir.Temp()
 	if err != nil {
 		return nil
 	}
-	w := &signatureWriter{file: f, path: filepath.Join(s.dir, stream), mac: s.key.Hash()}
+	w := &signatureWriter{file: f, name: stream, mac: s.key.Hash()}
 	w.to = newSignatureBuffer(io.MultiWriter(f, w.mac))
 	name := s.name(stream)
 	w.buf = append(w.buf, signatureMagic...)
@@ -195,8 +193,8 @@ func newSignatureBuffer(to io.Writer) *bufio.Writer { return bufio.NewWriterSize
 
 // A signatureWriter writes a signature. An error of it comes back from keep.
 type signatureWriter struct {
-	file *durable.File
-	path string
+	file *localdir.File
+	name string
 	mac  hash.Hash
 	to   *bufio.Writer
 	size uint64 // bytes written
@@ -253,7 +251,7 @@ func (w *signatureWriter) keep(of repo.Name) error {
 	if _, err := w.file.Write(w.mac.Sum(nil)); err != nil {
 		return err
 	}
-	return w.file.Replace(w.path)
+	return w.file.Replace(w.name)
 }
 
 // A signatureReader reads a signature that is verified. What is wrong with it all the same ends it.

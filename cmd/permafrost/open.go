@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/term"
 
-	"permafrost/internal/durable"
 	"permafrost/internal/hint"
+	"permafrost/internal/localdir"
 	"permafrost/repo"
 )
 
@@ -167,11 +167,8 @@ func (e *fingerprintError) Error() string { return e.text }
 // the storage never had, need none.
 func (a *app) checkFingerprint(k *repo.Keyring, fromFile bool) error {
 	got := k.Fingerprint()
-	path := ""
-	if a.stateDir != "" {
-		path = filepath.Join(a.stateDir, repo.Name(k.Repository).String()[:16], "fingerprint")
-	}
-	want, err := a.expectedFingerprint(path)
+	dir := a.pins(k)
+	want, err := a.expectedFingerprint(dir)
 	switch {
 	case err != nil:
 		return err
@@ -180,21 +177,44 @@ func (a *app) checkFingerprint(k *repo.Keyring, fromFile bool) error {
 			"give it once with --fingerprint: the recovery file and the writer file hold it")
 	case want != "" && want != got:
 		return hint.Wrap(&fingerprintError{fmt.Sprintf("the repository's keys have the fingerprint %s, and not %s", got, want)},
-			"this is another repository, or its storage has put other keys in place")
-	case want == "" || a.fingerprint == "" || path == "":
+			"this is another repository, or its storage has put other keys in place"+a.pinned(dir))
+	case want == "" || a.fingerprint == "" || dir == nil:
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("remembering the fingerprint: %w", err)
-	}
-	if err := durable.WriteFile(path, []byte(got+"\n"), 0o600); err != nil {
-		return fmt.Errorf("remembering the fingerprint: %w", err)
+	if err := dir.WriteFile(pinFile, []byte(got+"\n")); err != nil {
+		a.ui.Warn("the fingerprint is not remembered: %v", err)
 	}
 	return nil
 }
 
-// expectedFingerprint returns the fingerprint that was given or is remembered at path, or "".
-func (a *app) expectedFingerprint(path string) (string, error) {
+const (
+	pinFile = "fingerprint"
+	maxPin  = 4 << 10
+)
+
+// pins returns the directory in which this machine remembers a repository's fingerprint, nil where it remembers nothing.
+// Opening the repository says why.
+func (a *app) pins(k *repo.Keyring) *localdir.Dir {
+	if a.stateDir == "" {
+		return nil
+	}
+	dir, err := localdir.Open(filepath.Join(a.stateDir, repo.Name(k.Repository).String()[:16]))
+	if err != nil {
+		return nil
+	}
+	return dir
+}
+
+// pinned says where a fingerprint that nobody has given comes from.
+func (a *app) pinned(dir *localdir.Dir) string {
+	if a.fingerprint != "" || dir == nil {
+		return ""
+	}
+	return "; or " + dir.Path(pinFile) + " is spoilt: --fingerprint writes it anew"
+}
+
+// expectedFingerprint returns the fingerprint that was given or is remembered in dir, or "".
+func (a *app) expectedFingerprint(dir *localdir.Dir) (string, error) {
 	if a.fingerprint != "" {
 		f, err := repo.ParseFingerprint(a.fingerprint)
 		if err != nil {
@@ -202,12 +222,20 @@ func (a *app) expectedFingerprint(path string) (string, error) {
 		}
 		return f, nil
 	}
-	if path == "" {
+	if dir == nil {
 		return "", nil
 	}
-	data, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("reading the remembered fingerprint: %w", err)
+	data, err := dir.ReadFile(pinFile, maxPin)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
 	}
-	return strings.TrimSpace(string(data)), nil
+	var f string
+	if err == nil {
+		f, err = repo.ParseFingerprint(string(data))
+	}
+	if err != nil {
+		return "", hint.Wrap(fmt.Errorf("the remembered fingerprint, %s, can't be read: %w", dir.Path(pinFile), err),
+			"--fingerprint writes it anew: the recovery file and the writer file hold it")
+	}
+	return f, nil
 }

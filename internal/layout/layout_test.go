@@ -56,17 +56,18 @@ var may = []struct {
 	{"permafrost/internal/objname", nil},
 	{"permafrost/internal/durable", []string{"permafrost/internal/hostfs"}},
 	{"permafrost/internal/hostfs", nil},
+	{"permafrost/internal/localdir", []string{"permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/chunk", nil},
-	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/parts", "permafrost/internal/wire"}},
+	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/parts", "permafrost/internal/wire"}},
 	{"permafrost/internal/dirstore", storeImports},
 	{"permafrost/internal/sftpstore", storeImports},
 	{"permafrost/internal/storetest", storeImports},
 	{"permafrost/internal/sftpserver", []string{"permafrost/internal/objname", "permafrost/internal/wire"}},
 	{"permafrost/source", []string{"permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/source/...", []string{"permafrost/source", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable"}},
-	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
+	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/internal/localdir", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/source/...",
-		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore"}},
+		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore"}},
 }
 
 var storeImports = []string{"permafrost/repo", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/parts"}

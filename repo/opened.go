@@ -1,0 +1,145 @@
+package repo
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"maps"
+	"slices"
+
+	"permafrost/internal/wire"
+)
+
+// An openedEntry is a stored log entry out of its envelope. Whether its signer may say what it says is the history's to
+// decide.
+type openedEntry struct {
+	hash   Name // of the stored bytes
+	size   int64
+	signer ed25519.PublicKey
+	body   []byte
+	err    error // why it can't be opened
+}
+
+func (k *Keyring) openEntry(data []byte) openedEntry {
+	e := openedEntry{hash: hashName(data), size: int64(len(data))}
+	e.signer, e.body, e.err = k.unseal(magicEntry, data)
+	return e
+}
+
+// An openedLog holds entries by their numbers. Decrypting an entry and verifying its signature takes hundreds of times as
+// long as reading it, and the log grows for ever. So what a keyring has once opened, and found a part of the log, stays
+// opened in one file of the cache:
+//
+//	8  magic: "PFOPENL" and the version byte 1
+//	   records: uvarint number, uvarint stored size, 32 SHA-256 of the stored bytes, 32 signer, uvarint length, body
+//	32 HMAC-SHA256 of all that, under a key that only the holder of this keyring's signing key has
+//
+// It stands for stored bytes and nothing else: what the storage holds is listed and compared each time, the newest entry is
+// read, and all entries are where they don't chain or a check asks. The storage's word is taken for no entry but by its hash.
+type openedLog map[uint64]openedEntry
+
+const (
+	openedMagic = "PFOPENL\x01"
+	maxOpened   = 64 << 20 // bytes of the file; entries beyond are opened each time
+	maxBody     = 1 << 20  // likewise
+)
+
+// openedFile returns the name and the key of a keyring's file.
+func (k *Keyring) openedFile() (name string, key []byte) {
+	id := sha256.Sum256(k.verifyKey())
+	key, err := hkdf.Key(sha256.New, k.SignKey.Seed(), k.Repository[:], "permafrost opened log 1", sha256.Size)
+	if err != nil { // only for a length that is too great
+		panic(err)
+	}
+	return "log-" + hex.EncodeToString(id[:8]), key
+}
+
+// openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.
+func (l *local) openedLog(k *Keyring) openedLog {
+	if l.copies == nil {
+		return nil
+	}
+	name, key := k.openedFile()
+	data, err := l.copies.ReadFile(name, maxOpened)
+	if err != nil {
+		return nil
+	}
+	return decodeOpened(data, key)
+}
+
+// keepOpened puts o into the cache. A failure costs time later and nothing else.
+func (l *local) keepOpened(k *Keyring, o openedLog) {
+	if l.copies != nil {
+		name, key := k.openedFile()
+		_ = l.copies.WriteCopy(name, o.encode(key))
+	}
+}
+
+func (o openedLog) encode(key []byte) []byte {
+	b := []byte(openedMagic)
+	for _, seq := range slices.Sorted(maps.Keys(o)) {
+		e := o[seq]
+		if len(e.body) > maxBody || len(b)+len(e.body)+1024 > maxOpened {
+			continue
+		}
+		b = binary.AppendUvarint(b, seq)
+		b = binary.AppendUvarint(b, uint64(e.size))
+		b = append(b, e.hash[:]...)
+		b = append(b, e.signer...)
+		b = binary.AppendUvarint(b, uint64(len(e.body)))
+		b = append(b, e.body...)
+	}
+	return append(b, proof(key, b)...)
+}
+
+func decodeOpened(data, key []byte) openedLog {
+	end := len(data) - sha256.Size
+	if end < 0 || !hmac.Equal(proof(key, data[:end]), data[end:]) {
+		return nil
+	}
+	body, ours := bytes.CutPrefix(data[:end], []byte(openedMagic))
+	if !ours {
+		return nil
+	}
+	o := make(openedLog)
+	r := wire.NewReader(body)
+	for r.Len() > 0 {
+		seq := r.Uvarint(maxEntries)
+		e := openedEntry{size: int64(r.Uvarint(maxEntryObject))}
+		copy(e.hash[:], r.Bytes(len(e.hash)))
+		e.signer = r.Bytes(ed25519.PublicKeySize)
+		e.body = r.Bytes(r.Count(maxBody, 1))
+		if r.Err() != nil {
+			return nil
+		}
+		o[seq] = e
+	}
+	return o
+}
+
+func proof(key, data []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(data)
+	return h.Sum(nil)
+}
+
+// newest returns the head of the log that o is of, nil for none.
+func (o openedLog) newest() *Head {
+	if len(o) == 0 {
+		return nil
+	}
+	seq := slices.Max(slices.Collect(maps.Keys(o)))
+	return &Head{seq, o[seq].hash}
+}
+
+// open returns what the stored entry seq holds, without opening it once more.
+func (o openedLog) open(k *Keyring, seq uint64, data []byte) openedEntry {
+	if e, ok := o[seq]; ok && e.size == int64(len(data)) && e.hash == hashName(data) {
+		return e
+	}
+	return k.openEntry(data)
+}
