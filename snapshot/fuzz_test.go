@@ -225,7 +225,7 @@ func FuzzParseManifest(f *testing.F) {
 
 // FuzzSignature reads files as they come and, with the key's proof renewed, what is beneath.
 func FuzzSignature(f *testing.F) {
-	s := &signatures{dir: openDir(f, f.TempDir()), instance: "social.example", key: chunk.IDKey{1}}
+	s := &signatures{dir: openCache(f, f.TempDir()), instance: "social.example", key: chunk.IDKey{1}}
 	of := repo.Name{7}
 	w := s.create("postgres")
 	w.add(&signedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})

@@ -27,10 +27,10 @@ type nights struct {
 }
 
 func newNights(t testing.TB) *nights {
-	return &nights{world: newWorld(t), dir: openDir(t, t.TempDir())}
+	return &nights{world: newWorld(t), dir: openCache(t, t.TempDir())}
 }
 
-func openDir(t testing.TB, path string) *localdir.Dir {
+func openCache(t testing.TB, path string) *localdir.Dir {
 	t.Helper()
 	dir, err := localdir.Open(path)
 	if err != nil {
