@@ -34,7 +34,7 @@ func mount(t *testing.T, options string) string {
 // Room is looked for in blocks and inodes, before anything is written; --force tries it all the same, and what came is whole.
 func TestRestoreRoom(t *testing.T) {
 	inst := host(t)
-	root := t.TempDir()
+	root := openDir(t)
 	inst.Media.Root = root
 	for i := range 300 {
 		writeFiles(t, root, file{path: fmt.Sprintf("d/%d", i), data: []byte{byte(i)}})
@@ -105,7 +105,7 @@ func whole(t *testing.T, want, got string) {
 // Holes take no room.
 func TestRestoreSparse(t *testing.T) {
 	inst := host(t)
-	root := t.TempDir()
+	root := openDir(t)
 	inst.Media.Root = root
 	writeFiles(t, root, file{path: "sparse", data: []byte("data")}, file{path: "scattered"})
 	if err := os.Truncate(filepath.Join(root, "sparse"), 1<<40); err != nil {
