@@ -203,7 +203,7 @@ func TestSnapshotOfHostileUser(t *testing.T) {
 		{"the same, named by number", "", []string{"--live", link, "--user", "65534"}, "connecting to the database"},
 		{"a FIFO for the settings", "", []string{"--live", fifoLive}, "not a regular file"},
 		{"a secret that leads to root's", "", []string{"--secret", l.live + "/compose.yml"}, "permission denied"},
-		{"an empty secret", "", []string{"--secret", ""}, "an empty name"},
+		{"an empty secret", "", []string{"--secret", ""}, "empty"},
 		{"a configuration in his directory", "", []string{"--config", his}, "root does not obey"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
