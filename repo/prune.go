@@ -34,6 +34,7 @@ type PruneOptions struct {
 	MaxUnused float64       // share of a pack, 0 to 1, that may be dead before it is rewritten
 	Grace     time.Duration // age at which what no log entry names is left over; 0: DefaultGrace
 	DryRun    bool          // only tell what would be done
+	Forgotten []Name        // with DryRun: tell what would be done once these snapshots are forgotten too
 	Patience  time.Duration // how long to wait for others who are at work
 	Progress  func(phase string, done, total int64)
 
@@ -102,12 +103,16 @@ func (r *Repo) tryPrune(ctx context.Context, lease *Lease, mark func(*Reader) Ma
 	if len(r.log.damage) > 0 {
 		return nil, hint.Wrap(fmt.Errorf("the log is damaged, nothing is pruned: %w", r.log.damage[0]), "run `permafrost check`")
 	}
+	if o.DryRun {
+		p, err := r.supposing(o.Forgotten).planPrune(ctx, lease, mark, o)
+		if err != nil {
+			return nil, err
+		}
+		return &p.res, nil
+	}
 	p, err := r.planPrune(ctx, lease, mark, o)
 	if err != nil {
 		return nil, err
-	}
-	if o.DryRun {
-		return &p.res, nil
 	}
 	if !p.empty() {
 		if err := p.publish(ctx); err != nil {
@@ -115,6 +120,16 @@ func (r *Repo) tryPrune(ctx context.Context, lease *Lease, mark func(*Reader) Ma
 		}
 	}
 	return &p.res, p.sweep(ctx)
+}
+
+// supposing returns the repository as it would be if the next log entry forgot some snapshots. It is for planning alone.
+func (r *Repo) supposing(forgotten []Name) *Repo {
+	h := *r.log
+	h.forgotten = maps.Clone(h.forgotten)
+	for _, id := range forgotten {
+		h.forgotten[id] = h.next
+	}
+	return &Repo{store: r.store, key: r.key, opts: r.opts, local: r.local, log: &h}
 }
 
 // A prunePlan is what one try decided, on the log as it stood at head.

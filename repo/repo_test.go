@@ -423,6 +423,38 @@ func hasPack(st *storetest.Mem) bool {
 	return slices.ContainsFunc(st.Names(), func(n string) bool { return strings.HasPrefix(n, "packs/") })
 }
 
+// What a prune would do once snapshots are forgotten is what it does then; and a dry run forgets nothing.
+func TestPruneSupposing(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	first, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
+	mustSnapshot(t, w.open(w.writer), night(50), 2)
+	would := func(gone ...repo.Name) repo.PruneResult {
+		t.Helper()
+		res, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{DryRun: true, Forgotten: gone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *res
+	}
+	if res := would(); res.Freed != 0 {
+		t.Errorf("with nothing forgotten it would free %d bytes", res.Freed)
+	}
+	supposed := would(first.ID)
+	if live := w.open(w.owner).Snapshots(); len(live) != 2 {
+		t.Errorf("%d snapshots are left of 2", len(live))
+	}
+	if err := w.open(w.owner).Forget(t.Context(), []repo.Name{first.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if then := would(); supposed != then || then.Freed == 0 {
+		t.Errorf("supposed %+v, and then it is %+v", supposed, then)
+	}
+	if did := mustPrune(t, st, w.owner); did.Freed != supposed.Freed || did.Removed != supposed.Removed {
+		t.Errorf("supposed %+v, and it did %+v", supposed, *did)
+	}
+}
+
 // A prune while a snapshot is being made: what the snapshot leans on goes, and it must not be committed.
 func TestPruneDuringSnapshot(t *testing.T) {
 	st := storetest.NewMem(t)

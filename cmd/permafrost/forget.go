@@ -77,7 +77,7 @@ is well: the policy is applied, and they are not named again.`,
 			if !prune {
 				return nil
 			}
-			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun})
+			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun, Forgotten: removed(decisions)})
 		},
 	}
 	policy.flags(cmd.Flags())
@@ -143,12 +143,7 @@ func decide(refs []repo.SnapshotRef, specs []string) ([]snapshot.Decision, error
 
 // carryOut forgets what the decisions don't keep. judged is nil where a person named the snapshots.
 func (a *app) carryOut(ctx context.Context, r *session, decisions []snapshot.Decision, judged *repo.Judgement) error {
-	var gone []repo.Name
-	for i := range decisions {
-		if d := &decisions[i]; !d.Keep() {
-			gone = append(gone, d.Snapshot.ID)
-		}
-	}
+	gone := removed(decisions)
 	var err error
 	if judged == nil {
 		err = r.Forget(ctx, gone)
@@ -163,6 +158,16 @@ func (a *app) carryOut(ctx context.Context, r *session, decisions []snapshot.Dec
 	}
 	a.ui.Done("%s forgotten", plural(int64(len(gone)), "snapshot is", "snapshots are"))
 	return nil
+}
+
+// removed returns the snapshots that the decisions don't keep.
+func removed(decisions []snapshot.Decision) (gone []repo.Name) {
+	for i := range decisions {
+		if d := &decisions[i]; !d.Keep() {
+			gone = append(gone, d.Snapshot.ID)
+		}
+	}
+	return gone
 }
 
 // tellForget tells the decisions, which have been carried out unless this is a dry run.
