@@ -71,6 +71,9 @@ func (e replyError) Error() string { return string(e) }
 // RedisError marks it as go-redis marks its own.
 func (replyError) RedisError() {}
 
+// errSlow says that a server kept on answering without coming to an end.
+var errSlow = errors.New("the server does not come to an end")
+
 // errNoTLS is what a Redis without TLS does to a TLS handshake: nothing.
 var errNoTLS = errors.New("no answer to the TLS handshake")
 

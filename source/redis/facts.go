@@ -39,8 +39,12 @@ type Queues struct {
 	Dead     int64            `json:"dead"`
 }
 
-// maxQueues bounds the queues that are counted. Mastodon has six.
-const maxQueues = 1000
+const (
+	maxQueues    = 1000    // that are counted; Mastodon has six
+	maxPages     = 1000    // of their names
+	maxDatabases = 1000    // that have keys; Redis has 16 unless it is told otherwise
+	maxText      = 4 << 10 // bytes of a text: a path
+)
 
 // gather asks Redis for the facts. That Redis denies some of them is no error.
 func (s *Server) gather(ctx context.Context) (Facts, error) {
@@ -58,7 +62,7 @@ func (s *Server) askInfo(ctx context.Context, f *Facts) error {
 	if err != nil {
 		return err
 	}
-	f.Version, f.Role, f.RunID = info["redis_version"], info["role"], info["run_id"]
+	f.Version, f.Role, f.RunID = fact(info["redis_version"]), fact(info["role"]), fact(info["run_id"])
 	f.UsedMemory = number(info["used_memory"])
 	if t := number(info["rdb_last_save_time"]); t > 0 {
 		f.LastSave = time.Unix(t, 0).UTC()
@@ -76,7 +80,7 @@ func (s *Server) askInfo(ctx context.Context, f *Facts) error {
 			continue
 		}
 		for field := range strings.SplitSeq(value, ",") {
-			if keys, ok := strings.CutPrefix(field, "keys="); ok {
+			if keys, ok := strings.CutPrefix(field, "keys="); ok && len(f.Keys) < maxDatabases {
 				f.Keys[db] = number(keys)
 			}
 		}
@@ -90,7 +94,7 @@ func (s *Server) askConfig(ctx context.Context, f *Facts) error {
 		if err != nil {
 			return err
 		}
-		*to = values[name]
+		*to = fact(values[name])
 	}
 	return nil
 }
@@ -120,20 +124,30 @@ func (s *Server) askQueues(ctx context.Context, f *Facts) error {
 // queueNames returns the members of Sidekiq's set of queues.
 func (s *Server) queueNames(ctx context.Context) ([]string, error) {
 	names := make(map[string]bool) // SSCAN may give one twice
-	for cursor := uint64(0); ; {
+	cursor := uint64(0)
+	for range maxPages {
 		page, next, err := s.client.SScan(ctx, "queues", cursor, "", maxQueues).Result()
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range page {
-			if len(names) < maxQueues {
+			if len(names) < maxQueues && fact(name) != "" {
 				names[name] = true
 			}
 		}
 		if cursor = next; cursor == 0 || len(names) == maxQueues {
-			return slices.Sorted(maps.Keys(names)), nil
+			break
 		}
 	}
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// fact returns a text of the server's that may be kept, or "" for one that is none: too long, or with a NUL.
+func fact(text string) string {
+	if len(text) > maxText || strings.Contains(text, "\x00") {
+		return ""
+	}
+	return text
 }
 
 // info returns the fields of INFO, of the sections named or of the default ones.

@@ -46,6 +46,10 @@ const (
 	// idleTimeout is how long a replication stream may be silent: Redis sends a newline every ten seconds
 	// while it prepares the RDB, and gives up on a replica after 60.
 	idleTimeout = 2 * time.Minute
+
+	// factsTime bounds the gathering of facts, and busyTime what Redis may take to load its data, or to save them.
+	factsTime = 5 * time.Minute
+	busyTime  = 12 * time.Hour
 )
 
 func init() {
@@ -100,7 +104,11 @@ func guard(ctx context.Context, client io.Closer) (stop func() bool) {
 func (s *Server) refresh(ctx context.Context) error {
 	err := s.awaitLoaded(ctx)
 	if err == nil {
-		s.facts, err = s.gather(ctx)
+		fctx, cancel := context.WithTimeoutCause(ctx, factsTime, errSlow)
+		defer cancel()
+		if s.facts, err = s.gather(fctx); err != nil && fctx.Err() != nil {
+			err = context.Cause(fctx)
+		}
 	}
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -155,7 +163,7 @@ func (s *Server) Facts() Facts { return s.facts }
 func (s *Server) options(addr, user, password string, db int) *goredis.Options {
 	return &goredis.Options{
 		Addr: addr, Username: user, Password: password, DB: db,
-		Dialer:        func(ctx context.Context, _, addr string) (net.Conn, error) { return s.dial(ctx, addr) },
+		Dialer:        s.dialBounded,
 		DialTimeout:   dialTimeout,
 		DialerRetries: 1,
 		ReadTimeout:   replyTimeout, WriteTimeout: replyTimeout,
@@ -167,6 +175,15 @@ func (s *Server) options(addr, user, password string, db int) *goredis.Options {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+}
+
+// dialBounded is dial for the library, which reads whatever it is told.
+func (s *Server) dialBounded(ctx context.Context, _, addr string) (net.Conn, error) {
+	conn, err := s.dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &boundedConn{Conn: conn, left: maxHeard}, nil
 }
 
 // dial connects to addr over the configured network, by TLS if so configured.
@@ -216,6 +233,8 @@ func replied(err error, prefixes ...string) bool {
 
 // poll calls f until it says that it is done, at first often and then twice a second.
 func poll(ctx context.Context, f func() (done bool, err error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, busyTime, errSlow)
+	defer cancel()
 	wait := 5 * time.Millisecond
 	for {
 		if done, err := f(); done || err != nil {
