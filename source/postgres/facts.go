@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -41,7 +42,7 @@ select current_setting('server_version'), current_setting('server_version_num'):
 	pg_database_size(oid), coalesce((` + currentLSN + `)::text, ''), pg_is_in_recovery()
 from pg_database d where datname = current_database()`
 
-const extensionsQuery = `select extname, extversion from pg_extension`
+const extensionsQuery = `select extname, extversion from pg_extension limit 10000`
 
 // Until a table is analyzed its reltuples are -1 (0 before version 14): then the running statistics count.
 const rowsQuery = `
@@ -49,7 +50,13 @@ select nspname || '.' || relname,
 	case when reltuples > 0 then reltuples::bigint else coalesce(pg_stat_get_live_tuples(c.oid), 0) end
 from pg_class c join pg_namespace n on n.oid = relnamespace
 where relkind in ('r', 'm') and relpersistence <> 't'
-	and nspname <> 'information_schema' and nspname !~ '^pg_'`
+	and nspname <> 'information_schema' and nspname !~ '^pg_'
+order by 2 desc limit 10000`
+
+const (
+	maxRows = 10_000  // of each query; of more tables the largest are asked for
+	maxText = 1 << 10 // bytes of a text
+)
 
 const hasMigrationsQuery = `
 select exists (select from pg_attribute
@@ -74,6 +81,9 @@ func readFacts(ctx context.Context, conn *pgx.Conn) (f Facts, err error) {
 	if err = conn.QueryRow(ctx, hasMigrationsQuery).Scan(&migrations); err == nil && migrations {
 		err = conn.QueryRow(ctx, "select coalesce(max(version)::text, '') from schema_migrations").Scan(&f.SchemaMigration)
 	}
+	if err == nil {
+		err = checkTexts(f.Version, f.Database, f.Encoding, f.Collate, f.CType, f.Provider, f.Locale, f.LSN, f.SchemaMigration)
+	}
 	return f, err
 }
 
@@ -87,8 +97,22 @@ func readMap[V any](ctx context.Context, conn *pgx.Conn, query string) (map[stri
 	var name string
 	var value V
 	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+		if len(m) == maxRows {
+			return fmt.Errorf("the server answers with more than %d rows", maxRows)
+		}
 		m[name] = value
-		return nil
+		text, _ := any(value).(string)
+		return checkTexts(name, text)
 	})
 	return m, err
+}
+
+// checkTexts returns an error for a text that is none of PostgreSQL's.
+func checkTexts(texts ...string) error {
+	for _, s := range texts {
+		if len(s) > maxText || strings.Contains(s, "\x00") {
+			return fmt.Errorf("the server answers with a text of %d bytes, %.40q", len(s), s)
+		}
+	}
+	return nil
 }
