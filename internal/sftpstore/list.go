@@ -1,13 +1,20 @@
 package sftpstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
+	"math"
 	"path"
+	"slices"
+	"strings"
+	"time"
 
+	"permafrost/internal/hint"
 	"permafrost/internal/objname"
 	"permafrost/repo"
 )
@@ -15,6 +22,17 @@ import (
 // listers is how many directories are read at once: with 256 of them and a round trip of 50 ms a listing takes 0.6 s
 // rather than 38.
 const listers = 64
+
+// What a repository can hold, and far more. Where a server names more it has gone wrong, or wants our memory.
+const (
+	maxListed = 1 << 22 // objects: 64 TiB of packs
+	maxDirs   = 1 << 12
+	maxNames  = 1 << 18 // in one directory, all that is there; they take some 40 MiB
+	maxBase   = 255     // bytes, of one name
+	// An answer counts for so many names at least, and for one each KiB: next to nothing, said for ever, ends too, and so
+	// does much said about few.
+	pageCost = 16
+)
 
 // List implements repo.Store. Uploads under way are listed where prefix is "tmp/".
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
@@ -29,10 +47,11 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, 
 	}
 }
 
-// A listing is what one directory holds.
+// A listing is what one directory holds of a repository.
 type listing struct {
 	prefix  string
-	entries []fs.FileInfo
+	objects []repo.Object
+	dirs    []string
 	err     error
 }
 
@@ -42,7 +61,7 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(repo.Object,
 	defer cancel()
 	results := make(chan listing, listers) // who finishes late is not held up
 	todo, running := []string{prefix}, 0
-	for len(todo)+running > 0 {
+	for objects, dirs := 0, 1; len(todo)+running > 0; {
 		for ; len(todo) > 0 && running < listers; running++ {
 			p := todo[len(todo)-1]
 			todo = todo[:len(todo)-1]
@@ -53,16 +72,14 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(repo.Object,
 		if l.err != nil && !errors.Is(l.err, fs.ErrNotExist) {
 			return l.err
 		}
-		for _, info := range l.entries {
-			name := l.prefix + info.Name()
-			switch {
-			case !objname.Valid(name) || name == objname.Temp:
-			case info.IsDir():
-				todo = append(todo, name+"/")
-			case info.Mode().IsRegular():
-				if !yield(repo.Object{Name: name, Size: info.Size(), Time: info.ModTime()}, nil) {
-					return nil
-				}
+		objects, dirs = objects+len(l.objects), dirs+len(l.dirs)
+		if objects > maxListed || dirs > maxDirs {
+			return endless(fmt.Errorf("the server names more than %d files, or %d directories", maxListed, maxDirs))
+		}
+		todo = append(todo, l.dirs...)
+		for _, o := range l.objects {
+			if !yield(o, nil) {
+				return nil
 			}
 		}
 		if err := ctx.Err(); err != nil {
@@ -72,14 +89,15 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(repo.Object,
 	return nil
 }
 
-func (s *Store) readDir(ctx context.Context, prefix string) listing {
-	l := listing{prefix: prefix}
-	l.err = s.do(ctx, func(ctx context.Context, sess *session) (err error) {
-		dir := path.Join(s.config.Path, prefix)
-		if l.entries, err = sess.ReadDirContext(ctx, dir); err == nil {
-			return nil
-		}
-		l.entries = nil
+func endless(err error) error {
+	return hint.Wrap(err, "no repository has so many: see what the server holds there")
+}
+
+func (s *Store) readDir(ctx context.Context, prefix string) (l listing) {
+	dir := path.Join(s.config.Path, prefix)
+	err := s.do(ctx, func(ctx context.Context, sess *session) error {
+		l = listing{prefix: prefix}
+		err := l.read(ctx, sess, dir)
 		if definite(err) {
 			if info, e := sess.Stat(dir); sess.lost(e) {
 				return e
@@ -89,5 +107,121 @@ func (s *Store) readDir(ctx context.Context, prefix string) listing {
 		}
 		return err
 	})
+	if err != nil {
+		return listing{err: err}
+	}
 	return l
+}
+
+// read reads a directory, page by page.
+func (l *listing) read(ctx context.Context, sess *session, dir string) error {
+	opened, err := sess.wire.ask(ctx, fxpOpendir, dir, fxpHandle)
+	if err != nil {
+		return err
+	}
+	handle := string(opened.text())
+	if opened.cut {
+		return errCut
+	}
+	defer func() { go sess.wire.ask(context.WithoutCancel(ctx), fxpClose, handle, fxpStatus) }()
+	for names := 0; ; {
+		page, err := sess.wire.ask(ctx, fxpReaddir, handle, fxpName)
+		if err == io.EOF {
+			l.settle()
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		kib := len(page.rest) >> 10
+		n, err := l.add(page)
+		if err != nil {
+			return err
+		}
+		if names += max(n, kib, pageCost); names > maxNames {
+			return endless(fmt.Errorf("the server does not come to an end of what %s holds", dir))
+		}
+	}
+}
+
+// add takes from a page what belongs to a repository. It returns how many names there were.
+func (l *listing) add(page *fields) (names int, err error) {
+	count := page.uint32()
+	for ; count > 0 && !page.cut; count-- {
+		names++
+		base := page.text()
+		page.text() // what ls -l shows
+		a := readAttributes(page)
+		if page.cut {
+			break
+		}
+		if len(base) > maxBase || bytes.IndexByte(base, '/') >= 0 {
+			continue
+		}
+		name := l.prefix + string(base)
+		if !objname.Valid(name) || name == objname.Temp {
+			continue
+		}
+		switch a.mode & typeMask {
+		case typeDir:
+			l.dirs = append(l.dirs, name+"/")
+		case typeRegular, 0:
+			if a.size > math.MaxInt64 {
+				return names, fmt.Errorf("the server says that %s has %d bytes", name, a.size)
+			}
+			l.objects = append(l.objects, repo.Object{Name: name, Size: int64(a.size), Time: time.Unix(int64(a.modified), 0)})
+		}
+	}
+	if page.cut {
+		return names, errCut
+	}
+	return names, nil
+}
+
+// settle leaves each name once: a directory that changes while it is read may show one again.
+func (l *listing) settle() {
+	slices.Sort(l.dirs)
+	l.dirs = slices.Compact(l.dirs)
+	slices.SortStableFunc(l.objects, func(a, b repo.Object) int { return strings.Compare(a.Name, b.Name) })
+	l.objects = slices.CompactFunc(l.objects, func(a, b repo.Object) bool { return a.Name == b.Name })
+}
+
+// attributes are those of a file.
+type attributes struct {
+	size     uint64
+	mode     uint32
+	modified uint32
+}
+
+// The type of a file, as mode has it.
+const (
+	typeMask    = 0o170000
+	typeDir     = 0o040000
+	typeRegular = 0o100000
+)
+
+// readAttributes reads a file's attributes, of which flags tell what there is.
+func readAttributes(f *fields) (a attributes) {
+	const size, owner, mode, times, extended = 1, 2, 4, 8, 1 << 31
+	flags := f.uint32()
+	if flags&size != 0 {
+		a.size = f.uint64()
+	}
+	if flags&owner != 0 {
+		f.take(8)
+	}
+	if flags&mode != 0 {
+		a.mode = f.uint32()
+	}
+	if flags&times != 0 {
+		f.take(4) // the last access
+		a.modified = f.uint32()
+	}
+	if flags&extended != 0 {
+		for n := f.uint32(); n > 0 && !f.cut; n-- {
+			f.text()
+			f.text()
+		}
+	}
+	return a
 }

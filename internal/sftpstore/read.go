@@ -99,6 +99,9 @@ func (s *Store) Stat(ctx context.Context, name string) (o repo.Object, err error
 			if !info.Mode().IsRegular() {
 				return fs.ErrNotExist
 			}
+			if info.Size() < 0 {
+				return fmt.Errorf("the server says that it has %d bytes", uint64(info.Size()))
+			}
 			o = repo.Object{Name: name, Size: info.Size(), Time: info.ModTime()}
 			return nil
 		})

@@ -31,6 +31,7 @@ const (
 type session struct {
 	*sftp.Client
 	line  *line
+	wire  *wire
 	rtt   time.Duration // of the first question
 	fsync bool          // extensions that the server has
 	link  bool
@@ -50,13 +51,14 @@ func newSession(ctx context.Context, t transport, rwc io.ReadWriteCloser, timeou
 		return nil, fmt.Errorf("starting SFTP: %w", err)
 	}
 	// The library begins with what is done already: it gets to hear the same answer, and what it sends is dropped.
-	client, err := sftp.NewClientPipe(io.MultiReader(bytes.NewReader(version), l), &skipWriter{l, len(initPacket)},
+	w := newWire(l)
+	client, err := sftp.NewClientPipe(io.MultiReader(bytes.NewReader(version), w), &skipWriter{w, len(initPacket)},
 		sftp.MaxPacketUnchecked(packet), sftp.UseConcurrentWrites(true))
 	if err != nil {
 		l.kill()
 		return nil, fmt.Errorf("starting SFTP: %w", err)
 	}
-	s := &session{Client: client, line: l, rtt: rtt}
+	s := &session{Client: client, line: l, wire: w, rtt: rtt}
 	if rtt == 0 {
 		start := time.Now()
 		if _, err := client.RealPath("."); err != nil {
@@ -172,7 +174,7 @@ func (l *line) watch(timeout time.Duration) {
 
 // skipWriter drops the first bytes.
 type skipWriter struct {
-	*line
+	*wire
 	skip int
 }
 
@@ -182,15 +184,26 @@ func (w *skipWriter) Write(p []byte) (int, error) {
 	if n == len(p) {
 		return n, nil
 	}
-	m, err := w.line.Write(p[n:])
+	m, err := w.wire.Write(p[n:])
 	return n + m, err
 }
 
 // Packets of the protocol, draft-ietf-secsh-filexfer-02, and of OpenSSH's PROTOCOL file.
 const (
 	fxpVersion       = 2
+	fxpClose         = 4
+	fxpOpendir       = 11
+	fxpReaddir       = 12
+	fxpStatus        = 101
+	fxpHandle        = 102
+	fxpName          = 104
 	fxpExtended      = 200
 	fxpExtendedReply = 201
+
+	// Of a status.
+	fxEOF              = 1
+	fxNoSuchFile       = 2
+	fxPermissionDenied = 3
 
 	maxPacket = 256 << 10
 )

@@ -43,6 +43,10 @@ func TestMain(m *testing.M) {
 		serve(os.Args[2:])
 		return
 	}
+	if len(os.Args) > 2 && os.Args[1] == babblerArg {
+		babble(os.Stdin, os.Stdout, babblers[os.Args[2]])
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == liarArg {
 		serveLies(os.Args[2:])
 		return
