@@ -386,6 +386,7 @@ func (s *site) testPartial(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.System(), "site_uploads", "root.txt"), []byte("not for you\n"), 0o000); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.Remove(filepath.Join(s.System(), "site_uploads", "root.txt")) })
 	home, err := os.MkdirTemp(s.Dir, "home-") // where the instance's user gets to
 	if err != nil {
 		t.Fatal(err)

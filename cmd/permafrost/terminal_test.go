@@ -175,12 +175,12 @@ func (w *witness) testTerminal(t *testing.T) {
 	if err := os.WriteFile(secret, []byte(painted), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.run(exitFailed, "key", "add", "writer", "--name", "w"+painted, "--key-file", filepath.Join(w.home, "painted.key"), "-i", w.recovery)
+	w.run(exitUsage, "key", "add", "writer", "--name", "w"+painted, "--key-file", filepath.Join(w.home, "painted.key"), "-i", w.recovery)
 	w.command("snapshot", "--date", "2026-07-02", "--tag", painted).run(t)
-	w.run(exitDone, "snapshot", "--date", "2026-07-02", "--secret", secret, "-v")
+	w.run(exitDone, "snapshot", "--date", "2026-07-02", "--secret", filepath.Dir(secret), "-v")
 	for _, json := range []string{"--json", "-v"} {
 		for _, args := range [][]string{{"snapshots"}, {"show"}, {"ls", "latest"}, {"ls", "latest", "-l"}, {"find", "*link*", "-l"}, {"diff", "latest~1", "latest"}, {"key", "list"}, {"check"},
-			{"restore", "-i", w.recovery, "--snapshot", "latest", "--target", filepath.Join(t.TempDir(), painted), "--component", "secrets", "--component", "media"}, {"dump", "-i", w.recovery, "latest", "secrets" + secret}} {
+			{"restore", "-i", w.recovery, "--snapshot", "latest", "--target", filepath.Join(t.TempDir(), "restored"), "--component", "secrets", "--component", "media"}, {"dump", "-i", w.recovery, "latest", "secrets" + secret}} {
 			if r := w.run(exitDone, append(args, json)...); args[0] == "ls" && !strings.Contains(r.stdout, "all well") {
 				t.Errorf("%v does not show the file:\n%s", args, r.stdout)
 			}
