@@ -104,14 +104,19 @@ func (p *process) Close() error {
 	return nil
 }
 
+// sshFailed is the status of an ssh that failed itself. Any other one is that of the server's process.
+const sshFailed = 255
+
 // explain makes of an error during the start one that tells what ssh said.
 func (p *process) explain(err error) error {
 	if permanent(err) {
 		return err
 	}
 	p.awaitEnd()
-	// A banner and ssh's own words, on one line.
-	text := strings.Join(strings.FieldsFunc(p.stderr.String(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	text := oneLine(p.stderr.String()) // a banner and ssh's own words
+	if status := p.cmd.ProcessState.ExitCode(); status != sshFailed {
+		return failed(err, text, status)
+	}
 	if text == "" {
 		return err
 	}
@@ -131,7 +136,7 @@ func (p *process) explain(err error) error {
 
 // awaitEnd lets ssh say its last words.
 func (p *process) awaitEnd() {
-	timer := time.AfterFunc(2*time.Second, func() { p.cmd.Process.Kill() })
+	timer := time.AfterFunc(lastWords, func() { p.cmd.Process.Kill() })
 	defer timer.Stop()
 	p.once.Do(func() { p.cmd.Wait() })
 }

@@ -42,9 +42,9 @@ func newSession(ctx context.Context, t transport, rwc io.ReadWriteCloser, timeou
 	l := &line{rwc: rwc, transport: t, dead: make(chan struct{})}
 	stop := context.AfterFunc(ctx, l.kill)
 	defer stop()
-	version, packet, rtt, err := negotiate(l)
+	version, packet, rtt, err := negotiate(rwc) // not by way of the line, which would end a process that is about to say why it fails
 	if err != nil {
-		if p, ok := rwc.(*process); ok {
+		if p, ok := rwc.(interface{ explain(error) error }); ok && ctx.Err() == nil {
 			err = p.explain(err)
 		}
 		l.kill()
@@ -270,7 +270,9 @@ func readPacket(r io.Reader) ([]byte, error) {
 	}
 	length := binary.BigEndian.Uint32(head)
 	if length == 0 || length > maxPacket {
-		return nil, permanentError{hint.Wrap(errors.New("the server speaks something else than SFTP"),
+		said := append(head, make([]byte, maxMessage)...)
+		n, _ := r.Read(said[len(head):])
+		return nil, permanentError{hint.Wrap(fmt.Errorf("the server speaks something else than SFTP: %q", bytes.TrimSpace(said[:len(head)+n])),
 			"its login shell may print a text; see that it prints nothing where it is not interactive")}
 	}
 	packet := append(head, make([]byte, length)...)

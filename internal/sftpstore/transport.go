@@ -2,12 +2,14 @@ package sftpstore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -182,8 +184,8 @@ func (t *sshTransport) open(ctx context.Context) (io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening an SSH channel: %w", err)
 	}
-	go ssh.DiscardRequests(requests)
-	go io.Copy(io.Discard, channel.Stderr())
+	p := &remote{Channel: channel, ended: make(chan struct{})}
+	go p.listen(requests)
 	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err == nil && !ok {
 		err = permanentError{hint.Wrap(errors.New("the server refuses the sftp subsystem"), "have SFTP enabled for this account")}
@@ -192,7 +194,64 @@ func (t *sshTransport) open(ctx context.Context) (io.ReadWriteCloser, error) {
 		channel.Close()
 		return nil, fmt.Errorf("starting SFTP: %w", err)
 	}
-	return channel, nil
+	return p, nil
+}
+
+// A remote is the process at the other end of a channel.
+type remote struct {
+	ssh.Channel
+	stderr tail
+	status uint32        // with which it ended
+	ended  chan struct{} // closed once stderr and status are all that they will be
+}
+
+func (r *remote) listen(requests <-chan *ssh.Request) {
+	defer close(r.ended)
+	var stderr sync.WaitGroup
+	defer stderr.Wait()
+	stderr.Go(func() { io.Copy(&r.stderr, r.Stderr()) })
+	for request := range requests {
+		if request.Type == "exit-status" && len(request.Payload) == 4 {
+			r.status = binary.BigEndian.Uint32(request.Payload)
+		}
+		if request.WantReply {
+			request.Reply(false, nil)
+		}
+	}
+}
+
+// explain makes of an error during the start one that tells what the process said, which ended by itself. OpenSSH's server
+// passes on the status alone, other ones stderr too.
+func (r *remote) explain(err error) error {
+	if permanent(err) {
+		return err
+	}
+	select {
+	case <-r.ended:
+	case <-time.After(lastWords):
+		return err // it still runs
+	}
+	return failed(err, oneLine(r.stderr.String()), int(r.status))
+}
+
+// lastWords is how long a process that has said all that it will may take to end.
+const lastWords = 2 * time.Second
+
+// oneLine joins the lines of a text.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// failed adds to an error what the server's process said. One that ended of its own will does so again.
+func failed(err error, said string, status int) error {
+	if said != "" {
+		err = fmt.Errorf("the server says: %.*q: %w", maxMessage, said, err)
+	}
+	if status <= 0 {
+		return err
+	}
+	return permanentError{hint.Wrap(fmt.Errorf("its SFTP server ended with status %d: %w", status, err),
+		"see on the server what the account, its key's forced command and its directory are")}
 }
 
 func (t *sshTransport) alive() bool {
