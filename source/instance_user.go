@@ -59,7 +59,7 @@ func (inst *Instance) readEnv(live *hostfs.Place) (err error) {
 		// Where this is root, the directory is root's alone, and so is the way to it.
 		inst.Env, info, err = hostfs.ReadFile(inst.EnvPath, maxEnv)
 	} else {
-		inst.Env, info, err = inst.User.ReadFile(live.Below(settingsName), maxEnv)
+		inst.Env, info, err = live.ReadBelow(inst.User, settingsName, maxEnv)
 	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

@@ -46,21 +46,28 @@ func MakeDir(path string) (*Dir, error) {
 }
 
 func makeDir(path string) (*Dir, error) {
-	at, trust, rest, err := Walk(path)
+	at, trust, rest, missing := Walk(path)
 	if at == nil {
-		return nil, err
+		return nil, missing
 	}
-	defer at.Close()
-	if rest != "" && !ValidPath(rest) {
-		return nil, err
-	}
+	defer func() { at.Close() }()
 	d := new(Dir)
 	if os.Geteuid() == 0 {
-		if d.user, err = trust.user(path); err != nil {
+		u, err := trust.user(path)
+		if err != nil {
 			return nil, err
 		}
+		d.user = u
 	}
-	err = d.user.Do(func() (err error) {
+	err := d.user.Do(func() (err error) {
+		if d.user != nil && trust.Led {
+			// Root came through directories that may be closed to the user who decides.
+			at.Close()
+			at, _, rest, missing = Walk(path)
+		}
+		if at == nil || rest != "" && !ValidPath(rest) {
+			return missing
+		}
 		d.f, err = openAt(at, ".", path)
 		for rest != "" && err == nil {
 			var name string

@@ -239,3 +239,80 @@ func TestReadNamed(t *testing.T) {
 		t.Errorf("%q, %v", data, err)
 	}
 }
+
+// closedWay makes a directory of root's that is closed to others and, in it, an open one with a file that everybody might read;
+// and a directory of a user's with a link to each. It returns the user's directory, and the path of root's open one.
+func closedWay(t *testing.T) (his, open string) {
+	t.Helper()
+	dir := tempDir(t)
+	his, open = filepath.Join(dir, "his"), filepath.Join(dir, "closed", "open")
+	must(t, os.MkdirAll(open, 0o700))
+	must(t, os.Chmod(open, 0o755))
+	must(t, os.WriteFile(filepath.Join(open, "file"), []byte("secret"), 0o644))
+	must(t, os.Mkdir(his, 0o755))
+	must(t, os.Symlink(open, filepath.Join(his, "dir")))
+	must(t, os.Symlink(filepath.Join(open, "file"), filepath.Join(his, "file")))
+	must(t, os.Symlink("/proc/self/cwd", filepath.Join(his, "cwd")))
+	must(t, filepath.WalkDir(his, func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, other, other)) }))
+	return his, open
+}
+
+// What is closed to a user stays closed where root gets there for him.
+func TestClosedWay(t *testing.T) {
+	needRoot(t)
+	his, _ := closedWay(t)
+	for _, name := range []string{"dir", "dir/file", "file"} {
+		path := filepath.Join(his, name)
+		p, err := Resolve(path)
+		if err == nil {
+			_, err = p.Names(10)
+			if _, _, err2 := p.ReadFile(10); err2 == nil {
+				err = nil
+			}
+			p.Close()
+		}
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Links of the kernel's lead through this process's directories and descriptors, where its user's rights don't reach.
+func TestLinksOfProc(t *testing.T) {
+	needRoot(t)
+	his, open := closedWay(t)
+	t.Chdir(open)
+	f, err := os.Open(".")
+	must(t, err)
+	defer f.Close()
+	u := &User{UID: other, GID: other, Groups: []uint32{other}}
+	for _, dir := range []string{"/proc/self/cwd", filepath.Join(his, "cwd"), "/proc/thread-self/cwd", ProcPath(int(f.Fd())), "/proc/self/root" + open} {
+		if _, _, err := u.ReadFile(dir+"/file", 10); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("reading %s/file: %v", dir, err)
+		}
+		if fd, err := u.OpenDir(dir); !errors.Is(err, fs.ErrPermission) {
+			unix.Close(fd)
+			t.Errorf("opening %s: %v", dir, err)
+		}
+	}
+}
+
+// A user's directory in one that is closed to that user is root's own choice.
+func TestClosedWayOfRoot(t *testing.T) {
+	needRoot(t)
+	his := filepath.Join(tempDir(t), "closed", "his")
+	must(t, os.MkdirAll(his, 0o700))
+	must(t, os.Chown(his, other, other))
+	p, err := Resolve(his)
+	must(t, err)
+	defer p.Close()
+	fd, err := p.OpenDir()
+	must(t, err)
+	unix.Close(fd)
+	d, err := MakeDir(his)
+	must(t, err)
+	defer d.Close()
+	if d.User() == nil || d.User().UID != other {
+		t.Errorf("worked in as %v", d.User())
+	}
+}

@@ -35,13 +35,18 @@ func resolve(path string) (*Place, error) {
 	if !filepath.IsAbs(path) {
 		return nil, fs.ErrInvalid
 	}
-	fd, err := openDirectory(unix.AT_FDCWD, "/")
+	w, err := newWalk(unix.AT_FDCWD, filepath.Clean(path))
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{fd: fd, at: "/", rest: filepath.Clean(path), any: true}
+	w.any = true
 	err = w.run()
 	p := &Place{Path: path, Trust: w.trust, at: os.NewFile(uintptr(w.fd), w.at)}
+	if err == nil && p.Trust.Led {
+		if u, nobody := p.Reader(); nobody == nil && u != nil {
+			err = p.goAs(u)
+		}
+	}
 	if err == nil {
 		p.Info, err = p.at.Stat()
 	}
@@ -50,6 +55,22 @@ func resolve(path string) (*Place, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// goAs goes to the place once more with the rights of the user who decides where it is: root came through directories that may be
+// closed to him.
+func (p *Place) goAs(u *User) error {
+	fd := -1
+	err := u.Do(func() (err error) {
+		fd, err = find(unix.AT_FDCWD, filepath.Clean(p.Path))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.at.Close()
+	p.at = os.NewFile(uintptr(fd), p.Path)
+	return nil
 }
 
 // Close closes the Place.
@@ -104,6 +125,21 @@ func (p *Place) open() (f *os.File, err error) {
 	return f, err
 }
 
+// OpenDir opens the directory that the Place is for reading, with the rights of its Reader.
+func (p *Place) OpenDir() (fd int, err error) {
+	u, err := p.Reader()
+	if err == nil {
+		fd, err = InTime(func() (fd int, err error) {
+			err = u.Do(func() error {
+				fd, err = openList(int(p.at.Fd()))
+				return err
+			})
+			return fd, err
+		})
+	}
+	return fd, pathError("open", p.Path, err)
+}
+
 // Names returns the names in the directory that the Place is, sorted, at most limit of them, with the rights of its Reader.
 func (p *Place) Names(limit int) ([]string, error) {
 	u, err := p.Reader()
@@ -129,6 +165,12 @@ func (p *Place) Names(limit int) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, pathError("read", p.Path, err)
+}
+
+// ReadBelow reads the regular file of at most limit bytes that a name in the directory that the Place is leads to, with the
+// rights of the user u, as User.ReadFile does.
+func (p *Place) ReadBelow(u *User, name string, limit int64) ([]byte, fs.FileInfo, error) {
+	return u.readFile(int(p.at.Fd()), name, limit)
 }
 
 // ReadFile reads a regular file of at most limit bytes that an administrator has named, by an absolute path: as root where root

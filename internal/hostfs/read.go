@@ -25,9 +25,16 @@ var ErrTooLarge = errors.New("the file is too large")
 // alone; and the reading never takes longer than half a minute. Its errors wrap ErrNotRegular, ErrTooLarge and
 // os.ErrDeadlineExceeded.
 func (u *User) ReadFile(path string, limit int64) ([]byte, fs.FileInfo, error) {
+	return u.readFile(unix.AT_FDCWD, path, limit)
+}
+
+func (u *User) readFile(dir int, path string, limit int64) ([]byte, fs.FileInfo, error) {
 	c, err := InTime(func() (c content, err error) {
 		err = u.Do(func() error {
-			c, err = readRegular(path, limit)
+			f, err := openRegular(dir, path)
+			if err == nil {
+				c, err = readAll(f, limit)
+			}
 			return err
 		})
 		return c, err
@@ -39,12 +46,34 @@ func (u *User) ReadFile(path string, limit int64) ([]byte, fs.FileInfo, error) {
 func (u *User) Open(path string) (*os.File, error) {
 	f, err := InTime(func() (f *os.File, err error) {
 		err = u.Do(func() error {
-			f, err = openRegular(path)
+			f, err = openRegular(unix.AT_FDCWD, path)
 			return err
 		})
 		return f, err
 	})
 	return f, pathError("open", path, err)
+}
+
+// OpenDir opens a directory for reading with the user's rights, and waits half a minute at most.
+func (u *User) OpenDir(path string) (fd int, err error) {
+	fd, err = InTime(func() (fd int, err error) {
+		err = u.Do(func() error {
+			at, err := find(unix.AT_FDCWD, path)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(at)
+			fd, err = openList(at)
+			return err
+		})
+		return fd, err
+	})
+	return fd, pathError("open", path, err)
+}
+
+// openList opens a directory for reading that is open as O_PATH.
+func openList(at int) (int, error) {
+	return Retry(func() (int, error) { return unix.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 }
 
 // InTime calls f, and waits half a minute for it; then its error is os.ErrDeadlineExceeded, and f goes on by itself. It is for
@@ -76,14 +105,6 @@ type content struct {
 	info fs.FileInfo
 }
 
-func readRegular(path string, limit int64) (content, error) {
-	f, err := openRegular(path)
-	if err != nil {
-		return content{}, err
-	}
-	return readAll(f, limit)
-}
-
 // readAll reads a file of at most limit bytes, and closes it.
 func readAll(f *os.File, limit int64) (c content, err error) {
 	defer f.Close()
@@ -102,8 +123,8 @@ func readAll(f *os.File, limit int64) (c content, err error) {
 
 // openRegular opens a path for reading if it is a regular file. It looks at what is there before it opens that: the opening
 // of a device alone may do something, and that of a FIFO waits.
-func openRegular(path string) (*os.File, error) {
-	at, err := Retry(func() (int, error) { return unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0) })
+func openRegular(dir int, path string) (*os.File, error) {
+	at, err := find(dir, path)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ type Trust struct {
 	Users []uint32 // owners other than root, each once
 	Path  string   // the first that is theirs
 	Open  string   // the first that a group or everybody may write; "" if there is none
+	Led   bool     // they decide the way, and not only what is in the directory at its end
 }
 
 // Root reports whether nobody but root decides.
@@ -75,11 +76,10 @@ func Walk(path string) (dir *os.File, t Trust, rest string, err error) {
 	if !filepath.IsAbs(path) {
 		return nil, t, "", pathError("open", path, fs.ErrInvalid)
 	}
-	fd, err := openDirectory(unix.AT_FDCWD, "/")
+	w, err := newWalk(unix.AT_FDCWD, filepath.Clean(path))
 	if err != nil {
 		return nil, t, "", pathError("open", "/", err)
 	}
-	w := &walk{fd: fd, at: "/", rest: filepath.Clean(path)}
 	err = w.run()
 	if err != nil && (w.missing == "" || err != unix.ENOENT) {
 		unix.Close(w.fd)
@@ -100,9 +100,38 @@ type walk struct {
 	ended   bool   // it did
 }
 
+// newWalk begins at the directory dir, or at the root directory where path is absolute.
+func newWalk(dir int, path string) (*walk, error) {
+	at := "."
+	if filepath.IsAbs(path) {
+		at = "/"
+	}
+	fd, err := openDirectory(dir, at)
+	return &walk{fd: fd, at: at, rest: path}, err
+}
+
+// find opens whatever a path leads to, from the directory dir or the root directory, with the rights of the calling thread. The
+// descriptor is of O_PATH.
+//
+// The kernel would follow the links of /proc/self/cwd and its like through directories that are closed to the thread's user, since
+// they are the process's own. A walk goes where such a link says, by the names of the way.
+func find(dir int, path string) (int, error) {
+	w, err := newWalk(dir, path)
+	if err != nil {
+		return -1, err
+	}
+	w.any = true
+	if err := w.run(); err != nil {
+		unix.Close(w.fd)
+		return -1, err
+	}
+	return w.fd, nil
+}
+
 func (w *walk) run() error {
 	for {
 		name, rest, _ := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
+		w.trust.Led = !w.trust.Root()
 		if err := w.look(name == ""); err != nil {
 			return err
 		}
@@ -110,6 +139,7 @@ func (w *walk) run() error {
 			return nil
 		}
 		if err := w.step(name, rest); err != nil || w.ended {
+			w.trust.Led = !w.trust.Root()
 			return err
 		}
 	}

@@ -96,25 +96,18 @@ func Open(root string, o Options) (*Tree, error) {
 // A path that a user has chosen is followed with his rights. Where a process of root follows a path of root's, and the directory
 // at its end is another user's, what is in it may be anything: that is read with this user's rights.
 func openRoot(name string, u *hostfs.User) (fd int, as *hostfs.User, err error) {
-	at := name
-	if u == nil && os.Geteuid() == 0 {
-		place, err := hostfs.Resolve(name)
-		if err != nil {
-			return -1, nil, err
-		}
-		defer place.Close()
-		if u, err = place.Reader(); err != nil {
-			return -1, nil, err
-		}
-		at = place.Below(".")
+	if u != nil || os.Geteuid() != 0 {
+		fd, err = u.OpenDir(name)
+		return fd, u, err
 	}
-	fd, err = hostfs.InTime(func() (fd int, err error) {
-		err = u.Do(func() error {
-			fd, err = hostfs.Retry(func() (int, error) { return unix.Open(at, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
-			return err
-		})
-		return fd, err
-	})
+	place, err := hostfs.Resolve(name)
+	if err != nil {
+		return -1, nil, err
+	}
+	defer place.Close()
+	if u, err = place.Reader(); err == nil {
+		fd, err = place.OpenDir()
+	}
 	return fd, u, err
 }
 
