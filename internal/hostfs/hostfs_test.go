@@ -253,7 +253,9 @@ func closedWay(t *testing.T) (his, open string) {
 	must(t, os.Symlink(open, filepath.Join(his, "dir")))
 	must(t, os.Symlink(filepath.Join(open, "file"), filepath.Join(his, "file")))
 	must(t, os.Symlink("/proc/self/cwd", filepath.Join(his, "cwd")))
-	must(t, filepath.WalkDir(his, func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, other, other)) }))
+	must(t, filepath.WalkDir(his, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, other, other))
+	}))
 	return his, open
 }
 

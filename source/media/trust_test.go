@@ -32,7 +32,7 @@ func TestTargetUntrusted(t *testing.T) {
 	}
 	attributes.Xattrs = append(attributes.Xattrs, source.Xattr{Name: aclAccess, Value: acl(6, 0)})
 	entries := []*source.Entry{
-		e(source.Dir, ".", 0o755, mastodon, mastodon),
+		e(source.Dir, ".", 0o755, mastodon, mastodon), e(source.Dir, "dev", 0o755, mastodon, mastodon), e(source.Dir, "links", 0o755, mastodon, mastodon),
 		e(source.File, "plain", 0o644, mastodon, mastodon), e(source.File, "setuid", 0o4755, mastodon, mastodon), e(source.File, "setgid", 0o2755, mastodon, 6),
 		e(source.File, "suid-root", 0o6755, 0, 0), e(source.File, "by-root", 0o644, 0, mastodon), e(source.File, "shadow", 0o664, mastodon, 0),
 		e(source.File, "another", 0o600, 77, 78), e(source.Dir, "inherits", 0o2775, mastodon, mastodon), e(source.Dir, "docker", 0o2775, mastodon, 999),
@@ -73,7 +73,7 @@ func TestTargetUntrusted(t *testing.T) {
 	}
 	want := []string{
 		". d 755 4242:4242", "another f 600 77:78", "attributes f 755 4242:4242  system.posix_acl_access user.note", "by-root f 644 4242:4242",
-		"dev d 700 0:0", "docker d 775 4242:999", "fifo p 622 4242:4242", "inherits d 2775 4242:4242", "links d 700 0:0",
+		"dev d 755 4242:4242", "docker d 775 4242:999", "fifo p 622 4242:4242", "inherits d 2775 4242:4242", "links d 755 4242:4242",
 		"links/empty-dir l 777 4242:4242 ../docker/", "links/in l 777 4242:4242 ..//plain", "links/next l 777 4242:4242 in",
 		"plain f 644 4242:4242", "setgid f 755 4242:6", "setuid f 755 4242:4242", "shadow f 664 4242:4242", "suid-root f 755 4242:4242", "tmp d 1777 4242:4242",
 	}
