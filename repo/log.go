@@ -18,6 +18,15 @@ import (
 	"permafrost/internal/hint"
 )
 
+const (
+	// maxUnlisted is how many entries a listing may miss: those that are published while it is made.
+	maxUnlisted = 1000
+
+	// maxJunk is how many numbers in a row are looked at, one by one, that hold no entry; and publishTries how often one is
+	// found taken behind the same entry. A storage could go on for ever. A listing passes over any number.
+	maxJunk, publishTries = 1000, 100
+)
+
 // readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
 // store: where it chains to what is cached, the store has the same below it or has lost it; where it does not, all is read
 // anew. Keys that it announces and keys lacks are the history's.
@@ -75,6 +84,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 // fillGaps adds the entries below a listed one that the listing has missed. A listing is not a moment: of two entries put
 // meanwhile it may show the second alone, which would look as if the first was lost.
 func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
+	missed := 0
 	for _, seq := range slices.Collect(maps.Keys(sizes)) {
 		for seq > 0 {
 			seq--
@@ -88,7 +98,9 @@ func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 			if err != nil {
 				return fmt.Errorf("reading the log: %w", err)
 			}
-			sizes[seq] = o.Size
+			if sizes[seq], missed = o.Size, missed+1; missed > maxUnlisted {
+				return hint.Wrap(fmt.Errorf("listing the log: the storage leaves out more than %d entries that are there", maxUnlisted), falseReportHelp)
+			}
 		}
 	}
 	return nil
@@ -175,12 +187,16 @@ func (t *logTake) keep() {
 	}
 }
 
-// readEntry returns a stored entry's bytes, at most maxEntryObject.
+// readEntry returns a stored entry's bytes: at most so many as were listed, for which there is room. What is longer is no
+// entry, and take calls it what it is.
 func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, error) {
-	if size > maxEntryObject {
-		return []byte{}, nil // too long to be an entry; take calls it what it is
+	if size < 0 || size > maxEntryObject {
+		return []byte{}, nil
 	}
-	data, err := r.readObject(ctx, entryObject(seq), maxEntryObject)
+	data, err := r.readObject(ctx, entryObject(seq), int(size)+1)
+	if long := (*DamageError)(nil); errors.As(err, &long) || int64(len(data)) > size {
+		return []byte{}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
@@ -190,7 +206,10 @@ func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, e
 // catchUp takes the entries that were published since h was read. They stand under the next numbers: no
 // listing is needed.
 func (r *Repo) catchUp(ctx context.Context, h *history) error {
-	for {
+	for junk, head := 0, h.head; junk < maxJunk; junk++ {
+		if h.head != head {
+			junk, head = 0, h.head
+		}
 		data, err := r.readObject(ctx, entryObject(h.next), maxEntryObject)
 		var long *DamageError
 		if errors.Is(err, fs.ErrNotExist) {
@@ -210,12 +229,22 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 			return err
 		}
 	}
+	return hint.Wrap(fmt.Errorf("reading the log: behind entry %d the storage has %d objects and more that are no entries", h.head.Seq, maxJunk),
+		"somebody fills the log with junk: look at who may write to the storage")
 }
 
-// publish appends e to the log, once all that was put is seen to be there, and sees that e is. Before each try it calls check with the log as it then stands, which ends
-// the attempt where it returns an error: so whoever publishes entry N has heeded every entry below N.
+// publish appends e to the log, once all that was put is seen to be there, and sees that e is. Before each try it calls check
+// with the log as it then stands, which ends the attempt where it returns an error: so whoever publishes entry N has heeded
+// every entry below N.
 func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error) error {
-	for {
+	for taken, head := 0, r.log.head; ; taken++ {
+		if r.log.head != head {
+			taken, head = 0, r.log.head
+		}
+		if taken == publishTries {
+			return hint.Wrap(fmt.Errorf("publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.next, taken),
+				"either "+falseReportHelp+", or somebody fills the log with junk")
+		}
 		if err := check(r.log); err != nil {
 			return err
 		}

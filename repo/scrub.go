@@ -102,6 +102,9 @@ func (s *scrub) read(ctx context.Context, obj scrubbed) error {
 		hash.Write(part[:n])
 		size += int64(n)
 		switch {
+		case size > MaxObject:
+			s.done(size, &DamageError{obj.object, fmt.Errorf("longer than %d bytes", MaxObject)})
+			return nil
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err == io.EOF:
