@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,6 +195,41 @@ func TestServerGone(t *testing.T) {
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
+}
+
+// An object whose transfer is cut again and again, and takes longer than the budget each time, gets through: bytes move.
+func TestSlowAndCut(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, sandbox.SSHDConfig{})
+	r, c := startRelay(t, server, 40*time.Millisecond) // logging in takes longer than the budget
+	c.RetryBudget, c.Channels, c.Connections = 600*time.Millisecond, 1, 1
+	s := open(t, c)
+	put(t, s, "a/first", nil)
+	data := storetest.Random(1, 6<<20)
+	for _, test := range []struct {
+		name        string
+		passed, cut *atomic.Int64
+		call        func() error
+	}{
+		{"Put", &r.Up, &r.CutUp, func() error { return s.Put(context.Background(), "a/b", data) }},
+		{"ReadAt", &r.Down, &r.CutDown, func() error {
+			_, err := s.ReadAt(context.Background(), "a/b", make([]byte, len(data)), 0)
+			return err
+		}},
+	} {
+		test.cut.Store(test.passed.Load() + 4<<20)
+		done := make(chan error, 1)
+		had := r.Cuts.Load()
+		go func() { done <- test.call() }()
+		for n := had + 1; n < had+3; n++ {
+			eventually(t, "another cut", func() bool { return r.Cuts.Load() >= n || len(done) > 0 })
+			test.cut.Store(test.passed.Load() + 4<<20)
+		}
+		if err := <-done; err != nil || r.Cuts.Load() != had+3 {
+			t.Errorf("%s: %v; %d cuts, want 3", test.name, err, r.Cuts.Load()-had)
+		}
+	}
+	holds(t, s, "a/b", data)
 }
 
 // A server that comes back is used again.

@@ -26,7 +26,9 @@ func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (n
 		n, err = s.readStriped(ctx, file, p, off, all)
 	} else {
 		err = s.do(ctx, func(ctx context.Context, sess *session) (err error) {
-			n, err = readAt(ctx, sess, file, p, off)
+			if n, err = readAt(ctx, sess, file, p, off); n > 0 {
+				s.progressed()
+			}
 			return err
 		})
 	}

@@ -31,7 +31,7 @@ func (s *Store) retry(ctx context.Context, budget time.Duration, f func(context.
 	for attempt := 1; ; attempt++ {
 		err, again := s.once(ctx, f)
 		if err == nil {
-			s.progress.Store(time.Now().UnixNano())
+			s.progressed()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -46,7 +46,7 @@ func (s *Store) retry(ctx context.Context, budget time.Duration, f func(context.
 		}
 		since := trouble
 		if p := time.Unix(0, s.progress.Load()); p.After(since) {
-			since = p // others get through
+			since = p // bytes move, or others get through
 		}
 		if now.Sub(since)+delay > budget || attempt == maxAttempts {
 			return giveUp(err, now.Sub(trouble), attempt)
@@ -59,6 +59,9 @@ func (s *Store) retry(ctx context.Context, budget time.Duration, f func(context.
 		delay = min(2*delay, lastDelay)
 	}
 }
+
+// progressed notes that the server took, or gave, something. Over a slow line an operation may take longer than the budget.
+func (s *Store) progressed() { s.progress.Store(time.Now().UnixNano()) }
 
 func giveUp(err error, after time.Duration, attempts int) error {
 	err = fmt.Errorf("gave up after %v and %d attempts: %w", after.Round(100*time.Millisecond), attempts, err)

@@ -55,7 +55,7 @@ type Store struct {
 	pool     *pool
 	rtt      time.Duration
 	clock    func() time.Time // on the wall: it goes on while we are suspended
-	progress atomic.Int64     // when an operation succeeded last; Unix nanoseconds
+	progress atomic.Int64     // when bytes moved, or an operation succeeded, last; Unix nanoseconds
 
 	known     sync.Map     // directories whose names are durable
 	spread    sync.Map     // sync.Once by a directory that others were made in all at once

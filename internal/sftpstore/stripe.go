@@ -54,6 +54,9 @@ func (s *Store) readStriped(ctx context.Context, file string, p []byte, off int6
 		g.Go(func() error {
 			err := s.do(ctx, func(ctx context.Context, sess *session) (err error) {
 				read[i], err = readAt(ctx, sess, file, p[part.from:part.to], off+int64(part.from))
+				if read[i] > 0 {
+					s.progressed()
+				}
 				return err
 			})
 			if err == io.EOF {
@@ -207,5 +210,8 @@ func (u *upload) copyTo(ctx context.Context, f writerFrom, part stripe) error {
 	}
 	data := io.NewSectionReader(parts.Reader(u.data), int64(part.from), int64(part.to-part.from))
 	_, err := f.ReadFromWithConcurrency(&contextReader{ctx, data}, (part.to-part.from)/smallPacket+1)
+	if at, e := f.Seek(0, io.SeekCurrent); e == nil && at > int64(part.from) { // where the first failure was, if there was one
+		u.progressed()
+	}
 	return err
 }
