@@ -31,8 +31,13 @@
 //
 // # Faults
 //
-// A lost connection is made anew and what was under way is done again, for as long as Config.RetryBudget allows. Where
-// Put then finds its name taken it compares: its own content is success.
+// A lost connection is made anew and what was under way is done again, for as long as Config.RetryBudget allows. Bytes that
+// move restore the budget. Where Put then finds its name taken it compares: its own content is success. A server's process
+// that ends by itself before it greets is not started again.
+//
+// What a server says is bounded. A directory is read page by page, on the library's connection but past the library, which
+// would keep all of it: names that no object can have are passed over, and a directory, and a listing, has an end. Packets
+// have 256 KiB at most, and what a server says about a failure 1 KiB.
 package sftpstore
 
 import (
