@@ -16,8 +16,8 @@ import (
 
 	"filippo.io/age"
 
-	"permafrost/internal/durable"
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 )
 
 const (
@@ -196,33 +196,43 @@ func (k *Keyring) checkIdentities(lines []string) error {
 // WriteKeyFile writes a key file that only its owner can read, durably. It never overwrites: where something is at
 // path already it fails with fs.ErrExist. It works on file systems without hard links, such as a memory stick's; what
 // a crash leaves is recognised by its checksum.
+//
+// Root writes keys only where root alone decides which directory they go to.
 func WriteKeyFile(path string, k *Keyring) error {
 	data, err := k.KeyFile()
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	dir, name, err := keyDir(path)
+	if err == nil {
+		err = dir.Create(name, data)
+		dir.Close()
+	}
 	if errors.Is(err, fs.ErrExist) {
-		return hint.Wrap(fmt.Errorf("writing a key file: %w", err), "choose another name, or move that file away: it may be the only key to another repository")
+		err = hint.Wrap(err, "choose another name, or move that file away: it may be the only key to another repository")
 	}
 	if err != nil {
-		return fmt.Errorf("writing a key file: %w", err)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = durable.SyncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		os.Remove(path)
-		return fmt.Errorf("writing a key file: %w", err)
+		return fmt.Errorf("writing the key file %s: %w", path, err)
 	}
 	return nil
+}
+
+// keyDir opens the directory that a key file is in, and returns the file's name there.
+func keyDir(path string) (*hostfs.Dir, string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, "", err
+	}
+	dir, err := hostfs.OpenDir(filepath.Dir(path))
+	if err == nil {
+		if err = dir.RootsOwn(); err != nil {
+			dir.Close()
+		}
+	}
+	if shared := (*hostfs.SharedError)(nil); errors.As(err, &shared) {
+		err = hint.Wrap(err, "keep key files where only root may write, such as /root or /etc/permafrost, and carry copies from there")
+	}
+	return dir, filepath.Base(path), err
 }
 
 // ReplaceKeyFile puts a grown keyring in place of the key file at path, atomically and durably, and keeps the file's
@@ -242,6 +252,11 @@ func replaceKeyFile(path string, k *Keyring) error {
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return err
 	}
+	dir, name, err := keyDir(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
 	old, info, err := readBounded(path)
 	if err != nil {
 		return err
@@ -256,18 +271,12 @@ func replaceKeyFile(path string, k *Keyring) error {
 	if !had.SignKey.Equal(k.SignKey) || had.Repository != k.Repository || len(had.Epochs) > len(k.Epochs) {
 		return errors.New("it holds other keys")
 	}
-	f, err := durable.Temp(filepath.Dir(path), ".tmp-*", 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Discard()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := keepOwner(f.File, info); err != nil {
-		return err
-	}
-	return f.Replace(path)
+	return dir.Replace(name, func(f *os.File) error {
+		if _, err := f.Write(data); err != nil {
+			return err
+		}
+		return keepOwner(f, info)
+	})
 }
 
 // keepOwner gives f the mode of another file and, where that is somebody else's, its owner.

@@ -18,6 +18,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 	"permafrost/repo"
 )
 
@@ -252,6 +253,9 @@ func TestBadKeyFile(t *testing.T) {
 func TestWriteKeyFile(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, "recovery.txt")
 	k := newOwner(t, 1)
 	if err := repo.WriteKeyFile(path, k); err != nil {
@@ -289,6 +293,41 @@ func TestWriteKeyFile(t *testing.T) {
 		t.Error("an update was written as a key file")
 	}
 	wantNames(t, dir, "link", "recovery.txt")
+}
+
+// Root puts no key where another user decides which directory it goes to: that user would own it.
+func TestKeyFileWhereOthersDecide(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("this test is about what root writes: run it as root")
+	}
+	const other = 54321
+	top := t.TempDir()
+	his, roots := filepath.Join(top, "his"), filepath.Join(top, "roots")
+	for _, err := range []error{os.Chmod(filepath.Dir(top), 0o755), os.Mkdir(his, 0o755), os.Mkdir(roots, 0o755), os.Symlink(roots, filepath.Join(his, "link")), os.Chown(his, other, other)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := newOwner(t, 1)
+	wanted := func(err error) {
+		t.Helper()
+		if shared := (*hostfs.SharedError)(nil); !errors.As(err, &shared) || hint.Of(err) == "" {
+			t.Errorf("%v (hint: %s)", err, hint.Of(err))
+		}
+	}
+	wanted(repo.WriteKeyFile(filepath.Join(his, "key"), k))
+	wanted(repo.WriteKeyFile(filepath.Join(his, "link", "key"), k))
+	wantNames(t, his, "link")
+	wantNames(t, roots)
+	data, err := k.KeyFile()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(his, "key"), data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted(repo.ReplaceKeyFile(filepath.Join(his, "key"), k))
+	wantNames(t, his, "key", "link")
 }
 
 func wantNames(t *testing.T, dir string, want ...string) {

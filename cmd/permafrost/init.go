@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 	"permafrost/repo"
 	"permafrost/source"
 )
@@ -137,9 +138,15 @@ func (f *initFlags) complete() error {
 
 // writeKeys writes both key files, or none.
 func (a *app) writeKeys(recovery string, owner, writer *repo.Keyring) error {
-	if err := os.MkdirAll(filepath.Dir(a.writerKey), 0o700); err != nil {
+	path, err := filepath.Abs(a.writerKey)
+	if err != nil {
+		return err
+	}
+	dir, err := hostfs.MakeDir(filepath.Dir(path))
+	if err != nil {
 		return fmt.Errorf("making a directory for the writer file: %w", err)
 	}
+	dir.Close()
 	if err := repo.WriteKeyFile(recovery, owner); err != nil {
 		return err
 	}

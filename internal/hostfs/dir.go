@@ -16,8 +16,9 @@ import (
 //
 // A process of root works as root where root alone decided which directory it is, and else as the one user who could decide.
 type Dir struct {
-	f    *os.File
-	user *User
+	f     *os.File
+	user  *User
+	trust Trust // of the way to it
 }
 
 // A SharedError says that several users could decide where a path leads, so that root does not write there.
@@ -35,23 +36,28 @@ var errAgain = errors.New("another process keeps making and removing it")
 
 // MakeDir opens the directory at path, which is absolute. It makes it and those above it where they are missing, for their
 // owner alone and durably. Symbolic links on the way are followed, and who owns them is one of those who decide.
-func MakeDir(path string) (*Dir, error) {
+func MakeDir(path string) (*Dir, error) { return openDir(path, true) }
+
+// OpenDir opens the directory at path as MakeDir does, and makes nothing.
+func OpenDir(path string) (*Dir, error) { return openDir(path, false) }
+
+func openDir(path string, missing bool) (*Dir, error) {
 	const tries = 10
 	for i := 0; ; i++ {
-		d, err := makeDir(path)
+		d, err := tryDir(path, missing)
 		if err != errAgain || i == tries {
 			return d, openError(path, err)
 		}
 	}
 }
 
-func makeDir(path string) (*Dir, error) {
-	at, trust, rest, missing := Walk(path)
+func tryDir(path string, missing bool) (*Dir, error) {
+	at, trust, rest, gone := Walk(path)
 	if at == nil {
-		return nil, missing
+		return nil, gone
 	}
 	defer func() { at.Close() }()
-	d := new(Dir)
+	d := &Dir{trust: trust}
 	if os.Geteuid() == 0 {
 		u, err := trust.user(path)
 		if err != nil {
@@ -63,10 +69,10 @@ func makeDir(path string) (*Dir, error) {
 		if d.user != nil && trust.Led {
 			// Root came through directories that may be closed to the user who decides.
 			at.Close()
-			at, _, rest, missing = Walk(path)
+			at, _, rest, gone = Walk(path)
 		}
-		if at == nil || rest != "" && !ValidPath(rest) {
-			return missing
+		if at == nil || rest != "" && !(missing && ValidPath(rest)) {
+			return gone
 		}
 		d.f, err = openAt(at, ".", path)
 		for rest != "" && err == nil {
@@ -198,6 +204,14 @@ func (d *Dir) Name() string { return d.f.Name() }
 // User is whom a process of root works as in the directory; nil for the process itself.
 func (d *Dir) User() *User { return d.user }
 
+// RootsOwn returns a SharedError for a process of root unless root alone decides which directory it is.
+func (d *Dir) RootsOwn() error {
+	if d.user == nil {
+		return nil
+	}
+	return &SharedError{d.f.Name(), d.trust}
+}
+
 // Fd is the directory's descriptor. It stays the Dir's.
 func (d *Dir) Fd() int { return int(d.f.Fd()) }
 
@@ -260,15 +274,48 @@ func (d *Dir) Replace(name string, write func(f *os.File) error) error {
 	})
 }
 
+// Create makes a new file durably, which is its owner's alone, or leaves nothing. Where the name is taken its error wraps
+// fs.ErrExist.
+func (d *Dir) Create(name string, data []byte) error {
+	if !ValidPath(name) || strings.Contains(name, "/") {
+		return pathError("create", name, fs.ErrInvalid)
+	}
+	f, err := d.createNew(name)
+	if err != nil {
+		return pathError("create", name, err)
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	return d.user.Do(func() error {
+		if err == nil {
+			err = syncDir(d.f)
+		}
+		if err != nil {
+			unix.Unlinkat(d.Fd(), name, 0)
+		}
+		return err
+	})
+}
+
 // create makes a file, and removes what has its name.
 func (d *Dir) create(name string) (*os.File, error) {
-	fd, at := -1, int(d.f.Fd())
+	err := d.user.Do(func() error { return unix.Unlinkat(d.Fd(), name, 0) })
+	if err != nil && err != unix.ENOENT {
+		return nil, err
+	}
+	return d.createNew(name)
+}
+
+// createNew makes a file where nothing has its name.
+func (d *Dir) createNew(name string) (*os.File, error) {
+	fd := -1
 	err := d.user.Do(func() (err error) {
-		if err := unix.Unlinkat(at, name, 0); err != nil && err != unix.ENOENT {
-			return err
-		}
 		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-		fd, err = Retry(func() (int, error) { return unix.Openat(at, name, flags, 0o600) })
+		fd, err = Retry(func() (int, error) { return unix.Openat(d.Fd(), name, flags, 0o600) })
 		return err
 	})
 	if err != nil {
