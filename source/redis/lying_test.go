@@ -3,6 +3,7 @@ package redis
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -140,6 +141,31 @@ func TestLyingServer(t *testing.T) {
 				s.Close()
 			}
 		})
+	}
+}
+
+// A server that is always about to send the RDB, or that sends a line without an end, drop by drop, is waited for no longer
+// than an RDB may take.
+func TestNeverBegins(t *testing.T) {
+	for _, drop := range []string{"\n", "+"} {
+		ours, theirs := net.Pipe()
+		go io.Copy(io.Discard, theirs)
+		go func() {
+			for {
+				if _, err := io.WriteString(theirs, drop); err != nil {
+					return
+				}
+				time.Sleep(10 * time.Millisecond) // a drop a moment: it is never silent
+			}
+		}()
+		l := &link{conn: ours, timeout: 10 * time.Second, begin: time.Now().Add(500 * time.Millisecond)}
+		l.in = bufio.NewReader(l)
+		begun := time.Now()
+		_, err := l.sync("", "")
+		if took := time.Since(begun); !errors.Is(err, errSlow) || took > 5*time.Second {
+			t.Errorf("%q: %v after %v", drop, err, took)
+		}
+		ours.Close()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (s *Server) replicate(ctx context.Context) (*Dump, error) {
 		stop()
 		return conn.Close()
 	}
-	l := &link{conn: conn, timeout: idleTimeout}
+	l := &link{conn: conn, timeout: idleTimeout, begin: time.Now().Add(saveTime)}
 	l.in = bufio.NewReaderSize(l, streamBuffer)
 	var d *Dump
 	rdb, err := l.sync(s.conf.User, s.conf.Password)
@@ -58,14 +59,22 @@ type link struct {
 	conn    net.Conn
 	in      *bufio.Reader // over the link itself
 	timeout time.Duration // of silence
+	begin   time.Time     // when the RDB must have begun, however much the server says before it; zero once it has
 }
 
 // Read reads from the connection, for in.
 func (l *link) Read(p []byte) (int, error) {
-	if err := l.conn.SetReadDeadline(time.Now().Add(l.timeout)); err != nil {
+	until := time.Now().Add(l.timeout)
+	if !l.begin.IsZero() && l.begin.Before(until) {
+		until = l.begin
+	}
+	if err := l.conn.SetReadDeadline(until); err != nil {
 		return 0, err
 	}
 	n, err := l.conn.Read(p)
+	if until.Equal(l.begin) && errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, errSlow
+	}
 	if err != nil {
 		err = timeoutError(lost(err))
 	}
@@ -107,6 +116,7 @@ func (l *link) sync(user, password string) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.begin = time.Time{}
 	return l.payload(reply)
 }
 
