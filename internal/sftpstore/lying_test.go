@@ -2,6 +2,7 @@ package sftpstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -44,7 +45,17 @@ func serveLies(lies []string) {
 	server.Serve()
 }
 
-func (l liar) Fileread(r *sftp.Request) (io.ReaderAt, error) { return os.Open(r.Filepath) }
+func (l liar) Fileread(r *sftp.Request) (io.ReaderAt, error) {
+	if l["read"] {
+		return nothing{}, nil
+	}
+	return os.Open(r.Filepath)
+}
+
+// nothing answers each read with nothing, and never with an end.
+type nothing struct{}
+
+func (nothing) ReadAt([]byte, int64) (int, error) { return 0, nil }
 
 func (l liar) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	flags := os.O_WRONLY | os.O_CREATE
@@ -230,5 +241,28 @@ func TestHiddenStores(t *testing.T) {
 			put(t, striped, "large", data)
 			holds(t, striped, "large", data)
 		})
+	}
+}
+
+// A server that answers all the time and never comes to an end is given up.
+func TestEndlessRead(t *testing.T) {
+	t.Parallel()
+	c := lying(t, "read")
+	if err := os.MkdirAll(c.Path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Path, "a"), make([]byte, 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, c)
+	s.patience = time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err := s.ReadAt(ctx, "a", make([]byte, 1000), 0)
+	if !errors.Is(err, errOverdue) || ctx.Err() != nil {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.Stat(ctx, "a"); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }

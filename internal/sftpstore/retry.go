@@ -16,6 +16,9 @@ const (
 	// cancelGrace is how long an operation may take to end by itself once its context is done. After that its
 	// connection is cut, since the operation still holds the caller's buffer.
 	cancelGrace = 2 * time.Second
+	// operationTime is how long one attempt at an operation may take, which is what 64 MiB take as one of 16 over a line of
+	// 48 KiB/s. A server may say something all the time and never come to an end.
+	operationTime = 6 * time.Hour
 	// maxAttempts ends what breaks the connection each time, however well everything else goes.
 	maxAttempts = 50
 )
@@ -77,6 +80,8 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *session) erro
 	if err != nil {
 		return err, !permanent(err) && !errors.Is(err, errClosed)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.patience, errOverdue)
+	defer cancel()
 	done := make(chan error, 1)
 	go func() {
 		err := f(ctx, sess)
@@ -93,5 +98,11 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *session) erro
 			err = <-done
 		}
 	}
+	if err != nil && context.Cause(ctx) == errOverdue {
+		return fmt.Errorf("%w: it has not ended after %v", errOverdue, s.patience), false
+	}
 	return err, sess.lost(err)
 }
+
+// errOverdue says that a server kept on answering without coming to an end.
+var errOverdue = errors.New("the server is far too slow")

@@ -33,7 +33,8 @@
 //
 // A lost connection is made anew and what was under way is done again, for as long as Config.RetryBudget allows. Bytes that
 // move restore the budget. Where Put then finds its name taken it compares: its own content is success. A server's process
-// that ends by itself before it greets is not started again.
+// that ends by itself before it greets is not started again. A server that keeps on answering without coming to an end is
+// given up after six hours.
 //
 // What a server says is bounded. A directory is read page by page, on the library's connection but past the library, which
 // would keep all of it: names that no object can have are passed over, and a directory, and a listing, has an end. Packets
@@ -60,6 +61,7 @@ type Store struct {
 	pool     *pool
 	rtt      time.Duration
 	clock    func() time.Time // on the wall: it goes on while we are suspended
+	patience time.Duration    // with one attempt at an operation
 	progress atomic.Int64     // when bytes moved, or an operation succeeded, last; Unix nanoseconds
 
 	known     sync.Map     // directories whose names are durable
@@ -93,7 +95,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening SFTP repository: %w", err)
 	}
-	s := &Store{config: c, pool: newPool(&c, dial), clock: func() time.Time { return time.Now().Round(0) }}
+	s := &Store{config: c, pool: newPool(&c, dial), clock: func() time.Time { return time.Now().Round(0) }, patience: operationTime}
 	var rtt time.Duration
 	err = s.retry(ctx, min(openBudget, c.RetryBudget), func(_ context.Context, sess *session) error {
 		rtt = sess.rtt
