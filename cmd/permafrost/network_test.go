@@ -41,7 +41,7 @@ func (s *site) relay(delay, patience time.Duration) (*sandbox.Relay, func(...str
 	machine := s.elsewhere(filepath.Join(home, "machine"))
 	return r, func(args ...string) *command {
 		c := machine(args...)
-		c.Env = append(c.Env, "HOME="+home, patienceVar+"="+patience.String())
+		c.Env = append(c.Env, "PERMAFROST_SSH_CONFIG="+filepath.Join(home, ".ssh", "config"), patienceVar+"="+patience.String())
 		return c
 	}
 }

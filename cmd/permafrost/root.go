@@ -37,6 +37,7 @@ type app struct {
 
 	acceptHead    bool
 	acceptHostKey bool
+	sshConfig     string // in place of the user's and the system's ssh_config
 	sshCommand    string // empty: in-process unless the user's configuration asks for more
 }
 
@@ -149,6 +150,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.DurationVar(&a.retryLock, "retry-lock", 0, "wait so long (30m) for others who are at work on the repository")
 	f.BoolVar(&a.acceptHead, "accept-head", false, "go on though the repository is older than when this machine last saw it")
 	f.BoolVar(&a.acceptHostKey, "accept-new-host-key", false, "trust the server's host key where none is known yet, and remember it")
+	f.StringVar(&a.sshConfig, "ssh-config", "", "ssh_config `file` in place of ~/.ssh/config and /etc/ssh/ssh_config, like ssh's -F")
 	f.StringVar(&a.sshCommand, "ssh-command", "", "connect by this `command`, such as ssh, and not in-process")
 	f.BoolVar(&a.ui.json, "json", false, "write JSON, one object a line")
 	f.BoolVarP(&a.ui.quiet, "quiet", "q", false, "write only what was asked for, warnings and errors")

@@ -52,6 +52,7 @@ var settings = []setting{
 	{"fingerprint", "PERMAFROST_FINGERPRINT", "fingerprint", isText, ""},
 	{"cache-dir", "PERMAFROST_CACHE_DIR", "cache_dir", isText, ""},
 	{"state-dir", "PERMAFROST_STATE_DIR", "state_dir", isText, ""},
+	{"ssh-config", "PERMAFROST_SSH_CONFIG", "ssh_config", isText, ""},
 	{"ssh-command", "", "ssh_command", isText, ""},
 	{"limit-upload", "", "limit_upload", isText, ""},
 	{"limit-download", "", "limit_download", isText, ""},

@@ -116,7 +116,7 @@ func (a *app) openStore(ctx context.Context) (st repo.Store, close func() error,
 		return limitStore(dir, a.limitUpload, a.limitDownload), func() error { return nil }, nil
 	}
 	c := *p.sftp
-	c.AcceptNewHostKey = a.acceptHostKey
+	c.AcceptNewHostKey, c.ConfigFile = a.acceptHostKey, a.sshConfig
 	c.RetryBudget, c.DialTimeout, c.Timeout = 4*storePatience, storePatience, storePatience
 	if a.sshCommand != "" {
 		c.UseCommand, c.Command = true, a.sshCommand

@@ -230,9 +230,10 @@ func (i *Instance) writeHome() error {
 func (i *Instance) System() string { return i.tree.root }
 
 // Env is the environment for programs that act as the instance's
-// administrator: the home directory is the sandbox's.
+// administrator: the home directory is the sandbox's, and its SSH
+// configuration is permafrost's.
 func (i *Instance) Env() []string {
-	env := []string{"HOME=" + i.Home}
+	env := []string{"HOME=" + i.Home, "PERMAFROST_SSH_CONFIG=" + filepath.Join(i.Home, ".ssh", "config")}
 	for _, name := range []string{"PATH", "TMPDIR", "TERM", "USER", "LOGNAME"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)

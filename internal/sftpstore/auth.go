@@ -3,12 +3,13 @@ package sftpstore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -19,10 +20,14 @@ import (
 // maxKeyFile bounds a private key file, in bytes. An RSA key of 16384 bits has 13 kB.
 const maxKeyFile = 1 << 16
 
+// agentTime bounds how long an agent may take to say which keys it has.
+const agentTime = 10 * time.Second
+
 // keys are the ways to prove who one is to a host.
 type keys struct {
 	signers   []ssh.Signer
 	encrypted []string // key files that need a passphrase
+	exposed   []string // key files that others may read, which are not used
 	agent     net.Conn // the signers may need it; nil where there is none
 }
 
@@ -42,7 +47,9 @@ func readKeys(h *host, home string) (*keys, error) {
 		// An agent that is gone is like none: the files may do.
 		if conn, err := net.Dial("unix", h.agent); err == nil {
 			k.agent = conn
+			conn.SetDeadline(time.Now().Add(agentTime))
 			held, _ = agent.NewClient(conn).Signers()
+			conn.SetDeadline(time.Time{}) // a signature may have to be granted by a person
 		}
 	}
 	for _, file := range h.identities {
@@ -66,13 +73,17 @@ func readKeys(h *host, home string) (*keys, error) {
 
 // add reads one key file: a private key, or a public one that the agent has the other half of.
 func (k *keys) add(file string, held []ssh.Signer) error {
-	data, err := readKeyFile(file)
+	data, info, err := readFile(file, maxKeyFile)
 	if err != nil {
 		return err
 	}
 	var public ssh.PublicKey
 	signer, err := ssh.ParsePrivateKey(data)
 	var locked *ssh.PassphraseMissingError
+	if (err == nil || errors.As(err, &locked)) && exposed(info) {
+		k.exposed = append(k.exposed, file)
+		return nil
+	}
 	if errors.As(err, &locked) {
 		public = locked.PublicKey
 		if public == nil {
@@ -116,21 +127,14 @@ func (k *keys) append(signer ssh.Signer) {
 	k.signers = append(k.signers, signer)
 }
 
-func readKeyFile(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err == nil && len(data) > maxKeyFile {
-		err = errors.New("the file is too long for a key")
-	}
-	return data, err
+// exposed reports whether others may read a private key. As with ssh, that is the owner's own affair where it is not this
+// process's user.
+func exposed(key fs.FileInfo) bool {
+	return int(key.Sys().(*syscall.Stat_t).Uid) == os.Geteuid() && key.Mode().Perm()&0o077 != 0
 }
 
 func readPublicKey(file string) (ssh.PublicKey, error) {
-	data, err := readKeyFile(file)
+	data, _, err := readFile(file, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +146,8 @@ func readPublicKey(file string) (ssh.PublicKey, error) {
 func (k *keys) refused(h *host, err error) error {
 	err = fmt.Errorf("logging in as %s: %w", h, err)
 	switch {
+	case len(k.exposed) > 0:
+		return hint.Wrap(err, "other users may read a key, so that it is not used: chmod go= "+strings.Join(k.exposed, " "))
 	case len(k.encrypted) > 0:
 		return hint.Wrap(err, "a key has a passphrase; give it to the agent: ssh-add "+strings.Join(k.encrypted, " "))
 	case len(k.signers) == 0:

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 )
 
 // hostKeys checks the key of a host against known_hosts.
@@ -79,20 +79,11 @@ func readHostKeys(h *host, accept bool) (*hostKeys, error) {
 // maxKnownHosts bounds a known_hosts file, in bytes.
 const maxKnownHosts = 16 << 20
 
-// readKnownHosts returns a file's content: a regular file's, however long it takes to open another kind.
+// readKnownHosts returns a file's content. What is no regular file, such as /dev/null, names nobody.
 func readKnownHosts(file string) ([]byte, error) {
-	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil, err // such as /dev/null: it names nobody
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxKnownHosts+1))
-	if err == nil && len(data) > maxKnownHosts {
-		err = fmt.Errorf("%s is longer than %d bytes", file, maxKnownHosts)
+	data, _, err := readFile(file, maxKnownHosts)
+	if errors.Is(err, hostfs.ErrNotRegular) {
+		return nil, nil
 	}
 	return data, err
 }
@@ -238,10 +229,7 @@ func record(files []string, name string, key ssh.PublicKey) error {
 	}
 	recording.Lock()
 	defer recording.Unlock()
-	if err := os.MkdirAll(filepath.Dir(files[0]), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(files[0], os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := openKnownHosts(files[0])
 	if err != nil {
 		return err
 	}
@@ -257,4 +245,33 @@ func record(files []string, name string, key ssh.PublicKey) error {
 		return err
 	}
 	return f.Close()
+}
+
+// openKnownHosts opens a known_hosts file to add to it, or makes it. A process of root does that with the rights of whoever
+// decides where its path leads.
+func openKnownHosts(file string) (f *os.File, err error) {
+	if file, err = filepath.Abs(file); err != nil {
+		return nil, err
+	}
+	var u *hostfs.User
+	p, err := resolve(file)
+	switch {
+	case err == nil:
+		u, err = p.Reader()
+		p.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		var d *hostfs.Dir
+		if d, err = hostfs.MakeDir(filepath.Dir(file)); err == nil {
+			u = d.User()
+			d.Close()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = u.Do(func() error {
+		f, err = os.OpenFile(file, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600)
+		return err
+	})
+	return f, err
 }

@@ -1,18 +1,18 @@
 package sftpstore
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/kevinburke/ssh_config"
+
+	"permafrost/internal/hostfs"
 )
 
 // systemConfig is read after the user's own file.
@@ -46,87 +46,39 @@ type sshConfig struct {
 	beyond   string // what in the files is beyond this reader, or ""
 }
 
+// readSSHConfig reads the file, or where it is "" the user's own and the system's. As with ssh, the home directory is the one
+// that the user database has: $HOME may be another user's, who would decide what root does.
 func readSSHConfig(file string) (*sshConfig, error) {
-	me, err := user.Current()
+	me, err := hostfs.LookupUID(uint32(os.Geteuid()), uint32(os.Getegid()))
 	if err != nil {
 		return nil, fmt.Errorf("reading ssh_config: %w", err)
 	}
-	c := &sshConfig{home: me.HomeDir, me: me.Username}
-	if home := os.Getenv("HOME"); home != "" {
-		c.home = home // what a shell's ~ is
+	if me.Name == "" {
+		return nil, fmt.Errorf("reading ssh_config: this host knows no user %d", me.UID)
 	}
-	files := []string{filepath.Join(c.home, ".ssh", "config"), systemConfig}
-	switch file {
-	case "none":
-		return c, nil
-	case "":
-	default:
-		files = []string{file}
-	}
-	for _, f := range files {
-		err := c.scan(f, 0)
-		if file == "" && errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading ssh_config: %w", err)
-		}
-		settings := new(ssh_config.UserSettings)
-		settings.ConfigFinder(func() string { return f })
-		if _, err := settings.GetStrict("host", "Port"); err != nil && c.beyond == "" {
-			c.beyond = err.Error()
-		}
-		c.settings = append(c.settings, settings)
+	c := &sshConfig{home: filepath.Join("/", me.Home), me: me.Name}
+	if err := c.read(file); err != nil {
+		return nil, fmt.Errorf("reading ssh_config: %w", err)
 	}
 	return c, nil
 }
 
-// scan looks for what ssh_config's reader does not know, or knows otherwise than ssh does: Match, but for Match all.
-func (c *sshConfig) scan(file string, depth int) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
+func (c *sshConfig) read(file string) error {
+	switch file {
+	case "none", os.DevNull:
+		return nil
+	case "":
+	default:
+		return c.readFile(file, true)
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		words := strings.FieldsFunc(lines.Text(), func(r rune) bool { return strings.ContainsRune(" \t=\"", r) })
-		if len(words) < 2 {
-			continue
-		}
-		switch strings.ToLower(words[0]) {
-		case "match":
-			if !strings.EqualFold(words[1], "all") {
-				c.beyond = "Match " + words[1]
-			}
-		case "include":
-			if depth == 5 { // where the reader stops too
-				c.beyond = "Include, nested deeply"
-				continue
-			}
-			for _, pattern := range words[1:] {
-				matches, _ := filepath.Glob(c.included(pattern, file))
-				for _, m := range matches {
-					if err := c.scan(m, depth+1); err != nil {
-						return err
-					}
-				}
-			}
-		}
+	err := c.readFile(filepath.Join(c.home, ".ssh", "config"), true)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = c.readFile(systemConfig, false)
 	}
-	return lines.Err()
-}
-
-func (c *sshConfig) included(pattern, from string) string {
-	switch {
-	case strings.HasPrefix(pattern, "~/"):
-		return filepath.Join(c.home, pattern[2:])
-	case filepath.IsAbs(pattern):
-		return pattern
-	case strings.HasPrefix(from, "/etc/ssh/"):
-		return filepath.Join("/etc/ssh", pattern)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
-	return filepath.Join(c.home, ".ssh", pattern)
+	return err
 }
 
 // get returns the first value of the keyword for the host, or "" where no file sets it.

@@ -228,8 +228,12 @@ func (n *namedFiles) close() {
 	}
 }
 
-// homeOf returns a user's home directory, "" where he has none.
+// homeOf returns a user's home directory, "" where he has none. Root's is the one that the user database has: $HOME may be
+// another user's.
 func homeOf(u *hostfs.User) string {
+	if u == nil && os.Geteuid() == 0 {
+		u, _ = hostfs.LookupUID(0, 0)
+	}
 	if u != nil {
 		return u.Home
 	}

@@ -88,8 +88,9 @@ func (b *bench) do(p *program, home, script string, more ...string) (measurement
 		return measurement{}, err
 	}
 	repo := b.repository(p.name)
-	env := append(b.Env(), "HOME="+home, "PERMAFROST="+b.binary, "LIVE="+b.Live, "SYSTEM="+b.System(),
-		"DB="+b.Postgres.URL(database), "REPO="+repo, "SSH=ssh -F "+filepath.Join(home, ".ssh", "config")+" backup.example")
+	config := filepath.Join(home, ".ssh", "config")
+	env := append(b.Env(), "HOME="+home, "PERMAFROST_SSH_CONFIG="+config, "PERMAFROST="+b.binary, "LIVE="+b.Live,
+		"SYSTEM="+b.System(), "DB="+b.Postgres.URL(database), "REPO="+repo, "SSH=ssh -F "+config+" backup.example")
 	for _, v := range append(p.env, more...) {
 		// A relative path is one of the program's own directory, wherever its scripts go.
 		if name, value, _ := strings.Cut(v, "="); strings.HasSuffix(name, "_DIR") || strings.HasSuffix(name, "_KEY") {
