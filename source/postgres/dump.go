@@ -27,7 +27,7 @@ type DumpFacts struct {
 
 // maxHead bounds how much of a dump is kept in memory while its table of contents is looked for, in bytes.
 // Mastodon's takes half a megabyte.
-const maxHead = 64 << 20
+const maxHead = 16 << 20
 
 // A Dump is the stream of pg_dump's archive. Reading it returns io.EOF only where pg_dump exited with 0 and
 // the proof that was asked for succeeded; otherwise it returns the error, then and ever after.

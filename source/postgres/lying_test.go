@@ -6,11 +6,14 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"permafrost/internal/fuzzing"
 	"permafrost/source"
 )
 
@@ -142,5 +145,32 @@ func TestFactsAreBounded(t *testing.T) {
 	}
 	if _, err := readMap[string](t.Context(), conn, "select repeat('x', 5000), 'x'"); err == nil {
 		t.Error("names without bound are taken")
+	}
+}
+
+// A table of contents without an end is not kept in memory, and what was read of it is part of the dump.
+func TestEndlessContents(t *testing.T) {
+	number := func(n byte) string { return string([]byte{0, n, 0, 0, 0}) }
+	const absent = "\x01\x01\x00\x00\x00" // -1
+	entry := number(1) + number(0) + strings.Repeat(absent, 4) + number(1) + strings.Repeat(absent, 6) +
+		absent + number(0) + absent + strings.Repeat("\x00", 9)
+	contents := "PGDMP\x01\x0e\x00\x04\x08\x01" + strings.Repeat(number(0), 8) + strings.Repeat(absent, 3) + "\x00\x00\x00\xf0\x00" +
+		strings.Repeat(entry, (maxHead+maxHead/2)/len(entry))
+	file := filepath.Join(t.TempDir(), "contents")
+	if err := os.WriteFile(file, []byte(contents), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := connect(t, newDatabase(t), Options{Verify: VerifyNone, BinDir: wrap(t, "cat "+file, "")})
+	snap := export(t, s)
+	var d *Dump
+	var err error
+	fuzzing.Bound(t, 6*maxHead, func() { d, err = snap.Dump(t.Context()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	n, err := io.Copy(io.Discard, d)
+	if err != nil || n != int64(len(contents)) || d.Facts().Note == "" || d.Facts().Entries != 0 {
+		t.Errorf("%d bytes of %d, %+v, %v", n, len(contents), d.Facts(), err)
 	}
 }
