@@ -92,12 +92,30 @@ func (s shell) from(file string) shell { return s + " < " + command("./"+file) }
 // note returns a command with a comment, which is no name.
 func (s shell) note(text string) shell { return s + "   # " + shell(text) }
 
-// guide returns RESTORE.md: what is in the target directory and what to do with it, in order.
-func (rs *restorer) guide(want map[string]bool) []byte {
+// page returns RESTORE.md. Where another user can change what is in the target directory, root is to run nothing from there: a
+// shell follows any link in "< FILE", and the page itself may be another by then.
+func (rs *restorer) page(want map[string]bool) []byte {
+	if rs.out.Owner == "" {
+		return rs.guide(want)
+	}
+	g := rs.begin()
+	g.say("**This directory is the user %s's, who can change everything in it, this page too. So it holds no commands for root.**\nFor those restore once more, into a directory that only root can write, such as `/root/restore`.", rs.out.Owner)
+	return g.bytes()
+}
+
+// begin returns a guide that says which snapshot this is.
+func (rs *restorer) begin() *guide {
 	m := rs.m
 	g := new(guide)
 	g.blocks = append(g.blocks, prose("# Restoring %s, as of %s", m.Instance, markdown(m.Date)))
 	g.say("Snapshot %v, taken on %s of the host %s by permafrost %s.", rs.ref.ID, markdown(m.Boundary.Time.UTC().Format(time.RFC1123)), m.Host, m.Version)
+	return g
+}
+
+// guide returns what is in the target directory and what to do with it, in order.
+func (rs *restorer) guide(want map[string]bool) []byte {
+	m := rs.m
+	g := rs.begin()
 	if m.Boundary.Method == "stopped" {
 		g.say("The services stood still: all parts are of one moment.")
 	} else {

@@ -49,6 +49,7 @@ type RestoreOptions struct {
 // A RestoreResult counts what Restore wrote.
 type RestoreResult struct {
 	Manifest *Manifest
+	Owner    string    // the user who decides what is in the target, where that is not whoever restores
 	Files    int64     // of the media
 	Bytes    int64     // of all components
 	Lost     int       // media files that are damaged in the repository
@@ -162,7 +163,7 @@ func (rs *restorer) run(ctx context.Context, want map[string]bool) error {
 	if err := rs.small(sumsName, rs.sums.Bytes()); err != nil {
 		damaged = append(damaged, err)
 	}
-	if err := rs.small(guideName, rs.guide(want)); err != nil {
+	if err := rs.small(guideName, rs.page(want)); err != nil {
 		damaged = append(damaged, err)
 	}
 	return hint.Join(damaged...)

@@ -33,6 +33,7 @@ func (rs *restorer) open(ctx context.Context, want map[string]bool) error {
 		return err
 	}
 	if u := rs.dir.User(); u != nil {
+		rs.out.Owner = u.String()
 		rs.Warn(fmt.Sprintf("%v decides what %s is: all of it is written with that user's rights, and belongs to that user", u, rs.Target))
 	}
 	return nil

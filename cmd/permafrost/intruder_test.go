@@ -234,3 +234,23 @@ func plant(target, canary string, atOnce bool) {
 		}
 	}
 }
+
+// Root is given no commands that read what another user can change: that user would swap the files for links to root's, or write
+// commands of his own.
+func TestNoCommandsFromUsersDirectory(t *testing.T) {
+	t.Parallel()
+	s := newIntruderSite(t)
+	for _, uid := range []int{0, intruder} {
+		target := filepath.Join(openDir(t, uid), "restored")
+		r := s.run(exitDone, "restore", "-i", s.recovery, "--snapshot", "latest", "--target", target, "--component", "secrets")
+		page, err := os.ReadFile(filepath.Join(target, "RESTORE.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands, goOn := strings.Contains(string(page), "```"), strings.Contains(r.stdout+r.stderr, "how to go on")
+		warned := strings.Contains(r.stderr, "run nothing from "+target)
+		if roots := uid == 0; commands != roots || goOn != roots || warned == roots {
+			t.Errorf("a directory of user %d's: commands %v, told to go on %v, warned %v\n%s\n%s", uid, commands, goOn, warned, r.stderr, page)
+		}
+	}
+}

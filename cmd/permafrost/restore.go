@@ -27,7 +27,7 @@ written.
 
 Run as root, it writes with root's rights only where root alone decides which
 directory the target is. Where one other user does, everything is written with that
-user's rights and belongs to that user.
+user's rights and belongs to that user; RESTORE.md then holds no commands.
 
 Whoever could once write snapshots chose what media are like. So they come without
 what a media tree has no use for, and what was left out is counted: setuid and
@@ -105,6 +105,11 @@ func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResul
 	}{o.Target, res.Files, res.Bytes, took.Round(time.Millisecond).Seconds()})
 	a.ui.Report("restored %v into %s, %s of media among it, in %s", size(res.Bytes), printable(o.Target),
 		plural(res.Files, "file", "files"), formatDuration(took))
+	if res.Owner != "" {
+		a.ui.Warn("run nothing from %s as root: %s can change it. To set Mastodon up anew restore into a directory that only root can write, such as /root/restore",
+			printable(o.Target), printable(res.Owner))
+		return
+	}
 	a.ui.Say("how to go on: %s", printable(o.Target+"/RESTORE.md"))
 }
 
