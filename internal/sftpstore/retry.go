@@ -99,10 +99,11 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *session) erro
 		}
 	}
 	if err != nil && context.Cause(ctx) == errOverdue {
-		return fmt.Errorf("%w: it has not ended after %v", errOverdue, s.patience), false
+		return hint.Wrap(fmt.Errorf("%w within %v", errOverdue, s.patience),
+			"look at the server and at the line to it; a run that is started again goes on where this one stopped"), false
 	}
 	return err, sess.lost(err)
 }
 
 // errOverdue says that a server kept on answering without coming to an end.
-var errOverdue = errors.New("the server is far too slow")
+var errOverdue = errors.New("the server answers and does not finish")
