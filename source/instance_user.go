@@ -20,7 +20,7 @@ const sayUser = "say with --user NAME which user Mastodon runs as (a number will
 
 // identify finds out which user Mastodon runs as, and whether this process has to act as that user.
 //
-// The owner of the live directory is that user. Root is nobody to be guessed: whoever may put a directory of root's in the live
+// The owner of the live directory is that user, unless others could put a directory of that user's in its place. Root is nobody to be guessed: whoever may put a directory of root's in the live
 // directory's place would have the settings of his choice read with root's rights.
 func (inst *Instance) identify(live *hostfs.Place, osUser string) error {
 	owner := live.Info.Sys().(*syscall.Stat_t)
@@ -43,6 +43,8 @@ func (inst *Instance) identify(live *hostfs.Place, osUser string) error {
 		return hint.Wrap(fmt.Errorf("only root can act as %v", u), "run permafrost as root, or as that user and without --user")
 	case me != 0:
 		return nil
+	case u.UID != 0 && osUser == "" && !live.Trust.Only(u.UID):
+		return hint.Wrap(fmt.Errorf("others than %v could put %s where it is: %s", u, inst.Dir, live.Trust.Reason()), sayUser)
 	case u.UID != 0:
 		inst.User = u
 		return nil

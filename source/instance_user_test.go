@@ -103,6 +103,20 @@ func TestLoadAsUser(t *testing.T) {
 			}
 			return dir
 		}},
+		{name: "his by a link of another's", fails: "belongs to", make: func(t *testing.T, dir string) string {
+			live := place(t, filepath.Join(dir, "his"), his, 0o755)
+			place(t, filepath.Join(live, settingsName), his, 0o600)
+			place(t, filepath.Join(dir, "another"), anothers, 0o755)
+			symlink(t, live, filepath.Join(dir, "another", "live"), anothers)
+			return filepath.Join(dir, "another", "live")
+		}},
+		{name: "his by a link of another's, told", as: his, osUser: "54321", make: func(t *testing.T, dir string) string {
+			live := place(t, filepath.Join(dir, "his"), his, 0o755)
+			place(t, filepath.Join(live, settingsName), his, 0o600)
+			place(t, filepath.Join(dir, "another"), anothers, 0o755)
+			symlink(t, live, filepath.Join(dir, "another", "live"), anothers)
+			return filepath.Join(dir, "another", "live")
+		}},
 		{name: "root's below his", fails: "belongs to", make: func(t *testing.T, dir string) string {
 			live := place(t, filepath.Join(dir, "live"), 0, 0o755)
 			place(t, filepath.Join(live, settingsName), 0, 0o644)
