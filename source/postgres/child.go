@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,7 +99,7 @@ func (s *Server) start(cmd *exec.Cmd) (*child, error) {
 	c.said.to = s.stderr
 	cmd.Stderr = &c.said
 	confine(cmd, s.opts.User)
-	if err := cmd.Start(); err != nil {
+	if err := launch(cmd); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", c.name, err)
 	}
 	return c, nil
@@ -115,6 +116,15 @@ func confine(cmd *exec.Cmd, u *hostfs.User) {
 	cmd.Dir = "/" // this process's directory may be closed to the user
 	cmd.WaitDelay = 5 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: u.Credential(), Setsid: true, Pdeathsig: syscall.SIGTERM}
+}
+
+// launch starts cmd in a session keyring of its own. A child of another user would have root's else, and could read its keys.
+func launch(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	// The thread's own keyring, which the child takes over. Nothing here uses keys, and a kernel without them has none to keep.
+	unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	return cmd.Start()
 }
 
 // connEnv tells libpq how to connect. Where there is a password, it is in the first of the ExtraFiles.

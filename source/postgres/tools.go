@@ -145,7 +145,10 @@ func probe(ctx context.Context, dir string, u *hostfs.User) (t tools, err error)
 	out.to = io.Discard
 	cmd.Stdout = &out
 	confine(cmd, u)
-	if err := cmd.Run(); err != nil {
+	if err := launch(cmd); err != nil {
+		return t, err
+	}
+	if err := cmd.Wait(); err != nil {
 		return t, err
 	}
 	out.flush()
