@@ -82,7 +82,7 @@ func (s *site) testNetwork(t *testing.T) {
 	r, through := s.relay(0, 3*time.Second)
 	w := newStruckWriter(t, s)
 	restore := func(target string) *running {
-		return start(t, through("restore", "-i", s.recovery, "--snapshot", "latest", "--target", target))
+		return start(t, through("restore", "-i", s.recovery, "--snapshot", "latest", "--trust-media", "--target", target))
 	}
 	up := r.Up.Load()
 	w.begin(through).must(exitDone)

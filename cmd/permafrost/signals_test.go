@@ -15,13 +15,9 @@ import (
 // promptly is within what a process that ends at once may take on a machine with much to do.
 const promptly = 5 * time.Second
 
-// stuck returns commands that hang where no context reaches them.
-func stuck(t *testing.T) map[string]*command {
+// stuck returns a command that hangs where no context reaches it: it writes to a full pipe.
+func stuck(t *testing.T) *command {
 	t.Helper()
-	fifo := newCommand(t, "snapshots", "--config", "fifo")
-	if err := unix.Mkfifo(filepath.Join(fifo.home, "fifo"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	unheard := newCommand(t, "completion", "bash")
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -32,7 +28,7 @@ func stuck(t *testing.T) map[string]*command {
 		t.Fatal(err)
 	}
 	unheard.Stdout = w
-	return map[string]*command{"opening a FIFO": fifo, "writing to a full pipe": unheard}
+	return unheard
 }
 
 // beginStuck starts a command and waits until it hangs: for a second it takes no time of a processor.
@@ -76,39 +72,37 @@ func beginStuck(t *testing.T, c *command) *running {
 // A second signal ends a command at once, wherever it hangs; one alone ends it once the time for good order is over.
 func TestSignalsEndWhatHangs(t *testing.T) {
 	t.Parallel()
-	for name, c := range stuck(t) {
-		t.Run(name+", two signals", func(t *testing.T) {
-			r := beginStuck(t, c)
-			begin := time.Now()
-			signalTo(t, c.Process.Pid, unix.SIGTERM)
-			for r.runs() && time.Since(begin) < promptly { // the same signal may be delivered once for two
-				unix.Kill(c.Process.Pid, unix.SIGTERM)
-				time.Sleep(10 * time.Millisecond)
-			}
-			got := r.must(exitInterrupted)
-			if took := time.Since(begin); took > promptly || !strings.Contains(got.stderr, "a second signal came") {
-				t.Errorf("it took %v: %q", took, got.stderr)
-			}
-		})
-	}
-	for name, c := range stuck(t) {
-		t.Run(name+", one signal", func(t *testing.T) {
-			t.Parallel()
-			r := beginStuck(t, c)
-			begin := time.Now()
-			signalTo(t, c.Process.Pid, unix.SIGTERM)
-			got := r.must(exitInterrupted)
-			if took := time.Since(begin); took > grace+promptly || took < grace || !strings.Contains(got.stderr, "did not end within 10s") {
-				t.Errorf("it took %v: %q", took, got.stderr)
-			}
-		})
-	}
+	t.Run("two signals", func(t *testing.T) {
+		c := stuck(t)
+		r := beginStuck(t, c)
+		begin := time.Now()
+		signalTo(t, c.Process.Pid, unix.SIGTERM)
+		for r.runs() && time.Since(begin) < promptly { // the same signal may be delivered once for two
+			unix.Kill(c.Process.Pid, unix.SIGTERM)
+			time.Sleep(10 * time.Millisecond)
+		}
+		got := r.must(exitInterrupted)
+		if took := time.Since(begin); took > promptly || !strings.Contains(got.stderr, "a second signal came") {
+			t.Errorf("it took %v: %q", took, got.stderr)
+		}
+	})
+	t.Run("one signal", func(t *testing.T) {
+		t.Parallel()
+		c := stuck(t)
+		r := beginStuck(t, c)
+		begin := time.Now()
+		signalTo(t, c.Process.Pid, unix.SIGTERM)
+		got := r.must(exitInterrupted)
+		if took := time.Since(begin); took > grace+promptly || took < grace || !strings.Contains(got.stderr, "did not end within 10s") {
+			t.Errorf("it took %v: %q", took, got.stderr)
+		}
+	})
 }
 
 // What nohup has made the program ignore it ignores.
 func TestNohup(t *testing.T) {
 	t.Parallel()
-	c := stuck(t)["opening a FIFO"]
+	c := stuck(t)
 	c.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`, c.Path}, c.Args[1:]...)
 	sh, err := exec.LookPath("sh")
 	if err != nil {

@@ -39,7 +39,7 @@ var rawOutput = []string{"dump", "completion", "serve-sftp", "__complete"}
 func checkTerminal(t *testing.T, args []string, r result) {
 	t.Helper()
 	out := r.stdout
-	if len(args) > 0 && slices.Contains(rawOutput, args[0]) {
+	if slices.ContainsFunc(args, func(arg string) bool { return slices.Contains(rawOutput, arg) }) {
 		out = ""
 	}
 	for name, text := range map[string]string{"standard output": out, "standard error": r.stderr} {

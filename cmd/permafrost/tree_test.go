@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -70,8 +71,10 @@ func makeOdd(t *testing.T, root string) {
 		os.Symlink("\xff\n", at("bad-target")), os.Symlink("a", at("to-dir")),
 		unix.Setxattr(at("attributes"), "user.note", []byte{0, 1, 0xff}, 0), unix.Setxattr(at("a"), "user.dir", []byte("d"), 0))
 	if os.Geteuid() == 0 {
-		must(os.Chown(at("of-others"), 4242, 4243), os.Lchown(at("dangling"), 4244, 4245), os.Chown(at("setuid"), 4246, 4247), os.Chown(at("sticky"), 4248, 4249),
-			unix.Setxattr(at("attributes"), "trusted.note", []byte("t"), 0))
+		// The media are read with the rights of the user whose they are.
+		uid, gid := owner(t, filepath.Dir(root))
+		must(filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, uid, gid)) }),
+			os.Chown(at("of-others"), 4242, 4243), os.Lchown(at("dangling"), 4244, 4245), os.Chown(at("setuid"), 4246, 4247), os.Chown(at("sticky"), 4248, 4249))
 	}
 	for name, mode := range map[string]uint32{"setuid": 0o4755, "setgid": 0o2711, "sticky": 0o1777, "closed/file": 0o400, "closed": 0o500, "a/b": 0o2775} {
 		must(unix.Chmod(at(name), mode))
