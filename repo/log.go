@@ -253,13 +253,12 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 				"look at the storage first; --accept-head goes on from what is left, once and for all")
 		}
 		if err := r.store.confirm(ctx); err != nil {
-			// Where somebody has removed it, a newcomer says so.
-			if r.hasGrown(ctx) {
-				if grown := check(r.log); grown != nil {
-					return grown
-				}
+			if !r.hasGrown(ctx) {
+				return err
 			}
-			return err
+			// A prune may have removed it meanwhile. Then check says whether that matters, and nothing else refers to it.
+			r.store.forget(r.log.isNamed)
+			continue
 		}
 		data, err := r.sealEntry(e)
 		if err != nil {

@@ -80,6 +80,13 @@ func (w *witness) Remove(ctx context.Context, name string) error {
 	return w.Store.Remove(ctx, name)
 }
 
+// forget gives up those objects that were put and not looked at yet for which gone is true.
+func (w *witness) forget(gone func(name string) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.unseen, func(name string, _ int64) bool { return gone(name) })
+}
+
 // confirm returns an error unless all that was put is there. What could not be looked at is looked at the next time.
 func (w *witness) confirm(ctx context.Context) error {
 	w.mu.Lock()
