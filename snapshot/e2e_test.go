@@ -366,7 +366,7 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 		t.Fatalf("prune: %+v, %v", out, err)
 	}
 	w.verify(second)
-	compareTrees(t, root, filepath.Join(w.restore(second, RestoreOptions{}), mediaDir))
+	compareTrees(t, root, filepath.Join(w.restore(second, RestoreOptions{TrustMedia: true}), mediaDir))
 }
 
 // Media in object storage are named and not passed off as captured; stopped services are told when they may start.

@@ -154,7 +154,7 @@ func TestHostileArguments(t *testing.T) {
 			visit(sub, append(slices.Clone(path), sub.Name()))
 		}
 		if c.Runnable() && len(path) > 0 {
-			for _, args := range [][]string{{painted}, {painted, painted, painted, painted}, {"--" + painted}, {"-r", painted}, {"-r", "sftp://" + painted + "/x"}, {"--config", painted}, {"-i", painted, "-r", "/nowhere"}, {"--help"}} {
+			for _, args := range [][]string{{painted}, {painted, painted, painted, painted}, {"--" + painted}, {"-r", painted}, {"-r", "sftp://" + painted + "/x"}, {"--config", painted}, {"-i", painted, "-r", "./nowhere"}, {"--help"}} {
 				cmd := newCommand(t, append(slices.Clone(path), args...)...)
 				cmd.Env = append(cmd.Env, "XDG_CONFIG_HOME=/"+painted, "PERMAFROST_IDENTITY=/"+painted)
 				cmd.run(t)

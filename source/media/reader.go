@@ -35,8 +35,9 @@ type lister struct {
 
 func newLister() lister { return lister{buf: make([]byte, 32<<10)} }
 
-// maxNames bounds the names of a single directory, in bytes: some hundred million.
-const maxNames = 1<<32 - 1<<20
+// maxNames bounds the names of a single directory, in bytes. Mastodon puts a thousand names into one; who owns the media may put
+// in as many as the file system holds, and several directories are in memory at once.
+const maxNames = 32 << 20
 
 // list reads the names of an open directory. After an error, those are there that came before it.
 func (l *lister) list(fd int) error {
