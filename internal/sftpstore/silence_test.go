@@ -140,8 +140,9 @@ func TestRoundTrips(t *testing.T) {
 		{"Stat", 1, func(name string) error { _, err := s.Stat(t.Context(), name); return err }},
 		{"Remove", 2, func(name string) error { return s.Remove(t.Context(), name) }},
 	} {
-		best := time.Hour // a busy machine makes it longer, and nothing shorter
-		for i := range 3 {
+		// A busy machine makes it longer, and the first link of each connection, which is read back. Nothing makes it shorter.
+		best := time.Hour
+		for i := 0; i < 10 && best > test.want*rtt+rtt*9/10; i++ {
 			start := time.Now()
 			if err := test.call(fmt.Sprint("a/1", i)); err != nil {
 				t.Fatal(err)
