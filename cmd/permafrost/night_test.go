@@ -449,7 +449,7 @@ func (s *site) testPatterns(t *testing.T) {
 			t.Errorf("--exclude %s leaves\n%s", pattern, left)
 		}
 		s.run(exitDone, "snapshot")
-		if out := s.run(exitDone, "find", "media/patterns/"+pattern, "--in", "latest").stdout; !strings.Contains(out, "b1") || strings.Contains(out, "a1") {
+		if out := s.run(exitDone, "find", "media/patterns/"+pattern, "--in", "latest").stdout; !strings.Contains(out, "patterns/b1") || strings.Contains(out, "patterns/a1") {
 			t.Errorf("find %s finds\n%s", pattern, out)
 		}
 	}
