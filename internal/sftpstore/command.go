@@ -21,8 +21,9 @@ import (
 // commandTransport has the ssh command connect: each SFTP channel is a process.
 type commandTransport struct{ config *Config }
 
-func (t commandTransport) alive() bool { return true }
-func (t commandTransport) close()      {}
+func (t commandTransport) alive() bool  { return true }
+func (t commandTransport) single() bool { return false } // each open is a connection of its own
+func (t commandTransport) close()       {}
 
 // args returns the command's arguments. What a person must not be asked about, and what must not be forwarded, is
 // settled here, whatever ssh_config says.

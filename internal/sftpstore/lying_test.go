@@ -236,8 +236,11 @@ func TestHiddenStores(t *testing.T) {
 			c := config(server)
 			c.Warn = func(string) {}
 			storetest.Run(t, fresh(c))
-			c.Channels, c.Path = 3, c.Path+"-striped" // so that objects are cut into stripes
+			c.Channels, c.Path = 3, c.Path+"-striped" // which this server can't serve at once
 			striped, data := open(t, c), storetest.Random(1, 8<<20)
+			if n := striped.pool.channels(); n != striped.config.Connections {
+				t.Errorf("%d channels for %d connections", n, striped.config.Connections)
+			}
 			put(t, striped, "large", data)
 			holds(t, striped, "large", data)
 		})

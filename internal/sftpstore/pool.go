@@ -34,6 +34,7 @@ type pool struct {
 
 	mu     sync.Mutex
 	slots  []slot        // slot i is a channel of connection i % len(conns)
+	single bool          // a connection has one channel, whatever the slots
 	wake   chan struct{} // closed, and made anew, when a dial ends
 	closed bool
 }
@@ -68,6 +69,14 @@ func (p *pool) grow(rtt time.Duration) {
 	for len(p.slots) < channels*len(p.conns) {
 		p.slots = append(p.slots, slot{})
 	}
+}
+
+// usable returns the slots that there may be sessions in. p.mu is held.
+func (p *pool) usable() []slot {
+	if p.single {
+		return p.slots[:len(p.conns)]
+	}
+	return p.slots
 }
 
 // acquire returns a session to work with. The caller calls release when it is done.
@@ -115,7 +124,7 @@ func (p *pool) choose() (use, dial int, wake <-chan struct{}, err error) {
 	}
 	use, dial = -1, -1
 	dialing := false
-	for i := range p.slots {
+	for i := range p.usable() {
 		s := &p.slots[i]
 		if s.session != nil && s.session.line.isDead() {
 			s.session, s.busy = nil, 0
@@ -208,6 +217,11 @@ func (p *pool) open(ctx context.Context, c *conn) (*session, error) {
 	t, err := c.transport(ctx, p.dial)
 	if err != nil {
 		return nil, err
+	}
+	if t.single() {
+		p.mu.Lock()
+		p.single = true
+		p.mu.Unlock()
 	}
 	rwc, err := t.open(ctx)
 	if err != nil {

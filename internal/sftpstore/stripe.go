@@ -43,7 +43,7 @@ func (s *Store) stripes(n int) []stripe {
 func (p *pool) channels() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.slots)
+	return len(p.usable())
 }
 
 // readStriped reads stripes side by side. Like io.ReaderAt it returns io.EOF where the object ends before p is full.

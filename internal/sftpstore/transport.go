@@ -24,6 +24,8 @@ type transport interface {
 	open(ctx context.Context) (io.ReadWriteCloser, error)
 	// alive tells whether open may succeed.
 	alive() bool
+	// single tells whether the other end serves one open at a time well, and no more.
+	single() bool
 	// close ends the connection at once.
 	close()
 }
@@ -53,6 +55,12 @@ type sshTransport struct {
 	root   net.Conn      // the TCP connection below all: where it ends, all ends
 	heard  *atomic.Int64 // when the host said something last; Unix nanoseconds
 	dead   chan struct{}
+}
+
+// single implements transport. ProFTPD's mod_sftp stops answering now and then where several channels of a connection
+// upload at once.
+func (t *sshTransport) single() bool {
+	return strings.Contains(string(t.client.ServerVersion()), "mod_sftp")
 }
 
 // dial connects to the host, through its jump hosts.
