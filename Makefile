@@ -20,14 +20,14 @@ test: setup
 
 # Goroutines are watched where they are many: a command is run by itself, but for its nights and its load.
 test-race:
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /cmd/)
-	$(GO) test -race -timeout 20m -run 'Nights|Load' ./cmd/...
+	$(GO) test -race -timeout 40m $$($(GO) list ./... | grep -v /cmd/)
+	$(GO) test -race -timeout 40m -run 'Nights|Load' ./cmd/...
 
 # Each byte of a repository and of its keys, each operation that fails, ten thousand interleavings: with the race
 # detector only some are tried. What waits for processes runs beside others that do.
 test-whole:
-	$(GO) test -timeout 20m -parallel 4 ./cmd/...
-	$(GO) test -timeout 20m -run 'Mangled|CrashPoints|Simulat|Model' ./repo
+	$(GO) test -timeout 40m -parallel 4 ./cmd/...
+	$(GO) test -timeout 40m -run 'Mangled|CrashPoints|Simulat|Model' ./repo
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x
 
 # Every fuzz target in turn, and how often each ran: make fuzz FUZZTIME=10m. What is found is left in testdata/fuzz. Of an
