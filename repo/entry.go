@@ -70,15 +70,6 @@ type SnapshotInfo struct {
 	Holding  Holding   `json:"holding"`
 }
 
-// A Holding is how much a snapshot has of what can't be had again elsewhere: by that it is seen whether one has lost
-// something.
-type Holding struct {
-	Dump     int64 `json:"dump"`               // bytes of the database's dump
-	Files    int64 `json:"media_files"`        // but for cached copies of other servers' files
-	Media    int64 `json:"media"`              // bytes of these
-	External bool  `json:"external,omitempty"` // media are in object storage
-}
-
 // A ForgetEntry takes snapshots off the list. Their content goes with the next prune.
 type ForgetEntry struct {
 	Snapshots []Name     `json:"snapshots,omitempty"`

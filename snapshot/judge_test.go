@@ -58,7 +58,7 @@ func (l *life) night(instance string, size int64) {
 func (l *life) bad(n *lived) bool {
 	nights := l.all[n.Instance]
 	for i := slices.Index(nights, n); i >= 0 && !n.confirmed; i-- {
-		if n.Holding.Media < nights[i].Holding.Media/2 {
+		if n.Holding.Media.Size < nights[i].Holding.Media.Size/2 {
 			return true
 		}
 		if nights[i].base {
@@ -79,7 +79,7 @@ func (l *life) forgetOne(instance string) {
 		n := nights[l.rng.IntN(len(nights))]
 		switch i := slices.IndexFunc(nights, l.bad); l.rng.IntN(4) {
 		case 0:
-			n = slices.MaxFunc(nights, func(a, b *lived) int { return cmp.Compare(a.Holding.Media, b.Holding.Media) })
+			n = slices.MaxFunc(nights, func(a, b *lived) int { return cmp.Compare(a.Holding.Media.Size, b.Holding.Media.Size) })
 		case 1, 2:
 			n = nights[max(i, 0)]
 		}
@@ -128,7 +128,7 @@ func (l *life) policy(p Policy, force bool) {
 		nights := l.listed(instance)
 		removes := slices.ContainsFunc(nights, func(n *lived) bool { return slices.Contains(gone, n.ID) })
 		if i := slices.IndexFunc(nights, l.bad); i >= 0 && removes && !force {
-			l.t.Errorf("%s: %+v removes snapshots while one of %d bytes of media is listed", instance, p, nights[i].Holding.Media)
+			l.t.Errorf("%s: %+v removes snapshots while one of %d bytes of media is listed", instance, p, nights[i].Holding.Media.Size)
 		}
 		if slices.Contains(judged.Confirmed, instance) {
 			nights[len(nights)-1].base = true
@@ -152,7 +152,7 @@ func (l *life) unremarkable(doubts []Suspicion) {
 		nights := l.all[d.Snapshot.Instance]
 		i := slices.IndexFunc(nights, func(n *lived) bool { return n.ID == d.Snapshot.ID })
 		if !l.bad(nights[i]) {
-			l.t.Errorf("a good night of %d bytes: %s", d.Snapshot.Holding.Media, d.Why)
+			l.t.Errorf("a good night of %d bytes: %s", d.Snapshot.Holding.Media.Size, d.Why)
 		}
 	}
 }

@@ -57,12 +57,12 @@ type Manifest struct {
 }
 
 // A State says what a snapshot has of a component.
-type State string
+type State = repo.State
 
-// The states. What is external is kept elsewhere, and the manifest says where.
+// The states that a manifest can name.
 const (
-	Captured State = "captured"
-	External State = "external"
+	Captured = repo.Captured
+	External = repo.External
 )
 
 // A Boundary says at which moment the components agree.
@@ -197,9 +197,14 @@ func (m *Manifest) Info() repo.SnapshotInfo {
 		Partial: m.Media.LeftOut, Size: m.Size(), Holding: m.holding()}
 }
 
+// holding is what the log says of the components.
 func (m *Manifest) holding() repo.Holding {
-	return repo.Holding{Dump: m.Postgres.Size, Files: m.Media.Files - m.Media.CacheFiles, Media: m.Media.Size - m.Media.CacheSize,
-		External: m.Media.State == External}
+	return repo.Holding{
+		Secrets:  m.Secrets.State,
+		Postgres: repo.DatabaseHolding{State: m.Postgres.State, Size: m.Postgres.Size},
+		Redis:    m.Redis.State,
+		Media:    repo.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize},
+	}
 }
 
 // Encode returns the manifest as JSON.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -74,7 +75,7 @@ func Doubts(ctx context.Context, r *repo.Repo, instance string) ([]Suspicion, er
 			found = append(found, Suspicion{ref, "can't be read: " + err.Error()})
 		case err != nil:
 			return nil, err
-		case m.holding() != ref.Holding:
+		case !reflect.DeepEqual(m.holding(), ref.Holding):
 			found = append(found, Suspicion{ref, "holds other sizes than its log entry says"})
 		}
 	}
@@ -183,18 +184,18 @@ func (l *largest) compare(ref *repo.SnapshotRef, c *repo.Chronicle) (why string)
 	}
 	h := &ref.Holding
 	switch {
-	case l.dump.lost(h.Dump, bytesFloor):
-		why = fmt.Sprintf("its dump has %d bytes, where snapshot %s has %d", h.Dump, l.dump.in.Short(), l.dump.n)
-	case h.External && l.files.n > 0:
+	case l.dump.lost(h.Postgres.Size, bytesFloor):
+		why = fmt.Sprintf("its dump has %d bytes, where snapshot %s has %d", h.Postgres.Size, l.dump.in.Short(), l.dump.n)
+	case h.Media.State == repo.External && l.files.n > 0:
 		why = fmt.Sprintf("its media are in object storage, where snapshot %s has %d files", l.files.in.Short(), l.files.n)
-	case l.files.lost(h.Files, filesFloor):
-		why = fmt.Sprintf("it has %d media files, where snapshot %s has %d", h.Files, l.files.in.Short(), l.files.n)
-	case l.media.lost(h.Media, bytesFloor):
-		why = fmt.Sprintf("its media have %d bytes, where snapshot %s has %d", h.Media, l.media.in.Short(), l.media.n)
+	case l.files.lost(h.Media.Files, filesFloor):
+		why = fmt.Sprintf("it has %d media files, where snapshot %s has %d", h.Media.Files, l.files.in.Short(), l.files.n)
+	case l.media.lost(h.Media.Size, bytesFloor):
+		why = fmt.Sprintf("its media have %d bytes, where snapshot %s has %d", h.Media.Size, l.media.in.Short(), l.media.n)
 	}
-	l.dump.raise(h.Dump, ref.ID)
-	l.files.raise(h.Files, ref.ID)
-	l.media.raise(h.Media, ref.ID)
+	l.dump.raise(h.Postgres.Size, ref.ID)
+	l.files.raise(h.Media.Files, ref.ID)
+	l.media.raise(h.Media.Size, ref.ID)
 	return why
 }
 

@@ -97,12 +97,18 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// held is what a snapshot has of the database and of the media.
+func held(dump, files, size int64) repo.Holding {
+	return repo.Holding{Secrets: Captured, Postgres: repo.DatabaseHolding{State: Captured, Size: dump}, Redis: Captured,
+		Media: repo.MediaHolding{State: Captured, Files: files, Size: size}}
+}
+
 // A snapshot is compared with the largest since somebody last confirmed what looked wrong, forgotten ones included.
 func TestShrunk(t *testing.T) {
-	full := repo.Holding{Dump: 100 << 20, Files: 10_000, Media: 10 << 30}
+	full := held(100<<20, 10_000, 10<<30)
 	hold := func(change func(*repo.Holding)) repo.Holding { h := full; change(&h); return h }
-	bare := hold(func(h *repo.Holding) { h.Files, h.Media = 1, 7 })
-	moved := hold(func(h *repo.Holding) { h.Files, h.Media, h.External = 0, 0, true })
+	bare := hold(func(h *repo.Holding) { h.Media.Files, h.Media.Size = 1, 7 })
+	moved := hold(func(h *repo.Holding) { h.Media = repo.MediaHolding{State: repo.External} })
 	for _, k := range []struct {
 		name      string
 		nights    []repo.Holding
@@ -110,13 +116,13 @@ func TestShrunk(t *testing.T) {
 		confirmed uint64
 		want      []string // of each night
 	}{
-		{"a bit less", []repo.Holding{full, hold(func(h *repo.Holding) { h.Dump, h.Files, h.Media = 51<<20, 5001, 6<<30 })}, nil, 0, []string{"", ""}},
-		{"half a dump", []repo.Holding{full, hold(func(h *repo.Holding) { h.Dump = 49 << 20 })}, nil, 0, []string{"", "its dump has"}},
-		{"few files", []repo.Holding{full, hold(func(h *repo.Holding) { h.Files = 4000 })}, nil, 0, []string{"", "4000 media files"}},
-		{"small files", []repo.Holding{full, hold(func(h *repo.Holding) { h.Media = 1 << 30 })}, nil, 0, []string{"", "its media have"}},
+		{"a bit less", []repo.Holding{full, hold(func(h *repo.Holding) { h.Postgres.Size, h.Media.Files, h.Media.Size = 51<<20, 5001, 6<<30 })}, nil, 0, []string{"", ""}},
+		{"half a dump", []repo.Holding{full, hold(func(h *repo.Holding) { h.Postgres.Size = 49 << 20 })}, nil, 0, []string{"", "its dump has"}},
+		{"few files", []repo.Holding{full, hold(func(h *repo.Holding) { h.Media.Files = 4000 })}, nil, 0, []string{"", "4000 media files"}},
+		{"small files", []repo.Holding{full, hold(func(h *repo.Holding) { h.Media.Size = 1 << 30 })}, nil, 0, []string{"", "its media have"}},
 		{"object storage", []repo.Holding{full, moved, moved}, nil, 0, []string{"", "in object storage", "in object storage"}},
-		{"small ones come and go", []repo.Holding{{Dump: 1000, Files: 90, Media: 1000}, {Dump: 1, Files: 1, Media: 1}}, nil, 0, []string{"", ""}},
-		{"nothing at all", []repo.Holding{{Dump: 1000, Files: 90, Media: 1000}, {Dump: 1000}}, nil, 0, []string{"", "0 media files"}},
+		{"small ones come and go", []repo.Holding{held(1000, 90, 1000), held(1, 1, 1)}, nil, 0, []string{"", ""}},
+		{"nothing at all", []repo.Holding{held(1000, 90, 1000), held(1000, 0, 0)}, nil, 0, []string{"", "0 media files"}},
 		{"not mounted twice", []repo.Holding{full, bare, bare}, nil, 0, []string{"", "1 media", "1 media"}},
 		{"the first was bad", []repo.Holding{bare, full, full}, nil, 0, []string{"", "", ""}},
 		{"bad between", []repo.Holding{full, bare, full}, nil, 0, []string{"", "1 media", ""}},
@@ -124,7 +130,7 @@ func TestShrunk(t *testing.T) {
 		{"a bad one forgotten", []repo.Holding{full, bare, bare}, map[int]uint64{1: 9}, 0, []string{"", "", "1 media"}},
 		{"confirmed", []repo.Holding{full, bare, bare, full}, nil, 2, []string{"", "", "", ""}},
 		{"the bad ones forgotten before the rest was confirmed", []repo.Holding{full, bare, bare, bare}, map[int]uint64{1: 3, 2: 3}, 3, []string{"", "", "", "1 media"}},
-		{"smaller and smaller", []repo.Holding{{Dump: 100 << 20}, {Dump: 60 << 20}, {Dump: 36 << 20}, {Dump: 22 << 20}}, nil, 0,
+		{"smaller and smaller", []repo.Holding{held(100<<20, 0, 0), held(60<<20, 0, 0), held(36<<20, 0, 0), held(22<<20, 0, 0)}, nil, 0,
 			[]string{"", "", "its dump has", "its dump has"}},
 	} {
 		t.Run(k.name, func(t *testing.T) {
