@@ -52,13 +52,14 @@ demo: setup build
 	@exec bin/demo
 
 # permafrost beside restic, borg and rsync, as far as they are there: make bench SCALE=0.1 NIGHTS=3
-# MODE=run|growth|latency|files|all, see internal/sandbox/bench.
+# MODE=run|growth|latency|files|all, see internal/sandbox/bench. BEFORE is the path of an earlier permafrost.
 SCALE ?= 1
 NIGHTS ?= 3
 MODE ?= run
+BEFORE ?=
 bench: setup build micro
 	@$(GO) build -buildvcs=false -o bin/bench ./internal/sandbox/bench
-	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE)
+	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE) -before "$(BEFORE)"
 
 # What a test has less time for: interleavings, processes that write to one repository at once, wounds of each object,
 # hostile manifests, processes that are killed and halted. make soak SIMULATE=1000000 LOAD=1h KILLS=2000

@@ -57,7 +57,7 @@ func (b *bench) behind(rtt time.Duration, whole, part string, w *tabwriter.Write
 		}
 		say("latency: %v: %s", rtt, p.name)
 		system := part
-		if p.name == "permafrost" {
+		if p.binary != "" {
 			system = whole
 		}
 		p.env = slices.Clone(p.env)

@@ -1,7 +1,7 @@
 // Bench compares the permafrost command with restic, borg and rsync, as far as they are on PATH, on a Mastodon-shaped
 // instance of its own making and over one SSH server of its own: in turn, in one run, on the same data.
 //
-//	bench [-scale 1] [-nights 3] [-mode MODE] [-json]
+//	bench [-scale 1] [-nights 3] [-mode MODE] [-before PROGRAM] [-json]
 //
 // The modes are:
 //
@@ -39,6 +39,7 @@ type bench struct {
 	scale  float64
 	nights int
 	binary string // permafrost's path
+	before string // that of an earlier one, to be compared with; or ""
 	json   bool
 	dump   int64 // bytes of the database's dump, where a mode needs to know
 	*sandbox.Instance
@@ -51,6 +52,7 @@ func main() {
 	mode := flag.String("mode", "run", "what to measure: run, growth, latency, files or all")
 	flag.BoolVar(&b.json, "json", false, "print measurements as JSON, one a line, and no tables")
 	flag.StringVar(&b.binary, "permafrost", "bin/permafrost", "the `program` to measure")
+	flag.StringVar(&b.before, "before", "", "an earlier permafrost, a `program` to measure beside it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -69,11 +71,16 @@ func (b *bench) run(mode string) (err error) {
 	if !ok || b.scale <= 0 || b.nights < 0 || flag.NArg() > 0 {
 		return errors.New("wrong arguments: see -h")
 	}
-	if b.binary, err = filepath.Abs(b.binary); err != nil {
-		return err
-	}
-	if _, err := os.Stat(b.binary); err != nil {
-		return fmt.Errorf("no permafrost to measure (make build makes one): %w", err)
+	for _, path := range []*string{&b.binary, &b.before} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
+		if _, err := os.Stat(*path); err != nil {
+			return fmt.Errorf("no permafrost to measure (make build makes one): %w", err)
+		}
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

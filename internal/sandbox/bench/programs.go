@@ -13,7 +13,8 @@ import (
 // $SSH the ssh command that reaches it.
 type program struct {
 	name    string
-	mirror  bool // keeps a plain copy and no history: shown, and not what permafrost is measured by
+	binary  string // of permafrost, or of an earlier one
+	mirror  bool   // keeps a plain copy and no history: shown, and not what permafrost is measured by
 	env     []string
 	init    string
 	night   string
@@ -26,16 +27,11 @@ const dump = `pg_dump -Fc -Z0 "$DB"`
 
 // programs returns those that are on PATH, permafrost first.
 func (b *bench) programs() []program {
-	all := []program{{
-		name: "permafrost",
-		env: []string{"PERMAFROST_REPOSITORY=sftp:backup.example:" + b.repository("permafrost"), "PERMAFROST_WRITER_KEY=writer.key",
-			"PERMAFROST_STATE_DIR=state", "PERMAFROST_CACHE_DIR=cache"},
-		init:    `"$PERMAFROST" init -q --recovery-key owner.key --writer-key writer.key`,
-		night:   `"$PERMAFROST" snapshot -q --live "$LIVE" --date "$(date -d "2026-01-01 + $NIGHT days" +%F)"`,
-		check:   `"$PERMAFROST" check -q -i owner.key --read-data`,
-		restore: `"$PERMAFROST" restore -q -i owner.key --snapshot latest --target "$TARGET"`,
-		forget:  `"$PERMAFROST" forget -q -i owner.key --keep-last 1 --force --prune`,
-	}, {
+	all := []program{b.permafrost("permafrost", b.binary)}
+	if b.before != "" {
+		all = append(all, b.permafrost("before", b.before))
+	}
+	all = append(all, []program{{
 		name: "restic",
 		env:  []string{"RESTIC_REPOSITORY=sftp:backup.example:" + b.repository("restic"), "RESTIC_PASSWORD=x", "RESTIC_CACHE_DIR=cache"},
 		init: `restic -o sftp.command="$SSH -s sftp" init`,
@@ -64,16 +60,30 @@ borg prune --keep-last 1 -P dump && borg prune --keep-last 1 -P media && borg co
 		night: dump + ` > dump
 rsync -a -e "${SSH% backup.example}" dump "$SYSTEM" backup.example:"$REPO/"`,
 		restore: `mkdir -p "$TARGET" && rsync -a -e "${SSH% backup.example}" backup.example:"$REPO/" "$TARGET/"`,
-	}}
+	}}...)
 	var there []program
 	for _, p := range all {
-		if _, err := exec.LookPath(p.name); err != nil && p.name != "permafrost" {
+		if _, err := exec.LookPath(p.name); err != nil && p.binary == "" {
 			say("%s is not on PATH and left out", p.name)
 			continue
 		}
 		there = append(there, p)
 	}
 	return there
+}
+
+// permafrost is a permafrost as a program, under a name.
+func (b *bench) permafrost(name, binary string) program {
+	return program{
+		name: name, binary: binary,
+		env: []string{"PERMAFROST_REPOSITORY=sftp:backup.example:" + b.repository(name), "PERMAFROST_WRITER_KEY=writer.key",
+			"PERMAFROST_STATE_DIR=state", "PERMAFROST_CACHE_DIR=cache"},
+		init:    `"$PERMAFROST" init -q --recovery-key owner.key --writer-key writer.key`,
+		night:   `"$PERMAFROST" snapshot -q --live "$LIVE" --date "$(date -d "2026-01-01 + $NIGHT days" +%F)"`,
+		check:   `"$PERMAFROST" check -q -i owner.key --read-data`,
+		restore: `"$PERMAFROST" restore -q -i owner.key --snapshot latest --target "$TARGET"`,
+		forget:  `"$PERMAFROST" forget -q -i owner.key --keep-last 1 --prune`,
+	}
 }
 
 // repository is where a program's repository lies on the server.
@@ -89,7 +99,7 @@ func (b *bench) do(p *program, home, script string, more ...string) (measurement
 	}
 	repo := b.repository(p.name)
 	config := filepath.Join(home, ".ssh", "config")
-	env := append(b.Env(), "HOME="+home, "PERMAFROST_SSH_CONFIG="+config, "PERMAFROST="+b.binary, "LIVE="+b.Live,
+	env := append(b.Env(), "HOME="+home, "PERMAFROST_SSH_CONFIG="+config, "PERMAFROST="+p.binary, "LIVE="+b.Live,
 		"SYSTEM="+b.System(), "DB="+b.Postgres.URL(database), "REPO="+repo, "SSH=ssh -F "+config+" backup.example")
 	for _, v := range append(p.env, more...) {
 		// A relative path is one of the program's own directory, wherever its scripts go.

@@ -24,7 +24,7 @@ func (b *bench) report(title string, all []measurement, mirror map[string]bool) 
 func table(to io.Writer, all []measurement, mirror map[string]bool) {
 	best := make(map[string]time.Duration)
 	for _, m := range all {
-		if m.Program != "permafrost" && !mirror[m.Program] && (best[m.Phase] == 0 || m.Wall < best[m.Phase]) {
+		if m.Program != "permafrost" && m.Program != "before" && !mirror[m.Program] && (best[m.Phase] == 0 || m.Wall < best[m.Phase]) {
 			best[m.Phase] = m.Wall
 		}
 	}
@@ -35,7 +35,7 @@ func table(to io.Writer, all []measurement, mirror map[string]bool) {
 		if i > 0 && all[i-1].Phase == phase {
 			phase = ""
 		}
-		if m.Program == "permafrost" && best[m.Phase] > 0 {
+		if (m.Program == "permafrost" || m.Program == "before") && best[m.Phase] > 0 {
 			ratio = fmt.Sprintf("%.2f", m.Wall.Seconds()/best[m.Phase].Seconds())
 		}
 		fmt.Fprintf(w, "%s\t%s\t%.1f s\t%.1f s\t%d MB\t%.2f MB\t%s\n", phase, m.Program, m.Wall.Seconds(), m.CPU.Seconds(),
