@@ -104,24 +104,24 @@ func (l *local) openTables(dir *localdir.Dir, key *[32]byte, damaged func()) (ta
 	for range 8 { // another process may merge tables, and remove what it merged, meanwhile
 		again := false
 		tables = nil
-		for _, e := range dir.ReadDir() {
-			if strings.HasPrefix(e.Name(), localdir.TempPrefix) {
-				if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > staleTemp {
-					_ = dir.Remove(e.Name())
+		for _, e := range dir.Names() {
+			if strings.HasPrefix(e.Name, localdir.TempPrefix) {
+				if !e.MTime.IsZero() && time.Since(e.MTime) > staleTemp {
+					_ = dir.Remove(e.Name)
 				}
 				continue
 			}
-			if l.isRefused(dir.Path(e.Name())) {
+			if l.isRefused(dir.Path(e.Name)) {
 				continue
 			}
-			t, err := openTableFile(dir, e.Name(), key)
+			t, err := openTableFile(dir, e.Name, key)
 			switch {
 			case err == nil:
 				tables = append(tables, t)
 			case errors.Is(err, fs.ErrNotExist):
 				again = true
 			default:
-				l.dropTable(&table{dir: dir, path: dir.Path(e.Name())})
+				l.dropTable(&table{dir: dir, path: dir.Path(e.Name)})
 				damaged()
 			}
 		}

@@ -51,6 +51,16 @@ func (m *machine) night(o repo.Options, day int) error {
 	return err
 }
 
+// restore reads all that the night of a day has stored, with the owner's key and what the machine has kept.
+func (m *machine) restore(day int) error {
+	r, err := repo.Open(m.t.Context(), m.store, m.owner, repo.Options{StateDir: filepath.Join(m.dir, "state"), CacheDir: filepath.Join(m.dir, "cache")})
+	if err != nil {
+		return err
+	}
+	all := r.Snapshots()
+	return verify(m.t.Context(), r, all[len(all)-1], night(uint64(day)))
+}
+
 // files returns what lies below the machine's directory.
 func (m *machine) files() (files []string) {
 	err := filepath.WalkDir(m.dir, func(path string, d fs.DirEntry, err error) error {

@@ -249,7 +249,7 @@ func newScratch(dir *localdir.Dir, onDisk bool) pageBytes {
 			return f
 		}
 	}
-	if f, err := os.CreateTemp("", localdir.TempPattern); err == nil {
+	if f, err := os.CreateTemp("", localdir.TempPrefix+"*"); err == nil {
 		if os.Remove(f.Name()) == nil {
 			return f
 		}

@@ -57,8 +57,8 @@ func (v *vandal) strike() {
 	}
 }
 
-// A cache that vanishes, is cut or spoilt, or can't be written, at whatever moment of a night, makes that slower and
-// nothing else.
+// A cache that vanishes, is cut or spoilt, or can't be written, at whatever moment of a night or of the restore after it, makes
+// that slower and nothing else.
 func TestCacheVanishes(t *testing.T) {
 	m := newMachine(t, storetest.NewMem(t))
 	for seed := range *vanish {
@@ -77,7 +77,12 @@ func TestCacheVanishes(t *testing.T) {
 		})
 		whole := m.store
 		m.store = &storetest.Hook{Store: whole, Before: func(storetest.Op) storetest.Fault { v.strike(); return storetest.None }}
-		err := inTime(t, func() error { return m.night(repo.Options{}, 2+seed) })
+		err := inTime(t, func() error {
+			if err := m.night(repo.Options{}, 2+seed); err != nil {
+				return err
+			}
+			return m.restore(2 + seed)
+		})
 		m.store = whole
 		close(done)
 		running.Wait()

@@ -261,7 +261,7 @@ func TestSignatureDropped(t *testing.T) {
 		if _, err := sigs.levelTwo("postgres", n.previous); err != nil {
 			t.Fatal(err)
 		}
-		if entries := sigs.dir.ReadDir(); len(entries) != 2 {
+		if entries := sigs.dir.Names(); len(entries) != 2 {
 			t.Errorf("%d files", len(entries))
 		}
 		wr.Abort() // and no drop

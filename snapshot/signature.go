@@ -74,9 +74,9 @@ func newSignatures(dir *localdir.Dir, instance string, w blobWriter) *signatures
 		return s
 	}
 	s.dir = own
-	for _, e := range own.ReadDir() {
-		if strings.HasPrefix(e.Name(), localdir.TempPrefix) {
-			_ = own.Remove(e.Name())
+	for _, e := range own.Names() {
+		if strings.HasPrefix(e.Name, localdir.TempPrefix) {
+			_ = own.Remove(e.Name)
 		}
 	}
 	return s

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -74,7 +75,7 @@ func tryDir(path string, missing bool) (*Dir, error) {
 		if at == nil || rest != "" && !(missing && ValidPath(rest)) {
 			return gone
 		}
-		d.f, err = openAt(at, ".", path)
+		d.f, err = openAt(at, ".", strings.TrimSuffix(filepath.Clean(path), "/"+rest))
 		for rest != "" && err == nil {
 			var name string
 			name, rest, _ = strings.Cut(rest, "/")

@@ -2,7 +2,9 @@ package hostfs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -288,7 +290,7 @@ func TestLinksOfProc(t *testing.T) {
 	must(t, err)
 	defer f.Close()
 	u := &User{UID: other, GID: other, Groups: []uint32{other}}
-	for _, dir := range []string{"/proc/self/cwd", filepath.Join(his, "cwd"), "/proc/thread-self/cwd", ProcPath(int(f.Fd())), "/proc/self/root" + open} {
+	for _, dir := range []string{"/proc/self/cwd", filepath.Join(his, "cwd"), "/proc/thread-self/cwd", ProcPath(int(f.Fd())), "/proc/self/root" + open, "."} {
 		if _, _, err := u.ReadFile(dir+"/file", 10); !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("reading %s/file: %v", dir, err)
 		}
@@ -316,5 +318,44 @@ func TestClosedWayOfRoot(t *testing.T) {
 	defer d.Close()
 	if d.User() == nil || d.User().UID != other {
 		t.Errorf("worked in as %v", d.User())
+	}
+}
+
+// A socket that a user names is one that this user can reach.
+func TestDial(t *testing.T) {
+	needRoot(t)
+	his, open := closedWay(t)
+	listen := func(path string) {
+		t.Helper()
+		l, err := net.Listen("unix", path)
+		must(t, err)
+		t.Cleanup(func() { l.Close() })
+		must(t, os.Chmod(path, 0o777))
+	}
+	listen(filepath.Join(open, "s"))
+	listen(filepath.Join(his, "s"))
+	must(t, os.Symlink("s", filepath.Join(his, "link")))
+	must(t, os.WriteFile(filepath.Join(his, "no socket"), nil, 0o666))
+	must(t, os.Chmod(filepath.Join(his, "no socket"), 0o666))
+	long := filepath.Join(his, strings.Repeat("d", 150))
+	must(t, os.Mkdir(long, 0o755))
+	must(t, os.Rename(filepath.Join(his, "s"), filepath.Join(long, "s"))) // a path too long for a socket's address
+	must(t, os.Symlink(filepath.Join(long, "s"), filepath.Join(his, "s")))
+	t.Chdir(open)
+	u := &User{UID: other, GID: other, Groups: []uint32{other}}
+	for _, dir := range []string{open, "/proc/self/cwd", filepath.Join(his, "cwd"), "/proc/thread-self/cwd", fmt.Sprintf("/proc/%d/cwd", os.Getpid()),
+		"/proc/self/root" + open, fmt.Sprintf("/proc/%d/root%s", os.Getpid(), open), "."} {
+		if c, err := u.Dial(t.Context(), "unix", dir+"/s"); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s/s: %v, %v", dir, c, err)
+		}
+	}
+	for path, want := range map[string]error{"s": nil, "link": nil, "no socket": unix.ECONNREFUSED, "none": fs.ErrNotExist} {
+		c, err := u.Dial(t.Context(), "unix", filepath.Join(his, path))
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", path, err)
+		}
+		if err == nil {
+			c.Close()
+		}
 	}
 }

@@ -134,7 +134,9 @@ func openRegular(dir int, path string) (*os.File, error) {
 
 // Reopen opens for reading what a descriptor of O_PATH stands for, if that is a regular file; else its error is
 // ErrNotRegular. The file is called name.
-func Reopen(fd int, name string) (*os.File, error) {
+func Reopen(fd int, name string) (*os.File, error) { return reopen(fd, name, unix.O_RDONLY) }
+
+func reopen(fd int, name string, flag int) (*os.File, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
@@ -142,8 +144,8 @@ func Reopen(fd int, name string) (*os.File, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, ErrNotRegular
 	}
-	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	f, err := Retry(func() (int, error) { return unix.Open(ProcPath(fd), flags, 0) })
+	flag |= unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	f, err := Retry(func() (int, error) { return unix.Open(ProcPath(fd), flag, 0) })
 	if err != nil {
 		return nil, err
 	}

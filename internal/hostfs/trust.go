@@ -100,8 +100,16 @@ type walk struct {
 	ended   bool   // it did
 }
 
-// newWalk begins at the directory dir, or at the root directory where path is absolute.
+// newWalk begins at the directory dir, or at the root directory where path is absolute. It goes to the working directory, which is
+// AT_FDCWD, by the names of the way too: that may be closed to the thread's user.
 func newWalk(dir int, path string) (*walk, error) {
+	if dir == unix.AT_FDCWD && !filepath.IsAbs(path) {
+		wd, err := unix.Getwd()
+		if err != nil {
+			return nil, err
+		}
+		path = wd + "/" + path
+	}
 	at := "."
 	if filepath.IsAbs(path) {
 		at = "/"

@@ -3,7 +3,8 @@
 //
 // Root may look at a repository whose directories here belong to another user, and is not to leave files there that this
 // user can't use afterwards, nor to be led anywhere by what he puts there. So root works with the rights of the one user
-// who decides where the directory's path leads, and with its own where nobody else does.
+// who decides where the directory's path leads, and with its own where nobody else does. The path is gone for each operation
+// anew, name by name: the directory may be removed meanwhile, and made again.
 //
 // Nothing but regular files is read: what somebody has put in the place of one is an error, and makes nobody wait.
 package localdir
@@ -15,9 +16,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
-	"permafrost/internal/durable"
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
@@ -34,45 +32,50 @@ func Open(path string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{path: path}
-	if d.user, err = decider(path); err != nil {
-		return nil, err
+	at, err := hostfs.MakeDir(path)
+	if err != nil {
+		return nil, explain(path, err)
 	}
-	if err := d.user.Do(func() error { return durable.MkdirAll(path, 0o700) }); err != nil {
-		return nil, err
-	}
-	// Where it was missing somebody else may have made it, in a directory such as /tmp.
-	user, err := decider(path)
-	if err == nil && (user == nil) != (d.user == nil) {
-		err = fmt.Errorf("%s came to belong to somebody else", path)
-	}
-	return d, err
+	defer at.Close()
+	return &Dir{path, at.User()}, nil
 }
 
-// decider returns the user whom root works as in the directory at path.
-func decider(path string) (*hostfs.User, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
+func explain(path string, err error) error {
+	if shared := (*hostfs.SharedError)(nil); errors.As(err, &shared) {
+		return hint.Wrap(fmt.Errorf("root does not keep files in %s: %s", path, shared.Trust.Reason()),
+			"give a directory that is root's alone, or one user's, with --state-dir and --cache-dir")
 	}
-	at, trust, _, err := hostfs.Walk(path)
-	if at == nil {
-		return nil, err
+	return err
+}
+
+// in opens the directory that a name is in, and returns it with the name's last part.
+func (d *Dir) in(name string, open func(path string) (*hostfs.Dir, error)) (at *hostfs.Dir, last string, err error) {
+	path := d.Path(name)
+	if at, err = open(filepath.Dir(path)); err != nil {
+		return nil, "", explain(d.path, err)
 	}
-	at.Close()
-	switch {
-	case trust.Root():
-		return nil, nil
-	case len(trust.Users) == 1 && trust.Only(trust.Users[0]):
-		return hostfs.LookupUID(trust.Users[0], trust.Users[0])
+	if u := at.User(); (u == nil) != (d.user == nil) || u != nil && u.UID != d.user.UID {
+		at.Close()
+		return nil, "", fmt.Errorf("%s came to belong to somebody else", d.path)
 	}
-	return nil, hint.Wrap(fmt.Errorf("root does not keep files in %s: %s", path, trust.Reason()),
-		"give a directory that is root's alone, or one user's, with --state-dir and --cache-dir")
+	return at, filepath.Base(path), nil
+}
+
+// whole puts the path of a file into an error that has its name alone.
+func (d *Dir) whole(name string, err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return &fs.PathError{Op: pe.Op, Path: d.Path(name), Err: pe.Err}
+	}
+	return err
 }
 
 // Sub returns the directory name below d, which it makes where it is missing.
 func (d *Dir) Sub(name string) (*Dir, error) {
-	sub := &Dir{filepath.Join(d.path, name), d.user}
-	return sub, d.user.Do(func() error { return durable.MkdirAll(sub.path, 0o700) })
+	at, _, err := d.in(filepath.Join(name, "x"), hostfs.MakeDir)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{d.Path(name), d.user}, at.Close()
 }
 
 // Path returns the path of a file, for a person to read.
@@ -80,115 +83,141 @@ func (d *Dir) Path(name string) string { return filepath.Join(d.path, filepath.F
 
 // ReadFile returns what a file of at most limit bytes holds.
 func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
-	data, _, err := d.user.ReadFile(d.Path(name), limit)
-	return data, err
+	at, last, err := d.in(name, hostfs.OpenDir)
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
+	data, err := at.ReadFile(last, limit)
+	return data, d.whole(name, err)
 }
 
 // WriteFile durably puts data in place of what a file holds. Readers see the old content or the new.
-func (d *Dir) WriteFile(name string, data []byte) error {
-	path := d.Path(name)
-	return d.user.Do(func() error {
-		if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		return durable.WriteFile(path, data, 0o600)
-	})
-}
+func (d *Dir) WriteFile(name string, data []byte) error { return d.write(name, data, true) }
 
 // WriteCopy is WriteFile for what can be had again: a power cut may leave anything in the file.
-func (d *Dir) WriteCopy(name string, data []byte) error {
-	path := d.Path(name)
-	return d.user.Do(func() error {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		f, err := durable.Temp(filepath.Dir(path), TempPattern, 0o600)
-		if err != nil {
-			return err
-		}
-		defer f.Discard()
-		if _, err := f.Write(data); err != nil {
-			return err
-		}
-		return os.Rename(f.Name(), path)
-	})
+func (d *Dir) WriteCopy(name string, data []byte) error { return d.write(name, data, false) }
+
+func (d *Dir) write(name string, data []byte, durable bool) error {
+	at, last, err := d.in(name, hostfs.MakeDir)
+	if err != nil {
+		return err
+	}
+	f, err := temp(at)
+	if err != nil {
+		return d.whole(name, err)
+	}
+	defer f.Discard()
+	if _, err := f.Write(data); err != nil {
+		return d.whole(name, err)
+	}
+	return d.whole(name, f.replace(last, durable))
 }
 
 // OpenFile opens a file, with os.O_RDWR and such. With os.O_CREATE the name of a new one is durable.
-func (d *Dir) OpenFile(name string, flag int) (f *os.File, err error) {
-	path := d.Path(name)
-	err = d.user.Do(func() error {
-		f, err = os.OpenFile(path, flag|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0o600)
-		if err != nil {
-			return err
-		}
-		info, err := f.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = &fs.PathError{Op: "open", Path: path, Err: hostfs.ErrNotRegular}
-		}
-		if err == nil && flag&os.O_CREATE != 0 {
-			err = durable.SyncDir(filepath.Dir(path))
-		}
-		return err
-	})
-	if err != nil && f != nil {
-		f.Close()
+func (d *Dir) OpenFile(name string, flag int) (*os.File, error) {
+	at, last, err := d.in(name, hostfs.OpenDir)
+	if err != nil {
 		return nil, err
 	}
-	return f, err
+	defer at.Close()
+	f, err := at.OpenFile(last, flag)
+	return f, d.whole(name, err)
 }
 
 // Remove removes a file. One that is not there is no error.
 func (d *Dir) Remove(name string) error {
-	err := d.user.Do(func() error { return os.Remove(d.Path(name)) })
+	at, last, err := d.in(name, hostfs.OpenDir)
+	if err == nil {
+		defer at.Close()
+		err = d.whole(name, at.Remove(last))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
 }
 
-// ReadDir returns what is in the directory: nothing where it can't be read.
-func (d *Dir) ReadDir() (entries []fs.DirEntry) {
-	_ = d.user.Do(func() (err error) {
-		entries, err = os.ReadDir(d.path)
-		return err
-	})
-	return entries
+// maxNames is more than permafrost keeps in one directory.
+const maxNames = 1 << 16
+
+// Names returns what is in the directory: nothing where it can't be read.
+func (d *Dir) Names() []hostfs.Name {
+	at, _, err := d.in("x", hostfs.OpenDir)
+	if err != nil {
+		return nil
+	}
+	defer at.Close()
+	names, _ := at.Names(maxNames)
+	return names
 }
 
 // TempPrefix is what the names of temporary files begin with: those of a process that died are left behind.
-const (
-	TempPrefix  = ".tmp-"
-	TempPattern = TempPrefix + "*"
-)
+const TempPrefix = ".tmp-"
 
 // A File is a temporary file until Replace gives it its name. The caller ends it with Discard, which does nothing to a file
 // that has its name.
 type File struct {
-	*durable.File
-	dir *Dir
+	*os.File
+	at    *hostfs.Dir
+	named bool
+	ended bool
 }
 
 // Temp returns a new file, for reading and writing.
 func (d *Dir) Temp() (*File, error) {
-	f := &File{dir: d}
-	return f, d.user.Do(func() (err error) {
-		f.File, err = durable.Temp(d.path, TempPattern, 0o600)
-		return err
-	})
+	at, _, err := d.in("x", hostfs.OpenDir)
+	if err != nil {
+		return nil, err
+	}
+	f, err := temp(at)
+	return f, d.whole("", err)
+}
+
+// temp makes a temporary file in a directory, which becomes the file's.
+func temp(at *hostfs.Dir) (*File, error) {
+	f, err := at.Temp(TempPrefix)
+	if err != nil {
+		at.Close()
+		return nil, err
+	}
+	return &File{File: f, at: at}, nil
 }
 
 // Replace makes the file durable under a name of the directory, in place of what is there, and closes it.
-func (f *File) Replace(name string) error {
-	return f.dir.user.Do(func() error { return f.File.Replace(f.dir.Path(name)) })
+func (f *File) Replace(name string) error { return f.replace(name, true) }
+
+func (f *File) replace(name string, durable bool) error {
+	defer f.Discard()
+	if durable {
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := f.File.Close(); err != nil {
+		return err
+	}
+	if err := f.at.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	f.named = true
+	if durable {
+		return f.at.Sync()
+	}
+	return nil
 }
 
 // Discard closes the file and removes its temporary name.
 func (f *File) Discard() {
-	_ = f.dir.user.Do(func() error {
-		f.File.Discard()
-		return nil
-	})
+	if f.ended {
+		return
+	}
+	f.ended = true
+	f.File.Close()
+	if !f.named {
+		_ = f.at.Remove(f.Name())
+	}
+	f.at.Close()
 }
 
 // Scratch returns a file without a name, which ends with the process.
@@ -197,9 +226,10 @@ func (d *Dir) Scratch() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.user.Do(func() error { return os.Remove(t.Name()) }); err != nil {
-		t.Discard()
+	defer t.at.Close()
+	if err := t.at.Remove(t.Name()); err != nil {
+		t.File.Close()
 		return nil, err
 	}
-	return t.File.File, nil
+	return t.File, nil
 }
