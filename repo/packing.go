@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -53,6 +54,8 @@ type packing struct {
 	segments chan []byte          // free ones; a nil one is yet to be made
 	uploads  chan struct{}        // a place for each pack under way
 	sending  sync.WaitGroup
+	packed   atomic.Int64 // bytes of frames that were put into packs
+	sent     atomic.Int64 // bytes of packs that are durable
 	noting   sync.Mutex
 	flushed  bool
 }
@@ -160,7 +163,14 @@ func (g *packing) place(open *[componentCount]*packBuilder, j *job) (err error) 
 			return err
 		}
 	}
+	g.packed.Add(int64(len(j.bytes)))
 	return open[c].add(j.frame, j.bytes)
+}
+
+// traffic returns how many bytes of packs are durable, and how many there are so far.
+func (g *packing) traffic() (sent, packed int64) {
+	sent = g.sent.Load()
+	return sent, max(sent, g.packed.Load())
 }
 
 // segment waits for a free segment. There is always one to come: what open packs hold leaves some to those under way.
@@ -213,6 +223,7 @@ func (g *packing) put(p *pack, parts [][]byte) error {
 		}
 		return fmt.Errorf("putting a pack: %w", err)
 	}
+	g.sent.Add(p.size)
 	g.noting.Lock()
 	defer g.noting.Unlock()
 	return g.note(p)

@@ -275,6 +275,10 @@ func (w *Writer) Stats() map[Component]Stats {
 	return m
 }
 
+// Traffic returns how many bytes of packs are durable, and how many have been packed so far: the difference is still to be
+// sent. It may be called from any goroutine.
+func (w *Writer) Traffic() (sent, packed int64) { return w.packing.traffic() }
+
 // uploaded notes a pack that is durable.
 func (w *Writer) uploaded(p *pack) error {
 	w.mu.Lock()

@@ -94,6 +94,7 @@ func Create(ctx context.Context, r *repo.Repo, inst *source.Instance, o CreateOp
 	c := &creation{CreateOptions: o, repo: r, w: w, in: &ingester{w: w}, inst: inst, m: m,
 		signatures: newSignatures(r.CacheDir(), inst.Domain, w)}
 	defer c.signatures.drop()
+	o.Progress.Sending("upload", w.Traffic)
 	if err := c.capture(ctx); err != nil {
 		return nil, err
 	}
@@ -392,6 +393,9 @@ func (c *creation) commit(ctx context.Context) (*Result, error) {
 	if err := c.w.Flush(); err != nil {
 		return nil, fmt.Errorf("storing the snapshot: %w", err)
 	}
+	c.Progress.Done("upload")
+	c.Progress.Start("commit", -1)
+	defer c.Progress.Done("commit")
 	stats := c.w.Stats()
 	sizes := c.m.sizes()
 	for comp, to := range map[repo.Component]*Cost{repo.Secrets: &c.m.Secrets.Cost, repo.Postgres: &c.m.Postgres.Cost,

@@ -5,6 +5,10 @@ type Progress interface {
 	Start(component string, total int64) // bytes to come, -1 where that is not known
 	Add(component string, files, bytes int64)
 	Done(component string)
+
+	// Sending begins to tell of what goes to the storage: traffic returns how many bytes of packs are durable, and how
+	// many there are so far. The name is one for Done.
+	Sending(name string, traffic func() (sent, packed int64))
 }
 
 // noProgress is for whoever does not want to know.
@@ -13,6 +17,8 @@ type noProgress struct{}
 func (noProgress) Start(string, int64)      {}
 func (noProgress) Add(string, int64, int64) {}
 func (noProgress) Done(string)              {}
+
+func (noProgress) Sending(string, func() (sent, packed int64)) {}
 
 func orNoProgress(p Progress) Progress {
 	if p == nil {

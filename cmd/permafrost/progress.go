@@ -40,6 +40,8 @@ type part struct {
 	total atomic.Int64 // bytes; 0: not known
 	about atomic.Bool  // the total is a guess
 	bar   *mpb.Bar
+
+	traffic func() (sent, packed int64) // what is asked how far it is; nil for a part that is told
 }
 
 // newProgress begins to tell. Close ends it.
@@ -65,21 +67,34 @@ func (p *progress) part(component string) *part {
 		return p.parts[i]
 	}
 	q := &part{name: component, start: time.Now()}
-	if p.bars != nil {
-		gauge := mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]").Build()
-		q.bar = p.bars.MustAdd(0, mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
-			if s.Total <= 0 {
-				return nil
-			}
-			s.Current = min(s.Current, s.Total)
-			return gauge.Fill(w, s)
-		}),
-			mpb.BarWidth(24), mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.Name(component, decor.WC{W: 9, C: decor.DindentRight})),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return q.line(time.Now()) })))
-	}
-	p.parts = append(p.parts, q)
+	p.add(q)
 	return q
+}
+
+// add adds a part, and a bar for it where bars are drawn. It is for who holds p.mu.
+func (p *progress) add(q *part) {
+	p.parts = append(p.parts, q)
+	if p.bars == nil {
+		return
+	}
+	gauge := mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]").Build()
+	q.bar = p.bars.MustAdd(0, mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+		if s.Total = q.total.Load(); s.Total <= 0 {
+			return nil
+		}
+		s.Current = min(q.bytes.Load(), s.Total)
+		return gauge.Fill(w, s)
+	}),
+		mpb.BarWidth(24), mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(q.name, decor.WC{W: 9, C: decor.DindentRight})),
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return q.line(time.Now()) })))
+}
+
+// Sending begins to tell of what goes to the storage, as traffic says it.
+func (p *progress) Sending(name string, traffic func() (sent, packed int64)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.add(&part{name: name, start: time.Now(), traffic: traffic})
 }
 
 // Start says that the component begins, and how many bytes it will have in all: -1 where that is not known.
@@ -142,17 +157,34 @@ func (p *progress) Close() {
 	}
 }
 
-// line describes the part behind its bar: "1.20 GiB of 6.70 GiB, 12,345 files, 98.2 MiB/s, 1m02s left".
+// ask asks a part that is not told how far it is.
+func (q *part) ask() {
+	if q.traffic == nil {
+		return
+	}
+	sent, packed := q.traffic()
+	q.bytes.Store(sent)
+	q.total.Store(packed)
+}
+
+// line describes the part behind its bar: "1.20 GiB of 6.70 GiB, 12,345 files, 98.2 MiB/s, 1m02s left". What goes to the
+// storage is described as "1.20 GiB stored, 34.0 MiB to send, 9.10 MiB/s, 4s left".
 func (q *part) line(now time.Time) string {
+	q.ask()
 	done, total, files := q.bytes.Load(), q.total.Load(), q.files.Load()
+	elapsed := now.Sub(q.start)
+	if done == 0 && total == 0 && elapsed >= time.Second {
+		return " working, " + formatDuration(elapsed)
+	}
 	line := " " + size(done).String()
-	if total > 0 {
+	if q.traffic != nil {
+		line += " stored, " + size(total-done).String() + " to send"
+	} else if total > 0 {
 		line += map[bool]string{true: " of about ", false: " of "}[q.about.Load()] + size(total).String()
 	}
 	if files > 0 {
 		line += ", " + plural(files, "file", "files")
 	}
-	elapsed := now.Sub(q.start)
 	if elapsed < time.Second || done == 0 {
 		return line
 	}
@@ -194,6 +226,7 @@ func (p *progress) writeParts(written map[*part]status) {
 	parts := slices.Clone(p.parts)
 	p.mu.Unlock()
 	for _, q := range parts {
+		q.ask()
 		s := status{Component: q.name, Files: q.files.Load(), Bytes: q.bytes.Load(), Total: q.total.Load()}
 		if last, ok := written[q]; ok && last == s {
 			continue

@@ -139,7 +139,7 @@ const lockPoll = 2 * time.Second // how often a lock is tried that is held
 // patiently does f again while others hold a lock, as long as --retry-lock says; and once more where a prune removed
 // what it leaned on, which a second run does not meet.
 func (a *app) patiently(ctx context.Context, f func() error) error {
-	deadline, pruned := time.Now().Add(a.retryLock), false
+	deadline, pruned, told := time.Now().Add(a.retryLock), false, ""
 	for {
 		err := f()
 		var locked *repo.LockedError
@@ -151,7 +151,10 @@ func (a *app) patiently(ctx context.Context, f func() error) error {
 		case !errors.As(err, &locked) || !time.Now().Before(deadline):
 			return err
 		}
-		a.ui.Detail("waiting: %v", err)
+		if text := err.Error(); text != told {
+			told = text
+			a.ui.Say("waiting for up to %s: %v", formatDuration(time.Until(deadline)), err)
+		}
 		select {
 		case <-time.After(lockPoll):
 		case <-ctx.Done():
