@@ -79,7 +79,7 @@ func (b *bench) permafrost(name, binary string) program {
 		env: []string{"PERMAFROST_REPOSITORY=sftp:backup.example:" + b.repository(name), "PERMAFROST_WRITER_KEY=writer.key",
 			"PERMAFROST_STATE_DIR=state", "PERMAFROST_CACHE_DIR=cache"},
 		init:    `"$PERMAFROST" init -q --recovery-key owner.key --writer-key writer.key`,
-		night:   `"$PERMAFROST" snapshot -q --live "$LIVE" --date "$(date -d "2026-01-01 + $NIGHT days" +%F)"`,
+		night:   `"$PERMAFROST" snapshot -q --live "$LIVE"`,
 		check:   `"$PERMAFROST" check -q -i owner.key --read-data`,
 		restore: `"$PERMAFROST" restore -q -i owner.key --snapshot latest --target "$TARGET"`,
 		forget:  `"$PERMAFROST" forget -q -i owner.key --keep-last 1 --prune`,
