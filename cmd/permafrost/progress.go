@@ -173,7 +173,12 @@ func (q *part) line(now time.Time) string {
 	q.ask()
 	done, total, files := q.bytes.Load(), q.total.Load(), q.files.Load()
 	elapsed := now.Sub(q.start)
-	if done == 0 && total == 0 && elapsed >= time.Second {
+	switch nothing := done == 0 && total == 0; {
+	case nothing && q.traffic != nil:
+		return " nothing to send yet"
+	case nothing && elapsed < time.Second:
+		return " working"
+	case nothing:
 		return " working, " + formatDuration(elapsed)
 	}
 	line := " " + size(done).String()

@@ -81,7 +81,7 @@ func TestPartLine(t *testing.T) {
 		after              time.Duration
 		want               string
 	}{
-		{0, 0, 0, false, 10 * time.Millisecond, " 0 B"},
+		{0, 0, 0, false, 10 * time.Millisecond, " working"},
 		{0, 0, 0, false, time.Minute, " working, 1m00s"},
 		{1 << 20, 0, 0, false, 10 * time.Second, " 1.00 MiB, 102 KiB/s"},
 		{1 << 20, 3 << 20, 12, false, 10 * time.Second, " 1.00 MiB of 3.00 MiB, 12 files, 102 KiB/s, 20s left"},
@@ -102,7 +102,11 @@ func TestPartLine(t *testing.T) {
 // What goes to the storage is asked for: what is durable, and what is still to be sent.
 func TestSendingLine(t *testing.T) {
 	start := time.Now()
-	q := &part{start: start, traffic: func() (sent, packed int64) { return 20 << 20, 30 << 20 }}
+	q := &part{start: start, traffic: func() (sent, packed int64) { return 0, 0 }}
+	if got, want := q.line(start.Add(10*time.Second)), " nothing to send yet"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	q.traffic = func() (sent, packed int64) { return 20 << 20, 30 << 20 }
 	if got, want := q.line(start.Add(10*time.Second)), " 20.0 MiB stored, 10.0 MiB to send, 2.00 MiB/s, 5.0s left"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
