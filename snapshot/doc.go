@@ -70,6 +70,8 @@
 //
 // # Manifest
 //
-// JSON: see Manifest. Names that need not be UTF-8 are strings where they are, and else {"base64": "..."}. Members that a
+// JSON: see Manifest. Each component has a state: captured; external, where media are in object storage; skipped, where a
+// setting leaves it out; failed, with the reason. One that is not captured has no content, but for secrets: where one of the
+// named files could not be read they have failed, and hold .env.production all the same. A snapshot has the database or media. Names that need not be UTF-8 are strings where they are, and else {"base64": "..."}. Members that a
 // reader doesn't know are passed over.
 package snapshot

@@ -22,6 +22,9 @@ func Dump(ctx context.Context, r *repo.Repo, m *Manifest, what string, w io.Writ
 	}
 	told := func(int64) {}
 	stream := func(c repo.Component, s *Stream) error {
+		if err := m.Lacks(r.Snapshots(), what); err != nil && c != repo.Secrets {
+			return err
+		}
 		if err := copyStream(ctx, rd, c, s, w, told); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -35,15 +38,23 @@ func Dump(ctx context.Context, r *repo.Repo, m *Manifest, what string, w io.Writ
 		return stream(repo.Redis, &m.Redis.Stream)
 	case what == "sidekiq" && m.Sidekiq != nil:
 		return stream(repo.Redis, &m.Sidekiq.Stream)
+	case what == "sidekiq" && m.Redis.State == Skipped:
+		return m.Lacks(r.Snapshots(), "redis")
 	case what == "sidekiq":
 		return hint.Wrap(fmt.Errorf("the snapshot has no Redis of Sidekiq's own"), "its queues are in the dump of redis")
 	case part == "secrets":
+		if err := m.Lacks(r.Snapshots(), "secrets"); err != nil && len(m.Secrets.Files) == 0 {
+			return err
+		}
 		f, err := m.secret(rest)
 		if err != nil {
 			return err
 		}
 		return stream(repo.Secrets, &f.Stream)
 	case part == "media" && rest != "":
+		if err := m.Lacks(r.Snapshots(), "media"); err != nil {
+			return err
+		}
 		e, err := fileAt(ctx, rd, m, rest)
 		if err != nil {
 			return err

@@ -211,34 +211,6 @@ func TestRestoreNeedsOwner(t *testing.T) {
 	}
 }
 
-// A component that fails fails the snapshot.
-func TestCreateIsWholeOrNothing(t *testing.T) {
-	for name, spoil := range map[string]func(inst *source.Instance, o *CreateOptions){
-		"secrets":  func(_ *source.Instance, o *CreateOptions) { o.Secrets = []string{"/nowhere"} },
-		"postgres": func(inst *source.Instance, _ *CreateOptions) { inst.Database.Name = "no_such_database" },
-		"redis":    func(inst *source.Instance, _ *CreateOptions) { inst.Sidekiq.Addr = "127.0.0.1:1" },
-		"media":    func(inst *source.Instance, _ *CreateOptions) { inst.Media.Root = "/nowhere" },
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			inst := host(t)
-			var o CreateOptions
-			spoil(inst, &o)
-			res, err := Create(t.Context(), w.open(w.writer), inst, o)
-			if err == nil || res != nil {
-				t.Fatal("no error")
-			}
-			if !strings.Contains(err.Error(), name) {
-				t.Errorf("the error does not name the component: %v", err)
-			}
-			if n := len(w.open(w.writer).Snapshots()); n > 0 {
-				t.Errorf("%d snapshots", n)
-			}
-			w.create(host(t), CreateOptions{}) // and the next run is not kept from it
-		})
-	}
-}
-
 // An empty directory is never passed off as the media.
 func TestCreateEmptyMedia(t *testing.T) {
 	w := newWorld(t)
@@ -248,9 +220,9 @@ func TestCreateEmptyMedia(t *testing.T) {
 	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
 	w.create(inst, CreateOptions{})
 	inst.Media.Root = openDir(t)
-	_, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{})
-	if err == nil || hint.Of(err) == "" {
-		t.Errorf("an empty directory is taken: %v", err)
+	res := w.create(inst, CreateOptions{})
+	if len(res.Failures) != 1 || res.Manifest.Media.State != Failed || hint.Of(res.Failures[0].Err) == "" {
+		t.Errorf("an empty directory is taken: %+v", res.Failures)
 	}
 	w.create(inst, CreateOptions{AllowEmptyMedia: true})
 }

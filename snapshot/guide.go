@@ -124,6 +124,10 @@ func (rs *restorer) guide(want map[string]bool) []byte {
 	if n := m.Media.LeftOut; n > 0 {
 		g.say("**%d media files could not be read then and are not in the snapshot.** `permafrost show` names them.", n)
 	}
+	for i := range rs.out.Absent {
+		a := &rs.out.Absent[i]
+		g.say("**The snapshot does not have %s, or not all of it: %s.** Take it from another snapshot: `permafrost snapshots` tells\nwhich have it, and `permafrost restore --component` restores it alone.", a.Part, a.String())
+	}
 	if rs.out.Lost > 0 {
 		g.say("**%d media files are damaged in the repository and were not restored.**", rs.out.Lost)
 	}

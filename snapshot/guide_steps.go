@@ -34,7 +34,9 @@ func guideSecrets(g *guide, m *Manifest, user string) {
 		g.say("**These are not in Mastodon's directory, and root writes them.** Look at each path. It must be one that you know, and\nevery directory above it must belong to root.")
 		g.code(outside...)
 	}
-	g.say("Where this host's database, Redis or paths are others, change them in %s now.", m.Secrets.Files[0].Path)
+	if len(m.Secrets.Files) > 0 {
+		g.say("Where this host's database, Redis or paths are others, change them in %s now.", m.Secrets.Files[0].Path)
+	}
 }
 
 // isBelow reports whether a clean path is below a directory, the whole file system aside.
@@ -146,6 +148,9 @@ func guideRedis(g *guide, m *Manifest, _ string) {
 	g.say("Sidekiq's jobs of that moment run again: deliveries, notifications, mail. To leave them out skip this step; home\nfeeds are built anew below.")
 	g.say("With `appendonly yes` Redis ignores an RDB and starts empty. So it is turned off for the first start.")
 	for name, r := range m.Redises {
+		if r.State != Captured {
+			continue
+		}
 		file := redisName
 		settings := shell("service=redis-server port=6379 conf=/etc/redis/redis.conf dir=/var/lib/redis")
 		if name == "sidekiq" {

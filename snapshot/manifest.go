@@ -63,6 +63,8 @@ type State = repo.State
 const (
 	Captured = repo.Captured
 	External = repo.External
+	Skipped  = repo.Skipped
+	Failed   = repo.Failed
 )
 
 // A Boundary says at which moment the components agree.
@@ -70,10 +72,10 @@ type Boundary struct {
 	// Method is "ordered" where the services ran and each source was fixed after the one that refers to it, or
 	// "stopped" where they stood still from StoppedFrom to StoppedTo.
 	Method      string     `json:"method"`
-	Snapshot    string     `json:"postgres_snapshot"` // as pg_export_snapshot named it
-	LSN         string     `json:"lsn,omitempty"`     // PostgreSQL's write-ahead log position then
-	Time        time.Time  `json:"time"`              // when PostgreSQL's snapshot was taken
-	Redis       time.Time  `json:"redis"`             // when Redis' was complete
+	Snapshot    string     `json:"postgres_snapshot,omitempty"` // as pg_export_snapshot named it
+	LSN         string     `json:"lsn,omitempty"`               // PostgreSQL's write-ahead log position then
+	Time        time.Time  `json:"time"`                        // when PostgreSQL's snapshot was taken; without one, when the rest was begun
+	Redis       time.Time  `json:"redis,omitzero"`              // when Redis' was complete
 	MediaFrom   time.Time  `json:"media_from,omitzero"`
 	MediaTo     time.Time  `json:"media_to,omitzero"`
 	StoppedFrom *time.Time `json:"stopped_from,omitempty"`
@@ -96,11 +98,13 @@ type Stream struct {
 	Recipe Recipe `json:"recipe"`
 }
 
-// Secrets are the settings and what else an administrator named.
+// Secrets are the settings and what else an administrator named. Where one of the named files could not be read they have
+// failed, and the settings are stored all the same.
 type Secrets struct {
-	State State        `json:"state"`
-	Files []SecretFile `json:"files"` // .env.production first
-	Cost  Cost         `json:"cost"`
+	State  State        `json:"state"`
+	Reason string       `json:"reason,omitempty"` // why they failed
+	Files  []SecretFile `json:"files,omitempty"`  // .env.production first
+	Cost   Cost         `json:"cost"`
 }
 
 // A SecretFile is one of Secrets.
@@ -116,6 +120,7 @@ type SecretFile struct {
 // Postgres is the database: one dump of pg_dump's custom format, uncompressed.
 type Postgres struct {
 	State    State  `json:"state"`
+	Reason   string `json:"reason,omitempty"` // why it failed
 	Database string `json:"database"`
 	User     string `json:"user"` // Mastodon's role
 	Stream
@@ -126,7 +131,8 @@ type Postgres struct {
 
 // Redis is one server's data: an RDB file.
 type Redis struct {
-	State State `json:"state"`
+	State  State  `json:"state"`
+	Reason string `json:"reason,omitempty"` // why it failed
 	Stream
 	Server redis.Facts     `json:"server"`
 	Dump   redis.DumpFacts `json:"dump"`
@@ -136,6 +142,7 @@ type Redis struct {
 // Media is the tree of attachments.
 type Media struct {
 	State    State   `json:"state"`
+	Reason   string  `json:"reason,omitempty"` // why they failed
 	External *Bucket `json:"external,omitempty"`
 	Root     Text    `json:"root,omitempty"` // on the host
 	Excludes []Text  `json:"excludes,omitempty"`
@@ -195,16 +202,6 @@ func (m *Manifest) Size() int64 {
 func (m *Manifest) Info() repo.SnapshotInfo {
 	return repo.SnapshotInfo{Instance: m.Instance, Host: m.Host, Date: m.Date, Time: m.Created, Tags: m.Tags,
 		Partial: m.Media.LeftOut, Size: m.Size(), Holding: m.holding()}
-}
-
-// holding is what the log says of the components.
-func (m *Manifest) holding() repo.Holding {
-	return repo.Holding{
-		Secrets:  m.Secrets.State,
-		Postgres: repo.DatabaseHolding{State: m.Postgres.State, Size: m.Postgres.Size},
-		Redis:    m.Redis.State,
-		Media:    repo.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize},
-	}
 }
 
 // Encode returns the manifest as JSON.
@@ -275,14 +272,17 @@ func (m *Manifest) check() error {
 	if err := m.checkTexts(); err != nil {
 		return err
 	}
+	if m.Postgres.State != Captured && m.Media.State != Captured {
+		return errors.New("neither the database nor media")
+	}
 	if err := m.Secrets.check(); err != nil {
 		return fmt.Errorf("secrets: %w", err)
 	}
-	if err := checkCaptured(m.Postgres.State, &m.Postgres.Stream); err != nil {
+	if err := checkStream(m.Postgres.State, m.Postgres.Reason, &m.Postgres.Stream); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	for name, r := range m.Redises {
-		if err := checkCaptured(r.State, &r.Stream); err != nil {
+		if err := checkStream(r.State, r.Reason, &r.Stream); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -290,16 +290,6 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("media: %w", err)
 	}
 	return nil
-}
-
-func checkCaptured(state State, s *Stream) error {
-	if state != Captured {
-		return fmt.Errorf("state %q", state)
-	}
-	if s.Size == 0 {
-		return errors.New("empty")
-	}
-	return s.check()
 }
 
 func (s *Stream) check() error {
@@ -310,8 +300,11 @@ func (s *Stream) check() error {
 }
 
 func (s *Secrets) check() error {
-	if s.State != Captured || len(s.Files) == 0 || len(s.Files) > maxSecrets {
-		return fmt.Errorf("state %q, %d files", s.State, len(s.Files))
+	if err := checkState(s.State, s.Reason); err != nil {
+		return err
+	}
+	if n := len(s.Files); s.State == External || s.State == Captured && n == 0 || s.State == Skipped && n > 0 || n > maxSecrets {
+		return fmt.Errorf("state %q, %d files", s.State, n)
 	}
 	for i := range s.Files {
 		f := &s.Files[i]
@@ -326,10 +319,10 @@ func (s *Secrets) check() error {
 }
 
 func (m *Media) check() error {
-	switch {
-	case m.State == External && m.External != nil && m.Listing.Entries == 0:
-	case m.State == Captured && m.External == nil && m.Listing.Entries > 0:
-	default:
+	if err := checkState(m.State, m.Reason); err != nil {
+		return err
+	}
+	if (m.State == External) != (m.External != nil) || (m.State == Captured) != (m.Listing.Entries > 0) {
 		return fmt.Errorf("state %q with %d entries", m.State, m.Listing.Entries)
 	}
 	if m.Files < 0 || m.Files > m.Listing.Entries || m.Size < 0 || m.Size > maxWeight || m.LeftOut < len(m.Left) || len(m.Left) > maxLeftOut {

@@ -77,13 +77,24 @@ func TestManifestRefuses(t *testing.T) {
 		"dump's size":      func(m *Manifest) { m.Postgres.Size++ },
 		"dump's recipe":    func(m *Manifest) { m.Postgres.Recipe.Root = m.Postgres.Recipe.Root[1:] },
 		"dump's depth":     func(m *Manifest) { m.Postgres.Recipe.Depth = maxDepth + 1 },
-		"redis' state":     func(m *Manifest) { m.Redis.State = "" },
-		"sidekiq's size":   func(m *Manifest) { m.Sidekiq.Size = -1 },
-		"media nowhere":    func(m *Manifest) { m.Media.State = External },
-		"media's listing":  func(m *Manifest) { m.Media.Listing.Root = m.Media.Listing.Root[1:] },
-		"media's depth":    func(m *Manifest) { m.Media.Listing.Depth = 0 },
-		"media's files":    func(m *Manifest) { m.Media.Files = 1000 },
-		"media left out":   func(m *Manifest) { m.Media.LeftOut = 0 },
+		"external dump":    func(m *Manifest) { m.Postgres = Postgres{State: External} },
+		"failed silently":  func(m *Manifest) { m.Redis = Redis{State: Failed} },
+		"failed with data": func(m *Manifest) { m.Redis.State, m.Redis.Reason = Failed, "x" },
+		"skipped data":     func(m *Manifest) { m.Redis.State = Skipped },
+		"reason for none":  func(m *Manifest) { m.Redis.Reason = "x" },
+		"reason's length":  func(m *Manifest) { m.Redis = Redis{State: Failed, Reason: strings.Repeat("x", maxReason+1)} },
+		"failed media":     func(m *Manifest) { m.Media.State, m.Media.Reason = Failed, "x" },
+		"skipped secrets":  func(m *Manifest) { m.Secrets.State = Skipped },
+		"nothing": func(m *Manifest) {
+			m.Postgres, m.Media = Postgres{State: Failed, Reason: "x"}, Media{State: Failed, Reason: "x"}
+		},
+		"redis' state":    func(m *Manifest) { m.Redis.State = "" },
+		"sidekiq's size":  func(m *Manifest) { m.Sidekiq.Size = -1 },
+		"media nowhere":   func(m *Manifest) { m.Media.State = External },
+		"media's listing": func(m *Manifest) { m.Media.Listing.Root = m.Media.Listing.Root[1:] },
+		"media's depth":   func(m *Manifest) { m.Media.Listing.Depth = 0 },
+		"media's files":   func(m *Manifest) { m.Media.Files = 1000 },
+		"media left out":  func(m *Manifest) { m.Media.LeftOut = 0 },
 	} {
 		m := sampleManifest()
 		spoil(m)

@@ -89,11 +89,11 @@ func (m *Manifest) recipes() iter.Seq2[string, *Recipe] {
 				return
 			}
 		}
-		if !yield("postgres", &m.Postgres.Recipe) {
+		if m.Postgres.State == Captured && !yield("postgres", &m.Postgres.Recipe) {
 			return
 		}
 		for name, r := range m.Redises {
-			if !yield(name, &r.Recipe) {
+			if r.State == Captured && !yield(name, &r.Recipe) {
 				return
 			}
 		}

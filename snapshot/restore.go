@@ -52,6 +52,7 @@ type RestoreResult struct {
 	Owner    string    // the user who decides what is in the target, where that is not whoever restores
 	Files    int64     // of the media
 	Bytes    int64     // of all components
+	Absent   []Absence // what was wanted, and the snapshot does not have
 	Lost     int       // media files that are damaged in the repository
 	LostList []LeftOut // the first of these
 }
@@ -91,6 +92,9 @@ func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreO
 		return nil, err
 	}
 	rs := &restorer{RestoreOptions: o, rd: rd, ref: ref, m: m, out: RestoreResult{Manifest: m}}
+	if err := rs.choose(r.Snapshots(), want); err != nil {
+		return nil, err
+	}
 	if err := rs.open(ctx, want); err != nil {
 		return nil, err
 	}
@@ -140,6 +144,34 @@ func chooseComponents(names []string) (map[string]bool, error) {
 		}
 	}
 	return want, nil
+}
+
+// choose takes out of want what the snapshot has nothing of. That is an error where it was asked for by name.
+func (rs *restorer) choose(refs []repo.SnapshotRef, want map[string]bool) error {
+	for _, a := range rs.m.Absent() {
+		component := a.component()
+		if !want[component] {
+			continue
+		}
+		if !rs.m.holds(component) {
+			if len(rs.Components) > 0 {
+				return rs.m.Lacks(refs, a.Part)
+			}
+			want[component] = false
+		}
+		rs.out.Absent = append(rs.out.Absent, a)
+		rs.Warn(rs.absence(refs, &a))
+	}
+	return nil
+}
+
+// absence tells of a part that is not restored, and how to have it from another snapshot.
+func (rs *restorer) absence(refs []repo.SnapshotRef, a *Absence) string {
+	text := fmt.Sprintf("%s is not restored, or not all of it: the snapshot does not have it: %v", a.Part, a)
+	if other, ok := nearest(refs, rs.m, a.Part); ok {
+		text += fmt.Sprintf(". Snapshot %s of %s has it: permafrost restore --snapshot %[1]s --component %[3]s --target DIR", other.ID.Short(), other.Date, a.component())
+	}
+	return text
 }
 
 // run restores the components that are wanted: the streams one after the other, the media beside them. Damage of one
@@ -227,6 +259,9 @@ func (rs *restorer) redis(ctx context.Context) error {
 		file := redisName
 		if name == "sidekiq" {
 			file = sidekiqName
+		}
+		if r.State != Captured {
+			continue
 		}
 		if err := rs.stream(ctx, repo.Redis, "redis", file, &r.Stream, nil); err != nil {
 			return fmt.Errorf("%s: %w", file, err)

@@ -200,12 +200,14 @@ func (m *Manifest) streams(want map[string]bool, block int64) (r room) {
 			r.add(m.Secrets.Files[i].Size, block)
 		}
 	}
-	if want["postgres"] {
+	if want["postgres"] && m.Postgres.State == Captured {
 		r.add(m.Postgres.Size, block)
 	}
 	if want["redis"] {
 		for _, x := range m.Redises {
-			r.add(x.Size, block)
+			if x.State == Captured {
+				r.add(x.Size, block)
+			}
 		}
 	}
 	return r

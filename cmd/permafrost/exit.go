@@ -15,6 +15,7 @@ const (
 	exitFailed       = 1
 	exitUsage        = 2
 	exitPartial      = 3
+	exitIncomplete   = 5
 	exitUnreported   = 9
 	exitNoRepository = 10
 	exitLocked       = 11
@@ -48,11 +49,18 @@ type partialError struct{ err error }
 func (e *partialError) Error() string { return e.err.Error() }
 func (e *partialError) Unwrap() error { return e.err }
 
+// An incompleteError says that a snapshot was kept without a component that failed.
+type incompleteError struct{ err error }
+
+func (e *incompleteError) Error() string { return e.err.Error() }
+func (e *incompleteError) Unwrap() error { return e.err }
+
 // exitCode returns the exit code that tells err.
 func exitCode(err error) int {
 	var (
 		usage    *usageError
 		partial  *partialError
+		lacking  *incompleteError
 		silent   *unreportedError
 		locked   *repo.LockedError
 		noKey    *repo.MissingKeyError
@@ -78,6 +86,8 @@ func exitCode(err error) int {
 		return exitWrongKey
 	case errors.As(err, &damage), errors.As(err, &rollback), errors.As(err, &found):
 		return exitDamage
+	case errors.As(err, &lacking):
+		return exitIncomplete
 	case errors.As(err, &partial):
 		return exitPartial
 	}

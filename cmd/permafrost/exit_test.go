@@ -22,6 +22,8 @@ func TestExitCode(t *testing.T) {
 		{errors.New("x"), 1},
 		{usagef("x"), 2},
 		{&partialError{errors.New("x")}, 3},
+		{&incompleteError{errors.New("x")}, 5},
+		{hint.Join(&partialError{errors.New("x")}, &incompleteError{errors.New("y")}), 5},
 		{&unreportedError{"x", io.ErrShortWrite}, 9},
 		{repo.ErrNoRepository, 10},
 		{&repo.LockedError{By: "x"}, 11},

@@ -64,6 +64,7 @@ const helpExitCodes = `  0    done
   1    failed
   2    wrong usage: a flag, an argument, the environment or the configuration
   3    done in part: something that could not be read or written was left out, and named
+  5    a snapshot was kept without a component that failed
   9    done, but the report of it could not be written to standard output
   10   there is no repository
   11   locked: another process is at work on the repository
@@ -71,8 +72,9 @@ const helpExitCodes = `  0    done
   13   the repository is damaged, or its storage has lost what was committed
   130  interrupted
 
-A snapshot with exit code 3 is kept, and listed as partial; with 9 it is kept, and
-standard error names it. With any other code than 0, 3 and 9 nothing was committed.`
+A snapshot with exit code 3 is kept, and listed as partial. One with 5 is kept, and
+lacks what standard error names; of several codes the highest wins. With 9 it is kept,
+and standard error names it. With any other code nothing was committed.`
 
 func helpEnvironment() string {
 	var b strings.Builder

@@ -42,6 +42,9 @@ Names and sizes can be read with the key of the host; the content can't.`,
 			path := strings.Trim(append(args, "")[1], "/")
 			found, err := a.list(cmd.Context(), r, m, path, long)
 			if err == nil && !found {
+				err = m.Lacks(r.Snapshots(), path)
+			}
+			if err == nil && !found {
 				err = fmt.Errorf("%s is not in that snapshot", printable(path))
 			}
 			return err
@@ -83,7 +86,7 @@ func entries(ctx context.Context, r *session, m *snapshot.Manifest, path string,
 		}
 	}
 	below, ok := strings.CutPrefix(path+"/", "media/")
-	if path != "" && !ok || m.Media.External != nil {
+	if path != "" && !ok || m.Media.State != snapshot.Captured {
 		return nil
 	}
 	if below = strings.TrimSuffix(below, "/"); path == "" || below == "" {
@@ -120,9 +123,13 @@ func streams(m *snapshot.Manifest) []listLine {
 		f := &m.Secrets.Files[i]
 		lines = append(lines, listLine{Path: "secrets" + f.Path, Type: string(source.File), Mode: f.Mode, UID: f.UID, GID: f.GID, Size: f.Size, MTime: time.Unix(0, f.MTime).UTC()})
 	}
-	lines = append(lines, listLine{Path: "postgres", Type: string(source.File), Mode: 0o600, Size: m.Postgres.Size, MTime: m.Boundary.Time})
+	if m.Postgres.State == snapshot.Captured {
+		lines = append(lines, listLine{Path: "postgres", Type: string(source.File), Mode: 0o600, Size: m.Postgres.Size, MTime: m.Boundary.Time})
+	}
 	for name, r := range m.Redises {
-		lines = append(lines, listLine{Path: snapshot.Text(name), Type: string(source.File), Mode: 0o600, Size: r.Size, MTime: m.Boundary.Redis})
+		if r.State == snapshot.Captured {
+			lines = append(lines, listLine{Path: snapshot.Text(name), Type: string(source.File), Mode: 0o600, Size: r.Size, MTime: m.Boundary.Redis})
+		}
 	}
 	return lines
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,9 +78,9 @@ permafrost key add owner.`,
 			if err != nil {
 				return err
 			}
-			a.ui.Done("everything is restored into %s", printable(o.Target))
+			a.ui.Done("everything that the snapshot has is restored into %s", printable(o.Target))
 			a.tellRestore(&o, res, time.Since(begin))
-			return nil
+			return incomplete(res)
 		},
 	}
 	f := cmd.Flags()
@@ -111,6 +113,20 @@ func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResul
 		return
 	}
 	a.ui.Say("how to go on: %s", printable(o.Target+"/RESTORE.md"))
+}
+
+// incomplete returns an error where a component that was wanted had failed when the snapshot was made.
+func incomplete(res *snapshot.RestoreResult) error {
+	var parts []string
+	for _, a := range res.Absent {
+		if a.State == snapshot.Failed {
+			parts = append(parts, a.Part)
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return &partialError{fmt.Errorf("%s not restored, or not all of it: the snapshot does not have it", strings.Join(parts, ", "))}
 }
 
 func (a *app) dumpCommand() *cobra.Command {

@@ -62,6 +62,8 @@ var settings = []setting{
 	{"tag", "", "tags", isList, "snapshot"},
 	{"exclude", "", "exclude", isList, "snapshot"},
 	{"no-cache-media", "", "no_cache_media", isBool, "snapshot"},
+	{"skip", "", "skip", isList, "snapshot"},
+	{"strict", "", "strict", isBool, "snapshot"},
 	{"secret", "", "extra_secrets", isList, "snapshot"},
 	{"max-unused", "", "max_unused", isText, "forget prune"},
 	{"keep-last", "", "keep.last", isNumber, "forget"},

@@ -75,6 +75,9 @@ func describe(ref *repo.SnapshotRef, m *snapshot.Manifest) (lines []string) {
 	if n := m.Media.LeftOut - len(m.Media.Left); n > 0 {
 		add("left out: %s more", plural(int64(n), "file", "files"))
 	}
+	for _, x := range m.Absent() {
+		add("%s: %s", x.Part, printable(x.String()))
+	}
 	for _, w := range m.Warnings {
 		add("warning: %s", printable(w))
 	}
@@ -86,11 +89,16 @@ func boundary(b *snapshot.Boundary) string {
 	if b.StoppedFrom != nil && b.StoppedTo != nil {
 		return fmt.Sprintf("services stopped from %s, for %s", formatTime(*b.StoppedFrom), formatDuration(b.StoppedTo.Sub(*b.StoppedFrom)))
 	}
-	text := "in order, the services running: PostgreSQL at " + formatTime(b.Time)
+	text := "in order, the services running: begun at " + formatTime(b.Time)
+	if b.Snapshot != "" {
+		text = "in order, the services running: PostgreSQL at " + formatTime(b.Time)
+	}
 	if b.LSN != "" {
 		text += " (LSN " + printable(b.LSN) + ")"
 	}
-	text += ", Redis " + later(b.Time, b.Redis)
+	if !b.Redis.IsZero() {
+		text += ", Redis " + later(b.Time, b.Redis)
+	}
 	if !b.MediaTo.IsZero() {
 		text += ", media until " + later(b.Time, b.MediaTo)
 	}
@@ -102,17 +110,23 @@ func later(from, to time.Time) string { return formatDuration(to.Sub(from)) + " 
 // components lays out what the snapshot has of each component.
 func components(m *snapshot.Manifest) []string {
 	t := newTable("Component", ">Size", ">New", ">Stored", ">Wasted", "Content")
-	add := func(name string, bytes int64, c *snapshot.Cost, content string) {
+	add := func(name string, state snapshot.State, bytes int64, c *snapshot.Cost, content string) {
+		if state != snapshot.Captured && bytes > 0 {
+			content += ", not all of it: " + string(state)
+		} else if state != snapshot.Captured {
+			t.add(name, "", size(c.Fresh).String(), size(c.Stored).String(), "", string(state))
+			return
+		}
 		t.add(name, size(bytes).String(), size(c.Fresh).String(), size(c.Stored).String(), size(c.Wasted).String(), content)
 	}
 	secrets := int64(0)
 	for i := range m.Secrets.Files {
 		secrets += m.Secrets.Files[i].Size
 	}
-	add("secrets", secrets, &m.Secrets.Cost, plural(int64(len(m.Secrets.Files)), "file", "files"))
-	add("postgres", m.Postgres.Size, &m.Postgres.Cost, printable(m.Postgres.Database)+", "+postgresFacts(m))
+	add("secrets", m.Secrets.State, secrets, &m.Secrets.Cost, plural(int64(len(m.Secrets.Files)), "file", "files"))
+	add("postgres", m.Postgres.State, m.Postgres.Size, &m.Postgres.Cost, printable(m.Postgres.Database)+", "+postgresFacts(m))
 	for name, r := range m.Redises {
-		add(name, r.Size, &r.Cost, redisFacts(r))
+		add(name, r.State, r.Size, &r.Cost, redisFacts(r))
 	}
 	if x := m.Media.External; x != nil {
 		t.add("media", "", "", "", "", fmt.Sprintf("external: %s bucket %s", printable(x.Kind), printable(x.Bucket)))
@@ -127,7 +141,7 @@ func components(m *snapshot.Manifest) []string {
 			content += fmt.Sprintf(", %s %s", formatCount(extra.n), extra.what)
 		}
 	}
-	add("media", m.Media.Size, &m.Media.Cost, content)
+	add("media", m.Media.State, m.Media.Size, &m.Media.Cost, content)
 	return t.lines()
 }
 

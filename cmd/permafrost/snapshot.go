@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/hint"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/source"
@@ -34,15 +37,21 @@ All settings are read from .env.production in the live directory. The services m
 run: PostgreSQL's snapshot is fixed first, so that every file that the database
 names is there.
 
-A part that fails fails the snapshot, and nothing is committed. Single media files
+The night saves what can be saved. A component that fails is named, the others are
+committed, and the exit code is 5; with --strict nothing is committed then. Nothing
+is committed where neither the database nor media could be read. Single media files
 that can't be read are left out and named, with exit code 3.`,
 		Example: `  permafrost snapshot
   permafrost snapshot --tag before-upgrade --live /srv/mastodon/live
+  permafrost snapshot --skip redis
   permafrost snapshot --date 2026-06-27 --no-cache-media --json`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := on.notAhead(time.Now()); err != nil {
 				return err
+			}
+			if err := snapshot.CheckComponents(o.Skip); err != nil {
+				return usagef("--skip: %w", err)
 			}
 			inst, err := source.Load(live, osUser)
 			if err != nil {
@@ -79,6 +88,8 @@ that can't be read are left out and named, with exit code 3.`,
 	f.Var(&on, "date", "the night that the snapshot is of (default: today)")
 	f.StringArrayVar(&o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
 	f.StringArrayVar(&o.Secrets, "secret", nil, "`file`, directory or pattern to store among the secrets; repeatable")
+	f.StringSliceVar(&o.Skip, "skip", nil, "leave out this `component`: secrets, postgres, redis or media; repeatable")
+	f.BoolVar(&o.Strict, "strict", false, "commit nothing where a component fails")
 	f.StringArrayVar(&tree.Excludes, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
 	f.BoolVar(&tree.NoCache, "no-cache-media", false, "leave out media that can be fetched from other servers again")
 	f.BoolVar(&o.AllowEmptyMedia, "allow-empty-media", false, "take an empty media directory for what it says")
@@ -117,6 +128,29 @@ func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration)
 		size(ref.Size), size(ref.Stored), formatDuration(took))
 	a.ui.Say("log head %v", r.Head())
 	a.tellDoubts(r, ref)
+	return hint.Join(lacking(res), partial(res))
+}
+
+// lacking returns an error that names the components which failed, or nil.
+func lacking(res *snapshot.Result) error {
+	if len(res.Failures) == 0 {
+		return nil
+	}
+	var parts []string
+	var advice error
+	for _, f := range res.Failures {
+		parts = append(parts, f.Part)
+		if advice == nil && hint.Of(f.Err) != "" {
+			advice = f.Err
+		}
+	}
+	err := fmt.Errorf("snapshot %s is kept without %s, which failed", res.Ref.ID.Short(), strings.Join(parts, ", "))
+	return &incompleteError{hint.Wrap(err, cmp.Or(hint.Of(advice), "`permafrost show "+res.Ref.ID.Short()+"` tells why"))}
+}
+
+// partial returns an error that counts the files which were left out, or nil.
+func partial(res *snapshot.Result) error {
+	ref, m := &res.Ref, res.Manifest
 	if m.Media.LeftOut == 0 {
 		return nil
 	}

@@ -1,0 +1,143 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+)
+
+// holding is what the log says of the components.
+func (m *Manifest) holding() repo.Holding {
+	return repo.Holding{
+		Secrets:  m.Secrets.State,
+		Postgres: repo.DatabaseHolding{State: m.Postgres.State, Size: m.Postgres.Size},
+		Redis:    m.redisState(),
+		Media:    repo.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize},
+	}
+}
+
+// redisState is the state of all Redis servers together: the worst of theirs.
+func (m *Manifest) redisState() State {
+	state := m.Redis.State
+	if m.Sidekiq != nil && m.Sidekiq.State == Failed {
+		state = Failed
+	}
+	return state
+}
+
+// An Absence is a part that a snapshot does not have, or not all of.
+type Absence struct {
+	Part   string // as Dump takes it
+	State  State  // Skipped or Failed
+	Reason string // why it failed
+}
+
+func (a *Absence) String() string {
+	if a.State == Skipped {
+		return "it was skipped by a setting"
+	}
+	return "it failed: " + a.Reason
+}
+
+// component returns the component that the part is of.
+func (a *Absence) component() string {
+	if a.Part == "sidekiq" {
+		return "redis"
+	}
+	return a.Part
+}
+
+// Absent returns what the snapshot was to have and has not.
+func (m *Manifest) Absent() (absent []Absence) {
+	add := func(part string, state State, reason string) {
+		if state == Skipped || state == Failed {
+			absent = append(absent, Absence{part, state, reason})
+		}
+	}
+	add("secrets", m.Secrets.State, m.Secrets.Reason)
+	add("postgres", m.Postgres.State, m.Postgres.Reason)
+	for name, r := range m.Redises {
+		add(name, r.State, r.Reason)
+	}
+	add("media", m.Media.State, m.Media.Reason)
+	return absent
+}
+
+// holds reports whether the snapshot has anything of a component, or says where it is.
+func (m *Manifest) holds(component string) bool {
+	switch component {
+	case "secrets":
+		return len(m.Secrets.Files) > 0
+	case "postgres":
+		return m.Postgres.State == Captured
+	case "redis":
+		return m.Redis.State == Captured || m.Sidekiq != nil && m.Sidekiq.State == Captured
+	}
+	return m.Media.State == Captured || m.Media.State == External
+}
+
+// Lacks returns an error where the snapshot does not have a part, with a hint that names another one that has it.
+func (m *Manifest) Lacks(refs []repo.SnapshotRef, part string) error {
+	part, _, _ = strings.Cut(part, "/")
+	for _, a := range m.Absent() {
+		if a.Part != part {
+			continue
+		}
+		err := fmt.Errorf("the snapshot has no %s: %v", part, &a)
+		other, ok := nearest(refs, m, part)
+		if !ok {
+			return hint.Wrap(err, "no snapshot of "+m.Instance+" has it")
+		}
+		return hint.Wrap(err, fmt.Sprintf("snapshot %s of %s has it", other.ID.Short(), other.Date))
+	}
+	return nil
+}
+
+// nearest returns the snapshot of the instance that has a component and was made at the time nearest to that of m.
+func nearest(refs []repo.SnapshotRef, m *Manifest, component string) (best repo.SnapshotRef, found bool) {
+	for _, ref := range refs {
+		if ref.Instance == m.Instance && has(&ref.Holding, component) && !ref.Time.Equal(m.Created) &&
+			(!found || ref.Time.Sub(m.Created).Abs() < best.Time.Sub(m.Created).Abs()) {
+			best, found = ref, true
+		}
+	}
+	return best, found
+}
+
+// has reports whether a snapshot has a component, or a Redis.
+func has(h *repo.Holding, component string) bool {
+	return map[string]State{"secrets": h.Secrets, "postgres": h.Postgres.State, "redis": h.Redis, "sidekiq": h.Redis, "media": h.Media.State}[component] == Captured
+}
+
+// maxReason bounds why a component failed, in bytes.
+const maxReason = 4 << 10
+
+// checkState returns an error for a state that a component can't have, or a reason where none belongs.
+func checkState(state State, reason string) error {
+	switch {
+	case state != Captured && state != Skipped && state != Failed && state != External:
+		return fmt.Errorf("state %q", state)
+	case (state == Failed) != (reason != "") || len(reason) > maxReason:
+		return fmt.Errorf("state %q with a reason of %d bytes", state, len(reason))
+	}
+	return nil
+}
+
+// checkStream returns an error for a stream that is missing, or is where its component's state says that there is none.
+func checkStream(state State, reason string, s *Stream) error {
+	if err := checkState(state, reason); err != nil {
+		return err
+	}
+	switch empty := s.Size == 0 && s.Recipe.Size == 0 && s.Recipe.Depth == 0 && len(s.Recipe.Root) == 0; {
+	case state == External:
+		return fmt.Errorf("state %q", state)
+	case state == Captured && s.Size == 0:
+		return errors.New("empty")
+	case state != Captured && !empty:
+		return fmt.Errorf("state %q with a content", state)
+	}
+	return s.check()
+}

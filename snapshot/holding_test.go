@@ -1,0 +1,260 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"permafrost/internal/hint"
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+	"permafrost/source"
+)
+
+// broken makes one component of an instance fail, by the name of the part that then fails.
+func broken(name string, inst *source.Instance, o *CreateOptions) {
+	switch name {
+	case "secrets":
+		o.Secrets = []string{"/nowhere"}
+	case "postgres":
+		inst.Database.Name = "no_such_database"
+	case "redis":
+		inst.Redis.Addr = "127.0.0.1:1"
+	case "sidekiq":
+		inst.Sidekiq.Addr = "127.0.0.1:1"
+	case "media":
+		inst.Media.Root = "/nowhere"
+	}
+}
+
+var partNames = []string{"secrets", "postgres", "redis", "sidekiq", "media"}
+
+// Where one component fails the others are stored and come back, and everything that reads the snapshot says what is missing.
+func TestCreateKeepsWhatCanBeRead(t *testing.T) {
+	w := newWorld(t)
+	inst := host(t)
+	inst.Media.Root = openDir(t)
+	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
+	root := inst.Media.Root
+	w.create(inst, CreateOptions{Date: "2026-06-01"})
+	for _, name := range partNames {
+		t.Run(name, func(t *testing.T) {
+			inst := host(t)
+			inst.Media.Root = root
+			var warned []string
+			o := CreateOptions{Warn: func(msg string) { warned = append(warned, msg) }}
+			broken(name, inst, &o)
+			res := w.create(inst, o)
+			if len(res.Failures) != 1 || res.Failures[0].Part != name || res.Failures[0].Err == nil {
+				t.Fatalf("failures: %+v", res.Failures)
+			}
+			if !slices.ContainsFunc(warned, func(s string) bool { return strings.HasPrefix(s, name+" failed") }) {
+				t.Errorf("warned: %q", warned)
+			}
+			h := res.Ref.Holding
+			want := map[string]State{"secrets": h.Secrets, "postgres": h.Postgres.State, "redis": h.Redis, "sidekiq": h.Redis, "media": h.Media.State}
+			if want[name] != Failed || h.Whole() {
+				t.Errorf("the log says %+v", h)
+			}
+			w.verify(res)
+			checkAbsent(t, w, res, name)
+			checkSecondNight(t, w, root, name)
+		})
+	}
+}
+
+// checkAbsent checks what is said of a snapshot without one part, and that all else comes back.
+func checkAbsent(t *testing.T, w *world, res *Result, name string) {
+	t.Helper()
+	absent := res.Manifest.Absent()
+	if len(absent) != 1 || absent[0].Part != name || absent[0].State != Failed || absent[0].Reason == "" {
+		t.Fatalf("absent: %+v", absent)
+	}
+	var out bytes.Buffer
+	err := Dump(t.Context(), w.open(w.owner), res.Manifest, strings.Replace(name, "media", "media/a/b", 1), &out)
+	if name == "secrets" { // the settings are there
+		if err != nil || !bytes.Equal(out.Bytes(), host(t).Env) {
+			t.Errorf("dump of secrets: %d bytes, %v", out.Len(), err)
+		}
+	} else if err == nil || out.Len() > 0 || !strings.Contains(err.Error(), absent[0].Reason) || !strings.HasSuffix(hint.Of(err), " has it") {
+		t.Errorf("dump of %s: %d bytes, %v, hint %q", name, out.Len(), err, hint.Of(err))
+	}
+	var warned []string
+	dir := filepath.Join(t.TempDir(), "restored")
+	got, err := Restore(t.Context(), w.open(w.owner), res.Ref, RestoreOptions{Target: dir, Warn: func(s string) { warned = append(warned, s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Absent) != 1 || got.Absent[0].Part != name || len(warned) == 0 || !strings.Contains(warned[0], "permafrost restore --snapshot ") {
+		t.Errorf("restore: %+v, warned %q", got.Absent, warned)
+	}
+	files := map[string]string{"secrets": "secrets/nowhere", "postgres": "mastodon_production.dump", "redis": redisName, "sidekiq": sidekiqName, "media": mediaDir}
+	for part, file := range files {
+		_, err := os.Stat(filepath.Join(dir, file))
+		if there := err == nil; there != (part != name && part != "secrets") {
+			t.Errorf("%s: there %v", file, there)
+		}
+	}
+	guide, err := os.ReadFile(filepath.Join(dir, guideName))
+	if err != nil || !strings.Contains(string(guide), "**The snapshot does not have `"+name+"`") {
+		t.Errorf("RESTORE.md does not say that %s is missing: %v", name, err)
+	}
+	if name == "postgres" || name == "media" {
+		if _, err := Restore(t.Context(), w.open(w.owner), res.Ref, RestoreOptions{Target: filepath.Join(dir, "x"), Components: []string{name}}); err == nil || hint.Of(err) == "" {
+			t.Errorf("restore of %s alone: %v", name, err)
+		}
+	}
+}
+
+// checkSecondNight checks that the night after one that lacks a part goes by the last one that has it.
+func checkSecondNight(t *testing.T, w *world, root, name string) {
+	t.Helper()
+	r := w.open(w.writer)
+	c := &creation{repo: r, inst: host(t)}
+	c.Warn = func(s string) { t.Error(s) }
+	for _, stream := range []string{"postgres", "redis", "sidekiq"} {
+		id := c.previousID(t.Context(), stream)
+		i := slices.IndexFunc(r.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.ID == id })
+		if i < 0 {
+			t.Fatalf("%s: nothing to go by", stream)
+		}
+		if newest := i == len(r.Snapshots())-1; newest == (stream == name) {
+			t.Errorf("%s: the newest snapshot is gone by: %v", stream, newest)
+		}
+	}
+	m := c.previous(t.Context())
+	if m == nil || m.Media.State != Captured || m.Postgres.State == Failed != (name == "postgres") {
+		t.Errorf("media go by %+v", m)
+	}
+}
+
+// What a setting leaves out is no failure, is not read, and is said to be left out.
+func TestCreateSkips(t *testing.T) {
+	w := newWorld(t)
+	inst := host(t)
+	inst.Media.Root = openDir(t)
+	broken("redis", inst, nil)
+	broken("sidekiq", inst, nil)
+	res := w.create(inst, CreateOptions{Skip: []string{"redis", "secrets"}})
+	if h := res.Ref.Holding; len(res.Failures) > 0 || h.Redis != Skipped || h.Secrets != Skipped || !h.Whole() {
+		t.Errorf("%+v, failures %v", h, res.Failures)
+	}
+	w.verify(res)
+	for _, part := range []string{"redis", "sidekiq", "secrets"} {
+		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, part, io.Discard); err == nil || !strings.Contains(err.Error(), "skipped by a setting") {
+			t.Errorf("dump of %s: %v", part, err)
+		}
+	}
+	w.restore(res, RestoreOptions{})
+	for name, o := range map[string]CreateOptions{
+		"unknown": {Skip: []string{"postgers"}},
+		"all":     {Skip: []string{"postgres", "media"}},
+	} {
+		if _, err := Create(t.Context(), w.open(w.writer), inst, o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	inst.Media.External = &source.External{Kind: "s3", Bucket: "b"}
+	if _, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{Skip: []string{"postgres"}}); err == nil {
+		t.Error("a snapshot of secrets and Redis alone")
+	}
+}
+
+// Nothing is committed without the database and the media, nor where all four were asked for, nor where the run was ended.
+func TestCreateCommitsNothing(t *testing.T) {
+	type try struct {
+		broken []string
+		o      CreateOptions
+		cancel bool
+	}
+	tries := map[string]try{
+		"both":      {broken: []string{"postgres", "media"}},
+		"cancelled": {broken: []string{"redis"}, cancel: true},
+	}
+	for _, name := range partNames {
+		tries["strict "+name] = try{broken: []string{name}, o: CreateOptions{Strict: true}}
+	}
+	for name, x := range tries {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			inst := host(t)
+			for _, b := range x.broken {
+				broken(b, inst, &x.o)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if x.cancel {
+				x.o.Progress = &canceller{cancel: cancel}
+			}
+			res, err := Create(ctx, w.open(w.writer), inst, x.o)
+			if err == nil || res != nil {
+				t.Fatal("no error")
+			}
+			for _, b := range x.broken {
+				if !x.cancel && !strings.Contains(err.Error(), b) {
+					t.Errorf("the error does not name %s: %v", b, err)
+				}
+			}
+			if n := len(w.open(w.writer).Snapshots()); n > 0 {
+				t.Errorf("%d snapshots", n)
+			}
+			w.create(host(t), CreateOptions{}) // and the next run is not kept from it
+		})
+	}
+	inst, w := host(t), newWorld(t)
+	inst.Media.External = &source.External{Kind: "s3", Bucket: "b"}
+	broken("postgres", inst, nil)
+	if _, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{}); err == nil {
+		t.Error("a snapshot of secrets and Redis alone")
+	}
+}
+
+// A canceller ends the run once media come.
+type canceller struct {
+	noProgress
+	cancel func()
+}
+
+func (c *canceller) Add(component string, _, _ int64) {
+	if component == "media" {
+		c.cancel()
+	}
+}
+
+// What the storage refuses is no fault of a component: the run ends, and commits nothing.
+func TestCreateStorageFails(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		w := newWorld(t)
+		puts := 0
+		var mu sync.Mutex
+		st := &storetest.Hook{Store: w.store, Before: func(op storetest.Op) storetest.Fault {
+			mu.Lock()
+			defer mu.Unlock()
+			if op.Kind != "Put" || !strings.HasPrefix(op.Name, "packs/") {
+				return storetest.None
+			}
+			if puts++; puts < n {
+				return storetest.None
+			}
+			return storetest.NotDone
+		}}
+		r, err := repo.Open(t.Context(), st, w.writer, repo.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := CreateOptions{Warn: func(msg string) { t.Errorf("warned: %s", msg) }}
+		if res, err := Create(t.Context(), r, host(t), o); !errors.Is(err, storetest.ErrInjected) || res != nil {
+			t.Errorf("put %d: %+v, %v", n, res, err)
+		}
+		if refs := w.open(w.writer).Snapshots(); len(refs) > 0 {
+			t.Errorf("put %d: committed", n)
+		}
+	}
+}
