@@ -67,6 +67,12 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	if err := flags.complete(); err != nil {
 		return err
 	}
+	// In full, so that what is told names them wherever it is read.
+	for _, file := range []*string{&flags.recovery, &a.writerKey} {
+		if *file, err = filepath.Abs(*file); err != nil {
+			return err
+		}
+	}
 	st, closeStore, err := a.openStore(ctx)
 	if err != nil {
 		return err
@@ -138,11 +144,7 @@ func (f *initFlags) complete() error {
 
 // writeKeys writes both key files, or none.
 func (a *app) writeKeys(recovery string, owner, writer *repo.Keyring) error {
-	path, err := filepath.Abs(a.writerKey)
-	if err != nil {
-		return err
-	}
-	dir, err := hostfs.MakeDir(filepath.Dir(path))
+	dir, err := hostfs.MakeDir(filepath.Dir(a.writerKey))
 	if err != nil {
 		return fmt.Errorf("making a directory for the writer file: %w", err)
 	}

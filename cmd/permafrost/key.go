@@ -259,6 +259,7 @@ stays readable with the old ones, which every keyring keeps. Everybody on the ro
 who has a key of their own is given the new ones through the storage; the key file
 that rotate is called with is replaced by one that holds both. Its other copies find the
 new keys on the storage; replace them all the same, since the storage may be lost.
+The next snapshot of each instance stores everything anew.
 
 To shut a stolen writer key out, remove it first. A stolen recovery file is not shut out:
 make a new repository.`,
@@ -284,6 +285,7 @@ make a new repository.`,
 				return fmt.Errorf("rotating the keys: %w", err)
 			}
 			a.ui.Say("new keys are in use: epoch %d", r.Key().CurrentEpoch().Number)
+			a.ui.Warn("the next snapshot of each instance stores everything anew: it takes as long as the first one did, and the storage needs room for it")
 			if file != "" {
 				a.ui.Warn("%s holds the new keys: replace its other copies", printable(file))
 			}

@@ -96,6 +96,26 @@ func TestInitLeavesNothing(t *testing.T) {
 	}
 }
 
+// What init says is read later, somewhere else: files are named in full. Who has lost the writer file is told how to make
+// another, and not only how to make another repository.
+func TestInitNamesFilesInFull(t *testing.T) {
+	d := &desk{t, t.TempDir()}
+	r := d.run(exitDone, "init", "--recovery-key", "recovery.key")
+	for _, file := range []string{"recovery.key", "writer.key"} {
+		if path := filepath.Join(d.home, file); !strings.Contains(r.stdout, " "+path+"\n") {
+			t.Errorf("%s is not named: %s", path, r.stdout)
+		}
+	}
+	r = d.run(exitWrongKey, "snapshots", "--writer-key", "lost.key")
+	if !strings.Contains(r.stderr, "permafrost key add writer --name NAME --key-file FILE -i RECOVERY-FILE") {
+		t.Error(r.stderr)
+	}
+	r = d.run(exitDone, "key", "rotate", "-i", "recovery.key")
+	if !strings.Contains(r.stderr, "stores everything anew") {
+		t.Error(r.stderr)
+	}
+}
+
 // Whoever has a key of their own needs the fingerprint once: the storage could have put other keys in place.
 func TestFingerprint(t *testing.T) {
 	d := newDesk(t)
