@@ -1,0 +1,36 @@
+package repo_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// What a machine has opened of the log it reads no more, however long that is; one that remembers nothing reads it all.
+func TestOpenedLog(t *testing.T) {
+	st, owner := longLog(t, 30)
+	dir := t.TempDir()
+	reads := func() (n int) {
+		t.Helper()
+		hook := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+			if op.Kind == "ReadAt" && strings.HasPrefix(op.Name, "log/") {
+				n++
+			}
+			return storetest.None
+		}}
+		r, err := repo.Open(t.Context(), hook, owner, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
+		if err != nil || len(r.Snapshots()) != 10 {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := reads(); n < 70 { // 40 snapshots, of which 30 are forgotten, and the beginning
+		t.Errorf("%d entries are read at first", n)
+	}
+	if n := reads(); n > 1 {
+		t.Errorf("%d entries are read again", n)
+	}
+}
