@@ -21,8 +21,8 @@ const (
 	// openFiles bounds the files of a batch that consist of several blobs and so may be open at once.
 	openFiles = 128
 
-	// scatterBlobs is how many blobs of a large file are fetched together.
-	scatterBlobs = 1024
+	// scatterChunks is how many chunks of a large file are fetched together. The same blob may be all of them.
+	scatterChunks = 1024
 )
 
 // A batch is a part of the listing: files whose content is to come.
@@ -208,7 +208,7 @@ func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
 
 // scatter writes a file's chunks to their places as they come, for some of them at once. Holes stay holes.
 func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f *os.File) error {
-	places := make(map[chunk.ID][]part)
+	places, waiting := make(map[chunk.ID][]part), 0
 	flush := func() error {
 		err := mr.rd.Fetch(ctx, slices.Collect(maps.Keys(places)), func(id chunk.ID, data []byte) error {
 			for _, p := range places[id] {
@@ -223,25 +223,30 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f *os.File) error
 			return nil
 		})
 		clear(places)
+		waiting = 0
 		return err
 	}
-	off := int64(0)
+	off, wasHole := int64(0), false
 	for c, err := range e.Content.chunks(ctx, mr.rd) {
 		switch {
 		case err != nil:
 			return err
+		case c.Hole() && wasHole:
+			// Of these there could be endlessly many, and nothing would ever be written.
+			return &repo.DamageError{Object: "recipe", Err: errors.New("a hole follows upon a hole")}
 		case c.Extents != nil:
 			err = mr.patch(ctx, c, f, off)
 		case !c.Hole():
 			places[c.ID] = append(places[c.ID], part{0, int(c.Length), off, true})
+			waiting++
 		}
-		if err == nil && len(places) >= scatterBlobs {
+		if err == nil && waiting >= scatterChunks {
 			err = flush()
 		}
 		if err != nil {
 			return err
 		}
-		off += c.Length
+		off, wasHole = off+c.Length, c.Hole()
 	}
 	return flush()
 }

@@ -209,6 +209,9 @@ func (h *hostileCase) secretPath() string {
 // stream returns a stream of a few bytes, which may not be what its sum says.
 func (h *hostileCase) stream() Stream {
 	data := []byte(hostile.Name(h.r))
+	if h.r.IntN(4) == 0 {
+		return Stream{Size: 1, SHA256: sha256.Sum256(data), Recipe: h.recipe()}
+	}
 	s := Stream{Size: int64(len(data)), SHA256: SHA256(sha256.Sum256(data)), Recipe: wholeBlob(h.blob(data), int64(len(data)))}
 	if h.r.IntN(20) == 0 {
 		s.SHA256[0]++
@@ -363,9 +366,12 @@ func (h *hostileCase) fill(e *Entry) {
 	r := h.r
 	data := []byte(hostile.Name(r))
 	e.Size = int64(len(data))
-	switch r.IntN(6) {
+	switch r.IntN(7) {
 	case 0:
 		e.Size = 0
+	case 6:
+		e.Content = h.recipe()
+		e.Size = e.Content.Size
 	case 1:
 		e.Link = pick(r, "a", "a/b", "b", "../../etc/passwd", "/etc/shadow", "..")
 		if len(h.paths) > 0 && r.IntN(2) == 0 {

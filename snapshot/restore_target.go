@@ -154,7 +154,7 @@ func (rs *restorer) checkRoom(ctx context.Context, want map[string]bool) error {
 		if sure := need.withMedia(&rs.m.Media, block); sure.within(free) {
 			return nil
 		}
-		if rs.mediaRoom(ctx, &need, block); ctx.Err() != nil {
+		if rs.mediaRoom(ctx, &need, free, block); ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
@@ -213,8 +213,9 @@ func (m *Manifest) streams(want map[string]bool, block int64) (r room) {
 	return r
 }
 
-// mediaRoom adds what the media need, entry by entry. An error is for the restore itself to meet.
-func (rs *restorer) mediaRoom(ctx context.Context, r *room, block int64) {
+// mediaRoom adds what the media need, entry by entry. Of a file that is larger than what is free, no more is counted than tells
+// that. An error is for the restore itself to meet.
+func (rs *restorer) mediaRoom(ctx context.Context, r *room, free room, block int64) {
 	for e, err := range rs.m.Media.Listing.entries(ctx, rs.rd, nil) {
 		switch {
 		case err != nil:
@@ -222,21 +223,22 @@ func (rs *restorer) mediaRoom(ctx context.Context, r *room, block int64) {
 		case e.Type != source.File:
 			r.add(int64(len(e.Target)), block)
 		case e.Link == "":
-			r.add(dataBytes(ctx, rs.rd, &e.Content), block)
+			r.add(dataBytes(ctx, rs.rd, &e.Content, free.bytes), block)
 		}
 	}
 }
 
-// dataBytes returns how many bytes of a stream are no holes, as far as its recipe can be read.
-func dataBytes(ctx context.Context, rd blobReader, s *Recipe) (data int64) {
+// dataBytes returns how many bytes of a stream are no holes, as far as its recipe can be read, and until they are more than most.
+func dataBytes(ctx context.Context, rd blobReader, s *Recipe, most int64) (data int64) {
 	if _, ok := s.blob(); ok || s.Size == 0 {
 		return s.Size
 	}
+	wasHole := false
 	for c, err := range s.chunks(ctx, rd) {
-		if err != nil {
+		if err != nil || c.Hole() && wasHole || data > most {
 			break
 		}
-		if !c.Hole() {
+		if wasHole = c.Hole(); !wasHole {
 			data += c.Length
 		}
 	}

@@ -258,6 +258,9 @@ func (t *treeReader) node(ctx context.Context, level int, records []byte, weight
 
 // branch fetches the blob of a ref and walks what is below.
 func (t *treeReader) branch(ctx context.Context, level int, r ref, end string) (bool, error) {
+	if ctx.Err() != nil { // what is in memory is read without a look at it, and a small tree may name it without end
+		return false, context.Cause(ctx)
+	}
 	data, err := t.get.Blob(ctx, r.id)
 	if err != nil {
 		return false, err
