@@ -63,10 +63,44 @@ type External struct {
 
 // Load reads the instance in the live directory dir from its .env.production. Mastodon's user is the owner of the directory, or
 // the one that osUser names, if it is not empty.
-func Load(dir, osUser string) (*Instance, error) {
-	abs, err := filepath.Abs(dir)
+func Load(dir, osUser string) (*Instance, error) { return LoadAt(dir, osUser, Addresses{}) }
+
+// LoadDomain is Load for who wants no more than the instance's domain.
+func LoadDomain(dir, osUser string) (string, error) {
+	inst, env, err := readInstance(dir, osUser)
+	if err != nil {
+		return "", err
+	}
+	domain := env.get("LOCAL_DOMAIN")
+	if err = env.err; err == nil {
+		err = checkDomain(domain)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", inst.EnvPath, err)
+	}
+	return domain, nil
+}
+
+// LoadAt is Load for an instance of which some parts are reached elsewhere than its settings say.
+func LoadAt(dir, osUser string, at Addresses) (*Instance, error) {
+	if err := at.complete(); err != nil {
+		return nil, err
+	}
+	inst, env, err := readInstance(dir, osUser)
 	if err != nil {
 		return nil, err
+	}
+	if err := inst.settings(env, &at); err != nil {
+		return nil, fmt.Errorf("%s: %w", inst.EnvPath, err)
+	}
+	return inst, nil
+}
+
+// readInstance finds the live directory and Mastodon's user, and reads the settings.
+func readInstance(dir, osUser string) (*Instance, *environ, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, nil, err
 	}
 	inst := &Instance{Dir: abs, EnvPath: filepath.Join(abs, settingsName)}
 	live, err := hostfs.Resolve(abs)
@@ -77,28 +111,25 @@ func Load(dir, osUser string) (*Instance, error) {
 		}
 	}
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("opening the Mastodon directory: %w", err),
+		return nil, nil, hint.Wrap(fmt.Errorf("opening the Mastodon directory: %w", err),
 			"--live names the directory that holds Mastodon's code and .env.production, often /home/mastodon/live")
 	}
 	if err := inst.identify(live, osUser); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := inst.readEnv(live); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	env, err := parseEnv(inst.Env)
-	if err == nil {
-		err = inst.settings(env)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", inst.EnvPath, err)
+		return nil, nil, fmt.Errorf("%s: %w", inst.EnvPath, err)
 	}
 	inst.findOverrides(live)
-	return inst, nil
+	return inst, env, nil
 }
 
 // settings fills in everything that the variables say.
-func (inst *Instance) settings(env *environ) error {
+func (inst *Instance) settings(env *environ, at *Addresses) error {
 	inst.Domain = env.get("LOCAL_DOMAIN")
 	inst.WebDomain = env.get("WEB_DOMAIN")
 	if inst.WebDomain == "" {
@@ -108,20 +139,22 @@ func (inst *Instance) settings(env *environ) error {
 		return err
 	}
 	var err error
-	if inst.Database, err = env.database("", "PRIMARY_DATABASE_URL", "DATABASE_URL"); err != nil {
+	if inst.Database, err = env.database("", &at.Postgres, "PRIMARY_DATABASE_URL", "DATABASE_URL"); err != nil {
 		return err
 	}
 	if env.get("REPLICA_DB_NAME") != "" || env.get("REPLICA_DATABASE_URL") != "" {
-		replica, err := env.database("REPLICA_", "REPLICA_DATABASE_URL")
+		replica, err := env.database("REPLICA_", &PostgresAddress{}, "REPLICA_DATABASE_URL")
 		if err != nil {
 			return err
 		}
 		inst.Replica = &replica
 	}
-	if inst.Redis, inst.Sidekiq, err = env.redises(); err != nil {
+	if inst.Redis, inst.Sidekiq, err = env.redises(at); err != nil {
 		return err
 	}
-	inst.Media = env.media(inst.Dir)
+	if inst.Media = env.media(inst.Dir); at.MediaRoot != "" {
+		inst.Media.Root = filepath.Clean(at.MediaRoot)
+	}
 	inst.Warnings = append(inst.Warnings, env.missingSecrets()...)
 	return env.err
 }

@@ -3,8 +3,10 @@ package source
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +23,8 @@ type Database struct {
 	SSLMode  string            // libpq's sslmode
 	Params   map[string]string // further libpq parameters of a URL, by libpq's names
 	Pooler   bool              // the settings look like PgBouncer: its port, or no prepared statements
+
+	Elsewhere bool // [postgres] of permafrost's own configuration says where it is, at least in part
 }
 
 // String names the database without its password.
@@ -41,51 +45,47 @@ func (d Database) Socket() bool { return strings.HasPrefix(d.Host, "/") }
 // pgBouncerPort is PgBouncer's by default.
 const pgBouncerPort = 6432
 
-// libpqParams are those connection parameters that pgx and pg_dump can both be given and that leave the
-// bytes of a dump as they are (client_encoding would not). Rails' own (pool, timeout, ...) are dropped.
-var libpqParams = map[string]bool{
-	"sslcert": true, "sslkey": true, "sslrootcert": true, "sslcrl": true, "sslcrldir": true, "sslcertmode": true,
-	"sslsni": true, "sslnegotiation": true, "ssl_min_protocol_version": true, "ssl_max_protocol_version": true,
-	"channel_binding": true, "require_auth": true, "requirepeer": true, "gssencmode": true, "krbsrvname": true,
-	"connect_timeout": true, "hostaddr": true, "options": true, "target_session_attrs": true,
-}
-
 // database puts together the settings of one database. As in Rails, a URL wins, and what it leaves out
-// comes from the single variables: with prefix, then without it, then the default.
-func (e *environ) database(prefix string, urls ...string) (Database, error) {
-	pick := func(name, otherwise string) string {
+// comes from the single variables: with prefix, then without it, then the default. What at says goes before all of that, and
+// the variable in its place is not looked at.
+func (e *environ) database(prefix string, at *PostgresAddress, urls ...string) (Database, error) {
+	pick := func(given, name, otherwise string) string {
+		if given != "" {
+			return given
+		}
 		if v := e.first(prefix+name, name); v != "" {
 			return v
 		}
 		return otherwise
 	}
 	d := Database{
-		Host:     pick("DB_HOST", "localhost"),
-		Name:     pick("DB_NAME", "mastodon_production"),
-		User:     pick("DB_USER", "mastodon"),
-		Password: pick("DB_PASS", ""),
-		SSLMode:  pick("DB_SSLMODE", "prefer"),
+		Host:     pick(at.Host, "DB_HOST", "localhost"),
+		Name:     pick(at.Name, "DB_NAME", "mastodon_production"),
+		User:     pick(at.User, "DB_USER", "mastodon"),
+		Password: pick(at.password, "DB_PASS", ""),
+		SSLMode:  pick(at.SSLMode, "DB_SSLMODE", "prefer"),
 		Params:   make(map[string]string),
 	}
-	if v, set := e.lookup("DB_HOST"); set && v == "" && e.get(prefix+"DB_HOST") == "" {
+	if v, set := e.lookup("DB_HOST"); at.Host == "" && set && v == "" && e.get(prefix+"DB_HOST") == "" {
 		d.Host = "/var/run/postgresql" // libpq's own default, as Debian builds it
 	}
 	var err error
-	if d.Port, err = parsePort(pick("DB_PORT", "5432")); err != nil {
+	port := ""
+	if at.Port != 0 {
+		port = strconv.Itoa(at.Port)
+	}
+	if d.Port, err = parsePort(pick(port, "DB_PORT", "5432")); err != nil {
 		return d, fmt.Errorf("%sDB_PORT: %w", prefix, err)
 	}
-	for _, name := range urls {
-		if raw := e.get(name); raw != "" {
-			if err := d.mergeURL(raw); err != nil {
-				return d, hint.Wrap(fmt.Errorf("%s: %w", name, err),
-					"it reads postgresql://USER:PASSWORD@HOST:PORT/DATABASE; special characters of the password are percent-encoded (@ as %40, / as %2F, # as %23)")
-			}
-			break
-		}
+	if err := e.databaseURL(&d, at, urls); err != nil {
+		return d, err
 	}
 	// Where a URL got into a single variable, its password would show in messages.
 	if strings.Contains(d.Host, "@") || strings.Contains(d.Name, "://") {
 		return d, hint.Wrap(fmt.Errorf("%sDB_HOST or DB_NAME is not a name", prefix), "a whole URL belongs into DATABASE_URL")
+	}
+	if d.Params["hostaddr"] != "" && d.Socket() {
+		return d, hint.Wrap(errors.New("the database's URL has a hostaddr, and its host is the directory of a socket"), "take one of them out of the URL")
 	}
 	switch d.SSLMode {
 	case "disable", "allow", "prefer", "require", "verify-ca", "verify-full":
@@ -93,13 +93,34 @@ func (e *environ) database(prefix string, urls ...string) (Database, error) {
 		return d, fmt.Errorf("sslmode of the database is none of disable, allow, prefer, require, verify-ca, verify-full")
 	}
 	prepared := e.first(prefix+"PREPARED_STATEMENTS", "PREPARED_STATEMENTS")
-	d.Pooler = d.Port == pgBouncerPort || prepared == "false"
+	d.Pooler = d.Port == pgBouncerPort || prepared == "false" && at.Port == 0
 	return d, nil
 }
 
-// mergeURL overrides d with what a database URL says. Its errors quote nothing of the URL, which holds a
+// databaseURL changes d to what the first of the URLs says that is set, and then to what at says.
+func (e *environ) databaseURL(d *Database, at *PostgresAddress, urls []string) error {
+	if !at.whole() {
+		for _, name := range urls {
+			raw := e.get(name)
+			if raw == "" {
+				continue
+			}
+			if err := d.mergeURL(raw, at.server()); err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+				if hint.Of(err) != "" {
+					return err
+				}
+				return hint.Wrap(err, "it reads postgresql://USER:PASSWORD@HOST:PORT/DATABASE; special characters of the password are percent-encoded (@ as %40, / as %2F, # as %23)")
+			}
+			break
+		}
+	}
+	return at.apply(d)
+}
+
+// mergeURL overrides d with what a database URL says. Where elsewhere is true, server and database are not what it names. Its errors quote nothing of the URL, which holds a
 // password. net/url is no help here: it refuses a host like %2Fvar%2Frun, and its errors quote.
-func (d *Database) mergeURL(raw string) error {
+func (d *Database) mergeURL(raw string, elsewhere bool) error {
 	scheme, rest, ok := strings.Cut(strings.TrimSpace(raw), "://")
 	if scheme = strings.ToLower(scheme); !ok || scheme != "postgres" && scheme != "postgresql" {
 		return errors.New("not a postgresql:// URL")
@@ -135,13 +156,13 @@ func (d *Database) mergeURL(raw string) error {
 		}
 		parts[k] = v
 	}
-	return d.mergeParts(parts)
+	return d.mergeParts(parts, elsewhere)
 }
 
 // mergeParts takes over the percent-encoded parts of a URL, by libpq's names; empty ones change nothing.
-func (d *Database) mergeParts(parts map[string]string) error {
-	for k, v := range parts {
-		v, err := url.PathUnescape(v)
+func (d *Database) mergeParts(parts map[string]string, elsewhere bool) error {
+	for _, k := range slices.Sorted(maps.Keys(parts)) {
+		v, err := url.PathUnescape(parts[k])
 		if err != nil || strings.ContainsRune(v, 0) {
 			return errors.New("a percent sign in the URL is not followed by two hexadecimal digits")
 		}
@@ -164,8 +185,8 @@ func (d *Database) mergeParts(parts map[string]string) error {
 		case "sslmode":
 			d.SSLMode = v
 		default:
-			if libpqParams[k] {
-				d.Params[k] = v
+			if err := d.setParam(k, v, elsewhere); err != nil {
+				return err
 			}
 		}
 	}

@@ -24,6 +24,8 @@ type Redis struct {
 	Sentinels        []string // host:port of each; empty where the server is reached directly
 	SentinelMaster   string
 	SentinelPassword string
+
+	Elsewhere bool // permafrost's own configuration says where it is, at least in part
 }
 
 // String names the server without its passwords.
@@ -58,20 +60,47 @@ const (
 	sentinelPort = "26379"
 )
 
-// redises returns the base Redis, and Sidekiq's where that is another one. CACHE_REDIS_* is a cache.
-func (e *environ) redises() (base Redis, sidekiq *Redis, err error) {
-	b, err := e.redis("")
-	if err != nil {
+// redises returns the base Redis, and Sidekiq's where that is another one. CACHE_REDIS_* is a cache. What at says goes before
+// the variables.
+func (e *environ) redises(at *Addresses) (base Redis, sidekiq *Redis, err error) {
+	base = Redis{Network: "tcp", Addr: net.JoinHostPort("localhost", redisPort)}
+	if !at.Redis.whole() {
+		b, err := e.redis("")
+		if err != nil {
+			return base, nil, err
+		}
+		if b != nil {
+			base = *b
+		}
+	}
+	if !at.Sidekiq.whole() {
+		if sidekiq, err = e.redis("SIDEKIQ_"); err != nil {
+			return base, nil, err
+		}
+		if sidekiq != nil && sidekiq.same(base) {
+			sidekiq = nil
+		}
+	}
+	if err := at.Redis.apply("redis", &base); err != nil {
 		return base, nil, err
 	}
-	if b == nil {
-		b = &Redis{Network: "tcp", Addr: net.JoinHostPort("localhost", redisPort)}
+	if at.Sidekiq == (RedisAddress{}) {
+		return base, sidekiq, nil
 	}
-	sidekiq, err = e.redis("SIDEKIQ_")
-	if err != nil || sidekiq == nil || sidekiq.same(*b) {
+	if sidekiq == nil && at.Sidekiq.URL == "" {
+		return base, nil, errors.New("[sidekiq] password_file is set, and Sidekiq's queues are in the Redis that [redis] names")
+	}
+	if sidekiq == nil {
+		copied := base
+		sidekiq = &copied
+	}
+	if err := at.Sidekiq.apply("sidekiq", sidekiq); err != nil {
+		return base, nil, err
+	}
+	if sidekiq.same(base) {
 		sidekiq = nil
 	}
-	return *b, sidekiq, err
+	return base, sidekiq, nil
 }
 
 // redis puts together the Redis of one prefix; nil where neither URL nor host nor sentinels name one, which
@@ -79,7 +108,7 @@ func (e *environ) redises() (base Redis, sidekiq *Redis, err error) {
 func (e *environ) redis(prefix string) (*Redis, error) {
 	prefix += "REDIS_"
 	if raw := e.get(prefix + "URL"); raw != "" {
-		r, err := parseRedisURL(raw)
+		r, err := parseRedisURL(raw, 0)
 		if err != nil {
 			return nil, hint.Wrap(fmt.Errorf("%sURL: %w", prefix, err),
 				"it reads redis://:PASSWORD@HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; special characters of the password are percent-encoded")
@@ -151,8 +180,8 @@ func (e *environ) sentinels(prefix string, r *Redis) error {
 	return nil
 }
 
-// parseRedisURL reads a redis:, rediss: or unix: URL. Its errors quote nothing of the URL.
-func parseRedisURL(raw string) (*Redis, error) {
+// parseRedisURL reads a redis:, rediss: or unix: URL, which may leave the database out. Its errors quote nothing of the URL.
+func parseRedisURL(raw string, database int) (*Redis, error) {
 	u, err := url.Parse(strings.TrimSpace(raw))
 	if err != nil {
 		return nil, errors.New("not a URL")
@@ -163,7 +192,7 @@ func parseRedisURL(raw string) (*Redis, error) {
 	if strings.Contains(u.RawQuery, "@") {
 		return nil, errors.New("a ? or an @ in the URL is not percent-encoded")
 	}
-	r := &Redis{Network: "tcp", User: u.User.Username()}
+	r := &Redis{Network: "tcp", User: u.User.Username(), DB: database}
 	password, set := u.User.Password()
 	if r.Password = password; !set {
 		// A lone name before the @ is the password: redis://secret@host.

@@ -17,16 +17,16 @@ func (s *site) testDatabaseGone(t *testing.T) {
 		of, how string
 		fails   bool
 	}{
-		{"application_name = 'pg_dump'", "SELECT pg_terminate_backend($)", true},
-		{"application_name = 'pg_dump'", "SELECT pg_cancel_backend($)", true},
-		{"application_name NOT IN ('pg_dump', 'psql') AND state = 'idle in transaction'", "SELECT pg_terminate_backend($)", false},
-		{"application_name = 'pg_dump'", "", true}, // the last one: all connections go
+		{"application_name LIKE '% pg_dump'", "SELECT pg_terminate_backend($)", true},
+		{"application_name LIKE '% pg_dump'", "SELECT pg_cancel_backend($)", true},
+		{"application_name NOT LIKE '% pg_dump' AND state = 'idle in transaction'", "SELECT pg_terminate_backend($)", false},
+		{"application_name LIKE '% pg_dump'", "", true}, // the last one: all connections go
 	} {
 		release := s.lockTable()
 		u := w.next()
 		backend := 0
 		await(t, "pg_dump that waits for the table", func() bool {
-			waits := s.query("SELECT pid FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'")
+			waits := s.query("SELECT pid FROM pg_stat_activity WHERE application_name LIKE '% pg_dump' AND wait_event_type = 'Lock'")
 			backend, _ = strconv.Atoi(s.query("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL" +
 				" AND application_name <> 'psql' AND " + end.of + " ORDER BY backend_start LIMIT 1"))
 			return waits != "" && backend != 0 || !u.runs()

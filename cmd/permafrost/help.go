@@ -79,10 +79,10 @@ and standard error names it. With any other code nothing was committed.`
 func helpEnvironment() string {
 	var b strings.Builder
 	b.WriteString("A flag goes before its variable, and that before the configuration file.\n\n")
-	fmt.Fprintf(&b, "  %-26s  %s\n", "PERMAFROST_CONFIG", "--config")
+	fmt.Fprintf(&b, "  %-33s  %s\n", "PERMAFROST_CONFIG", "--config")
 	for _, s := range settings {
 		if s.env != "" {
-			fmt.Fprintf(&b, "  %-26s  --%s\n", s.env, s.flag)
+			fmt.Fprintf(&b, "  %-33s  --%s\n", s.env, s.flag)
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")
@@ -96,16 +96,25 @@ where neither the command line nor the environment does.
   repository = "sftp:backup@storage.example:/mastodon"
   writer_key = "/etc/permafrost/writer.key"
 
+  [postgres]
+  port = 5432
+
   [keep]
   daily  = 7
   weekly = 4
+
+What stands below a line like [keep] belongs to that table. Tables [postgres],
+[redis], [sidekiq] and [media] say where permafrost reaches the parts of the
+instance, where that is not where Mastodon does: past a pooler, or from outside
+of a container. The settings file is stored as it is. Passwords stand in files of
+their own, which password_file names.
 
 Keys, with their kinds and the flags they stand for:
 
 `)
 	for _, s := range settings {
 		if s.key != "" {
-			fmt.Fprintf(&b, "  %-15s  %-29s  --%s\n", s.key, s.kind, s.flag)
+			fmt.Fprintf(&b, "  %-22s  %-29s  --%s\n", s.key, s.kind, s.flag)
 		}
 	}
 	b.WriteString("\nA --keep flag on the command line puts the whole table [keep] aside.")

@@ -131,14 +131,14 @@ func (f *initFlags) complete() error {
 	if f.instance != "" {
 		return nil
 	}
-	inst, err := source.Load(f.live, f.osUser)
+	domain, err := source.LoadDomain(f.live, f.osUser)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.live == defaultLive:
 		return nil // made from another machine
 	case err != nil:
 		return err
 	}
-	f.instance = inst.Domain
+	f.instance = domain
 	return nil
 }
 

@@ -59,6 +59,20 @@ var settings = []setting{
 	{"retry-lock", "", "retry_lock", isText, ""},
 	{"live", "", "live", isText, "init snapshot"},
 	{"user", "PERMAFROST_USER", "user", isText, "init snapshot"},
+	{"postgres-host", "PERMAFROST_POSTGRES_HOST", "postgres.host", isText, "snapshot"},
+	{"postgres-port", "PERMAFROST_POSTGRES_PORT", "postgres.port", isNumber, "snapshot"},
+	{"postgres-user", "PERMAFROST_POSTGRES_USER", "postgres.user", isText, "snapshot"},
+	{"postgres-dbname", "PERMAFROST_POSTGRES_DBNAME", "postgres.dbname", isText, "snapshot"},
+	{"postgres-password-file", "PERMAFROST_POSTGRES_PASSWORD_FILE", "postgres.password_file", isText, "snapshot"},
+	{"postgres-sslmode", "PERMAFROST_POSTGRES_SSLMODE", "postgres.sslmode", isText, "snapshot"},
+	{"postgres-sslrootcert", "PERMAFROST_POSTGRES_SSLROOTCERT", "postgres.sslrootcert", isText, "snapshot"},
+	{"postgres-bin", "PERMAFROST_POSTGRES_BIN", "postgres.bin", isText, "snapshot"},
+	{"postgres-lock-wait", "PERMAFROST_POSTGRES_LOCK_WAIT", "postgres.lock_wait", isText, "snapshot"},
+	{"redis-url", "PERMAFROST_REDIS_URL", "redis.url", isText, "snapshot"},
+	{"redis-password-file", "PERMAFROST_REDIS_PASSWORD_FILE", "redis.password_file", isText, "snapshot"},
+	{"sidekiq-url", "PERMAFROST_SIDEKIQ_URL", "sidekiq.url", isText, "snapshot"},
+	{"sidekiq-password-file", "PERMAFROST_SIDEKIQ_PASSWORD_FILE", "sidekiq.password_file", isText, "snapshot"},
+	{"media-root", "PERMAFROST_MEDIA_ROOT", "media.root", isText, "snapshot"},
 	{"tag", "", "tags", isList, "snapshot"},
 	{"exclude", "", "exclude", isList, "snapshot"},
 	{"no-cache-media", "", "no_cache_media", isBool, "snapshot"},
@@ -176,10 +190,40 @@ func unknownKey(key string) error {
 		known = append(known, s.key)
 	}
 	err := fmt.Errorf("unknown key %s", printable(key))
+	if misplaced := misplacedKey(key); misplaced != nil {
+		return misplaced
+	}
 	if near := nearest(key, known); near != "" {
 		return hint.Wrap(err, "did you mean "+near+"?")
 	}
 	return hint.Wrap(err, "`permafrost help config` lists the keys")
+}
+
+// misplacedKey returns what is wrong with a key that stands in another table than its own: all that follows a line like [keep]
+// belongs to that table, up to the next such line. It is nil for a name that no key has.
+func misplacedKey(key string) error {
+	table, name := "", key
+	if i := strings.LastIndexByte(key, '.'); i >= 0 {
+		table, name = key[:i], key[i+1:]
+	}
+	for _, s := range settings {
+		own, known := "", s.key
+		if i := strings.LastIndexByte(s.key, '.'); i >= 0 {
+			own, known = s.key[:i], s.key[i+1:]
+		}
+		if known != name || known == "" {
+			continue
+		}
+		switch {
+		case own == "":
+			return hint.Wrap(fmt.Errorf("%s stands below [%s], and is no key of that table", name, table),
+				fmt.Sprintf("move the line with %s to the top of the file, above the first line like [%s]", name, table))
+		case table == "":
+			return hint.Wrap(fmt.Errorf("%s is a key of the table [%s]", name, own), fmt.Sprintf("write it below a line [%s]", own))
+		}
+		return hint.Wrap(fmt.Errorf("%s stands below [%s], and is a key of the table [%s]", name, table, own), fmt.Sprintf("move it below a line [%s]", own))
+	}
+	return nil
 }
 
 // words returns what a flag is given for a value of kind k.

@@ -25,6 +25,7 @@ func (a *app) snapshotCommand() *cobra.Command {
 	var (
 		live   string
 		osUser string
+		at     source.Addresses
 		on     date
 		o      snapshot.CreateOptions
 		tree   media.Options
@@ -53,7 +54,10 @@ that can't be read are left out and named, with exit code 3.`,
 			if err := snapshot.CheckComponents(o.Skip); err != nil {
 				return usagef("--skip: %w", err)
 			}
-			inst, err := source.Load(live, osUser)
+			if o.Replica && at.Postgres != (source.PostgresAddress{}) {
+				return usagef("--replica and an address of [postgres] exclude each other: [postgres] may name the replica itself")
+			}
+			inst, err := source.LoadAt(live, osUser, at)
 			if err != nil {
 				return withHint(err, "say where Mastodon is installed with --live DIR")
 			}
@@ -69,6 +73,7 @@ that can't be read are left out and named, with exit code 3.`,
 			o.Date, o.Media, o.Version, o.Progress = string(on), tree, readBuildInfo().Version, p
 			o.KeyFiles = append([]string{a.writerKey}, a.identities...)
 			o.Warn = func(msg string) { a.ui.Warn("%s", msg) }
+			o.Postgres.Warn = o.Warn
 			var res *snapshot.Result
 			err = a.patiently(cmd.Context(), func() (err error) {
 				res, err = snapshot.Create(cmd.Context(), r.Repo, inst, o)
@@ -94,7 +99,7 @@ that can't be read are left out and named, with exit code 3.`,
 	f.BoolVar(&tree.NoCache, "no-cache-media", false, "leave out media that can be fetched from other servers again")
 	f.BoolVar(&o.AllowEmptyMedia, "allow-empty-media", false, "take an empty media directory for what it says")
 	f.BoolVar(&o.Replica, "replica", false, "dump the database from the configured replica")
-	f.StringVar(&o.Postgres.BinDir, "pg-bin", "", "`directory` of pg_dump and pg_restore (default: found by the server's version)")
+	addressFlags(f, &at, &o.Postgres)
 	return cmd
 }
 

@@ -134,6 +134,9 @@ func (s *Server) connEnv() []string {
 		"PGSSLMODE=" + s.db.SSLMode,
 	}
 	for name, value := range s.db.Params {
+		if name == "options" || name == "passfile" && s.pass != nil {
+			continue // below
+		}
 		// libpq's variables are named like its parameters, but for this one's underscore.
 		variable := strings.ReplaceAll(name, "_", "")
 		if name == "connect_timeout" {
@@ -141,6 +144,7 @@ func (s *Server) connEnv() []string {
 		}
 		env = append(env, "PG"+strings.ToUpper(variable)+"="+value)
 	}
+	env = append(env, "PGAPPNAME="+s.session+dumpSession, "PGCLIENTENCODING="+s.facts.Encoding, "PGOPTIONS="+s.pgOptions())
 	if s.pass != nil {
 		env = append(env, "PGPASSFILE=/proc/self/fd/3")
 	}

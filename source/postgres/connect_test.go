@@ -2,19 +2,13 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/sandbox"
 	"permafrost/source"
 )
 
@@ -100,7 +94,7 @@ func TestPgBouncer(t *testing.T) {
 			for _, pooler := range []bool{false, true} {
 				through.Pooler = pooler
 				_, err := Connect(context.Background(), through, Options{})
-				if err == nil || !strings.Contains(err.Error(), "connection pooler") || !strings.Contains(hint.Of(err), "5432") {
+				if err == nil || !strings.Contains(err.Error(), "connection pooler") || !strings.Contains(hint.Of(err), "--postgres-port 5432") {
 					t.Errorf("got %v (hint: %s)", err, hint.Of(err))
 				}
 			}
@@ -119,66 +113,12 @@ func TestPgBouncer(t *testing.T) {
 // startPgBouncer runs a PgBouncer before the database and returns its port.
 func startPgBouncer(t *testing.T, db source.Database, mode string) int {
 	t.Helper()
-	path, err := exec.LookPath("pgbouncer")
+	b, err := sandbox.StartPgBouncer(t.Context(), t.TempDir(), cluster, db.Name, mode)
 	if err != nil {
-		path = "/usr/sbin/pgbouncer"
+		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	port := freePort(t)
-	config := fmt.Sprintf(`[databases]
-%s = host=%s port=%d password='%s'
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-auth_type = plain
-auth_file = %s/users
-pool_mode = %s
-`, db.Name, db.Host, db.Port, db.Password, port, dir, mode)
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("pgbouncer.ini", config)
-	write("users", strconv.Quote(db.User)+" "+strconv.Quote(db.Password)+"\n")
-	cmd := exec.Command(path, filepath.Join(dir, "pgbouncer.ini"))
-	if os.Geteuid() == 0 { // it refuses to run as root
-		for d := dir; d != os.TempDir(); d = filepath.Dir(d) {
-			if err := os.Chmod(d, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-		u, err := user.Lookup("nobody")
-		if err != nil {
-			t.Fatal(err)
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-	}
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v: is the Debian package pgbouncer installed?", err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Log(said.String())
-		}
-	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			conn.Close()
-			return port
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("PgBouncer does not answer")
-		}
-	}
+	t.Cleanup(func() { b.Stop() })
+	return b.Port
 }
 
 func TestParseVerifyMode(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -50,7 +51,11 @@ type Dump struct {
 func (snap *Snapshot) Dump(ctx context.Context) (*Dump, error) {
 	d, err := snap.start(ctx)
 	if err == nil {
-		if err = d.readHead(); err == nil {
+		err = snap.s.watched(ctx, func(ctx context.Context) error {
+			defer context.AfterFunc(ctx, d.cancel)()
+			return d.readHead()
+		})
+		if err == nil {
 			return d, nil
 		}
 		err = d.fail(err)
@@ -68,7 +73,8 @@ func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 	}
 	defer w.Close()
 	d.ctx, d.cancel = context.WithCancel(ctx)
-	d.dump, err = s.startDump(d.ctx, w, "--format=custom", "--compress=0", "--no-password", "--snapshot="+snap.ID)
+	d.dump, err = s.startDump(d.ctx, w, "--format=custom", "--compress=0", "--no-password",
+		"--lock-wait-timeout="+strconv.FormatInt(s.dumpLockWait().Milliseconds(), 10), "--snapshot="+snap.ID)
 	if err == nil && s.opts.Verify != VerifyNone {
 		if d.proof, err = s.startProof(d.ctx); err != nil {
 			d.dump.kill()
@@ -150,7 +156,7 @@ func (d *Dump) fail(err error) error {
 	if errors.As(err, &halted) {
 		err = hint.Wrap(halted, "was it halted, or does it wait for a lock in the database, or for a server that is gone?")
 	}
-	if cerr := d.ctx.Err(); cerr != nil {
+	if cerr := d.ctx.Err(); cerr != nil && !isLock(err) {
 		err = cerr
 	}
 	d.cancel()

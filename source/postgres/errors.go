@@ -17,7 +17,7 @@ import (
 // errPooler tells that a pooler answers in the server's place.
 func errPooler(db source.Database) error {
 	return hint.Wrap(fmt.Errorf("a connection pooler answers for the %v, not PostgreSQL itself", db),
-		"a dump needs PostgreSQL's own address (mostly port 5432), not PgBouncer's (mostly port 6432)")
+		"name PostgreSQL's own address to permafrost: port = 5432 (and host, if it is another one) below [postgres] in permafrost.toml, or --postgres-port 5432. Mastodon's settings stay as they are")
 }
 
 // connectHints say what to do about an SQLSTATE of a server that turns a client away.
@@ -27,6 +27,7 @@ var connectHints = map[string]string{
 	"3D000": "compare DB_NAME (or DATABASE_URL) in .env.production with the list of `psql -l`",
 	"53300": "every connection that PostgreSQL allows is taken: raise max_connections, or try again at a calmer hour",
 	"57P03": "PostgreSQL is starting or stopping: try again in a moment",
+	"22023": "the role, the database or the server has a parameter that this connection can't have: the error names it",
 	"42501": "the role lacks a right: it should own the database",
 }
 
@@ -35,6 +36,9 @@ var connectHints = map[string]string{
 func (s *Server) explainConnect(ctx context.Context, err error) error {
 	db := s.db
 	advice := "is PostgreSQL running, and are DB_HOST and DB_PORT (or DATABASE_URL) in .env.production right?"
+	if db.Elsewhere {
+		advice = "is PostgreSQL running, and are host and port below [postgres] in permafrost.toml right?"
+	}
 	var pgErr *pgconn.PgError
 	var opErr *net.OpError
 	var dnsErr *net.DNSError
@@ -57,7 +61,7 @@ func (s *Server) explainConnect(ctx context.Context, err error) error {
 		err = errors.New("no answer in time")
 	}
 	if db.Pooler && advice != "" {
-		advice += "; and should this be PgBouncer: a dump needs PostgreSQL's own address"
+		advice += "; and should this be PgBouncer: name PostgreSQL's own port below [postgres] in permafrost.toml"
 	}
 	err = fmt.Errorf("connecting to the %v: %w", db, err)
 	if advice == "" {
@@ -80,6 +84,7 @@ var dumpHints = []struct{ says, hint string }{
 	{"invalid snapshot identifier", "the exported snapshot is gone: was the server restarted, or is there a connection pooler in between?"},
 	{"terminating connection due to administrator command", "PostgreSQL was stopped or restarted meanwhile: run it again"},
 	{"server closed the connection unexpectedly", "PostgreSQL was stopped or restarted meanwhile: run it again"},
+	{"canceling statement due to statement timeout", lockHint},
 	{"missing chunk number", "the database is damaged: pg_amcheck tells more; older backups are precious now"},
 	{"invalid page in block", "the database is damaged: pg_amcheck tells more; older backups are precious now"},
 }

@@ -63,9 +63,6 @@ select exists (select from pg_attribute
 	where attrelid = to_regclass('schema_migrations') and attname = 'version' and not attisdropped)`
 
 func readFacts(ctx context.Context, conn *pgx.Conn) (f Facts, err error) {
-	if _, err := conn.Exec(ctx, "set statement_timeout = '5min'"); err != nil {
-		return f, err
-	}
 	err = conn.QueryRow(ctx, databaseQuery).Scan(&f.Version, &f.VersionNum, &f.Database, &f.Encoding, &f.Collate, &f.CType,
 		&f.Provider, &f.Locale, &f.Size, &f.LSN, &f.InRecovery)
 	if err != nil {
@@ -100,7 +97,7 @@ func readMap[V any](ctx context.Context, conn *pgx.Conn, query string) (map[stri
 		if len(m) == maxRows {
 			return fmt.Errorf("the server answers with more than %d rows", maxRows)
 		}
-		m[name] = value
+		m[strings.ToValidUTF8(name, "\uFFFD")] = value // of a database without an encoding, a name may be any bytes
 		text, _ := any(value).(string)
 		return checkTexts(name, text)
 	})

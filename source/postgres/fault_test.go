@@ -92,7 +92,7 @@ func TestKilled(t *testing.T) {
 	})
 	t.Run("server process", func(t *testing.T) {
 		d := midway(t, s)
-		sql(t, "postgres", "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pg_dump'")
+		sql(t, "postgres", "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '% pg_dump'")
 		err := rest(t, d)
 		if !strings.Contains(err.Error(), "pg_dump failed: exit status 1: pg_dump: error:") || !strings.Contains(hint.Of(err), "restarted") {
 			t.Errorf("got %v (hint: %s)", err, hint.Of(err))

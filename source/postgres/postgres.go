@@ -21,6 +21,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +65,10 @@ type Options struct {
 	BinDir string       // directory of pg_dump and pg_restore; "" looks for the best one
 	Verify VerifyMode   // full unless set
 	Stderr io.Writer    // receives what pg_dump and pg_restore say, whole lines; may be nil
+	Warn   func(string) // is told what an administrator should know; may be nil
+
+	// LockWait is how long a lock of somebody else's in the database is waited for: 15 minutes unless set.
+	LockWait time.Duration
 }
 
 // A Server is a PostgreSQL database that can be dumped.
@@ -75,6 +80,9 @@ type Server struct {
 	tools  tools
 	pass   *os.File // PGPASSFILE of the children; nil without a password
 	stderr io.Writer
+	warn   func(string)
+
+	session string // how the connections of this Server are called on the server: nobody else's are
 
 	silence time.Duration // of children
 }
@@ -90,7 +98,11 @@ const (
 // Connect reaches the database, gathers its facts and finds the programs that can dump it. A connection
 // pooler is refused: behind one, a snapshot is gone before pg_dump can join it.
 func Connect(ctx context.Context, db source.Database, o Options) (*Server, error) {
-	s := &Server{db: db, opts: o, stderr: io.Discard, silence: silence}
+	s := &Server{db: db, opts: o, stderr: io.Discard, warn: o.Warn, session: "permafrost " + rand.Text()[:8]}
+	s.silence = max(silence, s.lockWait()+time.Minute)
+	if s.warn == nil {
+		s.warn = func(string) {}
+	}
 	if o.Stderr != nil {
 		s.stderr = &lockedWriter{w: o.Stderr}
 	}
@@ -110,9 +122,15 @@ func (s *Server) connect(ctx context.Context) (err error) {
 		return err
 	}
 	defer closeConn(conn)
-	fctx, cancel := context.WithTimeout(ctx, factsTime)
-	defer cancel()
-	if s.facts, err = readFacts(fctx, conn); err != nil {
+	err = s.watched(ctx, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, factsTime+s.lockWait())
+		defer cancel()
+		if err = s.warnOfDamage(ctx, conn); err == nil {
+			s.facts, err = readFacts(ctx, conn)
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("reading facts of the %v: %w", s.db, err)
 	}
 	if s.tools, err = findTools(ctx, s.facts.VersionNum/10000, &s.opts); err != nil {
@@ -146,6 +164,10 @@ func (s *Server) open(ctx context.Context) (*pgx.Conn, error) {
 		closeConn(conn)
 		return nil, err
 	}
+	if err := settle(octx, conn); err != nil {
+		closeConn(conn)
+		return nil, s.explainConnect(ctx, err)
+	}
 	return conn, nil
 }
 
@@ -154,7 +176,7 @@ func (s *Server) open(ctx context.Context) (*pgx.Conn, error) {
 // server process for the client yet.
 func (s *Server) checkDirect(ctx context.Context, conn *pgx.Conn) error {
 	var pid uint32
-	if err := conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
+	if err := conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
 		return s.explainConnect(ctx, err)
 	}
 	if pid != conn.PgConn().PID() {
@@ -190,15 +212,7 @@ func (s *Server) Export(ctx context.Context) (*Snapshot, error) {
 	snap := &Snapshot{s: s, conn: conn}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	// The connection idles while pg_dump works: no timeout of the role may end it.
-	patience := "set idle_in_transaction_session_timeout = 0; set statement_timeout = 0"
-	if s.facts.VersionNum >= 170000 {
-		patience += "; set transaction_timeout = 0"
-	}
-	if _, err = conn.Exec(ctx, patience); err == nil {
-		_, err = conn.Exec(ctx, "begin isolation level repeatable read read only")
-	}
-	if err == nil {
+	if _, err = conn.Exec(ctx, "begin isolation level repeatable read read only"); err == nil {
 		err = conn.QueryRow(ctx, "select pg_export_snapshot(), ("+currentLSN+")::text, statement_timestamp()").Scan(&snap.ID, &snap.LSN, &snap.Time)
 	}
 	if err == nil && !snapshotID.MatchString(snap.ID) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ const (
 // environment and in the home directory of root.
 func plainSettings() map[string]string {
 	return map[string]string{
-		"application_name": "permafrost", "password": "", "passfile": "", "service": "none", "servicefile": "",
+		"password": "", "passfile": "", "service": "none", "servicefile": "",
 		"sslcert": "", "sslkey": "", "sslrootcert": "", "sslpassword": "", "sslcertmode": "allow", "sslsni": "", "sslnegotiation": "",
 		"channel_binding": "", "require_auth": "", "min_protocol_version": "", "max_protocol_version": "",
 		"target_session_attrs": "any", "options": "", "timezone": "", "connect_timeout": strconv.Itoa(defaultTimeout),
@@ -50,7 +51,7 @@ func (s *Server) connConfig() (*pgx.ConnConfig, error) {
 	settings["user"], settings["sslmode"] = s.db.User, s.db.SSLMode
 	// pgx would send names that it does not know to the server, as settings of the session.
 	for _, name := range []string{"sslcert", "sslkey", "sslrootcert", "sslcertmode", "sslsni", "sslnegotiation",
-		"channel_binding", "require_auth", "krbsrvname", "target_session_attrs", "options"} {
+		"channel_binding", "require_auth", "krbsrvname", "target_session_attrs", "options", "passfile"} {
 		if v, ok := s.db.Params[name]; ok {
 			settings[name] = v
 		}
@@ -77,6 +78,8 @@ func (s *Server) connConfig() (*pgx.ConnConfig, error) {
 			delete(config.RuntimeParams, name)
 		}
 	}
+	maps.Copy(config.RuntimeParams, sessionParams())
+	config.RuntimeParams["application_name"] = s.session
 	if s.db.Password != "" {
 		config.Password = s.db.Password
 	}
@@ -130,7 +133,12 @@ func (n *namedFiles) take(settings map[string]string, socket bool) (err error) {
 		return err
 	}
 	home := homeOf(n.user)
-	if home != "" {
+	switch path := settings["passfile"]; {
+	case path != "":
+		if settings["passfile"], err = n.read(path); err != nil {
+			return fmt.Errorf("passfile: %w", err)
+		}
+	case home != "":
 		path := filepath.Join(home, ".pgpass")
 		// As with libpq, the password is then not there.
 		if settings["passfile"], err = n.read(path); errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {

@@ -62,7 +62,7 @@ func findTools(ctx context.Context, server int, o *Options) (best tools, err err
 		}
 	}
 	if best.dump == "" && old.dump == "" && strange != nil {
-		return best, hint.Wrap(strange, "name a directory with --pg-bin that belongs to root")
+		return best, hint.Wrap(strange, "name a directory with --postgres-bin that belongs to root")
 	}
 	install := fmt.Sprintf("install it: apt-get install postgresql-client-%d", server)
 	if best.dump == "" && old.dump != "" {

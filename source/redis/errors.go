@@ -56,6 +56,9 @@ func (s *Server) explain(err error) error {
 		return hint.Wrap(err, "Redis's log may say why; if this port speaks TLS, write rediss: instead of redis: in REDIS_URL")
 	case !errors.As(err, &dial):
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		if s.conf.Elsewhere {
+			return hint.Wrap(err, "is Redis running, and does url below [redis] or [sidekiq] in permafrost.toml name its address?")
+		}
 		return hint.Wrap(err, "is Redis running, and does .env.production name its address?")
 	case errors.Is(err, syscall.EACCES):
 		return hint.Wrap(err, "run permafrost as root, or as a user of the group that may use Redis's socket")

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"permafrost/source"
+	"permafrost/source/postgres"
+)
+
+// addressFlags adds the flags that say where the parts of an instance are reached, each in place of what its settings say.
+func addressFlags(f *pflag.FlagSet, at *source.Addresses, o *postgres.Options) {
+	p := &at.Postgres
+	f.StringVar(&p.Host, "postgres-host", "", "PostgreSQL's `host`, or the directory of its socket (default, here and below: what .env.production says)")
+	f.Var((*portNumber)(&p.Port), "postgres-port", "PostgreSQL's own `port`, where that of .env.production is a pooler's")
+	f.StringVar(&p.User, "postgres-user", "", "`role` to connect as")
+	f.StringVar(&p.Name, "postgres-dbname", "", "`name` of the database")
+	f.StringVar(&p.PasswordFile, "postgres-password-file", "", "`file` with the role's password on one line")
+	f.StringVar(&p.SSLMode, "postgres-sslmode", "", "libpq's sslmode: disable, allow, prefer, require, verify-ca or verify-full, as a `word`")
+	f.StringVar(&p.SSLRootCert, "postgres-sslrootcert", "", "`file` with the certificate that PostgreSQL's is to be signed by")
+	f.StringVar(&o.BinDir, "postgres-bin", "", "`directory` of pg_dump and pg_restore (default: found by the server's version)")
+	f.DurationVar(&o.LockWait, "postgres-lock-wait", 0, "wait so long for locks of others in the database (default 15m)")
+	f.StringVar(&at.Redis.URL, "redis-url", "", "Redis' `URL`, without a password: redis://HOST:PORT/DB, rediss://…, unix:///PATH")
+	f.StringVar(&at.Redis.PasswordFile, "redis-password-file", "", "`file` with Redis' password on one line")
+	f.StringVar(&at.Sidekiq.URL, "sidekiq-url", "", "`URL` of Sidekiq's own Redis, likewise")
+	f.StringVar(&at.Sidekiq.PasswordFile, "sidekiq-password-file", "", "`file` with the password of Sidekiq's own Redis")
+	f.StringVar(&at.MediaRoot, "media-root", "", "`directory` of the media")
+}
+
+// A portNumber is a TCP port, as a flag takes it; 0 where none was given.
+type portNumber int
+
+func (p *portNumber) String() string {
+	if *p == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*p))
+}
+
+// Set reads a number from 1 to 65535.
+func (p *portNumber) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return errors.New("a port is a number from 1 to 65535")
+	}
+	*p = portNumber(n)
+	return nil
+}
+
+// Type names the flag's value in help texts.
+func (p *portNumber) Type() string { return "port" }

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"permafrost/internal/sandbox"
+)
+
+// setEnv appends lines to the settings of Mastodon, which the last assignment decides, and returns the whole file.
+func (s *site) setEnv(lines string) string {
+	s.t.Helper()
+	path := filepath.Join(s.Live, ".env.production")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text = append(text, lines...)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Mastodon's settings name a pooler, and hosts that only Mastodon can reach. permafrost is told other addresses, and the settings
+// are stored as they are.
+func TestOtherAddresses(t *testing.T) {
+	s := newSite(t, sandbox.Config{Sidekiq: true})
+	s.init()
+	pooler, err := sandbox.StartPgBouncer(t.Context(), s.Dir, s.Postgres, sandbox.Database, "transaction")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pooler.Stop() })
+	env := s.setEnv(fmt.Sprintf("DB_PORT=%d\nPREPARED_STATEMENTS=false\n", pooler.Port))
+	r := s.run(exitIncomplete, "snapshot")
+	if !strings.Contains(r.stderr, "a connection pooler answers") || !strings.Contains(r.stderr, "--postgres-port 5432") || !strings.Contains(r.stderr, "[postgres]") {
+		t.Errorf("without an address: %s", r.stderr)
+	}
+	stored := func(how string, vars []string, args ...string) {
+		t.Helper()
+		c := s.command(append([]string{"snapshot"}, args...)...)
+		c.Env = append(c.Env, vars...)
+		if r := c.run(t); r.code != exitDone {
+			t.Fatalf("%s: code %d: %s", how, r.code, r.stderr)
+		}
+		if got := s.run(exitDone, "dump", "-i", s.recovery, "latest", "secrets").stdout; got != env {
+			t.Errorf("%s: the stored settings are not the instance's own:\n%s", how, got)
+		}
+		if got := s.run(exitDone, "dump", "-i", s.recovery, "latest", "postgres").stdout; !strings.HasPrefix(got, "PGDMP") {
+			t.Errorf("%s: the dump begins with %.10q", how, got)
+		}
+	}
+	port := strconv.Itoa(s.Postgres.Port)
+	stored("flag", nil, "--postgres-port", port)
+	stored("variable", []string{"PERMAFROST_POSTGRES_PORT=" + port})
+
+	// As in a container: none of the names means anything on this host.
+	env = s.setEnv("DB_HOST=db.invalid\nDB_PASS=other\nREDIS_HOST=redis.invalid\nREDIS_PASSWORD=other\nSIDEKIQ_REDIS_URL=redis://queues.invalid/0\nPAPERCLIP_ROOT_PATH=/opt/mastodon/public/system\n")
+	files := map[string]string{"db": s.Postgres.Password, "redis": s.Redis.Password, "sidekiq": s.Sidekiq.Password}
+	for name, password := range files {
+		if err := os.WriteFile(filepath.Join(s.home, name), []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := fmt.Sprintf(`live = %q
+[postgres]
+host = "127.0.0.1"
+port = %s
+password_file = %q
+sslmode = "disable"
+lock_wait = "5m"
+bin = %q
+[redis]
+url = "redis://%s/0"
+password_file = %q
+[sidekiq]
+url = "redis://%s"
+password_file = %q
+[media]
+root = %q
+`, s.Live, port, filepath.Join(s.home, "db"), s.Postgres.BinDir, s.Redis.Addr, filepath.Join(s.home, "redis"), s.Sidekiq.Addr, filepath.Join(s.home, "sidekiq"), s.System())
+	if err := os.WriteFile(filepath.Join(s.home, "permafrost.toml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stored("configuration", nil)
+	for _, what := range []string{"redis", "sidekiq"} {
+		if got := s.run(exitDone, "dump", "-i", s.recovery, "latest", what).stdout; !strings.HasPrefix(got, "REDIS") {
+			t.Errorf("%s begins with %.10q", what, got)
+		}
+	}
+	if ls := s.run(exitDone, "ls", "latest", "media/").stdout; !strings.Contains(ls, "media_attachments") {
+		t.Errorf("the media are\n%s", ls)
+	}
+	// A flag goes before the configuration, and its mistakes are wrong usage.
+	if r := s.run(exitIncomplete, "snapshot", "--postgres-host", "also.invalid"); !strings.Contains(r.stderr, "also.invalid") || !strings.Contains(r.stderr, "below [postgres]") {
+		t.Errorf("a flag: %s", r.stderr)
+	}
+	if r := s.run(exitUsage, "snapshot", "--postgres-port", "70000"); !strings.Contains(r.stderr, "a port is a number from 1 to 65535") {
+		t.Errorf("a port: %s", r.stderr)
+	}
+	if r := s.run(exitUsage, "snapshot", "--replica"); !strings.Contains(r.stderr, "exclude each other") {
+		t.Errorf("a replica: %s", r.stderr)
+	}
+}
+
+// Who holds a lock that the database's dump needs is named on standard error, and it fails in time.
+func TestLockedTable(t *testing.T) {
+	s := newSite(t, sandbox.Config{})
+	s.init()
+	release := s.lockTable()
+	r := s.run(exitIncomplete, "snapshot", "-q", "--postgres-lock-wait", "2s")
+	for _, want := range []string{"warning: postgres: a lock is waited for", "table statuses is locked by PID ", "application psql", "in vain", "lock_wait"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("%q is missing from\n%s", want, r.stderr)
+		}
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	s.run(exitDone, "snapshot")
+}

@@ -1,0 +1,162 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
+)
+
+// Addresses say where permafrost reaches the parts of an instance, as far as that is not where Mastodon reaches them: beside a
+// pooler, or from outside of a container. What is empty is as the settings file has it. They come from whoever runs permafrost.
+type Addresses struct {
+	Postgres  PostgresAddress
+	Redis     RedisAddress
+	Sidekiq   RedisAddress
+	MediaRoot string
+}
+
+// A PostgresAddress says where the database is.
+type PostgresAddress struct {
+	Host         string // a name or an address; or the directory of a Unix socket, where it begins with /
+	Port         int
+	User         string
+	Name         string
+	PasswordFile string
+	SSLMode      string
+	SSLRootCert  string
+
+	password string // what PasswordFile holds
+}
+
+// A RedisAddress says where a Redis is. The URL holds no password.
+type RedisAddress struct {
+	URL          string
+	PasswordFile string
+
+	password string // what PasswordFile holds
+}
+
+// whole reports whether nothing of the settings file says where the database is.
+func (a *PostgresAddress) whole() bool {
+	return a.Host != "" && a.Name != "" && a.User != "" && (a.password != "" || strings.HasPrefix(a.Host, "/"))
+}
+
+// server reports whether the settings file does not say which server and which database it is.
+func (a *PostgresAddress) server() bool { return a.Host != "" && a.Name != "" }
+
+// apply changes d to what a says.
+func (a *PostgresAddress) apply(d *Database) error {
+	if strings.Contains(a.Host, "@") || strings.Contains(a.Host, "://") || strings.Contains(a.Name, "://") {
+		return hint.Wrap(errors.New("[postgres] host or dbname is not a name"), "a URL is no name: set host, port, user, dbname and password_file")
+	}
+	if a.Host != "" {
+		d.Host = a.Host
+		delete(d.Params, "hostaddr")
+	}
+	if a.Port != 0 {
+		d.Port = a.Port
+	}
+	for _, part := range []struct {
+		to   *string
+		from string
+	}{{&d.User, a.User}, {&d.Name, a.Name}, {&d.Password, a.password}, {&d.SSLMode, a.SSLMode}} {
+		if part.from != "" {
+			*part.to = part.from
+		}
+	}
+	if a.SSLRootCert != "" {
+		d.Params["sslrootcert"] = a.SSLRootCert
+	}
+	d.Elsewhere = *a != PostgresAddress{}
+	return nil
+}
+
+// whole reports whether nothing of the settings file says where the Redis is.
+func (a *RedisAddress) whole() bool { return a.URL != "" && a.password != "" }
+
+// apply changes r to what a, the table of that name, says. A URL without a user, or a database, leaves that as it is.
+func (a *RedisAddress) apply(table string, r *Redis) error {
+	if a.URL != "" {
+		if err := a.applyURL(r); err != nil {
+			return hint.Wrap(fmt.Errorf("[%s] url: %w", table, err),
+				"it reads redis://HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; a user stands before the host: redis://USER@HOST")
+		}
+	}
+	if a.password != "" {
+		r.Password = a.password
+	}
+	r.Elsewhere = *a != RedisAddress{}
+	return nil
+}
+
+func (a *RedisAddress) applyURL(r *Redis) error {
+	u, err := url.Parse(strings.TrimSpace(a.URL))
+	if err != nil {
+		return errors.New("not a URL")
+	}
+	if p, _ := u.User.Password(); p != "" {
+		return errors.New("a password has no place in it: write it into a file, and name that as password_file")
+	}
+	user := u.User.Username()
+	u.User = nil
+	to, err := parseRedisURL(u.String(), r.DB)
+	if err != nil {
+		return err
+	}
+	if user == "" {
+		user = r.User
+	}
+	*r = Redis{Network: to.Network, Addr: to.Addr, TLS: to.TLS, DB: to.DB, User: user, Password: r.Password}
+	return nil
+}
+
+// complete reads the password files.
+func (a *Addresses) complete() (err error) {
+	for _, f := range []struct {
+		table, path string
+		to          *string
+	}{
+		{"postgres", a.Postgres.PasswordFile, &a.Postgres.password},
+		{"redis", a.Redis.PasswordFile, &a.Redis.password},
+		{"sidekiq", a.Sidekiq.PasswordFile, &a.Sidekiq.password},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if *f.to, err = readPassword(f.path); err != nil {
+			return hint.Wrap(fmt.Errorf("[%s] password_file: %w", f.table, err), "the file holds the password, and nothing else, on one line")
+		}
+	}
+	if a.MediaRoot != "" && !filepath.IsAbs(a.MediaRoot) {
+		return errors.New("[media] root is not an absolute path")
+	}
+	return nil
+}
+
+// maxPassword bounds a password file, in bytes.
+const maxPassword = 4 << 10
+
+// readPassword reads the one line of a password file, with the rights of who decides where its path leads. Its errors quote nothing of the file.
+func readPassword(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	data, _, err := hostfs.ReadFile(abs, maxPassword)
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	switch {
+	case text == "":
+		return "", fmt.Errorf("%s is empty", abs)
+	case strings.ContainsAny(text, "\r\n\x00"):
+		return "", fmt.Errorf("%s has more than one line", abs)
+	}
+	return text, nil
+}
