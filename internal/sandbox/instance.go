@@ -163,6 +163,7 @@ func (i *Instance) startServers(ctx context.Context, c Config) error {
 		return err
 	})
 	g.Go(func() (err error) {
+		c.Redis.Own = true
 		if i.Redis, err = StartRedis(ctx, i.Dir, c.Redis); err != nil || !c.Sidekiq {
 			i.Sidekiq = i.Redis
 			return err

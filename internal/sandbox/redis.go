@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,6 +21,10 @@ import (
 type RedisConfig struct {
 	Password string
 	Args     []string // further redis-server arguments, such as "--appendonly", "yes"
+
+	// Own makes the server run as a user of its own where it is started by root, as on a real host. dir is made
+	// searchable for that user.
+	Own bool
 }
 
 // Redis is a running Redis server.
@@ -29,8 +34,12 @@ type Redis struct {
 	Password string
 	PID      int
 
+	as   *syscall.Credential // nil: who starts it
 	proc *process
 }
+
+// redisAccount is the user that Debian's package makes for Redis.
+const redisAccount = "redis"
 
 // StartRedis runs a Redis server in dir/redis. A dump.rdb that is there is
 // loaded.
@@ -44,6 +53,14 @@ func StartRedis(ctx context.Context, dir string, c RedisConfig) (*Redis, error) 
 	}
 	r := &Redis{Dir: filepath.Join(dir, "redis"), Password: c.Password}
 	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("starting Redis: %w", err)
+	}
+	if c.Own && os.Geteuid() == 0 {
+		if r.as, err = redisUser(); err == nil {
+			err = searchable(dir)
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("starting Redis: %w", err)
 	}
 	err = onFreePort(func(port int) error { return r.start(ctx, server, port, c.Args) })
@@ -64,13 +81,52 @@ func (r *Redis) start(ctx context.Context, server string, port int, args []strin
 	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
 		return err
 	}
-	proc, err := startProcess(exec.Command(server, append([]string{path}, args...)...), r.Dir+".log", syscall.SIGTERM)
+	if err := r.own(path); err != nil {
+		return err
+	}
+	cmd := exec.Command(server, append([]string{path}, args...)...)
+	cmd.Dir = r.Dir
+	if r.as != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: r.as}
+	}
+	proc, err := startProcess(cmd, r.Dir+".log", syscall.SIGTERM)
 	if err != nil {
 		return err
 	}
 	r.proc, r.PID = proc, proc.cmd.Process.Pid
 	r.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	return proc.await(ctx, r.answers)
+}
+
+// redisUser returns Debian's user for Redis.
+func redisUser() (*syscall.Credential, error) {
+	u, err := user.Lookup(redisAccount)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
+}
+
+// own gives the server's user its configuration, and its directory with what is in it.
+func (r *Redis) own(conf string) error {
+	if r.as == nil {
+		return nil
+	}
+	files, err := filepath.Glob(filepath.Join(r.Dir, "*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range append(files, conf, r.Dir) {
+		if err := os.Chown(path, int(r.as.Uid), int(r.as.Gid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answers tells whether the server takes commands; that it asks for a password
