@@ -193,7 +193,7 @@ func (c *capture) store(ctx context.Context, it *item) error {
 		c.relink(it)
 	}
 	if it.unread != nil {
-		c.leftOut(it.Path, it.unread)
+		c.leftUnread(ctx, it)
 		if it.Type == 0 {
 			return nil
 		}
@@ -294,6 +294,33 @@ func (c *capture) vanished(v media.Vanished) {
 	first := cmp.Or(v.First, c.gone)
 	c.leftOut(first, fmt.Errorf("this and %d other files vanished while the media were read: was a directory renamed? What was in it is missing", n-1))
 	c.out.LeftOut += int(n - 1)
+}
+
+// leftUnread notes what the walk could not read. Of a directory that is all below it: as many files as the previous snapshot has
+// there, if it has any.
+func (c *capture) leftUnread(ctx context.Context, it *item) {
+	var list *media.ListError
+	if !errors.As(it.unread, &list) {
+		c.leftOut(it.Path, it.unread)
+		return
+	}
+	known := int64(0)
+	if m := c.previous; m != nil && m.Media.State == Captured {
+		for e, err := range Entries(ctx, c.rd, m, it.Path) {
+			if err != nil {
+				break
+			}
+			if e.Type == source.File {
+				known++
+			}
+		}
+	}
+	text := "the directory can't be read, and all that is below it is missing"
+	if known > 0 {
+		text += fmt.Sprintf(": %d files in the snapshot before", known)
+		c.out.LeftOut += int(known - 1)
+	}
+	c.leftOut(it.Path, fmt.Errorf("%s: %s", text, reason(it.unread)))
 }
 
 // leftOut notes what is missing from the snapshot.

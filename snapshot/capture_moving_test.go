@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -361,5 +362,35 @@ func TestCaptureExtremes(t *testing.T) {
 			t.Error("what can be kept is not")
 		}
 		last = n
+	}
+}
+
+// A directory that can't be read is told as one: all that is below it is missing, and how many files that was, as far as the
+// snapshot before tells.
+func TestCaptureUnreadableDirectory(t *testing.T) {
+	const his = 54321
+	dir := openDir(t)
+	writeFiles(t, dir, file{path: "good", data: []byte("good")})
+	for i := range 57 {
+		writeFiles(t, dir, file{path: fmt.Sprintf("closed/below/%d", i), data: []byte{byte(i)}})
+	}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, his, his)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	before := w.capture(dir, nil, nil)
+	if err := os.Chmod(filepath.Join(dir, "closed"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		before  *night
+		leftOut int
+		says    string
+	}{{nil, 1, "all that is below it is missing: permission"}, {before, 57, "all that is below it is missing: 57 files in the snapshot before: permission"}} {
+		m := w.capture(dir, c.before, nil).media
+		if m.LeftOut != c.leftOut || len(m.Left) != 1 || m.Left[0].Path != "closed" || !strings.Contains(m.Left[0].Reason, c.says) || m.check() != nil {
+			t.Errorf("left out: %d, %+v, %v", m.LeftOut, m.Left, m.check())
+		}
 	}
 }

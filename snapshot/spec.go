@@ -106,7 +106,9 @@ func findDate(refs []repo.SnapshotRef, date string) (repo.SnapshotRef, error) {
 	}
 	switch {
 	case found != nil:
-		return *found, nil
+		return *found, nil // even of a date to come: this machine's clock may be wrong
+	case date > time.Now().AddDate(0, 0, 1).Format(time.DateOnly):
+		return repo.SnapshotRef{}, fmt.Errorf("no snapshot of %s, which lies in the future: the last is of %s", date, max(before, after))
 	case before == "":
 		return repo.SnapshotRef{}, fmt.Errorf("no snapshot of %s: the first is of %s", date, after)
 	case after == "":

@@ -69,6 +69,18 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// A date to come is told as one, unless there is a snapshot of it.
+func TestFindAhead(t *testing.T) {
+	refs := parseRefs(t, "2026-06-27T03:00:00Z instance=a.example")
+	if _, err := Find(refs, "2099-01-01"); err == nil || !strings.Contains(err.Error(), "lies in the future") || !strings.Contains(err.Error(), "2026-06-27") {
+		t.Error(err)
+	}
+	refs[0].Date = "2099-01-01"
+	if _, err := Find(refs, "2099-01-01"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFindNone(t *testing.T) {
 	if _, err := Find(nil, "latest"); err == nil || hint.Of(err) == "" {
 		t.Errorf("got %v", err)

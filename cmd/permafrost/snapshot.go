@@ -159,7 +159,7 @@ func partial(res *snapshot.Result) error {
 	if m.Media.LeftOut == 0 {
 		return nil
 	}
-	return &partialError{fmt.Errorf("%s could not be read and %s left out of snapshot %s", plural(int64(m.Media.LeftOut), "file", "files"),
+	return &partialError{fmt.Errorf("%s could not be read and %s left out of snapshot %s", plural(int64(m.Media.LeftOut), "file or directory", "files or directories"),
 		map[bool]string{true: "was", false: "were"}[m.Media.LeftOut == 1], ref.ID.Short())}
 }
 

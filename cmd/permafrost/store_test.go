@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/internal/hint"
 	"permafrost/internal/sftpstore"
 )
 
@@ -40,6 +41,9 @@ func TestParsePlace(t *testing.T) {
 		"repo":                       "is no repository's address",
 		"a/b:c":                      "is no repository's address",
 		"~/repo":                     "is no repository's address",
+		`C:\backup\x`:                "is no repository's address",
+		`\\server\share`:             "is no repository's address",
+		`backup\x`:                   "is no repository's address",
 		"u@h:":                       "is no SFTP repository",
 		"u@:/p":                      "is no SFTP repository",
 		"u:hunter2@h:/p":             "a password has no place",
@@ -53,6 +57,9 @@ func TestParsePlace(t *testing.T) {
 		"https://u:hunter2@h/\x1b]0": "https:// are not supported",
 	} {
 		_, err := parsePlace(address)
+		if strings.Contains(address, `\`) && !strings.Contains(hint.Of(err), "a path from / on, with / between its names") {
+			t.Errorf("%s: the hint is %q", address, hint.Of(err))
+		}
 		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ter2") {
 			t.Errorf("%s: %v, want %q", address, err, want)
 		}

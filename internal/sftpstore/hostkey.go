@@ -31,6 +31,7 @@ type hostKeys struct {
 	known     []knownhosts.KnownKey // what known_hosts has
 
 	files  map[string]string // what is read in place of a known_hosts file, and that
+	passed []string          // lines that can't be read, of whatever host
 	unread string            // a line that can't be read and may name the host, or ""
 
 	err error // what the last callback returned
@@ -125,6 +126,7 @@ func (k *hostKeys) readable(file string, data []byte) []byte {
 		}
 		text := strings.Join(words, " ") + "\n"
 		if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(text)); err != nil {
+			k.passed = append(k.passed, fmt.Sprintf("%s, line %d", file, number))
 			if k.unread == "" && (strings.HasPrefix(words[names], "|") || namesHost(words[names], k.host.keyName)) {
 				k.unread = fmt.Sprintf("%s, line %d", file, number)
 			}
@@ -133,6 +135,18 @@ func (k *hostKeys) readable(file string, data []byte) []byte {
 		out.WriteString(text)
 	}
 	return out.Bytes()
+}
+
+// warning names the lines that were passed over, or is empty.
+func (k *hostKeys) warning() string {
+	const most = 3
+	switch n := len(k.passed); {
+	case n == 0:
+		return ""
+	case n > most:
+		return fmt.Sprintf("%d lines of known_hosts can't be read and are passed over, such as %s", n, k.passed[0])
+	}
+	return strings.Join(k.passed, " and ") + " can't be read and is passed over: it is cut, or has a kind of key that is not known here"
 }
 
 // namesHost reports whether a list of patterns, as known_hosts has it, matches a host.

@@ -2,9 +2,11 @@ package sftpstore
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -54,7 +56,22 @@ func TestForeignLines(t *testing.T) {
 	}
 	c := config(server)
 	c.Host = "LOCALHOST"
+	var said []string
+	var mu sync.Mutex
+	c.Warn = func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		said = append(said, text)
+	}
 	c.KnownHostsFiles = []string{write(t, "known_hosts", "old.example 1024 35 1234567\nnew.example ssh-newer AAAA\ncut.example ssh-ed25519 AAA\n"+
 		strings.Replace(string(known), "127.0.0.1", "LocalHost", 1))}
-	put(t, open(t, c), "a", nil)
+	s := open(t, c)
+	for i := range 20 {
+		put(t, s, fmt.Sprintf("a/%d", i), nil)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if file := c.KnownHostsFiles[0]; len(said) != 1 || !strings.Contains(said[0], file+", line 1 and "+file+", line 2 and "+file+", line 3 ") {
+		t.Errorf("it says %q", said)
+	}
 }

@@ -131,7 +131,7 @@ func chooseDialer(c *Config) (func(context.Context) (transport, error), error) {
 			return nil, err
 		}
 		if files.asksForCommand(c.Host) == "" {
-			return (&dialer{c, files}).dial, nil
+			return (&dialer{config: c, files: files}).dial, nil
 		}
 	}
 	if c.Channels == 0 {

@@ -47,6 +47,7 @@ const maxJumps = 8
 type dialer struct {
 	config *Config
 	files  *sshConfig
+	told   sync.Map // what was said already: each connection reads the same files
 }
 
 // sshTransport is an SSH connection of this process.
@@ -137,6 +138,11 @@ func (d *dialer) handshake(ctx context.Context, t *sshTransport, h *host, conn n
 	known, err := readHostKeys(h, d.config.AcceptNewHostKey)
 	if err != nil {
 		return permanentError{err}
+	}
+	if text := known.warning(); text != "" {
+		if _, told := d.told.LoadOrStore(text, true); !told {
+			d.config.Warn(text)
+		}
 	}
 	k, err := readKeys(h, d.files.home)
 	if err != nil {

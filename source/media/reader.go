@@ -78,6 +78,12 @@ func (l *lister) add(b []byte) {
 
 func (l *lister) name(d dirent) []byte { return l.names[d.off : d.off+d.len] }
 
+// A ListError says that a directory could not be listed, or not to its end, so that nobody knows what else is below it.
+type ListError struct{ Err error }
+
+func (e *ListError) Error() string { return e.Err.Error() }
+func (e *ListError) Unwrap() error { return e.Err }
+
 // A reader reads batches, with buffers of its own.
 type reader struct {
 	tree *Tree
@@ -119,7 +125,7 @@ func (r *reader) read(b *batch) {
 		if b.gone = vanished(err) && path != "."; b.gone {
 			return
 		}
-		b.err = err
+		b.err = &ListError{err}
 	}
 	l := &r.lister
 	if len(l.dirents) > batchLen {
@@ -134,7 +140,7 @@ func (r *reader) unreadable(b *batch, err error) {
 	if b.gone = vanished(err) && b.self.Path != "."; b.gone {
 		return
 	}
-	b.err, b.self.Type = err, 0
+	b.err, b.self.Type = &ListError{err}, 0
 	fd, err := hostfs.OpenBeneath(r.tree.root, b.self.Path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return
