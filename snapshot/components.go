@@ -255,6 +255,10 @@ func (c *creation) export(ctx context.Context, db *database) (err error) {
 	if db.server, err = postgres.Connect(ctx, db.Database, o); err != nil {
 		return err
 	}
+	facts := db.server.Facts()
+	if err = facts.CheckMastodon(); err != nil {
+		return err
+	}
 	if db.snap, err = db.server.Export(ctx); err != nil {
 		return err
 	}

@@ -105,6 +105,10 @@ func Create(ctx context.Context, r *repo.Repo, inst *source.Instance, o CreateOp
 	c := &creation{CreateOptions: o, repo: r, w: w, in: &ingester{w: storing{w}}, inst: inst, m: m,
 		signatures: newSignatures(r.CacheDir(), inst.Domain, w)}
 	defer c.signatures.drop()
+	c.keys(ctx)
+	for _, w := range m.Warnings {
+		c.Warn(w)
+	}
 	o.Progress.Sending("upload", w.Traffic)
 	if err := c.capture(ctx); err != nil {
 		return nil, err

@@ -72,6 +72,8 @@
 //
 // JSON: see Manifest. Each component has a state: captured; external, where media are in object storage; skipped, where a
 // setting leaves it out; failed, with the reason. One that is not captured has no content, but for secrets: where one of the
-// named files could not be read they have failed, and hold .env.production all the same. A snapshot has the database or media. Names that need not be UTF-8 are strings where they are, and else {"base64": "..."}. Members that a
+// named files could not be read they have failed, and hold .env.production all the same. A snapshot has the database or media. The rows and bytes of each table are counted as the dump passes, exactly (package
+// postgres has how); of the secrets that Mastodon's set-up generated there are keyed hashes, by which the next night tells that one
+// has changed. Names that need not be UTF-8 are strings where they are, and else {"base64": "..."}. Members that a
 // reader doesn't know are passed over.
 package snapshot

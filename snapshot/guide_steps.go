@@ -80,7 +80,11 @@ func guidePostgres(g *guide, m *Manifest, user string) {
 	}
 	g.code(lines...)
 	guideDump(g, m, user)
-	if items := estimates(f.Rows); len(items) > 0 {
+	if r := p.rows(); r != nil {
+		g.say("The tables had these rows, to judge the result by:")
+		g.list([]string{fmt.Sprintf("accounts: %d", r.Accounts), fmt.Sprintf("statuses: %d", r.Statuses),
+			fmt.Sprintf("users: %d", r.Users), fmt.Sprintf("media_attachments: %d", r.MediaAttachments)})
+	} else if items := estimates(f.Rows); len(items) > 0 {
 		g.say("The server's estimates then, to judge the result by:")
 		g.list(items)
 	}

@@ -13,10 +13,32 @@ import (
 func (m *Manifest) holding() repo.Holding {
 	return repo.Holding{
 		Secrets:  m.Secrets.State,
-		Postgres: repo.DatabaseHolding{State: m.Postgres.State, Size: m.Postgres.Size},
+		Postgres: repo.DatabaseHolding{State: m.Postgres.State, Size: m.Postgres.Size, Rows: m.Postgres.rows()},
 		Redis:    m.redisState(),
 		Media:    repo.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize},
 	}
+}
+
+// rows counts the rows of the tables that a verdict looks at; nil where they were not counted.
+func (p *Postgres) rows() *repo.Rows {
+	if p.Dump.Tables == nil {
+		return nil
+	}
+	of := func(table string) int64 { return p.Dump.Tables[p.Server.Schema+"."+table].Rows }
+	return &repo.Rows{Accounts: of("accounts"), Users: of("users"), Statuses: of("statuses"), MediaAttachments: of("media_attachments")}
+}
+
+// checkCounts returns an error for what no dump can hold.
+func (p *Postgres) checkCounts() error {
+	for name, t := range p.Dump.Tables {
+		if t.Rows < 0 || t.Bytes < 0 || t.Rows > p.Size || t.Bytes > p.Size {
+			return fmt.Errorf("table %.100q with %d rows of %d bytes", name, t.Rows, t.Bytes)
+		}
+	}
+	if n := p.Dump.LargeObjects; n < 0 || n > p.Size || p.State != Captured && len(p.Dump.Tables) > 0 {
+		return errors.New("impossible counts")
+	}
+	return nil
 }
 
 // redisState is the state of all Redis servers together: the worst of theirs.

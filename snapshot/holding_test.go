@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
@@ -256,5 +258,31 @@ func TestCreateStorageFails(t *testing.T) {
 		if refs := w.open(w.writer).Snapshots(); len(refs) > 0 {
 			t.Errorf("put %d: committed", n)
 		}
+	}
+}
+
+// A database without Mastodon's tables fails, by their names, and the rows of one that has them are counted in the log.
+func TestCreateCountsMastodon(t *testing.T) {
+	sand, err := instance()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, inst := newWorld(t), host(t)
+	inst.Media.Root = openDir(t)
+	res := w.create(inst, CreateOptions{Skip: []string{"redis"}})
+	rows := res.Ref.Holding.Postgres.Rows
+	if rows == nil {
+		t.Fatalf("no rows: %+v", res.Manifest.Postgres.Dump)
+	}
+	for table, n := range map[string]int64{"accounts": rows.Accounts, "users": rows.Users, "statuses": rows.Statuses, "media_attachments": rows.MediaAttachments} {
+		want, err := sand.Postgres.Query(t.Context(), sandbox.Database, "select count(*) from "+table)
+		if err != nil || strconv.FormatInt(n, 10) != strings.TrimSpace(want) || n == 0 {
+			t.Errorf("%s: %d rows, want %s: %v", table, n, want, err)
+		}
+	}
+	inst.Database.Name = "postgres"
+	res = w.create(inst, CreateOptions{Skip: []string{"redis"}})
+	if len(res.Failures) != 1 || !strings.Contains(res.Failures[0].Err.Error(), "it has no table accounts, schema_migrations, statuses, users") || hint.Of(res.Failures[0].Err) == "" {
+		t.Errorf("the database postgres is taken for Mastodon's: %v", res.Failures)
 	}
 }

@@ -104,7 +104,11 @@ type Secrets struct {
 	State  State        `json:"state"`
 	Reason string       `json:"reason,omitempty"` // why they failed
 	Files  []SecretFile `json:"files,omitempty"`  // .env.production first
-	Cost   Cost         `json:"cost"`
+
+	// Keys are keyed hashes of the secrets that Mastodon's set-up generated, by the name of their variable: see
+	// repo.Keyring.SecretHash.
+	Keys map[string]repo.Name `json:"keys,omitempty"`
+	Cost Cost                 `json:"cost"`
 }
 
 // A SecretFile is one of Secrets.
@@ -279,6 +283,9 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("secrets: %w", err)
 	}
 	if err := checkStream(m.Postgres.State, m.Postgres.Reason, &m.Postgres.Stream); err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	if err := m.Postgres.checkCounts(); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	for name, r := range m.Redises {

@@ -39,6 +39,8 @@ type Instance struct {
 	Sidekiq  *Redis // nil where Sidekiq's queues are in Redis, the one above
 	Media    Media
 
+	Generated GeneratedKeys // secrets that Mastodon's set-up generated, by the name of their variable
+
 	Warnings []string // what an administrator should know; holds no secret
 
 	OSUser string       // the user Mastodon runs as: a name, or a number where it has none
@@ -65,20 +67,20 @@ type External struct {
 // the one that osUser names, if it is not empty.
 func Load(dir, osUser string) (*Instance, error) { return LoadAt(dir, osUser, Addresses{}) }
 
-// LoadDomain is Load for who wants no more than the instance's domain.
-func LoadDomain(dir, osUser string) (string, error) {
+// LoadDomain is Load for who wants no more than the instance's domain, and what an administrator should know.
+func LoadDomain(dir, osUser string) (domain string, warnings []string, err error) {
 	inst, env, err := readInstance(dir, osUser)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	domain := env.get("LOCAL_DOMAIN")
+	domain = env.get("LOCAL_DOMAIN")
 	if err = env.err; err == nil {
 		err = checkDomain(domain)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", inst.EnvPath, err)
+		return "", nil, fmt.Errorf("%s: %w", inst.EnvPath, err)
 	}
-	return domain, nil
+	return domain, append(inst.Warnings, env.missingSecrets()...), nil
 }
 
 // LoadAt is Load for an instance of which some parts are reached elsewhere than its settings say.
@@ -155,6 +157,7 @@ func (inst *Instance) settings(env *environ, at *Addresses) error {
 	if inst.Media = env.media(inst.Dir); at.MediaRoot != "" {
 		inst.Media.Root = filepath.Clean(at.MediaRoot)
 	}
+	inst.Generated = env.generatedKeys()
 	inst.Warnings = append(inst.Warnings, env.missingSecrets()...)
 	return env.err
 }

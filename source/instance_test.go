@@ -68,6 +68,8 @@ func TestLoadDefaults(t *testing.T) {
 		Redis:    Redis{Network: "tcp", Addr: "localhost:6379"},
 		Media:    Media{Root: filepath.Join(dir, "public", "system")},
 		OSUser:   inst.OSUser,
+		Generated: GeneratedKeys{"ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY": "1", "ACTIVE_RECORD_ENCRYPTION_DETERMINISTIC_KEY": "2",
+			"ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT": "3", "SECRET_KEY_BASE": "4", "VAPID_PRIVATE_KEY": "5"},
 	}
 	if !reflect.DeepEqual(inst, want) {
 		t.Errorf("got\n%+v, want\n%+v", inst, want)

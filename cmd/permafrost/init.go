@@ -64,7 +64,8 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := flags.complete(); err != nil {
+	warnings, err := flags.complete()
+	if err != nil {
 		return err
 	}
 	// In full, so that what is told names them wherever it is read.
@@ -72,6 +73,9 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 		if *file, err = filepath.Abs(*file); err != nil {
 			return err
 		}
+	}
+	for _, w := range warnings {
+		a.ui.Warn("%s", w)
 	}
 	st, closeStore, err := a.openStore(ctx)
 	if err != nil {
@@ -119,27 +123,27 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	return nil
 }
 
-// complete fills in what can be found out on this host.
-func (f *initFlags) complete() error {
+// complete fills in what can be found out on this host, and returns what an administrator should know of the instance.
+func (f *initFlags) complete() (warnings []string, err error) {
 	if f.name == "" {
 		host, err := os.Hostname()
 		if err != nil {
-			return hint.Wrap(fmt.Errorf("asking for the host's name: %w", err), "say --name NAME")
+			return nil, hint.Wrap(fmt.Errorf("asking for the host's name: %w", err), "say --name NAME")
 		}
 		f.name = host
 	}
 	if f.instance != "" {
-		return nil
+		return nil, nil
 	}
-	domain, err := source.LoadDomain(f.live, f.osUser)
+	domain, warnings, err := source.LoadDomain(f.live, f.osUser)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.live == defaultLive:
-		return nil // made from another machine
+		return nil, nil // made from another machine
 	case err != nil:
-		return err
+		return nil, err
 	}
 	f.instance = domain
-	return nil
+	return warnings, nil
 }
 
 // writeKeys writes both key files, or none.

@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"permafrost/internal/hint"
 )
@@ -47,6 +49,8 @@ type archive struct {
 	dumper   string         // pg_dump's version
 	entries  int            // in the table of contents
 	kinds    map[string]int // entries by description: TABLE, TABLE DATA, INDEX ...
+	tables   map[int]string // schema.table by the ID of the entry of its data; nil where there are too many
+	intSize  int            // bytes of an int, its sign aside
 	note     string         // why entries and kinds are missing, where they are
 }
 
@@ -83,17 +87,29 @@ func readArchive(r *bufio.Reader) (archive, error) {
 	if d.err == nil && (n < 0 || n > maxEntries) {
 		d.err = fmt.Errorf("%d entries", n)
 	}
-	a.kinds = make(map[string]int)
+	a.kinds, a.tables, a.intSize = make(map[string]int), make(map[int]string), d.intSize
 	for ; a.entries < n && d.err == nil; a.entries++ {
-		a.kinds[d.entry(v)]++
-		if len(a.kinds) > maxKinds {
+		e := d.entry(v)
+		if a.kinds[e.kind]++; len(a.kinds) > maxKinds {
 			d.err = fmt.Errorf("more than %d kinds of entries", maxKinds)
+		}
+		if e.data && e.kind == "TABLE DATA" {
+			a.add(&e)
 		}
 	}
 	if d.err != nil {
 		return a, fmt.Errorf("reading the dump's table of contents: entry %d of %d: %w", a.entries, n, d.err)
 	}
 	return a, nil
+}
+
+// add notes a table whose data the archive holds.
+func (a *archive) add(e *archiveEntry) {
+	if a.tables == nil || len(a.tables) == maxTables || e.schema == "" || e.tag == "" {
+		a.tables = nil
+		return
+	}
+	a.tables[e.id] = e.schema + "." + e.tag
 }
 
 // An archiveReader reads the parts of an archive. After its first error everything it returns is zero.
@@ -103,16 +119,27 @@ type archiveReader struct {
 	err              error
 }
 
-// entry reads one entry and returns its description.
-func (d *archiveReader) entry(version int) string {
-	if id := d.int(); d.err == nil && id <= 0 {
-		d.err = fmt.Errorf("an entry has the ID %d", id)
+// An archiveEntry is what is kept of an entry of the table of contents.
+type archiveEntry struct {
+	id          int
+	data        bool   // it has data
+	kind        string // its description
+	tag, schema string // "" where they are too long to be names
+}
+
+// entry reads one entry.
+func (d *archiveReader) entry(version int) (e archiveEntry) {
+	if e.id = d.int(); d.err == nil && e.id <= 0 {
+		d.err = fmt.Errorf("an entry has the ID %d", e.id)
 	}
+	e.data = d.int() != 0
+	d.skip(2)
+	e.tag = d.name()
+	e.kind = d.string()
 	d.int()
 	d.skip(3)
-	kind := d.string()
-	d.int()
-	d.skip(6)
+	e.schema = d.name()
+	d.skip(2)
 	if version >= 1<<8|16 {
 		d.int()
 	}
@@ -120,7 +147,7 @@ func (d *archiveReader) entry(version int) string {
 	for d.err == nil && d.skipString() {
 	}
 	d.bytes(1 + d.offSize)
-	return kind
+	return e
 }
 
 // bytes returns the next n bytes, n being small; they are valid until the next call.
@@ -142,18 +169,26 @@ func (d *archiveReader) int() int {
 	if d.err != nil {
 		return 0
 	}
-	var n uint64
-	for i := len(b) - 1; i > 0; i-- {
-		n = n<<8 | uint64(b[i])
-	}
-	if n > math.MaxInt32 {
+	n, ok := archiveInt(b)
+	if !ok {
 		d.err = errors.New("an integer is out of range")
-		return 0
 	}
-	if b[0] != 0 {
-		return -int(n)
+	return n
+}
+
+// archiveInt returns the int that b is: a sign byte and then its bytes, the lowest first.
+func archiveInt(b []byte) (n int, ok bool) {
+	var u uint64
+	for i := len(b) - 1; i > 0; i-- {
+		u = u<<8 | uint64(b[i])
 	}
-	return int(n)
+	if u > math.MaxInt32 {
+		return 0, false
+	}
+	if n = int(u); b[0] != 0 {
+		n = -n
+	}
+	return n, true
 }
 
 // string reads a string that is kept; an absent one is "".
@@ -166,6 +201,26 @@ func (d *archiveReader) string() string {
 		return ""
 	}
 	return string(d.bytes(n))
+}
+
+// maxIdentifier bounds a name in bytes. PostgreSQL's own have 63 unless it was built otherwise.
+const maxIdentifier = 255
+
+// name reads a string that is kept where it can be a table's or a schema's name, and passes over any other.
+func (d *archiveReader) name() string {
+	n := d.int()
+	if d.err != nil || n < 0 {
+		return ""
+	}
+	if n > maxIdentifier {
+		d.discard(n)
+		return ""
+	}
+	b := d.bytes(n)
+	if bytes.IndexByte(b, 0) >= 0 {
+		return ""
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
 // skip passes over n strings.
@@ -181,10 +236,14 @@ func (d *archiveReader) skipString() bool {
 	if d.err != nil || n < 0 {
 		return false
 	}
+	d.discard(n)
+	return true
+}
+
+func (d *archiveReader) discard(n int) {
 	if _, err := d.r.Discard(n); err != nil {
 		d.err = unexpected(err)
 	}
-	return true
 }
 
 func unexpected(err error) error {

@@ -24,6 +24,11 @@ type DumpFacts struct {
 	Bytes          int64          `json:"bytes"`
 	Verified       string         `json:"verified"` // full, toc or none
 	Note           string         `json:"note,omitempty"`
+
+	// Tables are what the dump holds of each table, by schema.table, exactly: counted as it passed. Nil where Uncounted tells why.
+	Tables       map[string]Table `json:"tables,omitempty"`
+	LargeObjects int64            `json:"large_objects,omitempty"` // bytes
+	Uncounted    string           `json:"uncounted,omitempty"`
 }
 
 // maxHead bounds how much of a dump is kept in memory while its table of contents is looked for, in bytes.
@@ -38,6 +43,8 @@ type Dump struct {
 	out    *pipeEnd  // pg_dump's output
 	r      io.Reader // the part that was read for its table of contents, then out
 	proof  *proof    // nil where none is asked for
+	count  *counter  // nil where the data are not counted
+	head   int64     // bytes of the dump before its data
 	cancel context.CancelFunc
 	ctx    context.Context
 
@@ -94,17 +101,37 @@ func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 func (d *Dump) readHead() error {
 	var head bytes.Buffer
 	limited := &io.LimitedReader{R: d.out, N: maxHead}
-	a, err := readArchive(bufio.NewReaderSize(io.TeeReader(limited, &head), 64<<10))
+	in := bufio.NewReaderSize(io.TeeReader(limited, &head), 64<<10)
+	a, err := readArchive(in)
 	if err != nil && limited.N == 0 {
 		a = archive{version: a.version, dumper: a.dumper, server: a.server}
 		a.note, err = fmt.Sprintf("its table of contents takes more than %d MiB and was not read", maxHead>>20), nil
 	}
 	d.r = io.MultiReader(&head, d.out)
 	d.facts.ArchiveVersion, d.facts.ServerVersion, d.facts.Note = a.version, a.server, a.note
+	switch {
+	case d.facts.Note != "":
+		d.facts.Uncounted = "the table of contents was not read"
+	case a.tables == nil:
+		d.facts.Uncounted = fmt.Sprintf("there are more than %d tables, or a name is none", maxTables)
+	default:
+		d.count, d.head = newCounter(&a), int64(head.Len()-in.Buffered())
+	}
 	if d.facts.Note == "" {
 		d.facts.Entries, d.facts.Kinds = a.entries, a.kinds
 	}
 	return err
+}
+
+// counted counts the next bytes of the dump, which begin at off.
+func (d *Dump) counted(p []byte, off int64) {
+	if d.count == nil {
+		return
+	}
+	if before := d.head - off; before > 0 {
+		p = p[min(before, int64(len(p))):]
+	}
+	d.count.write(p)
 }
 
 // Read implements io.Reader.
@@ -116,6 +143,7 @@ func (d *Dump) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := d.r.Read(p)
+	d.counted(p[:n], d.facts.Bytes)
 	d.facts.Bytes += int64(n)
 	if n > 0 {
 		if perr := d.proof.write(p[:n]); perr != nil {
@@ -139,6 +167,12 @@ func (d *Dump) finish() error {
 	}
 	if err := d.proof.finish(); err != nil {
 		return d.fail(err)
+	}
+	if d.count != nil {
+		var err error
+		if d.facts.Tables, d.facts.LargeObjects, err = d.count.facts(); err != nil {
+			d.facts.Uncounted = err.Error()
+		}
 	}
 	return d.setError(io.EOF)
 }

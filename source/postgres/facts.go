@@ -3,9 +3,12 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"permafrost/internal/hint"
 )
 
 // Facts describe a database: what its restored copy needs, and what it is judged by.
@@ -27,6 +30,49 @@ type Facts struct {
 	LSN             string `json:"lsn"`
 	InRecovery      bool   `json:"in_recovery"`                // a replica
 	SchemaMigration string `json:"schema_migration,omitempty"` // newest version in schema_migrations
+
+	Schema  string   `json:"schema,omitempty"` // the one that holds Mastodon's tables; "" where none holds all of them
+	missing []string // of the tables that Mastodon can't be without
+}
+
+// vital are tables without which a database is no Mastodon's.
+var vital = []string{"accounts", "schema_migrations", "statuses", "users"}
+
+// CheckMastodon returns an error where the database is none of Mastodon's.
+func (f *Facts) CheckMastodon() error {
+	if len(f.missing) == 0 {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("the database %s is not a Mastodon database: it has no table %s", f.Database, strings.Join(f.missing, ", ")),
+		"DB_NAME (or DATABASE_URL) in .env.production names the database: is it the right one, and were its tables dropped?")
+}
+
+const vitalQuery = `
+select nspname, relname from pg_class c join pg_namespace n on n.oid = relnamespace
+where relkind in ('r', 'p') and relname = any($1) and nspname <> 'information_schema' and nspname !~ '^pg_'
+order by nspname <> 'public', nspname, relname limit 10000`
+
+// findTables finds the schema with Mastodon's tables: public, or else the first that has all of them.
+func (f *Facts) findTables(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, vitalQuery, vital)
+	if err != nil {
+		return err
+	}
+	found, schema, table := 0, "", ""
+	in := make(map[string][]string)
+	_, err = pgx.ForEachRow(rows, []any{&schema, &table}, func() error {
+		if found++; found > maxRows {
+			return fmt.Errorf("the server answers with more than %d rows", maxRows)
+		}
+		if in[schema] = append(in[schema], table); len(in[schema]) == len(vital) && f.Schema == "" {
+			f.Schema = schema
+		}
+		return checkTexts(schema, table)
+	})
+	if err == nil && f.Schema == "" {
+		f.missing = slices.DeleteFunc(slices.Clone(vital), func(t string) bool { return slices.Contains(in["public"], t) })
+	}
+	return err
 }
 
 // currentLSN is an expression for the server's position in the write-ahead log.
@@ -73,6 +119,9 @@ func readFacts(ctx context.Context, conn *pgx.Conn) (f Facts, err error) {
 	}
 	if f.Rows, err = readMap[int64](ctx, conn, rowsQuery); err != nil {
 		return f, fmt.Errorf("row estimates: %w", err)
+	}
+	if err = f.findTables(ctx, conn); err != nil {
+		return f, fmt.Errorf("tables: %w", err)
 	}
 	var migrations bool
 	if err = conn.QueryRow(ctx, hasMigrationsQuery).Scan(&migrations); err == nil && migrations {

@@ -1,15 +1,18 @@
 package postgres
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -242,6 +245,9 @@ func TestDumpOddDatabases(t *testing.T) {
 		"last is empty": "create table a as select generate_series(1, 1000) i; create table z (i int)",
 		"partitions":    "create table p (i int) partition by range (i); create table p1 partition of p for values from (0) to (9); insert into p values (1)",
 		"odd names":     `create schema "A b"; create table "A b"."t'"" %s\" (i int); insert into "A b"."t'"" %s\" values (1)`,
+		"lines":         `create table t (a text, b text); insert into t values (E'a\nb\r\n\\.\n\n\n', null), ('', E'\\n\t'), (E'\\.', repeat(E'\n', 100000))`,
+		"no columns":    "create table t (); insert into t select from generate_series(1, 77)",
+		"one of each":   "create table t (i int); insert into t values (1); create materialized view v as select 1; create table x as select lo_create(0) o; create unlogged table u as select 1 i",
 		"long function": "do $do$ begin execute 'create function long() returns text language sql as $$ select ''' || repeat('é', 300000) || ''' $$'; end $do$",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -260,8 +266,93 @@ func TestDumpOddDatabases(t *testing.T) {
 				if got := strconv.Itoa(d.Facts().Entries); got != field(t, list, "TOC Entries") {
 					t.Errorf("%s entries, want %s", got, field(t, list, "TOC Entries"))
 				}
+				checkCounts(t, odd, d.Facts(), data)
 			}
 		})
+	}
+}
+
+// checkCounts compares what was counted of each table with what the database and its dump hold.
+func checkCounts(t *testing.T, db string, f DumpFacts, data []byte) {
+	t.Helper()
+	const tables = `select n.nspname || '.' || relname || '|' || (xpath('/row/c/text()', query_to_xml(format('select count(*) c from %I.%I', n.nspname, relname), false, true, '')))[1]
+		from pg_class c join pg_namespace n on n.oid = relnamespace where relkind = 'r' and nspname !~ '^pg_' and nspname <> 'information_schema'`
+	want := make(map[string]int64)
+	for line := range strings.Lines(query(t, db, tables)) {
+		i := strings.LastIndexByte(line, '|')
+		n, err := strconv.ParseInt(strings.TrimSpace(line[i+1:]), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[line[:i]] = n
+	}
+	got := make(map[string]int64)
+	for name, table := range f.Tables {
+		got[name] = table.Rows
+	}
+	if !maps.Equal(got, want) || f.Tables == nil || f.Uncounted != "" {
+		t.Errorf("counted %v, want %v: %s", got, want, f.Uncounted)
+	}
+	if n := query(t, db, "select coalesce(sum(length(data)), 0) from pg_largeobject"); strconv.FormatInt(f.LargeObjects, 10) != n {
+		t.Errorf("%d bytes of large objects, want %s", f.LargeObjects, n)
+	}
+	// The same, in whatever pieces the dump comes.
+	a, err := read(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{1, 3, 1000} {
+		c := newCounter(&a)
+		for part := range slices.Chunk(data[dataAt(t, data):], size) {
+			c.write(part)
+		}
+		if tables, objects, err := c.facts(); err != nil || !maps.Equal(tables, f.Tables) || objects != f.LargeObjects {
+			t.Errorf("in pieces of %d: %v, %d, %v", size, tables, objects, err)
+		}
+	}
+}
+
+// dataAt returns where the data of an archive begin.
+func dataAt(t testing.TB, data []byte) int {
+	t.Helper()
+	in := bytes.NewReader(data)
+	r := bufio.NewReader(in)
+	if _, err := readArchive(r); err != nil {
+		t.Fatal(err)
+	}
+	return len(data) - in.Len() - r.Buffered()
+}
+
+// What no dump can be is not counted, wherever it goes wrong, and a dump that is cut is not either.
+func TestCountErrors(t *testing.T) {
+	a := &archive{tables: map[int]string{7: "public.t"}, intSize: 4}
+	num := func(n uint32) string { return string([]byte{0, byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}) }
+	whole := "\x01" + num(7) + num(4) + "row\n" + num(5) + dataEnd + num(0)
+	count := func(data string) error {
+		c := newCounter(a)
+		c.write([]byte(data))
+		_, _, err := c.facts()
+		return err
+	}
+	if err := count(whole); err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(whole) {
+		if count(whole[:n]) == nil {
+			t.Errorf("cut to %d bytes it is counted", n)
+		}
+	}
+	for name, data := range map[string]string{
+		"unknown block": "\x02" + whole[1:],
+		"twice":         whole + whole,
+		"huge":          "\x01" + num(7) + num(1<<31),
+		"negative":      "\x01" + num(7) + "\x01\x01\x00\x00\x00",
+		"no end mark":   "\x01" + num(7) + num(4) + "row\n" + num(0),
+		"another table": "\x01" + num(8) + num(5) + dataEnd + num(0),
+	} {
+		if count(data) == nil {
+			t.Errorf("%s: counted", name)
+		}
 	}
 }
 
@@ -284,3 +375,31 @@ func BenchmarkDump(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCount measures what the counting of rows costs, apart from all else.
+func BenchmarkCount(b *testing.B) {
+	db := newDatabase(b)
+	fill(b, db.Name, 64)
+	data, err := io.ReadAll(startDump(b, export(b, connect(b, db, Options{Verify: VerifyNone}))))
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := read(data)
+	if err != nil {
+		b.Fatal(err)
+	}
+	at := dataAt(b, data)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		c := newCounter(&a)
+		for part := range slices.Chunk(data[at:], blockLen) {
+			c.write(part)
+		}
+		if _, _, err := c.facts(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// blockLen is how much a snapshot reads of a dump at once.
+const blockLen = 256 << 10
