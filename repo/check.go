@@ -44,13 +44,14 @@ type CheckResult struct {
 	Blobs     int64 // that the snapshots need
 	Unused    int   // packs that no index lists: leftovers, no damage
 	Unnamed   int   // other objects that no log entry leads to: no damage either
+	Junk      int   // objects under names that no object of a repository has: no damage either
 	Problems  int
 	ReadPacks int
 	ReadBytes int64
 	Due       int      // packs that were to be read, when the time was over
 	Deep      bool     // the content of packs was decrypted, and each blob verified
 	Bad       []Name   // packs that are missing or damaged
-	Strays    []string // the first of the unused packs and unnamed objects
+	Strays    []string // the first of the unused packs, the unnamed objects and the junk
 }
 
 // A Subset is a part of the packs, for a check that is spread over days.
@@ -121,11 +122,6 @@ func (c *checker) bad(p *indexedPack) {
 // With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
 // hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
 func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOptions) (*CheckResult, error) {
-	lease, err := r.NewLease(ctx, "check")
-	if err != nil {
-		return nil, err
-	}
-	defer lease.Release()
 	c := &checker{repo: r, opts: o}
 	x, err := c.structure(ctx, mark)
 	if err != nil {
@@ -214,8 +210,7 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 		}
 		name, err := packName(o.Name)
 		if err != nil {
-			c.found = append(c.found, err)
-			continue
+			continue // junk, which is no damage
 		}
 		listed := x.listed(name)
 		for _, n := range listed {

@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"permafrost/internal/objname"
 )
 
 // maxStrays bounds how many strays a check names.
 const maxStrays = 1000
 
-// stray counts an object that nothing leads to.
-func (c *checker) stray(object string) {
-	if c.res.Unnamed++; len(c.res.Strays) < maxStrays {
+// note keeps the name of an object that nothing leads to.
+func (c *checker) note(object string) {
+	if len(c.res.Strays) < maxStrays {
 		c.res.Strays = append(c.res.Strays, object)
 	}
 }
@@ -31,8 +33,28 @@ func (c *checker) strays(ctx context.Context, h *history) error {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", dir, err)
 			}
-			if !named[o.Name] {
-				c.stray(o.Name)
+			if objname.Shaped(o.Name) && !named[o.Name] {
+				c.res.Unnamed++
+				c.note(o.Name)
+			}
+		}
+	}
+	return c.repo.junk(ctx, []string{"keys/", "packs/", "index/", "manifests/", "log/"}, func(o Object) {
+		c.res.Junk++
+		c.note(o.Name)
+	})
+}
+
+// junk calls f with each object below some directories that has a name which no object of a repository has. Who may write
+// to the storage can put such, and nothing leans on them.
+func (r *Repo) junk(ctx context.Context, dirs []string, f func(Object)) error {
+	for _, dir := range dirs {
+		for o, err := range r.store.List(ctx, dir) {
+			if err != nil {
+				return fmt.Errorf("listing %s: %w", dir, err)
+			}
+			if !objname.Shaped(o.Name) {
+				f(o)
 			}
 		}
 	}

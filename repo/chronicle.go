@@ -62,7 +62,7 @@ func (r *Repo) ForgetJudged(ctx context.Context, ids []Name, j Judgement) error 
 }
 
 func (r *Repo) forget(ctx context.Context, f *ForgetEntry) error {
-	return r.publish(ctx, &Entry{Forget: f}, func(h *history) error {
+	return r.publishOnFull(ctx, &Entry{Forget: f}, func(h *history) error {
 		live := h.live()
 		for _, id := range f.Snapshots {
 			if !slices.ContainsFunc(live, func(s SnapshotRef) bool { return s.ID == id }) {

@@ -9,6 +9,7 @@
 //	index/cd34…         which pack holds which blob
 //	manifests/ef56…     a snapshot's manifest
 //	log/0000000042      the log, one object an entry, from 0 on
+//	reserve             1 MiB that a full storage is pruned with
 //	leases/R            who is at work now: courtesy, never safety
 //	tmp/…               the store's own: uploads under way
 //

@@ -25,8 +25,11 @@ var hostileWounds = map[string]func(st *storetest.Mem, name, other string){
 			st.Set("log/0000000088", st.Bytes(name))
 			return
 		}
-		slash := strings.LastIndexByte(name, '/')
-		st.Set(name[:slash+1]+strings.Repeat(name[max(0, slash-2):max(0, slash)]+"ab", 64)[:64]+strings.Repeat(".age", strings.Count(name, "keys/")), st.Bytes(name))
+		slash, digits := strings.LastIndexByte(name, '/'), "cd"
+		if strings.HasPrefix(name, "packs/") {
+			digits = name[slash-2 : slash]
+		}
+		st.Set(name[:slash+1]+strings.Repeat(digits+"ab", 64)[:64]+strings.Repeat(".age", strings.Count(name, "keys/")), st.Bytes(name))
 	},
 }
 
@@ -51,6 +54,9 @@ func TestHostileObjects(t *testing.T) {
 	nights, refs = append(nights, nights[0]), append(refs, third)
 	cases := 0
 	for _, name := range st.Names() {
+		if name == "reserve" {
+			continue // nobody reads it
+		}
 		for _, how := range slices.Sorted(maps.Keys(hostileWounds)) {
 			other := anotherLike(st.Names(), name)
 			if how == "swapped" && other == "" {

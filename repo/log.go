@@ -49,8 +49,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 		}
 		seq, err := strconv.ParseUint(strings.TrimPrefix(o.Name, "log/"), 10, 64)
 		if err != nil || seq >= maxEntries || o.Name != entryObject(seq) {
-			h.skipped = append(h.skipped, &DamageError{o.Name, errors.New("not the name of a log entry")})
-			continue
+			continue // junk, which a check names
 		}
 		sizes[seq], times[seq] = o.Size, o.Time
 		last = max(last, seq)

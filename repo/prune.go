@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/internal/objname"
 )
 
 const (
@@ -41,6 +43,17 @@ type PruneOptions struct {
 	// AcceptLost passes over blobs that no index object lists: snapshots lack them, and are pruned about all the same. What
 	// is listed and not there is no loss that anybody has accepted.
 	AcceptLost bool
+
+	lean bool // write nothing but the entry, and a short one
+	most int  // packs that are rewritten at once; 0: any number
+}
+
+// packs returns how many packs one entry may name.
+func (o *PruneOptions) packs() int {
+	if o.lean {
+		return leanPacks
+	}
+	return maxPruned
 }
 
 // A PruneResult says what a prune did, or would do.
@@ -63,8 +76,22 @@ type PruneResult struct {
 // It decides by the log as it stands; publishes, as the very next entry, what goes; and only then deletes. A snapshot
 // below that entry was marked, and one above it has read it. If we die before the entry, new packs are left over that
 // nobody names. If we die behind it, the next prune deletes the rest: the entry says what.
+//
+// Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
+// the next prune puts it.
 func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
-	lease, err := r.NewLease(ctx, "prune")
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
+	if o.DryRun {
+		return r.prune(ctx, r.clock, mark, o)
+	}
+	var lease *Lease
+	m := &room{repo: r, grace: o.Grace}
+	err := m.within(ctx, func() (err error) {
+		lease, err = r.NewLease(ctx, "prune")
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +99,38 @@ func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOption
 	if err := lease.Wait(ctx, o.Patience); err != nil {
 		return nil, err
 	}
-	if o.Grace == 0 {
-		o.Grace = DefaultGrace
+	res, err := r.prune(ctx, lease.now, mark, o)
+	if errors.Is(err, ErrNoSpace) {
+		res, err = r.pruneFull(ctx, m, lease, mark, o)
 	}
+	if err != nil {
+		return nil, err
+	}
+	if err := r.putReserve(ctx); err != nil {
+		r.note("%v", err)
+	}
+	return res, nil
+}
+
+// clock returns the storage's time, or where nothing can be put there one that it has passed.
+func (r *Repo) clock(ctx context.Context) (time.Time, error) {
+	lease, err := r.NewLease(ctx, "look at what a prune would do")
+	if errors.Is(err, ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
+		return r.lastSeen(ctx)
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer lease.Release()
+	return lease.now(ctx)
+}
+
+// prune tries until it was not overtaken by others. now tells the storage's time.
+func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, error), mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
 	for range pruneTries {
-		res, err := r.tryPrune(ctx, lease, mark, o)
+		res, err := r.tryPrune(ctx, now, mark, o)
 		switch {
-		case errors.Is(err, errNewcomers), err != nil && r.hasGrown(ctx):
+		case errors.Is(err, errNewcomers), err != nil && !errors.Is(err, ErrNoSpace) && r.hasGrown(ctx):
 			r.note("the log has grown meanwhile: prune begins anew")
 		case !isTableError(err): // it was noted where it was found
 			return res, err
@@ -96,7 +148,7 @@ func (r *Repo) hasGrown(ctx context.Context) bool {
 
 var errNewcomers = errors.New("the log has grown")
 
-func (r *Repo) tryPrune(ctx context.Context, lease *Lease, mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+func (r *Repo) tryPrune(ctx context.Context, now func(context.Context) (time.Time, error), mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
 	if err := r.catchUp(ctx, r.log); err != nil {
 		return nil, err
 	}
@@ -104,13 +156,13 @@ func (r *Repo) tryPrune(ctx context.Context, lease *Lease, mark func(*Reader) Ma
 		return nil, hint.Wrap(fmt.Errorf("the log is damaged, nothing is pruned: %w", r.log.damage[0]), "run `permafrost check`")
 	}
 	if o.DryRun {
-		p, err := r.supposing(o.Forgotten).planPrune(ctx, lease, mark, o)
+		p, err := r.supposing(o.Forgotten).planPrune(ctx, now, mark, o)
 		if err != nil {
 			return nil, err
 		}
 		return &p.res, nil
 	}
-	p, err := r.planPrune(ctx, lease, mark, o)
+	p, err := r.planPrune(ctx, now, mark, o)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +207,24 @@ type prunePlan struct {
 	res      PruneResult
 }
 
-func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) Mark, o PruneOptions) (*prunePlan, error) {
+func (r *Repo) planPrune(ctx context.Context, clock func(context.Context) (time.Time, error), mark func(*Reader) Mark, o PruneOptions) (*prunePlan, error) {
+	now, err := clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.survey(ctx, now, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.mark(ctx, mark); err != nil {
+		return nil, err
+	}
+	p.choose()
+	return p, nil
+}
+
+// survey looks at all that there is, at that time by the storage's clock, and decides nothing yet.
+func (r *Repo) survey(ctx context.Context, now time.Time, o PruneOptions) (*prunePlan, error) {
 	x, err := r.buildIndex(ctx, r.log, true, func(err error) error { return err })
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`, then `permafrost repair index` with the owner key")
@@ -168,18 +237,7 @@ func (r *Repo) planPrune(ctx context.Context, lease *Lease, mark func(*Reader) M
 	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
 		return nil, err
 	}
-	now, err := lease.now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.list(ctx, now); err != nil {
-		return nil, err
-	}
-	if err := p.mark(ctx, mark); err != nil {
-		return nil, err
-	}
-	p.choose()
-	return p, nil
+	return p, p.list(ctx, now)
 }
 
 // mayPrune returns which packs this key may prune: the owner key all, a writer's those of its own instance where its
@@ -205,6 +263,10 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 				return fmt.Errorf("listing %s: %w", dir, err)
 			}
 			delete(missing, o.Name)
+			if dir != "tmp/" && !objname.Shaped(o.Name) {
+				p.addJunk(o)
+				continue
+			}
 			old := now.Sub(o.Time) > p.opts.Grace
 			known := false
 			for _, n := range p.packsOf(o.Name) {
@@ -221,6 +283,9 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
+	if err := p.repo.junk(ctx, []string{"keys/", "log/"}, p.addJunk); err != nil {
+		return err
+	}
 	for object := range missing {
 		help := "`permafrost repair index` with the owner key makes the index anew"
 		if strings.HasPrefix(object, "manifests/") {
@@ -229,6 +294,15 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 		return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &DamageError{object, errors.New("is missing")}), help)
 	}
 	return nil
+}
+
+// addJunk has the owner delete what has no name that an object can have. No entry names it: nothing leans on it.
+func (p *prunePlan) addJunk(o Object) {
+	if p.repo.key.Role == RoleOwner {
+		p.doomed = append(p.doomed, o)
+		p.res.LeftOver++
+		p.res.Freed += o.Size
+	}
 }
 
 // packsOf returns the listings of a pack, by its object's name, that are not gone.
@@ -321,95 +395,6 @@ func (p *prunePlan) canRead(ip *indexedPack) bool {
 	return ip.component == Meta || p.repo.key.CanRead()
 }
 
-// choose decides what goes.
-func (p *prunePlan) choose() {
-	for i := range p.index.packs {
-		ip := &p.index.packs[i]
-		if ip.gone {
-			continue
-		}
-		dead := ip.total - p.keeps[i]
-		p.res.Live += p.keeps[i]
-		p.res.Dead += dead
-		switch {
-		case !p.mine(ip), p.index.isContested(ip.name):
-			// Where this key can't tell whose a pack is, it is left to the one that can.
-		case p.keeps[i] == 0 && len(p.dead) < maxPruned:
-			p.dead = append(p.dead, uint32(i))
-		case float64(dead) <= p.opts.MaxUnused*float64(ip.total), ip.bad, len(p.dead)+len(p.rewrite) >= maxPruned:
-		case p.canRead(ip):
-			p.rewrite = append(p.rewrite, uint32(i))
-		default:
-			p.res.Waiting++
-			p.res.WaitingFor += dead
-		}
-	}
-	for _, n := range slices.Concat(p.dead, p.rewrite) {
-		p.entry.Packs = append(p.entry.Packs, p.index.packs[n].name)
-		p.res.Removed++
-		p.res.Freed += p.sizes[n]
-	}
-	p.res.Rewritten = len(p.rewrite)
-	p.chooseObjects()
-}
-
-// chooseObjects names index objects that are spent, the manifests of forgotten snapshots, and what is left over.
-func (p *prunePlan) chooseObjects() {
-	p.entry.Indexes = p.spent()
-	for id := range maps.Keys(p.repo.log.forgotten) {
-		if len(p.repo.log.pruned[manifestObject(id)]) == 0 && p.mineToForget(id) {
-			p.entry.Manifests = append(p.entry.Manifests, id)
-		}
-	}
-	p.res.Manifests = len(p.entry.Manifests)
-	slices.SortFunc(p.entry.Manifests, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
-	if p.res.Lost > 0 {
-		// What is lost may yet be found in a pack that no index object lists.
-		p.leftover = slices.DeleteFunc(p.leftover, func(o Object) bool { return strings.HasPrefix(o.Name, "packs/") })
-	}
-	for _, o := range p.leftover[:min(len(p.leftover), maxPruned)] {
-		name, err := ParseName(o.Name[strings.LastIndexByte(o.Name, '/')+1:])
-		if err != nil {
-			continue // not one of ours: left alone
-		}
-		switch {
-		case o.Name == packObject(name):
-			p.entry.Packs = append(p.entry.Packs, name)
-			p.res.Removed++
-		case o.Name == indexObject(name):
-			p.entry.Indexes = append(p.entry.Indexes, name)
-		case o.Name == manifestObject(name):
-			p.entry.Manifests = append(p.entry.Manifests, name)
-		default:
-			continue
-		}
-		p.res.LeftOver++
-		p.res.Freed += o.Size
-		p.doomed = append(p.doomed, o)
-	}
-}
-
-// spent returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
-// list, or it never counted. A writer's prune leaves such objects where the owner has named them.
-func (p *prunePlan) spent() (names []Name) {
-	me := p.repo.log.scope(p.repo.key.verifyKey())
-	there := func(ip indexedPack) bool {
-		return ip.instance != "" && !ip.foreign && !p.repo.log.gone(packObject(ip.name), ip.instance)
-	}
-	for _, o := range p.index.objects {
-		if o.live && !slices.ContainsFunc(p.index.packs[o.first:o.first+o.packs], there) && p.repo.log.mayDrop(me, o.name) {
-			names = append(names, o.name)
-		}
-	}
-	return names
-}
-
-// mineToForget reports whether a forgotten snapshot is of an instance that this key may prune.
-func (p *prunePlan) mineToForget(id Name) bool {
-	i := p.repo.log.byID[id]
-	return p.mine(&indexedPack{instance: p.repo.log.snapshots[i].Instance})
-}
-
 func (p *prunePlan) empty() bool {
 	return len(p.entry.Packs)+len(p.entry.Indexes)+len(p.entry.Manifests) == 0
 }
@@ -443,7 +428,7 @@ func (p *prunePlan) publish(ctx context.Context) error {
 // replace moves what move takes of the packs that are rewritten, writes the index that then holds, and publishes the entry.
 func (p *prunePlan) replace(ctx context.Context, move mover) error {
 	moved, err := p.move(ctx, move)
-	if err == nil {
+	if err == nil && !p.opts.lean { // else what is listed of packs that are gone is passed over, as where it can't be replaced
 		err = p.reindex(ctx, moved)
 	}
 	if err != nil {
@@ -451,7 +436,7 @@ func (p *prunePlan) replace(ctx context.Context, move mover) error {
 		return err
 	}
 	err = p.repo.publishAt(ctx, p.head, &Entry{Prune: &p.entry})
-	if errors.Is(err, errNewcomers) {
+	if errors.Is(err, errNewcomers) || errors.Is(err, ErrNoSpace) {
 		p.repo.discard(moved, p.entry.Added)
 	}
 	if err != nil {

@@ -126,6 +126,9 @@ func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) 
 		return fmt.Errorf("writing the config: %w", err)
 	}
 	r := &Repo{store: w, key: owner, local: new(local), log: newHistory(owner)}
+	if err := r.putReserve(ctx); err != nil {
+		return err
+	}
 	people := []Person{personOf(owner, nil), personOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
 	return r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {

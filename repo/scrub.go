@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"permafrost/internal/objname"
 )
 
 const (
@@ -29,6 +32,7 @@ type ScrubResult struct {
 	Objects  int
 	Bytes    int64
 	Problems int
+	Junk     int // objects under names that no object of a repository has
 }
 
 // Scrub reads every keyring, pack, index object and manifest, and compares each with the hash that names it. It takes no key, so
@@ -42,9 +46,9 @@ func Scrub(ctx context.Context, st Store, o ScrubOptions) (*ScrubResult, error) 
 			if err != nil {
 				return nil, fmt.Errorf("listing %s: %w", prefix, err)
 			}
-			name, err := hashOf(prefix, obj.Name)
-			if err != nil {
-				s.done(0, err)
+			name, ok := hashOf(obj.Name)
+			if !ok {
+				s.res.Junk++
 				continue
 			}
 			objects = append(objects, scrubbed{obj.Name, name})
@@ -68,20 +72,10 @@ type scrubbed struct {
 	hash   Name
 }
 
-// hashOf returns the hash that an object's name tells.
-func hashOf(prefix, object string) (Name, error) {
-	if prefix == "packs/" {
-		return packName(object)
-	}
-	end := ""
-	if prefix == "keys/" {
-		end = keySuffix
-	}
-	n, err := ParseName(strings.TrimSuffix(object[len(prefix):], end))
-	if err != nil || prefix+n.String()+end != object {
-		return Name{}, &DamageError{object, errors.New("not the name of an object")}
-	}
-	return n, nil
+// hashOf returns the hash that an object's name tells, if an object can have that name.
+func hashOf(object string) (Name, bool) {
+	n, err := ParseName(strings.TrimSuffix(path.Base(object), keySuffix))
+	return n, err == nil && objname.Shaped(object)
 }
 
 type scrub struct {

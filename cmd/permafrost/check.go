@@ -210,13 +210,14 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 		Blobs     int64  `json:"blobs"`
 		Unused    int    `json:"packs_unused"`
 		Unnamed   int    `json:"objects_unnamed"`
+		Junk      int    `json:"junk"`
 		ReadPacks int    `json:"packs_read"`
 		ReadBytes int64  `json:"bytes_read"`
 		Due       int    `json:"packs_due"`
 		Deep      bool   `json:"decrypted"`
 		Problems  int    `json:"problems"`
 		Head      string `json:"head"`
-	}{res.Snapshots, res.Indexes, res.Packs, res.Blobs, res.Unused, res.Unnamed, res.ReadPacks, res.ReadBytes, res.Due, res.Deep, problems, r.Head().String()})
+	}{res.Snapshots, res.Indexes, res.Packs, res.Blobs, res.Unused, res.Unnamed, res.Junk, res.ReadPacks, res.ReadBytes, res.Due, res.Deep, problems, r.Head().String()})
 	a.ui.Report("%s, %s in %s", plural(int64(res.Snapshots), "snapshot", "snapshots"), plural(res.Blobs, "blob", "blobs"), plural(int64(res.Packs), "pack", "packs"))
 	if res.ReadPacks > 0 {
 		how := "compared with their hashes"
@@ -233,6 +234,9 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 	}
 	if res.Unnamed > 0 {
 		a.ui.Report("%s that no log entry leads to: harmless", plural(int64(res.Unnamed), "object", "objects"))
+	}
+	if res.Junk > 0 {
+		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", plural(int64(res.Junk), "object", "objects"))
 	}
 	for _, object := range res.Strays {
 		a.ui.JSON("stray", struct {

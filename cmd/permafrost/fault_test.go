@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -45,6 +44,8 @@ func TestFaults(t *testing.T) {
 		{"killed pg_dump", (*witness).testKilledDump},
 		{"wrong password", (*witness).testWrongPassword},
 		{"full", (*witness).testFull},
+		{"no byte free", (*witness).testNoByteFree},
+		{"read-only account", (*witness).testReadOnlyAccount},
 		{"refused", (*witness).testRefused},
 		{"tree", (*witness).testTree},
 		{"terminal", (*witness).testTerminal},
@@ -192,23 +193,10 @@ func (w *witness) testNoPostgres(t *testing.T) {
 // The storage's file system is full.
 func (w *witness) testFull(t *testing.T) {
 	first := w.snapshots(t)[0]
-	small := filepath.Join(w.SSHD.Root, "small")
-	if err := os.Mkdir(small, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	err := syscall.Mount("tmpfs", small, "tmpfs", 0, fmt.Sprintf("size=%d", first.Stored+16<<20))
-	if errors.Is(err, unix.EPERM) {
-		t.Log("no right to mount a small file system: testRefused alone shows what a failed write leaves")
+	small := w.smallDisk(t, "small", first.Stored+16<<20)
+	if small == "" {
 		return
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(small, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
 	m := w.machine()
 	m.repo = "sftp:backup.example:" + small + "/repo"
 	m.run(exitDone, "init", "--live", m.Live, "--recovery-key", m.recovery)

@@ -77,7 +77,7 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	for _, w := range warnings {
 		a.ui.Warn("%s", w)
 	}
-	st, closeStore, err := a.openStore(ctx)
+	st, closeStore, err := a.openNewStore(ctx, func(text string) { a.ui.Warn("%s", text) })
 	if err != nil {
 		return err
 	}

@@ -56,8 +56,12 @@ func (a *app) tellScrub(res *repo.ScrubResult) error {
 		Objects  int   `json:"objects"`
 		Bytes    int64 `json:"bytes_read"`
 		Problems int   `json:"problems"`
-	}{res.Objects, res.Bytes, res.Problems})
+		Junk     int   `json:"junk"`
+	}{res.Objects, res.Bytes, res.Problems, res.Junk})
 	a.ui.Report("%s read, %v", plural(int64(res.Objects), "object", "objects"), size(res.Bytes))
+	if res.Junk > 0 {
+		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", plural(int64(res.Junk), "object", "objects"))
+	}
 	if res.Problems == 0 {
 		a.ui.Report("each is what its name says")
 		return nil

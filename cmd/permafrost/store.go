@@ -106,6 +106,11 @@ var storePatience time.Duration
 
 // openStore opens the store that the repository's address names. Its close ends the connections.
 func (a *app) openStore(ctx context.Context) (st repo.Store, close func() error, err error) {
+	return a.openNewStore(ctx, nil)
+}
+
+// openNewStore is openStore for a repository that is to be made. lasting hears what will be so with this storage each time.
+func (a *app) openNewStore(ctx context.Context, lasting func(text string)) (st repo.Store, close func() error, err error) {
 	p, err := parsePlace(a.repository)
 	if err != nil {
 		return nil, nil, err
@@ -124,6 +129,8 @@ func (a *app) openStore(ctx context.Context) (st repo.Store, close func() error,
 		c.UseCommand, c.Command = true, a.sshCommand
 	}
 	c.Warn = func(text string) { a.ui.Warn("%s", text) }
+	c.Waiting = func(text string) { a.ui.Say("%s", text) }
+	c.Lasting = lasting
 	remote, err := sftpstore.Open(ctx, c)
 	if err != nil {
 		return nil, nil, err

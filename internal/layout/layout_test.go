@@ -58,7 +58,7 @@ var may = []struct {
 	{"permafrost/internal/hostfs", nil},
 	{"permafrost/internal/localdir", []string{"permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/chunk", nil},
-	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/parts", "permafrost/internal/wire"}},
+	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/parts", "permafrost/internal/wire"}},
 	{"permafrost/internal/dirstore", storeImports},
 	{"permafrost/internal/sftpstore", storeImports},
 	{"permafrost/internal/storetest", storeImports},
@@ -70,7 +70,7 @@ var may = []struct {
 		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore"}},
 }
 
-var storeImports = []string{"permafrost/repo", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/parts"}
+var storeImports = []string{"permafrost/repo", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/objname", "permafrost/internal/parts"}
 
 func within(path, pattern string) bool {
 	if base, ok := strings.CutSuffix(pattern, "/..."); ok {

@@ -3,6 +3,7 @@ package objname
 
 import (
 	"fmt"
+	"path"
 	"strings"
 )
 
@@ -37,6 +38,34 @@ func Valid(name string) bool {
 		}
 	}
 	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789._-/") == ""
+}
+
+// Shaped tells whether an object of a repository could have that name. What stands under another one is none, whoever put it.
+func Shaped(name string) bool {
+	dir, base := path.Split(name)
+	switch dir {
+	case "":
+		return name == "config" || name == "reserve"
+	case "log/":
+		return isMadeOf(base, 10, "0123456789")
+	case "leases/":
+		return isMadeOf(base, 32, hexDigits)
+	case "keys/":
+		hash, ok := strings.CutSuffix(base, ".age")
+		return ok && isMadeOf(hash, hashDigits, hexDigits)
+	case "index/", "manifests/":
+		return isMadeOf(base, hashDigits, hexDigits)
+	}
+	return isMadeOf(base, hashDigits, hexDigits) && dir == "packs/"+base[:2]+"/"
+}
+
+const (
+	hexDigits  = "0123456789abcdef"
+	hashDigits = 64
+)
+
+func isMadeOf(s string, length int, digits string) bool {
+	return len(s) == length && strings.Trim(s, digits) == ""
 }
 
 // Temp is the directory in which stores build what they have not published yet. Its objects are listed only where

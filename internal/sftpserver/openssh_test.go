@@ -2,7 +2,7 @@ package sftpserver_test
 
 import (
 	"context"
-	"encoding/hex"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,7 +85,7 @@ func (h *host) open(t *testing.T, dir, appendOnly string, channels int) *sftpsto
 	st, err := sftpstore.Open(t.Context(), sftpstore.Config{
 		Host: h.Host, Port: h.Port, User: h.User, Path: dir, Channels: channels,
 		IdentityFiles: []string{h.IdentityFile}, KnownHostsFiles: []string{h.KnownHosts}, ConfigFile: "none",
-		Warn: func(text string) { t.Errorf("warning: %s", text) },
+		Lasting: func(text string) { t.Errorf("warning: %s", text) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -94,8 +94,11 @@ func (h *host) open(t *testing.T, dir, appendOnly string, channels int) *sftpsto
 	return st
 }
 
-// renamed is a store whose names of any shape stand below index/, where the server has room for them.
-type renamed struct{ repo.Store }
+// renamed is a store whose names of any shape stand below index/, where the server has room for them: their hashes do.
+type renamed struct {
+	repo.Store
+	names *sync.Map // by the names that they stand under
+}
 
 const below = "index/"
 
@@ -103,7 +106,9 @@ func (r renamed) name(name string) string {
 	if !objname.Valid(name) || objname.InTemp(name) {
 		return name // to be refused as it is
 	}
-	return below + hex.EncodeToString([]byte(name))
+	under := fmt.Sprintf("%s%x", below, sha256.Sum256([]byte(name)))
+	r.names.Store(under, name)
+	return under
 }
 
 func (r renamed) Put(ctx context.Context, name string, data ...[]byte) error {
@@ -130,8 +135,9 @@ func (r renamed) List(ctx context.Context, prefix string) iter.Seq2[repo.Object,
 	}
 	return func(yield func(repo.Object, error) bool) {
 		for o, err := range r.Store.List(ctx, below) {
-			name, _ := hex.DecodeString(strings.TrimPrefix(o.Name, below))
-			o.Name = string(name)
+			if name, ok := r.names.Load(o.Name); ok {
+				o.Name = name.(string)
+			}
 			if (err != nil || strings.HasPrefix(o.Name, prefix)) && !yield(o, err) {
 				return
 			}
@@ -146,13 +152,17 @@ func TestConformance(t *testing.T) {
 	fresh := func(appendOnly string, channels int) func(t *testing.T) repo.Store {
 		return func(t *testing.T) repo.Store {
 			roots++
-			return renamed{h.open(t, filepath.Join(h.Root, fmt.Sprint(roots)), appendOnly, channels)}
+			return renamed{h.open(t, filepath.Join(h.Root, fmt.Sprint(roots)), appendOnly, channels), new(sync.Map)}
 		}
 	}
 	t.Run("append-only", func(t *testing.T) { storetest.RunAppendOnly(t, fresh("append-only", 0)) })
 	t.Run("striped", func(t *testing.T) { storetest.RunAppendOnly(t, fresh("append-only", 3)) })
 	t.Run("owner", func(t *testing.T) { storetest.Run(t, fresh("", 0)) })
 }
+
+func packName(i int) string { return fmt.Sprintf("packs/%02x/%02x%062x", i, i, 0) }
+
+var lease = "leases/" + strings.Repeat("1", 32)
 
 // Uploads leave nothing behind, many at once and in stripes; leases go, and objects only for an owner.
 func TestUploads(t *testing.T) {
@@ -163,13 +173,13 @@ func TestUploads(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 6 {
 		wg.Go(func() {
-			if err := st.Put(t.Context(), fmt.Sprintf("packs/%02x/long", i), long); err != nil {
+			if err := st.Put(t.Context(), packName(i), long); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	for _, name := range []string{"config", "leases/1", "log/0000000000"} {
+	for _, name := range []string{"config", lease, "log/0000000000"} {
 		if err := st.Put(t.Context(), name, []byte(name)); err != nil {
 			t.Fatal(err)
 		}
@@ -177,20 +187,22 @@ func TestUploads(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(root, "tmp")); err != nil || len(left) != 0 {
 		t.Errorf("%d files are left below tmp/: %v", len(left), err)
 	}
-	if err := st.Remove(t.Context(), "leases/1"); err != nil {
+	if err := st.Remove(t.Context(), lease); err != nil {
 		t.Error(err)
 	}
-	err := st.Remove(t.Context(), "packs/00/long")
+	err := st.Remove(t.Context(), packName(0))
 	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(hint.Of(err), "may only add") {
 		t.Errorf("removing a pack: %v; hint: %s", err, hint.Of(err))
 	}
-	if err := st.Put(t.Context(), "elsewhere/x", nil); err == nil {
-		t.Error("an object is put where a repository has none")
+	for _, name := range []string{"elsewhere/x", "log/00", "packs/00/hard", "index/x", "leases/1", "keys/x.age", "other"} {
+		if err := st.Put(t.Context(), name, nil); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s is put, which no object of a repository can be: %v", name, err)
+		}
 	}
 	if free, ok, err := st.Free(t.Context()); free <= 0 || !ok || err != nil {
 		t.Errorf("free: %d, %v, %v", free, ok, err)
 	}
-	if err := h.open(t, root, "", 0).Remove(t.Context(), "packs/00/long"); err != nil {
+	if err := h.open(t, root, "", 0).Remove(t.Context(), packName(0)); err != nil {
 		t.Errorf("an owner: %v", err)
 	}
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -27,7 +27,7 @@ func placeOf(name string) place {
 		return directory
 	case !objname.Valid(name):
 		return nowhere
-	case name == "config":
+	case name == "config", name == "reserve":
 		return object
 	}
 	dir, rest, below := strings.Cut(name, "/")

@@ -3,12 +3,12 @@
 //
 // # What holds
 //
-// There is what a repository has, config, keys/, packs/ab/, index/, manifests/, log/, leases/ and tmp/, and nothing else: other
+// There is what a repository has, config, reserve, keys/, packs/ab/, index/, manifests/, log/, leases/ and tmp/, and nothing else: other
 // names can't be seen or made, symbolic links are not followed, and no path leaves the root. Paths are those of the host;
 // relative ones begin at the root.
 //
 // A file is opened for writing below tmp/ alone. An object comes into being by hardlink@openssh.com from tmp/ to a name that
-// is not taken, and from that moment on nothing changes it: attributes can't be set, nothing is renamed, and a file with a
+// is not taken and that an object can have, and from that moment on nothing changes it: attributes can't be set, nothing is renamed, and a file with a
 // committed name is sealed, so that no handle writes to it, in whatever process it was opened and by whatever name.
 // With Config.AppendOnly it can't be removed either; leases and files below tmp/, which hold nothing committed, can.
 //

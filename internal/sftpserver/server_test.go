@@ -41,7 +41,12 @@ func connect(t *testing.T, root string, appendOnly bool) *sftp.Client {
 }
 
 // committed are objects of each kind.
-var committed = []string{"config", "keys/a.age", "packs/ab/ab12", "index/cd34", "manifests/ef56", "log/0000000000"}
+// Names that objects can have.
+var another, hashX, hashY = strings.Repeat("a0", 32), strings.Repeat("b1", 32), strings.Repeat("c2", 32)
+
+var hashPack, aLease = strings.Repeat("ab", 32), "leases/" + strings.Repeat("1", 32)
+
+var committed = []string{"config", "keys/" + another + ".age", "packs/ab/" + hashPack, "index/" + another, "manifests/" + another, "log/0000000000"}
 
 // newRoot makes a repository with an object of each kind, put by a client as the store does it.
 func newRoot(t *testing.T) string {
@@ -53,7 +58,7 @@ func newRoot(t *testing.T) string {
 			t.Fatal(dir, err)
 		}
 	}
-	for _, name := range append(committed, "leases/11") {
+	for _, name := range append(committed, aLease) {
 		upload(t, c, "tmp/upload", name).Close()
 		if err := errors.Join(c.Link("tmp/upload", name), c.Remove("tmp/upload")); err != nil {
 			t.Fatal(name, err)
@@ -149,7 +154,7 @@ var mutations = []mutation{
 		}
 		return opening(os.O_WRONLY)(c, "tmp/away")
 	}},
-	{"link to another name", func(c *sftp.Client, path string) error { return c.Link(path, "index/another") }},
+	{"link to another name", func(c *sftp.Client, path string) error { return c.Link(path, "index/"+hashX) }},
 	{"truncate", func(c *sftp.Client, path string) error { return c.Truncate(path, 1) }},
 	{"chmod", func(c *sftp.Client, path string) error { return c.Chmod(path, 0o666) }},
 	{"chtimes", func(c *sftp.Client, path string) error { return c.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)) }},
@@ -223,7 +228,7 @@ func TestSealed(t *testing.T) {
 	if _, err := others.WriteAt([]byte("C"), 0); err != nil {
 		t.Fatalf("two can't write to a file: %v", err)
 	}
-	if err := c.Link("tmp/x", "index/x"); err != nil {
+	if err := c.Link("tmp/x", "index/"+hashX); err != nil {
 		t.Fatal(err)
 	}
 	before := state(t, root)
@@ -256,7 +261,7 @@ func TestSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	try("removed")
-	if got := before["index/x"]; !strings.HasPrefix(got, "-r--------") || !strings.Contains(got, fmt.Sprintf("%x", sha256.Sum256([]byte("Content")))) {
+	if got := before["index/"+hashX]; !strings.HasPrefix(got, "-r--------") || !strings.Contains(got, fmt.Sprintf("%x", sha256.Sum256([]byte("Content")))) {
 		t.Errorf("index/x is %s", got)
 	}
 }
@@ -266,10 +271,10 @@ func TestSealedByNames(t *testing.T) {
 	root := newRoot(t)
 	c := connect(t, root, true)
 	upload(t, c, "tmp/x", "content").Close()
-	if err := c.Link("tmp/x", "index/x"); err != nil {
+	if err := c.Link("tmp/x", "index/"+hashX); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Join(root, "index/x"), 0o600); err != nil {
+	if err := os.Chmod(filepath.Join(root, "index/"+hashX), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	before := state(t, root)
@@ -324,7 +329,7 @@ func TestWaits(t *testing.T) {
 		})
 	}()
 	<-writing
-	waits("commit", func() error { return trees[1].commit("tmp/x", temp, "index/x", object) }, func() { close(written) })
+	waits("commit", func() error { return trees[1].commit("tmp/x", temp, "index/"+hashX, object) }, func() { close(written) })
 	if err := <-changed; err != nil {
 		t.Error(err)
 	}
@@ -337,7 +342,7 @@ func TestWaits(t *testing.T) {
 			f.Close()
 			return err
 		}},
-		{"commit", func() error { return trees[1].commit("tmp/y", temp, "index/y", object) }},
+		{"commit", func() error { return trees[1].commit("tmp/y", temp, "index/"+hashY, object) }},
 		{"remove", func() error { return trees[1].remove("tmp/y", temp) }},
 	} {
 		unlock, err := trees[0].lockNames()
@@ -379,7 +384,7 @@ func TestSealRace(t *testing.T) {
 	c := connect(t, root, true)
 	seen := make(map[string]string)
 	for deadline := time.Now().Add(20 * time.Second); len(seen) < 50 && time.Now().Before(deadline); {
-		name := fmt.Sprintf("index/%d", len(seen))
+		name := fmt.Sprintf("index/%064x", len(seen))
 		if c.Link("tmp/x", name) != nil {
 			continue
 		}
@@ -423,7 +428,7 @@ func TestConfined(t *testing.T) {
 		c := connect(t, root, appendOnly)
 		upload(t, c, "tmp/other", "other").Close()
 		for _, path := range []string{secret, "../" + filepath.Base(outside) + "/secret", "/etc/passwd", "/", "..", root + "x", "tmp/../../x",
-			"index/link", "tmp/link", "tmp/inner", "packs/cd/secret", "packs/cd/new", "packs/ef/cd34", "packs/ef/new", "profile",
+			"index/link", "tmp/link", "tmp/inner", "packs/cd/secret", "packs/cd/new", "packs/ef/" + another, "packs/ef/new", "profile",
 			"new", ".permafrost-lock", ".ssh/authorized_keys", "tmp/.hidden", "tmp/a/b", "log/0000000001/x", "packs/xyz/a", "packs/AB/a", "index/\x00"} {
 			reads := mutation{"read", func(c *sftp.Client, path string) error {
 				f, err := c.Open(path)
@@ -480,7 +485,7 @@ func TestAllowed(t *testing.T) {
 			t.Errorf("what is there is opened %s", name)
 		}
 	}
-	if err := errors.Join(c.Remove("leases/11"), c.Remove("tmp/x")); err != nil {
+	if err := errors.Join(c.Remove(aLease), c.Remove("tmp/x")); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.OpenFile("tmp/none", os.O_WRONLY); !errors.Is(err, fs.ErrNotExist) {

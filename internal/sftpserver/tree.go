@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"permafrost/internal/objname"
 )
 
 // lockName is a file of the root that is none of the repository's. Whoever holds its lock may change names below tmp/.
@@ -55,6 +57,7 @@ const (
 	errNowhere   = refusal("permission denied: not a place of the repository's")
 	errCommitted = refusal("permission denied: what is committed can't be changed")
 	errLink      = refusal("permission denied: there is a symbolic link on the way")
+	errShape     = refusal("permission denied: no object of a repository has such a name")
 	errNever     = refusal("permission denied: this server never does that")
 )
 
@@ -165,6 +168,9 @@ func sealed(info fs.FileInfo) bool {
 func (t *tree) commit(from string, fromAt place, to string, toAt place) error {
 	if fromAt != temp || toAt != object && toAt != lease {
 		return errNowhere
+	}
+	if !objname.Shaped(to) {
+		return errShape
 	}
 	unlock, err := t.lockNames()
 	if err != nil {

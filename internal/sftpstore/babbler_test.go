@@ -103,7 +103,7 @@ func babbling(t *testing.T, kind string) *Store {
 		t.Fatal(err)
 	}
 	return open(t, Config{Host: "babbler", Path: "/repo", UseCommand: true, Command: scripted(t, self, babblerArg, kind),
-		Warn: func(string) {}, Connections: 1, RetryBudget: time.Second})
+		Lasting: func(string) {}, Connections: 1, RetryBudget: time.Second})
 }
 
 // A listing that has no end, or makes no sense, ends in an error, and is not kept meanwhile.

@@ -24,7 +24,10 @@ type Config struct {
 	DialTimeout time.Duration // for one attempt to connect and log in; 0 is 30 seconds
 	Timeout     time.Duration // a connection on which nothing arrives for so long is dead; 0 is 1 minute
 
-	Warn func(text string) // gets what a person should know, once each, from any goroutine; nil drops it
+	// Each gets texts for a person, from any goroutine; nil drops them.
+	Warn    func(text string) // what is amiss on this machine; once each
+	Lasting func(text string) // what is so with this server on every run; once each
+	Waiting func(text string) // what is waited for, where that takes more than a moment
 }
 
 func (c *Config) setDefaults() {
@@ -45,5 +48,11 @@ func (c *Config) setDefaults() {
 	}
 	if c.Warn == nil {
 		c.Warn = func(string) {}
+	}
+	if c.Lasting == nil {
+		c.Lasting = func(string) {}
+	}
+	if c.Waiting == nil {
+		c.Waiting = func(string) {}
 	}
 }

@@ -149,7 +149,7 @@ func lying(t *testing.T, lies ...string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Host: "liar", Path: filepath.Join(t.TempDir(), "repo"), UseCommand: true, Warn: func(string) {},
+	return Config{Host: "liar", Path: filepath.Join(t.TempDir(), "repo"), UseCommand: true, Lasting: func(string) {},
 		Command: scripted(t, append([]string{self, liarArg}, lies...)...), RetryBudget: time.Second}
 }
 
@@ -211,7 +211,7 @@ func TestRclone(t *testing.T) {
 	}
 	t.Cleanup(func() { server.Stop() })
 	c := config(server)
-	c.Path, c.Warn = "/repo", func(string) {}
+	c.Path, c.Lasting = "/repo", func(string) {}
 	s := open(t, c)
 	for i := range 2 {
 		err := s.Put(t.Context(), fmt.Sprint("a/", i), []byte("x"))
@@ -234,7 +234,7 @@ func TestHiddenStores(t *testing.T) {
 			}
 			t.Cleanup(func() { server.Stop() })
 			c := config(server)
-			c.Warn = func(string) {}
+			c.Lasting = func(string) {}
 			storetest.Run(t, fresh(c))
 			c.Channels, c.Path = 3, c.Path+"-striped" // which this server can't serve at once
 			striped, data := open(t, c), storetest.Random(1, 8<<20)

@@ -80,7 +80,7 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 			return temp, err
 		}
 		u.published.Store(byRename)
-		u.warn("the server has no hard links there: should two runs put one object at the very same moment, it alone keeps them apart")
+		u.lasting("the server has no hard links there: should two runs put one object at the very same moment, it alone keeps them apart")
 	}
 	return "", nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"permafrost/internal/hint"
@@ -21,6 +22,10 @@ const (
 	operationTime = 6 * time.Hour
 	// maxAttempts ends what breaks the connection each time, however well everything else goes.
 	maxAttempts = 50
+	// wordTime is how long something may be waited for before a person is told, and wordsApart how long after that the next
+	// word comes.
+	wordTime   = 2 * time.Second
+	wordsApart = time.Minute
 )
 
 // do runs f on a session, and again on another one where the connection is lost. f must be fit to be done twice.
@@ -41,7 +46,7 @@ func (s *Store) retry(ctx context.Context, budget time.Duration, f func(context.
 			return ctx.Err()
 		}
 		if !again {
-			return err
+			return named(err)
 		}
 		now := time.Now()
 		if trouble.IsZero() {
@@ -53,6 +58,9 @@ func (s *Store) retry(ctx context.Context, budget time.Duration, f func(context.
 		}
 		if now.Sub(since)+delay > budget || attempt == maxAttempts {
 			return giveUp(err, now.Sub(trouble), attempt)
+		}
+		if now.Sub(trouble) >= wordTime {
+			s.waiting(fmt.Sprintf("trying again to reach %s: %v", s.config.Host, err))
 		}
 		select {
 		case <-time.After(delay/2 + rand.N(delay/2+1)):
@@ -66,6 +74,14 @@ func (s *Store) retry(ctx context.Context, budget time.Duration, f func(context.
 // progressed notes that the server took, or gave, something. Over a slow line an operation may take longer than the budget.
 func (s *Store) progressed() { s.progress.Store(time.Now().UnixNano()) }
 
+// named adds what to do about a host's name that nobody knows.
+func named(err error) error {
+	if dns := (*net.DNSError)(nil); errors.As(err, &dns) && hint.Of(err) == "" {
+		return hint.Wrap(err, "see whether the host's name is right; it is looked up in ~/.ssh/config first")
+	}
+	return err
+}
+
 func giveUp(err error, after time.Duration, attempts int) error {
 	err = fmt.Errorf("gave up after %v and %d attempts: %w", after.Round(100*time.Millisecond), attempts, err)
 	if hint.Of(err) != "" {
@@ -76,9 +92,11 @@ func giveUp(err error, after time.Duration, attempts int) error {
 
 // once runs f on a session. again tells that the fault lay with the connection.
 func (s *Store) once(ctx context.Context, f func(context.Context, *session) error) (err error, again bool) {
+	word := time.AfterFunc(wordTime, func() { s.waiting(fmt.Sprintf("waiting for an answer of %s", s.config.Host)) })
 	sess, release, err := s.pool.acquire(ctx)
+	word.Stop()
 	if err != nil {
-		return err, !permanent(err) && !errors.Is(err, errClosed)
+		return err, !permanent(err) && !errors.Is(err, errClosed) && !s.isNowhere(err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.patience, errOverdue)
 	defer cancel()
@@ -103,6 +121,20 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *session) erro
 			"look at the server and at the line to it; a run that is started again goes on where this one stopped"), false
 	}
 	return err, sess.lost(err)
+}
+
+// waiting tells what is waited for, now and then.
+func (s *Store) waiting(text string) {
+	now, last := time.Now().UnixNano(), s.waited.Load()
+	if now-last >= int64(wordsApart) && s.waited.CompareAndSwap(last, now) {
+		s.config.Waiting(text)
+	}
+}
+
+// isNowhere reports whether nobody knows the host's name, which has led nowhere yet: once it has, that may pass.
+func (s *Store) isNowhere(err error) bool {
+	var dns *net.DNSError
+	return s.progress.Load() == 0 && errors.As(err, &dns) && dns.IsNotFound && !dns.IsTemporary
 }
 
 // errOverdue says that a server kept on answering without coming to an end.

@@ -76,7 +76,8 @@ type Store struct {
 	reopening sync.Mutex
 	reopened  *bool // whether a file can be opened a second time; nil: not tried
 
-	warned sync.Map // texts
+	told   sync.Map     // texts of lasting
+	waited atomic.Int64 // when Waiting heard something last; Unix nanoseconds
 }
 
 var _ repo.Store = (*Store)(nil)
@@ -100,7 +101,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	err = s.retry(ctx, min(openBudget, c.RetryBudget), func(_ context.Context, sess *session) error {
 		rtt = sess.rtt
 		if !sess.fsync {
-			s.warn("the server does not offer fsync@openssh.com: what it holds may not survive a power cut right after a run")
+			s.lasting("the server does not offer fsync@openssh.com: what it holds may not survive a power cut right after a run")
 		}
 		return nil
 	})
@@ -157,10 +158,10 @@ func (s *Store) path(name string) (string, error) {
 	return path.Join(s.config.Path, name), nil
 }
 
-// warn tells each text once.
-func (s *Store) warn(text string) {
-	if _, told := s.warned.LoadOrStore(text, true); !told {
-		s.config.Warn(text)
+// lasting tells each text once.
+func (s *Store) lasting(text string) {
+	if _, told := s.told.LoadOrStore(text, true); !told {
+		s.config.Lasting(text)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestQuiet(t *testing.T) {
 func TestHang(t *testing.T) {
 	t.Parallel()
 	c := librarys(t, "hardlink@openssh.com")
-	c.Timeout, c.Warn = 100*time.Millisecond, func(string) {}
+	c.Timeout, c.Lasting = 100*time.Millisecond, func(string) {}
 	s := open(t, c)
 	put(t, s, "a", []byte("a"))
 	s.pool.mu.Lock()

@@ -117,8 +117,8 @@ func config(s *sandbox.SSHD) Config {
 
 func open(t testing.TB, c Config) *Store {
 	t.Helper()
-	if c.Warn == nil {
-		c.Warn = func(text string) { t.Errorf("warning: %s", text) }
+	if c.Lasting == nil {
+		c.Lasting = func(text string) { t.Errorf("warning: %s", text) }
 	}
 	s, err := Open(context.Background(), c)
 	if err != nil {
@@ -214,7 +214,7 @@ func TestLibrarysServer(t *testing.T) {
 	var mu sync.Mutex
 	var warnings []string
 	c := librarys(t, "hardlink@openssh.com", "posix-rename@openssh.com", "statvfs@openssh.com")
-	c.Warn = func(text string) {
+	c.Lasting = func(text string) {
 		mu.Lock()
 		defer mu.Unlock()
 		warnings = append(warnings, text)
@@ -228,7 +228,7 @@ func TestLibrarysServer(t *testing.T) {
 // Without hard links a server whose rename overwrites is refused, before anything is published.
 func TestOverwritingRename(t *testing.T) {
 	c := librarys(t, "statvfs@openssh.com")
-	c.Warn = func(string) {}
+	c.Lasting = func(string) {}
 	s := open(t, c)
 	for range 2 {
 		err := s.Put(t.Context(), "config", []byte("x"))
@@ -258,7 +258,7 @@ func TestRefusingRename(t *testing.T) {
 	t.Parallel()
 	c := config(startSSHD(t, sandbox.SSHDConfig{SFTPArgs: []string{"-P", "hardlink"}}))
 	warnings := 0
-	c.Warn = func(text string) {
+	c.Lasting = func(text string) {
 		warnings++
 		if !strings.Contains(text, "hard links") {
 			t.Errorf("warning: %s", text)
@@ -271,7 +271,7 @@ func TestRefusingRename(t *testing.T) {
 	if warnings != 1 {
 		t.Errorf("%d warnings, want 1", warnings)
 	}
-	c.Warn = func(string) {}
+	c.Lasting = func(string) {}
 	storetest.Run(t, fresh(c))
 }
 
@@ -306,7 +306,7 @@ func TestFree(t *testing.T) {
 		t.Errorf("%d, %v, %v", n, ok, err)
 	}
 	c := librarys(t)
-	c.Warn = func(string) {}
+	c.Lasting = func(string) {}
 	if n, ok, err := open(t, c).Free(t.Context()); n != 0 || ok || err != nil {
 		t.Errorf("a server without statvfs: %d, %v, %v", n, ok, err)
 	}
@@ -327,7 +327,7 @@ func TestNoSpace(t *testing.T) {
 	}
 	for name, command := range map[string][]string{"openssh": {server}, "library": {self, serverArg, "hardlink@openssh.com"}} {
 		t.Run(name, func(t *testing.T) {
-			c := Config{Host: "small", Path: filepath.Join(dir, name), UseCommand: true, Command: scripted(t, command...), Warn: func(string) {}}
+			c := Config{Host: "small", Path: filepath.Join(dir, name), UseCommand: true, Command: scripted(t, command...), Lasting: func(string) {}}
 			s := open(t, c)
 			defer os.RemoveAll(c.Path)
 			var err error

@@ -1,0 +1,101 @@
+package repo
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// choose decides what goes.
+func (p *prunePlan) choose() {
+	for i := range p.index.packs {
+		ip := &p.index.packs[i]
+		if ip.gone {
+			continue
+		}
+		dead := ip.total - p.keeps[i]
+		p.res.Live += p.keeps[i]
+		p.res.Dead += dead
+		switch {
+		case !p.mine(ip), p.index.isContested(ip.name):
+			// Where this key can't tell whose a pack is, it is left to the one that can.
+		case p.keeps[i] == 0 && len(p.dead) < p.opts.packs():
+			p.dead = append(p.dead, uint32(i))
+		case float64(dead) <= p.opts.MaxUnused*float64(ip.total), ip.bad, p.opts.lean, len(p.dead)+len(p.rewrite) >= maxPruned:
+		case p.canRead(ip):
+			p.rewrite = append(p.rewrite, uint32(i))
+		default:
+			p.res.Waiting++
+			p.res.WaitingFor += dead
+		}
+	}
+	if most := p.opts.most; most > 0 && len(p.rewrite) > most { // first those that take the least room
+		slices.SortStableFunc(p.rewrite, func(a, b uint32) int { return cmp.Compare(p.keeps[a], p.keeps[b]) })
+		p.rewrite = p.rewrite[:most]
+	}
+	for _, n := range slices.Concat(p.dead, p.rewrite) {
+		p.entry.Packs = append(p.entry.Packs, p.index.packs[n].name)
+		p.res.Removed++
+		p.res.Freed += p.sizes[n]
+	}
+	p.res.Rewritten = len(p.rewrite)
+	p.chooseObjects()
+}
+
+// chooseObjects names index objects that are spent, the manifests of forgotten snapshots, and what is left over.
+func (p *prunePlan) chooseObjects() {
+	p.entry.Indexes = p.spent()
+	for id := range maps.Keys(p.repo.log.forgotten) {
+		if len(p.repo.log.pruned[manifestObject(id)]) == 0 && p.mineToForget(id) {
+			p.entry.Manifests = append(p.entry.Manifests, id)
+		}
+	}
+	p.res.Manifests = len(p.entry.Manifests)
+	slices.SortFunc(p.entry.Manifests, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
+	if p.res.Lost > 0 {
+		// What is lost may yet be found in a pack that no index object lists.
+		p.leftover = slices.DeleteFunc(p.leftover, func(o Object) bool { return strings.HasPrefix(o.Name, "packs/") })
+	}
+	for _, o := range p.leftover[:min(len(p.leftover), p.opts.packs())] {
+		name, err := ParseName(o.Name[strings.LastIndexByte(o.Name, '/')+1:])
+		if err != nil {
+			continue // not one of ours: left alone
+		}
+		switch {
+		case o.Name == packObject(name):
+			p.entry.Packs = append(p.entry.Packs, name)
+			p.res.Removed++
+		case o.Name == indexObject(name):
+			p.entry.Indexes = append(p.entry.Indexes, name)
+		case o.Name == manifestObject(name):
+			p.entry.Manifests = append(p.entry.Manifests, name)
+		default:
+			continue
+		}
+		p.res.LeftOver++
+		p.res.Freed += o.Size
+		p.doomed = append(p.doomed, o)
+	}
+}
+
+// spent returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
+// list, or it never counted. A writer's prune leaves such objects where the owner has named them.
+func (p *prunePlan) spent() (names []Name) {
+	me := p.repo.log.scope(p.repo.key.verifyKey())
+	there := func(ip indexedPack) bool {
+		return ip.instance != "" && !ip.foreign && !p.repo.log.gone(packObject(ip.name), ip.instance)
+	}
+	for _, o := range p.index.objects {
+		if o.live && !slices.ContainsFunc(p.index.packs[o.first:o.first+o.packs], there) && p.repo.log.mayDrop(me, o.name) {
+			names = append(names, o.name)
+		}
+	}
+	return names
+}
+
+// mineToForget reports whether a forgotten snapshot is of an instance that this key may prune.
+func (p *prunePlan) mineToForget(id Name) bool {
+	i := p.repo.log.byID[id]
+	return p.mine(&indexedPack{instance: p.repo.log.snapshots[i].Instance})
+}

@@ -1,0 +1,182 @@
+package repo
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+
+	"permafrost/internal/hint"
+)
+
+const (
+	reserveObject = "reserve"
+	reserveSize   = 1 << 20
+
+	// leanPacks is how many packs the entry of a prune names that has the reserve's room and no more: 67 bytes each.
+	leanPacks = 5000
+
+	// mostRewritten is how many packs a prune rewrites at once where the storage was full, in the first try.
+	mostRewritten = 64
+)
+
+// The reserve is an object that nothing refers to. It is removed where the storage has no byte free, so that an entry can be
+// published by which others go, and is put back afterwards. What it holds can't be compressed and is always the same, so
+// that it makes no difference who puts it.
+func (r *Repo) reserve() []byte {
+	data := make([]byte, reserveSize)
+	rand.NewChaCha8(sha256.Sum256(append([]byte("permafrost reserve 1\n"), r.key.Repository[:]...))).Read(data)
+	return data
+}
+
+// putReserve puts the reserve where there is none.
+func (r *Repo) putReserve(ctx context.Context) error {
+	_, err := r.store.Stat(ctx, reserveObject)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = r.store.Put(ctx, reserveObject, r.reserve())
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another process was faster
+	}
+	if err != nil {
+		return fmt.Errorf("putting the reserve for a full storage: %w", err)
+	}
+	return nil
+}
+
+// A room makes room on a full storage, step by step: the least harmful first. Nothing goes that an index lists, unless a
+// published entry names it: somebody may be about to deduplicate against it.
+type room struct {
+	repo  *Repo
+	grace time.Duration
+	steps int // that were taken
+}
+
+// within runs f, and again after each step that has made room. f runs out of room at the latest where it has done nothing.
+func (m *room) within(ctx context.Context, f func() error) error {
+	err := f()
+	for errors.Is(err, ErrNoSpace) {
+		if _, denied := m.repo.mayPrune(); denied != nil {
+			return err
+		}
+		steps := []func(context.Context) (bool, error){m.sweep, m.takeReserve}
+		if m.steps == len(steps) {
+			return hint.Wrap(err, "nothing more can be deleted without room for a log entry: free some MiB on the storage by other means, then run `permafrost prune`")
+		}
+		step := steps[m.steps]
+		m.steps++
+		made, cause := step(ctx)
+		if cause != nil {
+			return fmt.Errorf("%w; making room: %w", err, cause)
+		}
+		if made {
+			err = f()
+		}
+	}
+	return err
+}
+
+// sweep deletes what published entries name already, stale leases, and what interrupted uploads left.
+func (m *room) sweep(ctx context.Context) (made bool, err error) {
+	now, err := m.repo.lastSeen(ctx)
+	if err != nil {
+		return false, err
+	}
+	p, err := m.repo.survey(ctx, now, PruneOptions{Grace: m.grace})
+	if err != nil {
+		return false, err
+	}
+	for o, err := range m.repo.store.List(ctx, "leases/") {
+		if err != nil {
+			return false, fmt.Errorf("listing leases: %w", err)
+		}
+		if now.Sub(o.Time) > leaseLife {
+			p.doomed = append(p.doomed, o)
+		}
+	}
+	return len(p.doomed) > 0, p.sweep(ctx)
+}
+
+// takeReserve removes the reserve.
+func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
+	err = m.repo.store.Remove(ctx, reserveObject)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// lastSeen returns a time that the storage's clock has passed for sure. Where nothing can be put there is no better one.
+func (r *Repo) lastSeen(ctx context.Context) (last time.Time, err error) {
+	for _, dir := range []string{"log/", "leases/", "tmp/"} {
+		for o, err := range r.store.List(ctx, dir) {
+			if err != nil {
+				return last, fmt.Errorf("listing %s: %w", dir, err)
+			}
+			if o.Time.After(last) {
+				last = o.Time
+			}
+		}
+	}
+	return last, nil
+}
+
+// publishOnFull is publish for an entry by which room is made.
+func (r *Repo) publishOnFull(ctx context.Context, e *Entry, check func(*history) error) error {
+	m := &room{repo: r, grace: DefaultGrace}
+	if err := m.within(ctx, func() error { return r.publish(ctx, e, check) }); err != nil || m.steps == 0 {
+		return err
+	}
+	if err := r.putReserve(ctx); err != nil {
+		r.note("%v: run `permafrost prune` next", err)
+	}
+	return nil
+}
+
+// pruneFull is Prune on a storage that has no room for all of it. Packs that are dead as a whole go first: that takes a log
+// entry and nothing else. Then others are rewritten, as many at once as there is room for.
+func (r *Repo) pruneFull(ctx context.Context, m *room, lease *Lease, mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+	var all PruneResult
+	o.lean = true
+	err := m.within(ctx, func() error {
+		res, err := r.prune(ctx, lease.now, mark, o)
+		if err == nil {
+			all.add(res)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.lean = false
+	for o.most = mostRewritten; o.most > 0; {
+		res, err := r.prune(ctx, lease.now, mark, o)
+		switch {
+		case errors.Is(err, ErrNoSpace):
+			o.most /= 2
+		case err != nil:
+			return nil, err
+		default:
+			if all.add(res); res.Rewritten < o.most {
+				return &all, nil
+			}
+		}
+	}
+	r.note("there is no room to rewrite packs of which a part is dead: they wait for a prune with more room")
+	return &all, nil
+}
+
+// add counts what one more prune has done.
+func (p *PruneResult) add(o *PruneResult) {
+	sum := *o
+	sum.Removed += p.Removed
+	sum.Freed += p.Freed
+	sum.Rewritten += p.Rewritten
+	sum.Moved += p.Moved
+	sum.Manifests += p.Manifests
+	sum.LeftOver += p.LeftOver
+	*p = sum
+}
