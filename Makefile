@@ -70,6 +70,7 @@ GUIDES ?= 100000
 soak: setup
 	$(GO) test -timeout 0 -v -run 'TestHostileGuides$$' ./snapshot -guides $(GUIDES)
 	$(GO) test -timeout 0 -v -run 'TestHostileManifests$$' ./cmd/permafrost -manifests $(GUIDES)
+	$(GO) test -timeout 0 -v -run 'TestHostileCommands$$|TestHostileSettings$$' ./cmd/permafrost -snapshots 1200 -settings 10000
 	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
 	$(GO) test -timeout 0 -v -run 'TestLoad$$|TestTogether$$' ./cmd/permafrost -load $(LOAD)
 	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile

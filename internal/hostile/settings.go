@@ -11,6 +11,9 @@ import (
 // the addresses, HOST:PORT.
 func Settings(r *rand.Rand, paths, addresses []string) []byte {
 	g := &settings{r, paths, addresses}
+	if r.IntN(2) == 0 {
+		return g.plausible()
+	}
 	var b strings.Builder
 	if r.IntN(10) > 0 {
 		b.WriteString("LOCAL_DOMAIN=a.example\n")
@@ -32,6 +35,36 @@ type settings struct {
 }
 
 func of[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }
+
+// plausible returns settings that are in order as far as their grammar goes, so that what they name is looked for.
+func (g *settings) plausible() []byte {
+	r := g.r
+	path := func() string { return of(r, g.paths...) }
+	address := of(r, g.addresses...)
+	var b strings.Builder
+	fmt.Fprintf(&b, "LOCAL_DOMAIN=a.example\nDATABASE_URL='postgresql://u@%s/n?sslmode=%s", address, of(r, "disable", "prefer", "require", "verify-full"))
+	for _, name := range []string{"sslcert", "sslkey", "sslrootcert", "passfile", "host"} {
+		if r.IntN(3) == 0 || name == "sslkey" && strings.Contains(b.String(), "&sslcert=") {
+			fmt.Fprintf(&b, "&%s=%s", name, path())
+		}
+	}
+	b.WriteString("'\n")
+	switch r.IntN(4) {
+	case 0:
+		fmt.Fprintf(&b, "REDIS_URL='unix://%s'\n", path())
+	case 1:
+		fmt.Fprintf(&b, "REDIS_URL='%s://%s/0'\n", of(r, "redis", "rediss"), address)
+	case 2:
+		fmt.Fprintf(&b, "REDIS_HOST='%s'\nREDIS_PORT=1\n", path())
+	}
+	if r.IntN(2) == 0 {
+		fmt.Fprintf(&b, "PAPERCLIP_ROOT_PATH='%s'\n", path())
+	}
+	if r.IntN(4) == 0 {
+		fmt.Fprintf(&b, "DATABASE_URL=\nDB_HOST='%s'\nDB_NAME=n\nDB_PASS='%s'\n", path(), path())
+	}
+	return []byte(b.String())
+}
 
 // line returns an assignment, as a rule.
 func (g *settings) line() string {
