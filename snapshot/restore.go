@@ -131,7 +131,7 @@ func chooseComponents(names []string) (map[string]bool, error) {
 	want := map[string]bool{"secrets": false, "postgres": false, "redis": false, "media": false}
 	for _, n := range names {
 		if _, ok := want[n]; !ok {
-			return nil, fmt.Errorf("unknown component %q: there are secrets, postgres, redis and media", n)
+			return nil, fmt.Errorf("unknown component %q: there are secrets, postgres, redis and media", escape.Cut(n, 40))
 		}
 		if want[n] {
 			return nil, fmt.Errorf("%s is named twice", n)

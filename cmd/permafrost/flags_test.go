@@ -13,6 +13,8 @@ import (
 var nonsense = map[string][]string{
 	"string":      {"", "a\nb", "a\x00b", strings.Repeat("x", 1<<20)},
 	"stringArray": {"", "a\nb", "a\x00b", strings.Repeat("x", 1<<20)},
+	"stringSlice": {"a\nb", "a\x00b", "x,y", strings.Repeat("x", 1<<20)},
+	"port":        {"", "0", "-1", "65536", "http", "99999999999999999999"},
 	"bool":        {"maybe", "", "2"},
 	"duration":    {"", "soon", "-1m", "999999h", "5", "99999999999999999999h"},
 	"size":        {"", "-1", "fast", "1e9", "99999999999T", "1\n"},

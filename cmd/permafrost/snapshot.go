@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/source"
-	"permafrost/source/media"
 )
 
 const defaultLive = "/home/mastodon/live"
@@ -22,14 +22,7 @@ const defaultLive = "/home/mastodon/live"
 const userUsage = "`name` or number of the user Mastodon runs as (default: the owner of its directory)"
 
 func (a *app) snapshotCommand() *cobra.Command {
-	var (
-		live   string
-		osUser string
-		at     source.Addresses
-		on     date
-		o      snapshot.CreateOptions
-		tree   media.Options
-	)
+	var flags snapshotFlags
 	cmd := &cobra.Command{
 		Use:   "snapshot",
 		Short: "make a snapshot",
@@ -48,59 +41,88 @@ that can't be read are left out and named, with exit code 3.`,
   permafrost snapshot --date 2026-06-27 --no-cache-media --json`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := on.notAhead(time.Now()); err != nil {
-				return err
-			}
-			if err := snapshot.CheckComponents(o.Skip); err != nil {
-				return usagef("--skip: %w", err)
-			}
-			if o.Replica && at.Postgres != (source.PostgresAddress{}) {
-				return usagef("--replica and an address of [postgres] exclude each other: [postgres] may name the replica itself")
-			}
-			inst, err := source.LoadAt(live, osUser, at)
+			inst, err := flags.load()
 			if err != nil {
-				return withHint(err, "say where Mastodon is installed with --live DIR")
+				return err
 			}
 			r, err := a.open(cmd.Context(), hostKey)
 			if err != nil {
 				return err
 			}
 			defer r.Close()
-			begin := time.Now()
-			p := newProgress(a.ui)
-			defer p.Close()
-			p.guess = lastSizes(cmd.Context(), r, inst.Domain)
-			o.Date, o.Media, o.Version, o.Progress = string(on), tree, readBuildInfo().Version, p
-			o.KeyFiles = append([]string{a.writerKey}, a.identities...)
-			o.Warn = func(msg string) { a.ui.Warn("%s", msg) }
-			o.Postgres.Warn = o.Warn
-			var res *snapshot.Result
-			err = a.patiently(cmd.Context(), func() (err error) {
-				res, err = snapshot.Create(cmd.Context(), r.Repo, inst, o)
-				return err
-			})
-			p.Close()
-			if err != nil {
-				return err
-			}
-			return a.tellSnapshot(r, res, time.Since(begin))
+			_, err = a.snapshot(cmd.Context(), r, inst, &flags)
+			return err
 		},
 	}
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.StringVar(&live, "live", defaultLive, "Mastodon's `directory`")
-	f.StringVar(&osUser, "user", "", userUsage)
-	f.Var(&on, "date", "the night that the snapshot is of (default: today)")
-	f.StringArrayVar(&o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
-	f.StringArrayVar(&o.Secrets, "secret", nil, "`file`, directory or pattern to store among the secrets; repeatable")
-	f.StringSliceVar(&o.Skip, "skip", nil, "leave out this `component`: secrets, postgres, redis or media; repeatable")
-	f.BoolVar(&o.Strict, "strict", false, "commit nothing where a component fails")
-	f.StringArrayVar(&tree.Excludes, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
-	f.BoolVar(&tree.NoCache, "no-cache-media", false, "leave out media that can be fetched from other servers again")
-	f.BoolVar(&o.AllowEmptyMedia, "allow-empty-media", false, "take an empty media directory for what it says")
-	f.BoolVar(&o.Replica, "replica", false, "dump the database from the configured replica")
-	addressFlags(f, &at, &o.Postgres)
+	flags.flags(cmd.Flags())
 	return cmd
+}
+
+// snapshotFlags say what goes into a snapshot.
+type snapshotFlags struct {
+	live string
+	user string // whom Mastodon runs as
+	at   source.Addresses
+	on   date
+	o    snapshot.CreateOptions
+}
+
+func (s *snapshotFlags) flags(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.StringVar(&s.live, "live", defaultLive, "Mastodon's `directory`")
+	f.StringVar(&s.user, "user", "", userUsage)
+	f.Var(&s.on, "date", "the night that the snapshot is of (default: today)")
+	f.StringArrayVar(&s.o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
+	f.StringArrayVar(&s.o.Secrets, "secret", nil, "`file`, directory or pattern to store among the secrets; repeatable")
+	f.StringSliceVar(&s.o.Skip, "skip", nil, "leave out this `component`: secrets, postgres, redis or media; repeatable")
+	f.BoolVar(&s.o.Strict, "strict", false, "commit nothing where a component fails")
+	f.StringArrayVar(&s.o.Media.Excludes, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
+	f.BoolVar(&s.o.Media.NoCache, "no-cache-media", false, "leave out media that can be fetched from other servers again")
+	f.BoolVar(&s.o.AllowEmptyMedia, "allow-empty-media", false, "take an empty media directory for what it says")
+	f.BoolVar(&s.o.Replica, "replica", false, "dump the database from the configured replica")
+	addressFlags(f, &s.at, &s.o.Postgres)
+}
+
+// load checks the flags, and reads the settings of the instance that they name.
+func (s *snapshotFlags) load() (*source.Instance, error) {
+	if err := s.on.notAhead(time.Now()); err != nil {
+		return nil, err
+	}
+	if err := snapshot.CheckComponents(s.o.Skip); err != nil {
+		return nil, usagef("--skip: %w", err)
+	}
+	if s.o.Replica && s.at.Postgres != (source.PostgresAddress{}) {
+		return nil, usagef("--replica and an address of [postgres] exclude each other: [postgres] may name the replica itself")
+	}
+	inst, err := source.LoadAt(s.live, s.user, s.at)
+	if err != nil {
+		return nil, withHint(err, "say where Mastodon is installed with --live DIR")
+	}
+	return inst, nil
+}
+
+// snapshot makes a snapshot of an instance and tells what it holds. Where it is committed its result is returned, beside the
+// error that says what is wrong with it.
+func (a *app) snapshot(ctx context.Context, r *session, inst *source.Instance, flags *snapshotFlags) (*snapshot.Result, error) {
+	begin := time.Now()
+	p := newProgress(a.ui)
+	defer p.Close()
+	p.guess = lastSizes(ctx, r, inst.Domain)
+	o := flags.o
+	o.Date, o.Version, o.Progress = string(flags.on), readBuildInfo().Version, p
+	o.KeyFiles = append([]string{a.writerKey}, a.identities...)
+	o.Warn = func(msg string) { a.ui.Warn("%s", msg) }
+	o.Postgres.Warn = o.Warn
+	var res *snapshot.Result
+	err := a.patiently(ctx, func() (err error) {
+		res, err = snapshot.Create(ctx, r.Repo, inst, o)
+		return err
+	})
+	p.Close()
+	if err != nil {
+		return nil, err
+	}
+	return res, a.tellSnapshot(r, res, time.Since(begin))
 }
 
 // lastSizes returns how large each component was in the instance's newest snapshot, as far as that can be told.
