@@ -15,7 +15,7 @@ import (
 	"permafrost/internal/hostfs"
 )
 
-// maxEnv bounds .env.production, in bytes. Real ones have a few thousand.
+// maxEnv bounds a settings file, in bytes. Real ones have a few thousand.
 const maxEnv = 256 << 10
 
 // An Instance is a Mastodon installation: what its .env.production and the live directory tell.
@@ -29,6 +29,8 @@ type Instance struct {
 	UID   uint32
 	GID   uint32
 	MTime int64 // nanoseconds since 1970
+
+	Others []EnvFile // the settings files beside it that Mastodon loads
 
 	Domain    string // LOCAL_DOMAIN: the instance's identity
 	WebDomain string // WEB_DOMAIN, or the Domain
@@ -119,15 +121,8 @@ func readInstance(dir, osUser string) (*Instance, *environ, error) {
 	if err := inst.identify(live, osUser); err != nil {
 		return nil, nil, err
 	}
-	if err := inst.readEnv(live); err != nil {
-		return nil, nil, err
-	}
-	env, err := parseEnv(inst.Env)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", inst.EnvPath, err)
-	}
-	inst.findOverrides(live)
-	return inst, env, nil
+	env, err := inst.readFiles(live)
+	return inst, env, err
 }
 
 // settings fills in everything that the variables say.
@@ -215,7 +210,7 @@ func (e *environ) missingSecrets() []string {
 			}
 		}
 		if len(missing) > 0 {
-			warnings = append(warnings, fmt.Sprintf("%s missing from .env.production: a restore without it means that %s", strings.Join(missing, ", "), g.loss))
+			warnings = append(warnings, fmt.Sprintf("%s missing from the settings: a restore without it means that %s", strings.Join(missing, ", "), g.loss))
 		}
 	}
 	return warnings

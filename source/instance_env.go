@@ -1,8 +1,9 @@
 package source
 
 import (
-	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,27 +14,35 @@ const (
 	// maxValue bounds one value, in bytes, variables replaced: a certificate has a few thousand.
 	maxValue = 64 << 10
 
-	// maxValues bounds all assignments together: each may repeat a long value by a short name.
+	// maxValues bounds all assignments of a file together: each may repeat a long value by a short name.
 	maxValues = 4 * maxEnv
 )
 
-// An environ holds the variables of a settings file.
+// An environ holds the variables of the settings files.
 //
-// The grammar is that of the dotenv gem (version 3), which is what Mastodon reads the file with:
+// The grammar is that of the dotenv gem (version 3), which is what Mastodon reads them with:
 //
-//	NAME=value   NAME: value   export NAME=value   export NAME   # comment
+//	NAME=value   NAME: value   NAME   export NAME=value   # comment
 //
 // A '#' ends an unquoted value, with or without a space before it. Single quotes keep everything; in double
 // quotes and outside of quotes a backslash takes the next character literally (\n and \r in double quotes
-// stay as written) and $NAME and ${NAME} are replaced by variables above in the file, unset ones by nothing.
-// Quoted values may span lines. Of several assignments the last one wins. $(command) is never run.
+// stay as written) and $NAME and ${NAME} are replaced by variables above in the file or in a file before it, unset ones by
+// nothing. Quoted values may span lines. Of several assignments in a file the last one wins, of several files the first one.
 //
-// Where the gem skips over a line that it does not understand, this is an error: a backup must not guess.
+// What the gem skips is skipped, and told as a warning. What can't be known is an error where it is asked for: the output of
+// $(command), which is never run, and what is no text.
 type environ struct {
-	values   map[string]string
-	size     int            // bytes of all values that were ever assigned
-	commands map[string]int // names whose value holds $(command), and the line
-	err      error          // the first such name that was asked for
+	values map[string]string // of all files that were read
+	file   map[string]string // of the file at hand
+	size   int               // bytes of all values that were ever assigned in it
+	doubts map[string]string // names whose value is not known, and why
+
+	warnings []string
+	err      error // the first such name that was asked for
+}
+
+func newEnviron() *environ {
+	return &environ{values: make(map[string]string), doubts: make(map[string]string)}
 }
 
 // get returns the value of a variable, or "" where it is unset.
@@ -44,8 +53,8 @@ func (e *environ) get(name string) string {
 
 // lookup is get that tells an empty variable from an unset one.
 func (e *environ) lookup(name string) (value string, set bool) {
-	if line, ok := e.commands[name]; ok && e.err == nil {
-		e.err = hint.Wrap(fmt.Errorf("line %d: %s holds a shell command, which is not run", line, name), "write the value out")
+	if why, ok := e.doubts[name]; ok && e.err == nil {
+		e.err = hint.Wrap(fmt.Errorf("%s %s", name, why), "write its value out")
 	}
 	value, set = e.values[name]
 	return value, set
@@ -61,212 +70,261 @@ func (e *environ) first(names ...string) string {
 	return ""
 }
 
-// parseEnv reads the text of a settings file. Its errors name the line, never what stands there.
+// parseEnv reads the text of one settings file.
 func parseEnv(data []byte) (*environ, error) {
-	text := strings.TrimPrefix(string(data), "\uFEFF")
-	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
-	e := &environ{values: make(map[string]string), commands: make(map[string]int)}
-	var exports []export
-	for line := 1; text != ""; {
-		s, err := parseStatement(text)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", line, err)
-		}
-		for _, name := range s.exports {
-			exports = append(exports, export{name, line})
-		}
-		if s.name != "" {
-			if err := e.set(s, line); err != nil {
-				return nil, fmt.Errorf("line %d: %w", line, err)
-			}
-		}
-		line += strings.Count(text[:s.len], "\n")
-		text = text[s.len:]
-	}
-	for _, x := range exports {
-		if _, set := e.values[x.name]; !set {
-			return nil, hint.Wrap(fmt.Errorf("line %d: a variable is exported that the file does not set", x.line), "Mastodon does not start with such a line: remove it or set the variable")
-		}
-	}
-	return e, nil
+	e := newEnviron()
+	return e, e.parse("", data)
 }
 
-// An export is a name in an "export NAME" without a value: it must be set somewhere in the file.
-type export struct {
-	name string
+// space is what dotenv's \s is.
+const space = `[ \t\n\v\f\r]`
+
+// statement is the gem's own expression for an assignment, whatever stands between the assignments being skipped. Its groups
+// are the word export, the name, and the value with its quotes. Both languages look for the leftmost match first, and try what
+// stands first in the expression first.
+var statement = regexp.MustCompile(strings.NewReplacer(`\s`, space, "\n", "", "\t", "").Replace(`(?m)^\s*
+	(export\s+)?
+	([\w.]+)
+	(?:(?:\s*=\s*?|:\s+?)
+		(\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|[^#\n]+)?
+	)?
+	\s*(?:#.*)?$`))
+
+// parse reads the text of one more settings file of that name. Its warnings and errors name the line, never what stands there.
+func (e *environ) parse(name string, data []byte) error {
+	e.file, e.size = make(map[string]string), 0
+	text := strings.TrimPrefix(string(data), "\uFEFF")
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
+	at := &fileLine{file: name, line: 1}
+	for {
+		m := statement.FindStringSubmatchIndex(text)
+		if m == nil {
+			e.skip(at, text)
+			break
+		}
+		e.skip(at, text[:m[0]])
+		at.pass(text[m[0]:m[4]])
+		s := assignment{name: text[m[4]:m[5]], export: m[2] >= 0, line: at.String()}
+		if m[6] >= 0 {
+			s.value, s.set = text[m[6]:m[7]], true
+		}
+		if err := e.assign(&s); err != nil {
+			return fmt.Errorf("%s: %w", s.line, err)
+		}
+		at.pass(text[m[4]:m[1]])
+		text = text[m[1]:]
+	}
+	for name, value := range e.file {
+		if _, earlier := e.values[name]; !earlier {
+			e.values[name] = value
+		}
+	}
+	return nil
+}
+
+// A fileLine is a line of a file, which has a name unless it is .env.production.
+type fileLine struct {
+	file string
 	line int
 }
 
-// set assigns the value of a statement that begins on the given line.
-func (e *environ) set(s statement, line int) error {
-	value, command := e.expand(s)
+func (p *fileLine) pass(text string) { p.line += strings.Count(text, "\n") }
+
+func (p *fileLine) String() string {
+	if p.file == "" {
+		return fmt.Sprintf("line %d", p.line)
+	}
+	return fmt.Sprintf("line %d of %s", p.line, p.file)
+}
+
+// skip passes over text between assignments, and warns of lines that are neither blank nor comments.
+func (e *environ) skip(at *fileLine, text string) {
+	for line := range strings.Lines(text) {
+		if rest := strings.TrimLeft(line, " \t\n\v\f\r"); rest != "" && rest[0] != '#' {
+			e.warn(at.String() + ": not an assignment like NAME=value: Mastodon skips it, and so does permafrost")
+		}
+		at.pass(line)
+	}
+}
+
+const maxEnvWarnings = 20
+
+func (e *environ) warn(text string) {
+	if len(e.warnings) < maxEnvWarnings {
+		e.warnings = append(e.warnings, text)
+	}
+}
+
+// An assignment is one match of the statement.
+type assignment struct {
+	export bool
+	name   string
+	value  string // with its quotes, nothing expanded
+	set    bool   // there is a value
+	line   string // where it begins
+}
+
+// assign takes over one assignment, unless a file before this one has made it.
+func (e *environ) assign(s *assignment) error {
+	if earlier, ok := e.values[s.name]; ok {
+		e.file[s.name] = earlier
+		return nil
+	}
+	if s.export && !s.set {
+		if _, ok := e.file[s.name]; !ok {
+			e.warn(s.line + ": a variable is exported that has no value: Mastodon does not start with that line")
+		}
+		return nil
+	}
+	value, why := e.expand(s)
 	if len(value) > maxValue {
 		return fmt.Errorf("a value is longer than %d bytes", maxValue)
 	}
 	if e.size += len(value); e.size > maxValues {
 		return fmt.Errorf("all values are longer than %d bytes together", maxValues)
 	}
-	e.values[s.name] = value
-	delete(e.commands, s.name)
-	if command {
-		e.commands[s.name] = line
+	e.file[s.name] = value
+	delete(e.doubts, s.name)
+	if why != "" {
+		e.doubts[s.name] = why
 	}
 	return nil
 }
 
-// A statement is one assignment, or one list of exported names, or nothing (a blank line or a comment).
-type statement struct {
-	len     int // bytes of text it takes, its newline included
-	exports []string
-	name    string
-	raw     string // the value without its quotes, nothing expanded
-	quote   byte   // ' or " around it, or 0
+// expand returns what a value stands for: without its quotes, its backslashes and variables resolved. If that can't be known,
+// why says so.
+func (e *environ) expand(s *assignment) (value, why string) {
+	raw := strings.Trim(s.value, " \t\n\v\f\r")
+	if !utf8.ValidString(raw) || strings.ContainsRune(raw, 0) {
+		return raw, "is no text on " + s.line
+	}
+	quote := byte(0)
+	if n := len(raw); n > 1 && (raw[0] == '\'' || raw[0] == '"') && raw[n-1] == raw[0] {
+		quote, raw = raw[0], raw[1:n-1]
+	} else if raw != "" && (raw[0] == '\'' || raw[0] == '"') {
+		e.warn(fmt.Sprintf("%s: a quote before the value of %s is not closed, and is taken for a part of it", s.line, s.name))
+	}
+	if quote == '\'' {
+		return raw, ""
+	}
+	if quote == '"' {
+		raw = e.newlines(raw)
+	}
+	raw, command := unescapeCommands(unescape(raw))
+	value, doubted := e.variables(raw)
+	switch {
+	case command:
+		return value, "holds a shell command, which is not run, on " + s.line
+	case doubted != "":
+		return value, "holds " + doubted + ", which is not known, on " + s.line
+	}
+	return value, ""
 }
 
-var (
-	errNotAssignment = hint.Wrap(errors.New("not an assignment"), "each line of .env.production reads NAME=value, or starts with #")
-	errOpenQuote     = hint.Wrap(errors.New("a quote is not closed"), "close the quote, or put the value into the other kind of quotes")
-	errBadText       = errors.New("not UTF-8 text")
-)
+// newlines resolves what stands for line ends in double quotes: nothing, as long as no variable asks for it.
+func (e *environ) newlines(raw string) string {
+	const mode = "DOTENV_LINEBREAK_MODE"
+	if e.file[mode] == "legacy" || e.values[mode] == "legacy" {
+		return strings.NewReplacer(`\n`, "\n", `\r`, "\r").Replace(raw)
+	}
+	return strings.NewReplacer(`\n`, `\\n`, `\r`, `\\r`).Replace(raw)
+}
 
-// parseStatement reads the statement at the start of text.
-func parseStatement(text string) (statement, error) {
-	line, _, _ := strings.Cut(text, "\n")
-	s := statement{len: min(len(line)+1, len(text))}
-	if !utf8.ValidString(line) || strings.ContainsRune(line, 0) {
-		return s, errBadText
-	}
-	rest := trimLeft(line)
-	if rest == "" || rest[0] == '#' {
-		return s, nil
-	}
-	if after, ok := strings.CutPrefix(rest, "export"); ok && trimLeft(after) != after {
-		rest = trimLeft(after)
-		if names, ok := nameList(rest); ok {
-			s.exports = names
-			return s, nil
+// unescape removes the backslashes that stand before anything but a $.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) && s[i+1] != '$' {
+			i++
 		}
+		b.WriteByte(s[i])
 	}
-	n := nameLen(rest)
-	name, rest := rest[:n], rest[n:]
-	value, ok := strings.CutPrefix(trimLeft(rest), "=")
-	if !ok {
-		// The form NAME: value wants its space.
-		value, ok = strings.CutPrefix(rest, ":")
-		ok = ok && (value == "" || trimLeft(value) != value)
-	}
-	if !ok || name == "" {
-		return s, errNotAssignment
-	}
-	s.name = name
-	return s, s.parseValue(text, len(line)-len(value))
+	return b.String()
 }
 
-// parseValue reads the value that starts at text[start:], behind the name and its separator.
-func (s *statement) parseValue(text string, start int) error {
-	line, _, _ := strings.Cut(text[start:], "\n")
-	start += len(line) - len(trimLeft(line))
-	line = trimLeft(line)
-	if line != "" && (line[0] == '\'' || line[0] == '"') {
-		s.quote = line[0]
-		if end := closingQuote(text[start:]); end > 0 {
-			s.raw = text[start+1 : start+end]
-			tail, _, _ := strings.Cut(text[start+end:], "\n")
-			s.len = min(start+end+len(tail)+1, len(text))
-			if !utf8.ValidString(s.raw) || strings.ContainsRune(s.raw, 0) {
-				return errBadText
+// unescapeCommands removes the backslashes that stand before $(commands), and reports whether there is one without.
+func unescapeCommands(s string) (text string, command bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		rest, escaped := strings.CutPrefix(s[i:], `\`)
+		n := 0
+		if strings.HasPrefix(rest, "$(") {
+			n = parenLen(rest[1:])
+		}
+		switch {
+		case n == 0:
+			b.WriteByte(s[i])
+			i++
+			continue
+		case escaped:
+			i++
+		default:
+			command = true
+		}
+		b.WriteString(s[i : i+1+n])
+		i += 1 + n
+	}
+	return b.String(), command
+}
+
+// parenLen returns the length of the parentheses at the start of s, which must be balanced and not empty, nor may any within
+// them be; else 0.
+func parenLen(s string) int {
+	depth := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '(':
+			depth++
+		case ')':
+			if s[i-1] == '(' {
+				return 0
 			}
-			return nil
-		}
-		if strings.IndexByte(line[1:], s.quote) < 0 {
-			return errOpenQuote
-		}
-	}
-	// Unquoted, or with something behind the quotes: then they belong to the value.
-	s.quote = 0
-	s.raw, _, _ = strings.Cut(line, "#")
-	s.raw = strings.TrimSpace(s.raw)
-	if n := len(s.raw); n > 1 && (s.raw[0] == '\'' || s.raw[0] == '"') && s.raw[n-1] == s.raw[0] {
-		s.quote, s.raw = s.raw[0], s.raw[1:n-1]
-	}
-	return nil
-}
-
-// closingQuote returns the index of the quote that closes the one at text[0]: the first that no backslash
-// precedes, if its line then ends or goes on with a comment. Failing that, one with a backslash before it
-// will do, the last first. It returns 0 where none closes.
-func closingQuote(text string) int {
-	var escaped []int
-	for i := 1; i < min(len(text), maxValue); i++ {
-		if text[i] != text[0] {
-			continue
-		}
-		if text[i-1] == '\\' {
-			escaped = append(escaped, i)
-			continue
-		}
-		if endsLine(text[i+1:]) {
-			return i
-		}
-		break
-	}
-	for n := len(escaped) - 1; n >= 0; n-- {
-		if endsLine(text[escaped[n]+1:]) {
-			return escaped[n]
+			if depth--; depth == 0 {
+				return i + 1
+			}
 		}
 	}
 	return 0
 }
 
-func endsLine(text string) bool {
-	rest := trimLeft(text)
-	return rest == "" || rest[0] == '\n' || rest[0] == '#'
-}
-
-// expand resolves a value's backslashes and variables. It reports whether a command stands in it.
-func (e *environ) expand(s statement) (value string, command bool) {
-	if s.quote == '\'' {
-		return s.raw, false
-	}
-	raw := unescape(s.raw, s.quote == '"')
+// variables replaces $NAME and ${NAME}. It returns the first name of which the value is not known, if there is one.
+func (e *environ) variables(raw string) (value, doubted string) {
 	var b strings.Builder
 	for i := 0; i < len(raw) && b.Len() <= maxValue; {
-		switch c := raw[i]; {
-		case c == '\\' && i+1 < len(raw) && raw[i+1] == '$':
-			i++
-			n := max(variableLen(raw[i:]), 1)
-			b.WriteString(raw[i : i+n])
-			i += n
-		case c == '$':
-			n := variableLen(raw[i:])
-			if n == 0 { // a $(
-				command = true
-				n = 1
-			}
-			name := strings.Trim(raw[i:i+n], "${}")
-			if name == "" {
-				b.WriteString(raw[i : i+n])
-			} else {
-				b.WriteString(e.values[name])
-				if _, ok := e.commands[name]; ok {
-					command = true
-				}
-			}
-			i += n
-		default:
-			b.WriteByte(c)
+		escaped := raw[i] == '\\' && i+1 < len(raw) && raw[i+1] == '$'
+		if escaped {
 			i++
 		}
+		n := variableLen(raw[i:])
+		if escaped && n == 0 {
+			b.WriteByte('\\')
+		}
+		name := strings.Trim(raw[i:i+n], "${}")
+		switch {
+		case escaped || n == 0 || name == "":
+			n = max(n, 1)
+			b.WriteString(raw[i : i+n])
+		default:
+			v, ok := e.file[name]
+			if !ok {
+				v = e.values[name]
+			}
+			b.WriteString(v)
+			if _, ok := e.doubts[name]; ok && doubted == "" {
+				doubted = name
+			}
+		}
+		i += n
 	}
-	return b.String(), command
+	return b.String(), doubted
 }
 
-// variableLen returns the length of $NAME or ${NAME} or a lone $ at the start of s; 0 for a $(.
+// variableLen returns the length of $NAME or ${NAME} or a lone $ at the start of s; 0 for anything else, a $( too.
 func variableLen(s string) int {
-	i := 1
-	if strings.HasPrefix(s[i:], "(") {
+	if s[0] != '$' || strings.HasPrefix(s, "$(") {
 		return 0
 	}
+	i := 1
 	if strings.HasPrefix(s[i:], "{") {
 		i++
 	}
@@ -279,43 +337,11 @@ func variableLen(s string) int {
 	return i
 }
 
-// unescape removes the backslashes that stand before anything but a $.
-func unescape(s string, double bool) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) && s[i+1] != '$' {
-			i++
-			if double && (s[i] == 'n' || s[i] == 'r') {
-				b.WriteByte('\\')
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-// nameList splits the names of "export A B"; ok is false where rest is anything else.
-func nameList(rest string) (names []string, ok bool) {
-	rest, _, _ = strings.Cut(rest, "#")
-	names = strings.Fields(rest)
-	for _, name := range names {
-		if nameLen(name) != len(name) {
-			return nil, false
-		}
-	}
-	return names, len(names) > 0
-}
-
-func nameLen(s string) int {
-	n := 0
-	for n < len(s) && (isWord(s[n]) || s[n] == '.') {
-		n++
-	}
-	return n
-}
-
 func isWord(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-func trimLeft(s string) string { return strings.TrimLeft(s, " \t\v\f") }
+// isName reports whether an assignment may have that name.
+func isName(s string) bool {
+	return s != "" && !slices.ContainsFunc([]byte(s), func(c byte) bool { return !isWord(c) && c != '.' })
+}

@@ -214,13 +214,56 @@ func TestLoadWarnings(t *testing.T) {
 			t.Errorf("without %s: %q", key, w)
 		}
 	}
-	inst := mustLoad(t, secrets)
-	if err := os.WriteFile(filepath.Join(inst.Dir, ".env.production.local"), nil, 0o600); err != nil {
+	w := mustLoad(t, secrets+"[smtp]\n").Warnings
+	if len(w) != 1 || !strings.Contains(w[0], "not an assignment") {
+		t.Errorf("a line that is none: %q", w)
+	}
+}
+
+// The files that Mastodon loads beside .env.production are read in its order, and kept.
+func TestLoadFiles(t *testing.T) {
+	inst := mustLoad(t, secrets+"DB_NAME=production\nDB_HOST=h\n")
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(inst.Dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(".env", "DB_PASS=plain\nDB_NAME=plain\nDB_USER=plain\n")
+	write(".env.local", "DB_NAME=local\nDB_PORT=5433\n")
+	write(".env.production.local", "DB_PORT=5434\n")
+	write(".env.development", "DB_HOST=no\n")
+	got, err := Load(inst.Dir, "")
+	if err != nil {
 		t.Fatal(err)
 	}
-	inst, err := Load(inst.Dir, "")
-	if err != nil || len(inst.Warnings) != 1 {
-		t.Errorf("an overriding file: %v, %q", err, inst.Warnings)
+	want := Database{Host: "h", Port: 5434, Name: "local", User: "plain", Password: "plain", SSLMode: "prefer", Params: map[string]string{}}
+	if !reflect.DeepEqual(got.Database, want) || len(got.Warnings) != 0 {
+		t.Errorf("got %v %q, want %v; warnings %q", got.Database, got.Database.Password, want, got.Warnings)
+	}
+	var names []string
+	for _, f := range got.Others {
+		names = append(names, filepath.Base(f.Path))
+		if data, err := os.ReadFile(f.Path); err != nil || string(data) != string(f.Data) || f.Mode != 0o600 {
+			t.Errorf("%s is kept as %q, mode %o: %v", f.Path, f.Data, f.Mode, err)
+		}
+	}
+	if strings.Join(names, " ") != ".env.production.local .env.local .env" || string(got.Env) != string(inst.Env) {
+		t.Errorf("kept %q", names)
+	}
+	// What is in doubt counts where it is needed.
+	write(".env", "DB_PASS=$(pass)\nSMTP_PASSWORD=$(pass)\n")
+	if _, err := Load(inst.Dir, ""); err == nil || !strings.Contains(err.Error(), "DB_PASS holds a shell command, which is not run, on line 1 of .env") {
+		t.Errorf("got %v", err)
+	}
+	// A directory of that name is nothing to dotenv.
+	if err := os.Remove(filepath.Join(inst.Dir, ".env")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(inst.Dir, ".env"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(inst.Dir, ""); err != nil || len(got.Others) != 2 || len(got.Warnings) != 1 {
+		t.Errorf("a directory: %v", err)
 	}
 }
 
@@ -231,7 +274,7 @@ func TestLoadErrors(t *testing.T) {
 		{"LOCAL_DOMAIN=https://a.example", "LOCAL_DOMAIN is not a domain"},
 		{"LOCAL_DOMAIN=..", "LOCAL_DOMAIN is not a domain"},
 		{"LOCAL_DOMAIN=$(hostname)", "LOCAL_DOMAIN"},
-		{"LOCAL_DOMAIN=a\nDB_PASS=$(pass hunter2)", "line 2: DB_PASS holds a shell command"},
+		{"LOCAL_DOMAIN=a\nDB_PASS=$(pass hunter2)", "DB_PASS holds a shell command, which is not run, on line 2"},
 		{"LOCAL_DOMAIN=a\nDB_PORT=hunter2", "DB_PORT: the port is not a number"},
 		{"LOCAL_DOMAIN=a\nDB_PORT=70000", "DB_PORT: the port is not a number"},
 		{"LOCAL_DOMAIN=a\nDB_SSLMODE=hunter2", "sslmode"},
@@ -252,7 +295,7 @@ func TestLoadErrors(t *testing.T) {
 		{"LOCAL_DOMAIN=a\nREDIS_PORT=hunter2", "REDIS_PORT: the port"},
 		{"LOCAL_DOMAIN=a\nSIDEKIQ_REDIS_URL=hunter2", "SIDEKIQ_REDIS_URL: "},
 		{"LOCAL_DOMAIN=a\nREDIS_SENTINEL_MASTER=m\nREDIS_SENTINELS=a,,hunter2:x", "REDIS_SENTINELS is not a list"},
-		{"hunter2 LOCAL_DOMAIN=a", "line 1: not an assignment"},
+		{"hunter2 LOCAL_DOMAIN=a", "LOCAL_DOMAIN is not set"},
 	} {
 		_, err := load(t, c.env)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

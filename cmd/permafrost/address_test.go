@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -123,4 +124,70 @@ func TestLockedTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.run(exitDone, "snapshot")
+}
+
+// Mastodon loads more settings files than one, and skips lines that are no assignments: a snapshot does both, and stores the files.
+func TestSettingsFiles(t *testing.T) {
+	s := newSite(t, sandbox.Config{})
+	s.init()
+	path := filepath.Join(s.Live, ".env.production")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := strings.Replace(string(text), "DB_PASS="+s.Postgres.Password+"\n", "", 1) +
+		"=======\n[smtp]\nOLD_PASSWORD='x7!k\nAWS_ACCESS_KEY_ID\nDB_PORT=1\n"
+	uid, gid := owner(t, s.Live)
+	for name, text := range map[string]string{
+		".env.production": env, ".env": "DB_PASS=" + s.Postgres.Password + "\n", ".env.local": fmt.Sprintf("DB_PORT=%d\n", s.Postgres.Port),
+	} {
+		if err := os.WriteFile(filepath.Join(s.Live, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(filepath.Join(s.Live, name), uid, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.run(exitDone, "snapshot")
+	shown := s.run(exitDone, "show", "latest").stdout
+	for _, want := range []string{"not an assignment", "a quote before the value of OLD_PASSWORD is not closed"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q is missing from\n%s", want, shown)
+		}
+	}
+	for name, want := range map[string]string{"secrets": env, "secrets/.env": "DB_PASS=" + s.Postgres.Password + "\n", "secrets/.env.local": fmt.Sprintf("DB_PORT=%d\n", s.Postgres.Port)} {
+		if got := s.run(exitDone, "dump", "-i", s.recovery, "latest", name).stdout; got != want {
+			t.Errorf("%s is stored as %q, want %q", name, got, want)
+		}
+	}
+	if r := s.run(exitDone, "dump", "-i", s.recovery, "latest", "postgres"); !strings.HasPrefix(r.stdout, "PGDMP") {
+		t.Error("there is no dump of the database")
+	}
+}
+
+// Mastodon's user may be a number that this host has no name for. A name is needed for peer authentication alone, and asked for then.
+func TestNamelessUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("this test gives files away: run it as root")
+	}
+	s := newSite(t, sandbox.Config{})
+	s.init()
+	const uid = 60991
+	err := filepath.WalkDir(s.Live, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, uid)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.run(exitDone, "snapshot")
+	if strings.Contains(r.stderr, "unknown user") {
+		t.Errorf("it says %s", r.stderr)
+	}
+	r = s.run(exitIncomplete, "snapshot", "--postgres-host", s.Postgres.SocketDir)
+	if want := fmt.Sprintf("for peer authentication this host must have a name for user %d", uid); !strings.Contains(r.stderr, want) {
+		t.Errorf("%q is missing from\n%s", want, r.stderr)
+	}
 }

@@ -1,6 +1,6 @@
 // Package secrets collects the small files that a Mastodon instance can't be restored without.
 //
-// The first is always .env.production. What else is secret (a Compose file, an nginx site, /etc/letsencrypt)
+// The first is always .env.production, then come the settings files beside it that Mastodon loads. What else is secret (a Compose file, an nginx site, /etc/letsencrypt)
 // is for the administrator to name: files, whole directories, or patterns.
 //
 // A path that he names may lead through what Mastodon's user owns, or another one. A process of root then reads
@@ -32,11 +32,11 @@ const (
 // A File is one file with its content.
 type File struct {
 	Path  string // absolute, on the host that was backed up
+	Data  []byte
 	Mode  uint32 // permission bits with setuid, setgid and sticky: 07777
 	UID   uint32
 	GID   uint32
 	MTime int64 // nanoseconds since 1970
-	Data  []byte
 }
 
 // Options say what to collect beside .env.production, and what never.
@@ -47,7 +47,7 @@ type Options struct {
 	Warn  func(string)      // is told of each file that is left out, and of a directory without any; may be nil
 }
 
-// Collect returns the instance's .env.production, as Load read it, and then the files that are named, in the order of the
+// Collect returns the instance's .env.production and the settings files beside it, as Load read them, and then the files that are named, in the order of the
 // names, each path once.
 //
 // Symbolic links are followed and stored as what they point to, under their own path: /etc/letsencrypt/live
@@ -60,6 +60,11 @@ func Collect(inst *source.Instance, o Options) ([]File, error) {
 	}
 	c := &collector{Options: o, names: make(map[string]bool)}
 	err := c.add(File{Path: inst.EnvPath, Mode: inst.Mode, UID: inst.UID, GID: inst.GID, MTime: inst.MTime, Data: inst.Env})
+	for _, f := range inst.Others {
+		if err == nil {
+			err = c.add(File(f))
+		}
+	}
 	c.findKeys()
 	for _, name := range o.Names {
 		if err == nil {
