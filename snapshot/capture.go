@@ -60,6 +60,7 @@ type capture struct {
 	previous *Manifest                    // nil: everything is read
 	warn     func(path string, err error) // a file is left out
 	note     func(err error)              // the previous snapshot is of no use
+	same     sameness
 	told     func(files, bytes int64)
 
 	budget  *semaphore.Weighted
@@ -68,6 +69,7 @@ type capture struct {
 	list    *listingWriter
 	lost    map[string]string // first names that could not be stored, and the name that took their place
 	gone    string            // the first file that had vanished when it was to be opened
+	again   reread
 	out     Media
 }
 
@@ -111,6 +113,8 @@ func (c *capture) run(ctx context.Context) (Media, error) {
 	}
 	c.vanished(c.tree.Vanished())
 	c.out.State = Captured
+	c.out.Reread = c.again.files
+	c.out.trimClasses()
 	return c.out, nil
 }
 
@@ -118,8 +122,11 @@ func (c *capture) run(ctx context.Context) (Media, error) {
 // so that the item which the listing waits for always has its share.
 func (c *capture) walk(ctx context.Context, order, jobs chan<- *item) error {
 	links := make(hardLinks)
-	old := newMerge(ctx, c.previous, c.rd, c.note)
-	defer old.stop()
+	old := newMerge(ctx, c.previous, c.rd, c.same, c.note)
+	defer func() {
+		old.stop()
+		c.again = old.again
+	}()
 	for e, err := range c.tree.Walk(ctx) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -239,7 +246,9 @@ func (c *capture) count(e *Entry) {
 	if media.Cached(e.Path) {
 		c.out.CacheFiles++
 		c.out.CacheSize += size
+		return
 	}
+	c.out.classify(e.Path, size)
 }
 
 // relink makes a hard link to a name that was not stored a file of its own, or a link to the one that took its place.

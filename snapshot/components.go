@@ -20,7 +20,6 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/repo"
 	"permafrost/source"
-	"permafrost/source/media"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
 	"permafrost/source/secrets"
@@ -342,80 +341,4 @@ func hasStream(ctx context.Context, r *repo.Repo, ref *repo.SnapshotRef, stream 
 		}
 	}
 	return false
-}
-
-// media stores the media tree, or where the media are.
-func (c *creation) media(ctx context.Context) error {
-	if x := c.inst.Media.External; x != nil {
-		c.m.Media = Media{State: External, External: &Bucket{x.Kind, x.Bucket, x.Endpoint, x.Region, x.Prefix}}
-		return nil
-	}
-	c.Progress.Start("media", -1)
-	defer c.Progress.Done("media")
-	o := c.Media
-	if o.User == nil {
-		o.User = c.inst.User
-	}
-	t, err := media.Open(c.inst.Media.Root, o)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	previous := c.previous(ctx)
-	rd, err := c.repo.NewReader(ctx, c.inst.Domain)
-	if err != nil {
-		return storageFailed(err)
-	}
-	from, denied := time.Now().UTC(), 0
-	mc := &capture{in: c.in, tree: t, rd: rd, length: rd.Length, previous: previous,
-		told: func(files, bytes int64) { c.Progress.Add("media", files, bytes) },
-		warn: func(path string, err error) {
-			if errors.Is(err, fs.ErrPermission) {
-				denied++
-			}
-			c.Warn(fmt.Sprintf("media: %s was left out: %s", path, reason(err)))
-		},
-		note: func(err error) { c.Warn(fmt.Sprintf("media: every file is read again: %v", err)) },
-	}
-	out, err := mc.run(ctx)
-	if err != nil {
-		return err
-	}
-	if out.Files == 0 && previous != nil && previous.Media.Files > 0 && !c.AllowEmptyMedia {
-		return hint.Wrap(fmt.Errorf("%s holds no file, and on %s it had %d", c.inst.Media.Root, previous.Date, previous.Media.Files),
-			"is a disk not mounted? If the directory is really meant to be empty, use --allow-empty-media")
-	}
-	if u := t.User(); u != nil && denied > 0 {
-		c.Warn(fmt.Sprintf("media: %v may not read %d of these. Media are read with that user's rights: chown -R %d %s",
-			u, denied, u.UID, t.Root()))
-	}
-	for _, pattern := range t.Idle() {
-		c.Warn(fmt.Sprintf("media: the exclude pattern %q matches nothing", pattern))
-	}
-	c.m.Boundary.MediaFrom, c.m.Boundary.MediaTo = from, time.Now().UTC()
-	out.Root = Text(c.inst.Media.Root)
-	out.NoCache = c.Media.NoCache
-	for _, x := range c.Media.Excludes {
-		out.Excludes = append(out.Excludes, Text(x))
-	}
-	c.m.Users, c.m.Groups = t.Owners()
-	c.m.Media = out
-	return nil
-}
-
-// previous returns the newest snapshot of the instance that has media, or nil. It only saves time: one that can't be read is
-// no reason to fail.
-func (c *creation) previous(ctx context.Context) *Manifest {
-	for _, ref := range slices.Backward(c.repo.Snapshots()) {
-		if ref.Instance != c.inst.Domain || ref.Holding.Media.State != Captured {
-			continue
-		}
-		m, err := Load(ctx, c.repo, ref)
-		if err != nil {
-			c.Warn(fmt.Sprintf("media: every file is read again: the snapshot of %s: %v", ref.Date, err))
-			return nil
-		}
-		return m
-	}
-	return nil
 }

@@ -32,6 +32,9 @@ type CreateOptions struct {
 	Skip   []string // components to leave out, of secrets, postgres, redis and media: the administrator's own word
 	Strict bool     // commit nothing where a component fails
 
+	// IgnoreCTime and IgnoreInode leave these out of what tells that a file of the media is unchanged.
+	IgnoreCTime, IgnoreInode bool
+
 	// AllowEmptyMedia takes a media directory without a file for what it says, though the snapshot before had some.
 	AllowEmptyMedia bool
 

@@ -70,7 +70,7 @@
 //
 // # Manifest
 //
-// JSON: see Manifest. Each component has a state: captured; external, where media are in object storage; skipped, where a
+// JSON: see Manifest. What a link leads to that was followed is listed under the link's path, as a file or a directory. Each component has a state: captured; external, where media are in object storage; skipped, where a
 // setting leaves it out; failed, with the reason. One that is not captured has no content, but for secrets: where one of the
 // named files could not be read they have failed, and hold .env.production all the same. A snapshot has the database or media. The rows and bytes of each table are counted as the dump passes, exactly (package
 // postgres has how); of the secrets that Mastodon's set-up generated there are keyed hashes, by which the next night tells that one

@@ -15,7 +15,8 @@ func (m *Manifest) holding() repo.Holding {
 		Secrets:  m.Secrets.State,
 		Postgres: repo.DatabaseHolding{State: m.Postgres.State, Size: m.Postgres.Size, Rows: m.Postgres.rows()},
 		Redis:    m.redisState(),
-		Media:    repo.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize},
+		Media: repo.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize,
+			Classes: m.Media.Classes, Local: m.Media.Local},
 	}
 }
 

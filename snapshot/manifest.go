@@ -150,6 +150,7 @@ type Media struct {
 	External *Bucket `json:"external,omitempty"`
 	Root     Text    `json:"root,omitempty"` // on the host
 	Excludes []Text  `json:"excludes,omitempty"`
+	Follow   []Text  `json:"follow,omitempty"`   // directories that links out of the root were followed into
 	NoCache  bool    `json:"no_cache,omitempty"` // what can be fetched again was left out
 
 	Listing Listing `json:"listing"`
@@ -160,6 +161,14 @@ type Media struct {
 	CacheFiles int64 `json:"cache_files,omitempty"`
 	CacheSize  int64 `json:"cache_size,omitempty"`
 
+	// Of all but the cached ones, how many are in each directory below the root: accounts, media_attachments and so on. Of very many
+	// directories the largest are here.
+	Classes map[string]repo.Class `json:"classes,omitempty"`
+
+	// Where media are in object storage: files that still lie below the root, and are not stored. Counting ends at some number.
+	Local int64 `json:"local,omitempty"`
+
+	Reread   int64     `json:"reread,omitempty"`   // files read again that had the size and time of the last snapshot
 	Vanished int64     `json:"vanished,omitempty"` // files that were gone when they were to be read; many count as left out too
 	Changed  int64     `json:"changed,omitempty"`  // files that changed between the walk and their reading: kept as they were then
 	LeftOut  int       `json:"left_out,omitempty"` // files that could not be read, or were written to all the time
@@ -337,6 +346,9 @@ func (m *Media) check() error {
 	}
 	if m.CacheFiles < 0 || m.CacheFiles > m.Files || m.CacheSize < 0 || m.CacheSize > m.Size {
 		return errors.New("impossible counts of cached files")
+	}
+	if err := m.checkClasses(); err != nil {
+		return err
 	}
 	return m.Listing.check()
 }

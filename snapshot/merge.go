@@ -24,16 +24,27 @@ type merge struct {
 	fault func(error)
 	at    *Entry // nil at the end
 	limit int64  // a file changed at this time or later is not trusted
+	same  sameness
+	again reread
+}
+
+// A sameness says by what a file is not told to be unchanged. Size and time of its last change always count.
+type sameness struct{ ignoreCTime, ignoreInode bool }
+
+// A reread counts files that were read again, though their size and the time of their last change were what they had been.
+type reread struct {
+	files, bytes int64
+	ctime, inode bool // what was different
 }
 
 // newMerge begins at the start of m's listing; m may be nil. Where the listing can't be read fault is told why, and
 // everything from there on counts as changed.
-func newMerge(ctx context.Context, m *Manifest, get BlobGetter, fault func(error)) *merge {
+func newMerge(ctx context.Context, m *Manifest, get BlobGetter, same sameness, fault func(error)) *merge {
 	none := &merge{next: func() (*Entry, error, bool) { return nil, nil, false }, stop: func() {}}
 	if m == nil || m.Media.State != Captured {
 		return none
 	}
-	g := &merge{fault: fault, limit: m.Boundary.MediaFrom.Add(-racyWindow).UnixNano()}
+	g := &merge{fault: fault, same: same, limit: m.Boundary.MediaFrom.Add(-racyWindow).UnixNano()}
 	g.next, g.stop = iter.Pull2(m.Media.Listing.entries(ctx, get, nil))
 	g.advance()
 	return g
@@ -58,8 +69,13 @@ func (g *merge) content(e *source.Entry) *Recipe {
 	}
 	old := g.at
 	if old == nil || old.Path != e.Path || old.Type != source.File || old.Link != "" ||
-		old.Size != e.Size || old.MTime != e.MTime || old.CTime != e.CTime || old.Inode != e.Inode ||
-		old.CTime >= g.limit || old.MTime >= g.limit {
+		old.Size != e.Size || old.MTime != e.MTime || old.MTime >= g.limit || old.CTime >= g.limit && !g.same.ignoreCTime {
+		return nil
+	}
+	ctime := old.CTime != e.CTime && !g.same.ignoreCTime
+	inode := old.Inode != e.Inode && !g.same.ignoreInode
+	if ctime || inode {
+		g.again = reread{g.again.files + 1, g.again.bytes + e.Size, g.again.ctime || ctime, g.again.inode || inode}
 		return nil
 	}
 	return &old.Content

@@ -63,7 +63,7 @@ func TestMerge(t *testing.T) {
 		m := blobs{}
 		manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, old)},
 			Boundary: Boundary{MediaFrom: time.Unix(0, limit).Add(racyWindow)}}
-		g := newMerge(t.Context(), manifest, m, func(err error) { t.Error(err) })
+		g := newMerge(t.Context(), manifest, m, sameness{}, func(err error) { t.Error(err) })
 		for i := range now {
 			if got := g.content(&now[i]); (got != nil) != want[now[i].Path] {
 				t.Errorf("seed %d: %+v: %v", seed, now[i], got)
@@ -84,7 +84,7 @@ func TestMergeDamaged(t *testing.T) {
 		}
 	}
 	told := 0
-	g := newMerge(t.Context(), manifest, m, func(error) { told++ })
+	g := newMerge(t.Context(), manifest, m, sameness{}, func(error) { told++ })
 	defer g.stop()
 	found := 0
 	for _, e := range entries {
@@ -95,7 +95,7 @@ func TestMergeDamaged(t *testing.T) {
 	if told != 1 || found > len(entries)/4 {
 		t.Errorf("told %d times, %d files found", told, found)
 	}
-	if newMerge(t.Context(), nil, m, nil).content(&entries[0].Entry) != nil {
+	if newMerge(t.Context(), nil, m, sameness{}, nil).content(&entries[0].Entry) != nil {
 		t.Error("content out of nothing")
 	}
 }
@@ -171,5 +171,60 @@ func TestHardLinks(t *testing.T) {
 	}
 	if len(h) > maxHardLinks {
 		t.Errorf("%d inodes are remembered", len(h))
+	}
+}
+
+// What has the size and time of before and another ctime or inode is read again, and counted, unless a setting leaves that out.
+func TestMergeSameness(t *testing.T) {
+	m := blobs{}
+	old := mastodonTree(7, 50)
+	manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, old)}, Boundary: Boundary{MediaFrom: time.Now()}}
+	for name, x := range map[string]struct {
+		ctime, inode bool // differ
+		same         sameness
+		again        bool
+	}{
+		"as before":              {false, false, sameness{}, false},
+		"ctime":                  {true, false, sameness{}, true},
+		"inode":                  {false, true, sameness{}, true},
+		"copied":                 {true, true, sameness{}, true},
+		"ctime ignored":          {true, false, sameness{ignoreCTime: true}, false},
+		"inode ignored":          {false, true, sameness{ignoreInode: true}, false},
+		"copied, one ignored":    {true, true, sameness{ignoreInode: true}, true},
+		"copied, other ignored":  {true, true, sameness{ignoreCTime: true}, true},
+		"copied, both ignored":   {true, true, sameness{true, true}, false},
+		"ctime after last night": {true, false, sameness{ignoreCTime: true}, false},
+	} {
+		g := newMerge(t.Context(), manifest, m, x.same, func(err error) { t.Error(err) })
+		files, bytes := int64(0), int64(0)
+		for _, e := range old {
+			if e.Type != source.File {
+				continue
+			}
+			now := e.Entry
+			if x.ctime {
+				now.CTime += 5
+			}
+			if x.inode {
+				now.Inode++
+			}
+			files, bytes = files+1, bytes+e.Size
+			if got := g.content(&now); (got == nil) != x.again {
+				t.Fatalf("%s: %+v", name, got)
+			}
+		}
+		g.stop()
+		want := reread{}
+		if x.again {
+			want = reread{files, bytes, x.ctime && !x.same.ignoreCTime, x.inode && !x.same.ignoreInode}
+		}
+		if g.again != want {
+			t.Errorf("%s: counted %+v, want %+v", name, g.again, want)
+		}
+		changed := old[len(old)-1].Entry
+		changed.MTime++
+		if g := newMerge(t.Context(), manifest, m, sameness{true, true}, nil); g.content(&changed) != nil {
+			t.Errorf("%s: another time is taken for the same", name)
+		}
 	}
 }

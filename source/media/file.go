@@ -69,7 +69,7 @@ func (t *Tree) open(path string) (*File, error) {
 
 // openRegular looks at what is there before it opens that for reading.
 func (t *Tree) openRegular(path string) (int, error) {
-	at, err := hostfs.OpenBeneath(t.root, path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	at, err := t.openBeneath(path, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return -1, err
 	}

@@ -101,7 +101,7 @@ func (r *reader) read(b *batch) {
 	}
 	path := b.self.Path
 	fd, err := quietly(unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK, func(flags int) (int, error) {
-		return hostfs.OpenBeneath(r.tree.root, path, flags, 0)
+		return r.tree.openBeneath(path, flags)
 	})
 	if err != nil {
 		r.unreadable(b, err)
@@ -141,7 +141,7 @@ func (r *reader) unreadable(b *batch, err error) {
 		return
 	}
 	b.err, b.self.Type = &ListError{err}, 0
-	fd, err := hostfs.OpenBeneath(r.tree.root, b.self.Path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	fd, err := r.tree.openBeneath(b.self.Path, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return
 	}
@@ -159,7 +159,7 @@ func (r *reader) readRest(b *batch) {
 	if end < len(d.dirents) {
 		b.rest = &batch{dir: d, at: end}
 	}
-	fd, err := hostfs.OpenBeneath(r.tree.root, d.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	fd, err := r.tree.openBeneath(d.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err == nil {
 		defer unix.Close(fd)
 	}

@@ -27,6 +27,7 @@ type Options struct {
 	Excludes      []string // patterns, as the package comment tells them
 	NoCache       bool     // leave out what is below cache/
 	OneFileSystem bool     // don't descend into other file systems mounted below the root
+	Follow        []string // directories, absolute, that links out of the tree are followed into
 
 	// User is whose rights the tree is opened and read with. Where it is nil they are those of the process; a process of root's
 	// takes those of the root's owner, and opens nothing where several users may decide what the root is.
@@ -42,6 +43,7 @@ type Tree struct {
 	excludes excludes
 	oneDev   bool
 	empty    bool
+	follow   following
 
 	vanished vanishing
 
@@ -84,7 +86,11 @@ func Open(root string, o Options) (*Tree, error) {
 		name: name, root: fd, user: as, excludes: excludes, oneDev: o.OneFileSystem,
 		users: make(map[uint32]string), groups: make(map[uint32]string),
 	}
-	if err := t.inspect(); err != nil {
+	err = t.inspect()
+	if err == nil {
+		err = t.openBases(o.Follow)
+	}
+	if err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -179,6 +185,7 @@ func (t *Tree) Close() error {
 	if t.root < 0 {
 		return fs.ErrClosed
 	}
+	t.follow.close()
 	err := unix.Close(t.root)
 	t.root = -1
 	return err
@@ -195,6 +202,9 @@ func (t *Tree) Vanished() Vanished { return t.vanished.tell() }
 // An entry with an error could not be read, and the walk goes on: a directory whose entries could not be read, or not
 // all of them; a file whose extended attributes could not. If its Type is 0 then only its Path is known. A nil entry
 // comes last, with the error of ctx.
+//
+// A symbolic link that leads into one of Options.Follow is an entry of what it leads to. One that leads out of the tree otherwise
+// comes with a LeadsOutError.
 //
 // File systems mounted below the root are walked too, unless Options.OneFileSystem is set; their mount points are
 // entries then.

@@ -210,12 +210,27 @@ func (w *walker) visit(b *batch) bool {
 					return false
 				}
 				subs = subs[1:]
-			} else if !w.give(e, b.errs[i]) {
+			} else if !w.enter(e, b.errs[i]) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// enter yields an entry that is no directory, or what it leads to where it is a link that is followed.
+func (w *walker) enter(e *source.Entry, err error) bool {
+	if e.Type != source.Symlink || err != nil {
+		return w.give(e, err)
+	}
+	if err := w.follow(e); err != nil || e.Type != source.Dir {
+		return w.give(e, err)
+	}
+	b := &batch{self: &source.Entry{Path: e.Path, Type: source.Dir}}
+	w.mu.Lock()
+	w.insert(&w.todo, b)
+	w.mu.Unlock()
+	return w.visit(b)
 }
 
 // give yields an entry.

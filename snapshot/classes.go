@@ -1,0 +1,63 @@
+package snapshot
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"permafrost/repo"
+)
+
+const (
+	maxClasses   = 32     // of a snapshot's media, in its manifest and in the log
+	maxSeen      = 10_000 // that are counted meanwhile
+	maxClassName = 64     // bytes
+)
+
+// mastodons are the directories below public/system that Mastodon makes. These are kept before all others.
+var mastodons = []string{"accounts", "backups", "custom_emojis", "imports", "media_attachments", "preview_cards", "site_uploads"}
+
+// classify counts a file by the directory below the root that it is in.
+func (m *Media) classify(path string, size int64) {
+	name, _, below := strings.Cut(path, "/")
+	if !below || len(name) > maxClassName || !utf8.ValidString(name) || strings.Contains(name, "\x00") {
+		return
+	}
+	c, known := m.Classes[name]
+	if !known && len(m.Classes) >= maxSeen && !slices.Contains(mastodons, name) {
+		return
+	}
+	if m.Classes == nil {
+		m.Classes = make(map[string]repo.Class)
+	}
+	m.Classes[name] = repo.Class{Files: c.Files + 1, Size: c.Size + size}
+}
+
+// trimClasses keeps Mastodon's own classes, and of the others those with the most files.
+func (m *Media) trimClasses() {
+	names := slices.SortedFunc(maps.Keys(m.Classes), func(a, b string) int {
+		known := func(name string) int { return -map[bool]int{true: 1}[slices.Contains(mastodons, name)] }
+		return cmp.Or(cmp.Compare(known(a), known(b)), cmp.Compare(m.Classes[b].Files, m.Classes[a].Files), cmp.Compare(a, b))
+	})
+	for _, name := range names[min(len(names), maxClasses):] {
+		delete(m.Classes, name)
+	}
+}
+
+// checkClasses returns an error for what no tree can hold.
+func (m *Media) checkClasses() error {
+	files, size := m.Files-m.CacheFiles, m.Size-m.CacheSize
+	for name, c := range m.Classes {
+		if name == "" || len(name) > maxClassName || c.Files < 0 || c.Size < 0 || c.Files > files || c.Size > size {
+			return errors.New("impossible counts of a class")
+		}
+		files, size = files-c.Files, size-c.Size
+	}
+	if len(m.Classes) > maxClasses || m.Local < 0 || m.Local > 0 && m.State != External || m.Reread < 0 {
+		return errors.New("impossible classes, or counts of local files")
+	}
+	return nil
+}

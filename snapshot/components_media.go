@@ -1,0 +1,160 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"permafrost/internal/hint"
+	"permafrost/source"
+	"permafrost/source/media"
+)
+
+// media stores the media tree, or where the media are.
+func (c *creation) media(ctx context.Context) error {
+	if x := c.inst.Media.External; x != nil {
+		c.m.Media = Media{State: External, External: &Bucket{x.Kind, x.Bucket, x.Endpoint, x.Region, x.Prefix}, Local: c.localMedia(ctx)}
+		return ctx.Err()
+	}
+	c.Progress.Start("media", -1)
+	defer c.Progress.Done("media")
+	o := c.Media
+	if o.User == nil {
+		o.User = c.inst.User
+	}
+	t, err := media.Open(c.inst.Media.Root, o)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	previous := c.previous(ctx)
+	rd, err := c.repo.NewReader(ctx, c.inst.Domain)
+	if err != nil {
+		return storageFailed(err)
+	}
+	from, denied := time.Now().UTC(), 0
+	mc := &capture{in: c.in, tree: t, rd: rd, length: rd.Length, previous: previous,
+		told: func(files, bytes int64) { c.Progress.Add("media", files, bytes) },
+		same: sameness{c.IgnoreCTime, c.IgnoreInode},
+		warn: func(path string, err error) {
+			if errors.Is(err, fs.ErrPermission) {
+				denied++
+			}
+			c.Warn(fmt.Sprintf("media: %s was left out: %s%s", path, reason(err), followAdvice(err)))
+		},
+		note: func(err error) { c.Warn(fmt.Sprintf("media: every file is read again: %v", err)) },
+	}
+	out, err := mc.run(ctx)
+	if err != nil {
+		return err
+	}
+	if out.Files == 0 && previous != nil && previous.Media.Files > 0 && !c.AllowEmptyMedia {
+		return hint.Wrap(fmt.Errorf("%s holds no file, and on %s it had %d", c.inst.Media.Root, previous.Date, previous.Media.Files),
+			"is a disk not mounted? If the directory is really meant to be empty, use --allow-empty-media")
+	}
+	if u := t.User(); u != nil && denied > 0 {
+		c.Warn(fmt.Sprintf("media: %v may not read %d of these. Media are read with that user's rights: chown -R %d %s",
+			u, denied, u.UID, t.Root()))
+	}
+	c.tellMedia(t, &mc.again)
+	c.m.Boundary.MediaFrom, c.m.Boundary.MediaTo = from, time.Now().UTC()
+	out.Root = Text(c.inst.Media.Root)
+	out.NoCache = c.Media.NoCache
+	out.Excludes, out.Follow = texts(c.Media.Excludes), texts(c.Media.Follow)
+	c.m.Users, c.m.Groups = t.Owners()
+	c.m.Media = out
+	return nil
+}
+
+func texts(names []string) (all []Text) {
+	for _, x := range names {
+		all = append(all, Text(x))
+	}
+	return all
+}
+
+// fewReread is how many files may have new owners or modes, and so be read again, without a word.
+const fewReread = 20
+
+// tellMedia says of which settings a run made no use, and which one it could make use of.
+func (c *creation) tellMedia(t *media.Tree, again *reread) {
+	for _, pattern := range t.Idle() {
+		c.Warn(fmt.Sprintf("media: the exclude pattern %q matches nothing", pattern))
+	}
+	for _, dir := range t.Unfollowed() {
+		c.Warn(fmt.Sprintf("media: no link was followed into %s, which the setting follow names", dir))
+	}
+	if again.files <= fewReread {
+		return
+	}
+	what, settings := "time of their last change of any kind (ctime)", "ignore_ctime = true (--ignore-ctime)"
+	switch {
+	case again.ctime && again.inode:
+		what, settings = "inode number and the "+what, "ignore_inode = true (--ignore-inode) and "+settings
+	case again.inode:
+		what, settings = "inode number", "ignore_inode = true (--ignore-inode)"
+	}
+	c.Warn(fmt.Sprintf("media: %d files of %d bytes were read again, though their size and time (mtime) are those of the last snapshot: the %s is another. If that happens each night, set %s in [media]",
+		again.files, again.bytes, what, settings))
+}
+
+// followAdvice says which setting would store what a link leads to.
+func followAdvice(err error) string {
+	if out := (*media.LeadsOutError)(nil); errors.As(err, &out) && out.Why == "" {
+		return fmt.Sprintf(". To store it, name the directory that it leads to, or is in, in the configuration: [media] follow = [%q]", out.Target)
+	}
+	return ""
+}
+
+// maxLocal is how many files below the root are counted where the media are in object storage.
+const maxLocal = 100_000
+
+// localMedia counts the files below the root, where the media are in object storage: nothing stores them. Cached copies don't count.
+func (c *creation) localMedia(ctx context.Context) (files int64) {
+	o := media.Options{Excludes: []string{".*"}, NoCache: true, User: c.Media.User}
+	if o.User == nil {
+		o.User = c.inst.User
+	}
+	t, err := media.Open(c.inst.Media.Root, o)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	if err != nil {
+		c.Warn(fmt.Sprintf("media: they are in object storage, and nobody knows whether some are still on this host: %v", err))
+		return 0
+	}
+	defer t.Close()
+	for e := range t.Walk(ctx) {
+		if e == nil || files == maxLocal {
+			break
+		}
+		if e.Type == source.File {
+			files++
+		}
+	}
+	if files > 0 {
+		more := map[bool]string{true: " or more", false: ""}[files == maxLocal]
+		c.Warn(fmt.Sprintf("media: they are in object storage, but %s still holds %d%s files, which are not stored", t.Root(), files, more))
+	}
+	return files
+}
+
+// previous returns the newest snapshot of the instance that has media, or nil. It only saves time: one that can't be read is
+// no reason to fail.
+func (c *creation) previous(ctx context.Context) *Manifest {
+	for _, ref := range slices.Backward(c.repo.Snapshots()) {
+		if ref.Instance != c.inst.Domain || ref.Holding.Media.State != Captured {
+			continue
+		}
+		m, err := Load(ctx, c.repo, ref)
+		if err != nil {
+			c.Warn(fmt.Sprintf("media: every file is read again: the snapshot of %s: %v", ref.Date, err))
+			return nil
+		}
+		return m
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"permafrost/repo"
+	"permafrost/source"
+	"permafrost/source/media"
+)
+
+// onlyMedia makes a snapshot of the media alone, and returns what was said.
+func onlyMedia(t *testing.T, w *world, inst *source.Instance, o CreateOptions) (*Result, []string) {
+	t.Helper()
+	var said []string
+	o.Skip, o.Warn = []string{"secrets", "postgres", "redis"}, func(s string) { said = append(said, s) }
+	res := w.create(inst, o)
+	w.verify(res)
+	return res, said
+}
+
+// A directory that was moved to another disk is left out and named, with the line to add; with that line it is stored, and comes back
+// in its old place.
+func TestCreateFollows(t *testing.T) {
+	w, inst := newWorld(t), host(t)
+	inst.Media.Root = openDir(t)
+	disk := openDir(t)
+	writeFiles(t, inst.Media.Root, file{path: "accounts/a", data: []byte("a")})
+	writeFiles(t, disk, file{path: "media_attachments/files/b", data: []byte("bb")}, file{path: "media_attachments/c", data: []byte("ccc")})
+	if err := os.Symlink(filepath.Join(disk, "media_attachments"), filepath.Join(inst.Media.Root, "media_attachments")); err != nil {
+		t.Fatal(err)
+	}
+	res, said := onlyMedia(t, w, inst, CreateOptions{})
+	m := &res.Manifest.Media
+	advice := `[media] follow = ["` + filepath.Join(disk, "media_attachments") + `"]`
+	if m.LeftOut != 1 || m.Files != 1 || res.Ref.Partial != 1 || len(said) != 1 || !strings.Contains(said[0], advice) {
+		t.Errorf("%+v, said %q", m, said)
+	}
+	for _, dir := range []string{disk, filepath.Join(disk, "media_attachments")} {
+		res, said = onlyMedia(t, w, inst, CreateOptions{Media: media.Options{Follow: []string{dir}}})
+		m = &res.Manifest.Media
+		if m.LeftOut != 0 || m.Files != 3 || len(said) > 0 || len(m.Follow) != 1 {
+			t.Errorf("%+v, said %q", m, said)
+		}
+		restored := w.restore(res, RestoreOptions{Components: []string{"media"}, TrustMedia: true})
+		compareTrees(t, filepath.Join(disk, "media_attachments"), filepath.Join(restored, mediaDir, "media_attachments"))
+	}
+	want := map[string]repo.Class{"accounts": {Files: 1, Size: 1}, "media_attachments": {Files: 2, Size: 5}}
+	if got := res.Ref.Holding.Media; got.Files != 3 || len(got.Classes) != 2 || got.Classes["accounts"] != want["accounts"] || got.Classes["media_attachments"] != want["media_attachments"] {
+		t.Errorf("the log says %+v", got)
+	}
+	if _, said = onlyMedia(t, w, inst, CreateOptions{Media: media.Options{Follow: []string{disk, t.TempDir()}}}); len(said) != 1 || !strings.Contains(said[0], "no link was followed into") {
+		t.Errorf("said %q", said)
+	}
+}
+
+// Media that were copied are read again, which is said with the settings that spare it; with them they are not.
+func TestCreateRereads(t *testing.T) {
+	w, inst := newWorld(t), host(t)
+	root := openDir(t)
+	inst.Media.Root = root
+	past := time.Now().Add(-time.Hour)
+	const files = fewReread + 5
+	fill := func() {
+		for i := range files {
+			name := fmt.Sprintf("accounts/%d", i)
+			os.Remove(filepath.Join(root, name))
+			writeFiles(t, root, file{path: "spare/" + name}, file{path: name, data: []byte(name)}) // another inode
+			if err := errors.Join(os.RemoveAll(filepath.Join(root, "spare")), os.Chtimes(filepath.Join(root, name), past, past)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill()
+	time.Sleep(racyWindow + time.Second/2)
+	onlyMedia(t, w, inst, CreateOptions{})
+	fill()
+	res, said := onlyMedia(t, w, inst, CreateOptions{})
+	if res.Manifest.Media.Reread != files || len(said) != 1 || !strings.Contains(said[0], fmt.Sprint(files, " files of")) ||
+		!strings.Contains(said[0], "ignore_ctime = true") || !strings.Contains(said[0], "ignore_inode = true") {
+		t.Errorf("%d files read again, said %q", res.Manifest.Media.Reread, said)
+	}
+	fill()
+	res, said = onlyMedia(t, w, inst, CreateOptions{IgnoreCTime: true, IgnoreInode: true})
+	if res.Manifest.Media.Reread != 0 || len(said) > 0 {
+		t.Errorf("%d files read again, said %q", res.Manifest.Media.Reread, said)
+	}
+}
+
+// Where media are in object storage, what still lies on the disk is counted, and said to be stored nowhere.
+func TestCreateExternalWithLocalFiles(t *testing.T) {
+	w, inst := newWorld(t), host(t)
+	inst.Media.External = &source.External{Kind: "s3", Bucket: "b"}
+	inst.Media.Root = openDir(t)
+	writeFiles(t, inst.Media.Root, file{path: "accounts/a", data: []byte("a")}, file{path: "media_attachments/b"}, file{path: "cache/c"}, file{path: ".gitkeep"})
+	for root, want := range map[string]int64{inst.Media.Root: 2, filepath.Join(inst.Media.Root, "absent"): 0, openDir(t): 0} {
+		inst.Media.Root = root
+		var said []string
+		res := w.create(inst, CreateOptions{Skip: []string{"redis"}, Warn: func(s string) { said = append(said, s) }})
+		told := slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, fmt.Sprintf("still holds %d files", want)) })
+		if got := res.Ref.Holding.Media; got.State != External || got.Local != want || told != (want > 0) || res.Manifest.Media.Local != want {
+			t.Errorf("%s: %+v, said %q", root, got, said)
+		}
+	}
+}
+
+// However many directories there are, those that Mastodon makes are told apart.
+func TestClassesAreBounded(t *testing.T) {
+	var m Media
+	for i := range maxSeen + 10 {
+		m.classify(fmt.Sprintf("!%d/x", i), 1)
+	}
+	m.classify("media_attachments/x", 7)
+	m.classify("top", 7)
+	m.classify("\xff/x", 7)
+	m.trimClasses()
+	m.Files, m.Size = maxSeen+20, 1<<20
+	if err := m.checkClasses(); err != nil || len(m.Classes) != maxClasses || m.Classes["media_attachments"] != (repo.Class{Files: 1, Size: 7}) {
+		t.Errorf("%d classes, %+v, %v", len(m.Classes), m.Classes["media_attachments"], err)
+	}
+}
