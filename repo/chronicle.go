@@ -2,36 +2,70 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"permafrost/internal/hint"
 )
 
-// A Judgement says, in the entry of a forget, what was thought of some instances' snapshots before a policy removed any.
-type Judgement struct {
-	Through   uint64   `json:"through"`             // number of the newest log entry that was known
-	Sound     []string `json:"sound,omitempty"`     // instances of whose snapshots none looked wrong
-	Confirmed []string `json:"confirmed,omitempty"` // those of which some did, and a person has taken them for good
+// A Record says, in the entry of a forget, a prune or a confirmation, what was thought of the times of an instance's
+// snapshots up to an entry. The storage's own times last no longer than the objects that have them: a copy of the
+// repository has new ones. So what is recorded is not judged anew.
+type Record struct {
+	Instance string        `json:"instance"`
+	Through  uint64        `json:"through"`          // number of the newest log entry that was known
+	Doubts   []TimesDoubt  `json:"doubts,omitempty"` // all other snapshots up to there have times that can be
+	Clock    time.Duration `json:"clock,omitempty"`  // by which the storage's clock was said to be ahead
+}
+
+// A TimesDoubt says why a snapshot's times can't be.
+type TimesDoubt struct {
+	Snapshot Name   `json:"snapshot"`
+	Why      string `json:"why"`
+}
+
+const (
+	maxWhy      = 1000    // bytes of a TimesDoubt's text
+	maxRecorded = 100_000 // doubts in an entry, which is far below what a log entry may have
+)
+
+// A ConfirmEntry says that a person has looked at what makes some snapshots doubtful, and that it is right; or takes that
+// back.
+type ConfirmEntry struct {
+	Snapshots []Name   `json:"snapshots"`
+	Revoke    bool     `json:"revoke,omitempty"`
+	Records   []Record `json:"records,omitempty"`
 }
 
 // A Chronicle is what the log says of an instance's snapshots, the forgotten ones among them: log entries are never
-// deleted, so that what is thought of a snapshot does not hang on which others are still listed.
+// deleted, so that what is thought of a snapshot does not depend on which others are still listed.
 type Chronicle struct {
 	Snapshots []SnapshotRef   // all ever, in the order they were committed
 	Forgotten map[Name]uint64 // to the entry that forgot it
-	Marks
+	Confirmed map[Name]bool   // what a person has confirmed, and not taken back
+	First     Moment          // of the log's first entry
+	Recorded
 }
 
-// Marks are numbers of log entries up to which an instance's snapshots were looked at.
-type Marks struct {
-	Judged    uint64 // a policy has found nothing wrong, or a person has confirmed it
-	Confirmed uint64 // a person has confirmed what looked wrong
+// A Moment is when a log entry was made by its signer's clock, and when it came by the storage's.
+type Moment struct{ Signed, Logged time.Time }
+
+// Recorded is what log entries have recorded of the times of an instance's snapshots.
+type Recorded struct {
+	Through uint64          // number of the newest entry that was looked at
+	Doubts  map[Name]string // why a snapshot's times can't be
+	Clock   time.Duration   // by which the storage's clock was last said to be ahead
 }
 
-// Chronicle returns what the log says of an instance's snapshots.
+// Chronicle returns what the log says of an instance's snapshots. It is not to be changed.
 func (r *Repo) Chronicle(instance string) Chronicle {
-	c := Chronicle{Forgotten: make(map[Name]uint64), Marks: r.log.judged[instance]}
+	c := Chronicle{Forgotten: make(map[Name]uint64), Confirmed: make(map[Name]bool), First: r.log.first}
+	if rec := r.log.recorded[instance]; rec != nil {
+		c.Recorded = *rec
+	}
 	for _, s := range r.log.snapshots {
 		if s.Instance != instance {
 			continue
@@ -40,73 +74,111 @@ func (r *Repo) Chronicle(instance string) Chronicle {
 		if seq, gone := r.log.forgotten[s.ID]; gone {
 			c.Forgotten[s.ID] = seq
 		}
+		if r.log.confirmed[s.ID] {
+			c.Confirmed[s.ID] = true
+		}
 	}
 	return c
 }
 
-// Forget takes snapshots off the list. What only they need goes with the next prune. It judges no snapshot that stays.
-func (r *Repo) Forget(ctx context.Context, ids []Name) error {
+// Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
+// of the times of snapshots below it.
+func (r *Repo) Forget(ctx context.Context, ids []Name, records ...Record) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return r.forget(ctx, &ForgetEntry{Snapshots: ids})
-}
-
-// ForgetJudged is Forget for what a policy removes. It records what was looked at before, for which there need not be
-// anything to remove.
-func (r *Repo) ForgetJudged(ctx context.Context, ids []Name, j Judgement) error {
-	if len(ids) == 0 && len(j.Confirmed) == 0 {
-		return nil
-	}
-	return r.forget(ctx, &ForgetEntry{ids, &j})
-}
-
-func (r *Repo) forget(ctx context.Context, f *ForgetEntry) error {
+	f := &ForgetEntry{ids, r.recordable(records)}
 	return r.publishOnFull(ctx, &Entry{Forget: f}, func(h *history) error {
-		live := h.live()
-		for _, id := range f.Snapshots {
-			if !slices.ContainsFunc(live, func(s SnapshotRef) bool { return s.ID == id }) {
-				return fmt.Errorf("snapshot %s is not there", id.Short())
-			}
+		if err := h.mustList(ids); err != nil {
+			return err
 		}
-		if why := h.mayForget(h.scope(r.key.verifyKey()), h.next, f); why != "" {
-			return hint.Wrap(fmt.Errorf("%w: %s", ErrNotAllowed, why), "forget with the owner key: -i RECOVERY-FILE")
-		}
-		return nil
+		by := h.scope(r.key.verifyKey())
+		return notAllowed(h.mayForget(by, ids), "forget with the owner key: -i RECOVERY-FILE")
 	})
 }
 
-// mayForget returns why the entry seq may not forget and judge what f says by that signer, or "".
-func (h *history) mayForget(by scope, seq uint64, f *ForgetEntry) string {
-	if !by.owner && !by.person.MayForget {
+// Confirm says that a person has looked at some snapshots that are in doubt, and found them right. With revoke it takes that
+// back.
+func (r *Repo) Confirm(ctx context.Context, ids []Name, revoke bool, records ...Record) error {
+	if len(ids) == 0 {
+		return errors.New("there is nothing to confirm")
+	}
+	c := &ConfirmEntry{ids, revoke, r.recordable(records)}
+	return r.publish(ctx, &Entry{Confirm: c}, func(h *history) error {
+		if err := h.mustList(ids); err != nil {
+			return err
+		}
+		by := h.scope(r.key.verifyKey())
+		return notAllowed(h.mayConfirm(by, ids), "this takes the owner key (-i RECOVERY-FILE)"+h.othersWho(ids))
+	})
+}
+
+func notAllowed(why, help string) error {
+	if why == "" {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("%w: %s", ErrNotAllowed, why), help)
+}
+
+// mustList returns an error for a snapshot that is not listed.
+func (h *history) mustList(ids []Name) error {
+	for _, id := range ids {
+		_, known := h.byID[id]
+		if _, gone := h.forgotten[id]; !known || gone {
+			return fmt.Errorf("snapshot %s is not there", id.Short())
+		}
+	}
+	return nil
+}
+
+// mayForget returns why that signer may not forget these snapshots, or "".
+func (h *history) mayForget(by scope, ids []Name) string {
+	if !by.mayForget() {
 		return "the roster does not let this writer forget"
 	}
-	for _, id := range f.Snapshots {
+	return h.mayNot(by, ids, "forget")
+}
+
+// mayConfirm returns why that signer may not confirm these snapshots, or "". Who may forget may confirm: a policy removes no
+// more for the sake of a confirmed snapshot than that signer could remove by name.
+func (h *history) mayConfirm(by scope, ids []Name) string {
+	if !by.mayForget() {
+		return "the roster does not let this writer forget, and so it can't confirm"
+	}
+	return h.mayNot(by, ids, "confirm")
+}
+
+// mayNot returns which of the snapshots are none of a signer's, or "".
+func (h *history) mayNot(by scope, ids []Name, verb string) string {
+	for _, id := range ids {
 		i, ok := h.byID[id]
 		switch {
 		case !ok:
-			return fmt.Sprintf("there is no snapshot %s to forget", id.Short())
+			return fmt.Sprintf("there is no snapshot %s to %s", id.Short(), verb)
 		case !by.serves(h.snapshots[i].Instance):
-			return fmt.Sprintf("a writer for %s wants to forget a snapshot of %s", by.person.Instance, h.snapshots[i].Instance)
-		}
-	}
-	if f.Judged == nil {
-		return ""
-	}
-	if f.Judged.Through >= seq {
-		return "it judges snapshots that come after it"
-	}
-	for _, instance := range slices.Concat(f.Judged.Sound, f.Judged.Confirmed) {
-		if !by.serves(instance) {
-			return fmt.Sprintf("a writer for %s wants to judge the snapshots of %s", by.person.Instance, instance)
+			return fmt.Sprintf("a writer for %s wants to %s a snapshot of %s", by.person.Instance, verb, h.snapshots[i].Instance)
 		}
 	}
 	return ""
 }
 
+// othersWho names the writers that may forget, and so confirm, these snapshots.
+func (h *history) othersWho(ids []Name) string {
+	var names []string
+	for _, p := range h.people {
+		if h.mayForget(scope{person: p}, ids) == "" {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return ", or the key of " + strings.Join(names, " or ")
+}
+
 // applyForget takes a forget into account.
 func (h *history) applyForget(by scope, seq uint64, f *ForgetEntry) (why string) {
-	if why := h.mayForget(by, seq, f); why != "" {
+	if why := h.mayForget(by, f.Snapshots); why != "" {
 		return why
 	}
 	for _, id := range f.Snapshots {
@@ -114,18 +186,61 @@ func (h *history) applyForget(by scope, seq uint64, f *ForgetEntry) (why string)
 			h.forgotten[id] = seq
 		}
 	}
-	if f.Judged == nil {
-		return ""
+	return h.applyRecords(by, seq, f.Records)
+}
+
+// applyConfirm takes a confirmation into account.
+func (h *history) applyConfirm(by scope, seq uint64, c *ConfirmEntry) (why string) {
+	if why := h.mayConfirm(by, c.Snapshots); why != "" {
+		return why
 	}
-	for _, instance := range slices.Concat(f.Judged.Sound, f.Judged.Confirmed) {
-		m := h.judged[instance]
-		m.Judged = max(m.Judged, f.Judged.Through)
-		h.judged[instance] = m
+	for _, id := range c.Snapshots {
+		if c.Revoke {
+			delete(h.confirmed, id)
+		} else {
+			h.confirmed[id] = true
+		}
 	}
-	for _, instance := range f.Judged.Confirmed {
-		m := h.judged[instance]
-		m.Confirmed = max(m.Confirmed, f.Judged.Through)
-		h.judged[instance] = m
+	return h.applyRecords(by, seq, c.Records)
+}
+
+// applyRecords takes into account what an entry records, as far as its signer speaks for the instance. What an earlier entry
+// has recorded stands.
+func (h *history) applyRecords(by scope, seq uint64, records []Record) (why string) {
+	for _, r := range records {
+		switch {
+		case !by.mayForget() || !by.serves(r.Instance):
+			why = fmt.Sprintf("a writer for %s judges the snapshots of %s", by.person.Instance, r.Instance)
+			continue
+		case r.Through >= seq:
+			why = "it judges snapshots that come after it"
+			continue
+		}
+		rec := h.recorded[r.Instance]
+		if rec == nil {
+			rec = &Recorded{Doubts: make(map[Name]string)}
+			h.recorded[r.Instance] = rec
+		}
+		for _, d := range r.Doubts {
+			if i, ok := h.byID[d.Snapshot]; ok && len(d.Why) <= maxWhy && h.snapshots[i].Instance == r.Instance &&
+				h.snapshots[i].Seq > rec.Through && h.snapshots[i].Seq <= r.Through {
+				rec.Doubts[d.Snapshot] = d.Why
+			}
+		}
+		rec.Through = max(rec.Through, r.Through)
+		rec.Clock = r.Clock
 	}
-	return ""
+	return why
+}
+
+// recordable returns the records that this key may publish.
+func (r *Repo) recordable(records []Record) (may []Record) {
+	by, n := r.log.scope(r.key.verifyKey()), 0
+	for _, rec := range records {
+		n += len(rec.Doubts)
+		if by.mayForget() && by.serves(rec.Instance) && n <= maxRecorded {
+			may = append(may, rec)
+		}
+	}
+	return slices.Clip(may)
 }

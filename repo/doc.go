@@ -97,5 +97,12 @@
 //
 // # Log entry
 //
-// An envelope of JSON: see Entry. Entry N names the hash of the valid entry before it.
+// An envelope of JSON: see Entry. Entry N names the hash of the valid entry before it. It says one thing: a snapshot is
+// committed, snapshots are forgotten, confirmed (or a confirmation is taken back), objects are pruned, packs are bad, the
+// roster or the epoch is a new one.
+//
+// A snapshot's entry says what the snapshot has of each component (Holding), so that what is thought of it depends on the log
+// alone. Entries that forget, prune or confirm may hold records: which snapshots of an instance, up to which entry, have times
+// that can't be. The storage's times are lost where a repository is copied; what is recorded is not judged anew. An owner may
+// confirm and record, and a writer that may forget, for its own instance.
 package repo

@@ -44,6 +44,7 @@ type Entry struct {
 
 	Snapshot *SnapshotEntry `json:"snapshot,omitempty"`
 	Forget   *ForgetEntry   `json:"forget,omitempty"`
+	Confirm  *ConfirmEntry  `json:"confirm,omitempty"`
 	Prune    *PruneEntry    `json:"prune,omitempty"`
 	Roster   *RosterEntry   `json:"roster,omitempty"`
 	Bad      *BadEntry      `json:"bad,omitempty"`
@@ -72,8 +73,8 @@ type SnapshotInfo struct {
 
 // A ForgetEntry takes snapshots off the list. Their content goes with the next prune.
 type ForgetEntry struct {
-	Snapshots []Name     `json:"snapshots,omitempty"`
-	Judged    *Judgement `json:"judged,omitempty"` // where a policy chose them
+	Snapshots []Name   `json:"snapshots,omitempty"`
+	Records   []Record `json:"records,omitempty"`
 }
 
 // A PruneEntry names what is deleted once it is published, and what stands for it.
@@ -82,6 +83,8 @@ type PruneEntry struct {
 	Indexes   []Name `json:"indexes,omitempty"`
 	Manifests []Name `json:"manifests,omitempty"`
 	Added     []Name `json:"added,omitempty"` // new index objects
+
+	Records []Record `json:"records,omitempty"`
 }
 
 // A RosterEntry is the whole roster from here on.
@@ -135,7 +138,7 @@ func parseEntry(body []byte) (*Entry, error) {
 		return nil, errors.New("log entry: more than one value")
 	}
 	kinds := 0
-	for _, set := range []bool{e.Snapshot != nil, e.Forget != nil, e.Prune != nil, e.Roster != nil, e.Bad != nil, e.Epoch != nil} {
+	for _, set := range []bool{e.Snapshot != nil, e.Forget != nil, e.Confirm != nil, e.Prune != nil, e.Roster != nil, e.Bad != nil, e.Epoch != nil} {
 		if set {
 			kinds++
 		}

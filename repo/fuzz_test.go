@@ -328,7 +328,8 @@ func sampleEntries(k, writer *Keyring) []Entry {
 		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: RoleWriter, Instance: "social.example", VerifyKey: writer.verifyKey(), Keys: []string{"keys/a.age"}}}}},
 		{Snapshot: &SnapshotEntry{ID: Name{1}, Indexes: []Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
 		{Snapshot: &SnapshotEntry{ID: Name{3}, Indexes: []Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
-		{Forget: &ForgetEntry{Snapshots: []Name{{1}}, Judged: &Judgement{Through: 2, Sound: []string{"social.example"}, Confirmed: []string{"other.example"}}}},
+		{Forget: &ForgetEntry{Snapshots: []Name{{1}}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{Name{3}, "says so"}}, Clock: time.Hour}}}},
+		{Confirm: &ConfirmEntry{Snapshots: []Name{{3}}}},
 		{Prune: &PruneEntry{Packs: []Name{{5}}, Indexes: []Name{{2}}, Manifests: []Name{{1}}, Added: []Name{{6}}}},
 		{Bad: &BadEntry{[]Name{{7}}}},
 		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature}, AcceptDamage: true},
@@ -378,7 +379,7 @@ func FuzzLog(f *testing.F) {
 	stranger.Repository = l.owner.Repository
 	var good []byte
 	for i, e := range sampleEntries(l.owner, l.writer) {
-		good = append(append(append(good, "OWOOOOO"[i]), encodeEntry(f, &e)...), '\n')
+		good = append(append(append(good, "OWOOOOOO"[i]), encodeEntry(f, &e)...), '\n')
 	}
 	fuzzing.Seed(f, func(b []byte) error {
 		if h := l.read(f, b); len(h.snapshots) != 2 || len(h.live()) != 1 || len(h.people) != 1 || h.epoch != 2 || len(h.requests)+len(h.problems()) > 0 {

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -15,7 +16,9 @@ type SnapshotRef struct {
 	ID     Name   // the manifest object's name
 	Writer string // name on the roster; "owner" for one that the owner key made
 	SnapshotInfo
-	Logged time.Time // of its log entry by the storage's clock; zero where the entry came after the log was listed
+	Signed time.Time // when its log entry was made, by the signer's clock
+	Logged time.Time // likewise by the storage's clock; zero where the entry came after the log was listed
+	Bound  bool      // the signer could not forget
 
 	signer ed25519.PublicKey // of the log entry
 }
@@ -39,6 +42,9 @@ func (s scope) serves(instance string) bool {
 	return s.owner || instance != "" && s.person.Role == RoleWriter && s.person.serves(instance)
 }
 
+// mayForget reports whether the signer could forget, prune and confirm.
+func (s scope) mayForget() bool { return s.owner || s.person.Role == RoleWriter && s.person.MayForget }
+
 // An indexRef is an index object that the log names, and who vouched for it by naming it.
 type indexRef struct {
 	name Name
@@ -59,8 +65,10 @@ type history struct {
 	snapshots []SnapshotRef // all ever, in order; a forgotten one is in forgotten too
 	byID      map[Name]int  // in snapshots
 	forgotten map[Name]uint64
-	judged    map[string]Marks // by instance
-	indexes   []indexRef       // live, in the order they were added
+	confirmed map[Name]bool
+	recorded  map[string]*Recorded // by instance
+	first     Moment
+	indexes   []indexRef // live, in the order they were added
 	prunes    int
 	pruned    map[string][]scope // object's name in the store, to who named it in a prune entry
 	bad       map[Name][]scope   // packs found damaged, to who says so
@@ -79,7 +87,8 @@ func newHistory(keys *Keyring) *history {
 		epochs:    make(map[uint32][]byte),
 		byID:      make(map[Name]int),
 		forgotten: make(map[Name]uint64),
-		judged:    make(map[string]Marks),
+		confirmed: make(map[Name]bool),
+		recorded:  make(map[string]*Recorded),
 		pruned:    make(map[string][]scope),
 		bad:       make(map[Name][]scope),
 		hashes:    make(map[uint64]Name),
@@ -122,6 +131,9 @@ func (h *history) take(seq uint64, o openedEntry) error {
 	}
 	if damage != nil {
 		h.damage = append(h.damage, damage)
+	}
+	if h.empty {
+		h.first.Signed = e.Time
 	}
 	h.head, h.empty = Head{seq, o.hash}, false
 	h.hashes[seq] = h.head.Hash
@@ -180,8 +192,10 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 		why = h.applySnapshot(by, signer, e)
 	case e.Forget != nil:
 		why = h.applyForget(by, e.Seq, e.Forget)
+	case e.Confirm != nil:
+		why = h.applyConfirm(by, e.Seq, e.Confirm)
 	case e.Prune != nil:
-		why = h.applyPrune(by, e.Prune)
+		why = cmp.Or(h.applyPrune(by, e.Prune), h.applyRecords(by, e.Seq, e.Prune.Records))
 	case e.Bad != nil:
 		for _, n := range e.Bad.Packs {
 			h.bad[n] = append(h.bad[n], by)
@@ -210,7 +224,8 @@ func (h *history) applySnapshot(by scope, signer ed25519.PublicKey, e *Entry) (w
 		return "the snapshot is there already"
 	}
 	h.byID[s.ID] = len(h.snapshots)
-	h.snapshots = append(h.snapshots, SnapshotRef{Seq: e.Seq, ID: s.ID, Writer: by.person.Name, SnapshotInfo: s.SnapshotInfo, signer: bytes.Clone(signer)})
+	h.snapshots = append(h.snapshots, SnapshotRef{Seq: e.Seq, ID: s.ID, Writer: by.person.Name, SnapshotInfo: s.SnapshotInfo,
+		Signed: e.Time, Bound: !by.mayForget(), signer: bytes.Clone(signer)})
 	for _, n := range s.Indexes {
 		h.indexes = append(h.indexes, indexRef{n, by})
 	}
@@ -220,7 +235,7 @@ func (h *history) applySnapshot(by scope, signer ed25519.PublicKey, e *Entry) (w
 // applyPrune notes what a prune names. Who may name which pack is decided where the index says whose it is: see
 // index.prune. Manifests are checked here.
 func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
-	if !by.owner && !by.person.MayForget {
+	if !by.mayForget() {
 		return "the roster does not let this writer prune"
 	}
 	h.prunes++

@@ -72,6 +72,9 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 	for i := range h.snapshots {
 		h.snapshots[i].Logged = times[h.snapshots[i].Seq]
 	}
+	if len(h.hashes) > 0 {
+		h.first.Logged = times[slices.Min(slices.Collect(maps.Keys(h.hashes)))]
+	}
 	// Whoever publishes takes the first free number after the last valid entry: junk under a far number stays alone.
 	for h.next = 0; ; h.next++ {
 		if _, taken := sizes[h.next]; !taken && (h.empty || h.next > h.head.Seq) {

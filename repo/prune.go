@@ -44,6 +44,9 @@ type PruneOptions struct {
 	// is listed and not there is no loss that anybody has accepted.
 	AcceptLost bool
 
+	// Records are what the entry says of the times of the snapshots below it.
+	Records []Record
+
 	lean bool // write nothing but the entry, and a short one
 	most int  // packs that are rewritten at once; 0: any number
 }
@@ -434,6 +437,9 @@ func (p *prunePlan) replace(ctx context.Context, move mover) error {
 	if err != nil {
 		p.repo.discard(moved, p.entry.Added)
 		return err
+	}
+	if !p.opts.lean {
+		p.entry.Records = p.repo.recordable(p.opts.Records)
 	}
 	err = p.repo.publishAt(ctx, p.head, &Entry{Prune: &p.entry})
 	if errors.Is(err, errNewcomers) || errors.Is(err, ErrNoSpace) {

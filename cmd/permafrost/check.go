@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -21,7 +22,7 @@ func (a *app) checkCommand() *cobra.Command {
 		readData bool
 		subset   subsetFlag
 		head     headFlag
-		maxAge   snapshot.Span
+		maxAge   retain.Span
 		maxTime  time.Duration
 	)
 	cmd := &cobra.Command{
@@ -94,7 +95,7 @@ first, so that nights of half an hour each get round to everything.`,
 }
 
 // ago returns how long ago a span before now began.
-func ago(s snapshot.Span, now time.Time) time.Duration {
+func ago(s retain.Span, now time.Time) time.Duration {
 	if s.IsZero() {
 		return 0
 	}

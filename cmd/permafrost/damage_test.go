@@ -16,11 +16,11 @@ func (w *witness) testDamaged(t *testing.T) {
 	w = w.small("damage")
 	before := w.objects()
 	w.addMedia("later.jpg", 1<<20)
-	w.run(exitDone, "snapshot", "--date", "2026-06-29")
+	w.run(exitDated, "snapshot", "--date", "2026-06-29")
 	after := w.objects()
 	os.Remove(filepath.Join(w.root, "later.jpg"))
-	w.run(exitDone, "snapshot", "--date", "2026-06-30") // so that the log goes on
-	mine := make(map[string]string)                     // of the snapshot of the 29th
+	w.run(exitDated, "snapshot", "--date", "2026-06-30") // so that the log goes on
+	mine := make(map[string]string)                      // of the snapshot of the 29th
 	for _, name := range after {
 		if kind, _, _ := strings.Cut(name, "/"); !slices.Contains(before, name) && len(mine[kind]) == 0 {
 			mine[kind] = name
@@ -60,7 +60,7 @@ func (w *witness) small(name string) *witness {
 	}
 	recipient := (&desk{w.t, m.home}).newIdentity("admin.age")
 	m.run(exitDone, "init", "--recovery-key", m.recovery, "--owner", recipient)
-	m.run(exitDone, "snapshot", "--date", "2026-06-26")
+	m.run(exitDated, "snapshot", "--date", "2026-06-26")
 	return newWitness(w.t, m.site, m.root)
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 	"permafrost/source/postgres"
 )
 
@@ -30,11 +31,11 @@ snapshots share is not read.`,
 				return err
 			}
 			defer r.Close()
-			_, from, err := r.manifest(cmd.Context(), &pick, args[0])
+			_, from, err := a.manifest(cmd.Context(), r, &pick, args[0], retain.Wish{})
 			if err != nil {
 				return err
 			}
-			_, to, err := r.manifest(cmd.Context(), &pick, args[1])
+			_, to, err := a.manifest(cmd.Context(), r, &pick, args[1], retain.Wish{})
 			if err != nil {
 				return err
 			}

@@ -15,6 +15,7 @@ const (
 	exitFailed       = 1
 	exitUsage        = 2
 	exitPartial      = 3
+	exitSuspect      = 4
 	exitIncomplete   = 5
 	exitUnreported   = 9
 	exitNoRepository = 10
@@ -60,6 +61,7 @@ func exitCode(err error) int {
 	var (
 		usage    *usageError
 		partial  *partialError
+		suspect  *suspectError
 		lacking  *incompleteError
 		silent   *unreportedError
 		locked   *repo.LockedError
@@ -88,6 +90,8 @@ func exitCode(err error) int {
 		return exitDamage
 	case errors.As(err, &lacking):
 		return exitIncomplete
+	case errors.As(err, &suspect):
+		return exitSuspect
 	case errors.As(err, &partial):
 		return exitPartial
 	}

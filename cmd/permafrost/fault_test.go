@@ -28,7 +28,7 @@ func TestFaults(t *testing.T) {
 	s := newSite(t, sandbox.Config{Redis: plain})
 	s.init()
 	settle(t, s.System())
-	s.run(exitDone, "snapshot", "--date", "2026-06-26")
+	s.run(exitDated, "snapshot", "--date", "2026-06-26")
 	w := newWitness(t, s, s.System())
 	for _, test := range []struct {
 		name string
@@ -200,7 +200,7 @@ func (w *witness) testFull(t *testing.T) {
 	m := w.machine()
 	m.repo = "sftp:backup.example:" + small + "/repo"
 	m.run(exitDone, "init", "--live", m.Live, "--recovery-key", m.recovery)
-	m.run(exitDone, "snapshot", "--date", "2026-06-26")
+	m.run(exitDated, "snapshot", "--date", "2026-06-26")
 	m = newWitness(t, m.site, m.root)
 	ballast := filepath.Join(small, "ballast")
 	fillUp(t, ballast, 1<<20)
@@ -211,7 +211,7 @@ func (w *witness) testFull(t *testing.T) {
 	}
 	os.Remove(filepath.Join(m.root, "too-much.jpg"))
 	m.intact()
-	m.run(exitDone, "snapshot", "--date", "2026-06-27")
+	m.run(exitDated, "snapshot", "--date", "2026-06-27")
 	m.run(exitDone, "check")
 }
 

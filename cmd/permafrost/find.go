@@ -8,6 +8,7 @@ import (
 
 	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -38,7 +39,7 @@ lists. ` + "`permafrost help patterns`" + ` says what a pattern is.`,
 			defer r.Close()
 			refs := pick.of(r.Snapshots())
 			if in != "" {
-				ref, err := snapshot.Find(refs, in)
+				ref, err := a.find(r, &pick, in, retain.Wish{})
 				if err != nil {
 					return err
 				}

@@ -14,7 +14,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
-	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 )
 
 func (a *app) forgetCommand() *cobra.Command {
@@ -24,7 +24,6 @@ func (a *app) forgetCommand() *cobra.Command {
 		clean  pruneFlags
 		prune  bool
 		dryRun bool
-		force  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "forget [SNAP]...",
@@ -38,11 +37,14 @@ which the newest snapshot is kept; a number of -1 or "all" means every one. A
 partial snapshot never pushes out the last complete one. Without --keep flags the
 table [keep] of the configuration is the policy.
 
-Forget by a policy removes nothing of an instance of which a snapshot looks wrong: its
-dump or media are less than half of the largest since somebody last said --force, its
-dates contradict the storage's clock or other snapshots, or too many came in a day.
-It names them. Look at them, and remove bad ones by their IDs. --force says that all
-is well: the policy is applied, and they are not named again.`,
+The rules count, for each component by itself, the snapshots that have it and do not
+look wrong. One looks wrong that has less than half of the rows or media that an
+earlier one had, or times that can't be. Forget names each, and what the same rules
+keep of these stays beside the others until a person has looked: permafrost confirm
+says that they are right, and forget with their IDs removes them.
+
+Where the writer may not forget, --keep-last and --keep-hourly also leave the newest
+snapshot of each of the last 14 days.`,
 		Example: `  permafrost forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune
   permafrost forget --keep-within 30d --keep-tag before-upgrade --dry-run
   permafrost forget ab12cd34`,
@@ -60,15 +62,16 @@ is well: the policy is applied, and they are not named again.`,
 			}
 			defer r.Close()
 			refs := pick.of(r.Snapshots())
-			var decisions []snapshot.Decision
-			var judged *repo.Judgement
+			verdicts := retain.JudgeAll(r, refs)
+			var decisions []retain.Decision
 			if len(specs) > 0 {
 				decisions, err = decide(refs, specs)
-			} else if decisions, err = policy.Apply(refs, time.Now()); err == nil {
-				judged, err = a.judge(cmd.Context(), r, decisions, force, dryRun)
+			} else {
+				a.tellDoubts(refs, verdicts)
+				decisions, err = policy.Apply(refs, verdicts, time.Now())
 			}
 			if err == nil && !dryRun {
-				err = a.carryOut(cmd.Context(), r, decisions, judged)
+				err = a.carryOut(cmd.Context(), r, decisions, verdicts.Records(r.Head().Seq))
 			}
 			if err != nil {
 				return err
@@ -83,40 +86,9 @@ is well: the policy is applied, and they are not named again.`,
 	policy.flags(cmd.Flags())
 	pick.flags(cmd)
 	clean.flags(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "apply the policy though snapshots look wrong")
 	cmd.Flags().BoolVar(&prune, "prune", false, "prune afterwards")
 	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be removed")
 	return cmd
-}
-
-// judge tells what looks wrong with the snapshots of every instance of which the policy would remove something, and
-// returns an error where there is anything, unless force says that it was looked at. With force it asks of all instances:
-// a person may confirm before there is anything to remove.
-func (a *app) judge(ctx context.Context, r *session, decisions []snapshot.Decision, force, dryRun bool) (*repo.Judgement, error) {
-	found, judged, err := snapshot.Judge(ctx, r.Repo, decisions, force)
-	if err != nil {
-		return nil, err
-	}
-	wrong := make(map[repo.Name]bool)
-	for i := range found {
-		wrong[found[i].Snapshot.ID] = true
-		a.tellSuspicion(&found[i])
-	}
-	if len(wrong) == 0 || force || dryRun {
-		return &judged, nil
-	}
-	look := map[bool]string{true: "looks", false: "look"}[len(wrong) == 1]
-	return nil, hint.Wrap(fmt.Errorf("refusing to remove anything: %s %s wrong", plural(int64(len(wrong)), "snapshot", "snapshots"), look),
-		"look at them with `permafrost show ID`; remove bad ones with `permafrost forget ID`; where all are well, say --force with the policy")
-}
-
-func (a *app) tellSuspicion(s *snapshot.Suspicion) {
-	ref := &s.Snapshot
-	a.ui.JSON("suspect", struct {
-		snapshotLine
-		Why string `json:"why"`
-	}{newSnapshotLine(ref), s.Why})
-	a.ui.Warn("snapshot %s of %s, %s, by %s: %s", ref.ID.Short(), printable(ref.Instance), printable(ref.Date), printable(ref.Writer), printable(s.Why))
 }
 
 func noPolicy() error {
@@ -125,13 +97,13 @@ func noPolicy() error {
 }
 
 // decide removes the snapshots that specs name, and keeps the rest.
-func decide(refs []repo.SnapshotRef, specs []string) ([]snapshot.Decision, error) {
-	decisions := make([]snapshot.Decision, len(refs))
+func decide(refs []repo.SnapshotRef, specs []string) ([]retain.Decision, error) {
+	decisions := make([]retain.Decision, len(refs))
 	for i, r := range refs {
-		decisions[i] = snapshot.Decision{Snapshot: r, Reasons: []string{"not named"}}
+		decisions[i] = retain.Decision{Snapshot: r, Reasons: []string{"not named"}}
 	}
 	for _, spec := range specs {
-		found, err := snapshot.Find(refs, spec)
+		found, err := retain.Find(refs, nil, spec, retain.Wish{}) // what looks wrong too: it is what one wants to forget
 		if err != nil {
 			return nil, err
 		}
@@ -141,16 +113,10 @@ func decide(refs []repo.SnapshotRef, specs []string) ([]snapshot.Decision, error
 	return decisions, nil
 }
 
-// carryOut forgets what the decisions don't keep. judged is nil where a person named the snapshots.
-func (a *app) carryOut(ctx context.Context, r *session, decisions []snapshot.Decision, judged *repo.Judgement) error {
+// carryOut forgets what the decisions don't keep.
+func (a *app) carryOut(ctx context.Context, r *session, decisions []retain.Decision, records []repo.Record) error {
 	gone := removed(decisions)
-	var err error
-	if judged == nil {
-		err = r.Forget(ctx, gone)
-	} else {
-		err = r.ForgetJudged(ctx, gone, *judged)
-	}
-	if err != nil {
+	if err := r.Forget(ctx, gone, records...); err != nil {
 		return fmt.Errorf("forgetting: %w", err)
 	}
 	if len(gone) == 0 {
@@ -161,7 +127,7 @@ func (a *app) carryOut(ctx context.Context, r *session, decisions []snapshot.Dec
 }
 
 // removed returns the snapshots that the decisions don't keep.
-func removed(decisions []snapshot.Decision) (gone []repo.Name) {
+func removed(decisions []retain.Decision) (gone []repo.Name) {
 	for i := range decisions {
 		if d := &decisions[i]; !d.Keep() {
 			gone = append(gone, d.Snapshot.ID)
@@ -171,7 +137,7 @@ func removed(decisions []snapshot.Decision) (gone []repo.Name) {
 }
 
 // tellForget tells the decisions, which have been carried out unless this is a dry run.
-func (a *app) tellForget(r *session, decisions []snapshot.Decision, dryRun bool) {
+func (a *app) tellForget(r *session, decisions []retain.Decision, dryRun bool) {
 	for i := range decisions {
 		d := &decisions[i]
 		a.ui.JSON("decision", struct {
@@ -189,12 +155,12 @@ func (a *app) tellForget(r *session, decisions []snapshot.Decision, dryRun bool)
 }
 
 // listDecisions lays decisions out as a table, what goes first.
-func listDecisions(decisions []snapshot.Decision, dryRun bool) []string {
+func listDecisions(decisions []retain.Decision, dryRun bool) []string {
 	if len(decisions) == 0 {
 		return []string{"no snapshots"}
 	}
 	t := newTable("", "ID", "Instance", "Date", "Time", "Reasons")
-	add := func(verb string, d *snapshot.Decision) {
+	add := func(verb string, d *retain.Decision) {
 		r := &d.Snapshot
 		t.add(verb, r.ID.Short(), printable(r.Instance), printable(r.Date), formatTime(r.Time), printableReasons(d.Reasons))
 	}
@@ -229,7 +195,7 @@ func printableReasons(reasons []string) string {
 type policyFlags struct {
 	last, hourly, daily, weekly, monthly, yearly keepCount
 
-	within    snapshot.Span
+	within    retain.Span
 	tags      []string
 	removeAll bool
 }
@@ -247,8 +213,8 @@ func (p *policyFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&p.removeAll, "allow-remove-all", false, "let the policy remove every snapshot of an instance")
 }
 
-func (p *policyFlags) policy() snapshot.Policy {
-	policy := snapshot.Policy{
+func (p *policyFlags) policy() retain.Policy {
+	policy := retain.Policy{
 		Last: int(p.last), Hourly: int(p.hourly), Daily: int(p.daily), Weekly: int(p.weekly), Monthly: int(p.monthly), Yearly: int(p.yearly),
 		Within: p.within, AllowRemoveAll: p.removeAll,
 	}
@@ -266,11 +232,11 @@ func (n *keepCount) String() string { return strconv.Itoa(int(*n)) }
 // Set reads a number of 0 or more, or "all", which is -1.
 func (n *keepCount) Set(text string) error {
 	if text == "all" {
-		*n = snapshot.Unlimited
+		*n = retain.Unlimited
 		return nil
 	}
 	v, err := strconv.Atoi(text)
-	if err != nil || v < snapshot.Unlimited || v > maxKeepCount {
+	if err != nil || v < retain.Unlimited || v > maxKeepCount {
 		return errors.New("give a number up to a million, or -1 or all for every one")
 	}
 	*n = keepCount(v)
@@ -281,7 +247,7 @@ func (n *keepCount) Set(text string) error {
 func (n *keepCount) Type() string { return "N" }
 
 // A spanFlag is a Span as a flag takes it.
-type spanFlag struct{ span *snapshot.Span }
+type spanFlag struct{ span *retain.Span }
 
 func (s *spanFlag) String() string {
 	if s.span == nil || s.span.IsZero() {
@@ -290,7 +256,7 @@ func (s *spanFlag) String() string {
 	return s.span.String()
 }
 
-// Set reads what snapshot.ParseSpan reads.
+// Set reads what retain.ParseSpan reads.
 func (s *spanFlag) Set(text string) error { return s.span.UnmarshalText([]byte(text)) }
 
 // Type names the flag's value in help texts.

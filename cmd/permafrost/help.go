@@ -44,6 +44,8 @@ const helpNames = `Where a command takes SNAP, it is one of
   latest~1     the one before it, and so on
   ab12cd34     the snapshot whose ID begins so: 4 digits or more
 
+A date and latest pass over snapshots that look wrong or lack what is asked for, and
+name them; where there is no other, they mean these. For forget they pass over none.
 The date is the night that snapshot --date named, which is the day it ran unless
 it was told otherwise. Where a repository holds several instances, dates and
 latest need --instance.`
@@ -64,6 +66,8 @@ const helpExitCodes = `  0    done
   1    failed
   2    wrong usage: a flag, an argument, the environment or the configuration
   3    done in part: something that could not be read or written was left out, and named
+  4    a snapshot was made and kept, and it looks wrong: it has much less than earlier
+       ones had, or times that can't be
   5    a snapshot was kept without a component that failed
   9    done, but the report of it could not be written to standard output
   10   there is no repository
@@ -72,9 +76,10 @@ const helpExitCodes = `  0    done
   13   the repository is damaged, or its storage has lost what was committed
   130  interrupted
 
-A snapshot with exit code 3 is kept, and listed as partial. One with 5 is kept, and
-lacks what standard error names; of several codes the highest wins. With 9 it is kept,
-and standard error names it. With any other code nothing was committed.`
+A snapshot with exit code 3 is kept, and listed as partial. One with 4 is kept, and
+no policy removes better ones for its sake. One with 5 is kept, and lacks what
+standard error names. Of several codes the highest wins, and all is said. With 9 it is
+kept, and standard error names it. With any other code nothing was committed.`
 
 func helpEnvironment() string {
 	var b strings.Builder

@@ -188,7 +188,8 @@ func (h *hostileRepo) look(r *rand.Rand) {
 	}
 	both("snapshots")
 	both("forget", "--keep-last", "1", "--dry-run")
-	both("forget", "--keep-daily", "3", "--dry-run", "--force")
+	both("forget", "--keep-daily", "3", "--dry-run")
+	both("confirm", "--dry-run", h.ids[0], h.ids[len(h.ids)-1])
 	both(append([]string{"forget", "--dry-run"}, h.ids[:min(len(h.ids), 10)]...)...)
 	both("find", hostile.Mark+"*", "--in", h.ids[0])
 	h.run("find", "*")

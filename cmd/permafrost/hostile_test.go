@@ -30,6 +30,7 @@ type victim struct {
 	nights map[string]string // by date and file, hashes of what is restored
 	kinds  []victimObject
 	admin  string // recipient of an owner with a key of its own
+	first  string // of testUnmounted: the snapshot that all others came after
 }
 
 // A victimObject is an object that the second night needs, or the last one for "log end", and another of its kind.
@@ -96,12 +97,12 @@ func newVictim(t *testing.T, s *site) *victim {
 	}
 	before := v.objects()
 	v.addMedia("later.jpg", 1<<20)
-	v.run(exitDone, "snapshot", "--date", "2026-06-27")
+	v.run(exitDated, "snapshot", "--date", "2026-06-27")
 	second := slices.DeleteFunc(v.objects(), func(n string) bool { return slices.Contains(before, n) })
 	os.Remove(filepath.Join(v.root, "later.jpg"))
-	v.run(exitDone, "snapshot", "--date", "2026-06-28")
+	v.run(exitDated, "snapshot", "--date", "2026-06-28")
 	v.run(exitDone, "forget", "latest")
-	v.run(exitDone, "snapshot", "--date", "2026-06-29")
+	v.run(exitDated, "snapshot", "--date", "2026-06-29")
 	v.head = strings.TrimSpace(v.run(exitDone, "snapshots", "--head").stdout)
 	for _, date := range []string{"2026-06-26", "2026-06-27", "2026-06-29"} {
 		dir := filepath.Join(t.TempDir(), date)
@@ -306,7 +307,7 @@ func (v *victim) testWound(o victimObject, how string) {
 	}
 	whole := v.rightOrNothing("2026-06-27")
 	v.pruneLosesNothing(whole)
-	if r := host.command("snapshot", "--date", "2026-06-30").run(v.t); r.code != exitDone {
+	if r := host.command("snapshot", "--date", "2026-06-30").run(v.t); r.code != exitDated {
 		if !strings.Contains(r.stderr, "permafrost: error: ") {
 			v.t.Errorf("the next snapshot: exit code %d\n%s", r.code, r.stderr)
 		}
@@ -418,7 +419,7 @@ func (v *victim) testForgedKeyring() {
 	told(v.t, v.machine("second.age").run(exitWrongKey, "snapshots", "-i", "second.age"), "--fingerprint")
 	host := v.on(v.t)
 	host.witness = v.hostCopy()
-	host.run(exitDone, "snapshot", "--date", "2026-06-30")
+	host.run(exitDated, "snapshot", "--date", "2026-06-30")
 	v.fresh().run(exitDone, "restore", "-i", "recovery.key", "--date", "2026-06-30", "--target", "out")
 	if r := v.fresh().run(exitDamage, "check", "-i", "recovery.key"); !strings.Contains(r.stdout, "keyring of \"second\"") {
 		v.t.Errorf("check does not tell of the keyring that is gone:\n%s", r.stdout)
@@ -458,7 +459,7 @@ func (v *victim) testForgedIndex() {
 			}
 			v.addMedia("later.jpg", 1<<20)
 			m := v.machine("writer.key")
-			m.run(exitDone, "snapshot", "--date", "2026-06-30")
+			m.run(exitDated, "snapshot", "--date", "2026-06-30")
 			dir := filepath.Join(t.TempDir(), "next")
 			v.fresh().run(exitDone, "restore", "-i", "recovery.key", "--date", "2026-06-30", "--target", dir)
 			if got := digest(t, filepath.Join(dir, "public-system")); got != digest(t, v.root) {
@@ -539,7 +540,7 @@ func (v *victim) testLocalFiles() {
 				t.Fatalf("%d files are cached", n)
 			}
 			v.addMedia("more.jpg", 1<<20)
-			m.run(exitDone, "snapshot", "--date", "2026-06-30")
+			m.run(exitDated, "snapshot", "--date", "2026-06-30")
 			m.run(exitDone, "check", "--read-data")
 			dir := filepath.Join(t.TempDir(), "next")
 			v.fresh().run(exitDone, "restore", "-i", "recovery.key", "--date", "2026-06-30", "--target", dir)

@@ -22,6 +22,9 @@ func (w *witness) testInput(t *testing.T) {
 	full := filepath.Dir(file("something", "is here"))
 	newer := w.wounded("config", func([]byte) []byte { return []byte(`{"format":2,"id":"?","more":{}}` + "\n") })
 	url := func(text string) string { return w.live(map[string]string{"DATABASE_URL": text}) }
+	for _, l := range w.snapshots(t) {
+		w.run(exitDone, "confirm", l.ID) // their dates are made up
+	}
 	for _, tt := range []struct {
 		name string
 		args []string

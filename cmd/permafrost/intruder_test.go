@@ -36,7 +36,7 @@ func newIntruderSite(t *testing.T) *site {
 	s := newSite(t, sandbox.Config{})
 	s.repo = filepath.Join(s.home, "repository")
 	s.init()
-	s.run(exitDone, "snapshot", "--date", "2026-06-26")
+	s.run(exitDated, "snapshot", "--date", "2026-06-26")
 	return s
 }
 

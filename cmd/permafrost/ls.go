@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 	"permafrost/source"
 )
 
@@ -35,11 +36,11 @@ Names and sizes can be read with the key of the host; the content can't.`,
 				return err
 			}
 			defer r.Close()
-			_, m, err := r.manifest(cmd.Context(), &pick, args[0])
+			path := strings.Trim(append(args, "")[1], "/")
+			_, m, err := a.manifest(cmd.Context(), r, &pick, args[0], wishFor(path))
 			if err != nil {
 				return err
 			}
-			path := strings.Trim(append(args, "")[1], "/")
 			found, err := a.list(cmd.Context(), r, m, path, long)
 			if err == nil && !found {
 				err = m.Lacks(r.Snapshots(), path)
@@ -53,6 +54,18 @@ Names and sizes can be read with the key of the host; the content can't.`,
 	pick.flags(cmd)
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "with mode, owner, size and time")
 	return cmd
+}
+
+// wishFor returns what is wanted of a snapshot for the sake of a part of it, by the names that ls lists.
+func wishFor(part string) retain.Wish {
+	first, _, _ := strings.Cut(part, "/")
+	switch first {
+	case "":
+		return retain.Wish{}
+	case "sidekiq":
+		first = string(retain.Redis)
+	}
+	return retain.Wish{Components: []retain.Component{retain.Component(first)}}
 }
 
 // A listLine is an entry as JSON lists it.

@@ -55,6 +55,9 @@ func (s *site) command(args ...string) *command {
 	return c
 }
 
+// exitDated is the exit code of a snapshot whose date a test has made up: it can't be, and the snapshot is in doubt for it.
+const exitDated = exitSuspect
+
 // run runs a command that must end with this exit code.
 func (s *site) run(code int, args ...string) result {
 	s.t.Helper()
@@ -101,12 +104,12 @@ func TestNights(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, sandbox.Config{Sidekiq: true})
 	s.init()
-	first := decode[snapshotLine](t, s.run(exitDone, "snapshot", "--date", "2026-06-26", "--tag", "first", "--json").stdout, "summary")
+	first := decode[snapshotLine](t, s.run(exitDated, "snapshot", "--date", "2026-06-26", "--tag", "first", "--json").stdout, "summary")
 	if len(first) != 1 || first[0].Date != "2026-06-26" || first[0].Size < 1<<20 || !slices.Equal(first[0].Tags, []string{"first"}) {
 		t.Fatalf("summary %+v", first)
 	}
 	writeMedia(t, filepath.Join(s.System(), "site_uploads", "new.txt"), []byte("second night\n"))
-	second := s.run(exitDone, "snapshot", "--date", "2026-06-27")
+	second := s.run(exitDated, "snapshot", "--date", "2026-06-27")
 	if !strings.Contains(second.stdout, ", 2026-06-27: ") || !strings.Contains(second.stderr, "log head ") {
 		t.Errorf("stdout\n%s\nstderr\n%s", second.stdout, second.stderr)
 	}
@@ -252,8 +255,19 @@ func (s *site) testForget(t *testing.T) {
 		Keep    bool
 		Reasons []string
 	}
-	dry := decode[decision](t, s.run(exitDone, "forget", "--dry-run", "--json").stdout, "decision")
-	if len(dry) != 2 || dry[0].Keep || !dry[1].Keep || dry[1].Reasons[0] != "last 1 of 1" {
+	// These nights are dated long before they were made.
+	doubted := s.run(exitDone, "forget", "--dry-run", "--json")
+	dry := decode[decision](t, doubted.stdout, "decision")
+	if len(dry) != 2 || dry[0].Keep || !dry[1].Keep || dry[1].Reasons[0] != "looks wrong: last 1 of 1" {
+		t.Errorf("while they are in doubt: %+v", dry)
+	}
+	told := decode[struct{ Doubts []doubtLine }](t, doubted.stdout, "suspect")
+	if len(told) != 2 || !strings.HasPrefix(told[0].Doubts[0].Text, "it is dated 2026-06-26, but was made on ") {
+		t.Errorf("forget tells of %+v", told)
+	}
+	nights := s.snapshots(t)
+	s.run(exitDone, "confirm", nights[0].ID[:12], nights[1].ID[:8])
+	if dry = decode[decision](t, s.run(exitDone, "forget", "--dry-run", "--json").stdout, "decision"); dry[0].Keep || dry[1].Reasons[0] != "last 1 of 1" {
 		t.Errorf("by the configuration: %+v", dry)
 	}
 	given := decode[decision](t, s.run(exitDone, "forget", "--dry-run", "--json", "--keep-tag", "first").stdout, "decision")
@@ -263,19 +277,9 @@ func (s *site) testForget(t *testing.T) {
 	if r := s.run(exitFailed, "forget", "--keep-tag", "nothing-has-it"); !strings.Contains(r.stderr, "would remove every snapshot") {
 		t.Error(r.stderr)
 	}
-	// These nights are dated long before they were made.
-	refused := s.run(exitFailed, "forget", "--prune", "-i", s.recovery).stderr
-	for _, want := range []string{"is dated 2026-06-26, but was made", "2 snapshots look wrong", "--force"} {
-		if !strings.Contains(refused, want) {
-			t.Errorf("forget does not say %q:\n%s", want, refused)
-		}
-	}
-	if n := len(s.snapshots(t)); n != 2 {
-		t.Errorf("%d snapshots after a forget that was refused", n)
-	}
-	out := s.run(exitDone, "forget", "--force", "--prune", "-i", s.recovery).stdout
-	if !strings.Contains(out, "1 snapshot kept, 1 removed") || !strings.Contains(out, "were needed") {
-		t.Errorf("forget says\n%s", out)
+	r := s.run(exitDone, "forget", "--prune", "-i", s.recovery)
+	if !strings.Contains(r.stdout, "1 snapshot kept, 1 removed") || !strings.Contains(r.stdout, "were needed") || strings.Contains(r.stderr, "looks wrong") {
+		t.Errorf("forget says\n%s%s", r.stdout, r.stderr)
 	}
 	if lines := s.snapshots(t); len(lines) != 1 || lines[0].Date != "2026-06-27" {
 		t.Errorf("left are %+v", lines)
@@ -317,15 +321,6 @@ func (s *site) testDamage(t *testing.T) {
 	scrubbed := s.run(exitDamage, "scrub", "-r", filepath.Join(s.SSHD.Root, "repo"), "--writer-key", "none", "--json")
 	if again := decode[struct{ Object string }](t, scrubbed.stdout, "damage"); len(again) != len(packs) {
 		t.Errorf("%d packs are damaged, scrub finds %+v", len(packs), again)
-	}
-
-	// A manifest that is lost is a reason for doubt, and does not keep a policy from being applied.
-	s.run(exitDone, "snapshot")
-	if err := os.RemoveAll(filepath.Join(s.SSHD.Root, "repo", "manifests")); err != nil {
-		t.Fatal(err)
-	}
-	if r := s.run(exitDone, "forget", "--keep-last", "1", "--dry-run"); !strings.Contains(r.stderr, "can't be read") {
-		t.Errorf("forget does not tell of lost manifests:\n%s%s", r.stdout, r.stderr)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +11,18 @@ import (
 	"permafrost/repo"
 )
 
-// A host that was taken over makes snapshots that a policy would keep in place of the good ones: the policy is refused, a
-// dry run warns, and what is bad is named.
+// confirmAll says that all snapshots so far are as they should be.
+func (v *victim) confirmAll() {
+	v.t.Helper()
+	args := []string{"confirm"}
+	for _, l := range v.snapshots(v.t) {
+		args = append(args, l.ID)
+	}
+	v.run(exitDone, args...)
+}
+
+// A host that was taken over makes snapshots that a policy would keep in place of the good ones. They are named, and the good
+// ones stay until a person confirms the others.
 func (v *victim) testPoison() {
 	now := time.Now().UTC().Truncate(time.Second)
 	for name, poison := range map[string]struct {
@@ -20,30 +31,39 @@ func (v *victim) testPoison() {
 	}{
 		"future":  {func(v *victim) { v.claim(now.AddDate(0, 1, 0)) }, "after it came to the storage"},
 		"past":    {func(v *victim) { v.claim(now.AddDate(0, -1, 0)) }, "but came to the storage at"},
-		"flood":   {func(v *victim) { v.flood(now, 20) }, "within a day, where 4 were usual"},
+		"flood":   {func(v *victim) { v.flood(now.AddDate(0, 0, 2), 20) }, "after it came to the storage"},
 		"shrunk":  {(*victim).shrink, "its media have "},
-		"by name": {func(v *victim) { v.run(exitDone, "snapshot", "--date", "2001-01-01") }, "is dated 2001-01-01"},
+		"by name": {func(v *victim) { v.run(exitSuspect, "snapshot", "--date", "2001-01-01") }, "it is dated 2001-01-01"},
 	} {
 		v.t.Run(name, func(t *testing.T) {
 			v := v.on(t)
 			v = v.at(v.copyOf())
-			v.run(exitDone, "forget", "--keep-last", "100", "--force") // all that came before is known to be as it should be
+			v.confirmAll()
+			before := v.snapshots(t)
+			newest := before[len(before)-1].ID
 			poison.do(v)
-			before := len(v.snapshots(t))
-			policy := []string{"forget", "--keep-last", "1"}
-			dry := v.run(exitDone, append(policy, "--dry-run")...)
-			refused := v.run(exitFailed, policy...)
-			for _, r := range []result{dry, refused} {
-				if !strings.Contains(r.stderr, poison.want) || !strings.Contains(r.stderr, "warning: snapshot ") {
-					t.Errorf("forget does not tell %q:\n%s", poison.want, r.stderr)
-				}
+			all := v.snapshots(t)
+			if name == "shrunk" {
+				newest = all[len(all)-2].ID
 			}
-			if !strings.Contains(refused.stderr, "--force") || len(v.snapshots(t)) != before {
-				t.Errorf("of %d snapshots %d are left\n%s", before, len(v.snapshots(t)), refused.stderr)
+			r := v.run(exitDone, "forget", "--keep-last", "1")
+			if !strings.Contains(r.stderr, poison.want) || !strings.Contains(r.stderr, "warning: snapshot ") || !strings.Contains(r.stderr, "permafrost confirm ") {
+				t.Errorf("forget does not tell %q:\n%s", poison.want, r.stderr)
 			}
-			v.run(exitDone, append(policy, "--force")...)
-			if n := len(v.snapshots(t)); n >= before {
-				t.Errorf("with --force %d of %d are left", n, before)
+			left := v.snapshots(t)
+			bad := all[len(all)-1].ID
+			if len(left) != 2 || left[0].ID != newest || left[1].ID != bad {
+				t.Errorf("left are %+v", left)
+			}
+			if table := v.run(exitDone, "snapshots").stdout; strings.Count(table, "looks wrong") != 1 {
+				t.Errorf("snapshots does not mark the bad one:\n%s", table)
+			}
+			v.run(exitDone, "confirm", bad)
+			v.run(exitDone, "forget", "--keep-last", "1")
+			left = v.snapshots(t)
+			ahead := name == "future" || name == "flood" // what is dated in the future pushes out nothing even then
+			if gone := !slices.ContainsFunc(left, func(l snapshotLine) bool { return l.ID == newest }); gone == (ahead || name == "past") {
+				t.Errorf("once it is confirmed there are %+v", left)
 			}
 		})
 	}
@@ -55,23 +75,17 @@ func (v *victim) claim(at time.Time) {
 	f := v.forger(filepath.Join(v.home, "writer.key"))
 	last := v.snapshots(v.t)[0]
 	id := f.put("manifests/", f.seal("PFMANIF\x01", f.body("manifests/"+last.ID)))
+	there := repo.Holding{Secrets: repo.Captured, Postgres: repo.DatabaseHolding{State: repo.Captured, Size: last.Size}, Redis: repo.Captured,
+		Media: repo.MediaHolding{State: repo.Captured, Files: 1000, Size: last.Size}}
 	f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{ID: id, SnapshotInfo: repo.SnapshotInfo{
-		Instance: last.Instance, Host: last.Host, Date: at.Format(time.DateOnly), Time: at, Size: last.Size}}})
+		Instance: last.Instance, Host: last.Host, Date: at.Format(time.DateOnly), Time: at, Size: last.Size, Holding: there}}})
 }
 
-// flood commits snapshots at once, after a first that came two days ago.
+// flood commits many snapshots at once.
 func (v *victim) flood(at time.Time, n int) {
 	v.t.Helper()
-	logs := v.objects()
-	for _, name := range logs {
-		if strings.HasPrefix(name, "log/") {
-			if err := os.Chtimes(filepath.Join(v.place(), name), time.Time{}, at.AddDate(0, 0, -2)); err != nil {
-				v.t.Fatal(err)
-			}
-		}
-	}
-	for range n {
-		v.claim(at)
+	for i := range n {
+		v.claim(at.Add(time.Duration(i) * time.Second))
 	}
 }
 
@@ -83,76 +97,75 @@ func (v *victim) shrink() {
 	if err := os.Remove(filepath.Join(v.root, "much.jpg")); err != nil {
 		v.t.Fatal(err)
 	}
-	v.run(exitDone, "snapshot")
+	v.run(exitSuspect, "snapshot")
 }
 
 // On some nights the media's disk is not mounted. Whatever is forgotten by name then, no policy removes a good night for
-// the sake of a bad one, until a person says that it is well.
+// the sake of a bad one, until a person says that it is right.
 func (v *victim) testUnmounted() {
 	policy := []string{"forget", "--keep-last", "1", "--prune", "-i", v.recovery}
 	for name, test := range map[string]func(v *victim, good, bad []string){
 		"bad ones forgotten one by one": func(v *victim, good, bad []string) {
-			for _, id := range bad {
-				v.refuses(policy, id)
-				v.run(exitDone, "forget", id)
-			}
-			v.run(exitDone, policy...)
-			v.left(good[1])
+			v.keeps(policy, good[1], bad[1])
+			v.run(exitDone, "forget", bad[1])
+			v.keeps(policy, good[1])
 		},
-		"good ones forgotten": func(v *victim, good, bad []string) {
-			v.run(exitDone, "forget", good[0])
-			v.run(exitDone, "prune", "-i", v.recovery)
-			v.refuses(policy, bad...)
+		"the newest good one forgotten": func(v *victim, good, bad []string) {
 			v.run(exitDone, "forget", good[1])
-			v.refuses(policy, bad...)
+			v.run(exitDone, "prune", "-i", v.recovery)
+			v.keeps(policy, good[0], bad[1])
 		},
-		"confirmed": func(v *victim, _, bad []string) {
-			v.refuses(policy, bad...)
-			v.run(exitDone, append(policy, "--force")...)
-			v.left(bad[1])
+		"all good ones forgotten": func(v *victim, good, bad []string) {
+			v.run(exitDone, "forget", good[0], good[1])
+			v.run(exitDone, "prune", "-i", v.recovery)
+			v.keeps(policy, v.first, bad[1])
+			v.run(exitDone, "forget", v.first)
+			v.keeps(policy, bad[1])
+		},
+		"confirmed": func(v *victim, good, bad []string) {
+			v.keeps(policy, good[1], bad[1])
+			v.run(exitDone, "confirm", bad[1][:10])
+			v.keeps(policy, bad[1])
 			v.run(exitDone, "snapshot")
 			v.run(exitDone, policy...)
+		},
+		"confirmed, and taken back": func(v *victim, good, bad []string) {
+			v.run(exitDone, "confirm", bad[1])
+			v.run(exitDone, "confirm", "--revoke", bad[1])
+			v.keeps(policy, good[1], bad[1])
 		},
 	} {
 		v.t.Run(name, func(t *testing.T) {
 			v := v.on(t)
 			v = v.at(v.copyOf())
-			v.run(exitDone, "forget", "--keep-last", "100", "--force")
-			night := func() string {
-				v.run(exitDone, "snapshot")
+			v.confirmAll()
+			all := v.snapshots(t)
+			v.first = all[len(all)-1].ID
+			night := func(code int) string {
+				v.run(code, "snapshot")
 				l := v.snapshots(t)
 				return l[len(l)-1].ID
 			}
 			v.addMedia("much.jpg", 3<<20)
-			good := []string{night(), night()}
+			good := []string{night(exitDone), night(exitDone)}
 			if err := os.Remove(filepath.Join(v.root, "much.jpg")); err != nil {
 				t.Fatal(err)
 			}
-			test(v, good, []string{night(), night()})
+			test(v, good, []string{night(exitSuspect), night(exitSuspect)})
 		})
 	}
 }
 
-// refuses sees that a policy names snapshots and removes nothing.
-func (v *victim) refuses(policy []string, named ...string) {
+// keeps sees what a policy leaves, and that all of it is whole.
+func (v *victim) keeps(policy []string, want ...string) {
 	v.t.Helper()
-	before := len(v.snapshots(v.t))
-	r := v.run(exitFailed, policy...)
-	for _, id := range named {
-		if !strings.Contains(r.stderr, "snapshot "+id[:8]) {
-			v.t.Errorf("%s is not named:\n%s", id[:8], r.stderr)
-		}
+	v.run(exitDone, policy...)
+	var got []string
+	for _, l := range v.snapshots(v.t) {
+		got = append(got, l.ID)
 	}
-	if n := len(v.snapshots(v.t)); n != before || strings.Contains(r.stdout, "remove") {
-		v.t.Errorf("%d of %d snapshots are left\n%s", n, before, r.stdout)
-	}
-}
-
-// left sees that one snapshot alone is left, and whole.
-func (v *victim) left(id string) {
-	v.t.Helper()
-	if l := v.snapshots(v.t); len(l) != 1 || l[0].ID != id {
-		v.t.Errorf("left are %+v", l)
+	if !slices.Equal(got, want) {
+		v.t.Errorf("left are %v, want %v", got, want)
 	}
 	v.run(exitDone, "check", "-i", v.recovery, "--read-data")
 }

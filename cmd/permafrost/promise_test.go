@@ -17,7 +17,7 @@ import (
 // A night on which nothing changed stores next to nothing, and opens no media file.
 func (w *witness) testUnchanged(t *testing.T) {
 	watch := watchFiles(t, w.root)
-	w.run(exitDone, "snapshot", "--date", "2026-06-27")
+	w.run(exitDated, "snapshot", "--date", "2026-06-27")
 	if opened := watch.opened(t); len(opened) > 0 {
 		t.Errorf("files were opened, %d times: %q", len(opened), opened[:min(len(opened), 8)])
 	}
@@ -141,7 +141,7 @@ func holds(t *testing.T, dir, text string) (found bool) {
 // A host that has the writer file and nothing else does its work, and can't read anything back.
 func (w *witness) testHost(t *testing.T) {
 	host := w.machine("writer.key")
-	host.run(exitDone, "snapshot", "--date", "2026-06-28")
+	host.run(exitDated, "snapshot", "--date", "2026-06-28")
 	lines := host.snapshots(t)
 	if n := len(lines); n != 3 || lines[n-1].Date != "2026-06-28" {
 		t.Fatalf("snapshots %+v", lines)

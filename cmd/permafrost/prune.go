@@ -10,6 +10,7 @@ import (
 
 	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 )
 
 func (a *app) pruneCommand() *cobra.Command {
@@ -74,6 +75,8 @@ func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error 
 	p := newProgress(a.ui)
 	defer p.Close()
 	o.Patience, o.Progress = a.retryLock, p.Phase
+	verdicts := retain.JudgeAll(r, r.Snapshots())
+	o.Records = verdicts.Records(r.Head().Seq)
 	res, err := r.Prune(ctx, snapshot.Marker, o)
 	p.Close()
 	if err != nil {
@@ -81,6 +84,7 @@ func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error 
 	}
 	dryRun := o.DryRun
 	if !dryRun {
+		a.tellClock(verdicts)
 		a.ui.Done("the prune is done")
 	}
 	a.ui.JSON("prune", pruneLine{dryRun, res.Live, res.Dead, res.Removed, res.Freed, res.Rewritten, res.Moved, res.Waiting, res.WaitingFor, res.Manifests, res.LeftOver, res.Lost})

@@ -16,7 +16,7 @@ func (w *witness) testRepair(t *testing.T) {
 	for i := range 4 {
 		w.addMedia(fmt.Sprintf("later-%d.jpg", i), 1<<20)
 	}
-	w.run(exitDone, "snapshot", "--date", "2026-06-27")
+	w.run(exitDated, "snapshot", "--date", "2026-06-27")
 	index, pack := "", "" // of that night: its only index object, and the pack of its media
 	for _, name := range w.objects() {
 		switch kind, _, _ := strings.Cut(name, "/"); {
@@ -83,7 +83,7 @@ func (w *witness) testRepairPacks(object string) {
 	if names, err := filepath.Glob(filepath.Join(w.home, "partly", "public-system", "later-*")); err != nil || len(names) != 3 {
 		w.t.Errorf("restore gives back %q, %v:\n%s", names, err, r.stderr)
 	}
-	w.run(exitDone, "snapshot", "--date", "2026-06-28")
+	w.run(exitDated, "snapshot", "--date", "2026-06-28")
 	w.whole("2026-06-27", "2026-06-28")
 	w.run(exitDone, "repair", "packs", "-i", w.recovery)
 	w.run(exitDone, "prune", "-i", w.recovery)

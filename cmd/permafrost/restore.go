@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 )
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -62,7 +63,11 @@ permafrost key add owner.`,
 				return err
 			}
 			defer r.Close()
-			ref, err := pick.find(r.Snapshots(), spec)
+			wish := retain.Wish{Whole: len(o.Components) == 0}
+			for _, c := range o.Components {
+				wish.Components = append(wish.Components, retain.Component(c))
+			}
+			ref, err := a.find(r, &pick, spec, wish)
 			if err != nil {
 				return err
 			}
@@ -152,7 +157,7 @@ code is 0.`,
 				return err
 			}
 			defer r.Close()
-			_, m, err := r.manifest(cmd.Context(), &pick, args[0])
+			_, m, err := a.manifest(cmd.Context(), r, &pick, args[0], wishFor(args[1]))
 			if err != nil {
 				return err
 			}

@@ -98,7 +98,7 @@ func (a *app) commands() []group {
 	return []group{
 		{"Back up and restore", []*cobra.Command{a.initCommand(), a.snapshotCommand(), a.restoreCommand(), a.dumpCommand()}},
 		{"Look", []*cobra.Command{a.snapshotsCommand(), a.showCommand(), a.lsCommand(), a.findCommand(), a.diffCommand()}},
-		{"Keep in order", []*cobra.Command{a.checkCommand(), a.forgetCommand(), a.pruneCommand(), a.repairCommand(), a.keyCommand()}},
+		{"Keep in order", []*cobra.Command{a.checkCommand(), a.forgetCommand(), a.confirmCommand(), a.pruneCommand(), a.repairCommand(), a.keyCommand()}},
 		{"Other", []*cobra.Command{a.serveCommand(), a.scrubCommand(), a.versionCommand(), a.completionCommand()}},
 	}
 }

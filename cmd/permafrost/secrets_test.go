@@ -196,17 +196,17 @@ func (l *leakTest) testCommands() {
 	}
 	for _, args := range [][]string{
 		{"init", "--live", l.Live, "--recovery-key", l.recovery},
-		{"snapshot", "-v", "--date", "2026-06-26", "--secret", extra}, {"snapshot", "--json"}, {"snapshots"}, {"snapshots", "--json"},
+		{"snapshot", "-v", "--secret", extra}, {"snapshot", "--json"}, {"snapshots"}, {"snapshots", "--json"},
 		{"show", "latest"}, {"show", "latest", "--json"}, {"ls", "latest"}, {"ls", "latest", "--json"}, {"find", "*.jpg"},
 		{"diff", "latest~1", "latest"}, {"key", "list"}, {"key", "list", "--json"},
 		{"check", "--read-data"}, {"check", "-v", "-i", l.recovery, "--read-data"}, {"check", "--json", "-i", l.recovery}, {"scrub"},
-		{"restore", "-v", "-i", l.recovery, "--date", "2026-06-26", "--target", filepath.Join(l.home, "restored")},
-		{"restore", "--json", "-i", l.recovery, "--date", "2026-06-26", "--target", open},
+		{"restore", "-v", "-i", l.recovery, "--snapshot", "latest~1", "--target", filepath.Join(l.home, "restored")},
+		{"restore", "--json", "-i", l.recovery, "--snapshot", "latest~1", "--target", open},
 		{"dump", "-i", l.recovery, "latest", "secrets"}, {"dump", "-i", l.recovery, "latest", "postgres"},
 		{"dump", "-i", l.recovery, "latest", "redis"},
 		{"key", "add", "writer", "--name", "second", "--key-file", filepath.Join(l.home, "second.key"), "-i", l.recovery},
 		{"key", "rotate", "-i", l.recovery}, {"snapshot", "-q"}, {"key", "remove", "second", "-i", l.recovery},
-		{"forget", "-v", "--keep-last", "1", "--force"}, {"prune", "-v", "-i", l.recovery}, {"prune", "--json", "-i", l.recovery},
+		{"forget", "-v", "--keep-last", "1"}, {"prune", "-v", "-i", l.recovery}, {"prune", "--json", "-i", l.recovery},
 		{"version"}, {"help", "environment"},
 	} {
 		r := l.run(exitDone, args...)

@@ -10,6 +10,7 @@ import (
 
 	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 )
 
 func (a *app) showCommand() *cobra.Command {
@@ -28,15 +29,18 @@ what it cost. Without SNAP it shows the latest one.`,
 				return err
 			}
 			defer r.Close()
-			ref, m, err := r.manifest(cmd.Context(), &pick, append(args, "latest")[0])
+			ref, m, err := a.manifest(cmd.Context(), r, &pick, append(args, "latest")[0], retain.Wish{})
 			if err != nil {
 				return err
 			}
+			v := retain.JudgeAll(r, []repo.SnapshotRef{ref}).Of(&ref)
 			a.ui.JSON("manifest", struct {
-				ID string `json:"id"`
+				ID        string      `json:"id"`
+				Confirmed bool        `json:"confirmed"`
+				Doubts    []doubtLine `json:"doubts"`
 				*snapshot.Manifest
-			}{ref.ID.String(), m})
-			a.ui.Lines(describe(&ref, m))
+			}{ref.ID.String(), v.Confirmed, doubtLines(v), m})
+			a.ui.Lines(describe(&ref, m, v))
 			return nil
 		},
 	}
@@ -45,17 +49,17 @@ what it cost. Without SNAP it shows the latest one.`,
 }
 
 // manifest returns the snapshot that a person names, with its manifest.
-func (s *session) manifest(ctx context.Context, pick *selection, spec string) (repo.SnapshotRef, *snapshot.Manifest, error) {
-	ref, err := pick.find(s.Snapshots(), spec)
+func (a *app) manifest(ctx context.Context, r *session, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, *snapshot.Manifest, error) {
+	ref, err := a.find(r, pick, spec, wish)
 	if err != nil {
 		return ref, nil, err
 	}
-	m, err := snapshot.Load(ctx, s.Repo, ref)
+	m, err := snapshot.Load(ctx, r.Repo, ref)
 	return ref, m, err
 }
 
 // describe tells about a snapshot in paragraphs and a table.
-func describe(ref *repo.SnapshotRef, m *snapshot.Manifest) (lines []string) {
+func describe(ref *repo.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (lines []string) {
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	line := func(name, format string, args ...any) { add("%-10s %s", name, fmt.Sprintf(format, args...)) }
 	line("snapshot", "%v", ref.ID)
@@ -68,6 +72,9 @@ func describe(ref *repo.SnapshotRef, m *snapshot.Manifest) (lines []string) {
 	}
 	line("boundary", "%s", boundary(&m.Boundary))
 	line("size", "%v, of which %v were stored by this snapshot", size(ref.Size), size(ref.Stored))
+	for _, d := range doubtLines(v) {
+		line(map[bool]string{true: "confirmed", false: "doubt"}[v.Confirmed], "%s", d.Text)
+	}
 	lines = append(append(lines, ""), components(m)...)
 	for _, l := range m.Media.Left {
 		add("left out: media/%s: %s", printable(string(l.Path)), printable(l.Reason))

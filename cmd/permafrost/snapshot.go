@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 	"permafrost/source"
 )
 
@@ -34,7 +35,8 @@ names is there.
 The night saves what can be saved. A component that fails is named, the others are
 committed, and the exit code is 5; with --strict nothing is committed then. Nothing
 is committed where neither the database nor media could be read. Single media files
-that can't be read are left out and named, with exit code 3.`,
+that can't be read are left out and named, with exit code 3. A snapshot that has less
+than half of what an earlier one had is kept, with exit code 4.`,
 		Example: `  permafrost snapshot
   permafrost snapshot --tag before-upgrade --live /srv/mastodon/live
   permafrost snapshot --skip redis
@@ -131,7 +133,11 @@ func (a *app) snapshot(ctx context.Context, r *session, inst *source.Instance, f
 // lastSizes returns how large each component was in the instance's newest snapshot, as far as that can be told.
 func lastSizes(ctx context.Context, r *session, instance string) map[string]int64 {
 	pick := selection{instance: instance}
-	_, m, err := r.manifest(ctx, &pick, "latest")
+	ref, err := retain.Find(pick.of(r.Snapshots()), nil, "latest", retain.Wish{})
+	if err != nil {
+		return nil
+	}
+	m, err := snapshot.Load(ctx, r.Repo, ref.SnapshotRef)
 	if err != nil {
 		return nil // the first one, or one that can't be read: what comes of that is told elsewhere
 	}
@@ -146,19 +152,21 @@ func lastSizes(ctx context.Context, r *session, instance string) map[string]int6
 func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration) error {
 	ref, m := &res.Ref, res.Manifest
 	a.ui.Done("snapshot %s of %s is committed", ref.ID.Short(), printable(ref.Instance))
+	log := r.Chronicle(ref.Instance)
+	verdict := retain.Judge(&log).Of(ref.ID)
 	a.ui.JSON("summary", struct {
 		snapshotLine
-		Seconds float64 `json:"seconds"`
-		Head    string  `json:"head"`
-	}{newSnapshotLine(ref), took.Round(time.Millisecond).Seconds(), r.Head().String()})
+		Doubts  []doubtLine `json:"doubts"`
+		Seconds float64     `json:"seconds"`
+		Head    string      `json:"head"`
+	}{newSnapshotLine(ref), doubtLines(verdict), took.Round(time.Millisecond).Seconds(), r.Head().String()})
 	if !a.ui.quiet {
 		a.ui.Lines(components(m))
 	}
 	a.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", ref.ID.Short(), printable(ref.Instance), ref.Date,
 		size(ref.Size), size(ref.Stored), formatDuration(took))
 	a.ui.Say("log head %v", r.Head())
-	a.tellDoubts(r, ref)
-	return hint.Join(lacking(res), partial(res))
+	return hint.Join(lacking(res), doubtful(ref, verdict), partial(res))
 }
 
 // lacking returns an error that names the components which failed, or nil.
@@ -186,16 +194,6 @@ func partial(res *snapshot.Result) error {
 	}
 	return &partialError{fmt.Errorf("%s could not be read and %s left out of snapshot %s", plural(int64(m.Media.LeftOut), "file or directory", "files or directories"),
 		map[bool]string{true: "was", false: "were"}[m.Media.LeftOut == 1], ref.ID.Short())}
-}
-
-// tellDoubts tells what looks wrong with the snapshot that was just made.
-func (a *app) tellDoubts(r *session, ref *repo.SnapshotRef) {
-	c := r.Chronicle(ref.Instance)
-	for _, s := range snapshot.Suspects(&c) {
-		if s.Snapshot.ID == ref.ID {
-			a.tellSuspicion(&s)
-		}
-	}
 }
 
 const lockPoll = 2 * time.Second // how often a lock is tried that is held

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/repo"
-	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 )
 
 // A snapshotLine is a snapshot as JSON lists it.
@@ -59,9 +59,16 @@ nobody remembers holds back what came later.`,
 				return nil
 			}
 			refs := pick.of(r.Snapshots())
-			a.ui.Lines(listSnapshots(refs))
+			verdicts := retain.JudgeAll(r, refs)
+			a.ui.Lines(listSnapshots(refs, verdicts))
 			for i := range refs {
-				a.ui.JSON("snapshot", newSnapshotLine(&refs[i]))
+				v := verdicts.Of(&refs[i])
+				a.ui.JSON("snapshot", struct {
+					snapshotLine
+					Sound     bool        `json:"sound"`
+					Confirmed bool        `json:"confirmed"`
+					Doubts    []doubtLine `json:"doubts"`
+				}{newSnapshotLine(&refs[i]), v.Sound(), v.Confirmed, doubtLines(v)})
 			}
 			a.tellRequests(r)
 			return nil
@@ -91,13 +98,36 @@ func (s *selection) of(refs []repo.SnapshotRef) []repo.SnapshotRef {
 	})
 }
 
-// find returns the selected ref that a person names.
-func (s *selection) find(refs []repo.SnapshotRef, spec string) (repo.SnapshotRef, error) {
-	return snapshot.Find(s.of(refs), spec)
+// find returns the selected snapshot that a person names, for the sake of a wish. It names those that it passes over, and says
+// where the one that it finds looks wrong.
+func (a *app) find(r *session, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, error) {
+	refs := pick.of(r.Snapshots())
+	verdicts := retain.JudgeAll(r, refs)
+	found, err := retain.Find(refs, verdicts, spec, wish)
+	if err != nil {
+		return found.SnapshotRef, err
+	}
+	const named = 5
+	for i := range found.Over {
+		ref := &found.Over[i]
+		if i == named {
+			a.ui.Warn("%s more are passed over", formatCount(int64(len(found.Over)-named)))
+			break
+		}
+		why := "it does not have what is asked for"
+		if v := verdicts.Of(ref); wish.Doubted(v) {
+			why = "it looks wrong: " + doubtsText(v)
+		}
+		a.ui.Warn("snapshot %s of %s is passed over: %s", ref.ID.Short(), printable(ref.Date), why)
+	}
+	if v := verdicts.Of(&found.SnapshotRef); wish.Doubted(v) {
+		a.ui.Warn("%s", looksWrong(&found.SnapshotRef, v))
+	}
+	return found.SnapshotRef, nil
 }
 
 // listSnapshots lays refs out as a table, with the instances where there are several.
-func listSnapshots(refs []repo.SnapshotRef) []string {
+func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string {
 	if len(refs) == 0 {
 		return []string{"no snapshots"}
 	}
@@ -109,12 +139,15 @@ func listSnapshots(refs []repo.SnapshotRef) []string {
 	t := newTable(heads...)
 	stored := int64(0)
 	for _, r := range refs {
-		left := ""
+		var marks []string
 		if r.Partial > 0 {
-			left = fmt.Sprintf("partial, %d left out", r.Partial)
+			marks = append(marks, fmt.Sprintf("partial, %d left out", r.Partial))
+		}
+		if v := verdicts.Of(&r); !v.Sound() {
+			marks = append(marks, "looks wrong: "+doubtsText(v))
 		}
 		row := []string{r.ID.Short(), printable(r.Date), formatTime(r.Time), printable(r.Host), printableList(r.Tags),
-			size(r.Size).String(), size(r.Stored).String(), left}
+			size(r.Size).String(), size(r.Stored).String(), strings.Join(marks, "; ")}
 		if several {
 			row = slices.Insert(row, 1, printable(r.Instance))
 		}

@@ -23,6 +23,7 @@ import (
 	"permafrost/internal/hostile"
 	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
 )
@@ -74,9 +75,9 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 	ref := repo.SnapshotRef{SnapshotInfo: m.Info()}
 	ref.Writer = hostile.Name(r)
 	say := func(l []string) { u.Lines(l); lines += len(l) }
-	say(describe(&ref, m))
-	say(listSnapshots([]repo.SnapshotRef{ref, {}}))
-	say(listDecisions([]snapshot.Decision{{Snapshot: ref, Reasons: []string{hostile.Name(r)}}, {}}, true))
+	say(describe(&ref, m, hostileVerdict(r)))
+	say(listSnapshots([]repo.SnapshotRef{ref, {}}, nil))
+	say(listDecisions([]retain.Decision{{Snapshot: ref, Reasons: []string{hostile.Name(r)}}, {}}, true))
 	for _, l := range append(streams(m), listLine{Path: snapshot.Text("media/" + hostile.Path(r)), Type: "l", Target: snapshot.Text(hostile.Name(r)), Link: snapshot.Text(hostile.Name(r))}) {
 		u.Print("%s", l.text(false))
 		u.Print("%s  %s", ref.Date, l.text(true))
@@ -85,10 +86,15 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 	u.Print("forgotten by the caller: %s", hostile.Name(r))
 	p := repo.Person{Name: hostile.Name(r), Role: repo.RoleWriter, Instance: hostile.Name(r)}
 	u.Print("%s %s", p.Name, instanceName(&p))
-	u.Warn("%s", hostile.Name(r))
+	u.Warn("%s", looksWrong(&ref, hostileVerdict(r)))
 	u.Say("%v", hostile.Name(r))
 	u.Error(hint.Wrap(fmt.Errorf("a: %w", errors.New(hostile.Name(r))), hostile.Name(r)), 1)
 	return lines + 2, 4
+}
+
+// hostileVerdict holds what a hostile log entry can bring into a doubt.
+func hostileVerdict(r *rand.Rand) *retain.Verdict {
+	return &retain.Verdict{Doubts: []retain.Doubt{{Why: hostile.Name(r)}, {Component: retain.Media, What: "files", Have: r.Int64() - r.Int64(), Had: r.Int64()}}}
 }
 
 // Whatever a manifest, a listing, or a log holds, what is told of it is lines of visible text, and as many as it should be.
@@ -177,7 +183,7 @@ func (w *witness) testTerminal(t *testing.T) {
 	}
 	w.run(exitUsage, "key", "add", "writer", "--name", "w"+painted, "--key-file", filepath.Join(w.home, "painted.key"), "-i", w.recovery)
 	w.command("snapshot", "--date", "2026-07-02", "--tag", painted).run(t)
-	w.run(exitDone, "snapshot", "--date", "2026-07-02", "--secret", filepath.Dir(secret), "-v")
+	w.run(exitDated, "snapshot", "--date", "2026-07-02", "--secret", filepath.Dir(secret), "-v")
 	for _, json := range []string{"--json", "-v"} {
 		for _, args := range [][]string{{"snapshots"}, {"show"}, {"ls", "latest"}, {"ls", "latest", "-l"}, {"find", "*link*", "-l"}, {"diff", "latest~1", "latest"}, {"key", "list"}, {"check"},
 			{"restore", "-i", w.recovery, "--snapshot", "latest", "--target", filepath.Join(t.TempDir(), "restored"), "--component", "secrets", "--component", "media"}, {"dump", "-i", w.recovery, "latest", "secrets" + secret}} {

@@ -30,7 +30,7 @@ func (w *witness) testTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.run(exitDone, "snapshot", "--date", "2026-07-01")
+	w.run(exitDated, "snapshot", "--date", "2026-07-01")
 	w.run(exitDone, "restore", "-i", w.recovery, "--date", "2026-07-01", "--component", "media", "--trust-media", "--target", dir)
 	got, err := compare.Tree(restored)
 	if err == nil {

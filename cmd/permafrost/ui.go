@@ -145,6 +145,13 @@ func (u *ui) Warn(format string, args ...any) {
 	u.tell(string(line))
 }
 
+// Hint says what to do about what was told, unless the ui speaks JSON.
+func (u *ui) Hint(text string) {
+	if !u.json {
+		u.talk("permafrost: hint: " + text)
+	}
+}
+
 // Error tells why the command ends, with the exit code.
 func (u *ui) Error(err error, code int) {
 	h := hint.Of(err)

@@ -1,4 +1,4 @@
-package snapshot
+package retain
 
 import (
 	"cmp"
@@ -21,6 +21,23 @@ const (
 	maxCandidates = 8 // named in an error
 )
 
+// A Wish is what is wanted of a snapshot that is named by a date or as the latest.
+type Wish struct {
+	Components []Component // that it has, without doubt; none: any snapshot without doubt
+	Whole      bool        // no component failed
+}
+
+// Doubted reports whether what is wanted of a snapshot is in doubt.
+func (w *Wish) Doubted(v *Verdict) bool {
+	return len(w.Components) == 0 && !v.Sound() || slices.ContainsFunc(w.Components, v.doubted)
+}
+
+// A Found snapshot is one that a name means.
+type Found struct {
+	repo.SnapshotRef
+	Over []repo.SnapshotRef // newer ones that the name would mean as well, and that do not serve the wish; newest first
+}
+
 // Find returns the one of refs that a person names:
 //
 //	2026-06-27   the newest of that date
@@ -28,28 +45,45 @@ const (
 //	latest~2     the second before it
 //	ab12cd34     the one whose ID begins so; 4 digits or more
 //
-// Dates and "latest" need refs of a single instance.
-func Find(refs []repo.SnapshotRef, spec string) (repo.SnapshotRef, error) {
+// Of a date, and as the latest, those count that serve the wish; where none does, all. Dates and "latest" need refs of a
+// single instance.
+func Find(refs []repo.SnapshotRef, verdicts Judgements, spec string, wish Wish) (Found, error) {
 	back, isLatest, err := parseLatest(spec)
 	if err != nil {
-		return repo.SnapshotRef{}, err
+		return Found{}, err
 	}
 	_, err = time.Parse(time.DateOnly, spec)
 	isDate := err == nil
 	switch {
 	case len(refs) == 0:
-		return repo.SnapshotRef{}, hint.Wrap(errors.New("there are no snapshots yet"), "make the first with: permafrost snapshot")
+		return Found{}, hint.Wrap(errors.New("there are no snapshots yet"), "make the first with: permafrost snapshot")
 	case isDate || isLatest:
 		if err := oneInstance(refs); err != nil {
-			return repo.SnapshotRef{}, err
+			return Found{}, err
 		}
 		if isDate {
-			return findDate(refs, spec)
+			if refs, err = ofDate(refs, spec); err != nil {
+				return Found{}, err
+			}
 		}
-		return findLatest(refs, spec, back)
+		return findLatest(refs, verdicts, spec, back, wish)
 	default:
-		return findPrefix(refs, spec)
+		ref, err := FindID(refs, spec)
+		return Found{SnapshotRef: ref}, err
 	}
+}
+
+// served reports whether a snapshot is what somebody wants.
+func (w *Wish) served(ref *repo.SnapshotRef, v *Verdict) bool {
+	if w.Whole && !ref.Holding.Whole() {
+		return false
+	}
+	for _, c := range w.Components {
+		if state := c.state(&ref.Holding); state != repo.Captured && state != repo.External {
+			return false
+		}
+	}
+	return !w.Doubted(v)
 }
 
 // parseLatest reads "latest" and "latest~N".
@@ -79,16 +113,36 @@ func oneInstance(refs []repo.SnapshotRef) error {
 		"say which one with --instance, or name the snapshot by its ID")
 }
 
-func findLatest(refs []repo.SnapshotRef, spec string, back int) (repo.SnapshotRef, error) {
-	if back >= len(refs) {
-		return repo.SnapshotRef{}, fmt.Errorf("no snapshot %s: there are only %d, of which the oldest is latest~%d", spec, len(refs), len(refs)-1)
-	}
+// findLatest returns the newest of refs that serves the wish, or the one so many before it.
+func findLatest(refs []repo.SnapshotRef, verdicts Judgements, spec string, back int, wish Wish) (Found, error) {
 	sorted := slices.SortedFunc(slices.Values(refs), func(a, b repo.SnapshotRef) int { return -compareAge(&a, &b) })
-	return sorted[back], nil
+	serves := func(r repo.SnapshotRef) bool { return wish.served(&r, verdicts.Of(&r)) }
+	if !slices.ContainsFunc(sorted, serves) {
+		serves = func(repo.SnapshotRef) bool { return true }
+	}
+	var found Found
+	n := 0
+	for _, r := range sorted {
+		switch {
+		case !serves(r):
+			found.Over = append(found.Over, r)
+		case n == back:
+			found.SnapshotRef = r
+			return found, nil
+		default:
+			n++
+		}
+	}
+	which := ""
+	if len(found.Over) > 0 {
+		which = " that will do"
+	}
+	return Found{}, fmt.Errorf("no snapshot %s: there are only %d%s, of which the oldest is latest~%d", spec, n, which, n-1)
 }
 
-func findDate(refs []repo.SnapshotRef, date string) (repo.SnapshotRef, error) {
-	var found *repo.SnapshotRef
+// ofDate returns the snapshots of a date.
+func ofDate(refs []repo.SnapshotRef, date string) ([]repo.SnapshotRef, error) {
+	var found []repo.SnapshotRef
 	before, after := "", ""
 	for i := range refs {
 		switch r := &refs[i]; cmp.Compare(r.Date, date) {
@@ -99,25 +153,24 @@ func findDate(refs []repo.SnapshotRef, date string) (repo.SnapshotRef, error) {
 				after = r.Date
 			}
 		default:
-			if found == nil || compareAge(found, r) < 0 {
-				found = r
-			}
+			found = append(found, *r)
 		}
 	}
 	switch {
-	case found != nil:
-		return *found, nil // even of a date to come: this machine's clock may be wrong
+	case len(found) > 0:
+		return found, nil // even of a date to come: this machine's clock may be wrong
 	case date > time.Now().AddDate(0, 0, 1).Format(time.DateOnly):
-		return repo.SnapshotRef{}, fmt.Errorf("no snapshot of %s, which lies in the future: the last is of %s", date, max(before, after))
+		return nil, fmt.Errorf("no snapshot of %s, which lies in the future: the last is of %s", date, max(before, after))
 	case before == "":
-		return repo.SnapshotRef{}, fmt.Errorf("no snapshot of %s: the first is of %s", date, after)
+		return nil, fmt.Errorf("no snapshot of %s: the first is of %s", date, after)
 	case after == "":
-		return repo.SnapshotRef{}, fmt.Errorf("no snapshot of %s: the last is of %s", date, before)
+		return nil, fmt.Errorf("no snapshot of %s: the last is of %s", date, before)
 	}
-	return repo.SnapshotRef{}, fmt.Errorf("no snapshot of %s: the nearest are of %s and %s", date, before, after)
+	return nil, fmt.Errorf("no snapshot of %s: the nearest are of %s and %s", date, before, after)
 }
 
-func findPrefix(refs []repo.SnapshotRef, spec string) (repo.SnapshotRef, error) {
+// FindID returns the one of refs whose ID begins so.
+func FindID(refs []repo.SnapshotRef, spec string) (repo.SnapshotRef, error) {
 	prefix := strings.ToLower(spec)
 	// A last single digit is no byte: it is checked as the first half of one.
 	if _, err := hex.DecodeString(prefix + "0"[:len(prefix)%2]); err != nil || prefix == "" {

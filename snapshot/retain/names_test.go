@@ -1,4 +1,4 @@
-package snapshot
+package retain
 
 import (
 	"encoding/hex"
@@ -56,7 +56,7 @@ func TestFind(t *testing.T) {
 		{spec: "yesterday", err: "names no snapshot", hint: "2026-06-27"},
 		{spec: "", err: "names no snapshot", hint: "2026-06-27"},
 	} {
-		got, err := Find(refs, tt.spec)
+		got, err := Find(refs, nil, tt.spec, Wish{})
 		if tt.want != 0 {
 			if err != nil || got.Seq != tt.want {
 				t.Errorf("Find(%q) = %d, %v; want %d", tt.spec, got.Seq, err, tt.want)
@@ -72,17 +72,17 @@ func TestFind(t *testing.T) {
 // A date to come is told as one, unless there is a snapshot of it.
 func TestFindAhead(t *testing.T) {
 	refs := parseRefs(t, "2026-06-27T03:00:00Z instance=a.example")
-	if _, err := Find(refs, "2099-01-01"); err == nil || !strings.Contains(err.Error(), "lies in the future") || !strings.Contains(err.Error(), "2026-06-27") {
+	if _, err := Find(refs, nil, "2099-01-01", Wish{}); err == nil || !strings.Contains(err.Error(), "lies in the future") || !strings.Contains(err.Error(), "2026-06-27") {
 		t.Error(err)
 	}
 	refs[0].Date = "2099-01-01"
-	if _, err := Find(refs, "2099-01-01"); err != nil {
+	if _, err := Find(refs, nil, "2099-01-01", Wish{}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestFindNone(t *testing.T) {
-	if _, err := Find(nil, "latest"); err == nil || hint.Of(err) == "" {
+	if _, err := Find(nil, nil, "latest", Wish{}); err == nil || hint.Of(err) == "" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -91,11 +91,11 @@ func TestFindNone(t *testing.T) {
 func TestFindSeveralInstances(t *testing.T) {
 	refs := parseRefs(t, "2026-06-27T03:00:00Z instance=a.example\n2026-06-28T03:00:00Z instance=b.example")
 	for _, spec := range []string{"2026-06-27", "latest"} {
-		if _, err := Find(refs, spec); err == nil || !strings.Contains(err.Error(), "a.example, b.example") {
+		if _, err := Find(refs, nil, spec, Wish{}); err == nil || !strings.Contains(err.Error(), "a.example, b.example") {
 			t.Errorf("Find(%q): %v", spec, err)
 		}
 	}
-	if got, err := Find(refs, refs[1].ID.String()[:16]); err != nil || got.Seq != 2 {
+	if got, err := Find(refs, nil, refs[1].ID.String()[:16], Wish{}); err != nil || got.Seq != 2 {
 		t.Errorf("got %d, %v", got.Seq, err)
 	}
 }
@@ -105,7 +105,7 @@ func TestFindNamesFewCandidates(t *testing.T) {
 	for i := range refs {
 		refs[i].ID[31] = byte(i)
 	}
-	_, err := Find(refs, "0000")
+	_, err := Find(refs, nil, "0000", Wish{})
 	if err == nil || strings.Count(err.Error(), "(") != maxCandidates || !strings.HasSuffix(err.Error(), "and 32 more") {
 		t.Error(err)
 	}
