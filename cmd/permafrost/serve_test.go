@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"permafrost/internal/sandbox"
 )
@@ -92,6 +93,29 @@ func objects(t *testing.T, root string) map[string]string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// Where the root is not there the client is told so, in the server's own words, and asks once.
+func TestServeMissingRoot(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, sandbox.Config{})
+	root := filepath.Join(s.SSHD.Root, "missing")
+	s.forceServer(root)("--append-only")
+	if err := os.WriteFile(filepath.Join(s.home, "permafrost.toml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, flags := range [][]string{nil, {"--ssh-command", "ssh"}} {
+		start := time.Now()
+		r := s.command(append([]string{"init", "--live", s.Live}, flags...)...).run(t)
+		if told(t, r, "serving "+root, "no such file or directory", "forced command"); r.code != exitFailed || time.Since(start) > 5*time.Second {
+			t.Errorf("code %d after %v", r.code, time.Since(start))
+		}
+	}
+	for _, name := range []string{"writer.key", "permafrost-recovery.key"} {
+		if _, err := os.Lstat(filepath.Join(s.home, name)); err == nil {
+			t.Errorf("%s is left", name)
+		}
+	}
 }
 
 func TestServeUsage(t *testing.T) {

@@ -115,13 +115,20 @@ func (r *reply) attrs(info fs.FileInfo) {
 
 // status makes the reply one that tells nothing but how a request went.
 func (r *reply) status(err error) {
-	r.reset()
-	r.kind = fxpStatus
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	r.uint32(statusOf(err))
+	r.tell(statusOf(err), text)
+}
+
+// failure is status with the code by which clients show the text.
+func (r *reply) failure(err error) { r.tell(4, err.Error()) }
+
+func (r *reply) tell(code uint32, text string) {
+	r.reset()
+	r.kind = fxpStatus
+	r.uint32(code)
 	r.text(text)
 	r.text("en")
 }

@@ -50,7 +50,9 @@ const (
 func Serve(c Config, in io.Reader, out io.Writer) error {
 	t, err := openTree(c)
 	if err != nil {
-		return fmt.Errorf("serving %s: %w", c.Root, err)
+		err = fmt.Errorf("serving %s: %w", c.Root, err)
+		refuse(err, in, out)
+		return err
 	}
 	defer t.close()
 	s := &session{tree: t, handles: make(map[uint32]*handle), reply: reply{body: make([]byte, 0, maxPacket)}}
@@ -59,6 +61,29 @@ func Serve(c Config, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("serving %s: %w", c.Root, err)
 	}
 	return nil
+}
+
+// refuse greets a client, and answers whatever it asks with the reason why it is not served: sshd passes on nothing that a
+// forced command says otherwise.
+func refuse(why error, in io.Reader, out io.Writer) {
+	s := new(session)
+	packet := make([]byte, maxPacket)
+	for {
+		n, err := readPacket(in, packet)
+		if err != nil {
+			return
+		}
+		if packet[0] == fxpInit {
+			err = s.greet(out)
+		} else {
+			id := newFields(packet[1:n]).uint32()
+			s.reply.failure(why)
+			err = s.reply.send(id, out)
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // A session is one client's.

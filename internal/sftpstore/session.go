@@ -63,7 +63,7 @@ func newSession(ctx context.Context, t transport, rwc io.ReadWriteCloser, timeou
 		start := time.Now()
 		if _, err := client.RealPath("."); err != nil {
 			client.Close()
-			return nil, fmt.Errorf("starting SFTP: %w", err)
+			return nil, fmt.Errorf("starting SFTP: %w", refusal(err))
 		}
 		s.rtt = time.Since(start)
 	}
@@ -71,6 +71,14 @@ func newSession(ctx context.Context, t transport, rwc io.ReadWriteCloser, timeou
 	_, s.link = client.HasExtension("hardlink@openssh.com")
 	go l.watch(timeout)
 	return s, nil
+}
+
+// refusal makes an error permanent that is a server's answer to a first question: it serves this account nothing.
+func refusal(err error) error {
+	if !definite(err) {
+		return err
+	}
+	return permanentError{hint.Wrap(err, accountHelp)}
 }
 
 // lost tells whether err says that the connection is gone rather than what the server thinks of the request.
@@ -235,6 +243,9 @@ func negotiate(rw io.ReadWriter) (version []byte, packet int, rtt time.Duration,
 	answer, err := readPacket(rw)
 	if err != nil {
 		return nil, 0, 0, fmt.Errorf("reading the server's limits: %w", err)
+	}
+	if answer[4] == fxpStatus {
+		return version, smallPacket, 0, nil // a server that refuses everything says why to the next question
 	}
 	return version, packetSize(answer), time.Since(start), nil
 }

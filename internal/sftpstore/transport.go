@@ -265,8 +265,10 @@ func failed(err error, said string, status int) error {
 		return err
 	}
 	return permanentError{hint.Wrap(fmt.Errorf("its SFTP server ended with status %d: %w", status, err),
-		"see on the server what the account, its key's forced command and its directory are")}
+		accountHelp)}
 }
+
+const accountHelp = "see on the server what the account, its key's forced command and its directory are"
 
 func (t *sshTransport) alive() bool {
 	select {
