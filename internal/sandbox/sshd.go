@@ -41,6 +41,7 @@ type SSHD struct {
 
 	dir  string // dir/sshd
 	proc *process
+	stop func() error // ends a server within this process
 }
 
 // StartSSHD runs an OpenSSH server with its files in dir/sshd.
@@ -190,7 +191,10 @@ func greets(address string) bool {
 // Stop ends the server and every connection, each of which has a session of
 // its own. What clients stored stays in Root.
 func (s *SSHD) Stop() error {
-	if s.proc == nil {
+	switch {
+	case s.stop != nil:
+		return s.stop()
+	case s.proc == nil:
 		return nil
 	}
 	return s.proc.killTree()

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// sftp returns OpenSSH's own client, which shares nothing with the server's
+// sftpClient returns OpenSSH's own client, which shares nothing with the server's
 // configuration but the two key files.
-func sftp(t *testing.T, s *SSHD, batch string) *exec.Cmd {
+func sftpClient(t *testing.T, s *SSHD, batch string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sftp", "-F", "none", "-b", "-", "-P", strconv.Itoa(s.Port), "-i", s.IdentityFile,
 		"-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile="+s.KnownHosts,
@@ -39,7 +39,7 @@ func TestSSHD(t *testing.T) {
 		t.Fatal(err)
 	}
 	batch := "put " + up + " " + s.Root + "/file\nget " + s.Root + "/file " + down + "\n"
-	if out, err := sftp(t, s, batch).CombinedOutput(); err != nil {
+	if out, err := sftpClient(t, s, batch).CombinedOutput(); err != nil {
 		t.Fatalf("sftp: %v: %s\nserver: %s", err, out, tail(s.proc.log))
 	}
 	if got, err := os.ReadFile(down); err != nil || !bytes.Equal(got, want) {
@@ -58,10 +58,10 @@ func TestSSHDArguments(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := sftp(t, s, "ls "+s.Root+"\n").CombinedOutput(); err != nil {
+	if out, err := sftpClient(t, s, "ls "+s.Root+"\n").CombinedOutput(); err != nil {
 		t.Errorf("ls: %v: %s", err, out)
 	}
-	if out, err := sftp(t, s, "rm "+file+"\n").CombinedOutput(); err == nil {
+	if out, err := sftpClient(t, s, "rm "+file+"\n").CombinedOutput(); err == nil {
 		t.Errorf("rm went through: %s", out)
 	}
 	if _, err := os.Stat(file); err != nil {
@@ -76,7 +76,7 @@ func TestSSHDStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Stop()
-	client := sftp(t, s, "")
+	client := sftpClient(t, s, "")
 	client.Stdin = nil
 	in, err := client.StdinPipe() // held open, and so is the connection
 	if err != nil {

@@ -1,11 +1,9 @@
 package sftpstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"math"
@@ -52,6 +50,7 @@ type listing struct {
 	prefix  string
 	objects []repo.Object
 	dirs    []string
+	untyped []string // names of which the server does not tell whether they are files
 	err     error
 }
 
@@ -113,69 +112,36 @@ func (s *Store) readDir(ctx context.Context, prefix string) (l listing) {
 	return l
 }
 
-// read reads a directory, page by page.
+// read reads a directory.
 func (l *listing) read(ctx context.Context, sess *session, dir string) error {
-	opened, err := sess.wire.ask(ctx, fxpOpendir, dir, fxpHandle)
-	if err != nil {
+	if err := sess.eachName(ctx, dir, l.add); err != nil {
 		return err
 	}
-	handle := string(opened.text())
-	if opened.cut {
-		return errCut
+	if err := l.classify(ctx, sess, dir); err != nil {
+		return err
 	}
-	defer func() { go sess.wire.ask(context.WithoutCancel(ctx), fxpClose, handle, fxpStatus) }()
-	for names := 0; ; {
-		page, err := sess.wire.ask(ctx, fxpReaddir, handle, fxpName)
-		if err == io.EOF {
-			l.settle()
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		kib := len(page.rest) >> 10
-		n, err := l.add(page)
-		if err != nil {
-			return err
-		}
-		if names += max(n, kib, pageCost); names > maxNames {
-			return endless(fmt.Errorf("the server does not come to an end of what %s holds", dir))
-		}
-	}
+	l.settle()
+	return nil
 }
 
-// add takes from a page what belongs to a repository. It returns how many names there were.
-func (l *listing) add(page *fields) (names int, err error) {
-	count := page.uint32()
-	for ; count > 0 && !page.cut; count-- {
-		names++
-		base := page.text()
-		page.text() // what ls -l shows
-		a := readAttributes(page)
-		if page.cut {
-			break
-		}
-		if len(base) > maxBase || bytes.IndexByte(base, '/') >= 0 {
-			continue
-		}
-		name := l.prefix + string(base)
-		if !objname.Valid(name) || name == objname.Temp {
-			continue
-		}
-		switch a.mode & typeMask {
-		case typeDir:
-			l.dirs = append(l.dirs, name+"/")
-		case typeRegular, 0:
-			if a.size > math.MaxInt64 {
-				return names, fmt.Errorf("the server says that %s has %d bytes", name, a.size)
-			}
-			l.objects = append(l.objects, repo.Object{Name: name, Size: int64(a.size), Time: time.Unix(int64(a.modified), 0)})
-		}
+// add takes a name if it can be one of a repository's.
+func (l *listing) add(base string, a attributes) error {
+	name := l.prefix + base
+	if len(base) > maxBase || strings.Contains(base, "/") || !objname.Valid(name) || name == objname.Temp {
+		return nil
 	}
-	if page.cut {
-		return names, errCut
+	if a.size > math.MaxInt64 {
+		return fmt.Errorf("the server says that %s has %d bytes", name, a.size)
 	}
-	return names, nil
+	switch a.mode & typeMask {
+	case typeDir:
+		l.dirs = append(l.dirs, name+"/")
+	case typeRegular:
+		l.objects = append(l.objects, repo.Object{Name: name, Size: int64(a.size), Time: time.Unix(int64(a.modified), 0)})
+	case 0:
+		l.untyped = append(l.untyped, base)
+	}
+	return nil
 }
 
 // settle leaves each name once: a directory that changes while it is read may show one again.
@@ -198,6 +164,7 @@ const (
 	typeMask    = 0o170000
 	typeDir     = 0o040000
 	typeRegular = 0o100000
+	typeNone    = 0o170000 // of no kind that matters here
 )
 
 // readAttributes reads a file's attributes, of which flags tell what there is.

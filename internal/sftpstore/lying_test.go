@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,157 +18,56 @@ import (
 	"permafrost/internal/storetest"
 )
 
-// liarArg makes the test's binary an SFTP server that lies: the library's request server over the operating system's files,
-// with the lies that follow.
+// liarArg makes the test's binary an SFTP server with the quirks that follow.
 const liarArg = "serve-lies"
 
-// A liar is what such a server is made of. What it has no lie for it does.
-type liar map[string]bool
-
-func serveLies(lies []string) {
-	l := make(liar)
-	for _, lie := range lies {
-		l[lie] = true
+func serveLies(args []string) {
+	var quirks []sandbox.Quirk
+	for _, a := range args {
+		if quirks = append(quirks, sandbox.Quirk(a)); a == string(sandbox.NoLinks) {
+			sftp.SetSFTPExtensions() // nor does it say that there are
+		}
 	}
-	extensions := []string{"hardlink@openssh.com"}
-	if l["no links"] {
-		extensions = nil
-	}
-	if err := sftp.SetSFTPExtensions(extensions...); err != nil {
-		os.Exit(1)
-	}
-	server := sftp.NewRequestServer(struct {
+	if sandbox.NewQuirks(quirks...).Serve(struct {
 		io.Reader
 		io.WriteCloser
-	}{os.Stdin, os.Stdout}, sftp.Handlers{FileGet: l, FilePut: l, FileCmd: l, FileList: l})
-	server.Serve()
-}
-
-func (l liar) Fileread(r *sftp.Request) (io.ReaderAt, error) {
-	if l["read"] {
-		return nothing{}, nil
+	}{os.Stdin, os.Stdout}) != nil {
+		os.Exit(1)
 	}
-	return os.Open(r.Filepath)
-}
-
-// nothing answers each read with nothing, and never with an end.
-type nothing struct{}
-
-func (nothing) ReadAt([]byte, int64) (int, error) { return 0, nil }
-
-func (l liar) Filewrite(r *sftp.Request) (io.WriterAt, error) {
-	flags := os.O_WRONLY | os.O_CREATE
-	if r.Pflags().Excl {
-		flags |= os.O_EXCL
-	}
-	f, err := os.OpenFile(r.Filepath, flags, 0o600)
-	if err == nil && l["write"] {
-		return &halfFile{f}, nil
-	}
-	return f, err
-}
-
-// A halfFile takes everything and keeps what comes first.
-type halfFile struct{ *os.File }
-
-func (f *halfFile) WriteAt(p []byte, off int64) (int, error) {
-	if off > 0 {
-		return len(p), nil
-	}
-	_, err := f.File.WriteAt(p[:len(p)/2], off)
-	return len(p), err
-}
-
-func (l liar) Filecmd(r *sftp.Request) error {
-	switch r.Method {
-	case "Rename":
-		switch {
-		case l["rename"]:
-			return nil
-		case l["rename of free names"]:
-			if _, err := os.Lstat(r.Target); err != nil {
-				return nil
-			}
-			return sftp.ErrSSHFxFailure
-		case l["overwriting rename"]:
-			return os.Rename(r.Filepath, r.Target)
-		}
-		if err := os.Link(r.Filepath, r.Target); err != nil {
-			return err
-		}
-		return os.Remove(r.Filepath)
-	case "Link":
-		if l["link"] {
-			return nil
-		}
-		return os.Link(r.Filepath, r.Target)
-	case "Remove":
-		if l["remove"] {
-			return nil
-		}
-		return os.Remove(r.Filepath)
-	case "Mkdir":
-		if l["mkdir"] {
-			return nil
-		}
-		return os.Mkdir(r.Filepath, 0o700)
-	}
-	return sftp.ErrSSHFxOpUnsupported
-}
-
-func (l liar) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
-	if r.Method == "Stat" {
-		info, err := os.Stat(r.Filepath)
-		return infos{info}, err
-	}
-	entries, err := os.ReadDir(r.Filepath)
-	var all infos
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			all = append(all, info)
-		}
-	}
-	return all, err
-}
-
-type infos []fs.FileInfo
-
-func (l infos) ListAt(to []fs.FileInfo, off int64) (int, error) {
-	n := copy(to, l[min(off, int64(len(l))):])
-	if n < len(to) {
-		return n, io.EOF
-	}
-	return n, nil
 }
 
 // lying returns a configuration of a server with these lies.
-func lying(t *testing.T, lies ...string) Config {
+func lying(t *testing.T, lies ...sandbox.Quirk) Config {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	args := []string{self, liarArg}
+	for _, lie := range lies {
+		args = append(args, string(lie))
+	}
 	return Config{Host: "liar", Path: filepath.Join(t.TempDir(), "repo"), UseCommand: true, Lasting: func(string) {},
-		Command: scripted(t, append([]string{self, liarArg}, lies...)...), RetryBudget: time.Second}
+		Command: scripted(t, args...), RetryBudget: time.Second}
 }
 
 // A server whose answers are no deeds gets no object, and the error says what it does not do.
 func TestLyingServer(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		lies []string
+		lies []sandbox.Quirk
 		want string
 	}{
-		{[]string{"link", "rename"}, "hard link reports success and does nothing"},
-		{[]string{"link", "overwriting rename"}, "hard link reports success and does nothing"},
-		{[]string{"link", "rename of free names"}, "rename reports success and does nothing"},
-		{[]string{"no links", "rename"}, "rename reports success and does nothing"},
-		{[]string{"no links", "rename of free names"}, "rename reports success and does nothing"},
-		{[]string{"write"}, "reported success for 1000 bytes, and kept 500"},
-		{[]string{"no links", "write"}, "reported success for 1000 bytes, and kept 500"},
-		{[]string{"mkdir"}, "file does not exist"},
+		{[]sandbox.Quirk{sandbox.LinkLies, sandbox.RenameLies}, "hard link reports success and does nothing"},
+		{[]sandbox.Quirk{sandbox.LinkLies, sandbox.RenameOverwrites}, "hard link reports success and does nothing"},
+		{[]sandbox.Quirk{sandbox.LinkLies, sandbox.RenameFreeLies}, "rename reports success and does nothing"},
+		{[]sandbox.Quirk{sandbox.NoLinks, sandbox.RenameLies}, "rename reports success and does nothing"},
+		{[]sandbox.Quirk{sandbox.NoLinks, sandbox.RenameFreeLies}, "rename reports success and does nothing"},
+		{[]sandbox.Quirk{sandbox.WriteLies}, "reported success for 1000 bytes, and kept 500"},
+		{[]sandbox.Quirk{sandbox.NoLinks, sandbox.WriteLies}, "reported success for 1000 bytes, and kept 500"},
+		{[]sandbox.Quirk{sandbox.MkdirLies}, "file does not exist"},
 	} {
-		t.Run(strings.Join(test.lies, ", "), func(t *testing.T) {
+		t.Run(fmt.Sprint(test.lies), func(t *testing.T) {
 			s := open(t, lying(t, test.lies...))
 			for range 2 {
 				err := s.Put(t.Context(), "packs/aa/a", make([]byte, 1000))
@@ -187,13 +85,13 @@ func TestLyingServer(t *testing.T) {
 // Where links alone are a lie, a rename that refuses a name that is taken publishes.
 func TestLyingLinks(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, fresh(lying(t, "link")))
+	storetest.Run(t, fresh(lying(t, sandbox.LinkLies)))
 }
 
 // A temporary file that the server does not remove stays, for a prune to find.
 func TestLyingRemove(t *testing.T) {
 	t.Parallel()
-	s := open(t, lying(t, "remove"))
+	s := open(t, lying(t, sandbox.RemoveLies))
 	put(t, s, "a/b", []byte("b"))
 	holds(t, s, "a/b", []byte("b"))
 	if n := count(t, s, "tmp/"); n != 1 {
@@ -250,7 +148,7 @@ func TestHiddenStores(t *testing.T) {
 // A server that answers all the time and never comes to an end is given up.
 func TestEndlessRead(t *testing.T) {
 	t.Parallel()
-	c := lying(t, "read")
+	c := lying(t, sandbox.EndlessRead)
 	if err := os.MkdirAll(c.Path, 0o700); err != nil {
 		t.Fatal(err)
 	}

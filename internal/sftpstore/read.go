@@ -71,14 +71,14 @@ func knownEnd(sess *session, file string, n int) int64 {
 	return math.MaxInt64
 }
 
-// absent makes fs.ErrNotExist of a refusal where what the path names is no file, or lies below one.
+// absent makes fs.ErrNotExist of a refusal where what the path names is not there, is no file, or lies below one.
 func absent(sess *session, file string, err error) error {
 	if sess.lost(err) || !definite(err) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if info, e := sess.Stat(file); sess.lost(e) {
 		return e
-	} else if e == nil && !info.Mode().IsRegular() {
+	} else if errors.Is(e, fs.ErrNotExist) || e == nil && !info.Mode().IsRegular() {
 		return fs.ErrNotExist
 	}
 	if info, e := sess.Stat(path.Dir(file)); sess.lost(e) {

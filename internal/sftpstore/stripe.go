@@ -78,8 +78,8 @@ func (s *Store) readStriped(ctx context.Context, file string, p []byte, off int6
 	return n, nil
 }
 
-// reopens tells whether a file can be opened that another handle has made, which some append-only accounts may not. It is
-// tried once.
+// reopens tells whether a file can be opened that another handle has made, which some append-only accounts may not, and to
+// some servers is there only once it is closed. It is tried once.
 func (u *upload) reopens(sess *session) (bool, error) {
 	u.reopening.Lock()
 	defer u.reopening.Unlock()
@@ -99,16 +99,22 @@ func (u *upload) reopens(sess *session) (bool, error) {
 	if err != nil {
 		return false, denied(err)
 	}
-	go made.Close()
+	seen := make(chan error, 1)
+	go func() {
+		_, err := sess.Stat(temp)
+		seen <- err
+	}()
 	again, err := sess.OpenFile(temp, flags)
+	unseen := <-seen
+	go made.Close()
 	if err == nil {
 		go again.Close()
 	}
 	u.removeTemp(sess, temp)
-	if sess.lost(err) {
-		return false, err
+	if sess.lost(err) || sess.lost(unseen) {
+		return false, errors.Join(err, unseen)
 	}
-	ok := err == nil
+	ok := err == nil && unseen == nil
 	u.reopened = &ok
 	return ok, nil
 }
