@@ -231,6 +231,9 @@ func (c *capture) store(ctx context.Context, it *item) error {
 	if it.Type == source.File {
 		c.count(&it.Entry)
 	}
+	if it.Path == "." {
+		c.out.UID, c.out.GID = it.UID, it.GID
+	}
 	return c.list.add(&it.Entry)
 }
 

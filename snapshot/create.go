@@ -140,6 +140,10 @@ func newManifest(inst *source.Instance, o *CreateOptions) (*Manifest, error) {
 	now := time.Now().UTC()
 	m := &Manifest{Format: Format, Instance: inst.Domain, Date: o.Date, Created: now, Host: o.Host, Version: o.Version,
 		Tags: o.Tags, Live: Text(inst.Dir), User: inst.OSUser, Warnings: slices.Clone(inst.Warnings)}
+	var err error
+	if m.Mastodon, err = inst.Version(); err != nil {
+		m.Warnings = append(m.Warnings, err.Error())
+	}
 	if inst.WebDomain != inst.Domain {
 		m.WebDomain = inst.WebDomain
 	}

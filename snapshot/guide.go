@@ -136,6 +136,9 @@ func (rs *restorer) guide(want map[string]bool) []byte {
 
 	user := mastodonUser(m)
 	g.heading("Install Mastodon, and stop it")
+	if m.Mastodon != "" {
+		g.say("The snapshot is of Mastodon %s.", m.Mastodon)
+	}
 	if v := m.Postgres.Server.SchemaMigration; v != "" {
 		g.say("Install the version of Mastodon that this snapshot is of: its newest database migration is %s.", v)
 	}

@@ -286,3 +286,36 @@ func TestCreateCountsMastodon(t *testing.T) {
 		t.Errorf("the database postgres is taken for Mastodon's: %v", res.Failures)
 	}
 }
+
+// What a restore elsewhere needs to know of the host is in the manifest.
+func TestManifestHasFacts(t *testing.T) {
+	sand, err := instance()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst := host(t)
+	inst.Media.Root = openDir(t)
+	if err := os.Chown(inst.Media.Root, 12345, 23456); err != nil {
+		t.Fatal(err)
+	}
+	m := newWorld(t)
+	res := m.create(inst, CreateOptions{})
+	loaded, err := Load(t.Context(), m.open(m.owner), res.Ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, r := &loaded.Postgres.Server, &loaded.Redis.Server
+	if p.Host != sand.Postgres.Host || p.Port != sand.Postgres.Port || p.Login != "scram-sha-256" || len(p.Roles) == 0 || p.SchemaMigration == "" {
+		t.Errorf("PostgreSQL: %+v", p)
+	}
+	if r.Addr != inst.Redis.Addr || r.Name != "redis" || !r.Password || r.Dir == "" || r.File == "" || r.AppendOnly == nil || loaded.Redis.Dump.RDBVersion == 0 || len(r.Keys) == 0 {
+		t.Errorf("Redis: %+v", r)
+	}
+	if loaded.Media.UID != 12345 || loaded.Media.GID != 23456 || string(loaded.Media.Root) != inst.Media.Root {
+		t.Errorf("media: %+v", loaded.Media)
+	}
+	data, err := loaded.Encode()
+	if err != nil || bytes.Contains(data, []byte(inst.Database.Password)) || bytes.Contains(data, []byte(inst.Redis.Password)) {
+		t.Errorf("a password is in the manifest: %v", err)
+	}
+}

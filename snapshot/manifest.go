@@ -36,8 +36,9 @@ type Manifest struct {
 	Host      string    `json:"host"`
 	Version   string    `json:"version"` // of permafrost
 	Tags      []string  `json:"tags,omitempty"`
-	Live      Text      `json:"live"` // Mastodon's directory on the host
-	User      string    `json:"user"` // who owned it
+	Live      Text      `json:"live"`               // Mastodon's directory on the host
+	Mastodon  string    `json:"mastodon,omitempty"` // its version, as lib/mastodon/version.rb says
+	User      string    `json:"user"`               // who owned it
 
 	Boundary Boundary `json:"boundary"`
 
@@ -149,6 +150,8 @@ type Media struct {
 	Reason   string  `json:"reason,omitempty"` // why they failed
 	External *Bucket `json:"external,omitempty"`
 	Root     Text    `json:"root,omitempty"` // on the host
+	UID      uint32  `json:"uid,omitempty"`  // of the root's owner
+	GID      uint32  `json:"gid,omitempty"`
 	Excludes []Text  `json:"excludes,omitempty"`
 	Follow   []Text  `json:"follow,omitempty"`   // directories that links out of the root were followed into
 	NoCache  bool    `json:"no_cache,omitempty"` // what can be fetched again was left out

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -67,6 +68,9 @@ func describe(ref *repo.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (l
 	line("date", "%s", printable(m.Date))
 	line("taken", "%s, in %s", formatTime(m.Created), formatDuration(m.Finished.Sub(m.Created)))
 	line("host", "%s, by %s with permafrost %s", printable(m.Host), printable(ref.Writer), printable(m.Version))
+	if m.Mastodon != "" {
+		line("mastodon", "%s, database migration %s", printable(m.Mastodon), printable(cmp.Or(m.Postgres.Server.SchemaMigration, "unknown")))
+	}
 	if len(m.Tags) > 0 {
 		line("tags", "%s", printableList(m.Tags))
 	}

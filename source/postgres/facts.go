@@ -31,6 +31,11 @@ type Facts struct {
 	InRecovery      bool   `json:"in_recovery"`                // a replica
 	SchemaMigration string `json:"schema_migration,omitempty"` // newest version in schema_migrations
 
+	Host  string `json:"host,omitempty"`  // where it was reached: a host, or the directory of a socket
+	Port  int    `json:"port,omitempty"`  // of the socket too
+	Login string `json:"login,omitempty"` // what it asked the role for: scram-sha-256, md5, password or gss; "" for nothing, as by peer authentication
+	Roles []Role `json:"roles,omitempty"` // that own something here, are granted something, or are groups of these
+
 	Schema  string   `json:"schema,omitempty"` // the one that holds Mastodon's tables; "" where none holds all of them
 	missing []string // of the tables that Mastodon can't be without
 }
@@ -122,6 +127,9 @@ func readFacts(ctx context.Context, conn *pgx.Conn) (f Facts, err error) {
 	}
 	if err = f.findTables(ctx, conn); err != nil {
 		return f, fmt.Errorf("tables: %w", err)
+	}
+	if f.Roles, err = readRoles(ctx, conn); err != nil {
+		return f, fmt.Errorf("roles: %w", err)
 	}
 	var migrations bool
 	if err = conn.QueryRow(ctx, hasMigrationsQuery).Scan(&migrations); err == nil && migrations {

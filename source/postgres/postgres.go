@@ -84,6 +84,7 @@ type Server struct {
 
 	session string // how the connections of this Server are called on the server: nobody else's are
 
+	login   login
 	silence time.Duration // of children
 }
 
@@ -133,6 +134,7 @@ func (s *Server) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("reading facts of the %v: %w", s.db, err)
 	}
+	s.facts.Host, s.facts.Port, s.facts.Login = s.db.Host, s.db.Port, s.login.get()
 	if s.tools, err = findTools(ctx, s.facts.VersionNum/10000, &s.opts); err != nil {
 		return err
 	}

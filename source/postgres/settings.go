@@ -86,7 +86,7 @@ func (s *Server) connConfig() (*pgx.ConnConfig, error) {
 	// PgBouncer can't prepare statements; it is to be noticed, not to fail with something obscure.
 	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		f := pgproto3.NewFrontend(r, w)
+		f := pgproto3.NewFrontend(s.login.hear(r), w)
 		f.SetMaxBodyLen(maxHeard)
 		return f
 	}

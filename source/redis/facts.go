@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -13,6 +14,11 @@ import (
 
 // Facts are what a restored Redis can be compared with. What Redis does not let its user know is left out.
 type Facts struct {
+	Name       string    `json:"name,omitempty"`    // redis, valkey or another that answers as Redis does
+	Network    string    `json:"network,omitempty"` // tcp or unix
+	Addr       string    `json:"addr,omitempty"`    // where it was reached: host and port, or a socket
+	TLS        bool      `json:"tls,omitempty"`
+	Password   bool      `json:"password,omitempty"` // it takes one
 	Version    string    `json:"version,omitempty"`
 	Role       string    `json:"role,omitempty"` // master or slave
 	RunID      string    `json:"run_id,omitempty"`
@@ -48,7 +54,7 @@ const (
 
 // gather asks Redis for the facts. That Redis denies some of them is no error.
 func (s *Server) gather(ctx context.Context) (Facts, error) {
-	f := Facts{DB: s.conf.DB}
+	f := Facts{DB: s.conf.DB, Network: cmp.Or(s.conf.Network, "tcp"), Addr: s.conf.Addr, TLS: s.conf.TLS, Password: s.conf.Password != ""}
 	for _, ask := range []func(context.Context, *Facts) error{s.askInfo, s.askConfig, s.askQueues} {
 		if err := ask(ctx, &f); err != nil && !replied(err) {
 			return Facts{}, err
@@ -62,6 +68,7 @@ func (s *Server) askInfo(ctx context.Context, f *Facts) error {
 	if err != nil {
 		return err
 	}
+	f.Name = serverName(info)
 	f.Version, f.Role, f.RunID = fact(info["redis_version"]), fact(info["role"]), fact(info["run_id"])
 	f.UsedMemory = number(info["used_memory"])
 	if t := number(info["rdb_last_save_time"]); t > 0 {
@@ -86,6 +93,19 @@ func (s *Server) askInfo(ctx context.Context, f *Facts) error {
 		}
 	}
 	return nil
+}
+
+// serverName returns the name of the server that answers. Those that took Redis over give themselves a version of Redis' too.
+func serverName(info map[string]string) string {
+	if name := fact(info["server_name"]); name != "" {
+		return name
+	}
+	for _, name := range []string{"valkey", "keydb", "dragonfly"} {
+		if info[name+"_version"] != "" {
+			return name
+		}
+	}
+	return "redis"
 }
 
 func (s *Server) askConfig(ctx context.Context, f *Facts) error {
