@@ -180,12 +180,22 @@ func fileName(instance string) string {
 	return instance
 }
 
+// LockRun keeps two runs of an instance on this machine apart, from a run's snapshot to the end of its prune. It fails with a
+// LockedError. The lock goes with the process.
+func (r *Repo) LockRun(instance string) (unlock func(), err error) {
+	return r.local.lockFile("run-"+fileName(instance), "another run for "+instance)
+}
+
 // lock keeps two snapshots of one instance on this machine apart. The lock goes with the process.
 func (l *local) lock(instance string) (unlock func(), err error) {
+	return l.lockFile("lock-"+fileName(instance), "another snapshot of "+instance)
+}
+
+// lockFile locks a file of the state directory, for what a process does.
+func (l *local) lockFile(name, what string) (unlock func(), err error) {
 	if l.state == nil {
 		return func() {}, nil
 	}
-	name := "lock-" + fileName(instance)
 	f, err := l.state.OpenFile(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, spoilt(l.state, name, "locking", err, "it holds nothing")
@@ -193,7 +203,7 @@ func (l *local) lock(instance string) (unlock func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &LockedError{"another snapshot of " + instance + " runs on this machine"}
+			return nil, &LockedError{what + " runs on this machine"}
 		}
 		return nil, fmt.Errorf("locking: %w", err)
 	}

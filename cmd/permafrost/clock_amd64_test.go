@@ -16,9 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a test runs believes that it is so much later than it is, where this variable is set.
-const clockVar = "PERMAFROST_TEST_CLOCK"
-
 func init() {
 	processTests = append(processTests, processTest{"clock", (*site).testClock, false})
 	text := os.Getenv(clockVar)

@@ -17,6 +17,7 @@ const (
 	exitPartial      = 3
 	exitSuspect      = 4
 	exitIncomplete   = 5
+	exitRetention    = 6
 	exitUnreported   = 9
 	exitNoRepository = 10
 	exitLocked       = 11
@@ -70,6 +71,7 @@ func exitCode(err error) int {
 		rollback *repo.RollbackError
 		found    *damageError
 		keys     *fingerprintError
+		after    *retentionError
 	)
 	switch {
 	case err == nil:
@@ -80,6 +82,8 @@ func exitCode(err error) int {
 		return exitUnreported
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &after):
+		return after.code
 	case errors.Is(err, repo.ErrNoRepository):
 		return exitNoRepository
 	case errors.As(err, &locked):

@@ -69,6 +69,7 @@ const helpExitCodes = `  0    done
   4    a snapshot was made and kept, and it looks wrong: it has much less than earlier
        ones had, or times that can't be
   5    a snapshot was kept without a component that failed
+  6    run: the snapshot was kept, and what was to be removed after it was not
   9    done, but the report of it could not be written to standard output
   10   there is no repository
   11   locked: another process is at work on the repository
@@ -78,8 +79,9 @@ const helpExitCodes = `  0    done
 
 A snapshot with exit code 3 is kept, and listed as partial. One with 4 is kept, and
 no policy removes better ones for its sake. One with 5 is kept, and lacks what
-standard error names. Of several codes the highest wins, and all is said. With 9 it is
-kept, and standard error names it. With any other code nothing was committed.`
+standard error names. Of several codes the highest wins, and all is said. With 6 it is
+kept and sound. With 9 it is kept, and standard error names it. With any other code
+nothing was committed.`
 
 func helpEnvironment() string {
 	var b strings.Builder

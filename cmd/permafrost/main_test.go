@@ -18,6 +18,9 @@ import (
 // The test binary is the program itself where this variable is set, so that tests run what users run.
 const runMain = "PERMAFROST_TEST_RUN_MAIN"
 
+// What a test runs believes that it is so much later than it is, where this variable is set (on amd64).
+const clockVar = "PERMAFROST_TEST_CLOCK"
+
 // This variable is the patience with a storage of what a test runs.
 const patienceVar = "PERMAFROST_TEST_PATIENCE"
 

@@ -122,7 +122,6 @@ func TestNights(t *testing.T) {
 	t.Run("locked", s.testLocked)
 	t.Run("interrupted", s.testInterrupted)
 	t.Run("patterns", s.testPatterns)
-	t.Run("cron", s.testREADMECron)
 	t.Run("unreported", s.testUnreported)
 	t.Run("stalled server", s.testStalledServer)
 	t.Run("partial", s.testPartial)

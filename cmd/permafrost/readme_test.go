@@ -1,15 +1,17 @@
 package main
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"runtime"
 	"strings"
 	"testing"
+
+	"permafrost/internal/sandbox"
 )
 
 // A setUp is what the README's set-up leaves on a host, below a directory of the test's in place of /.
@@ -63,70 +65,87 @@ func (s *setUp) read(path string) string {
 	return string(text)
 }
 
-// cron runs the README's line as cron does: by sh, with next to nothing in its environment, and no terminal. It returns the
-// exit code.
-func (s *setUp) cron() int {
-	s.t.Helper()
-	fields := strings.SplitN(strings.TrimSpace(s.read("/etc/cron.d/permafrost")), " ", 7)
-	if len(fields) != 7 || fields[5] != "root" || strings.ContainsRune(fields[6], '%') { // which a crontab reads as a new line
-		s.t.Fatalf("not a line of a crontab: %q", fields)
-	}
-	c := exec.Command("setsid", "-w", "/bin/sh", "-c", fields[6])
-	c.Env = []string{"PATH=/usr/bin:/bin", "SHELL=/bin/sh", "HOME=/root", "LOGNAME=root"}
-	out, err := c.CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		s.t.Fatalf("%v: %s", err, out)
-	}
-	return c.ProcessState.ExitCode()
-}
-
-// The policy follows a snapshot that was kept and no other, and does not hide its exit code.
-func TestREADMECron(t *testing.T) {
+// A host that is new but for its instance is set up as the README says it, word for word but for the storage's address, and
+// cron runs its line in the two nights that follow. All of it is in a mount namespace, where the host's own directories are
+// the test's.
+func TestREADMESetUp(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ snapshot, forget, want int }{
-		{0, 0, 0}, {0, 1, 1}, {0, 13, 13}, {3, 0, 3}, {3, 1, 3}, {4, 0, 4}, {4, 1, 4}, {5, 0, 5}, {9, 0, 9}, {1, 0, 1}, {11, 0, 11}, {130, 0, 130},
-	} {
-		t.Run(fmt.Sprint(tt.snapshot, tt.forget), func(t *testing.T) {
-			s := newSetUp(t)
-			s.write("/usr/local/bin/permafrost", fmt.Sprintf("#!/bin/sh\necho \"$@\" >> %s\n[ $1 = snapshot ] && exit %d\nexit %d\n",
-				s.at("ran"), tt.snapshot, tt.forget))
-			if code := s.cron(); code != tt.want {
-				t.Errorf("exit code %d, want %d", code, tt.want)
-			}
-			kept := tt.snapshot == exitDone || tt.snapshot == exitPartial || tt.snapshot == exitSuspect || tt.snapshot == 5 || tt.snapshot == exitUnreported
-			want := "snapshot -q\n"
-			if kept {
-				want += "forget --prune -q\n"
-			}
-			if got := s.read("ran"); got != want {
-				t.Errorf("it ran\n%s", got)
-			}
-		})
+	if os.Geteuid() != 0 {
+		t.Fatal("the README is for root, and this test too")
+	}
+	s := newSite(t, sandbox.Config{})
+	host := &setUp{t, t.TempDir()}
+	// The program as the README installs it, with a clock that the test sets.
+	host.write("/build/bin/permafrost", "#!/bin/sh\nexport "+runMain+"=1 "+clockVar+"=$(cat "+host.at("clock")+" 2>/dev/null)\nexec "+s.command().Path+" \"$@\"\n")
+	host.write("/root/.ssh/config", fmt.Sprintf("Host storage.example\nHostName 127.0.0.1\nPort %d\n", s.SSHD.Port))
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(readme), "## Set it up\n")
+	blocks := regexp.MustCompile("(?ms)^```\n(.*?)^```$").FindAllStringSubmatch(text, 2)
+	if len(blocks) != 2 || !strings.Contains(blocks[0][1], "permafrost init") || !strings.Contains(blocks[1][1], "/etc/cron.d/permafrost") {
+		t.Fatalf("the README's set-up is not where it was: %q", blocks)
+	}
+	address := regexp.MustCompile(`sftp:\w+@storage\.example:/srv/mastodon`)
+	if !address.MatchString(blocks[0][1]) {
+		t.Fatalf("no address in\n%s", blocks[0][1])
+	}
+	setUp := address.ReplaceAllString(blocks[0][1], "sftp:"+s.SSHD.User+"@storage.example:"+s.SSHD.Root+"/readme")
+	// What the comment behind ssh-keygen says is done by hand.
+	setUp = strings.Replace(setUp, "mkdir -m 700", "cat ~/.ssh/id_ed25519.pub >> "+filepath.Join(s.Dir, "sshd", "authorized_keys")+"\nmkdir -m 700", 1)
+
+	yesterday := "-24h"
+	host.write("/clock", yesterday)
+	host.inside(s, setUp+blocks[1][1])
+	// Debian's cron, which has no /usr/local/bin in its PATH.
+	fields := strings.SplitN(strings.TrimSpace(host.read("/etc/cron.d/permafrost")), " ", 7)
+	if len(fields) != 7 || fields[5] != "root" || strings.ContainsRune(fields[6], '%') { // which a crontab reads as a new line
+		t.Fatalf("not a line of a crontab: %q", fields)
+	}
+	host.write("/line", fields[6])
+	cron := `exec setsid -w env -i PATH=/usr/bin:/bin SHELL=/bin/sh HOME=/root LOGNAME=root /bin/sh -c "$(cat ` + host.at("line") + `)"`
+	host.inside(s, cron) // the second one of yesterday: of a day the policy keeps the newest
+	host.write("/clock", "0s")
+	out := host.inside(s, cron)
+	if out != "" {
+		t.Errorf("cron would mail\n%s", out)
+	}
+	list := host.inside(s, "permafrost snapshots --json")
+	if nights := decode[snapshotLine](t, list, "snapshot"); runtime.GOARCH == "amd64" && (len(nights) != 2 || nights[0].Date == nights[1].Date) {
+		t.Errorf("two nights later there are\n%s", list)
 	}
 }
 
-// The README's line makes a snapshot and applies the policy, with the program itself.
-func (s *site) testREADMECron(t *testing.T) {
-	s = s.on(t)
-	c := s.command()
-	script := "#!/bin/sh\ncd " + c.Dir + "\n"
-	for _, e := range c.Env {
-		name, value, _ := strings.Cut(e, "=")
-		if name != "PATH" {
-			script += "export " + name + "=" + strconv.Quote(value) + "\n"
-		}
+// inside runs a script of root's on the host: /etc, /root, /home, /usr/local and where permafrost keeps what it remembers are the
+// host's own. It returns what the script says.
+func (s *setUp) inside(on *site, script string) string {
+	s.t.Helper()
+	prelude := `set -e
+mount --make-rprivate /
+test -d $T/etc || cp -a /etc $T/etc
+mkdir -p $T/home/mastodon/live $T/usr/local/bin $T/root $T/lib $T/cache
+mount --bind $LIVE $T/home/mastodon/live
+mount --rbind $T/home /home
+mount --bind $T/usr/local/bin /usr/local/bin
+mount --bind $T/lib /var/lib
+mount --bind $T/cache /var/cache
+mount --bind $T/root /root
+mount --bind $T/etc /etc
+cd $T/build
+export HOME=/root
+`
+	c := exec.Command("unshare", "--mount", "/bin/sh", "-c", prelude+script)
+	c.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "T=" + s.root, "LIVE=" + on.Live, endAtOnce}
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	if err := c.Run(); err != nil {
+		s.t.Fatalf("%v\n%s%s\n%s", err, out.String(), errs.String(), script)
 	}
-	host := newSetUp(t)
-	host.write("/usr/local/bin/permafrost", script+"exec "+c.Path+" \"$@\"\n")
-	for range 2 {
-		if code := host.cron(); code != exitDone {
-			t.Errorf("exit code %d", code)
-		}
+	if strings.Contains(script, "setsid") {
+		return out.String() + errs.String()
 	}
-	if n := len(s.snapshots(t)); n != 1 {
-		t.Errorf("%d snapshots are left, and the policy keeps one", n)
-	}
+	return out.String()
 }
 
 // systemd takes the README's units.
@@ -134,7 +153,7 @@ func TestREADMEUnits(t *testing.T) {
 	s := newSetUp(t)
 	s.write("/usr/local/bin/permafrost", "#!/bin/sh\n")
 	units := map[string][]string{
-		"/etc/systemd/system/permafrost.service": {"[Service]", "Type=oneshot", "ExecStart=" + s.at("/usr/local/sbin/permafrost-night")},
+		"/etc/systemd/system/permafrost.service": {"[Service]", "Type=oneshot", "ExecStart=" + s.at("/usr/local/bin/permafrost") + " run"},
 		"/etc/systemd/system/permafrost.timer":   {"[Timer]", "OnCalendar=*-*-* 03:30", "Persistent=true", "[Install]", "WantedBy=timers.target"},
 	}
 	for unit, lines := range units {

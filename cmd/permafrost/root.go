@@ -96,7 +96,7 @@ type group struct {
 // commands returns the program's commands, in the order that help lists them.
 func (a *app) commands() []group {
 	return []group{
-		{"Back up and restore", []*cobra.Command{a.initCommand(), a.snapshotCommand(), a.restoreCommand(), a.dumpCommand()}},
+		{"Back up and restore", []*cobra.Command{a.initCommand(), a.runCommand(), a.snapshotCommand(), a.restoreCommand(), a.dumpCommand()}},
 		{"Look", []*cobra.Command{a.snapshotsCommand(), a.showCommand(), a.lsCommand(), a.findCommand(), a.diffCommand()}},
 		{"Keep in order", []*cobra.Command{a.checkCommand(), a.forgetCommand(), a.confirmCommand(), a.pruneCommand(), a.repairCommand(), a.keyCommand()}},
 		{"Other", []*cobra.Command{a.serveCommand(), a.scrubCommand(), a.versionCommand(), a.completionCommand()}},

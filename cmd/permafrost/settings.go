@@ -93,6 +93,17 @@ var settings = []setting{
 	{"keep-tag", "", "keep.tags", isList, "forget"},
 }
 
+// serves reports whether the setting is for a command. The command run makes a snapshot, forgets and prunes: it has the
+// settings of all three.
+func (s *setting) serves(command string) bool {
+	for _, c := range strings.Fields(s.commands) {
+		if c == command || command == "run" && (c == "snapshot" || c == "forget" || c == "prune") {
+			return true
+		}
+	}
+	return s.commands == ""
+}
+
 // A config is a configuration file's content: values by key.
 type config map[string][]string
 
@@ -256,7 +267,7 @@ func (k kind) words(value any) (words []string, ok bool) {
 func fill(command string, flags *pflag.FlagSet, getenv func(string) string, c config) error {
 	for _, s := range settings {
 		f := flags.Lookup(s.flag)
-		if f == nil || f.Changed || s.commands != "" && !slices.Contains(strings.Fields(s.commands), command) {
+		if f == nil || f.Changed || !s.serves(command) {
 			continue
 		}
 		words, from := c[s.key], s.key+" in the configuration"

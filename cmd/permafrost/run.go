@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/repo"
+	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var (
+		flags  snapshotFlags
+		policy policyFlags
+		clean  pruneFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "the whole night: a snapshot, then the policy and a prune",
+		Long: `Run makes a snapshot, removes the snapshots that no rule of the policy keeps, and
+prunes. It is all that a night takes, in one line for cron or systemd, and only one
+run at a time works on an instance.
+
+The policy runs after each snapshot that was kept: also after one with files left out,
+one that looks wrong, and one without a component that failed. The exit code is the
+snapshot's, as of permafrost snapshot. It is 6 where the snapshot is sound and what
+came after it failed; the next run does that again.
+
+Without a policy every snapshot stays. A host whose key may not remove snapshots only
+makes them: the policy and the prune are then the owner's.`,
+		Example: `  permafrost run
+  permafrost run --quiet --keep-daily 7 --keep-weekly 4 --keep-monthly 12`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			inst, err := flags.load()
+			if err != nil {
+				return err
+			}
+			r, err := a.open(cmd.Context(), hostKey)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			var unlock func()
+			err = a.patiently(cmd.Context(), func() (err error) {
+				unlock, err = r.LockRun(inst.Domain)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			begin := time.Now()
+			res, err := a.snapshot(cmd.Context(), r, inst, &flags)
+			if res == nil {
+				return err
+			}
+			n := &night{app: a, session: r, res: res, policy: policy.policy(), maxUnused: float64(clean.maxUnused)}
+			return n.end(cmd.Context(), begin, err)
+		},
+	}
+	flags.flags(cmd.Flags())
+	policy.flags(cmd.Flags())
+	clean.flags(cmd)
+	return cmd
+}
+
+// A retentionError says that a snapshot was kept, and that what was to be removed after it was not. Its exit code is the
+// snapshot's, where that has one of its own.
+type retentionError struct {
+	err  error
+	code int
+}
+
+func (e *retentionError) Error() string { return e.err.Error() }
+func (e *retentionError) Unwrap() error { return e.err }
+
+// A night is a run whose snapshot is kept.
+type night struct {
+	*app
+	*session
+	res       *snapshot.Result
+	policy    retain.Policy
+	maxUnused float64
+
+	kept, removed int // snapshots
+}
+
+// A runLine is a run as JSON tells it.
+type runLine struct {
+	Snapshot  string  `json:"snapshot"`
+	ExitCode  int     `json:"exit_code"`
+	Retention string  `json:"retention"` // done, no policy, not allowed or failed
+	Kept      int     `json:"snapshots_kept"`
+	Removed   int     `json:"snapshots_removed"`
+	Seconds   float64 `json:"seconds"`
+}
+
+// end removes what the policy does not keep and tells how the night was. wrong is what is wrong with its snapshot: it is
+// not hidden by what comes after.
+func (n *night) end(ctx context.Context, begin time.Time, wrong error) error {
+	done, err := n.retain(ctx)
+	if err != nil {
+		done = "failed"
+		code := exitRetention
+		if wrong != nil {
+			code = exitCode(wrong)
+		}
+		err = &retentionError{fmt.Errorf("snapshot %s is kept; what was to come after it failed: %w", n.res.Ref.ID.Short(), err), code}
+	}
+	err = hint.Join(wrong, err)
+	n.ui.JSON("run", runLine{n.res.Ref.ID.String(), exitCode(err), done, n.kept, n.removed, time.Since(begin).Round(time.Millisecond).Seconds()})
+	switch done {
+	case "done":
+		n.ui.Report("%s kept, %d removed; the night took %s", plural(int64(n.kept), "snapshot", "snapshots"), n.removed, formatDuration(time.Since(begin)))
+	case "no policy":
+		n.ui.Say("every snapshot stays: [keep] in the configuration, or --keep-daily 7 and the like, say what to keep")
+	case "not allowed":
+		n.ui.Say("nothing is removed: this host's key may not; forget and prune are the owner's")
+	}
+	return err
+}
+
+// retain applies the policy to the instance's snapshots and prunes. It returns what became of that.
+func (n *night) retain(ctx context.Context) (done string, err error) {
+	if done, err = n.forget(ctx); err != nil {
+		return "", err
+	}
+	if done == "not allowed" {
+		return done, nil
+	}
+	err = n.prune(ctx, n.session, repo.PruneOptions{MaxUnused: n.maxUnused})
+	if errors.Is(err, repo.ErrNotAllowed) {
+		return "not allowed", nil
+	}
+	return done, err
+}
+
+// forget removes what the policy does not keep.
+func (n *night) forget(ctx context.Context) (done string, err error) {
+	if n.policy.Empty() {
+		return "no policy", nil
+	}
+	pick := selection{instance: n.res.Ref.Instance}
+	refs := pick.of(n.Snapshots())
+	verdicts := retain.JudgeAll(n.session, refs)
+	n.tellDoubts(refs, verdicts)
+	decisions, err := n.policy.Apply(refs, verdicts, time.Now())
+	if err != nil {
+		return "", err
+	}
+	switch err := n.carryOut(ctx, n.session, decisions, verdicts.Records(n.Head().Seq)); {
+	case errors.Is(err, repo.ErrNotAllowed):
+		return "not allowed", nil
+	case err != nil:
+		return "", err
+	}
+	n.removed = len(removed(decisions))
+	n.kept = len(decisions) - n.removed
+	for i := range decisions {
+		if d := &decisions[i]; !d.Keep() {
+			n.ui.JSON("removed", newSnapshotLine(&d.Snapshot))
+			n.ui.Report("removed snapshot %s, %s", d.Snapshot.ID.Short(), printable(d.Snapshot.Date))
+		}
+	}
+	return "done", nil
+}
