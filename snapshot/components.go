@@ -210,7 +210,9 @@ func (c *creation) redises(ctx context.Context) error {
 }
 
 func (c *creation) redis(ctx context.Context, stream string, settings source.Redis, out *Redis) error {
-	server, err := redis.Connect(ctx, settings, c.inst.User)
+	o := c.Redis
+	o.User, o.Warn = c.inst.User, func(msg string) { c.Warn(stream + ": " + msg) }
+	server, err := redis.Connect(ctx, settings, o)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"permafrost/source"
 	"permafrost/source/media"
 	"permafrost/source/postgres"
+	"permafrost/source/redis"
 )
 
 // CreateOptions say what goes into a snapshot and how it is labelled.
@@ -26,6 +27,7 @@ type CreateOptions struct {
 	Secrets  []string // files, directories and patterns beside .env.production
 	KeyFiles []string // the repository's key files, as far as they are known: never stored
 	Postgres postgres.Options
+	Redis    redis.Options
 	Media    media.Options
 	Replica  bool // dump the database from the configured replica
 

@@ -2,16 +2,19 @@ package main
 
 import (
 	"errors"
+	"os"
 	"strconv"
 
 	"github.com/spf13/pflag"
 
+	"permafrost/internal/localdir"
 	"permafrost/source"
 	"permafrost/source/postgres"
+	"permafrost/source/redis"
 )
 
 // addressFlags adds the flags that say where the parts of an instance are reached, each in place of what its settings say.
-func addressFlags(f *pflag.FlagSet, at *source.Addresses, o *postgres.Options) {
+func addressFlags(f *pflag.FlagSet, at *source.Addresses, o *postgres.Options, r *redis.Options) {
 	p := &at.Postgres
 	f.StringVar(&p.Host, "postgres-host", "", "PostgreSQL's `host`, or the directory of its socket (default, here and below: what .env.production says)")
 	f.Var((*portNumber)(&p.Port), "postgres-port", "PostgreSQL's own `port`, where that of .env.production is a pooler's")
@@ -24,9 +27,24 @@ func addressFlags(f *pflag.FlagSet, at *source.Addresses, o *postgres.Options) {
 	f.DurationVar(&o.LockWait, "postgres-lock-wait", 0, "wait so long for locks of others in the database (default 15m)")
 	f.StringVar(&at.Redis.URL, "redis-url", "", "Redis' `URL`, without a password: redis://HOST:PORT/DB, rediss://…, unix:///PATH")
 	f.StringVar(&at.Redis.PasswordFile, "redis-password-file", "", "`file` with Redis' password on one line")
+	f.Var((*rate)(&r.SpoolLimit), "redis-spool", "let so much of what Redis sends wait encrypted on this disk where the storage is slower (default 1G)")
 	f.StringVar(&at.Sidekiq.URL, "sidekiq-url", "", "`URL` of Sidekiq's own Redis, likewise")
 	f.StringVar(&at.Sidekiq.PasswordFile, "sidekiq-password-file", "", "`file` with the password of Sidekiq's own Redis")
 	f.StringVar(&at.MediaRoot, "media-root", "", "`directory` of the media")
+}
+
+// spoolFile returns what makes files for a spool, below the state directory; nil where there is none.
+func (a *app) spoolFile() func() (*os.File, error) {
+	if a.stateDir == "" {
+		return nil
+	}
+	return func() (*os.File, error) {
+		dir, err := localdir.Open(a.stateDir)
+		if err != nil {
+			return nil, err
+		}
+		return dir.Unnamed()
+	}
 }
 
 // A portNumber is a TCP port, as a flag takes it; 0 where none was given.

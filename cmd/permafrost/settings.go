@@ -70,6 +70,7 @@ var settings = []setting{
 	{"postgres-lock-wait", "PERMAFROST_POSTGRES_LOCK_WAIT", "postgres.lock_wait", isText, "snapshot"},
 	{"redis-url", "PERMAFROST_REDIS_URL", "redis.url", isText, "snapshot"},
 	{"redis-password-file", "PERMAFROST_REDIS_PASSWORD_FILE", "redis.password_file", isText, "snapshot"},
+	{"redis-spool", "PERMAFROST_REDIS_SPOOL", "redis.spool", isText, "snapshot"},
 	{"sidekiq-url", "PERMAFROST_SIDEKIQ_URL", "sidekiq.url", isText, "snapshot"},
 	{"sidekiq-password-file", "PERMAFROST_SIDEKIQ_PASSWORD_FILE", "sidekiq.password_file", isText, "snapshot"},
 	{"media-root", "PERMAFROST_MEDIA_ROOT", "media.root", isText, "snapshot"},

@@ -85,7 +85,7 @@ func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.o.IgnoreInode, "ignore-inode", false, "take media for unchanged whatever their inode number")
 	f.BoolVar(&s.o.AllowEmptyMedia, "allow-empty-media", false, "take an empty media directory for what it says")
 	f.BoolVar(&s.o.Replica, "replica", false, "dump the database from the configured replica")
-	addressFlags(f, &s.at, &s.o.Postgres)
+	addressFlags(f, &s.at, &s.o.Postgres, &s.o.Redis)
 }
 
 // load checks the flags, and reads the settings of the instance that they name.
@@ -117,7 +117,7 @@ func (a *app) snapshot(ctx context.Context, r *session, inst *source.Instance, f
 	o.Date, o.Version, o.Progress = string(flags.on), readBuildInfo().Version, p
 	o.KeyFiles = append([]string{a.writerKey}, a.identities...)
 	o.Warn = func(msg string) { a.ui.Warn("%s", msg) }
-	o.Postgres.Warn = o.Warn
+	o.Postgres.Warn, o.Redis.SpoolFile = o.Warn, a.spoolFile()
 	var res *snapshot.Result
 	err := a.patiently(ctx, func() (err error) {
 		res, err = snapshot.Create(ctx, r.Repo, inst, o)

@@ -174,6 +174,20 @@ func (d *Dir) Temp() (*File, error) {
 	return f, d.whole("", err)
 }
 
+// Unnamed returns a new file, for reading and writing, that has no name any more: it is gone once it is closed.
+func (d *Dir) Unnamed() (*os.File, error) {
+	f, err := d.Temp()
+	if err != nil {
+		return nil, err
+	}
+	defer f.at.Close()
+	if err := f.at.Remove(f.Name()); err != nil {
+		f.File.Close()
+		return nil, d.whole("", err)
+	}
+	return f.File, nil
+}
+
 // temp makes a temporary file in a directory, which becomes the file's.
 func temp(at *hostfs.Dir) (*File, error) {
 	f, err := at.Temp(TempPrefix)

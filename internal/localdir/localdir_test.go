@@ -232,3 +232,18 @@ func TestShared(t *testing.T) {
 		t.Errorf("%v; hint: %s", err, hint.Of(err))
 	}
 }
+
+// A file without a name is to be written and read, and nobody sees it.
+func TestUnnamed(t *testing.T) {
+	dir := tempDir(t)
+	d, err := Open(dir)
+	must(t, err)
+	f, err := d.Unnamed()
+	must(t, err)
+	_, err = f.WriteAt([]byte("x"), 5)
+	must(t, err)
+	if names := left(t, dir); len(names) != 0 {
+		t.Errorf("left %q", names)
+	}
+	must(t, f.Close())
+}

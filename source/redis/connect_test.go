@@ -106,12 +106,12 @@ func TestTLS(t *testing.T) {
 
 	c.Addr = "localhost:" + port
 	var name x509.HostnameError
-	if _, err := Connect(t.Context(), c, nil); !errors.As(err, &name) {
+	if _, err := Connect(t.Context(), c, Options{}); !errors.As(err, &name) {
 		t.Errorf("another name: %v", err)
 	}
 	c.Addr = "127.0.0.1:" + port
 	c.TLS = false
-	if _, err := Connect(t.Context(), c, nil); err == nil || !strings.Contains(hint.Of(err), "rediss: instead of redis:") {
+	if _, err := Connect(t.Context(), c, Options{}); err == nil || !strings.Contains(hint.Of(err), "rediss: instead of redis:") {
 		t.Errorf("without TLS where it is spoken: %v; hint %q", err, hint.Of(err))
 	}
 }
@@ -121,7 +121,7 @@ func TestNoTLS(t *testing.T) {
 	r, _ := start(t, "")
 	c := conf(r)
 	c.TLS = true
-	if _, err := Connect(t.Context(), c, nil); err == nil || !strings.Contains(hint.Of(err), "redis: instead of rediss:") {
+	if _, err := Connect(t.Context(), c, Options{}); err == nil || !strings.Contains(hint.Of(err), "redis: instead of rediss:") {
 		t.Errorf("TLS where none is spoken: %v; hint %q", err, hint.Of(err))
 	}
 }
@@ -165,11 +165,11 @@ func TestSentinel(t *testing.T) {
 	loads(t, path, master)
 
 	c.SentinelMaster = "other"
-	if _, err := Connect(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), `knows no master named "other"`) {
+	if _, err := Connect(t.Context(), c, Options{}); err == nil || !strings.Contains(err.Error(), `knows no master named "other"`) {
 		t.Errorf("unknown master: %v", err)
 	}
 	c.SentinelPassword = "wr0ng-secret"
-	if _, err := Connect(t.Context(), c, nil); err == nil || strings.Contains(err.Error(), "wr0ng-secret") {
+	if _, err := Connect(t.Context(), c, Options{}); err == nil || strings.Contains(err.Error(), "wr0ng-secret") {
 		t.Errorf("wrong password: %v", err)
 	}
 }
@@ -227,7 +227,7 @@ func TestNotRedis(t *testing.T) {
 			}
 		}()
 		c := source.Redis{Network: "tcp", Addr: l.Addr().String()}
-		if _, err := Connect(t.Context(), c, nil); err == nil {
+		if _, err := Connect(t.Context(), c, Options{}); err == nil {
 			t.Errorf("connected to what says %.20q", said)
 		}
 		s := &Server{conf: c}

@@ -100,7 +100,7 @@ func once(s string) func(io.Writer) { return func(w io.Writer) { io.WriteString(
 
 // A server that Mastodon's user has chosen can make nobody take memory or time without bound.
 func TestLyingServer(t *testing.T) {
-	if s, err := Connect(t.Context(), lying(t, "", nil), nil); err != nil || s.Facts().Dir != "x" {
+	if s, err := Connect(t.Context(), lying(t, "", nil), Options{}); err != nil || s.Facts().Dir != "x" {
 		t.Fatalf("an honest one: %v", err)
 	}
 	for _, c := range []struct {
@@ -128,7 +128,7 @@ func TestLyingServer(t *testing.T) {
 			defer cancel()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			s, err := Connect(ctx, lying(t, c.command, c.say), nil)
+			s, err := Connect(ctx, lying(t, c.command, c.say), Options{})
 			runtime.ReadMemStats(&after)
 			if ctx.Err() != nil || (err != nil) != c.fails {
 				t.Errorf("error %.300v, want one: %v", err, c.fails)

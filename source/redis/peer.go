@@ -49,7 +49,7 @@ func (s *Server) runner() (*hostfs.User, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("looking for the user that Redis runs as: %w", err)
-	case uid == 0 && s.user != nil:
+	case uid == 0 && s.opts.User != nil:
 		// Mastodon's user has chosen who answers, and a proxy of root's passes on what anybody says.
 		return nil, errors.New("the server, or a proxy before it, runs as root: files that it names are not read")
 	case uid == 0:

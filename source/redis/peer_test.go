@@ -72,7 +72,7 @@ func TestFilesOfRedis(t *testing.T) {
 	}
 	tcp, socket := startAs(t, dir)
 	for _, conf := range []source.Redis{tcp, socket} {
-		s, err := Connect(t.Context(), conf, &hostfs.User{UID: mastodon, GID: mastodon, Groups: []uint32{mastodon}})
+		s, err := Connect(t.Context(), conf, Options{User: &hostfs.User{UID: mastodon, GID: mastodon, Groups: []uint32{mastodon}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestFilesOfRedis(t *testing.T) {
 // What Mastodon's user lets a Redis of root's name is not read at all: it may be a proxy of his own choice.
 func TestFilesOfRootsRedis(t *testing.T) {
 	r, _ := start(t, "")
-	s, err := Connect(t.Context(), conf(r), &hostfs.User{UID: mastodon, GID: mastodon, Groups: []uint32{mastodon}})
+	s, err := Connect(t.Context(), conf(r), Options{User: &hostfs.User{UID: mastodon, GID: mastodon, Groups: []uint32{mastodon}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestSocketOfRoots(t *testing.T) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Connect(t.Context(), source.Redis{Network: "unix", Addr: path}, &hostfs.User{UID: mastodon, GID: mastodon})
+	_, err = Connect(t.Context(), source.Redis{Network: "unix", Addr: path}, Options{User: &hostfs.User{UID: mastodon, GID: mastodon}})
 	if !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("got %v", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -57,10 +58,22 @@ func init() {
 	logging.Disable()
 }
 
+// Options say how a Redis is dumped. The zero value is right for a process that connects as itself, and reads fast.
+type Options struct {
+	User *hostfs.User // who to be, for a process of root: Instance.User; nil for oneself
+
+	// SpoolFile makes a file without a name, for what Redis sends faster than it is read: SpoolLimit bytes at most, 1 GiB unless
+	// set. Where it is nil, Redis waits.
+	SpoolFile  func() (*os.File, error)
+	SpoolLimit int64
+
+	Warn func(string) // is told what an administrator should know; may be nil
+}
+
 // A Server is a connection to a Redis. It is for one goroutine at a time.
 type Server struct {
 	conf   source.Redis // Addr is the server's even where sentinels named it
-	user   *hostfs.User // who connects, where this process is root's; nil for oneself
+	opts   Options
 	client *goredis.Client
 	last   atomic.Pointer[net.Conn] // the last connection, below its TLS
 	facts  Facts
@@ -68,9 +81,12 @@ type Server struct {
 
 // Connect connects to r, or to the master that its sentinels name, waits until Redis has loaded its data
 // set, and gathers the facts. A TLS server is verified with the system's roots; SSL_CERT_FILE names others. A
-// process of root connects as the user u, unless that is nil: Instance.User.
-func Connect(ctx context.Context, r source.Redis, u *hostfs.User) (*Server, error) {
-	s := &Server{conf: r, user: u}
+// process of root connects as the user of the options.
+func Connect(ctx context.Context, r source.Redis, o Options) (*Server, error) {
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	s := &Server{conf: r, opts: o}
 	if err := s.connect(ctx); err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", r, s.explain(err))
 	}
@@ -194,7 +210,7 @@ func (s *Server) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if network == "" {
 		network = "tcp"
 	}
-	conn, err := s.user.Dial(ctx, network, addr)
+	conn, err := s.opts.User.Dial(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}

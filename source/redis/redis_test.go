@@ -80,7 +80,7 @@ func conf(r *sandbox.Redis) source.Redis {
 
 func connect(t *testing.T, r source.Redis) *Server {
 	t.Helper()
-	s, err := Connect(t.Context(), r, nil)
+	s, err := Connect(t.Context(), r, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestPasswords(t *testing.T) {
 		{"app", "wr0ng-secret", "compare REDIS_PASSWORD"},
 		{"", "", "asks for a password"},
 	} {
-		s, err := Connect(t.Context(), source.Redis{Network: "tcp", Addr: r.Addr, User: c.user, Password: c.password}, nil)
+		s, err := Connect(t.Context(), source.Redis{Network: "tcp", Addr: r.Addr, User: c.user, Password: c.password}, Options{})
 		if c.hint == "" {
 			if err != nil {
 				t.Errorf("%q: %v", c.user, err)
@@ -290,7 +290,7 @@ func TestUnreachable(t *testing.T) {
 		{Network: "unix", Addr: filepath.Join(t.TempDir(), "none")},
 		{Sentinels: []string{l.Addr().String()}, SentinelMaster: "mymaster"},
 	} {
-		if _, err := Connect(t.Context(), c, nil); err == nil || !strings.Contains(hint.Of(err), "is Redis running") {
+		if _, err := Connect(t.Context(), c, Options{}); err == nil || !strings.Contains(hint.Of(err), "is Redis running") {
 			t.Errorf("%v: %v; hint %q", c, err, hint.Of(err))
 		}
 	}
@@ -348,9 +348,9 @@ func TestCancelSilent(t *testing.T) {
 	defer syscall.Kill(r.PID, syscall.SIGCONT)
 	boom := errors.New("boom")
 	for name, f := range map[string]func(context.Context) error{
-		"Connect": func(ctx context.Context) error { _, err := Connect(ctx, conf(r), nil); return err },
+		"Connect": func(ctx context.Context) error { _, err := Connect(ctx, conf(r), Options{}); return err },
 		"Connect by sentinel": func(ctx context.Context) error {
-			_, err := Connect(ctx, source.Redis{Sentinels: []string{r.Addr, r.Addr}, SentinelMaster: "mymaster"}, nil)
+			_, err := Connect(ctx, source.Redis{Sentinels: []string{r.Addr, r.Addr}, SentinelMaster: "mymaster"}, Options{})
 			return err
 		},
 		"Dump": func(ctx context.Context) error { _, err := s.Dump(ctx); return err },

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,16 +34,16 @@ func (s *Server) replicate(ctx context.Context) (*Dump, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	closer := func() error {
+	closer := sync.OnceValue(func() error {
 		stop()
 		return conn.Close()
-	}
+	})
 	l := &link{conn: conn, timeout: idleTimeout, begin: time.Now().Add(saveTime)}
 	l.in = bufio.NewReaderSize(l, streamBuffer)
 	var d *Dump
 	rdb, err := l.sync(s.conf.User, s.conf.Password)
 	if err == nil {
-		d, err = s.newDump(ctx, replication, rdb, closer)
+		d, err = s.spooled(ctx, rdb, closer)
 	}
 	if err != nil {
 		closer()
@@ -52,6 +53,20 @@ func (s *Server) replicate(ctx context.Context) (*Dump, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// spooled returns a Dump of what comes by replication, as fast as it comes.
+func (s *Server) spooled(ctx context.Context, rdb io.Reader, closer func() error) (*Dump, error) {
+	sp, err := newSpool(rdb, s.opts.SpoolFile, s.opts.SpoolLimit, func() { closer() })
+	if err != nil {
+		return nil, err
+	}
+	end := func() error { return errors.Join(closer(), sp.Close()) }
+	d, err := s.newDump(ctx, replication, sp, end)
+	if err != nil {
+		end()
+	}
+	return d, err
 }
 
 // A link is a connection that speaks Redis's protocol as far as a replica's full synchronization needs it.
