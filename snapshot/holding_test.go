@@ -319,3 +319,32 @@ func TestManifestHasFacts(t *testing.T) {
 		t.Errorf("a password is in the manifest: %v", err)
 	}
 }
+
+// A table that the role may not read fails the database while it is dumped, with the command that helps, and the rest is kept.
+func TestCreateKeepsRestOfUnreadableDatabase(t *testing.T) {
+	sand, err := instance()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst := host(t)
+	inst.Media.Root = openDir(t)
+	writeFiles(t, inst.Media.Root, file{path: "accounts/a", data: []byte("x")})
+	sql := func(text string) {
+		t.Helper()
+		if err := sand.Postgres.Exec(t.Context(), sandbox.Database, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sql("create table theirs (i int); revoke all on theirs from public")
+	defer sand.Postgres.Exec(context.Background(), sandbox.Database, "drop table theirs")
+	w := newWorld(t)
+	res := w.create(inst, CreateOptions{})
+	if len(res.Failures) != 1 || res.Failures[0].Part != "postgres" || !strings.Contains(hint.Of(res.Failures[0].Err), "grant pg_read_all_data to \"") {
+		t.Fatalf("failures: %+v, hint %q", res.Failures, hint.Of(res.Failures[0].Err))
+	}
+	if h := res.Ref.Holding; h.Secrets != Captured || h.Redis != Captured || h.Media.State != Captured || h.Media.Files != 1 || h.Postgres.Size != 0 || h.Postgres.Rows != nil {
+		t.Errorf("the log says %+v", h)
+	}
+	w.verify(res)
+	w.restore(res, RestoreOptions{})
+}

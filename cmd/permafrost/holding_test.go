@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,8 +79,8 @@ func TestIncompleteNight(t *testing.T) {
 		t.Errorf("show says\n%s", show)
 	}
 	s.run(exitFailed, "snapshot", "-q", "--strict", "--secret", "/nowhere")
-	if n := len(s.snapshots(t)); n != 1 {
-		t.Errorf("%d snapshots", n)
+	if all := s.snapshots(t); len(all) != 1 || !slices.Equal(all[0].Failed, []string{"secrets"}) || len(all[0].Skipped) != 0 {
+		t.Errorf("snapshots %+v", all)
 	}
 	config := filepath.Join(s.home, "permafrost.toml")
 	if err := os.WriteFile(config, []byte("live = \""+s.Live+"\"\nskip = [\"redis\", \"media\"]\n"), 0o600); err != nil {
@@ -94,6 +95,9 @@ func TestIncompleteNight(t *testing.T) {
 		t.Errorf("the database is in no doubt:\n%s", r.stderr)
 	}
 	s.run(exitDone, "confirm", skipped)
+	if list := s.run(exitDone, "snapshots").stdout; !strings.Contains(list, "  secrets failed\n") || !strings.Contains(list, "  redis, media skipped\n") {
+		t.Errorf("snapshots says\n%s", list)
+	}
 	ls := s.run(exitDone, "ls", "latest").stdout
 	if !strings.HasPrefix(ls, "secrets/") || !strings.HasSuffix(ls, "\npostgres\n") || strings.Count(ls, "\n") != 2 {
 		t.Errorf("ls says\n%s", ls)

@@ -22,12 +22,29 @@ type snapshotLine struct {
 	Writer   string    `json:"writer"`
 	Tags     []string  `json:"tags"`
 	Partial  int       `json:"left_out"` // files
+	Failed   []string  `json:"failed"`   // components
+	Skipped  []string  `json:"skipped"`  // components
 	Size     int64     `json:"size"`
 	Stored   int64     `json:"stored"`
 }
 
+// inState returns the components that a snapshot has in a state.
+func inState(h *repo.Holding, state repo.State) []string {
+	names := []string{}
+	for _, c := range []struct {
+		name  string
+		state repo.State
+	}{{"secrets", h.Secrets}, {"postgres", h.Postgres.State}, {"redis", h.Redis}, {"media", h.Media.State}} {
+		if c.state == state {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
 func newSnapshotLine(r *repo.SnapshotRef) snapshotLine {
-	return snapshotLine{r.ID.String(), r.Instance, r.Date, r.Time, r.Host, r.Writer, slices.Concat([]string{}, r.Tags), r.Partial, r.Size, r.Stored}
+	return snapshotLine{r.ID.String(), r.Instance, r.Date, r.Time, r.Host, r.Writer, slices.Concat([]string{}, r.Tags), r.Partial,
+		inState(&r.Holding, repo.Failed), inState(&r.Holding, repo.Skipped), r.Size, r.Stored}
 }
 
 func (a *app) snapshotsCommand() *cobra.Command {
@@ -140,6 +157,12 @@ func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string
 	stored := int64(0)
 	for _, r := range refs {
 		var marks []string
+		if failed := inState(&r.Holding, repo.Failed); len(failed) > 0 {
+			marks = append(marks, strings.Join(failed, ", ")+" failed")
+		}
+		if skipped := inState(&r.Holding, repo.Skipped); len(skipped) > 0 {
+			marks = append(marks, strings.Join(skipped, ", ")+" skipped")
+		}
 		if r.Partial > 0 {
 			marks = append(marks, fmt.Sprintf("partial, %d left out", r.Partial))
 		}

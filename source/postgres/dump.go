@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 // DumpFacts describe a dump that was read to its end.
@@ -42,9 +43,10 @@ type Dump struct {
 	dump   *child
 	out    *pipeEnd  // pg_dump's output
 	r      io.Reader // the part that was read for its table of contents, then out
-	proof  *proof    // nil where none is asked for
-	count  *counter  // nil where the data are not counted
-	head   int64     // bytes of the dump before its data
+	db     source.Database
+	proof  *proof   // nil where none is asked for
+	count  *counter // nil where the data are not counted
+	head   int64    // bytes of the dump before its data
 	cancel context.CancelFunc
 	ctx    context.Context
 
@@ -73,7 +75,7 @@ func (snap *Snapshot) Dump(ctx context.Context) (*Dump, error) {
 
 func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 	s := snap.s
-	d := &Dump{facts: DumpFacts{DumpVersion: s.tools.version, Verified: s.opts.Verify.String()}}
+	d := &Dump{db: s.db, facts: DumpFacts{DumpVersion: s.tools.version, Verified: s.opts.Verify.String()}}
 	r, w, err := pipe()
 	if err != nil {
 		return nil, err
@@ -194,7 +196,7 @@ func (d *Dump) fail(err error) error {
 		err = cerr
 	}
 	d.cancel()
-	return d.setError(withDumpHint(err))
+	return d.setError(withDumpHint(err, d.db))
 }
 
 // setError keeps the first error.

@@ -8,8 +8,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/source"
 )
@@ -80,20 +82,25 @@ func isPooler(err *pgconn.PgError) bool {
 // dumpHints say what to do about something that pg_dump or pg_restore says when it fails.
 var dumpHints = []struct{ says, hint string }{
 	{"conflict with recovery", "the replica dropped rows that the dump still needed: set hot_standby_feedback = on there, or dump the primary"},
-	{"permission denied", "the role must be allowed to read every table and sequence: it should own them"},
+	{"permission denied", "as a superuser of PostgreSQL let the role read everything: grant pg_read_all_data to ROLE (version 14 and later), or make it own them"},
+	{"row-level security", "as a superuser of PostgreSQL let the role read all rows: alter role ROLE bypassrls"},
 	{"invalid snapshot identifier", "the exported snapshot is gone: was the server restarted, or is there a connection pooler in between?"},
 	{"terminating connection due to administrator command", "PostgreSQL was stopped or restarted meanwhile: run it again"},
 	{"server closed the connection unexpectedly", "PostgreSQL was stopped or restarted meanwhile: run it again"},
 	{"canceling statement due to statement timeout", lockHint},
-	{"missing chunk number", "the database is damaged: pg_amcheck tells more; older backups are precious now"},
-	{"invalid page in block", "the database is damaged: pg_amcheck tells more; older backups are precious now"},
+	{"missing chunk number", damagedHint},
+	{"invalid page in block", damagedHint},
+	{"could not read block", damagedHint},
 }
 
-// withDumpHint adds the hint for what a child said, if there is one.
-func withDumpHint(err error) error {
+const damagedHint = "the database is damaged: keep the older snapshots, and see how far it goes: pg_amcheck --heapallindexed DATABASE"
+
+// withDumpHint adds the hint for what a child said, if there is one. ROLE and DATABASE in it become those of db.
+func withDumpHint(err error, db source.Database) error {
+	names := strings.NewReplacer("ROLE", pgx.Identifier{db.User}.Sanitize(), "DATABASE", escape.Shell(db.Name))
 	for _, h := range dumpHints {
 		if strings.Contains(err.Error(), h.says) {
-			return hint.Wrap(err, h.hint)
+			return hint.Wrap(err, names.Replace(h.hint))
 		}
 	}
 	return err

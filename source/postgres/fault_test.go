@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -174,7 +175,34 @@ func TestPermissionDenied(t *testing.T) {
 	defer sql(t, db.Name, "drop owned by reader; drop role reader")
 	db.User, db.Password = "reader", "x"
 	_, err := export(t, connect(t, db, Options{})).Dump(context.Background())
-	if err == nil || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(hint.Of(err), "own them") {
+	const remedy = `grant pg_read_all_data to "reader"`
+	if err == nil || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(hint.Of(err), remedy) {
+		t.Errorf("got %v (hint: %s)", err, hint.Of(err))
+	}
+	sql(t, db.Name, remedy)
+	if _, err := io.Copy(io.Discard, startDump(t, export(t, connect(t, db, Options{})))); err != nil {
+		t.Errorf("with what the hint says: %v", err)
+	}
+}
+
+// One broken page is an error that names it, with what to do.
+func TestBrokenPage(t *testing.T) {
+	whole := newDatabase(t)
+	db := whole
+	db.Name += "_broken"
+	sql(t, "postgres", "checkpoint")
+	sql(t, "postgres", "create database "+db.Name+" template "+whole.Name+" strategy file_copy") // so that no page is in memory
+	file := filepath.Join(query(t, db.Name, "show data_directory"), query(t, db.Name, "select pg_relation_filepath('statuses')"))
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0xff}, 8192), 8192); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	_, err = io.Copy(io.Discard, startDump(t, export(t, connect(t, db, Options{}))))
+	if err == nil || !strings.Contains(err.Error(), "invalid page in block 1") || !strings.Contains(hint.Of(err), "pg_amcheck --heapallindexed "+db.Name) {
 		t.Errorf("got %v (hint: %s)", err, hint.Of(err))
 	}
 }

@@ -39,6 +39,9 @@ func TestPeer(t *testing.T) {
 			db := newDatabase(t)
 			db.Host, db.Password = cluster.SocketDir, password
 			s := connect(t, db, Options{User: lookup(t, cluster.OSUser)})
+			if f := s.Facts(); f.Login != "" || f.Host != cluster.SocketDir {
+				t.Errorf("it asks for a password: %q, at %s", f.Login, f.Host)
+			}
 			d := startDump(t, export(t, s))
 			if _, err := io.Copy(io.Discard, d); err != nil {
 				t.Fatal(err)
