@@ -77,6 +77,7 @@ soak: setup
 	$(GO) test -timeout 0 -v -run 'TestProcesses$$/struck' ./cmd/permafrost -kills $(KILLS)
 	$(GO) test -timeout 0 -v -run 'TestIntruder$$' ./cmd/permafrost -intrusions 1000
 	$(GO) test -timeout 0 -v -run 'TestHostileRestores$$' ./snapshot -restores 100000
+	$(GO) test -timeout 0 -v -run 'TestNothingGoodIsPushedOut$$' ./snapshot/retain -histories 100000
 
 # Known vulnerabilities in what is called; asks vuln.go.dev.
 vuln:

@@ -45,11 +45,12 @@ func (w *witness) testNoByteFree(t *testing.T) {
 	m := w.machine()
 	m.repo = "sftp:backup.example:" + disk + "/repo"
 	m.run(exitDone, "init", "--live", m.Live, "--recovery-key", m.recovery)
-	m.run(exitDone, "snapshot", "--date", "2026-06-26")
+	m.run(exitDated, "snapshot", "--date", "2026-06-26")
 	m = newWitness(t, m.site, m.root)
 	m.addMedia("large.jpg", 4<<20)
-	m.run(exitDone, "snapshot", "--date", "2026-06-27")
+	m.run(exitDated, "snapshot", "--date", "2026-06-27")
 	large := m.snapshots(t)[1]
+	m.run(exitDone, "confirm", m.snapshots(t)[0].ID, large.ID)
 	os.Remove(filepath.Join(m.root, "large.jpg"))
 	fillUp(t, filepath.Join(disk, "ballast"), 0)
 	if r := m.command("snapshot").run(t); r.code != exitFailed || !strings.Contains(r.stderr, "no space left on the storage") ||
@@ -70,7 +71,7 @@ func (w *witness) testNoByteFree(t *testing.T) {
 		t.Errorf("%d objects became %d, the reserve %q", len(before), len(after), after["reserve"])
 	}
 	m.run(exitDone, "check", "-i", m.recovery, "--read-data")
-	m.run(exitDone, "snapshot", "--date", "2026-06-28")
+	m.run(exitDated, "snapshot", "--date", "2026-06-28")
 	m.intact()
 }
 
