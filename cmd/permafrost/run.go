@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -150,7 +151,8 @@ func (n *night) forget(ctx context.Context) (done string, err error) {
 	pick := selection{instance: n.res.Ref.Instance}
 	refs := pick.of(n.Snapshots())
 	verdicts := retain.JudgeAll(n.session, refs)
-	n.tellDoubts(refs, verdicts)
+	// Of the snapshot that was just made it is told at the end.
+	n.tellDoubts(slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool { return r.ID == n.res.Ref.ID }), verdicts)
 	decisions, err := n.policy.Apply(refs, verdicts, time.Now())
 	if err != nil {
 		return "", err

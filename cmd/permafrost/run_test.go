@@ -83,6 +83,13 @@ func TestRun(t *testing.T) {
 		night(exitIncomplete, "failed", 2, "--redis-url", "redis://127.0.0.1:1/0")
 	})
 	night(exitDone, "done", 1)
+	t.Run("it looks wrong", func(t *testing.T) {
+		r := s.run(exitSuspect, "run", "-q", "--skip", "media") // what the settings leave out is in doubt too
+		if n := strings.Count(r.stderr, "looks wrong"); n != 1 || !strings.Contains(r.stderr, "permafrost confirm ") {
+			t.Errorf("told %d times: %s", n, r.stderr)
+		}
+		s.run(exitDone, "forget", s.snapshots(t)[1].ID)
+	})
 	t.Run("a second run waits", func(t *testing.T) {
 		unlock, err := s.open().LockRun("mastodon.example")
 		if err != nil {
