@@ -46,10 +46,10 @@ func (s *Server) rdbPath() (string, fs.FileInfo, error) {
 	if _, err := s.runner(); err != nil {
 		return "", nil, err
 	}
-	if s.facts.Dir == "" || s.facts.File == "" {
-		return "", nil, errors.New("the server does not tell where its file is (CONFIG GET dir)")
+	path, err := s.filePath()
+	if err != nil {
+		return "", nil, err
 	}
-	path := filepath.Join("/", s.facts.Dir, filepath.Base(s.facts.File))
 	f, err := s.openFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		// It may just not have saved yet. In a container, mostly its directory isn't there.

@@ -12,6 +12,7 @@ import (
 const (
 	bgsave      = "bgsave"
 	replication = "replication"
+	lastSave    = "last save"
 )
 
 // headSize is how much of an RDB is looked at for its time, in bytes: its metadata takes about 150.
@@ -31,7 +32,7 @@ type Dump struct {
 
 // DumpFacts tell how an RDB was had.
 type DumpFacts struct {
-	Method     string    `json:"method"`        // bgsave or replication
+	Method     string    `json:"method"`        // bgsave, replication or last save
 	Why        string    `json:"why,omitempty"` // why not by bgsave
 	Time       time.Time `json:"time,omitzero"` // of its state, by the server's clock, to the second
 	RDBVersion int       `json:"rdb_version"`   // an older Redis than the one that made it may refuse it
@@ -66,7 +67,7 @@ func (s *Server) dump(ctx context.Context) (*Dump, error) {
 	}
 	d, err := s.replicate(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("by replication: %w; by BGSAVE: %w", s.explain(err), s.redact(why))
+		return s.otherwise(ctx, why, err)
 	}
 	d.facts.Why = s.redact(why).Error()
 	return d, nil
@@ -105,7 +106,7 @@ func (d *Dump) Read(p []byte) (int, error) {
 // Close ends the dump, read or not.
 func (d *Dump) Close() error { return d.close() }
 
-// Method returns how the RDB is had: "bgsave" or "replication".
+// Method returns how the RDB is had: "bgsave", "replication" or "last save".
 func (d *Dump) Method() string { return d.facts.Method }
 
 // Facts returns how the RDB was had. Version, size and checksum are known after io.EOF.

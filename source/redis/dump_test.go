@@ -97,9 +97,9 @@ func TestFallback(t *testing.T) {
 	check("/no/such/directory", elsewhere)
 	check("no such file", tellDir(t.TempDir()))
 
-	acl(t, admin, "default", "-config")
+	acl(t, admin, "default", "-config", "-info")
 	check("CONFIG GET")
-	acl(t, admin, "default", "+config", "-bgsave")
+	acl(t, admin, "default", "+config", "+info", "-bgsave")
 	check("NOPERM")
 	acl(t, admin, "default", "+bgsave", "-info")
 	check("NOPERM")

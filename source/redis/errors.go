@@ -17,7 +17,6 @@ var hints = []struct{ prefix, text string }{
 	{"WRONGPASS", "compare REDIS_PASSWORD, REDIS_USER or REDIS_URL in .env.production with requirepass or the ACL of redis.conf"},
 	{"ERR invalid password", "compare REDIS_PASSWORD or REDIS_URL in .env.production with requirepass in redis.conf"},
 	{"NOAUTH", "Redis asks for a password, and .env.production has none for it"},
-	{"NOPERM", "let the Redis user take the data set as a replica does: ACL SETUSER NAME +psync +replconf +ping"},
 	{"NOMASTERLINK", "this Redis is a replica that has lost its master: back up the master"},
 	{"MASTERDOWN", "this Redis is a replica that has lost its master: back up the master"},
 	{"ERR Can't SYNC while not connected with my master", "this Redis is a replica that has lost its master: back up the master"},
@@ -39,6 +38,9 @@ func (s *Server) explain(err error) error {
 	err = s.redact(err)
 	if hint.Of(err) != "" {
 		return err
+	}
+	if replied(err, "NOPERM") {
+		return hint.Wrap(err, s.refusedHint(err))
 	}
 	for _, h := range hints {
 		if replied(err, h.prefix) {

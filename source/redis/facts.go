@@ -70,6 +70,7 @@ func (s *Server) askInfo(ctx context.Context, f *Facts) error {
 	}
 	f.Name = serverName(info)
 	f.Version, f.Role, f.RunID = fact(info["redis_version"]), fact(info["role"]), fact(info["run_id"])
+	s.process = number(info["process_id"])
 	f.UsedMemory = number(info["used_memory"])
 	if t := number(info["rdb_last_save_time"]); t > 0 {
 		f.LastSave = time.Unix(t, 0).UTC()

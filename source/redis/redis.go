@@ -77,6 +77,8 @@ type Server struct {
 	client *goredis.Client
 	last   atomic.Pointer[net.Conn] // the last connection, below its TLS
 	facts  Facts
+
+	process int64 // the number of Redis' process, as it says; 0 where it does not
 }
 
 // Connect connects to r, or to the master that its sentinels name, waits until Redis has loaded its data

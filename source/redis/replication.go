@@ -29,10 +29,12 @@ const (
 // It names no port, as it serves nobody. A Sentinel that asks Redis meanwhile lists a replica with port 0, as
 // down, until SENTINEL RESET; it can't be made a master.
 func (s *Server) replicate(ctx context.Context) (*Dump, error) {
+	before := s.last.Load()
 	conn, err := s.dial(ctx, s.conf.Addr)
 	if err != nil {
 		return nil, err
 	}
+	s.last.Store(before) // who is asked about the other end is still there when this connection is gone
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	closer := sync.OnceValue(func() error {
 		stop()
