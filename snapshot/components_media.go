@@ -19,6 +19,9 @@ func (c *creation) media(ctx context.Context) error {
 		c.m.Media = Media{State: External, External: &Bucket{x.Kind, x.Bucket, x.Endpoint, x.Region, x.Prefix}, Local: c.localMedia(ctx)}
 		return ctx.Err()
 	}
+	if err := c.inst.CheckMedia(); err != nil {
+		return err
+	}
 	c.Progress.Start("media", -1)
 	defer c.Progress.Done("media")
 	o := c.Media

@@ -193,6 +193,17 @@ func (e *environ) media(dir string) Media {
 	return m
 }
 
+// CheckMedia returns an error where the media directory can't be one of media alone: it holds Mastodon itself. Its settings
+// would be stored as media then, and where it is the root directory all of the host.
+func (inst *Instance) CheckMedia() error {
+	inside, err := filepath.Rel(inst.Media.Root, inst.Dir)
+	if err != nil || !filepath.IsLocal(inside) {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("%s holds Mastodon itself, and not media alone", inst.Media.Root),
+		"look at PAPERCLIP_ROOT_PATH in .env.production; or say where the media are: root below [media] in permafrost.toml, or --media-root")
+}
+
 // missingSecrets names each group of secrets without which a restored instance loses something.
 func (e *environ) missingSecrets() []string {
 	groups := []struct{ keys, loss string }{

@@ -369,3 +369,16 @@ func TestNoPasswordPrinted(t *testing.T) {
 		}
 	}
 }
+
+// Media that hold Mastodon itself are none.
+func TestCheckMedia(t *testing.T) {
+	for root, want := range map[string]bool{
+		"/": false, "/home": false, "/home/mastodon": false, "/home/mastodon/live": false,
+		"/home/mastodon/live/public/system": true, "/home/mastodon/live2": true, "/home/mast": true, "/srv/media": true, "/home/mastodon/media": true,
+	} {
+		inst := &Instance{Dir: "/home/mastodon/live", Media: Media{Root: root}}
+		if err := inst.CheckMedia(); (err == nil) != want {
+			t.Errorf("%s: %v", root, err)
+		}
+	}
+}
