@@ -2,7 +2,7 @@ GO ?= go
 # The commit is stamped in only where git will tell it.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 
-.PHONY: build test test-race test-whole fuzz soak vuln demo bench micro setup clean
+.PHONY: build test test-race test-whole test-servers fuzz soak vuln demo bench micro setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
@@ -29,6 +29,11 @@ test-whole:
 	$(GO) test -timeout 40m -parallel 4 ./cmd/...
 	$(GO) test -timeout 40m -run 'Mangled|CrashPoints|Simulat|Model' ./repo
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x
+
+# Every SFTP server of README's table, and each quirk of others. It takes root, for some of them.
+test-servers: setup
+	@sh internal/sandbox/setup-servers.sh
+	$(GO) test -timeout 40m -v -run 'TestServers$$' ./cmd/permafrost -servers
 
 # Every fuzz target in turn, and how often each ran: make fuzz FUZZTIME=10m. What is found is left in testdata/fuzz. Of an
 # input that reaches something new not much time is spent on making it small: that would be most of a

@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
+	"permafrost/internal/sftpstore"
 	"permafrost/repo"
 	"permafrost/source"
 )
@@ -77,7 +79,8 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	for _, w := range warnings {
 		a.ui.Warn("%s", w)
 	}
-	st, closeStore, err := a.openNewStore(ctx, func(text string) { a.ui.Warn("%s", text) })
+	var lasting notes
+	st, closeStore, err := a.openNewStore(ctx, lasting.add)
 	if err != nil {
 		return err
 	}
@@ -120,7 +123,28 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	}
 	a.ui.Done("the repository is made, and its keys are in %s and %s", printable(flags.recovery), printable(a.writerKey))
 	a.tellInit(flags, owner)
+	lasting.tell(a.ui)
 	return nil
+}
+
+// notes are texts that are told later, from whatever goroutine they come.
+type notes struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (n *notes) add(text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.texts = append(n.texts, text)
+}
+
+func (n *notes) tell(u *ui) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, text := range n.texts {
+		u.Warn("%s", text)
+	}
 }
 
 // complete fills in what can be found out on this host, and returns what an administrator should know of the instance.
@@ -168,6 +192,10 @@ func (a *app) initFailed(ctx context.Context, st repo.Store, recovery string, er
 	if there, ask := repo.Exists(ctx, st); ask == nil && !there {
 		os.Remove(recovery)
 		os.Remove(a.writerKey)
+		var unfit *sftpstore.UnfitError
+		if errors.As(err, &unfit) { // whatever was tried
+			return hint.Wrap(unfit, hint.Of(err))
+		}
 		return err
 	}
 	return withHint(err, "the repository may have been made in part; its keys are in "+recovery+" and "+a.writerKey)

@@ -1,6 +1,8 @@
 package sftpstore
 
 import (
+	"bytes"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +30,7 @@ type keys struct {
 	signers   []ssh.Signer
 	encrypted []string // key files that need a passphrase
 	exposed   []string // key files that others may read, which are not used
+	devices   []string // key files of which the secret is in a security key (FIDO), which only the ssh command can ask
 	agent     net.Conn // the signers may need it; nil where there is none
 }
 
@@ -90,6 +93,8 @@ func (k *keys) add(file string, held []ssh.Signer) error {
 			public, _ = readPublicKey(file + ".pub")
 		}
 		k.encrypted = append(k.encrypted, file)
+	} else if public = deviceKey(data); err != nil && public != nil {
+		k.devices = append(k.devices, file)
 	} else if err != nil {
 		if public, _, _, _, _ = ssh.ParseAuthorizedKey(data); public == nil {
 			return err
@@ -116,6 +121,34 @@ func (k *keys) add(file string, held []ssh.Signer) error {
 	k.append(signer)
 	return nil
 }
+
+// deviceKey returns the public half of a private key file that names a security key, or nil.
+func deviceKey(data []byte) ssh.PublicKey {
+	const magic = "openssh-key-v1\x00"
+	block, _ := pem.Decode(data)
+	if block == nil || !bytes.HasPrefix(block.Bytes, []byte(magic)) {
+		return nil
+	}
+	var file struct {
+		Cipher, KDF, KDFOptions string
+		Keys                    uint32
+		Public                  []byte
+		Rest                    []byte `ssh:"rest"`
+	}
+	if ssh.Unmarshal(block.Bytes[len(magic):], &file) != nil {
+		return nil
+	}
+	public, err := ssh.ParsePublicKey(file.Public)
+	if err != nil || !strings.HasPrefix(public.Type(), "sk-") {
+		return nil
+	}
+	return public
+}
+
+// A deviceKeyError says that the host lets nobody in but, maybe, by a security key.
+type deviceKeyError struct{ error }
+
+func (e *deviceKeyError) Unwrap() error { return e.error }
 
 // append adds a signer that is not there yet.
 func (k *keys) append(signer ssh.Signer) {
@@ -146,6 +179,8 @@ func readPublicKey(file string) (ssh.PublicKey, error) {
 func (k *keys) refused(h *host, err error) error {
 	err = fmt.Errorf("logging in as %s: %w", h, err)
 	switch {
+	case len(k.devices) > 0:
+		return &deviceKeyError{err}
 	case len(k.exposed) > 0:
 		return hint.Wrap(err, "other users may read a key, so that it is not used: chmod go= "+strings.Join(k.exposed, " "))
 	case len(k.encrypted) > 0:

@@ -19,10 +19,13 @@ import (
 )
 
 // commandTransport has the ssh command connect: each SFTP channel is a process.
-type commandTransport struct{ config *Config }
+type commandTransport struct {
+	config *Config
+	asks   bool // a person may have to touch a key for each connection
+}
 
 func (t commandTransport) alive() bool  { return true }
-func (t commandTransport) single() bool { return false } // each open is a connection of its own
+func (t commandTransport) single() bool { return t.asks } // else each open is a connection of its own
 func (t commandTransport) close()       {}
 
 // args returns the command's arguments. What a person must not be asked about, and what must not be forwarded, is

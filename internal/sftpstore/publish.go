@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"permafrost/internal/hint"
@@ -22,6 +23,31 @@ const (
 )
 
 const advice = "use OpenSSH's server, on a file system that has hard links"
+
+// An UnfitError says why a server can't hold a repository.
+type UnfitError struct {
+	Why []string
+}
+
+func (e *UnfitError) Error() string {
+	return "the server can't hold a repository: " + strings.Join(e.Why, ", and ")
+}
+
+func unfit(why ...string) error { return hint.Wrap(&UnfitError{why}, advice) }
+
+// bothUnfit makes one error of why links don't serve and why renames don't. link is nil where the server offers no links.
+func bothUnfit(link, rename error) error {
+	var l, r *UnfitError
+	switch {
+	case !errors.As(rename, &r):
+		return hint.Wrap(hint.Join(link, rename), advice)
+	case link == nil:
+		return unfit(append([]string{"it has no hard links"}, r.Why...)...)
+	case errors.As(link, &l):
+		return unfit(append(slices.Clone(l.Why), r.Why...)...)
+	}
+	return unfit(append([]string{fmt.Sprintf("it makes no hard links (%v)", link)}, r.Why...)...)
+}
 
 // publishOpen gives the temporary file the upload's name, or returns fs.ErrExist. It returns the temporary name that is
 // left. To some servers a file has no name before its handle is closed; to others that would cost a round trip.
@@ -63,8 +89,8 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 	}
 	if u.published.Load() == untried {
 		if err := u.tryRename(sess); err != nil {
-			if linkErr != nil && !sess.lost(err) {
-				err = hint.Wrap(fmt.Errorf("publishing %s: %w; %w", u.target, linkErr, err), advice)
+			if !sess.lost(err) {
+				err = bothUnfit(linkErr, err)
 			}
 			return temp, err
 		}
@@ -74,9 +100,6 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 	}
 	if u.published.Load() == untried {
 		if err := u.look(sess, "its rename"); err != nil {
-			if !sess.lost(err) && !errors.Is(err, fs.ErrExist) {
-				err = hint.Wrap(err, advice)
-			}
 			return temp, err
 		}
 		u.published.Store(byRename)
@@ -90,7 +113,7 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 func (u *upload) look(sess *session, how string) error {
 	err := u.compare(sess)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("the server can't hold a repository: %s reports success and does nothing", how)
+		err = unfit(how + " reports success and does nothing")
 	}
 	return err
 }
@@ -133,9 +156,9 @@ func (s *Store) tryRename(sess *session) error {
 	if _, statErr := sess.Stat(names[0]); statErr != nil && !errors.Is(statErr, fs.ErrNotExist) {
 		return fmt.Errorf("trying the server's rename: %w", statErr)
 	} else if err == nil && statErr == nil {
-		return hint.Wrap(errors.New("the server can't hold a repository: its rename reports success and does nothing"), advice)
+		return unfit("its rename reports success and does nothing")
 	} else if err == nil || statErr != nil {
-		return hint.Wrap(errors.New("the server can't hold a repository: its rename overwrites, and it has no hard links"), advice)
+		return unfit("its rename overwrites")
 	}
 	return nil
 }

@@ -30,6 +30,8 @@ const uploadLife = 24 * time.Hour
 // cleanTime is how long Put may take to remove what an upload left on a connection that is gone.
 const cleanTime = 2 * time.Second
 
+const lieHelp = "the server does not do what it says: look at its log and its free space"
+
 // Put implements repo.Store.
 func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {
 	target, err := s.path(name)
@@ -157,7 +159,9 @@ func (u *upload) write(ctx context.Context, sess *session) (*tempFile, error) {
 		if err := u.makeDir(sess, dir); err != nil {
 			return new(tempFile), err
 		}
-		err = u.writeStripes(ctx, sess, t, all)
+		if err = u.writeStripes(ctx, sess, t, all); errors.Is(err, fs.ErrNotExist) {
+			err = hint.Wrap(fmt.Errorf("the server reported success for making that directory, and it is not there: %w", err), lieHelp)
+		}
 	}
 	if err != nil && !sess.lost(err) {
 		err = fmt.Errorf("writing a file in %s: %w", dir, denied(u.explain(sess, err, dir, u.size)))

@@ -132,13 +132,13 @@ func chooseDialer(c *Config) (func(context.Context) (transport, error), error) {
 			return nil, err
 		}
 		if files.asksForCommand(c.Host) == "" {
-			return (&dialer{config: c, files: files}).dial, nil
+			return (&dialer{config: c, files: files}).dialAnyhow, nil
 		}
 	}
 	if c.Channels == 0 {
 		c.Channels = 1 // each is a process and a connection
 	}
-	return func(context.Context) (transport, error) { return commandTransport{c}, nil }, nil
+	return func(context.Context) (transport, error) { return commandTransport{config: c}, nil }, nil
 }
 
 // Close ends the connections. Operations under way fail.

@@ -14,6 +14,7 @@ import (
 	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
 
+	"permafrost/internal/hint"
 	"permafrost/internal/objname"
 	"permafrost/internal/parts"
 )
@@ -176,7 +177,7 @@ func (u *upload) settled(sess *session, t *tempFile) error {
 		return err
 	}
 	if info.Size() != int64(u.size) {
-		return fmt.Errorf("the server reported success for %d bytes, and kept %d", u.size, info.Size())
+		return hint.Wrap(fmt.Errorf("the server reported success for %d bytes, and kept %d", u.size, info.Size()), lieHelp)
 	}
 	return nil
 }

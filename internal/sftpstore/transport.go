@@ -48,6 +48,8 @@ type dialer struct {
 	config *Config
 	files  *sshConfig
 	told   sync.Map // what was said already: each connection reads the same files
+
+	byCommand atomic.Bool // only the ssh command gets in
 }
 
 // sshTransport is an SSH connection of this process.
@@ -62,6 +64,19 @@ type sshTransport struct {
 // upload at once.
 func (t *sshTransport) single() bool {
 	return strings.Contains(string(t.client.ServerVersion()), "mod_sftp")
+}
+
+// dialAnyhow is dial, and leaves it to the ssh command where only a security key may be let in.
+func (d *dialer) dialAnyhow(ctx context.Context) (transport, error) {
+	if d.byCommand.Load() {
+		return commandTransport{d.config, true}, nil
+	}
+	t, err := d.dial(ctx)
+	if device := (*deviceKeyError)(nil); errors.As(err, &device) {
+		d.byCommand.Store(true)
+		return commandTransport{d.config, true}, nil
+	}
+	return t, err
 }
 
 // dial connects to the host, through its jump hosts.
