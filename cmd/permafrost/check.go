@@ -135,6 +135,9 @@ func (p *problems) add(err error) {
 // assemble checks that every snapshot can be put together again: what its parts add up to, not only that they are
 // there. Of a snapshot that lacks several, the first is told, and how many they are.
 func assemble(ctx context.Context, r *session, found *problems) error {
+	if err := compareEntries(ctx, r, found); err != nil {
+		return err
+	}
 	return eachLoss(ctx, r, func(ref repo.SnapshotRef, parts []loss) {
 		err := fmt.Errorf("%s: %w", printable(parts[0].part), parts[0].err)
 		if n := len(parts); n > 1 {
@@ -142,6 +145,21 @@ func assemble(ctx context.Context, r *session, found *problems) error {
 		}
 		found.add(&repo.SnapshotError{Ref: ref, Err: err})
 	})
+}
+
+// compareEntries looks for snapshots whose log entry says something else of what they hold than their manifest does. What is
+// thought of a snapshot goes by the entry alone; a manifest that can't be read is told of elsewhere.
+func compareEntries(ctx context.Context, r *session, found *problems) error {
+	for _, ref := range r.Snapshots() {
+		m, err := snapshot.Load(ctx, r.Repo, ref)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil && !m.Holds(&ref.Holding) {
+			found.add(&repo.SnapshotError{Ref: ref, Err: errors.New("its log entry says other numbers than its manifest")})
+		}
+	}
+	return nil
 }
 
 // A loss is a part of a snapshot that can't be put together again.

@@ -58,6 +58,10 @@ func (v *victim) testPoison() {
 			if table := v.run(exitDone, "snapshots").stdout; strings.Count(table, "looks wrong") != 1 {
 				t.Errorf("snapshots does not mark the bad one:\n%s", table)
 			}
+			if r := v.command("check").run(t); (r.code == exitDamage) != (name == "future" || name == "past" || name == "flood") ||
+				r.code == exitDamage && !strings.Contains(r.stdout, "its log entry says other numbers than its manifest") {
+				t.Errorf("check ends with %d:\n%s%s", r.code, r.stdout, r.stderr)
+			}
 			v.run(exitDone, "confirm", bad)
 			v.run(exitDone, "forget", "--keep-last", "1")
 			left = v.snapshots(t)
