@@ -3,10 +3,13 @@ package postgres
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 // oddRole makes a role of the test's own, with a password, that has parameters set.
@@ -132,5 +135,44 @@ func TestDamageIsTold(t *testing.T) {
 	connect(t, db, Options{Warn: w.warn})
 	if !strings.Contains(w.String(), "zero_damaged_pages = on") {
 		t.Errorf("told %q", w.String())
+	}
+}
+
+// What a URL's parameters choose, both the connection and pg_dump are led by.
+func TestParametersAreHonoured(t *testing.T) {
+	db := newDatabase(t)
+	passfile := filepath.Join(t.TempDir(), "pass")
+	if err := os.WriteFile(passfile, []byte("*:*:*:"+db.User+":"+db.Password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	with := func(params map[string]string, change func(*source.Database)) source.Database {
+		d := db
+		d.Params = params
+		if change != nil {
+			change(&d)
+		}
+		return d
+	}
+	for name, d := range map[string]source.Database{
+		"passfile":             with(map[string]string{"passfile": passfile}, func(d *source.Database) { d.Password = "" }),
+		"hostaddr":             with(map[string]string{"hostaddr": db.Host}, func(d *source.Database) { d.Host = "db.invalid" }),
+		"target_session_attrs": with(map[string]string{"target_session_attrs": "read-write"}, nil),
+		"options":              with(map[string]string{"options": "-c search_path=nowhere -c statement_timeout=1"}, nil),
+	} {
+		if err := dumpOnce(d, Options{}); err != nil {
+			t.Errorf("%s: %v (hint: %s)", name, err, hint.Of(err))
+		}
+	}
+	for name, d := range map[string]source.Database{
+		"passfile":             with(map[string]string{"passfile": passfile + "none"}, nil),
+		"hostaddr":             with(map[string]string{"hostaddr": "127.0.0.1"}, func(d *source.Database) { d.Host, d.Port = "db.invalid", freePort(t) }),
+		"target_session_attrs": with(map[string]string{"target_session_attrs": "read-only"}, nil),
+		"options":              with(map[string]string{"options": "-c role=nobody_at_all"}, nil),
+	} {
+		if err := dumpOnce(d, Options{}); err == nil {
+			t.Errorf("%s: it is not heeded", name)
+		} else if strings.Contains(err.Error(), db.Password) {
+			t.Errorf("%s: a password in %v", name, err)
+		}
 	}
 }
