@@ -115,7 +115,7 @@ func settable(v reflect.Value) reflect.Value {
 // text returns what takes the place of a text of a field.
 func text(r *rand.Rand, field, was string) string {
 	switch {
-	case r.IntN(8) == 0:
+	case r.IntN(8) == 0, field == "Reason" && was == "": // of what has not failed
 		return was
 	case field == "Path" && path.IsAbs(was), field == "Live", field == "Root":
 		return Path(r)
