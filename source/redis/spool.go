@@ -115,7 +115,7 @@ func (s *spool) put(chunk []byte) error {
 		s.changed.Broadcast()
 		return nil
 	case int64(len(s.sizes)) >= s.most:
-		return hint.Wrap(fmt.Errorf("Redis sends its data faster than the storage takes them, and more than %d MiB would have to wait on this disk", s.most*s.slot>>20),
+		return hint.Wrap(fmt.Errorf("the data of Redis come faster than the storage takes them, and more than %d MiB would have to wait on this disk", s.most*s.slot>>20),
 			"let more wait: spool = \"4G\" below [redis] in permafrost.toml, --redis-spool 4G. Where permafrost runs on Redis' own host and may read its file, nothing waits")
 	}
 	if err := s.store(chunk); err != nil {
