@@ -67,11 +67,12 @@ bench: setup build micro
 	@exec bin/bench -scale $(SCALE) -nights $(NIGHTS) -mode $(MODE) -before "$(BEFORE)"
 
 # What a test has less time for: interleavings, processes that write to one repository at once, wounds of each object,
-# hostile manifests, processes that are killed and halted. make soak SIMULATE=1000000 LOAD=1h KILLS=2000
+# hostile manifests, processes that are killed and halted, a server that lies. make soak SIMULATE=1000000 LOAD=1h KILLS=2000
 SIMULATE ?= 200000
 LOAD ?= 5m
 KILLS ?= 300
 GUIDES ?= 100000
+LIES ?= 10000
 soak: setup
 	$(GO) test -timeout 0 -v -run 'TestHostileGuides$$' ./snapshot -guides $(GUIDES)
 	$(GO) test -timeout 0 -v -run 'TestHostileManifests$$' ./cmd/permafrost -manifests $(GUIDES)
@@ -80,6 +81,7 @@ soak: setup
 	$(GO) test -timeout 0 -v -run 'TestLoad$$|TestTogether$$' ./cmd/permafrost -load $(LOAD)
 	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile
 	$(GO) test -timeout 0 -v -run 'TestProcesses$$/struck' ./cmd/permafrost -kills $(KILLS)
+	$(GO) test -timeout 0 -v -run 'TestLiesAtRandom$$' ./internal/sftpstore -lies $(LIES)
 	$(GO) test -timeout 0 -v -run 'TestIntruder$$' ./cmd/permafrost -intrusions 1000
 	$(GO) test -timeout 0 -v -run 'TestHostileRestores$$' ./snapshot -restores 100000
 	$(GO) test -timeout 0 -v -run 'TestNothingGoodIsPushedOut$$' ./snapshot/retain -histories 100000

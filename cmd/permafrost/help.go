@@ -100,7 +100,7 @@ func helpConfig() string {
 	b.WriteString("The configuration file, " + defaultConfig + `, is TOML. It gives flags their values
 where neither the command line nor the environment does.
 
-  repository = "sftp:backup@storage.example:/mastodon"
+  repository = "sftp:mastodon-backup@storage.example:/mastodon"
   writer_key = "/etc/permafrost/writer.key"
 
   [postgres]

@@ -43,8 +43,8 @@ place or two.
 The writer file stays on this host. It adds snapshots, and can't read stored content
 back: whoever breaks into the host finds no older backups in the repository. By
 --append-only it can't forget either.`,
-		Example: `  permafrost init -r sftp:backup@storage.example:/mastodon
-  permafrost init -r sftp:backup@storage.example:/mastodon --owner "$(cat admin.age.pub)" --append-only`,
+		Example: `  permafrost init -r sftp:mastodon-backup@storage.example:/mastodon
+  permafrost init -r sftp:mastodon-backup@storage.example:/mastodon --owner "$(cat admin.age.pub)" --append-only`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.init(cmd.Context(), &flags) },
 	}

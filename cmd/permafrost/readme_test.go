@@ -87,7 +87,7 @@ func TestREADMESetUp(t *testing.T) {
 	if len(blocks) != 2 || !strings.Contains(blocks[0][1], "permafrost init") || !strings.Contains(blocks[1][1], "/etc/cron.d/permafrost") {
 		t.Fatalf("the README's set-up is not where it was: %q", blocks)
 	}
-	address := regexp.MustCompile(`sftp:\w+@storage\.example:/srv/mastodon`)
+	address := regexp.MustCompile(`sftp:[\w-]+@storage\.example:/srv/mastodon`)
 	if !address.MatchString(blocks[0][1]) {
 		t.Fatalf("no address in\n%s", blocks[0][1])
 	}

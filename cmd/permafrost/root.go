@@ -49,7 +49,7 @@ func newRoot(a *app) *cobra.Command {
 		Short: "back up a Mastodon instance, encrypted and deduplicated",
 		Long: `Permafrost keeps dated snapshots of a Mastodon instance in a repository on an SFTP
 server: its secrets, its PostgreSQL database, its media and its Redis, together.`,
-		Example: `  permafrost init -r sftp:backup@storage.example:/mastodon
+		Example: `  permafrost init -r sftp:mastodon-backup@storage.example:/mastodon
   permafrost snapshot
   permafrost snapshots
   permafrost restore -i permafrost-recovery.key --date 2026-06-27 --target /srv/restore`,

@@ -21,10 +21,10 @@ key reaches the repository below --root and nothing else.
 With --append-only that key adds objects, and can't change or remove one, whatever
 becomes of the host that holds it. Pruning is then done with another key, whose
 forced command lacks --append-only. DIR must be there; clients name it by the same
-path: sftp:backup@storage.example:DIR.
+path: sftp:mastodon-backup@storage.example:DIR.
 
 Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
-		Example: `  In ~backup/.ssh/authorized_keys, each on a line:
+		Example: `  In ~mastodon-backup/.ssh/authorized_keys, each on a line:
   command="permafrost serve-sftp --append-only --root /srv/mastodon",restrict ssh-ed25519 AAAA… mastodon
   command="permafrost serve-sftp --root /srv/mastodon",restrict ssh-ed25519 AAAA… admin
 

@@ -132,6 +132,10 @@ func (w *witness) compare(dir string) {
 // told looks at what a command that failed said: one line with the words want, and a hint at most.
 func told(t *testing.T, r result, want ...string) {
 	t.Helper()
+	// A server that takes a moment is told of too.
+	r.stderr = strings.Join(slices.DeleteFunc(strings.SplitAfter(r.stderr, "\n"), func(line string) bool {
+		return strings.HasPrefix(line, "waiting for an answer of ") || strings.HasPrefix(line, "trying again to reach ")
+	}), "")
 	lines := strings.SplitAfter(r.stderr, "\n")
 	if len(lines) > 3 || lines[len(lines)-1] != "" || !strings.HasPrefix(lines[0], "permafrost: error: ") ||
 		len(lines) == 3 && !strings.HasPrefix(lines[1], "permafrost: hint: ") || len(r.stderr) > 1000 || r.stdout != "" {

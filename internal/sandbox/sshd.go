@@ -26,6 +26,11 @@ import (
 type SSHDConfig struct {
 	SFTPArgs []string // arguments of sftp-server, such as "-u", "0222"
 	Config   []string // further lines of sshd_config; they win over the sandbox's own, and may hold no Match
+
+	// Commands are run before the server starts, as root, in a directory with the client's key in mastodon.pub. They find
+	// an /etc that they may change and an empty /srv, as only the server does else. Match stands at the end of sshd_config.
+	Commands string
+	Match    string
 }
 
 // SSHD is a running OpenSSH server. It lets in the user who runs this process,
@@ -48,7 +53,10 @@ type SSHD struct {
 func StartSSHD(ctx context.Context, dir string, c SSHDConfig) (*SSHD, error) {
 	return startServer(ctx, dir, "sshd", "openssh-server", func(s *SSHD, server string) (*exec.Cmd, error) {
 		config := filepath.Join(s.dir, "sshd_config")
-		return exec.Command(server, "-D", "-f", config, "-E", s.log()), os.WriteFile(config, []byte(s.config(c)), 0o600)
+		if err := os.WriteFile(config, []byte(s.config(c)+c.Match), 0o600); err != nil || c.Commands == "" {
+			return exec.Command(server, "-D", "-f", config, "-E", s.log()), err
+		}
+		return s.withHost(c.Commands, server, "-D", "-f", config, "-E", s.log())
 	})
 }
 
@@ -68,6 +76,33 @@ func startServer(ctx context.Context, dir, program, pkg string, command func(s *
 		return nil, fmt.Errorf("starting %s: %w", program, err)
 	}
 	return s, nil
+}
+
+// Srv is what the server has as /srv, where it was started with Commands.
+func (s *SSHD) Srv() string { return filepath.Join(s.dir, "srv") }
+
+// withHost returns a command that runs on a host of its own, as far as /etc and /srv go, after others were run there.
+func (s *SSHD) withHost(commands string, command ...string) (*exec.Cmd, error) {
+	const script = `set -e
+cd "$1"
+mount -t tmpfs none etc
+mkdir etc/upper etc/work
+mount -t overlay overlay -o lowerdir=/etc,upperdir=etc/upper,workdir=etc/work /etc
+mount --bind srv /srv
+(cd client && eval "$2")
+shift 2
+exec "$@"`
+	for _, dir := range []string{"etc", "srv", "client"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	key, err := os.ReadFile(filepath.Join(s.dir, "authorized_keys"))
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{"-m", "sh", "-c", script, "sh", s.dir, "set -e\n" + commands}, command...)
+	return exec.Command("unshare", args...), os.WriteFile(filepath.Join(s.dir, "client", "mastodon.pub"), key, 0o644)
 }
 
 func (s *SSHD) log() string { return filepath.Join(s.dir, "log") }
