@@ -2,7 +2,7 @@ GO ?= go
 # The commit is stamped in only where git will tell it.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 
-.PHONY: build test test-race test-whole test-servers fuzz soak vuln demo bench micro setup clean
+.PHONY: build test test-race test-whole test-compose test-servers fuzz soak vuln demo bench micro setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/permafrost ./cmd/permafrost
@@ -34,6 +34,12 @@ test-whole:
 test-servers: setup
 	@sh internal/sandbox/setup-servers.sh
 	$(GO) test -timeout 40m -v -run 'TestServers$$' ./cmd/permafrost -servers
+
+# An instance in a Compose project, on a real container engine; fails where none answers.
+test-compose: setup
+	@docker info >/dev/null || { echo "no container engine answers: the Debian packages are docker.io and docker-compose"; exit 1; }
+	$(GO) vet -tags compose ./cmd/permafrost
+	$(GO) test -tags compose -timeout 20m -run 'TestCompose$$' ./cmd/permafrost
 
 # Every fuzz target in turn, and how often each ran: make fuzz FUZZTIME=10m. What is found is left in testdata/fuzz. Of an
 # input that reaches something new not much time is spent on making it small: that would be most of a

@@ -28,6 +28,7 @@ func (c *creation) media(ctx context.Context) error {
 	if o.User == nil {
 		o.User = c.inst.User
 	}
+	o.Open = c.inst.Media.Open
 	t, err := media.Open(c.inst.Media.Root, o)
 	if err != nil {
 		return err
@@ -121,6 +122,7 @@ func (c *creation) localMedia(ctx context.Context) (files int64) {
 	if o.User == nil {
 		o.User = c.inst.User
 	}
+	o.Open = c.inst.Media.Open
 	t, err := media.Open(c.inst.Media.Root, o)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0

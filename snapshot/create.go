@@ -141,7 +141,7 @@ func (o *CreateOptions) check(inst *source.Instance) error {
 func newManifest(inst *source.Instance, o *CreateOptions) (*Manifest, error) {
 	now := time.Now().UTC()
 	m := &Manifest{Format: Format, Instance: inst.Domain, Date: o.Date, Created: now, Host: o.Host, Version: o.Version,
-		Tags: o.Tags, Live: Text(inst.Dir), User: inst.OSUser, Warnings: slices.Clone(inst.Warnings)}
+		Tags: o.Tags, Live: Text(inst.Dir), User: inst.OSUser, Deployment: inst.Deployment, Warnings: slices.Clone(inst.Warnings)}
 	var err error
 	if m.Mastodon, err = inst.Version(); err != nil {
 		m.Warnings = append(m.Warnings, err.Error())

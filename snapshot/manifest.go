@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"permafrost/repo"
+	"permafrost/source"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
 )
@@ -39,6 +40,8 @@ type Manifest struct {
 	Live      Text      `json:"live"`               // Mastodon's directory on the host
 	Mastodon  string    `json:"mastodon,omitempty"` // its version, as lib/mastodon/version.rb says
 	User      string    `json:"user"`               // who owned it
+
+	Deployment source.Deployment `json:"deployment,omitzero"` // how the services ran
 
 	Boundary Boundary `json:"boundary"`
 

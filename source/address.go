@@ -18,6 +18,10 @@ type Addresses struct {
 	Redis     RedisAddress
 	Sidekiq   RedisAddress
 	MediaRoot string
+
+	// Environment is that of Mastodon's container, where it runs in one. It stands for all that the settings file says: Compose
+	// reads quotes and dollar signs in an env_file otherwise than Mastodon does, and each version of Compose otherwise.
+	Environment map[string]string
 }
 
 // A PostgresAddress says where the database is.

@@ -43,6 +43,8 @@ type Instance struct {
 
 	Generated GeneratedKeys // secrets that Mastodon's set-up generated, by the name of their variable
 
+	Deployment Deployment // of the kind "" until somebody has looked
+
 	Warnings []string // what an administrator should know; holds no secret
 
 	OSUser string       // the user Mastodon runs as: a name, or a number where it has none
@@ -54,6 +56,11 @@ type Instance struct {
 type Media struct {
 	Root     string // absolute
 	External *External
+
+	Elsewhere bool // permafrost's own configuration says where Root is
+
+	// Open opens Root for reading, and says whose rights the tree below it is read with; nil where that goes by its path.
+	Open func() (fd int, as *hostfs.User, err error)
 }
 
 // External names a bucket or container of object storage.
@@ -71,7 +78,7 @@ func Load(dir, osUser string) (*Instance, error) { return LoadAt(dir, osUser, Ad
 
 // LoadDomain is Load for who wants no more than the instance's domain, and what an administrator should know.
 func LoadDomain(dir, osUser string) (domain string, warnings []string, err error) {
-	inst, env, err := readInstance(dir, osUser)
+	inst, env, err := readInstance(dir, osUser, nil)
 	if err != nil {
 		return "", nil, err
 	}
@@ -90,7 +97,7 @@ func LoadAt(dir, osUser string, at Addresses) (*Instance, error) {
 	if err := at.complete(); err != nil {
 		return nil, err
 	}
-	inst, env, err := readInstance(dir, osUser)
+	inst, env, err := readInstance(dir, osUser, at.Environment)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +107,9 @@ func LoadAt(dir, osUser string, at Addresses) (*Instance, error) {
 	return inst, nil
 }
 
-// readInstance finds the live directory and Mastodon's user, and reads the settings.
-func readInstance(dir, osUser string) (*Instance, *environ, error) {
+// readInstance finds the live directory and Mastodon's user, and reads the settings. An environment that Mastodon runs with stands
+// for what they say.
+func readInstance(dir, osUser string, environment map[string]string) (*Instance, *environ, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, nil, err
@@ -121,7 +129,7 @@ func readInstance(dir, osUser string) (*Instance, *environ, error) {
 	if err := inst.identify(live, osUser); err != nil {
 		return nil, nil, err
 	}
-	env, err := inst.readFiles(live)
+	env, err := inst.readFiles(live, environment)
 	return inst, env, err
 }
 
@@ -150,7 +158,7 @@ func (inst *Instance) settings(env *environ, at *Addresses) error {
 		return err
 	}
 	if inst.Media = env.media(inst.Dir); at.MediaRoot != "" {
-		inst.Media.Root = filepath.Clean(at.MediaRoot)
+		inst.Media.Root, inst.Media.Elsewhere = filepath.Clean(at.MediaRoot), true
 	}
 	inst.Generated = env.generatedKeys()
 	inst.Warnings = append(inst.Warnings, env.missingSecrets()...)

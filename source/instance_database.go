@@ -24,7 +24,9 @@ type Database struct {
 	Params   map[string]string // further libpq parameters of a URL, by libpq's names
 	Pooler   bool              // the settings look like PgBouncer: its port, or no prepared statements
 
-	Elsewhere bool // [postgres] of permafrost's own configuration says where it is, at least in part
+	Elsewhere bool      // [postgres] of permafrost's own configuration says where it is, at least in part
+	Container Container // that has the server; nil where this host reaches Host by itself
+	Advice    string    // what to do where Host has no address; "" if nothing is known
 }
 
 // String names the database without its password.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -31,8 +32,9 @@ type EnvFile struct {
 	MTime int64 // nanoseconds since 1970
 }
 
-// readFiles reads the settings files, with the rights of Mastodon's user, and what they say.
-func (inst *Instance) readFiles(live *hostfs.Place) (*environ, error) {
+// readFiles reads the settings files, with the rights of Mastodon's user, and what they say. An environment that Mastodon runs
+// with stands for that.
+func (inst *Instance) readFiles(live *hostfs.Place, environment map[string]string) (*environ, error) {
 	env := newEnviron()
 	for _, name := range settingsNames() {
 		f, err := inst.readFile(live, name)
@@ -52,11 +54,15 @@ func (inst *Instance) readFiles(live *hostfs.Place) (*environ, error) {
 		} else {
 			inst.Others = append(inst.Others, *f)
 		}
+		if environment != nil {
+			continue // what Mastodon runs with is known
+		}
 		if err := env.parse(called, f.Data); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
 	inst.Warnings = append(inst.Warnings, env.warnings...)
+	maps.Copy(env.values, environment)
 	return env, nil
 }
 

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/hostfs"
 )
 
 // A Redis says how to reach a Redis server and which of its databases is meant.
@@ -26,6 +28,10 @@ type Redis struct {
 	SentinelPassword string
 
 	Elsewhere bool // permafrost's own configuration says where it is, at least in part
+	// Dial connects to an address of the settings, where only containers know it. Then nothing that this Redis names is a file of
+	// this host. It is nil where this host reaches the server by itself.
+	Dial   func(ctx context.Context, u *hostfs.User, network, addr string) (net.Conn, error)
+	Advice string // what to do where the server's name has no address; "" if nothing is known
 }
 
 // String names the server without its passwords.

@@ -196,7 +196,7 @@ func TestLoadMedia(t *testing.T) {
 		if !filepath.IsAbs(root) {
 			root = filepath.Join(inst.Dir, root)
 		}
-		if want := (Media{root, c.external}); !reflect.DeepEqual(inst.Media, want) {
+		if want := (Media{Root: root, External: c.external}); !reflect.DeepEqual(inst.Media, want) {
 			t.Errorf("%q: got %+v, want %+v", c.env, inst.Media, want)
 		}
 	}

@@ -114,7 +114,8 @@ What stands below a line like [keep] belongs to that table. Tables [postgres],
 [redis], [sidekiq] and [media] say where permafrost reaches the parts of the
 instance, where that is not where Mastodon does: past a pooler, or from outside
 of a container. The settings file is stored as it is. Passwords stand in files of
-their own, which password_file names.
+their own, which password_file names. [compose] says in which project the instance
+runs, where its directory does not tell.
 
 Keys, with their kinds and the flags they stand for:
 

@@ -39,7 +39,7 @@ makes them: the policy and the prune are then the owner's.`,
   permafrost run --quiet --keep-daily 7 --keep-weekly 4 --keep-monthly 12`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			inst, err := flags.load()
+			inst, err := flags.load(cmd.Context())
 			if err != nil {
 				return err
 			}

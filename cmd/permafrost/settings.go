@@ -77,6 +77,8 @@ var settings = []setting{
 	{"follow", "", "media.follow", isList, "snapshot"},
 	{"ignore-ctime", "", "media.ignore_ctime", isBool, "snapshot"},
 	{"ignore-inode", "", "media.ignore_inode", isBool, "snapshot"},
+	{"compose-engine", "PERMAFROST_COMPOSE_ENGINE", "compose.engine", isText, "snapshot run"},
+	{"compose-project", "PERMAFROST_COMPOSE_PROJECT", "compose.project", isText, "snapshot run"},
 	{"tag", "", "tags", isList, "snapshot"},
 	{"exclude", "", "exclude", isList, "snapshot"},
 	{"no-cache-media", "", "no_cache_media", isBool, "snapshot"},

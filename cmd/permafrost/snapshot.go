@@ -16,6 +16,7 @@ import (
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 	"permafrost/source"
+	"permafrost/source/deploy"
 )
 
 const defaultLive = "/home/mastodon/live"
@@ -43,7 +44,7 @@ than half of what an earlier one had is kept, with exit code 4.`,
   permafrost snapshot --date 2026-06-27 --no-cache-media --json`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			inst, err := flags.load()
+			inst, err := flags.load(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -67,12 +68,16 @@ type snapshotFlags struct {
 	at   source.Addresses
 	on   date
 	o    snapshot.CreateOptions
+
+	deployment deploy.Options
 }
 
 func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringVar(&s.live, "live", defaultLive, "Mastodon's `directory`")
 	f.StringVar(&s.user, "user", "", userUsage)
+	f.StringVar(&s.deployment.Engine, "compose-engine", "", "`command` of the container engine; none to ask none (default: docker and podman, where they are there)")
+	f.StringVar(&s.deployment.Project, "compose-project", "", "`name` of the Compose project that the instance runs in (default: that of the live directory)")
 	f.Var(&s.on, "date", "the night that the snapshot is of (default: today)")
 	f.StringArrayVar(&s.o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
 	f.StringArrayVar(&s.o.Secrets, "secret", nil, "`file`, directory or pattern to store among the secrets; repeatable")
@@ -88,8 +93,8 @@ func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 	addressFlags(f, &s.at, &s.o.Postgres, &s.o.Redis)
 }
 
-// load checks the flags, and reads the settings of the instance that they name.
-func (s *snapshotFlags) load() (*source.Instance, error) {
+// load checks the flags, reads the settings of the instance that they name, and finds out how it runs.
+func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 	if err := s.on.notAhead(time.Now()); err != nil {
 		return nil, err
 	}
@@ -99,11 +104,17 @@ func (s *snapshotFlags) load() (*source.Instance, error) {
 	if s.o.Replica && s.at.Postgres != (source.PostgresAddress{}) {
 		return nil, usagef("--replica and an address of [postgres] exclude each other: [postgres] may name the replica itself")
 	}
-	inst, err := source.LoadAt(s.live, s.user, s.at)
+	found, err := deploy.Find(ctx, s.live, s.deployment)
+	if err != nil {
+		return nil, err
+	}
+	at := s.at
+	at.Environment = found.Environment()
+	inst, err := source.LoadAt(s.live, s.user, at)
 	if err != nil {
 		return nil, withHint(err, "say where Mastodon is installed with --live DIR")
 	}
-	return inst, nil
+	return inst, found.Attach(ctx, inst)
 }
 
 // snapshot makes a snapshot of an instance and tells what it holds. Where it is committed its result is returned, beside the

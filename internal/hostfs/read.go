@@ -76,6 +76,37 @@ func openList(at int) (int, error) {
 	return Retry(func() (int, error) { return unix.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 }
 
+// ListFrom opens a directory for reading that is open as O_PATH, with the user's rights, and waits half a minute at most.
+func (u *User) ListFrom(at int) (int, error) {
+	return InTime(func() (fd int, err error) {
+		err = u.Do(func() error {
+			fd, err = openList(at)
+			return err
+		})
+		return fd, err
+	})
+}
+
+// OpenTree opens the directory at the root of a tree for reading, and returns whose rights the tree is to be read with.
+//
+// A path that a user has chosen is followed with his rights. Where a process of root follows a path of root's, and the directory
+// at its end is another user's, what is in it may be anything: that is read with this user's rights.
+func OpenTree(root string, u *User) (fd int, as *User, err error) {
+	if u != nil || os.Geteuid() != 0 {
+		fd, err = u.OpenDir(root)
+		return fd, u, err
+	}
+	place, err := Resolve(root)
+	if err != nil {
+		return -1, nil, err
+	}
+	defer place.Close()
+	if u, err = place.Reader(); err == nil {
+		fd, err = place.OpenDir()
+	}
+	return fd, u, err
+}
+
 // InTime calls f, and waits half a minute for it; then its error is os.ErrDeadlineExceeded, and f goes on by itself. It is for
 // the few calls to a file system that another user may have stopped.
 func InTime[T any](f func() (T, error)) (T, error) {

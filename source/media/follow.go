@@ -67,7 +67,7 @@ func (t *Tree) openBases(names []string) error {
 			return fmt.Errorf("directory to follow links into: %q is not an absolute path", name)
 		}
 		b := base{name: filepath.Clean(name), fd: -1}
-		fd, as, err := openRoot(b.name, t.user)
+		fd, as, err := hostfs.OpenTree(b.name, t.user)
 		if err == nil && (as == nil) != (t.user == nil) {
 			unix.Close(fd)
 			err = fmt.Errorf("it is %v's, and the media are read with root's rights", as)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"iter"
 	"math"
-	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -32,6 +31,10 @@ type Options struct {
 	// User is whose rights the tree is opened and read with. Where it is nil they are those of the process; a process of root's
 	// takes those of the root's owner, and opens nothing where several users may decide what the root is.
 	User *hostfs.User
+
+	// Open, if it is not nil, opens the root and says whose rights the tree is read with. The root's path and User are not used for
+	// that then.
+	Open func() (fd int, as *hostfs.User, err error)
 }
 
 // A Tree is a directory of media files, for reading. Its methods may be called from any goroutine.
@@ -78,7 +81,11 @@ func Open(root string, o Options) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the media directory: %w", err)
 	}
-	fd, as, err := openRoot(name, o.User)
+	open := o.Open
+	if open == nil {
+		open = func() (int, *hostfs.User, error) { return hostfs.OpenTree(name, o.User) }
+	}
+	fd, as, err := open()
 	if err != nil {
 		return nil, rootError(name, as, err)
 	}
@@ -95,26 +102,6 @@ func Open(root string, o Options) (*Tree, error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-// openRoot opens the root, and returns whose rights the tree is to be read with.
-//
-// A path that a user has chosen is followed with his rights. Where a process of root follows a path of root's, and the directory
-// at its end is another user's, what is in it may be anything: that is read with this user's rights.
-func openRoot(name string, u *hostfs.User) (fd int, as *hostfs.User, err error) {
-	if u != nil || os.Geteuid() != 0 {
-		fd, err = u.OpenDir(name)
-		return fd, u, err
-	}
-	place, err := hostfs.Resolve(name)
-	if err != nil {
-		return -1, nil, err
-	}
-	defer place.Close()
-	if u, err = place.Reader(); err == nil {
-		fd, err = place.OpenDir()
-	}
-	return fd, u, err
 }
 
 // inspect looks at the root, and at what a walk needs.

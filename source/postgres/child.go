@@ -77,6 +77,14 @@ func (e *haltedError) Error() string { return fmt.Sprintf("%s for %v", e.what, e
 
 // startDump starts pg_dump with its output going to out. It ends when ctx does.
 func (s *Server) startDump(ctx context.Context, out *os.File, args ...string) (*child, error) {
+	if s.tools.inside {
+		cmd, err := s.dumpInside(ctx, args)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Stdout = out
+		return s.begin(cmd, cmd.Start)
+	}
 	cmd := exec.CommandContext(ctx, s.tools.dump, args...)
 	cmd.Stdout = out
 	cmd.Env = s.connEnv()
@@ -88,6 +96,11 @@ func (s *Server) startDump(ctx context.Context, out *os.File, args ...string) (*
 
 // startRestore starts pg_restore on what comes out of in. It ends when ctx does.
 func (s *Server) startRestore(ctx context.Context, in *os.File, args ...string) (*child, error) {
+	if s.tools.inside {
+		cmd := s.db.Container.Command(ctx, s.tools.restore, args...)
+		cmd.Stdin = in
+		return s.begin(cmd, cmd.Start)
+	}
 	cmd := exec.CommandContext(ctx, s.tools.restore, args...)
 	cmd.Stdin = in
 	return s.start(cmd)
@@ -95,11 +108,23 @@ func (s *Server) startRestore(ctx context.Context, in *os.File, args ...string) 
 
 // start runs cmd as the server's user.
 func (s *Server) start(cmd *exec.Cmd) (*child, error) {
+	confine(cmd, s.opts.User)
+	start := func() error { return launch(cmd) }
+	if c := s.db.Container; c != nil {
+		return s.begin(cmd, func() error { return c.Enter(start) })
+	}
+	return s.begin(cmd, start)
+}
+
+// begin makes a child of cmd, which start starts.
+func (s *Server) begin(cmd *exec.Cmd, start func() error) (*child, error) {
 	c := &child{name: filepath.Base(cmd.Path), cmd: cmd, patience: s.silence}
+	if s.tools.inside {
+		c.name = "pg_dump or pg_restore in the container " + s.db.Container.String()
+	}
 	c.said.to = s.stderr
 	cmd.Stderr = &c.said
-	confine(cmd, s.opts.User)
-	if err := launch(cmd); err != nil {
+	if err := start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", c.name, err)
 	}
 	return c, nil
@@ -132,6 +157,9 @@ func (s *Server) connEnv() []string {
 	env := []string{
 		"PGHOST=" + s.db.Host, fmt.Sprintf("PGPORT=%d", s.db.Port), "PGDATABASE=" + s.db.Name, "PGUSER=" + s.db.User,
 		"PGSSLMODE=" + s.db.SSLMode,
+	}
+	if s.db.Container != nil {
+		env = append(env, "PGHOSTADDR="+s.db.Container.Addr())
 	}
 	for name, value := range s.db.Params {
 		if name == "options" || name == "passfile" && s.pass != nil {

@@ -40,6 +40,7 @@ const maxHead = 16 << 20
 // the proof that was asked for succeeded; otherwise it returns the error, then and ever after.
 type Dump struct {
 	facts  DumpFacts
+	end    func() // ends what killing the child leaves
 	dump   *child
 	out    *pipeEnd  // pg_dump's output
 	r      io.Reader // the part that was read for its table of contents, then out
@@ -75,7 +76,7 @@ func (snap *Snapshot) Dump(ctx context.Context) (*Dump, error) {
 
 func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 	s := snap.s
-	d := &Dump{db: s.db, facts: DumpFacts{DumpVersion: s.tools.version, Verified: s.opts.Verify.String()}}
+	d := &Dump{db: s.db, end: s.endInside, facts: DumpFacts{DumpVersion: s.tools.version, Verified: s.opts.Verify.String()}}
 	r, w, err := pipe()
 	if err != nil {
 		return nil, err
@@ -87,6 +88,7 @@ func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 	if err == nil && s.opts.Verify != VerifyNone {
 		if d.proof, err = s.startProof(d.ctx); err != nil {
 			d.dump.kill()
+			d.end()
 		}
 	}
 	if err != nil {
@@ -215,12 +217,15 @@ func (d *Dump) Facts() DumpFacts { return d.facts }
 // Close ends pg_dump and pg_restore, wherever they are. It may be called at any time, also while a Read is
 // under way, which then fails.
 func (d *Dump) Close() error {
-	d.setError(errClosed)
+	whole := d.setError(errClosed) == io.EOF
 	d.close.Do(func() {
 		d.cancel()
 		d.out.Close()
 		d.dump.kill()
 		d.proof.kill()
+		if !whole {
+			d.end()
+		}
 	})
 	return nil
 }

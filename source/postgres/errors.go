@@ -44,6 +44,7 @@ func (s *Server) explainConnect(ctx context.Context, err error) error {
 	var pgErr *pgconn.PgError
 	var opErr *net.OpError
 	var dnsErr *net.DNSError
+	var reach *source.ReachError
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("connecting to the %v: %w", db, ctx.Err())
@@ -55,8 +56,12 @@ func (s *Server) explainConnect(ctx context.Context, err error) error {
 		if u := s.opts.User; pgErr.Code == "28000" && u != nil && u.Name == "" {
 			advice = fmt.Sprintf("for peer authentication this host must have a name for %v: make that user, or say with --user who Mastodon runs as", u)
 		}
+	case errors.As(err, &reach):
+		err, advice = reach, hint.Of(reach)
 	case errors.As(err, &dnsErr):
-		err = dnsErr
+		if err = dnsErr; db.Advice != "" {
+			advice = db.Advice
+		}
 	case errors.As(err, &opErr):
 		err = opErr
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):

@@ -100,7 +100,7 @@ func TestLockHeld(t *testing.T) {
 			}
 			// Nobody is left in the queue for the lock.
 			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-				left := query(t, "postgres", "select count(*) from pg_stat_activity where application_name like 'permafrost %' and datname = '"+db.Name+"'")
+				left := query(t, "postgres", "select count(*) from pg_stat_activity where application_name like 'permafrost-%' and datname = '"+db.Name+"'")
 				if left == "0" {
 					break
 				}

@@ -21,7 +21,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -99,7 +98,11 @@ const (
 // Connect reaches the database, gathers its facts and finds the programs that can dump it. A connection
 // pooler is refused: behind one, a snapshot is gone before pg_dump can join it.
 func Connect(ctx context.Context, db source.Database, o Options) (*Server, error) {
-	s := &Server{db: db, opts: o, stderr: io.Discard, warn: o.Warn, session: "permafrost " + rand.Text()[:8]}
+	session, err := newSession()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{db: db, opts: o, stderr: io.Discard, warn: o.Warn, session: session}
 	s.silence = max(silence, s.lockWait()+time.Minute)
 	if s.warn == nil {
 		s.warn = func(string) {}
@@ -135,8 +138,13 @@ func (s *Server) connect(ctx context.Context) (err error) {
 		return fmt.Errorf("reading facts of the %v: %w", s.db, err)
 	}
 	s.facts.Host, s.facts.Port, s.facts.Login = s.db.Host, s.db.Port, s.login.get()
-	if s.tools, err = findTools(ctx, s.facts.VersionNum/10000, &s.opts); err != nil {
+	if err := s.chooseTools(ctx); err != nil {
 		return err
+	}
+	if s.db.Container != nil {
+		if err = s.endOrphans(ctx); err != nil {
+			return fmt.Errorf("looking for earlier dumps of the %v: %w", s.db, err)
+		}
 	}
 	// One that pgx has found in ~/.pgpass is meant for pg_dump too.
 	s.pass, err = passFile(s.config.Password, s.opts.User)

@@ -93,8 +93,15 @@ func (s *Server) connConfig() (*pgx.ConnConfig, error) {
 	if addr := s.db.Params["hostaddr"]; addr != "" {
 		config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{addr}, nil }
 	}
+	dial := s.opts.User.Dial
+	if c := s.db.Container; c != nil {
+		config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"container"}, nil }
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return c.Dial(ctx, s.opts.User, strconv.Itoa(s.db.Port))
+		}
+	}
 	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := s.opts.User.Dial(ctx, network, addr)
+		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}

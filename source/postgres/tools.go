@@ -25,6 +25,7 @@ type tools struct {
 	restore string // path
 	version string // as pg_dump tells it: 15.14 (Debian 15.14-0+deb12u1)
 	major   int
+	inside  bool // they are the container's own, and run in it
 }
 
 // toolDirs match the directories where distributions keep the programs of each version; PATH comes after.
@@ -140,23 +141,35 @@ func probe(ctx context.Context, dir string, u *hostfs.User) (t tools, err error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, t.dump, "--version")
-	var out lineWriter
-	out.to = io.Discard
-	cmd.Stdout = &out
-	confine(cmd, u)
-	if err := launch(cmd); err != nil {
-		return t, err
+	t.version, t.major, err = version(exec.CommandContext(ctx, t.dump, "--version"), func(cmd *exec.Cmd) error {
+		confine(cmd, u)
+		return launch(cmd)
+	})
+	return t, err
+}
+
+// askVersion asks a program of the container's for its version.
+func (s *Server) askVersion(cmd *exec.Cmd) (string, int, error) {
+	return version(cmd, (*exec.Cmd).Start)
+}
+
+// version asks a program for its version, as it tells it, and for the first number of that.
+func version(cmd *exec.Cmd, start func(*exec.Cmd) error) (text string, major int, err error) {
+	out, said := lineWriter{to: io.Discard}, lineWriter{to: io.Discard}
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := start(cmd); err != nil {
+		return "", 0, err
 	}
-	if err := cmd.Wait(); err != nil {
-		return t, err
-	}
+	err = cmd.Wait()
 	out.flush()
+	said.flush()
+	if err != nil {
+		return "", 0, fmt.Errorf("%w%s", err, said.tail())
+	}
 	m := versionPattern.FindStringSubmatch(strings.Join(out.last, "\n"))
 	if m == nil {
-		return t, fmt.Errorf("%s tells no version", t.dump)
+		return "", 0, fmt.Errorf("%s tells no version", cmd.Path)
 	}
-	t.version = m[1]
-	t.major, err = strconv.Atoi(m[2])
-	return t, err
+	major, err = strconv.Atoi(m[2])
+	return m[1], major, err
 }

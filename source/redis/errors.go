@@ -49,7 +49,10 @@ func (s *Server) explain(err error) error {
 	}
 	var unknown x509.UnknownAuthorityError
 	var dial *net.OpError
+	var unnamed *net.DNSError
 	switch {
+	case errors.As(err, &unnamed) && s.conf.Advice != "":
+		return hint.Wrap(err, s.conf.Advice)
 	case errors.As(err, &unknown):
 		return hint.Wrap(err, "name the authority that signed Redis's certificate: SSL_CERT_FILE=/path/ca.crt")
 	case errors.Is(err, errNoTLS):

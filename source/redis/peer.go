@@ -39,6 +39,9 @@ func (s *Server) openFile(path string) (*os.File, error) {
 // host's, or the near end of a tunnel.
 func (s *Server) runner() (*hostfs.User, error) {
 	conn := *s.last.Load()
+	if s.conf.Dial != nil {
+		return nil, errors.New("the server is in a container")
+	}
 	if !sameHost(conn) {
 		return nil, errors.New("the server is on another host")
 	}

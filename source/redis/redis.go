@@ -212,7 +212,13 @@ func (s *Server) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if network == "" {
 		network = "tcp"
 	}
-	conn, err := s.opts.User.Dial(ctx, network, addr)
+	dial := s.conf.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, u *hostfs.User, network, addr string) (net.Conn, error) {
+			return u.Dial(ctx, network, addr)
+		}
+	}
+	conn, err := dial(ctx, s.opts.User, network, addr)
 	if err != nil {
 		return nil, err
 	}
