@@ -64,7 +64,7 @@ var may = []struct {
 	{"permafrost/internal/storetest", storeImports},
 	{"permafrost/internal/sftpserver", []string{"permafrost/internal/objname", "permafrost/internal/wire"}},
 	{"permafrost/source", []string{"permafrost/internal/hint", "permafrost/internal/hostfs"}},
-	{"permafrost/source/...", []string{"permafrost/source", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable"}},
+	{"permafrost/source/...", []string{"permafrost/source", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/escape"}},
 	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/internal/localdir", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
 	{"permafrost/snapshot/retain", []string{"permafrost/repo", "permafrost/internal/hint"}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/snapshot/retain", "permafrost/source/...",
