@@ -35,11 +35,12 @@ test-servers: setup
 	@sh internal/sandbox/setup-servers.sh
 	$(GO) test -timeout 40m -v -run 'TestServers$$' ./cmd/permafrost -servers
 
-# An instance in a Compose project, on a real container engine; fails where none answers.
+# An instance in a Compose project, on a real container engine; fails where none answers. RECORD=1 writes what docker answers to
+# cmd/permafrost/testdata, by which TestComposeRecorded goes.
 test-compose: setup
 	@docker info >/dev/null || { echo "no container engine answers: the Debian packages are docker.io and docker-compose"; exit 1; }
 	$(GO) vet -tags compose ./cmd/permafrost
-	$(GO) test -tags compose -timeout 20m -run 'TestCompose$$' ./cmd/permafrost
+	$(GO) test -tags compose -timeout 20m -run 'TestCompose$$' ./cmd/permafrost $(if $(RECORD),-record)
 
 # Every fuzz target in turn, and how often each ran: make fuzz FUZZTIME=10m. What is found is left in testdata/fuzz. Of an
 # input that reaches something new not much time is spent on making it small: that would be most of a

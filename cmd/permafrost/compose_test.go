@@ -47,6 +47,7 @@ func TestCompose(t *testing.T) {
 		name string
 		run  func(*composeTest)
 	}{
+		{"record", (*composeTest).testRecord},
 		{"nights", (*composeTest).testNights},
 		{"password", (*composeTest).testPassword},
 		{"killed", (*composeTest).testKilled},
