@@ -35,26 +35,39 @@ func TestHostCalls(t *testing.T) {
 	}
 	s := newSite(t, sandbox.Config{Peer: true})
 	s.init()
-	target := filepath.Join(filepath.Dir(s.Live), "restored")
+	target, disk := filepath.Join(filepath.Dir(s.Live), "restored"), filepath.Join(filepath.Dir(s.Live), "disk")
 	uid, gid := owner(t, s.Live)
-	if err := os.Mkdir(target, 0o755); err != nil {
-		t.Fatal(err)
+	version := filepath.Join(s.Live, "lib/mastodon/version.rb")
+	for _, err := range []error{os.Mkdir(target, 0o755), os.MkdirAll(filepath.Join(disk, "imports/a"), 0o755), os.MkdirAll(filepath.Dir(version), 0o755),
+		os.WriteFile(version, []byte("def major\n4\nend\ndef minor\n3\nend\ndef patch\n1\nend\n"), 0o644),
+		os.WriteFile(filepath.Join(disk, "imports/a/file"), []byte("x"), 0o644), os.WriteFile(filepath.Join(disk, "one"), []byte("y"), 0o644),
+		os.Symlink(filepath.Join(disk, "imports"), filepath.Join(s.System(), "imports")), os.Symlink(filepath.Join(disk, "one"), filepath.Join(s.System(), "one"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.Chown(target, uid, gid); err != nil {
-		t.Fatal(err)
+	for _, path := range []string{target, disk, filepath.Join(disk, "one"), filepath.Join(disk, "imports"), filepath.Join(disk, "imports/a"), filepath.Join(disk, "imports/a/file")} {
+		if err := os.Chown(path, uid, gid); err != nil {
+			t.Fatal(err)
+		}
 	}
 	account, err := user.Lookup(s.Postgres.OSUser)
 	if err != nil {
 		t.Fatal(err)
 	}
 	places := map[string]string{
-		s.Live: "LIVE", filepath.Join(s.Live, "public", "system"): "MEDIA", target: "TARGET",
+		s.Live: "LIVE", filepath.Join(s.Live, "public", "system"): "MEDIA", target: "TARGET", disk: "DISK",
 		account.HomeDir: "HOME", s.Postgres.SocketDir: "SOCKETS", elsewhere: "?",
 	}
 	calls := make(map[hostCall]int)
-	s.trace(calls, places, "snapshot", "--date", "2026-06-26")
-	s.trace(calls, places, "snapshot", "--date", "2026-06-27")
+	s.trace(calls, places, "snapshot", "--date", "2026-06-26", "--follow", disk)
+	s.trace(calls, places, "snapshot", "--date", "2026-06-27", "--follow", disk)
 	s.trace(calls, places, "restore", "-i", s.recovery, "--target", target, "--date", "2026-06-27")
+	for _, name := range []string{"imports/a/file", "one"} {
+		if _, err := os.Stat(filepath.Join(target, "public-system", name)); err != nil {
+			t.Error(err)
+		}
+	}
 	if len(calls) < 20 {
 		t.Fatalf("strace saw only %d kinds of calls", len(calls))
 	}
