@@ -79,7 +79,7 @@ func (c *creation) nothing() error {
 	for i, f := range c.failures {
 		errs[i] = f.Err
 	}
-	return fmt.Errorf("neither the database nor media could be read, and nothing was committed: %w", hint.Join(errs...))
+	return fmt.Errorf("nothing was committed: neither the database nor the media could be read: %w", hint.Join(errs...))
 }
 
 // part reads a part of the instance, unless a setting skips it. One that fails is noted, and the snapshot is made without it;
@@ -101,7 +101,7 @@ func (c *creation) part(ctx context.Context, name string, state *State, reason *
 	c.mu.Lock()
 	c.failures = append(c.failures, Failure{name, err})
 	c.mu.Unlock()
-	text := fmt.Sprintf("%s failed, and the snapshot is made without it: %s", name, *reason)
+	text := fmt.Sprintf("%s failed: %s", name, *reason)
 	if h := hint.Of(err); h != "" {
 		text += " (" + h + ")"
 	}
@@ -291,7 +291,7 @@ func (c *creation) stream(ctx context.Context, comp repo.Component, name string,
 	near, err := c.signatures.levelTwo(name, c.previousID(ctx, name))
 	if err != nil {
 		c.thriftless.Do(func() {
-			c.Warn(fmt.Sprintf("%s: this night stores more than it would need: what the last one was is not in the cache: %v", name, plain(err)))
+			c.Warn(fmt.Sprintf("%s: this snapshot is larger than usual: no fingerprints of the last one are in the cache: %v", name, plain(err)))
 		})
 	}
 	defer near.close()

@@ -45,6 +45,11 @@ type RedisAddress struct {
 	password string // what PasswordFile holds
 }
 
+// An addressError is about what permafrost's own configuration says, and not about the settings file.
+type addressError struct{ error }
+
+func (e *addressError) Unwrap() error { return e.error }
+
 // whole reports whether nothing of the settings file says where the database is.
 func (a *PostgresAddress) whole() bool {
 	return a.Host != "" && a.Name != "" && a.User != "" && (a.password != "" || strings.HasPrefix(a.Host, "/"))
@@ -56,7 +61,10 @@ func (a *PostgresAddress) server() bool { return a.Host != "" && a.Name != "" }
 // apply changes d to what a says.
 func (a *PostgresAddress) apply(d *Database) error {
 	if strings.Contains(a.Host, "@") || strings.Contains(a.Host, "://") || strings.Contains(a.Name, "://") {
-		return hint.Wrap(errors.New("[postgres] host or dbname is not a name"), "a URL is no name: set host, port, user, dbname and password_file")
+		return &addressError{hint.Wrap(errors.New("[postgres] host or dbname is not a name"), "a URL is no name: set host, port, user, dbname and password_file")}
+	}
+	if a.SSLMode != "" && !isSSLMode(a.SSLMode) {
+		return &addressError{hint.Wrap(errors.New("[postgres] sslmode is not known"), "write one of: "+strings.Join(sslModes, ", "))}
 	}
 	if a.Host != "" {
 		d.Host = a.Host
@@ -87,8 +95,8 @@ func (a *RedisAddress) whole() bool { return a.URL != "" && a.password != "" }
 func (a *RedisAddress) apply(table string, r *Redis) error {
 	if a.URL != "" {
 		if err := a.applyURL(r); err != nil {
-			return hint.Wrap(fmt.Errorf("[%s] url: %w", table, err),
-				"it reads redis://HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; a user stands before the host: redis://USER@HOST")
+			return &addressError{hint.Wrap(fmt.Errorf("[%s] url: %w", table, err),
+				"write redis://HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; a user goes before the host: redis://USER@HOST")}
 		}
 	}
 	if a.password != "" {
@@ -104,7 +112,7 @@ func (a *RedisAddress) applyURL(r *Redis) error {
 		return errors.New("not a URL")
 	}
 	if p, _ := u.User.Password(); p != "" {
-		return errors.New("a password has no place in it: write it into a file, and name that as password_file")
+		return errors.New("it must not hold a password: write the password into a file, and name the file as password_file")
 	}
 	user := u.User.Username()
 	u.User = nil
@@ -137,7 +145,7 @@ func (a *Addresses) complete() (err error) {
 		}
 	}
 	if a.MediaRoot != "" && !filepath.IsAbs(a.MediaRoot) {
-		return errors.New("[media] root is not an absolute path")
+		return hint.Wrap(fmt.Errorf("[media] root: %q is not a whole path", a.MediaRoot), "write it from / on")
 	}
 	return nil
 }

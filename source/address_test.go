@@ -127,7 +127,7 @@ func TestAddressErrors(t *testing.T) {
 		{Addresses{Postgres: PostgresAddress{PasswordFile: passwordFile(t, "")}}, "[postgres] password_file: "},
 		{Addresses{Postgres: PostgresAddress{PasswordFile: passwordFile(t, "hunter2\nhunter2\n")}}, "more than one line"},
 		{Addresses{Redis: RedisAddress{PasswordFile: "/nonexistent/file"}}, "[redis] password_file: "},
-		{Addresses{Redis: RedisAddress{URL: "redis://:hunter2@h"}}, "[redis] url: a password has no place in it"},
+		{Addresses{Redis: RedisAddress{URL: "redis://:hunter2@h"}}, "[redis] url: it must not hold a password"},
 		{Addresses{Sidekiq: RedisAddress{URL: "http://hunter2"}}, "[sidekiq] url: not a redis:"},
 		{Addresses{Sidekiq: RedisAddress{URL: "redis://h/hunter2"}}, "[sidekiq] url: the database"},
 		{Addresses{Sidekiq: RedisAddress{PasswordFile: passwordFile(t, "hunter2")}}, "[sidekiq] password_file is set"},

@@ -102,6 +102,9 @@ func LoadAt(dir, osUser string, at Addresses) (*Instance, error) {
 		return nil, err
 	}
 	if err := inst.settings(env, &at); err != nil {
+		if own := (*addressError)(nil); errors.As(err, &own) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%s: %w", inst.EnvPath, err)
 	}
 	return inst, nil

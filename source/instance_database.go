@@ -89,10 +89,8 @@ func (e *environ) database(prefix string, at *PostgresAddress, urls ...string) (
 	if d.Params["hostaddr"] != "" && d.Socket() {
 		return d, hint.Wrap(errors.New("the database's URL has a hostaddr, and its host is the directory of a socket"), "take one of them out of the URL")
 	}
-	switch d.SSLMode {
-	case "disable", "allow", "prefer", "require", "verify-ca", "verify-full":
-	default:
-		return d, fmt.Errorf("sslmode of the database is none of disable, allow, prefer, require, verify-ca, verify-full")
+	if !isSSLMode(d.SSLMode) {
+		return d, hint.Wrap(errors.New("the database's sslmode is not known"), "DB_SSLMODE, or sslmode in DATABASE_URL, is one of: "+strings.Join(sslModes, ", "))
 	}
 	prepared := e.first(prefix+"PREPARED_STATEMENTS", "PREPARED_STATEMENTS")
 	d.Pooler = d.Port == pgBouncerPort || prepared == "false" && at.Port == 0
@@ -220,3 +218,7 @@ func parsePort(s string) (int, error) {
 	}
 	return int(n), nil
 }
+
+var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+
+func isSSLMode(s string) bool { return slices.Contains(sslModes, s) }

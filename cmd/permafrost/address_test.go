@@ -104,7 +104,7 @@ root = %q
 	if r := s.run(exitUsage, "snapshot", "--postgres-port", "70000"); !strings.Contains(r.stderr, "a port is a number from 1 to 65535") {
 		t.Errorf("a port: %s", r.stderr)
 	}
-	if r := s.run(exitUsage, "snapshot", "--replica"); !strings.Contains(r.stderr, "exclude each other") {
+	if r := s.run(exitUsage, "snapshot", "--replica"); !strings.Contains(r.stderr, "--replica can't be used with an address") {
 		t.Errorf("a replica: %s", r.stderr)
 	}
 }

@@ -30,7 +30,7 @@ func TestChangedNight(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.home, "permafrost.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const missing = "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY missing from .env.production"
+	const missing = "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY missing from the settings"
 	write("ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY=")
 	if r := s.run(exitDone, "init", "-q", "--recovery-key", s.recovery); !strings.Contains(r.stderr, missing) {
 		t.Errorf("init says\n%s", r.stderr)
@@ -70,7 +70,7 @@ func TestIncompleteNight(t *testing.T) {
 	s := newSite(t, sandbox.Config{})
 	s.init()
 	r := s.run(exitIncomplete, "snapshot", "-q", "--secret", "/nowhere")
-	if r.stdout != "" || !strings.Contains(r.stderr, "warning: secrets failed, and the snapshot is made without") ||
+	if r.stdout != "" || !strings.Contains(r.stderr, "warning: secrets failed: collecting secrets: ") ||
 		!strings.Contains(r.stderr, "/nowhere") || !strings.Contains(r.stderr, "is kept without secrets, which failed") {
 		t.Errorf("stdout %q, stderr\n%s", r.stdout, r.stderr)
 	}

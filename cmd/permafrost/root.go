@@ -69,6 +69,9 @@ server: its secrets, its PostgreSQL database, its media and its Redis, together.
 	root.SetOut(&visible{a.ui.out})
 	root.SetErr(&visible{a.ui.err})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if text, _, found := strings.Cut(err.Error(), " flag: time: "); found {
+			err = errors.New(text + " flag: write a duration like 30m or 1h30m")
+		}
 		return hint.Wrap(err, "`"+cmd.CommandPath()+" --help` lists the flags")
 	})
 	a.globalFlags(root)

@@ -210,6 +210,11 @@ func unknownKey(key string) error {
 	if misplaced := misplacedKey(key); misplaced != nil {
 		return misplaced
 	}
+	for _, k := range known {
+		if strings.HasPrefix(k, key+"_") {
+			return hint.Wrap(err, "did you mean "+k+"?")
+		}
+	}
 	if near := nearest(key, known); near != "" {
 		return hint.Wrap(err, "did you mean "+near+"?")
 	}
@@ -279,11 +284,19 @@ func fill(command string, flags *pflag.FlagSet, getenv func(string) string, c co
 		}
 		for _, w := range words {
 			if err := f.Value.Set(w); err != nil {
-				return fmt.Errorf("%s: %w", from, err)
+				return fmt.Errorf("%s: %w", from, plainDuration(f, w, err))
 			}
 		}
 	}
 	return nil
+}
+
+// plainDuration returns err, or where f is a duration what to write in its place.
+func plainDuration(f *pflag.Flag, wrote string, err error) error {
+	if f == nil || f.Value.Type() != "duration" {
+		return err
+	}
+	return fmt.Errorf("%q is not a duration: write one like 30m or 1h30m", printable(wrote))
 }
 
 // policyGiven reports whether the command line itself says what to keep.

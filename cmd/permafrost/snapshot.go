@@ -1,10 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -101,8 +101,13 @@ func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 	if err := snapshot.CheckComponents(s.o.Skip); err != nil {
 		return nil, usagef("--skip: %w", err)
 	}
+	for _, dir := range s.o.Media.Follow {
+		if !filepath.IsAbs(dir) {
+			return nil, usagef("--follow: %q is not a whole path: write it from / on", dir)
+		}
+	}
 	if s.o.Replica && s.at.Postgres != (source.PostgresAddress{}) {
-		return nil, usagef("--replica and an address of [postgres] exclude each other: [postgres] may name the replica itself")
+		return nil, usagef("--replica can't be used with an address in [postgres] or --postgres-…: that address may be the replica's own")
 	}
 	found, err := deploy.Find(ctx, s.live, s.deployment)
 	if err != nil {
@@ -186,15 +191,11 @@ func lacking(res *snapshot.Result) error {
 		return nil
 	}
 	var parts []string
-	var advice error
 	for _, f := range res.Failures {
 		parts = append(parts, f.Part)
-		if advice == nil && hint.Of(f.Err) != "" {
-			advice = f.Err
-		}
 	}
 	err := fmt.Errorf("snapshot %s is kept without %s, which failed", res.Ref.ID.Short(), strings.Join(parts, ", "))
-	return &incompleteError{hint.Wrap(err, cmp.Or(hint.Of(advice), "`permafrost show "+res.Ref.ID.Short()+"` tells why"))}
+	return &incompleteError{hint.Wrap(err, "the warning above says why; `permafrost show "+res.Ref.ID.Short()+"` says it again")}
 }
 
 // partial returns an error that counts the files which were left out, or nil.
@@ -203,8 +204,8 @@ func partial(res *snapshot.Result) error {
 	if m.Media.LeftOut == 0 {
 		return nil
 	}
-	return &partialError{fmt.Errorf("%s could not be read and %s left out of snapshot %s", plural(int64(m.Media.LeftOut), "file or directory", "files or directories"),
-		map[bool]string{true: "was", false: "were"}[m.Media.LeftOut == 1], ref.ID.Short())}
+	return &partialError{fmt.Errorf("snapshot %s is kept without %s, named in the warnings above", ref.ID.Short(),
+		plural(int64(m.Media.LeftOut), "file, directory or link of the media", "files, directories or links of the media"))}
 }
 
 const lockPoll = 2 * time.Second // how often a lock is tried that is held

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,12 +83,23 @@ func (t commandTransport) open(ctx context.Context) (io.ReadWriteCloser, error) 
 		err = p.cmd.Start()
 	}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		err = permanentError{hint.Wrap(err, "install the package openssh-client")}
+		err = permanentError{hint.Wrap(err, commandHint(t.config.Command))}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("starting the ssh command: %w", err)
 	}
 	return p, nil
+}
+
+// commandHint says what to do where there is no such command.
+func commandHint(command string) string {
+	switch {
+	case strings.ContainsAny(command, " \t"):
+		return "--ssh-command takes a program without arguments: options belong in the file that --ssh-config names, or in a script"
+	case filepath.Base(command) == "ssh" && !strings.Contains(command, "/"):
+		return "install the package openssh-client"
+	}
+	return "--ssh-command names a program on PATH, or its whole path"
 }
 
 // A process is a running ssh command.

@@ -33,6 +33,12 @@ var connectHints = map[string]string{
 	"42501": "the role lacks a right: it should own the database",
 }
 
+// ownHints stand in for those of connectHints where permafrost's own configuration says where the database is.
+var ownHints = map[string]string{
+	"28P01": "compare user and password_file below [postgres] in permafrost.toml, and DB_PASS (or DATABASE_URL) in .env.production where they are not set, with the role in PostgreSQL",
+	"3D000": "compare dbname below [postgres] in permafrost.toml, or DB_NAME (or DATABASE_URL) in .env.production, with the list of `psql -l`",
+}
+
 // explainConnect turns what pgx says of a failed connection into one line without the password, and adds
 // the likely remedy.
 func (s *Server) explainConnect(ctx context.Context, err error) error {
@@ -53,11 +59,16 @@ func (s *Server) explainConnect(ctx context.Context, err error) error {
 			return errPooler(db)
 		}
 		err, advice = pgErr, connectHints[pgErr.Code]
+		if own := ownHints[pgErr.Code]; db.Elsewhere && own != "" {
+			advice = own
+		}
 		if u := s.opts.User; pgErr.Code == "28000" && u != nil && u.Name == "" {
 			advice = fmt.Sprintf("for peer authentication this host must have a name for %v: make that user, or say with --user who Mastodon runs as", u)
 		}
 	case errors.As(err, &reach):
 		err, advice = reach, hint.Of(reach)
+	case strings.Contains(err.Error(), "server refused TLS connection"):
+		err, advice = errors.New("the server offers no TLS"), "turn TLS on there (ssl = on in postgresql.conf); or where the network is trusted choose another sslmode: below [postgres] in permafrost.toml, or DB_SSLMODE in .env.production"
 	case errors.As(err, &dnsErr):
 		if err = dnsErr; db.Advice != "" {
 			advice = db.Advice
@@ -68,7 +79,7 @@ func (s *Server) explainConnect(ctx context.Context, err error) error {
 		err = errors.New("no answer in time")
 	}
 	if db.Pooler && advice != "" {
-		advice += "; and should this be PgBouncer: name PostgreSQL's own port below [postgres] in permafrost.toml"
+		advice += "; if this is PgBouncer, name PostgreSQL's own port below [postgres] in permafrost.toml"
 	}
 	err = fmt.Errorf("connecting to the %v: %w", db, err)
 	if advice == "" {

@@ -49,7 +49,7 @@ func (f *Facts) CheckMastodon() error {
 		return nil
 	}
 	return hint.Wrap(fmt.Errorf("the database %s is not a Mastodon database: it has no table %s", f.Database, strings.Join(f.missing, ", ")),
-		"DB_NAME (or DATABASE_URL) in .env.production names the database: is it the right one, and were its tables dropped?")
+		"is it the right database (DB_NAME or DATABASE_URL in .env.production, or dbname below [postgres] in permafrost.toml), and were its tables dropped?")
 }
 
 const vitalQuery = `

@@ -69,6 +69,10 @@ func findTools(ctx context.Context, server int, o *Options) (best tools, err err
 	if best.dump == "" && old.dump != "" {
 		return best, hint.Wrap(fmt.Errorf("no pg_dump for PostgreSQL %d: the newest here, %s, is version %s", server, old.dump, old.version), install)
 	}
+	if best.dump == "" && o.BinDir != "" {
+		return best, hint.Wrap(fmt.Errorf("no pg_dump for PostgreSQL %d in %s", server, o.BinDir),
+			install+"; or take out bin below [postgres] in permafrost.toml (--postgres-bin), which names that directory")
+	}
 	if best.dump == "" {
 		return best, hint.Wrap(fmt.Errorf("no pg_dump for PostgreSQL %d is installed", server), install)
 	}
