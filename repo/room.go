@@ -42,7 +42,7 @@ func (r *Repo) putReserve(ctx context.Context) error {
 		return nil // another process was faster
 	}
 	if err != nil {
-		return fmt.Errorf("putting the reserve for a full storage: %w", err)
+		return fmt.Errorf("storing the reserve, which a prune of a full storage needs: %w", err)
 	}
 	return nil
 }

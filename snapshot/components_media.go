@@ -39,13 +39,13 @@ func (c *creation) media(ctx context.Context) error {
 	if err != nil {
 		return storageFailed(err)
 	}
-	from, denied := time.Now().UTC(), 0
+	from, denied := time.Now().UTC(), false
 	mc := &capture{in: c.in, tree: t, rd: rd, length: rd.Length, previous: previous,
 		told: func(files, bytes int64) { c.Progress.Add("media", files, bytes) },
 		same: sameness{c.IgnoreCTime, c.IgnoreInode},
 		warn: func(path string, err error) {
 			if errors.Is(err, fs.ErrPermission) {
-				denied++
+				denied = true
 			}
 			c.Warn(fmt.Sprintf("media: %s was left out: %s%s", path, reason(err), followAdvice(err)))
 		},
@@ -59,9 +59,9 @@ func (c *creation) media(ctx context.Context) error {
 		return hint.Wrap(fmt.Errorf("%s holds no file, and on %s it had %d", c.inst.Media.Root, previous.Date, previous.Media.Files),
 			"is a disk not mounted? If the directory is really meant to be empty, use --allow-empty-media")
 	}
-	if u := t.User(); u != nil && denied > 0 {
-		c.Warn(fmt.Sprintf("media: %v may not read %d of these. Media are read with that user's rights: chown -R %d %s",
-			u, denied, u.UID, t.Root()))
+	if u := t.User(); u != nil && denied {
+		c.Warn(fmt.Sprintf("media: the user %v may not read all media, and they are read with that user's rights: chown -R %d %s",
+			u, u.UID, t.Root()))
 	}
 	c.tellMedia(t, &mc.again)
 	c.m.Boundary.MediaFrom, c.m.Boundary.MediaTo = from, time.Now().UTC()
@@ -89,26 +89,26 @@ func (c *creation) tellMedia(t *media.Tree, again *reread) {
 		c.Warn(fmt.Sprintf("media: the exclude pattern %q matches nothing", pattern))
 	}
 	for _, dir := range t.Unfollowed() {
-		c.Warn(fmt.Sprintf("media: no link was followed into %s, which the setting follow names", dir))
+		c.Warn(fmt.Sprintf("media: no link was followed into %s: follow in permafrost.toml (--follow) names it, and no link leads there", dir))
 	}
 	if again.files <= fewReread {
 		return
 	}
-	what, settings := "time of their last change of any kind (ctime)", "ignore_ctime = true (--ignore-ctime)"
+	what, settings := "ctime", "ignore_ctime = true (--ignore-ctime)"
 	switch {
 	case again.ctime && again.inode:
-		what, settings = "inode number and the "+what, "ignore_inode = true (--ignore-inode) and "+settings
+		what, settings = "inode number and "+what, "ignore_inode = true (--ignore-inode) and "+settings
 	case again.inode:
 		what, settings = "inode number", "ignore_inode = true (--ignore-inode)"
 	}
-	c.Warn(fmt.Sprintf("media: %d files of %d bytes were read again, though their size and time (mtime) are those of the last snapshot: the %s is another. If that happens each night, set %s in [media]",
-		again.files, again.bytes, what, settings))
+	c.Warn(fmt.Sprintf("media: %d files of %d KiB were read again: their size and mtime are as in the last snapshot, but their %s changed. If that happens each night, set %s below [media]",
+		again.files, again.bytes>>10, what, settings))
 }
 
 // followAdvice says which setting would store what a link leads to.
 func followAdvice(err error) string {
 	if out := (*media.LeadsOutError)(nil); errors.As(err, &out) && out.Why == "" {
-		return fmt.Sprintf(". To store it, name the directory that it leads to, or is in, in the configuration: [media] follow = [%q]", out.Target)
+		return fmt.Sprintf(". To store it, name the directory that it leads to, or one above that, in permafrost.toml: follow = [%q] below [media]", out.Target)
 	}
 	return ""
 }

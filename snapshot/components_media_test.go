@@ -38,7 +38,7 @@ func TestCreateFollows(t *testing.T) {
 	}
 	res, said := onlyMedia(t, w, inst, CreateOptions{})
 	m := &res.Manifest.Media
-	advice := `[media] follow = ["` + filepath.Join(disk, "media_attachments") + `"]`
+	advice := `follow = ["` + filepath.Join(disk, "media_attachments") + `"] below [media]`
 	if m.LeftOut != 1 || m.Files != 1 || res.Ref.Partial != 1 || len(said) != 1 || !strings.Contains(said[0], advice) {
 		t.Errorf("%+v, said %q", m, said)
 	}

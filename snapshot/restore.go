@@ -167,9 +167,9 @@ func (rs *restorer) choose(refs []repo.SnapshotRef, want map[string]bool) error 
 
 // absence tells of a part that is not restored, and how to have it from another snapshot.
 func (rs *restorer) absence(refs []repo.SnapshotRef, a *Absence) string {
-	text := fmt.Sprintf("%s is not restored, or not all of it: the snapshot does not have it: %v", a.Part, a)
+	text := fmt.Sprintf("this snapshot has no %s, or not all of it: %v", a.Part, a)
 	if other, ok := nearest(refs, rs.m, a.Part); ok {
-		text += fmt.Sprintf(". Snapshot %s of %s has it: permafrost restore --snapshot %[1]s --component %[3]s --target DIR", other.ID.Short(), other.Date, a.component())
+		text += fmt.Sprintf(". Snapshot %s of %s has it: permafrost restore -i RECOVERY-FILE --snapshot %[1]s --component %[3]s --target DIR", other.ID.Short(), other.Date, a.component())
 	}
 	return text
 }

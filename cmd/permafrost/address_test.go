@@ -115,7 +115,7 @@ func TestLockedTable(t *testing.T) {
 	s.init()
 	release := s.lockTable()
 	r := s.run(exitIncomplete, "snapshot", "-q", "--postgres-lock-wait", "2s")
-	for _, want := range []string{"warning: postgres: a lock is waited for", "table statuses is locked by PID ", "application psql", "in vain", "lock_wait"} {
+	for _, want := range []string{"warning: postgres: waiting for a lock", "table statuses is locked by PID ", "application psql", "gave up waiting for a lock", "lock_wait"} {
 		if !strings.Contains(r.stderr, want) {
 			t.Errorf("%q is missing from\n%s", want, r.stderr)
 		}

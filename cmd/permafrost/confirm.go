@@ -14,14 +14,14 @@ func (a *app) confirmCommand() *cobra.Command {
 	var revoke, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "confirm ID...",
-		Short: "say that snapshots which look wrong are right",
+		Short: "accept snapshots that look wrong and are right",
 		Long: `Confirm says that a person has looked at snapshots which look wrong, and found that
 this is how the instance is now: media were moved away, an old account with half of
 the posts was deleted. They count as sound from then on, and later snapshots are
 compared with them. It takes IDs only, and prints what is wrong with each.
 
-It takes a key that may forget: the owner key, or a writer's where the roster lets it.
-With --revoke a confirmation is taken back.`,
+It takes a key that may remove snapshots: the owner key, or that of a writer which was
+not made with --append-only or --no-forget. With --revoke a confirmation is taken back.`,
 		Example: `  permafrost confirm ab12cd34
   permafrost confirm --revoke ab12cd34`,
 		Args: args("the IDs of snapshots", 1, 1000),
@@ -43,9 +43,9 @@ With --revoke a confirmation is taken back.`,
 			if err := r.Confirm(cmd.Context(), todo, revoke, verdicts.Records(r.Head().Seq)...); err != nil {
 				return fmt.Errorf("%s: %w", map[bool]string{true: "revoking", false: "confirming"}[revoke], err)
 			}
-			done := map[bool]string{true: "is confirmed no more", false: "is confirmed"}[revoke]
+			done := map[bool]string{true: "is no longer confirmed", false: "is confirmed"}[revoke]
 			if len(todo) > 1 {
-				done = map[bool]string{true: "are confirmed no more", false: "are confirmed"}[revoke]
+				done = map[bool]string{true: "are no longer confirmed", false: "are confirmed"}[revoke]
 			}
 			a.ui.Done("%s %s", plural(int64(len(todo)), "snapshot", "snapshots"), done)
 			a.ui.Report("%s %s", plural(int64(len(todo)), "snapshot", "snapshots"), done)

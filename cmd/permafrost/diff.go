@@ -155,6 +155,6 @@ func (s *diffSum) add(c *snapshot.Change) string {
 }
 
 func (s *diffSum) String() string {
-	return fmt.Sprintf("%s added, %s removed, %s modified, %s in metadata alone; %v came, %v went",
+	return fmt.Sprintf("media: %s added, %s removed, %s modified, %s with other metadata only; %v added, %v removed",
 		formatCount(s.Added), formatCount(s.Removed), formatCount(s.Modified), formatCount(s.Metadata), size(s.AddedBytes), size(s.RemovedBytes))
 }

@@ -41,11 +41,14 @@ func doubtText(d *retain.Doubt) string {
 		return formatCount(n)
 	}
 	there := fmt.Sprintf("where snapshot %s has %s", d.In.Short(), number(d.Had))
-	what := d.What
+	what, aside := d.What, ""
 	switch what {
 	case "files":
 		there += " files"
-	case "media", "dump":
+		aside = " (not counting the cache)"
+	case "media":
+		aside = " (not counting the cache)"
+	case "dump":
 	default:
 		there += " in " + what
 	}
@@ -58,11 +61,11 @@ func doubtText(d *retain.Doubt) string {
 	case d.State == repo.External:
 		return "its media are in object storage, " + there
 	case d.State != "":
-		return fmt.Sprintf("its %s %s left out by a setting, %s", d.Component, map[bool]string{true: "are", false: "is"}[d.Component == retain.Media], there)
+		return fmt.Sprintf("its %s %s left out by a setting, %s", d.Component, map[bool]string{true: "are", false: "is"}[d.Component == retain.Media], there+aside)
 	case d.What == "files":
-		return fmt.Sprintf("it has %s, %s", plural(d.Have, "media file", "media files"), strings.TrimSuffix(there, " files"))
+		return fmt.Sprintf("it has %s%s, %s", plural(d.Have, "media file", "media files"), aside, strings.TrimSuffix(there, " files"))
 	case d.What == "media":
-		return fmt.Sprintf("its media have %s, %s", number(d.Have), there)
+		return fmt.Sprintf("its media have %s%s, %s", number(d.Have), aside, there)
 	case d.What == "dump":
 		return fmt.Sprintf("its dump has %s, %s", number(d.Have), there)
 	case d.Component == retain.Media:
@@ -92,7 +95,7 @@ func looksWrong(ref *repo.SnapshotRef, v *retain.Verdict) string {
 
 // whatToDo is the hint for snapshots in doubt.
 func whatToDo(id repo.Name) string {
-	return fmt.Sprintf("if that is right: permafrost confirm %s; else find out why, and remove it with: permafrost forget %s", id.Short(), id.Short())
+	return fmt.Sprintf("if the instance really is like that: permafrost confirm %s; if not, find out why, and remove the snapshot: permafrost forget %s", id.Short(), id.Short())
 }
 
 // doubtful returns the error for a snapshot that was just made, if it is in doubt.

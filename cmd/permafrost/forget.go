@@ -38,13 +38,13 @@ partial snapshot never pushes out the last complete one. Without --keep flags th
 table [keep] of the configuration is the policy.
 
 The rules count, for each component by itself, the snapshots that have it and do not
-look wrong. One looks wrong that has less than half of the rows or media that an
-earlier one had, or times that can't be. Forget names each, and what the same rules
-keep of these stays beside the others until a person has looked: permafrost confirm
-says that they are right, and forget with their IDs removes them.
+look wrong. A snapshot looks wrong if it has less than half of the rows or media of an
+earlier one, or times that can't be. Forget names each. The same rules keep some of
+these too, beside the others, until a person has looked: permafrost confirm ID says
+that one is right, permafrost forget ID removes it.
 
-Where the writer may not forget, --keep-last and --keep-hourly also leave the newest
-snapshot of each of the last 14 days.`,
+If a writer may not remove snapshots, --keep-last and --keep-hourly also keep the
+newest of its snapshots of each of the last 14 days.`,
 		Example: `  permafrost forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune
   permafrost forget --keep-within 30d --keep-tag before-upgrade --dry-run
   permafrost forget ab12cd34`,

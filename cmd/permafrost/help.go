@@ -79,13 +79,13 @@ const helpExitCodes = `  0    done
 
 A snapshot with exit code 3 is kept, and listed as partial. One with 4 is kept, and
 no policy removes better ones for its sake. One with 5 is kept, and lacks what
-standard error names. Of several codes the highest wins, and all is said. With 6 it is
-kept and sound. With 9 it is kept, and standard error names it. With any other code
-nothing was committed.`
+standard error names. With 6 it is kept and sound. With 9 it is kept, and standard
+error names it. If several codes apply, the highest is returned, and every message is
+printed. With any other code nothing was committed.`
 
 func helpEnvironment() string {
 	var b strings.Builder
-	b.WriteString("A flag goes before its variable, and that before the configuration file.\n\n")
+	b.WriteString("A flag overrides its variable, and a variable overrides the configuration file.\n\n")
 	fmt.Fprintf(&b, "  %-33s  %s\n", "PERMAFROST_CONFIG", "--config")
 	for _, s := range settings {
 		if s.env != "" {
@@ -125,6 +125,6 @@ Keys, with their kinds and the flags they stand for:
 			fmt.Fprintf(&b, "  %-22s  %-29s  --%s\n", s.key, s.kind, s.flag)
 		}
 	}
-	b.WriteString("\nA --keep flag on the command line puts the whole table [keep] aside.")
+	b.WriteString("\nA --keep flag on the command line replaces the whole table [keep].")
 	return b.String()
 }

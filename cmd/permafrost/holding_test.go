@@ -49,7 +49,7 @@ func TestChangedNight(t *testing.T) {
 		t.Errorf("warned %+v", w)
 	}
 	r = s.run(exitDone, "diff", "latest~1", "latest")
-	for _, want := range []string{"+ ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY\nM OTP_SECRET\nM secrets" + env + "\nM postgres public.schema_migrations: ", "\n0 added, 0 removed, 0 modified,"} {
+	for _, want := range []string{"+ ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY\nM OTP_SECRET\nM secrets" + env + "\nM postgres public.schema_migrations: ", "\nmedia: 0 added, 0 removed, 0 modified,"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("diff does not say %q:\n%s", want, r.stdout)
 		}

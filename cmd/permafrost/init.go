@@ -41,8 +41,8 @@ of the keys. Without it nothing can be restored. Move it off this host, to a saf
 place or two.
 
 The writer file stays on this host. It adds snapshots, and can't read stored content
-back: whoever breaks into the host finds no older backups in the repository. By
---append-only it can't forget either.`,
+back: whoever breaks into the host finds no older backups in the repository. With
+--append-only it can't remove snapshots either.`,
 		Example: `  permafrost init -r sftp:mastodon-backup@storage.example:/mastodon
   permafrost init -r sftp:mastodon-backup@storage.example:/mastodon --owner "$(cat admin.age.pub)" --append-only`,
 		Args: args("no arguments", 0, 0),
@@ -52,7 +52,7 @@ back: whoever breaks into the host finds no older backups in the repository. By
 	f.SortFlags = false
 	f.StringArrayVar(&flags.owners, "owner", nil, "age or SSH `recipient` of a further owner; repeatable")
 	f.StringVar(&flags.recovery, "recovery-key", "permafrost-recovery.key", "write the owner's key to this `file`")
-	f.BoolVar(&flags.appendOnly, "append-only", false, "the writer may not forget snapshots")
+	f.BoolVar(&flags.appendOnly, "append-only", false, "the writer may not remove snapshots")
 	f.StringVar(&flags.instance, "instance", "", "`domain` of the instance that the writer backs up (default: that of --live, else any)")
 	f.StringVar(&flags.live, "live", defaultLive, "Mastodon's `directory`")
 	f.StringVar(&flags.osUser, "user", "", userUsage)

@@ -183,7 +183,7 @@ be given a key file: without RECIPIENT add writes one.`,
 	f.SortFlags = false
 	f.StringVar(&flags.name, "name", "", "`name` on the roster")
 	f.StringVar(&flags.instance, "instance", "", "`domain` of the instance that a writer backs up (default: any)")
-	f.BoolVar(&flags.noForget, "no-forget", false, "the writer may not forget snapshots")
+	f.BoolVar(&flags.noForget, "no-forget", false, "the writer may not remove snapshots")
 	f.StringVar(&flags.file, "key-file", "", "write the writer's key to this `file`")
 	return cmd
 }

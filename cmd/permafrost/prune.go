@@ -23,11 +23,11 @@ func (a *app) pruneCommand() *cobra.Command {
 		Use:   "prune",
 		Short: "delete what no snapshot needs",
 		Long: `Prune deletes what no snapshot needs any more, and what interrupted runs left.
-Packs of which more than --max-unused is dead are rewritten, for which it takes the
-owner key: without it they wait, and prune says so.
+It rewrites packs of which more than --max-unused is no longer needed. That takes the
+owner key (-i RECOVERY-FILE). Without it these packs wait, and prune says so.
 
-Where a snapshot lacks something nothing is pruned: it might come back. What repair
-packs has named as lost is passed over with --accept-lost.`,
+Prune deletes nothing while a snapshot lacks something, which might come back. With
+--accept-lost it goes on without what repair packs has named as lost.`,
 		Example: `  permafrost prune
   permafrost prune -i permafrost-recovery.key --max-unused 2%`,
 		Args: args("no arguments", 0, 0),
@@ -100,9 +100,10 @@ func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error 
 	if res.Rewritten > 0 {
 		a.ui.Report("rewrote %s, storing %v anew", plural(int64(res.Rewritten), "pack", "packs"), size(res.Moved))
 	}
-	a.ui.Report("of %v in packs %v %s needed", size(res.Live+res.Dead), size(res.Live), map[bool]string{true: "are", false: "were"}[dryRun])
+	a.ui.Report("the packs %s %v, of which %v %s needed", map[bool]string{true: "hold", false: "held"}[dryRun], size(res.Live+res.Dead), size(res.Live),
+		map[bool]string{true: "are", false: "were"}[dryRun])
 	if res.Waiting > 0 {
-		a.ui.Report("%s with %v dead wait for a prune with the owner key (-i RECOVERY-FILE)", plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingFor))
+		a.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingFor))
 	}
 	if !dryRun {
 		a.ui.Say("log head %v", r.Head())

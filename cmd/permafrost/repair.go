@@ -18,7 +18,7 @@ const lostTold = 10
 func (a *app) repairCommand() *cobra.Command {
 	return family(&cobra.Command{
 		Use:   "repair",
-		Short: "make whole what the storage has damaged",
+		Short: "repair what the storage has damaged",
 		Long: `Repair mends what permafrost check has found damaged, as far as it can be. It takes
 the owner key. It deletes nothing, but the next prune deletes the damaged packs that
 it has taken off the index: keep copies if you want them. What is lost for good, the

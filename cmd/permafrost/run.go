@@ -25,16 +25,16 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "the whole night: a snapshot, then the policy and a prune",
 		Long: `Run makes a snapshot, removes the snapshots that no rule of the policy keeps, and
-prunes. It is all that a night takes, in one line for cron or systemd, and only one
-run at a time works on an instance.
+prunes. It is the whole night in one line for cron or systemd. Only one run at a time
+works on an instance.
 
 The policy runs after each snapshot that was kept: also after one with files left out,
-one that looks wrong, and one without a component that failed. The exit code is the
-snapshot's, as of permafrost snapshot. It is 6 where the snapshot is sound and what
-came after it failed; the next run does that again.
+one that looks wrong, and one without a component that failed. The exit code is that
+of permafrost snapshot. It is 6 if the snapshot is sound and removing old ones failed;
+the next run tries that again.
 
-Without a policy every snapshot stays. A host whose key may not remove snapshots only
-makes them: the policy and the prune are then the owner's.`,
+Without a policy every snapshot stays. If the host's key may not remove snapshots, run
+only makes them; somebody with the owner key then runs forget and prune.`,
 		Example: `  permafrost run
   permafrost run --quiet --keep-daily 7 --keep-weekly 4 --keep-monthly 12`,
 		Args: args("no arguments", 0, 0),
@@ -113,7 +113,7 @@ func (n *night) end(ctx context.Context, begin time.Time, wrong error) error {
 		if wrong != nil {
 			code = exitCode(wrong)
 		}
-		err = &retentionError{fmt.Errorf("snapshot %s is kept; what was to come after it failed: %w", n.res.Ref.ID.Short(), err), code}
+		err = &retentionError{fmt.Errorf("snapshot %s is kept; removing old snapshots after it failed: %w", n.res.Ref.ID.Short(), err), code}
 	}
 	err = hint.Join(wrong, err)
 	n.ui.JSON("run", runLine{n.res.Ref.ID.String(), exitCode(err), done, n.kept, n.removed, time.Since(begin).Round(time.Millisecond).Seconds()})
@@ -121,9 +121,9 @@ func (n *night) end(ctx context.Context, begin time.Time, wrong error) error {
 	case "done":
 		n.ui.Report("%s kept, %d removed; the night took %s", plural(int64(n.kept), "snapshot", "snapshots"), n.removed, formatDuration(time.Since(begin)))
 	case "no policy":
-		n.ui.Say("every snapshot stays: [keep] in the configuration, or --keep-daily 7 and the like, say what to keep")
+		n.ui.Say("no policy says what to keep, so every snapshot stays: add a table [keep] to the configuration, or use --keep-daily 7 and so on")
 	case "not allowed":
-		n.ui.Say("nothing is removed: this host's key may not; forget and prune are the owner's")
+		n.ui.Say("nothing is removed: this host's key may not remove snapshots; run forget and prune with the owner key")
 	}
 	return err
 }

@@ -77,7 +77,7 @@ func TestRun(t *testing.T) {
 		}
 		defer lease.Release()
 		r := night(exitRetention, "failed", 1)
-		if !strings.Contains(r.stderr, "is kept; what was to come after it failed: ") {
+		if !strings.Contains(r.stderr, "is kept; removing old snapshots after it failed: ") {
 			t.Error(r.stderr)
 		}
 		night(exitIncomplete, "failed", 2, "--redis-url", "redis://127.0.0.1:1/0")

@@ -154,7 +154,6 @@ func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string
 		heads = slices.Insert(heads, 1, "Instance")
 	}
 	t := newTable(heads...)
-	stored := int64(0)
 	for _, r := range refs {
 		var marks []string
 		if failed := inState(&r.Holding, repo.Failed); len(failed) > 0 {
@@ -175,9 +174,8 @@ func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string
 			row = slices.Insert(row, 1, printable(r.Instance))
 		}
 		t.add(row...)
-		stored += r.Stored
 	}
-	return append(t.lines(), fmt.Sprintf("%s, which added %v to the storage", plural(int64(len(refs)), "snapshot", "snapshots"), size(stored)))
+	return append(t.lines(), plural(int64(len(refs)), "snapshot", "snapshots"))
 }
 
 func printableList(words []string) string {

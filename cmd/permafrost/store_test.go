@@ -57,7 +57,7 @@ func TestParsePlace(t *testing.T) {
 		"https://u:hunter2@h/\x1b]0": "https:// are not supported",
 	} {
 		_, err := parsePlace(address)
-		if strings.Contains(address, `\`) && !strings.Contains(hint.Of(err), "a path from / on, with / between its names") {
+		if strings.Contains(address, `\`) && !strings.Contains(hint.Of(err), "a path with / between its names") {
 			t.Errorf("%s: the hint is %q", address, hint.Of(err))
 		}
 		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ter2") {

@@ -147,7 +147,7 @@ func (e *LeadsOutError) Error() string {
 	if e.Why != "" {
 		return fmt.Sprintf("a link to %s is not followed: %s", e.Target, e.Why)
 	}
-	return fmt.Sprintf("a link leads out of the media, to %s: what is there is not stored", e.Target)
+	return fmt.Sprintf("it is a link out of the media, to %s, and what is there is not stored", e.Target)
 }
 
 // follow looks at a symbolic link. One that is followed becomes what it leads to, a file or a directory. One that leads out of

@@ -29,7 +29,7 @@ type lockError struct {
 }
 
 func (e *lockError) Error() string {
-	return fmt.Sprintf("a lock was waited for in vain for %v: %s", e.waited.Round(time.Second), e.blocked)
+	return fmt.Sprintf("gave up waiting for a lock after %v: %s", e.waited.Round(time.Second), e.blocked)
 }
 
 const lockHint = "end the session that holds the lock (select pg_terminate_backend(PID)) and run it again; or wait longer: lock_wait below [postgres] in permafrost.toml, --postgres-lock-wait"
@@ -114,7 +114,7 @@ func (w *lockWatch) waits(ctx context.Context, blocked string) {
 	waited := time.Since(w.since)
 	if waited >= w.tell && blocked != w.told {
 		w.told = blocked
-		w.s.warn(fmt.Sprintf("postgres: a lock is waited for, %v so far and %v at most: %s", waited.Round(time.Second), w.limit, blocked))
+		w.s.warn(fmt.Sprintf("postgres: waiting for a lock, %v so far and %v at most: %s", waited.Round(time.Second), w.limit, blocked))
 	}
 	if waited >= w.limit {
 		w.err = &lockError{waited, blocked}
