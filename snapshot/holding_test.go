@@ -94,7 +94,7 @@ func checkAbsent(t *testing.T, w *world, res *Result, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Absent) != 1 || got.Absent[0].Part != name || len(warned) == 0 || !strings.Contains(warned[0], "permafrost restore --snapshot ") {
+	if len(got.Absent) != 1 || got.Absent[0].Part != name || len(warned) == 0 || !strings.Contains(warned[0], "permafrost restore -i RECOVERY-FILE --snapshot ") {
 		t.Errorf("restore: %+v, warned %q", got.Absent, warned)
 	}
 	files := map[string]string{"secrets": "secrets/nowhere", "postgres": "mastodon_production.dump", "redis": redisName, "sidekiq": sidekiqName, "media": mediaDir}
