@@ -62,7 +62,7 @@ func (w *witness) testKilledDump(t *testing.T) {
 	w.sql("CREATE TABLE ballast AS SELECT n, repeat(md5(n::text), 64) AS text FROM generate_series(1, 4096) n")
 	release := w.lockTable()
 	before := w.snapshots(t)
-	c := w.command("snapshot")
+	c := w.command("snapshot", "--strict")
 	var errs bytes.Buffer
 	c.Stderr = &errs
 	if err := c.Start(); err != nil {

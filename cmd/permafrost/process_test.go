@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -295,6 +296,9 @@ func (s *site) age(dir string, by time.Duration) {
 	err := filepath.WalkDir(filepath.Join(s.place(), dir), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			err = os.Chtimes(path, then, then)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // the server carries out what a halted process has asked for
 		}
 		return err
 	})

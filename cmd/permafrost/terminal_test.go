@@ -184,16 +184,18 @@ func (w *witness) testTerminal(t *testing.T) {
 	w.run(exitUsage, "key", "add", "writer", "--name", "w"+painted, "--key-file", filepath.Join(w.home, "painted.key"), "-i", w.recovery)
 	w.command("snapshot", "--date", "2026-07-02", "--tag", painted).run(t)
 	w.run(exitDated, "snapshot", "--date", "2026-07-02", "--secret", filepath.Dir(secret), "-v")
+	all := w.snapshots(t) // by their IDs: what looks wrong is no latest
+	latest, before := all[len(all)-1].ID, all[len(all)-2].ID
 	for _, json := range []string{"--json", "-v"} {
-		for _, args := range [][]string{{"snapshots"}, {"show"}, {"ls", "latest"}, {"ls", "latest", "-l"}, {"find", "*link*", "-l"}, {"diff", "latest~1", "latest"}, {"key", "list"}, {"check"},
-			{"restore", "-i", w.recovery, "--snapshot", "latest", "--target", filepath.Join(t.TempDir(), "restored"), "--component", "secrets", "--component", "media"}, {"dump", "-i", w.recovery, "latest", "secrets" + secret}} {
+		for _, args := range [][]string{{"snapshots"}, {"show", latest}, {"ls", latest}, {"ls", latest, "-l"}, {"find", "*link*", "-l"}, {"diff", before, latest}, {"key", "list"}, {"check"},
+			{"restore", "-i", w.recovery, "--snapshot", latest, "--target", filepath.Join(t.TempDir(), "restored"), "--component", "secrets", "--component", "media"}, {"dump", "-i", w.recovery, latest, "secrets" + secret}} {
 			if r := w.run(exitDone, append(args, json)...); args[0] == "ls" && !strings.Contains(r.stdout, "all well") {
 				t.Errorf("%v does not show the file:\n%s", args, r.stdout)
 			}
 		}
 	}
 	sums := filepath.Join(t.TempDir(), "r")
-	w.run(exitDone, "restore", "-i", w.recovery, "--snapshot", "latest", "--target", sums, "--component", "secrets")
+	w.run(exitDone, "restore", "-i", w.recovery, "--snapshot", latest, "--target", sums, "--component", "secrets")
 	guide, err := os.ReadFile(filepath.Join(sums, "RESTORE.md"))
 	if b := hostile.Output(guide); b != nil || err != nil {
 		t.Errorf("RESTORE.md: %q, %v", b, err)
@@ -205,7 +207,7 @@ func (w *witness) testTerminal(t *testing.T) {
 		{"DATABASE_URL": `"postgresql://` + painted + `"`},
 		{"LOCAL_DOMAIN": `"` + painted + `"`},
 	} {
-		if r := w.command("snapshot", "--live", w.live(set)).run(t); r.code != exitFailed || !strings.Contains(r.stderr, "error: ") {
+		if r := w.command("snapshot", "--strict", "--live", w.live(set)).run(t); r.code != exitFailed || !strings.Contains(r.stderr, "error: ") {
 			t.Errorf("%v: exit code %d\n%s", set, r.code, r.stderr)
 		}
 	}

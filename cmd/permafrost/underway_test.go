@@ -99,7 +99,7 @@ func (w *struckWriter) begin(command func(...string) *command, args ...string) *
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c := command(append([]string{"snapshot", "--live", w.live, "--json"}, args...)...)
+	c := command(append([]string{"snapshot", "--strict", "--live", w.live, "--json"}, args...)...)
 	return &underway{start(w.t, c), w, media}
 }
 

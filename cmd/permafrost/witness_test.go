@@ -156,11 +156,11 @@ func untold(t *testing.T, r result, text string) {
 	}
 }
 
-// snapshotFails makes a snapshot that can't be made.
+// snapshotFails makes a snapshot that can't be made: one that has to be whole.
 func (w *witness) snapshotFails(args []string, want ...string) {
 	w.t.Helper()
 	before := w.snapshots(w.t)
-	told(w.t, w.run(exitFailed, append([]string{"snapshot"}, args...)...), want...)
+	told(w.t, w.run(exitFailed, append([]string{"snapshot", "--strict"}, args...)...), want...)
 	w.nothingCame(before)
 }
 

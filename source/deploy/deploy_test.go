@@ -288,17 +288,17 @@ func TestNetworks(t *testing.T) {
 		other.Process.Kill()
 		other.Wait()
 	}()
-	here, there := testProcess(t, os.Getpid()), testProcess(t, other.Process.Pid)
+	here := testProcess(t, os.Getpid())
 	self, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		there = testProcess(t, other.Process.Pid)
 		if now, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", other.Process.Pid)); err == nil && now != self || time.Now().After(end) {
 			break
 		}
 	}
+	there := testProcess(t, other.Process.Pid)
 	var within string
 	var sub []byte
 	if err := there.within(func() (err error) {

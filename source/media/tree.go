@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"math"
+	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -131,8 +132,8 @@ func rootError(name string, as *hostfs.User, err error) error {
 	}
 	err = fmt.Errorf("opening the media directory: %w", err)
 	switch {
-	case as != nil && errors.Is(err, fs.ErrPermission):
-		return hint.Wrap(err, "the media are read with the rights of Mastodon's user, who must be able to read them: chown the directory; or say with --user NAME who that is")
+	case (as != nil || os.Geteuid() == 0) && errors.Is(err, fs.ErrPermission):
+		return hint.Wrap(err, "the media are read with the rights of Mastodon's user, who must be able to reach and read them: chown the directory; or say with --user NAME who that is")
 	case errors.Is(err, fs.ErrNotExist):
 		return hint.Wrap(err, "the media are in public/system below the live directory, or where PAPERCLIP_ROOT_PATH says; is their file system mounted?")
 	case errors.Is(err, unix.ENOTDIR):
