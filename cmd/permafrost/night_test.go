@@ -173,7 +173,7 @@ func (s *site) testFind(t *testing.T) {
 	s.run(exitFailed, "find", "new.txt", "--in", "latest~1")
 	s.run(exitUsage, "find", "[")
 	r := s.run(exitDone, "diff", "latest~1", "latest")
-	if !strings.HasPrefix(r.stdout, "+ media/site_uploads/new.txt\n1 added, 0 removed, 0 modified,") {
+	if !strings.HasPrefix(r.stdout, "+ media/site_uploads/new.txt\nmedia: 1 added, 0 removed, 0 modified,") {
 		t.Errorf("diff says\n%s", r.stdout)
 	}
 	r = s.run(exitDone, "diff", "latest", "latest~1", "--json", "--metadata")
