@@ -108,7 +108,7 @@ func (c *creation) tellMedia(t *media.Tree, again *reread) {
 // followAdvice says which setting would store what a link leads to.
 func followAdvice(err error) string {
 	if out := (*media.LeadsOutError)(nil); errors.As(err, &out) && out.Why == "" {
-		return fmt.Sprintf(". To store it, name the directory that it leads to, or one above that, in permafrost.toml: follow = [%q] below [media]", out.Target)
+		return fmt.Sprintf(". To store it, name the directory that it leads to, or one above that, in permafrost.toml: follow = [%q] below [media], in one list with others", out.Target)
 	}
 	return ""
 }
