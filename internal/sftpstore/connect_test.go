@@ -332,7 +332,7 @@ func TestFallsOver(t *testing.T) {
 		})
 	}
 	c := Config{Host: "alias", Path: server.Root, Command: "/nonexistent/ssh", ConfigFile: write(t, "config", "Match exec true\n")}
-	refuses(t, c, "starting the ssh command", "openssh-client")
+	refuses(t, c, "starting the ssh command", "--ssh-command names a program")
 	c.ConfigFile = "/nonexistent/config"
 	refuses(t, c, "/nonexistent/config", "")
 }
