@@ -3,6 +3,7 @@ package repo_test
 import (
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"permafrost/internal/storetest"
@@ -13,11 +14,12 @@ import (
 func TestOpenedLog(t *testing.T) {
 	st, owner := longLog(t, 30)
 	dir := t.TempDir()
-	reads := func() (n int) {
+	reads := func() int64 {
 		t.Helper()
+		var n atomic.Int64
 		hook := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
 			if op.Kind == "ReadAt" && strings.HasPrefix(op.Name, "log/") {
-				n++
+				n.Add(1)
 			}
 			return storetest.None
 		}}
@@ -25,7 +27,7 @@ func TestOpenedLog(t *testing.T) {
 		if err != nil || len(r.Snapshots()) != 10 {
 			t.Fatal(err)
 		}
-		return n
+		return n.Load()
 	}
 	if n := reads(); n < 70 { // 40 snapshots, of which 30 are forgotten, and the beginning
 		t.Errorf("%d entries are read at first", n)
