@@ -90,6 +90,8 @@ func TestMoreNonsense(t *testing.T) {
 		{"key", "list, add, remove, rotate"},
 		{"snapshot --date 2099-01-01", "--date 2099-01-01 lies in the future"},
 		{"snapshot --tag a,b", "--tag: it has a comma"},
+		{"snapshot --tag " + strings.Repeat("x", maxLabel+1), "--tag: 254 bytes are too many"},
+		{"forget --keep-tag " + strings.Repeat("x", maxLabel+1), "--keep-tag: 254 bytes are too many"},
 		{"snapshot --exclude [a", "--exclude: "},
 		{"snapshot --exclude a//b", "--exclude: "},
 		{"snapshots --instance social/example", "--instance: it is no domain"},
