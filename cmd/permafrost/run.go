@@ -145,11 +145,12 @@ func (n *night) retain(ctx context.Context) (done string, err error) {
 
 // forget removes what the policy does not keep.
 func (n *night) forget(ctx context.Context) (done string, err error) {
+	pick := selection{instance: n.res.Ref.Instance}
+	refs := pick.of(n.Snapshots())
+	n.kept = len(refs)
 	if n.policy.Empty() {
 		return "no policy", nil
 	}
-	pick := selection{instance: n.res.Ref.Instance}
-	refs := pick.of(n.Snapshots())
 	verdicts := retain.JudgeAll(n.session, refs)
 	// Of the snapshot that was just made it is told at the end.
 	n.tellDoubts(slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool { return r.ID == n.res.Ref.ID }), verdicts)

@@ -27,7 +27,7 @@ func TestRun(t *testing.T) {
 		t.Helper()
 		r := s.run(code, append([]string{"run", "--json"}, args...)...)
 		lines := decode[line](t, r.stdout, "run")
-		if len(lines) != 1 || lines[0].Code != code || lines[0].Retention != retention {
+		if len(lines) != 1 || lines[0].Code != code || lines[0].Retention != retention || lines[0].Kept != left {
 			t.Fatalf("%+v", lines)
 		}
 		if all := s.snapshots(t); len(all) != left || all[left-1].ID != lines[0].Snapshot {
