@@ -63,6 +63,7 @@ var may = []struct {
 	{"permafrost/internal/sftpstore", storeImports},
 	{"permafrost/internal/storetest", storeImports},
 	{"permafrost/internal/sftpserver", []string{"permafrost/internal/objname", "permafrost/internal/wire"}},
+	{"permafrost/source/way", []string{"permafrost/internal/escape"}},
 	{"permafrost/source", []string{"permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/source/...", []string{"permafrost/source", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/escape"}},
 	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/internal/localdir", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},

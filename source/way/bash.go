@@ -1,0 +1,76 @@
+package way
+
+import (
+	"strings"
+
+	"permafrost/internal/escape"
+)
+
+// basics are functions for every step.
+const basics = `# fail ends a step with a word on why.
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+
+# say tells what is going on.
+say() { printf '%s\n' "$*"; }
+
+# have_permafrost says whether the program is there, for what a shell can't do.
+have_permafrost() { [ -n "$permafrost" ] && [ -x "$permafrost" ]; }
+
+# as runs a command as a user, in a session of its own: the user could type into root's terminal otherwise.
+as() {
+	local user=$1
+	shift
+	if [ "$(id -un)" = "$user" ]; then "$@"; else setsid --wait runuser --user="$user" -- "$@"; fi
+}
+`
+
+// Host returns host.sh: the variables of all parts, those that an administrator may change first, and their functions.
+// Here is the directory with the restored files, program the path of permafrost or "" where it is not to be used.
+func Host(here, program string, parts []Part) string {
+	var b strings.Builder
+	b.WriteString("# Where things are on this host. Every step of RESTORE.md reads this file.\n" +
+		"# Look at each value, and change what is otherwise here.\n\n")
+	writeVar(&b, Var{Name: "here", About: "the directory with the restored files", Values: []string{here}})
+	writeVar(&b, Var{Name: "permafrost", About: "the program; empty where it is not on this host", Values: []string{program}})
+	for i := range parts {
+		if len(parts[i].Vars) > 0 {
+			b.WriteString("\n# " + parts[i].Name + "\n")
+		}
+		for _, v := range parts[i].Vars {
+			writeVar(&b, v)
+		}
+	}
+	b.WriteString("\n# Nothing below here needs a change.\n\nplan=$here/plan\n\n" + basics)
+	for i := range parts {
+		if code := strings.TrimSpace(parts[i].Code); code != "" {
+			b.WriteString("\n" + code + "\n")
+		}
+	}
+	return b.String()
+}
+
+func writeVar(b *strings.Builder, v Var) {
+	words := make([]string, len(v.Values))
+	for i, value := range v.Values {
+		words[i] = escape.Shell(value)
+	}
+	value := strings.Join(words, " ")
+	if v.Array {
+		value = "(" + value + ")"
+	}
+	b.WriteString("# " + escape.Line(v.About) + "\n" + v.Name + "=" + value + "\n")
+}
+
+// Block returns a step as commands to paste into a shell, or to give to bash. It ends where something fails, without ending the
+// shell that it was pasted into, and its last line of output says that the step holds. Host is the path of host.sh.
+func Block(host string, number string, s *Step) string {
+	var b strings.Builder
+	b.WriteString("( set -euo pipefail; cd /; . " + escape.Shell(host) + "\n")
+	for _, part := range []string{s.Check, s.Run, s.Verify} {
+		if part != "" {
+			b.WriteString(part + "\n")
+		}
+	}
+	b.WriteString("say " + escape.Shell("Step "+number+" holds: "+s.Title+".") + "\n)\n")
+	return b.String()
+}
