@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/term"
 
 	"permafrost/internal/hint"
 	"permafrost/internal/localdir"
 	"permafrost/repo"
+	"permafrost/source"
 )
 
 // A session is an open repository.
@@ -45,6 +47,43 @@ func (a *app) openAt(ctx context.Context, n need, head *repo.Head) (*session, er
 	if err != nil {
 		return nil, err
 	}
+	return a.openOn(ctx, st, closeStore, n, head)
+}
+
+// openInstance reads the settings of an instance and opens the repository with the host's key. The storage is dialled while
+// it is found out how the instance runs, which takes about as long. An error of the instance goes before one of the storage.
+func (a *app) openInstance(ctx context.Context, flags *snapshotFlags) (*source.Instance, *session, error) {
+	if err := flags.check(); err != nil {
+		return nil, nil, err
+	}
+	var (
+		st         repo.Store
+		closeStore func() error
+		errStore   error
+		dialled    sync.WaitGroup
+	)
+	dialCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dialled.Go(func() { st, closeStore, errStore = a.openStore(dialCtx) })
+	inst, err := flags.load(ctx)
+	if err != nil {
+		cancel()
+	}
+	dialled.Wait()
+	if err == nil {
+		err = errStore
+	} else if errStore == nil {
+		closeStore()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := a.openOn(ctx, st, closeStore, hostKey, nil)
+	return inst, r, err
+}
+
+// openOn is openAt on a store, which it closes where that fails.
+func (a *app) openOn(ctx context.Context, st repo.Store, closeStore func() error, n need, head *repo.Head) (*session, error) {
 	r, err := a.openRepo(ctx, st, n, head)
 	if err != nil {
 		closeStore()

@@ -39,11 +39,7 @@ only makes them; somebody with the owner key then runs forget and prune.`,
   permafrost run --quiet --keep-daily 7 --keep-weekly 4 --keep-monthly 12`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			inst, err := flags.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			r, err := a.open(cmd.Context(), hostKey)
+			inst, r, err := a.openInstance(cmd.Context(), &flags)
 			if err != nil {
 				return err
 			}

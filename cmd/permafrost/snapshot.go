@@ -44,11 +44,7 @@ than half of what an earlier one had is kept, with exit code 4.`,
   permafrost snapshot --date 2026-06-27 --no-cache-media --json`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			inst, err := flags.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			r, err := a.open(cmd.Context(), hostKey)
+			inst, r, err := a.openInstance(cmd.Context(), &flags)
 			if err != nil {
 				return err
 			}
@@ -93,22 +89,27 @@ func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 	addressFlags(f, &s.at, &s.o.Postgres, &s.o.Redis)
 }
 
-// load checks the flags, reads the settings of the instance that they name, and finds out how it runs.
-func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
+// check finds what can't be meant.
+func (s *snapshotFlags) check() error {
 	if err := s.on.notAhead(time.Now()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := snapshot.CheckComponents(s.o.Skip); err != nil {
-		return nil, usagef("--skip: %w", err)
+		return usagef("--skip: %w", err)
 	}
 	for _, dir := range s.o.Media.Follow {
 		if !filepath.IsAbs(dir) {
-			return nil, usagef("--follow: %q is not a whole path: write it from / on", dir)
+			return usagef("--follow: %q is not a whole path: write it from / on", dir)
 		}
 	}
 	if s.o.Replica && s.at.Postgres != (source.PostgresAddress{}) {
-		return nil, usagef("--replica can't be used with an address in [postgres] or --postgres-…: that address may be the replica's own")
+		return usagef("--replica can't be used with an address in [postgres] or --postgres-…: that address may be the replica's own")
 	}
+	return nil
+}
+
+// load reads the settings of the instance that the flags name, and finds out how it runs.
+func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 	found, err := deploy.Find(ctx, s.live, s.deployment)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -208,7 +209,15 @@ var errForeign = errors.New("root obeys no engine that another user runs, or tha
 
 // check makes sure that the engine is one of this host, and for a process of root that it is root's own.
 func (e *engine) check(ctx context.Context) error {
+	// Both are asked at once, though only docker knows the second question: each costs the start of a process.
+	var (
+		out        []byte
+		errContext error
+		asked      sync.WaitGroup
+	)
+	asked.Go(func() { out, errContext = e.ask(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}") })
 	version, err := e.ask(ctx, "--version")
+	asked.Wait()
 	if err != nil {
 		return err
 	}
@@ -222,9 +231,8 @@ func (e *engine) check(ctx context.Context) error {
 		}
 		return err
 	}
-	out, err := e.ask(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
-	if err != nil {
-		return err
+	if errContext != nil {
+		return errContext
 	}
 	socket, local := strings.CutPrefix(strings.TrimSpace(string(out)), "unix://")
 	if !local || !filepath.IsAbs(socket) {
