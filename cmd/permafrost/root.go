@@ -102,14 +102,14 @@ func (a *app) commands() []group {
 		{"Back up and restore", []*cobra.Command{a.initCommand(), a.runCommand(), a.snapshotCommand(), a.restoreCommand(), a.dumpCommand()}},
 		{"Look", []*cobra.Command{a.snapshotsCommand(), a.showCommand(), a.lsCommand(), a.findCommand(), a.diffCommand()}},
 		{"Keep in order", []*cobra.Command{a.checkCommand(), a.forgetCommand(), a.confirmCommand(), a.pruneCommand(), a.repairCommand(), a.keyCommand()}},
-		{"Other", []*cobra.Command{a.serveCommand(), a.scrubCommand(), a.versionCommand(), a.completionCommand()}},
+		{"Other", []*cobra.Command{a.serveCommand(), a.scrubCommand(), a.restoreStepCommand(), a.versionCommand(), a.completionCommand()}},
 	}
 }
 
 func unknownCommand(root *cobra.Command, name string) error {
 	var names []string
 	for _, c := range root.Commands() {
-		if c.Runnable() {
+		if c.Runnable() && !c.Hidden {
 			names = append(names, c.Name())
 		}
 	}
