@@ -22,6 +22,7 @@ type otherServer struct {
 	start   func(ctx context.Context, dir string) (*sandbox.SSHD, error)
 	chroot  bool   // clients see its root as /
 	refused string // what init says of a server that can't hold a repository
+	lasting string // what init warns of, and init alone
 	quick   bool   // it is tried by every run of the tests
 }
 
@@ -32,12 +33,12 @@ var otherServers = []otherServer{
 	{name: "OpenSSH, one session a connection", start: func(ctx context.Context, dir string) (*sandbox.SSHD, error) {
 		return sandbox.StartSSHD(ctx, dir, sandbox.SSHDConfig{Config: []string{"MaxSessions 1"}})
 	}},
-	{name: "ProFTPD", start: func(ctx context.Context, dir string) (*sandbox.SSHD, error) { return sandbox.StartProFTPD(ctx, dir) }},
+	{name: "ProFTPD", start: func(ctx context.Context, dir string) (*sandbox.SSHD, error) { return sandbox.StartProFTPD(ctx, dir) }, lasting: noDirSync},
 	{name: "ProFTPD, HiddenStores", quick: true, start: func(ctx context.Context, dir string) (*sandbox.SSHD, error) {
 		return sandbox.StartProFTPD(ctx, dir, "HiddenStores on")
-	}},
+	}, lasting: noDirSync},
 	{name: "rclone", quick: true, start: sandbox.StartRclone, chroot: true, refused: "its hard link reports success and does nothing, and its rename overwrites"},
-	{name: "asyncssh", start: sandbox.StartAsyncSSH},
+	{name: "asyncssh", start: sandbox.StartAsyncSSH, lasting: noDirSync},
 	{name: "dropbear", start: sandbox.StartDropbear},
 	{name: "MySecureShell", start: sandbox.StartMySecureShell, chroot: true, refused: "it has no hard links, and its rename overwrites"},
 	quirky("", sandbox.UntypedLists),
@@ -54,13 +55,19 @@ var otherServers = []otherServer{
 	quirky("reports success and does nothing", sandbox.NoLinks, sandbox.RenameFreeLies),
 	quirky("reported success for", sandbox.WriteLies),
 	quirky("reported success for making that directory", sandbox.MkdirLies),
-	{name: "several quirks", quick: true, start: func(_ context.Context, dir string) (*sandbox.SSHD, error) {
+	{name: "several quirks", quick: true, lasting: noSync, start: func(_ context.Context, dir string) (*sandbox.SSHD, error) {
 		return sandbox.StartQuirky(dir, sandbox.NewQuirks(sandbox.UntypedLists, sandbox.StatOfNoneFails, sandbox.VisibleAtClose, sandbox.OneChannel, sandbox.Cuts))
 	}},
 }
 
+// What is so with a server on every run.
+const (
+	noSync    = "warning: the server does not offer fsync@"
+	noDirSync = "warning: the server does not let directories be fsynced"
+)
+
 func quirky(refused string, quirks ...sandbox.Quirk) otherServer {
-	return otherServer{name: "a server with " + fmt.Sprint(quirks), refused: refused, start: func(_ context.Context, dir string) (*sandbox.SSHD, error) {
+	return otherServer{name: "a server with " + fmt.Sprint(quirks), refused: refused, lasting: noSync, start: func(_ context.Context, dir string) (*sandbox.SSHD, error) {
 		return sandbox.StartQuirky(dir, sandbox.NewQuirks(quirks...))
 	}}
 }
@@ -108,22 +115,39 @@ func (s *site) tryServer(host string, o otherServer) {
 	}
 	made := s.run(exitDone, "init", "--recovery-key", s.recovery)
 	t.Logf("init says\n%s", made.stderr)
-	s.run(exitDated, "snapshot", "--date", "2026-06-26")
+	s.lastingSaid(o.lasting, made)
+	run := func(code int, args ...string) result {
+		t.Helper()
+		r := s.run(code, args...)
+		s.lastingSaid("", r)
+		return r
+	}
+	run(exitDated, "snapshot", "--date", "2026-06-26")
 	w := newWitness(t, s, s.System())
 	w.addMedia("more.jpg", 4<<20)
 	w.killSnapshot(filepath.Join(server.Root, "repo"))
-	if r := s.run(exitDated, "snapshot", "--date", "2026-06-27"); strings.Contains(r.stderr, "fsync") {
-		t.Errorf("a snapshot warns of the server: %s", r.stderr)
-	}
-	s.run(exitDone, "check")
-	s.run(exitDone, "forget", s.snapshots(t)[1].ID)
+	run(exitDated, "snapshot", "--date", "2026-06-27")
+	run(exitDone, "check")
+	run(exitDone, "forget", s.snapshots(t)[1].ID)
 	if strings.Contains(o.name, string(sandbox.RemoveLies)) {
-		told(t, s.run(exitFailed, "prune", "-i", s.recovery), "still there")
+		told(t, run(exitFailed, "prune", "-i", s.recovery), "still there")
 	} else {
-		s.run(exitDone, "prune", "-i", s.recovery)
+		run(exitDone, "prune", "-i", s.recovery)
 	}
-	s.run(exitDone, "check", "-i", s.recovery, "--read-data")
+	run(exitDone, "check", "-i", s.recovery, "--read-data")
 	w.intact()
+}
+
+// lastingSaid looks for a warning of what is so with the server on every run: once where there is a text, else not at all.
+func (s *site) lastingSaid(text string, r result) {
+	s.t.Helper()
+	want := 0
+	if text != "" {
+		want = 1
+	}
+	if n := strings.Count(r.stderr, "fsync"); n != want || !strings.Contains(r.stderr, text) {
+		s.t.Errorf("it warns of the server %d times, want %d and %q: %s", n, want, text, r.stderr)
+	}
 }
 
 // initRefused makes a repository where none can be.

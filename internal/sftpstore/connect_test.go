@@ -2,6 +2,7 @@ package sftpstore
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/pem"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -379,5 +381,95 @@ func TestProxyJump(t *testing.T) {
 	c.RetryBudget = 100 * time.Millisecond
 	if _, err := Open(t.Context(), c); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("a jump host that is not there: %v", err)
+	}
+}
+
+// What takes connections and says nothing, as a wrong port may, is waited for once and for no longer than one attempt may
+// take. A person is told early that it is waited for.
+func TestSilentPort(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, sandbox.SSHDConfig{})
+	transports(t, func(t *testing.T, command bool) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		var came atomic.Int32
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				came.Add(1)
+				defer conn.Close()
+			}
+		}()
+		c := config(server)
+		c.UseCommand, c.Port, c.DialTimeout = command, l.Addr().(*net.TCPAddr).Port, 4*time.Second
+		begin := time.Now()
+		var word atomic.Int64 // when it was said
+		c.Waiting = func(text string) {
+			if !strings.Contains(text, "waiting for an answer of 127.0.0.1") {
+				t.Errorf("it says %q", text)
+			}
+			word.CompareAndSwap(0, int64(time.Since(begin)))
+		}
+		s, err := Open(t.Context(), c)
+		took := time.Since(begin)
+		if err == nil {
+			s.Close()
+			t.Fatal("connected")
+		}
+		if strings.Contains(err.Error(), "gave up") || !strings.Contains(hint.Of(err), "SSH port") {
+			t.Errorf("error: %v\nhint: %s", err, hint.Of(err))
+		}
+		if w := time.Duration(word.Load()); w == 0 || w > wordTime+time.Second {
+			t.Errorf("the word came after %v", w)
+		}
+		if n := came.Load(); n != 1 || took > c.DialTimeout+2*time.Second {
+			t.Errorf("%d connections and %v, where one attempt may take %v", n, took, c.DialTimeout)
+		}
+	})
+}
+
+// A name that DNS does not know is an error at once: trying again makes none known.
+func TestUnknownName(t *testing.T) {
+	dns, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dns.Close()
+	go func() { // answers each question with NXDOMAIN, RFC 1035, 4.1.1
+		p := make([]byte, 512)
+		for {
+			n, from, err := dns.ReadFrom(p)
+			if err != nil {
+				return
+			}
+			p[2], p[3] = p[2]|0x80, 0x83
+			dns.WriteTo(p[:n], from)
+		}
+	}()
+	before := net.DefaultResolver
+	defer func() { net.DefaultResolver = before }()
+	var dialer net.Dialer
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, "udp", dns.LocalAddr().String())
+	}}
+	c := Config{Host: "nas.invalid", User: "u", Path: "/repo", ConfigFile: "none"}
+	begin := time.Now()
+	s, err := Open(t.Context(), c)
+	took := time.Since(begin)
+	if err == nil {
+		s.Close()
+		t.Fatal("connected")
+	}
+	if text := err.Error(); !strings.Contains(text, "nas.invalid") || !strings.Contains(text, "no such host") || strings.Contains(text, "gave up") || took > 5*time.Second {
+		t.Errorf("after %v: %v", took, err)
+	}
+	if !strings.Contains(hint.Of(err), "see whether the host's name is right") {
+		t.Errorf("hint: %s", hint.Of(err))
 	}
 }

@@ -233,7 +233,7 @@ func (u *upload) clean(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
 	orphans := u.orphans
-	u.retry(ctx, cleanTime, func(_ context.Context, sess *session) error {
+	u.retry(ctx, time.Time{}, cleanTime, func(_ context.Context, sess *session) error {
 		var err error
 		for _, temp := range orphans {
 			if e := sess.Remove(temp); sess.lost(e) {

@@ -30,11 +30,11 @@ const (
 
 // do runs f on a session, and again on another one where the connection is lost. f must be fit to be done twice.
 func (s *Store) do(ctx context.Context, f func(context.Context, *session) error) error {
-	return s.retry(ctx, s.config.RetryBudget, f)
+	return s.retry(ctx, time.Time{}, s.config.RetryBudget, f)
 }
 
-func (s *Store) retry(ctx context.Context, budget time.Duration, f func(context.Context, *session) error) error {
-	var trouble time.Time // since when
+// retry is do with a budget of its own, which counts from trouble on, or where that is zero from the first failure.
+func (s *Store) retry(ctx context.Context, trouble time.Time, budget time.Duration, f func(context.Context, *session) error) error {
 	delay := firstDelay
 	for attempt := 1; ; attempt++ {
 		err, again := s.once(ctx, f)
@@ -83,11 +83,16 @@ func named(err error) error {
 }
 
 func giveUp(err error, after time.Duration, attempts int) error {
-	err = fmt.Errorf("gave up after %v and %d attempts: %w", after.Round(100*time.Millisecond), attempts, err)
+	advice := "see whether the server is up and this host can reach it; a run that is started again goes on where this one stopped"
+	if attempts == 1 {
+		advice = "see whether that is the server's SSH port, and whether this host can reach it"
+	} else {
+		err = fmt.Errorf("gave up after %v and %d attempts: %w", after.Round(100*time.Millisecond), attempts, err)
+	}
 	if hint.Of(err) != "" {
 		return err
 	}
-	return hint.Wrap(err, "see whether the server is up and this host can reach it; a run that is started again goes on where this one stopped")
+	return hint.Wrap(err, advice)
 }
 
 // once runs f on a session. again tells that the fault lay with the connection.

@@ -83,7 +83,8 @@ type Store struct {
 var _ repo.Store = (*Store)(nil)
 
 // openBudget is how long Open tries again where the server can't be reached: long enough for a hiccup, short enough
-// for a person who mistyped a name.
+// for a person who mistyped a name. It is less than one attempt may take: what listens on a wrong port and says nothing is
+// waited for once.
 const openBudget = 10 * time.Second
 
 // Open connects to the server. The directory need not exist: the first Put makes it.
@@ -98,7 +99,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{config: c, pool: newPool(&c, dial), clock: func() time.Time { return time.Now().Round(0) }, patience: operationTime}
 	var rtt time.Duration
-	err = s.retry(ctx, min(openBudget, c.RetryBudget), func(_ context.Context, sess *session) error {
+	err = s.retry(ctx, time.Now(), min(openBudget, c.RetryBudget, c.DialTimeout), func(_ context.Context, sess *session) error {
 		rtt = sess.rtt
 		if !sess.fsync {
 			s.lasting("the server does not offer fsync@openssh.com: what it holds may not survive a power cut right after a run")
