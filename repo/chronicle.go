@@ -134,7 +134,7 @@ func (h *history) mustList(ids []Name) error {
 // mayForget returns why that signer may not forget these snapshots, or "".
 func (h *history) mayForget(by scope, ids []Name) string {
 	if !by.mayForget() {
-		return "the roster does not let this writer forget"
+		return "the list of keys does not let this writer forget"
 	}
 	return h.mayNot(by, ids, "forget")
 }
@@ -143,7 +143,7 @@ func (h *history) mayForget(by scope, ids []Name) string {
 // more for the sake of a confirmed snapshot than that signer could remove by name.
 func (h *history) mayConfirm(by scope, ids []Name) string {
 	if !by.mayForget() {
-		return "the roster does not let this writer forget, and so it can't confirm"
+		return "the list of keys does not let this writer forget, and so it can't confirm"
 	}
 	return h.mayNot(by, ids, "confirm")
 }

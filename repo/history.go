@@ -104,7 +104,7 @@ func (h *history) take(seq uint64, o openedEntry) error {
 	h.next = seq + 1
 	err := o.err
 	if err == nil && !h.known(o.signer) {
-		err = errors.New("signed by a key that is not on the roster")
+		err = errors.New("signed by a key that is not in the list of keys")
 	}
 	var e *Entry
 	if err == nil {
@@ -201,7 +201,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 			h.bad[n] = append(h.bad[n], by)
 		}
 	case !by.owner:
-		why = "only the owner key may change the roster or the keys"
+		why = "only the owner key may add, remove or rotate keys"
 	case e.Roster != nil:
 		h.people, h.rosterSeq = e.Roster.People, e.Seq
 	case e.Epoch.Number != max(1, h.epoch)+1:
@@ -236,7 +236,7 @@ func (h *history) applySnapshot(by scope, signer ed25519.PublicKey, e *Entry) (w
 // index.prune. Manifests are checked here.
 func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 	if !by.mayForget() {
-		return "the roster does not let this writer prune"
+		return "the list of keys does not let this writer prune"
 	}
 	h.prunes++
 	note := func(object string) { h.pruned[object] = append(h.pruned[object], by) }

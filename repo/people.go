@@ -188,7 +188,7 @@ func (r *Repo) AddPerson(ctx context.Context, k *Keyring, p Person, to age.Recip
 
 func nameFree(h *history, name string) error {
 	if slices.ContainsFunc(h.people, func(p Person) bool { return p.Name == name }) {
-		return hint.Wrap(fmt.Errorf("%q is on the roster already", name), "choose another --name, or `permafrost key remove` it first")
+		return hint.Wrap(fmt.Errorf("the list of keys has a %q already", name), "choose another --name, or `permafrost key remove` it first")
 	}
 	return nil
 }
@@ -212,7 +212,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	err := r.publishRoster(ctx, func(h *history) ([]Person, error) {
 		i := slices.IndexFunc(h.people, func(p Person) bool { return p.Name == name })
 		if i < 0 {
-			return nil, hint.Wrap(fmt.Errorf("nobody on the roster is named %q", name), "`permafrost key list` shows the names")
+			return nil, hint.Wrap(fmt.Errorf("the list of keys has no %q", name), "`permafrost key list` shows the names")
 		}
 		gone = h.people[i]
 		if gone.Role == RoleOwner && owners(h) == 1 {
@@ -260,7 +260,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 	}
 	err = r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {
 		if h.epoch >= next.Number || h.rosterSeq != roster {
-			return hint.Wrap(errors.New("the roster or the keys changed meanwhile"), "run it again")
+			return hint.Wrap(errors.New("the keys or the list of them changed meanwhile"), "run it again")
 		}
 		return nil
 	})

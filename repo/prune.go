@@ -251,7 +251,7 @@ func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
 	}
 	by := r.log.scope(r.key.verifyKey())
 	if !by.person.MayForget {
-		return nil, hint.Wrap(fmt.Errorf("%w: the roster does not let this writer prune", ErrNotAllowed), "prune with the owner key: -i RECOVERY-FILE")
+		return nil, hint.Wrap(fmt.Errorf("%w: the list of keys does not let this writer prune", ErrNotAllowed), "prune with the owner key: -i RECOVERY-FILE")
 	}
 	return func(ip *indexedPack) bool { return by.serves(ip.instance) }, nil
 }

@@ -114,7 +114,7 @@ func (r *Repo) mayWrite(h *history, instance string) error {
 	}
 	p := by.person
 	if p.Role != RoleWriter {
-		return hint.Wrap(fmt.Errorf("%w: it is not on the roster", ErrNotAllowed), "it may have been removed; `permafrost key add writer` makes a new one")
+		return hint.Wrap(fmt.Errorf("%w: the list of keys does not have it", ErrNotAllowed), "it may have been removed; `permafrost key add writer` makes a new one")
 	}
 	if !p.serves(instance) {
 		return hint.Wrap(fmt.Errorf("%w: it is for %s, and this is %s", ErrNotAllowed, p.Instance, instance),

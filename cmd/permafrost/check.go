@@ -40,7 +40,12 @@ seven parts, so that a week of nights reads all.
 
 --max-duration ends the reading after a while; --max-age leaves out what this
 machine read and found right within that span. What was read longest ago comes
-first, so that nights of half an hour each get round to everything.`,
+first, so that nights of half an hour each get round to everything.
+
+The log head that check prints stands for all that was committed so far. Noted
+elsewhere and given to --head later, it finds a storage that was set back to an older
+state. Commands that change something print theirs with -v; permafrost snapshots --head
+prints it at any time.`,
 		Example: `  permafrost check
   permafrost check --read-data-subset 1/7
   permafrost check --read-data --max-duration 30m --max-age 30d
@@ -90,7 +95,7 @@ first, so that nights of half an hour each get round to everything.`,
 	cmd.Flags().Var(&subset, "read-data-subset", "read a `part` of the packs: 5%, 500M or 1/7")
 	cmd.Flags().Var(&spanFlag{&maxAge}, "max-age", "read only what was not verified within the `span`: 30d")
 	cmd.Flags().DurationVar(&maxTime, "max-duration", 0, "begin no further pack after this `time`: 30m, 2h")
-	cmd.Flags().Var(&head, "head", "log `head` noted elsewhere, which must be part of the log")
+	cmd.Flags().Var(&head, "head", "log `head` that check printed earlier, which must be part of the log")
 	return cmd
 }
 
@@ -264,7 +269,7 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 		a.ui.Detail("not in use: %s", printable(object))
 	}
 	a.tellRequests(r)
-	a.ui.Say("log head %v", r.Head())
+	a.ui.Say("log head %v (noted elsewhere and given to `permafrost check --head`, it finds a storage that was set back to an older state)", r.Head())
 	if problems == 0 {
 		a.ui.Report("no damage found")
 		return nil
@@ -278,6 +283,9 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 	}
 	return err
 }
+
+// tellHead tells the log's head after a change to those who asked for more.
+func (a *app) tellHead(r *session) { a.ui.Detail("log head %v", r.Head()) }
 
 // tellRequests tells of log entries whose signers were not entitled to them: what a host asks for and does not get.
 func (a *app) tellRequests(r *session) {

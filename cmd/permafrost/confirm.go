@@ -49,7 +49,7 @@ not made with --append-only or --no-forget. With --revoke a confirmation is take
 			}
 			a.ui.Done("%s %s", plural(int64(len(todo)), "snapshot", "snapshots"), done)
 			a.ui.Report("%s %s", plural(int64(len(todo)), "snapshot", "snapshots"), done)
-			a.ui.Say("log head %v", r.Head())
+			a.tellHead(r)
 			return nil
 		},
 	}

@@ -150,7 +150,7 @@ func (a *app) tellForget(r *session, decisions []retain.Decision, dryRun bool) {
 		a.ui.Lines(listDecisions(decisions, dryRun))
 	}
 	if !dryRun {
-		a.ui.Say("log head %v", r.Head())
+		a.tellHead(r)
 	}
 }
 

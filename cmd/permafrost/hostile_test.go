@@ -580,7 +580,7 @@ func (v *victim) testRequest() {
 	v.forger(filepath.Join(v.home, "meek.key")).publish(&repo.Entry{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{id}}})
 	for _, args := range [][]string{{"check"}, {"snapshots"}} {
 		m := v.machine("writer.key")
-		if r := m.run(exitDone, args...); !strings.Contains(r.stderr, "by meek has no effect: the roster does not let this writer forget") {
+		if r := m.run(exitDone, args...); !strings.Contains(r.stderr, "by meek has no effect: the list of keys does not let this writer forget") {
 			v.t.Errorf("%v does not show the request:\n%s%s", args, r.stdout, r.stderr)
 		}
 	}

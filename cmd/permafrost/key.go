@@ -19,8 +19,9 @@ func (a *app) keyCommand() *cobra.Command {
 	return family(&cobra.Command{
 		Use:   "key",
 		Short: "list, add, remove and rotate keys",
-		Long: `Key manages who holds keys to the repository: owners, who may do everything, and
-writers, which add snapshots of one instance. All but list takes the owner key.`,
+		Long: `Key manages the repository's list of keys. It names who holds keys: owners, who may do
+everything, and writers, which add snapshots of one instance. All but list takes the
+owner key.`,
 		Example: `  permafrost key list
   permafrost key add writer --name web2 --key-file web2.key -i permafrost-recovery.key`,
 	}, a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyRotateCommand())
@@ -181,7 +182,7 @@ be given a key file: without RECIPIENT add writes one.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&flags.name, "name", "", "`name` on the roster")
+	f.StringVar(&flags.name, "name", "", "`name` in the list of keys")
 	f.StringVar(&flags.instance, "instance", "", "`domain` of the instance that a writer backs up (default: any)")
 	f.BoolVar(&flags.noForget, "no-forget", false, "the writer may not remove snapshots")
 	f.StringVar(&flags.file, "key-file", "", "write the writer's key to this `file`")
@@ -229,9 +230,9 @@ func (a *app) keyRemoveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NAME",
 		Short: "take somebody's key away",
-		Long: `Remove takes a name off the roster and its keys off the storage. What a writer signs
-from then on has no effect. It takes nothing back from who has seen the keys: where
-they are in wrong hands, rotate them too.`,
+		Long: `Remove takes a name off the list of keys and its keys off the storage. What a writer
+signs from then on has no effect. It takes nothing back from who has seen the keys:
+where they are in wrong hands, rotate them too.`,
 		Example: "  permafrost key remove web2 -i permafrost-recovery.key",
 		Args:    args("a name", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -255,8 +256,8 @@ func (a *app) keyRotateCommand() *cobra.Command {
 		Use:   "rotate",
 		Short: "put new keys into use",
 		Long: `Rotate makes new keys, under which all is stored from now on. What was stored before
-stays readable with the old ones, which every keyring keeps. Everybody on the roster
-who has a key of their own is given the new ones through the storage; the key file
+stays readable with the old ones, which every keyring keeps. Everybody in the list of
+keys who has a key of their own is given the new ones through the storage; the key file
 that rotate is called with is replaced by one that holds both. Its other copies find the
 new keys on the storage; replace them all the same, since the storage may be lost.
 The next snapshot of each instance stores everything anew.

@@ -110,9 +110,16 @@ func TestNights(t *testing.T) {
 	}
 	writeMedia(t, filepath.Join(s.System(), "site_uploads", "new.txt"), []byte("second night\n"))
 	second := s.run(exitDated, "snapshot", "--date", "2026-06-27")
-	if !strings.Contains(second.stdout, ", 2026-06-27: ") || !strings.Contains(second.stderr, "log head ") {
+	if !strings.Contains(second.stdout, ", 2026-06-27: ") || strings.Contains(second.stderr, "log head ") {
 		t.Errorf("stdout\n%s\nstderr\n%s", second.stdout, second.stderr)
 	}
+	check := s.run(exitDone, "check")
+	_, head, _ := strings.Cut(check.stderr, "log head ")
+	head, what, _ := strings.Cut(head, " ")
+	if !strings.Contains(what, "finds a storage that was set back to an older state") {
+		t.Errorf("check says %s", check.stderr)
+	}
+	s.run(exitDone, "check", "--head", head)
 	t.Run("list", s.testList)
 	t.Run("find", s.testFind)
 	t.Run("restore", s.testRestore)

@@ -106,7 +106,7 @@ func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error 
 		a.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingFor))
 	}
 	if !dryRun {
-		a.ui.Say("log head %v", r.Head())
+		a.tellHead(r)
 	}
 	return nil
 }

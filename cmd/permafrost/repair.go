@@ -52,7 +52,7 @@ func (a *app) repair(ctx context.Context, dryRun bool, run func(*repairRun) erro
 	}
 	err = run(&repairRun{r, repo.RepairOptions{DryRun: dryRun, Patience: a.retryLock, Problem: found.add, Progress: p.Phase}, found})
 	if err == nil && !dryRun {
-		a.ui.Say("log head %v", r.Head())
+		a.tellHead(r)
 	}
 	return err
 }

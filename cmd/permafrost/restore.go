@@ -97,7 +97,7 @@ permafrost key add owner.`,
 	f.BoolVar(&o.Force, "force", false, "write into a directory that is not empty")
 	f.BoolVar(&o.NumericIDs, "numeric-ids", false, "give media their owners by number, not by name")
 	f.BoolVar(&o.TrustMedia, "trust-media", false, "restore media with setuid bits, devices, capabilities, root's files and links that lead out")
-	f.Var(&head, "head", "log `head` noted elsewhere, which must be part of the log")
+	f.Var(&head, "head", "log `head` that check printed earlier, which must be part of the log")
 	pick.flags(cmd)
 	return cmd
 }

@@ -182,7 +182,7 @@ func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration)
 	}
 	a.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", ref.ID.Short(), printable(ref.Instance), ref.Date,
 		size(ref.Size), size(ref.Stored), formatDuration(took))
-	a.ui.Say("log head %v", r.Head())
+	a.tellHead(r)
 	return hint.Join(lacking(res), doubtful(ref, verdict), partial(res))
 }
 
