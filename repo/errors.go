@@ -42,6 +42,13 @@ func (e *SnapshotError) Error() string {
 }
 func (e *SnapshotError) Unwrap() error { return e.Err }
 
+// A ForeignKeyError says that a key is of one repository, and was used to open another one.
+type ForeignKeyError struct{ Key, Repository Name }
+
+func (e *ForeignKeyError) Error() string {
+	return fmt.Sprintf("the key is of repository %s…, and this is repository %s…", e.Key.Short(), e.Repository.Short())
+}
+
 // A MissingKeyError says that the key at hand can't do what was asked, and which could.
 type MissingKeyError struct {
 	Need string // "the owner key (the recovery file)"

@@ -18,12 +18,16 @@ import (
 	"permafrost/internal/hint"
 )
 
+// keyFiles are what LoadIdentity reads, for hints.
+const keyFiles = "a file that `permafrost init` or `permafrost key add` wrote, an age identity file, or an SSH private key"
+
 // An Identity is what a file given as -i or --writer-key holds: a whole keyring or, for one who brought a recipient of
 // their own, the identities that open a keyring below keys/. It hides its secrets from fmt.
 type Identity struct {
 	Keyring    *Keyring
 	Identities []age.Identity
 	Warning    string // what the person should mend about the file, or ""
+	Files      string // the names of the files that it was read from, for messages; "" where there is none
 }
 
 // String tells what kind of identity it is.
@@ -34,21 +38,28 @@ func (id Identity) String() string {
 	return fmt.Sprintf("%d age identities", len(id.Identities))
 }
 
+// A NoKeyError says that a file is not there, can't be read, or holds no key.
+type NoKeyError struct{ Err error }
+
+func (e *NoKeyError) Error() string { return e.Err.Error() }
+func (e *NoKeyError) Unwrap() error { return e.Err }
+
 // LoadIdentity reads a permafrost key file, an age identity file (X25519, post-quantum hybrid, plugin), either of them
 // encrypted with a passphrase by age -p, or an SSH private key. passphrase asks a person; for an encrypted SSH key it
-// is called only when an object was wrapped to that key.
+// is called only when an object was wrapped to that key. A file that holds no key is a NoKeyError.
 func LoadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (*Identity, error) {
 	id, err := loadIdentity(path, passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
+	id.Files = path
 	return id, nil
 }
 
 func loadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (*Identity, error) {
 	data, info, err := readBounded(path)
 	if err != nil {
-		return nil, err
+		return nil, &NoKeyError{err}
 	}
 	if isEncrypted(data) {
 		if data, err = decryptIdentity(data, path, passphrase); err != nil {
@@ -57,7 +68,7 @@ func loadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (
 	}
 	id, err := parseIdentity(data, path, passphrase)
 	if err != nil {
-		return nil, err
+		return nil, &NoKeyError{err}
 	}
 	if m := info.Mode().Perm(); info.Mode().IsRegular() && m&0o077 != 0 {
 		id.Warning = fmt.Sprintf("key file %s can be read by others than its owner (mode %04o): chmod 600 %[1]s", path, m)
@@ -72,6 +83,9 @@ func readBounded(path string) ([]byte, fs.FileInfo, error) {
 		var pe *fs.PathError
 		if errors.As(err, &pe) {
 			err = pe.Err // the caller names the path
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = hint.Wrap(err, "name "+keyFiles)
 		}
 		return nil, nil, err
 	}
@@ -90,7 +104,7 @@ func readBounded(path string) ([]byte, fs.FileInfo, error) {
 	case len(data) > maxKeyFile:
 		return nil, nil, fmt.Errorf("longer than %d bytes: no key file is", maxKeyFile)
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, nil, errors.New("is empty")
+		return nil, nil, hint.Wrap(errors.New("is empty"), "use another copy of it, or give "+keyFiles)
 	}
 	return data, info, nil
 }
@@ -192,7 +206,7 @@ func parseAgeIdentities(data string) (ids []age.Identity, err error) {
 		case strings.HasPrefix(line, "age1"), isSSHPublic(line):
 			return nil, hint.Wrap(fmt.Errorf("line %d is a public key", n), "give the file with the private key that belongs to it")
 		default:
-			return nil, hint.Wrap(fmt.Errorf("line %d is no key", n), "a key file is one that `permafrost init` wrote, an age identity file, or an SSH private key")
+			return nil, hint.Wrap(fmt.Errorf("line %d is no key", n), "give "+keyFiles)
 		}
 		if err != nil {
 			return nil, hint.Wrap(fmt.Errorf("line %d: malformed key", n), "it was cut or mistyped: use another copy")

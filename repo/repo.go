@@ -183,7 +183,7 @@ func Unlock(ctx context.Context, st Store, id *Identity, accept func(*Keyring) e
 	case refused != nil:
 		return nil, refused
 	}
-	return nil, &MissingKeyError{Need: "a key that the repository knows; the identity given opens none of its keyrings", For: "opening the repository"}
+	return nil, &MissingKeyError{Need: "a key of its list of keys; this one opens none of its keyrings", For: "opening the repository"}
 }
 
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
@@ -194,7 +194,7 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 		return nil, err
 	}
 	if id != Name(key.Repository) {
-		return nil, &MissingKeyError{Need: fmt.Sprintf("its own key; this one is of repository %s…", Name(key.Repository).Short()), For: "repository " + id.Short() + "…"}
+		return nil, &ForeignKeyError{Key: Name(key.Repository), Repository: id}
 	}
 	r := &Repo{store: newWitness(st), key: key, opts: o, local: newLocal(o.StateDir, o.CacheDir, id)}
 	if r.local.failed != nil {

@@ -523,8 +523,8 @@ func TestNoRepository(t *testing.T) {
 		t.Error("init over a repository succeeded")
 	}
 	other := newWorld(t, st, repo.InitOptions{})
-	var need *repo.MissingKeyError
-	if _, err := openFresh(t.Context(), st, w.owner); !errors.As(err, &need) {
+	var foreign *repo.ForeignKeyError
+	if _, err := openFresh(t.Context(), st, w.owner); !errors.As(err, &foreign) {
 		t.Errorf("open with the key of another: %v", err)
 	}
 	st.Set("config", []byte(`{"format":2,"id":"`+strings.Repeat("ab", 32)+`","more":true}`))

@@ -67,6 +67,8 @@ func exitCode(err error) int {
 		silent   *unreportedError
 		locked   *repo.LockedError
 		noKey    *repo.MissingKeyError
+		foreign  *repo.ForeignKeyError
+		keyless  *repo.NoKeyError
 		damage   *repo.DamageError
 		rollback *repo.RollbackError
 		found    *damageError
@@ -80,7 +82,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &silent):
 		return exitUnreported
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &keyless):
 		return exitUsage
 	case errors.As(err, &after):
 		return after.code
@@ -88,7 +90,7 @@ func exitCode(err error) int {
 		return exitNoRepository
 	case errors.As(err, &locked):
 		return exitLocked
-	case errors.As(err, &noKey), errors.As(err, &keys), errors.Is(err, repo.ErrNotAllowed):
+	case errors.As(err, &noKey), errors.As(err, &foreign), errors.As(err, &keys), errors.Is(err, repo.ErrNotAllowed):
 		return exitWrongKey
 	case errors.As(err, &damage), errors.As(err, &rollback), errors.As(err, &found):
 		return exitDamage

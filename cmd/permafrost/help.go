@@ -64,7 +64,8 @@ what it is, as a ! at the beginning needs.`
 
 const helpExitCodes = `  0    done
   1    failed
-  2    wrong usage: a flag, an argument, the environment or the configuration
+  2    wrong usage: a flag, an argument, the environment, the configuration, or a key
+       file that is not there or holds no key
   3    done in part: something that could not be read or written was left out, and named
   4    a snapshot was made and kept, and it looks wrong: it has much less than earlier
        ones had, or times that can't be

@@ -196,6 +196,9 @@ func (a *app) initFailed(ctx context.Context, st repo.Store, recovery string, er
 		if errors.As(err, &unfit) { // whatever was tried
 			return hint.Wrap(unfit, hint.Of(err))
 		}
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return withHint(err, "a repository can't be made there: choose a directory that this user may make and write to")
+		}
 		return err
 	}
 	return withHint(err, "the repository may have been made in part; its keys are in "+recovery+" and "+a.writerKey)

@@ -209,3 +209,50 @@ func TestKeysAreNotShown(t *testing.T) {
 		}
 	}
 }
+
+// A key file that holds no key, or the key of another repository, is named, with what to do.
+func TestUnfitKeyFiles(t *testing.T) {
+	t.Parallel()
+	run := func(args ...string) result {
+		c := newCommand(t, args...)
+		c.Dir = t.TempDir()
+		return c.run(t)
+	}
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"a", "b"} {
+		r := run("init", "-r", in(name), "--recovery-key", in(name+".key"), "--writer-key", in(name+".writer"), "--instance", "x.example")
+		if r.code != exitDone {
+			t.Fatal(r.stderr)
+		}
+	}
+	if err := os.WriteFile(in("hostname"), []byte("web1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		flag, file string
+		code       int
+		says, hint string
+	}{
+		{"-i", "b.key", exitWrongKey, "the key is of repository ", "-i or --writer-key"},
+		{"--writer-key", "b.writer", exitWrongKey, "the key is of repository ", "-i or --writer-key"},
+		{"-i", "hostname", exitUsage, "line 1 is no key", "`permafrost init`"},
+		{"--writer-key", "hostname", exitUsage, "line 1 is no key", "`permafrost init`"},
+		{"-i", "none", exitUsage, "no such file", "`permafrost init`"},
+		{"-i", "a", exitUsage, "is a directory", "the key file in it"},
+	} {
+		r := run("snapshots", "-r", in("a"), c.flag, in(c.file))
+		if told(t, r, "error: key file "+in(c.file)+": "+c.says, "hint: ", c.hint); r.code != c.code {
+			t.Errorf("%s %s: exit code %d, want %d", c.flag, c.file, r.code, c.code)
+		}
+	}
+}
+
+// A place where no repository can be is named with its cause, once.
+func TestInitNowhere(t *testing.T) {
+	t.Parallel()
+	r := newCommand(t, "init", "-r", "/proc/nowhere/repo", "--instance", "x.example").run(t)
+	if n := strings.Count(r.stderr, "/proc/nowhere"); r.code != exitFailed || n != 1 {
+		t.Errorf("exit code %d, and the cause %d times: %s", r.code, n, r.stderr)
+	}
+}

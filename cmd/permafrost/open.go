@@ -114,7 +114,7 @@ func (a *app) openRepo(ctx context.Context, st repo.Store, n need, head *repo.He
 	}
 	k, err := repo.Unlock(ctx, st, id, func(k *repo.Keyring) error { return a.checkFingerprint(k, false) })
 	if err != nil {
-		return nil, err
+		return nil, keyAdvice(err, id.Files)
 	}
 	if n == contentKey && !k.CanRead() {
 		return nil, hint.Wrap(&repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"}, "say -i RECOVERY-FILE")
@@ -124,10 +124,26 @@ func (a *app) openRepo(ctx context.Context, st repo.Store, n need, head *repo.He
 			return nil, err
 		}
 	}
-	return repo.Open(ctx, st, k, repo.Options{
+	r, err := repo.Open(ctx, st, k, repo.Options{
 		StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead, Head: head, Identities: id.Identities,
 		Note: func(note string) { a.ui.Warn("%s", note) },
 	})
+	return r, keyAdvice(err, id.Files)
+}
+
+// keyAdvice names the files that a key was read from where it does not fit the repository, and says what to do.
+func keyAdvice(err error, files string) error {
+	var foreign *repo.ForeignKeyError
+	var missing *repo.MissingKeyError
+	switch {
+	case files == "":
+	case errors.As(err, &foreign):
+		return hint.Wrap(fmt.Errorf("key file %s: %w", printable(files), err),
+			"give this repository's own key file with -i or --writer-key, or the other repository's address with -r")
+	case errors.As(err, &missing) && hint.Of(err) == "":
+		return hint.Wrap(fmt.Errorf("key file %s: %w", printable(files), err), "give a key that `permafrost key list` names, or the recovery file")
+	}
+	return err
 }
 
 // loadKey reads the key files that serve a need.
@@ -158,14 +174,18 @@ func isKeyText(path string) bool {
 
 // loadIdentities reads all files given as -i: a keyring, or identities that may open one.
 func (a *app) loadIdentities() (*repo.Identity, error) {
-	all := new(repo.Identity)
+	all, files := new(repo.Identity), []string(nil)
 	for _, path := range a.identities {
 		id, err := a.loadIdentity(path)
 		if err != nil || id.Keyring != nil {
 			return id, err
 		}
 		all.Identities = append(all.Identities, id.Identities...)
+		if id.Files != "" {
+			files = append(files, id.Files)
+		}
 	}
+	all.Files = strings.Join(files, ", ")
 	return all, nil
 }
 
@@ -178,10 +198,13 @@ func (a *app) loadIdentity(path string) (*repo.Identity, error) {
 		return repo.PassphraseIdentity(pass)
 	}
 	id, err := repo.LoadIdentity(path, readPassphrase)
-	if err == nil && id.Warning != "" {
+	if err != nil {
+		return nil, err
+	}
+	if id.Warning != "" {
 		a.ui.Warn("%s", id.Warning)
 	}
-	return id, err
+	return id, nil
 }
 
 // readPassphrase asks for a passphrase on the terminal, whatever standard input is.

@@ -221,9 +221,11 @@ func args(usage string, least, most int) cobra.PositionalArgs {
 		case len(args) < least:
 			return hint.Wrap(usagef("%s needs %s", cmd.CommandPath(), usage), "`"+cmd.CommandPath()+" --help` shows an example")
 		case len(args) > most && most == 0:
-			return usagef("%s takes no arguments, and got %s", cmd.CommandPath(), printable(strings.Join(args, " ")))
+			return hint.Wrap(usagef("%s takes no arguments, and got %s", cmd.CommandPath(), printable(strings.Join(args, " "))),
+				"take it away: all that "+cmd.CommandPath()+" does is said by flags and the configuration; `"+cmd.CommandPath()+" --help` lists the flags")
 		case len(args) > most:
-			return usagef("%s takes %s, and got %s more", cmd.CommandPath(), usage, printable(strings.Join(args[most:], " ")))
+			return hint.Wrap(usagef("%s takes %s, and got %s more", cmd.CommandPath(), usage, printable(strings.Join(args[most:], " "))),
+				"`"+cmd.CommandPath()+" --help` shows an example")
 		}
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,6 +97,9 @@ func (s *snapshotFlags) check() error {
 	}
 	if err := snapshot.CheckComponents(s.o.Skip); err != nil {
 		return usagef("--skip: %w", err)
+	}
+	if slices.Contains(s.o.Skip, "postgres") && slices.Contains(s.o.Skip, "media") {
+		return hint.Wrap(usagef("--skip: nothing is left to make a snapshot of: it needs the database or the media"), "take postgres or media out of --skip, or of skip in the configuration")
 	}
 	for _, dir := range s.o.Media.Follow {
 		if !filepath.IsAbs(dir) {

@@ -76,8 +76,10 @@ func (s *Store) put(ctx context.Context, name string, data [][]byte) error {
 		return err
 	}
 	temp := filepath.Join(s.dir, objname.Temp)
-	if err := hint.Join(s.mkdir(temp), s.mkdir(filepath.Dir(path))); err != nil {
-		return err
+	for _, dir := range []string{temp, filepath.Dir(path)} {
+		if err := s.mkdir(dir); err != nil {
+			return err
+		}
 	}
 	f, err := durable.Temp(temp, "*", 0o600)
 	if err != nil {
