@@ -40,6 +40,7 @@ func (c *creation) media(ctx context.Context) error {
 		return storageFailed(err)
 	}
 	from, denied := time.Now().UTC(), false
+	var links leadingOut
 	mc := &capture{in: c.in, tree: t, rd: rd, length: rd.Length, previous: previous,
 		told: func(files, bytes int64) { c.Progress.Add("media", files, bytes) },
 		same: sameness{c.IgnoreCTime, c.IgnoreInode},
@@ -47,7 +48,8 @@ func (c *creation) media(ctx context.Context) error {
 			if errors.Is(err, fs.ErrPermission) {
 				denied = true
 			}
-			c.Warn(fmt.Sprintf("media: %s was left out: %s%s", path, reason(err), followAdvice(err)))
+			c.Warn(fmt.Sprintf("media: %s was left out: %s", path, reason(err)))
+			links.note(err)
 		},
 		note: func(err error) { c.Warn(fmt.Sprintf("media: every file is read again: %v", err)) },
 	}
@@ -64,6 +66,9 @@ func (c *creation) media(ctx context.Context) error {
 			u, u.UID, t.Root()))
 	}
 	c.tellMedia(t, &mc.again)
+	if text := links.advice(c.Media.Follow); text != "" {
+		c.Warn(text)
+	}
 	c.m.Boundary.MediaFrom, c.m.Boundary.MediaTo = from, time.Now().UTC()
 	out.Root = Text(c.inst.Media.Root)
 	out.NoCache = c.Media.NoCache
@@ -103,14 +108,6 @@ func (c *creation) tellMedia(t *media.Tree, again *reread) {
 	}
 	c.Warn(fmt.Sprintf("media: %d files of %d KiB were read again: their size and mtime are as in the last snapshot, but their %s changed. If that happens each night, set %s below [media]",
 		again.files, again.bytes>>10, what, settings))
-}
-
-// followAdvice says which setting would store what a link leads to.
-func followAdvice(err error) string {
-	if out := (*media.LeadsOutError)(nil); errors.As(err, &out) && out.Why == "" {
-		return fmt.Sprintf(". To store it, name the directory that it leads to, or one above that, in permafrost.toml: follow = [%q] below [media], in one list with others", out.Target)
-	}
-	return ""
 }
 
 // maxLocal is how many files below the root are counted where the media are in object storage.

@@ -38,8 +38,8 @@ func TestCreateFollows(t *testing.T) {
 	}
 	res, said := onlyMedia(t, w, inst, CreateOptions{})
 	m := &res.Manifest.Media
-	advice := `follow = ["` + filepath.Join(disk, "media_attachments") + `"] below [media]`
-	if m.LeftOut != 1 || m.Files != 1 || res.Ref.Partial != 1 || len(said) != 1 || !strings.Contains(said[0], advice) {
+	advice := `below [media]: follow = ["` + filepath.Join(disk, "media_attachments") + `"]`
+	if m.LeftOut != 1 || m.Files != 1 || res.Ref.Partial != 1 || len(said) != 2 || !strings.Contains(said[0], "media_attachments was left out") || !strings.HasSuffix(said[1], advice) {
 		t.Errorf("%+v, said %q", m, said)
 	}
 	for _, dir := range []string{disk, filepath.Join(disk, "media_attachments")} {
@@ -57,6 +57,35 @@ func TestCreateFollows(t *testing.T) {
 	}
 	if _, said = onlyMedia(t, w, inst, CreateOptions{Media: media.Options{Follow: []string{disk, t.TempDir()}}}); len(said) != 1 || !strings.Contains(said[0], "no link was followed into") {
 		t.Errorf("said %q", said)
+	}
+}
+
+// Several links that lead out are named one by one, and one line follows all of them, beside what is followed already.
+func TestCreateFollowAdvice(t *testing.T) {
+	w, inst := newWorld(t), host(t)
+	inst.Media.Root = openDir(t)
+	writeFiles(t, inst.Media.Root, file{path: "accounts/a", data: []byte("a")})
+	link := func(name, target string) string {
+		dir := filepath.Join(openDir(t), target)
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.Symlink(dir, filepath.Join(inst.Media.Root, name))); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	followed := link("followed", "f")
+	var dirs []string
+	for i := range maxLeads + 2 {
+		dirs = append(dirs, link(fmt.Sprintf("link%02d", i), "x"))
+	}
+	if err := os.Symlink(dirs[0], filepath.Join(inst.Media.Root, "again")); err != nil {
+		t.Fatal(err)
+	}
+	res, said := onlyMedia(t, w, inst, CreateOptions{Media: media.Options{Follow: []string{followed}}})
+	slices.Sort(dirs[:maxLeads])
+	line := `follow = ["` + strings.Join(append([]string{followed}, dirs[:maxLeads]...), `", "`) + `"]. These are the first 20: there are more`
+	if n := len(said); res.Manifest.Media.LeftOut != maxLeads+3 || n != maxLeads+4 || !strings.HasSuffix(said[n-1], line) ||
+		strings.Count(strings.Join(said, ""), "follow = [") != 1 {
+		t.Errorf("%d left out, said %q, want %s", res.Manifest.Media.LeftOut, said, line)
 	}
 }
 

@@ -26,21 +26,25 @@ type doubtLine struct {
 func doubtLines(v *retain.Verdict) []doubtLine {
 	lines := make([]doubtLine, len(v.Doubts))
 	for i := range v.Doubts {
-		lines[i] = doubtLine{v.Doubts[i], doubtText(&v.Doubts[i])}
+		lines[i] = doubtLine{v.Doubts[i], doubtText(v, &v.Doubts[i])}
 	}
 	return lines
 }
 
 // doubtText says what is wrong with a snapshot, of which "it" stands in the text: "its media have 7 B, where snapshot 99ff0011
-// has 28.4 MiB".
-func doubtText(d *retain.Doubt) string {
+// has 28.4 MiB". Of a snapshot that is no longer listed it has the date.
+func doubtText(v *retain.Verdict, d *retain.Doubt) string {
 	number := func(n int64) string {
 		if d.Bytes {
 			return size(n).String()
 		}
 		return formatCount(n)
 	}
-	there := fmt.Sprintf("where snapshot %s has %s", d.In.Short(), number(d.Had))
+	where := fmt.Sprintf("where snapshot %s has", d.In.Short())
+	if date, gone := v.Forgotten(d.In); gone {
+		where = fmt.Sprintf("where snapshot %s of %s, which is forgotten, had", d.In.Short(), printable(date))
+	}
+	there := where + " " + number(d.Had)
 	what, aside := d.What, ""
 	switch what {
 	case "files":
@@ -69,9 +73,9 @@ func doubtText(d *retain.Doubt) string {
 	case d.What == "dump":
 		return fmt.Sprintf("its dump has %s, %s", number(d.Have), there)
 	case d.Component == retain.Media:
-		return fmt.Sprintf("its media have %s below %s, where snapshot %s has %s", plural(d.Have, "file", "files"), what, d.In.Short(), number(d.Had))
+		return fmt.Sprintf("its media have %s below %s, %s %s", plural(d.Have, "file", "files"), what, where, number(d.Had))
 	}
-	return fmt.Sprintf("its table %s has %s, where snapshot %s has %s", what, plural(d.Have, "row", "rows"), d.In.Short(), number(d.Had))
+	return fmt.Sprintf("its table %s has %s, %s %s", what, plural(d.Have, "row", "rows"), where, number(d.Had))
 }
 
 // doubtsText says all that is wrong with a snapshot, once for each component.
@@ -82,7 +86,7 @@ func doubtsText(v *retain.Verdict) string {
 		d := &v.Doubts[i]
 		if !slices.Contains(told, d.Component) {
 			told = append(told, d.Component)
-			texts = append(texts, doubtText(d))
+			texts = append(texts, doubtText(v, d))
 		}
 	}
 	return strings.Join(texts, "; and ")

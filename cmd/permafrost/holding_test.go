@@ -116,4 +116,29 @@ func TestIncompleteNight(t *testing.T) {
 	}
 	s.run(exitDone, "check")
 	s.run(exitUsage, "snapshot", "--skip", "postgers")
+	s.testCompleteOfDay(config)
+}
+
+// testCompleteOfDay restores a date: a snapshot that has all goes before a later one that is confirmed and lacks some. What a
+// doubt compares with has its date once it is forgotten.
+func (s *site) testCompleteOfDay(config string) {
+	t := s.t
+	if err := os.WriteFile(config, []byte("live = \""+s.Live+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.run(exitDone, "snapshot")
+	all := s.snapshots(t)
+	complete, date := all[len(all)-1].ID, all[len(all)-1].Date
+	s.run(exitSuspect, "snapshot", "--skip", "redis,media", "--date", date)
+	all = s.snapshots(t)
+	lacking := all[len(all)-1].ID
+	s.run(exitDone, "confirm", lacking)
+	r := s.run(exitDone, "restore", "-i", s.recovery, "--date", date, "--target", filepath.Join(s.home, "day"))
+	if !strings.Contains(r.stderr, "snapshot "+lacking[:8]+" of "+date+" is passed over: it lacks redis, media\n") || !strings.Contains(r.stderr, "restoring snapshot "+complete[:8]) {
+		t.Errorf("restore says\n%s", r.stderr)
+	}
+	s.run(exitDone, "forget", complete)
+	if show := s.run(exitDone, "show", lacking).stdout; !strings.Contains(show, "where snapshot "+complete[:8]+" of "+date+", which is forgotten, had ") {
+		t.Errorf("show says\n%s", show)
+	}
 }

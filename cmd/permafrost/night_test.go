@@ -264,7 +264,7 @@ func (s *site) testForget(t *testing.T) {
 	// These nights are dated long before they were made.
 	doubted := s.run(exitDone, "forget", "--dry-run", "--json")
 	dry := decode[decision](t, doubted.stdout, "decision")
-	if len(dry) != 2 || dry[0].Keep || !dry[1].Keep || dry[1].Reasons[0] != "looks wrong: last 1 of 1" {
+	if len(dry) != 2 || dry[0].Keep || !dry[1].Keep || dry[1].Reasons[0] != "looks wrong, kept beside the sound ones: the newest" {
 		t.Errorf("while they are in doubt: %+v", dry)
 	}
 	told := decode[struct{ Doubts []doubtLine }](t, doubted.stdout, "suspect")
@@ -273,7 +273,7 @@ func (s *site) testForget(t *testing.T) {
 	}
 	nights := s.snapshots(t)
 	s.run(exitDone, "confirm", nights[0].ID[:12], nights[1].ID[:8])
-	if dry = decode[decision](t, s.run(exitDone, "forget", "--dry-run", "--json").stdout, "decision"); dry[0].Keep || dry[1].Reasons[0] != "last 1 of 1" {
+	if dry = decode[decision](t, s.run(exitDone, "forget", "--dry-run", "--json").stdout, "decision"); dry[0].Keep || dry[1].Reasons[0] != "the newest" {
 		t.Errorf("by the configuration: %+v", dry)
 	}
 	given := decode[decision](t, s.run(exitDone, "forget", "--dry-run", "--json", "--keep-tag", "first").stdout, "decision")

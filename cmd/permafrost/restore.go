@@ -90,7 +90,7 @@ permafrost key add owner.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.Var(&on, "date", "restore the newest snapshot of this date")
+	f.Var(&on, "date", "restore the newest snapshot of this date, one with all components before one without")
 	f.StringVar(&spec, "snapshot", "", "restore the `snapshot` of this name")
 	f.StringVar(&o.Target, "target", "", "`directory` to write into")
 	f.StringArrayVar(&o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")

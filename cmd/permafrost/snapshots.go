@@ -131,7 +131,7 @@ func (a *app) find(r *session, pick *selection, spec string, wish retain.Wish) (
 			a.ui.Warn("%s more are passed over", formatCount(int64(len(found.Over)-named)))
 			break
 		}
-		why := "it does not have what is asked for"
+		why := "it lacks " + joined(wish.Lacks(&ref.Holding))
 		if v := verdicts.Of(ref); wish.Doubted(v) {
 			why = "it looks wrong: " + doubtsText(v)
 		}
@@ -176,6 +176,15 @@ func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string
 		t.add(row...)
 	}
 	return append(t.lines(), plural(int64(len(refs)), "snapshot", "snapshots"))
+}
+
+// joined lists components.
+func joined(of []retain.Component) string {
+	names := make([]string, len(of))
+	for i, c := range of {
+		names[i] = string(c)
+	}
+	return strings.Join(names, ", ")
 }
 
 func printableList(words []string) string {

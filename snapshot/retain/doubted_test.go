@@ -171,3 +171,55 @@ func TestFindPassesOver(t *testing.T) {
 		}
 	}
 }
+
+// Of a date that is wanted whole the newest with all components is taken, though a later one is without doubt and lacks one by
+// a setting. Where there is none that later one is taken.
+func TestFindComplete(t *testing.T) {
+	c := logOf(nights(3, aDay))
+	s := c.Snapshots
+	for i := range s {
+		s[i].Instance, s[i].Date = "a.example", s[0].Date
+	}
+	s[1].Holding.Redis = repo.Skipped
+	s[2].Holding.Media = repo.MediaHolding{State: repo.Skipped}
+	c.Confirmed[s[2].ID] = true
+	for _, k := range []struct {
+		among []repo.SnapshotRef
+		spec  string
+		wish  Wish
+		want  uint64
+		over  int
+	}{
+		{s, s[0].Date, Wish{Whole: true}, 1, 2},
+		{s, s[0].Date, Wish{}, 3, 0},
+		{s[1:], s[0].Date, Wish{Whole: true}, 3, 0},
+		{s, "latest", Wish{Whole: true}, 3, 0}, // a component that is skipped each night must not lead back for years
+	} {
+		found, err := Find(k.among, Judgements{"a.example": Judge(c)}, k.spec, k.wish)
+		if err != nil || found.Seq != k.want || len(found.Over) != k.over {
+			t.Errorf("%s for %+v: %d over %d, %v; want %d over %d", k.spec, k.wish, found.Seq, len(found.Over), err, k.want, k.over)
+		}
+	}
+	whole := Wish{Whole: true}
+	if got := whole.Lacks(&s[2].Holding); len(got) != 1 || got[0] != Media {
+		t.Errorf("it lacks %v", got)
+	}
+}
+
+// Of a snapshot that a doubt compares with it is known when it was, and that it is forgotten.
+func TestForgottenComparison(t *testing.T) {
+	c := logOf(nights(2, aDay))
+	s := c.Snapshots
+	s[0].Holding, s[1].Holding = held(100<<20, 1000, 10<<30), held(100<<20, 1, 7)
+	v := Judge(c).Of(s[1].ID)
+	if v.Sound() || v.Doubts[0].In != s[0].ID {
+		t.Fatalf("%+v", v.Doubts)
+	}
+	if date, gone := v.Forgotten(s[0].ID); gone {
+		t.Errorf("it is listed, and forgotten since %s", date)
+	}
+	c.Forgotten[s[0].ID] = 3
+	if date, gone := v.Forgotten(s[0].ID); !gone || date != s[0].Date {
+		t.Errorf("%q, %v", date, gone)
+	}
+}

@@ -45,8 +45,8 @@ type Found struct {
 //	latest~2     the second before it
 //	ab12cd34     the one whose ID begins so; 4 digits or more
 //
-// Of a date, and as the latest, those count that serve the wish; where none does, all. Dates and "latest" need refs of a
-// single instance.
+// Of a date, and as the latest, those count that serve the wish; where none does, all. Of a date that is wanted whole, one with
+// all components goes before one that lacks any, be it by a setting. Dates and "latest" need refs of a single instance.
 func Find(refs []repo.SnapshotRef, verdicts Judgements, spec string, wish Wish) (Found, error) {
 	back, isLatest, err := parseLatest(spec)
 	if err != nil {
@@ -65,6 +65,9 @@ func Find(refs []repo.SnapshotRef, verdicts Judgements, spec string, wish Wish) 
 			if refs, err = ofDate(refs, spec); err != nil {
 				return Found{}, err
 			}
+			if all := (Wish{Components: components}); wish.Whole && slices.ContainsFunc(refs, func(r repo.SnapshotRef) bool { return all.served(&r, verdicts.Of(&r)) }) {
+				wish = all
+			}
 		}
 		return findLatest(refs, verdicts, spec, back, wish)
 	default:
@@ -73,17 +76,27 @@ func Find(refs []repo.SnapshotRef, verdicts Judgements, spec string, wish Wish) 
 	}
 }
 
+// Lacks returns the components that are wanted, or any where all are, and that a snapshot does not have.
+func (w *Wish) Lacks(h *repo.Holding) (lacking []Component) {
+	wanted := w.Components
+	if w.Whole {
+		wanted = components
+	}
+	for _, c := range wanted {
+		if state := c.state(h); state != repo.Captured && state != repo.External {
+			lacking = append(lacking, c)
+		}
+	}
+	return lacking
+}
+
 // served reports whether a snapshot is what somebody wants.
 func (w *Wish) served(ref *repo.SnapshotRef, v *Verdict) bool {
 	if w.Whole && !ref.Holding.Whole() {
 		return false
 	}
-	for _, c := range w.Components {
-		if state := c.state(&ref.Holding); state != repo.Captured && state != repo.External {
-			return false
-		}
-	}
-	return !w.Doubted(v)
+	part := Wish{Components: w.Components}
+	return len(part.Lacks(&ref.Holding)) == 0 && !w.Doubted(v)
 }
 
 // parseLatest reads "latest" and "latest~N".

@@ -245,7 +245,7 @@ func (p *Policy) judge(group []*candidate) {
 			}
 		}
 		for _, g := range last {
-			p.apply(comp, "looks wrong: ", captured(func(c *candidate) bool { return c.verdict.generation == g }))
+			p.apply(comp, "looks wrong, kept beside the sound ones: ", captured(func(c *candidate) bool { return c.verdict.generation == g }))
 		}
 	}
 	for _, c := range group {
@@ -320,6 +320,10 @@ func (r *round) last(newestFirst []*candidate, n int) {
 	for i, c := range newestFirst {
 		if i == n {
 			return
+		}
+		if n == 1 {
+			r.keep(c, "the newest")
+			continue
 		}
 		r.keep(c, "last %s", ordinal(i+1, n))
 	}

@@ -242,9 +242,9 @@ func TestPolicy(t *testing.T) {
 2026-06-21T03:00:00Z instance=b.example
 2026-06-22T03:00:00Z instance=b.example`,
 		want: `
-2026-06-20T03:00:00Z  last 1 of 1
+2026-06-20T03:00:00Z  the newest
 2026-06-21T03:00:00Z
-2026-06-22T03:00:00Z  last 1 of 1`,
+2026-06-22T03:00:00Z  the newest`,
 	}, {
 		name:   "where the newest of a period is partial its newest complete one stays too",
 		policy: Policy{Daily: 1},
@@ -272,7 +272,7 @@ func TestPolicy(t *testing.T) {
 2026-06-24T03:00:00Z  last complete
 2026-06-25T03:00:00Z
 2026-06-26T03:00:00Z  daily 2 of 2: 2026-06-26
-2026-06-27T03:00:00Z  last 1 of 1; daily 1 of 2: 2026-06-27`,
+2026-06-27T03:00:00Z  the newest; daily 1 of 2: 2026-06-27`,
 	}, {
 		name:   "a wrong clock and a mistyped date push out nothing",
 		policy: Policy{Last: 1, Daily: 1, Within: Span{Days: 7}},
@@ -284,9 +284,9 @@ func TestPolicy(t *testing.T) {
 2036-06-27T03:00:00Z`,
 		want: `
 2026-06-20T03:00:00Z  within 7d
-2026-06-27T03:00:00Z  last 1 of 1; within 7d; daily 1 of 1: 2026-06-27
+2026-06-27T03:00:00Z  the newest; within 7d; daily 1 of 1: 2026-06-27
 2026-06-28T03:00:00Z  dated in the future: daily 1 of 1: 2062-06-28
-2036-06-27T03:00:00Z  dated in the future: last 1 of 1; dated in the future: within 7d`,
+2036-06-27T03:00:00Z  dated in the future: the newest; dated in the future: within 7d`,
 	}, {
 		name:   "a clock that is a little ahead is no wrong clock",
 		policy: Policy{Last: 1},
@@ -296,7 +296,7 @@ func TestPolicy(t *testing.T) {
 2026-06-28T03:00:00Z`,
 		want: `
 2026-06-27T03:00:00Z
-2026-06-28T03:00:00Z  last 1 of 1`,
+2026-06-28T03:00:00Z  the newest`,
 	}, {
 		name:   "of the same instant the later log entry is the newer",
 		policy: Policy{Last: 1, Hourly: 1, Daily: 1},
@@ -305,7 +305,7 @@ func TestPolicy(t *testing.T) {
 2026-06-27T03:00:00Z`,
 		want: `
 2026-06-27T03:00:00Z
-2026-06-27T03:00:00Z  last 1 of 1; hourly 1 of 1: 2026-06-27 03:00 +0000; daily 1 of 1: 2026-06-27`,
+2026-06-27T03:00:00Z  the newest; hourly 1 of 1: 2026-06-27 03:00 +0000; daily 1 of 1: 2026-06-27`,
 	}, {
 		name:   "every instance may be emptied where that was said",
 		policy: Policy{Tags: [][]string{{"keep"}}, AllowRemoveAll: true},

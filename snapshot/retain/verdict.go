@@ -55,6 +55,20 @@ type Verdict struct {
 	Confirmed bool    // a person has confirmed it: it counts as sound whatever the doubts say
 
 	generation int // of those in doubt, from 1 on; 0 for a sound one
+	log        *repo.Chronicle
+}
+
+// Forgotten reports whether a snapshot that a doubt compares with is no longer listed, and returns the date that it has in the
+// log.
+func (v *Verdict) Forgotten(id repo.Name) (date string, gone bool) {
+	if v.log == nil {
+		return "", false
+	}
+	i := slices.IndexFunc(v.log.Snapshots, func(r repo.SnapshotRef) bool { return r.ID == id })
+	if _, gone = v.log.Forgotten[id]; i < 0 || !gone {
+		return "", false
+	}
+	return v.log.Snapshots[i].Date, true
 }
 
 // Sound reports whether there is no doubt that counts.
@@ -86,7 +100,7 @@ func Judge(c *repo.Chronicle) *Judgement {
 	var gens generations
 	for i := range c.Snapshots {
 		ref := &c.Snapshots[i]
-		v := &Verdict{Confirmed: c.Confirmed[ref.ID]}
+		v := &Verdict{Confirmed: c.Confirmed[ref.ID], log: c}
 		v.Doubts = base.judge(ref, v.Confirmed)
 		if why := times.judge(i, v.Confirmed); why != "" {
 			v.Doubts = append(v.Doubts, Doubt{Why: why})
