@@ -163,7 +163,7 @@ func guideRedis(g *guide, m *Manifest, _ string) {
 			g.say("Sidekiq has a Redis of its own.")
 		}
 		if r.Server.Version != "" {
-			g.say("The data are of Redis %s; an older one may refuse them.", r.Server.Version)
+			g.say("The data are of %s; an older one may refuse them.", r.Server.Server())
 		}
 		if r.Server.Dir != "" {
 			g.say("The old server kept them in %s, as %s. Name the new server's service, port, configuration and directory in the first line:", r.Server.Dir, r.Server.File)

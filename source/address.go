@@ -37,10 +37,12 @@ type PostgresAddress struct {
 	password string // what PasswordFile holds
 }
 
-// A RedisAddress says where a Redis is. The URL holds no password.
+// A RedisAddress says where a Redis is: by a URL, which holds no password, or by sentinels.
 type RedisAddress struct {
-	URL          string
-	PasswordFile string
+	URL            string
+	Sentinels      string // host:port of each, with commas between; both this and the master's name, or neither
+	SentinelMaster string
+	PasswordFile   string
 
 	password string // what PasswordFile holds
 }
@@ -91,16 +93,24 @@ func (a *PostgresAddress) apply(d *Database) error {
 // whole reports whether nothing of the settings file says where the Redis is.
 func (a *RedisAddress) whole() bool { return a.URL != "" && a.password != "" }
 
+// server reports whether the settings file does not say which server it is.
+func (a *RedisAddress) server() bool { return a.URL != "" || a.Sentinels != "" }
+
 // apply changes r to what a, the table of that name, says. A URL without a user, or a database, leaves that as it is.
 func (a *RedisAddress) apply(table string, r *Redis) error {
 	if a.URL != "" {
 		if err := a.applyURL(r); err != nil {
-			return &addressError{hint.Wrap(fmt.Errorf("[%s] url: %w", table, err),
+			return &addressError{withHint(fmt.Errorf("[%s] url: %w", table, err),
 				"write redis://HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; a user goes before the host: redis://USER@HOST")}
 		}
 	}
 	if a.password != "" {
 		r.Password = a.password
+	}
+	if a.Sentinels != "" || a.SentinelMaster != "" {
+		if err := a.applySentinels(r); err != nil {
+			return &addressError{hint.Wrap(fmt.Errorf("[%s] %w", table, err), `write sentinels = "HOST:PORT,HOST:PORT" and sentinel_master = "NAME", and no url`)}
+		}
 	}
 	r.Elsewhere = *a != RedisAddress{}
 	return nil
@@ -116,7 +126,7 @@ func (a *RedisAddress) applyURL(r *Redis) error {
 	}
 	user := u.User.Username()
 	u.User = nil
-	to, err := parseRedisURL(u.String(), r.DB)
+	to, err := parseRedisURL(u.String(), r.DB, false)
 	if err != nil {
 		return err
 	}
@@ -124,6 +134,26 @@ func (a *RedisAddress) applyURL(r *Redis) error {
 		user = r.User
 	}
 	*r = Redis{Network: to.Network, Addr: to.Addr, TLS: to.TLS, DB: to.DB, User: user, Password: r.Password}
+	return nil
+}
+
+// applySentinels has r found by sentinels. They are asked with their password of the settings, else with that of Redis.
+func (a *RedisAddress) applySentinels(r *Redis) error {
+	switch {
+	case a.URL != "":
+		return errors.New("url and sentinels exclude each other")
+	case a.Sentinels == "" || a.SentinelMaster == "":
+		return errors.New("sentinels and sentinel_master go together, and one is missing")
+	}
+	list, err := parseSentinels(a.Sentinels, sentinelPort)
+	if err != nil {
+		return fmt.Errorf("sentinels %w", err)
+	}
+	password := r.SentinelPassword
+	if len(r.Sentinels) == 0 {
+		password = r.Password
+	}
+	*r = Redis{Network: "tcp", TLS: r.TLS, DB: r.DB, User: r.User, Password: r.Password, Sentinels: list, SentinelMaster: a.SentinelMaster, SentinelPassword: password}
 	return nil
 }
 

@@ -60,14 +60,14 @@ func TestParseEnvBomb(t *testing.T) {
 
 // FuzzRedisURL reads what REDIS_URL may hold. Errors do not tell it: it has a password.
 func FuzzRedisURL(f *testing.F) {
-	for _, s := range []string{"redis://localhost:6379/1", "rediss://user:hunter2@h/0?db=2", "unix:///run/redis.sock?db=1", "redis://:hunter2@[::1]"} {
-		if _, err := parseRedisURL(s, 0); err != nil {
+	for _, s := range []string{"redis://localhost:6379/1", "rediss://user:hunter2@h/2?db=2", "redis://h?timeout=5", "unix:///run/redis.sock?db=1", "redis://:hunter2@[::1]"} {
+		if _, err := parseRedisURL(s, 0, false); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		r, err := parseRedisURL(s, 0)
+		r, err := parseRedisURL(s, 0, false)
 		if err != nil {
 			if strings.Contains(s, "hunter2") && strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%q: the error tells the password: %v", s, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -71,7 +72,7 @@ const (
 func (e *environ) redises(at *Addresses) (base Redis, sidekiq *Redis, err error) {
 	base = Redis{Network: "tcp", Addr: net.JoinHostPort("localhost", redisPort)}
 	if !at.Redis.whole() {
-		b, err := e.redis("")
+		b, err := e.redis("", at.Redis.server())
 		if err != nil {
 			return base, nil, err
 		}
@@ -80,7 +81,7 @@ func (e *environ) redises(at *Addresses) (base Redis, sidekiq *Redis, err error)
 		}
 	}
 	if !at.Sidekiq.whole() {
-		if sidekiq, err = e.redis("SIDEKIQ_"); err != nil {
+		if sidekiq, err = e.redis("SIDEKIQ_", at.Sidekiq.server()); err != nil {
 			return base, nil, err
 		}
 		if sidekiq != nil && sidekiq.same(base) {
@@ -110,13 +111,14 @@ func (e *environ) redises(at *Addresses) (base Redis, sidekiq *Redis, err error)
 }
 
 // redis puts together the Redis of one prefix; nil where neither URL nor host nor sentinels name one, which
-// for SIDEKIQ_ means the base Redis. A prefix inherits nothing: a password of the base is not tried on it.
-func (e *environ) redis(prefix string) (*Redis, error) {
+// for SIDEKIQ_ means the base Redis. A prefix inherits nothing: a password of the base is not tried on it. Where elsewhere is true
+// the server is not the one that is named here.
+func (e *environ) redis(prefix string, elsewhere bool) (*Redis, error) {
 	prefix += "REDIS_"
 	if raw := e.get(prefix + "URL"); raw != "" {
-		r, err := parseRedisURL(raw, 0)
+		r, err := parseRedisURL(raw, 0, elsewhere)
 		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("%sURL: %w", prefix, err),
+			return nil, withHint(fmt.Errorf("%sURL: %w", prefix, err),
 				"it reads redis://:PASSWORD@HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; special characters of the password are percent-encoded")
 		}
 		return r, nil
@@ -165,18 +167,9 @@ func (e *environ) sentinels(prefix string, r *Redis) error {
 	if otherwise == "" {
 		otherwise = sentinelPort
 	}
-	for s := range strings.SplitSeq(list, ",") {
-		host, port, err := splitHostPort(strings.TrimSpace(s))
-		if port == "" {
-			port = otherwise
-		}
-		if err == nil {
-			_, err = parsePort(port)
-		}
-		if err != nil || host == "" {
-			return fmt.Errorf("%sSENTINELS is not a list like host1:26379,host2:26379", prefix)
-		}
-		r.Sentinels = append(r.Sentinels, net.JoinHostPort(host, port))
+	var err error
+	if r.Sentinels, err = parseSentinels(list, otherwise); err != nil {
+		return fmt.Errorf("%sSENTINELS %w", prefix, err)
 	}
 	r.SentinelMaster = master
 	var set bool
@@ -186,8 +179,60 @@ func (e *environ) sentinels(prefix string, r *Redis) error {
 	return nil
 }
 
-// parseRedisURL reads a redis:, rediss: or unix: URL, which may leave the database out. Its errors quote nothing of the URL.
-func parseRedisURL(raw string, database int) (*Redis, error) {
+// parseSentinels reads a list like host1:26379,host2. Its errors quote nothing of it.
+func parseSentinels(list, otherwise string) (addrs []string, err error) {
+	for s := range strings.SplitSeq(list, ",") {
+		host, port, err := splitHostPort(strings.TrimSpace(s))
+		if port == "" {
+			port = otherwise
+		}
+		if err == nil {
+			_, err = parsePort(port)
+		}
+		if err != nil || host == "" {
+			return nil, errors.New("is not a list like host1:26379,host2:26379")
+		}
+		addrs = append(addrs, net.JoinHostPort(host, port))
+	}
+	return addrs, nil
+}
+
+// passedByRedis are parameters of a URL that clients take, and that choose neither server, database nor credentials.
+var passedByRedis = []string{"timeout", "connect_timeout", "read_timeout", "write_timeout", "reconnect_attempts", "keepalive", "family"}
+
+// queriedDB returns the database that a URL's parameters name, or "". A parameter that is not known is an error, where the server is
+// not elsewhere: it may choose another one.
+func queriedDB(u *url.URL, elsewhere bool) (string, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", errors.New("what stands behind the ? is not percent-encoded")
+	}
+	const instead = "take it out of the URL; or url below [redis] or [sidekiq] in permafrost.toml says where that Redis is instead"
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		switch {
+		case name == "db" && len(query[name]) > 1:
+			return "", errors.New("the URL names the database twice")
+		case name == "db" || slices.Contains(passedByRedis, name) || elsewhere:
+		case isParamName(name): // else it may be half of an unencoded password
+			return "", hint.Wrap(fmt.Errorf("the parameter %s is unknown", name), instead)
+		default:
+			return "", hint.Wrap(errors.New("a parameter behind the ? is unknown"), "is a ? or a & in the password not percent-encoded? Else "+instead)
+		}
+	}
+	return query.Get("db"), nil
+}
+
+// withHint returns err with a hint, unless it has one.
+func withHint(err error, text string) error {
+	if hint.Of(err) != "" {
+		return err
+	}
+	return hint.Wrap(err, text)
+}
+
+// parseRedisURL reads a redis:, rediss: or unix: URL, which may leave the database out. Where elsewhere is true the server is not
+// the one that it names. Its errors quote nothing of the URL but the name of a parameter.
+func parseRedisURL(raw string, database int, elsewhere bool) (*Redis, error) {
 	u, err := url.Parse(strings.TrimSpace(raw))
 	if err != nil {
 		return nil, errors.New("not a URL")
@@ -204,7 +249,10 @@ func parseRedisURL(raw string, database int) (*Redis, error) {
 		// A lone name before the @ is the password: redis://secret@host.
 		r.User, r.Password = "", r.User
 	}
-	db := u.Query().Get("db")
+	db, err := queriedDB(u, elsewhere)
+	if err != nil {
+		return nil, err
+	}
 	switch u.Scheme {
 	case "unix":
 		r.Network, r.Addr = "unix", u.Path
@@ -229,6 +277,9 @@ func parseRedisURL(raw string, database int) (*Redis, error) {
 		}
 		r.Addr = net.JoinHostPort(host, port)
 		if path := strings.Trim(u.Path, "/"); path != "" {
+			if db != "" && db != path {
+				return nil, errors.New("the URL names two databases")
+			}
 			db = path
 		}
 	default:

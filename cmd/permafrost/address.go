@@ -26,8 +26,10 @@ func addressFlags(f *pflag.FlagSet, at *source.Addresses, o *postgres.Options, r
 	f.StringVar(&o.BinDir, "postgres-bin", "", "`directory` of pg_dump and pg_restore (default: found by the server's version)")
 	f.DurationVar(&o.LockWait, "postgres-lock-wait", 0, "wait this long for locks of others in the database (default 15m)")
 	f.StringVar(&at.Redis.URL, "redis-url", "", "Redis' `URL`, without a password: redis://HOST:PORT/DB, rediss://…, unix:///PATH")
+	f.StringVar(&at.Redis.Sentinels, "redis-sentinels", "", "Redis' sentinels, in place of its URL: `HOST:PORT,HOST:PORT`")
+	f.StringVar(&at.Redis.SentinelMaster, "redis-sentinel-master", "", "`name` by which the sentinels know Redis")
 	f.StringVar(&at.Redis.PasswordFile, "redis-password-file", "", "`file` with Redis' password on one line")
-	f.Var((*rate)(&r.SpoolLimit), "redis-spool", "disk space for what Redis sends faster than the storage takes it, kept encrypted (default 1G)")
+	f.Var((*spoolSize)(&r.SpoolLimit), "redis-spool", "disk space for what Redis sends faster than the storage takes it, kept encrypted; 0 for none (default 1G)")
 	f.StringVar(&at.Sidekiq.URL, "sidekiq-url", "", "`URL` of Sidekiq's own Redis, likewise")
 	f.StringVar(&at.Sidekiq.PasswordFile, "sidekiq-password-file", "", "`file` with the password of Sidekiq's own Redis")
 	f.StringVar(&at.MediaRoot, "media-root", "", "`directory` of the media")
@@ -46,6 +48,34 @@ func (a *app) spoolFile() func() (*os.File, error) {
 		return dir.Unnamed()
 	}
 }
+
+// A spoolSize is how much may wait on the disk, in bytes, as a flag takes it: 0 where nothing was said, negative for none.
+type spoolSize int64
+
+func (s *spoolSize) String() string {
+	switch {
+	case *s == 0:
+		return ""
+	case *s < 0:
+		return "0"
+	}
+	return size(*s).String()
+}
+
+// Set reads what a size's Set reads. 0 is none.
+func (s *spoolSize) Set(text string) error {
+	var n size
+	if err := n.Set(text); err != nil {
+		return err
+	}
+	if *s = spoolSize(n); n == 0 {
+		*s = -1
+	}
+	return nil
+}
+
+// Type names the flag's value in help texts.
+func (s *spoolSize) Type() string { return "size" }
 
 // A portNumber is a TCP port, as a flag takes it; 0 where none was given.
 type portNumber int

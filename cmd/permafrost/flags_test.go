@@ -112,3 +112,18 @@ func TestMoreNonsense(t *testing.T) {
 		}
 	}
 }
+
+// No disk space for a spool is said by 0, which is another thing than nothing said.
+func TestSpoolSize(t *testing.T) {
+	for text, want := range map[string]spoolSize{"": 0, "0": -1, "4G": 4 << 30} {
+		var s spoolSize
+		if text != "" {
+			if err := s.Set(text); err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+		if s != want {
+			t.Errorf("%q is %d, want %d", text, s, want)
+		}
+	}
+}

@@ -69,6 +69,8 @@ var settings = []setting{
 	{"postgres-bin", "PERMAFROST_POSTGRES_BIN", "postgres.bin", isText, "snapshot"},
 	{"postgres-lock-wait", "PERMAFROST_POSTGRES_LOCK_WAIT", "postgres.lock_wait", isText, "snapshot"},
 	{"redis-url", "PERMAFROST_REDIS_URL", "redis.url", isText, "snapshot"},
+	{"redis-sentinels", "PERMAFROST_REDIS_SENTINELS", "redis.sentinels", isText, "snapshot"},
+	{"redis-sentinel-master", "PERMAFROST_REDIS_SENTINEL_MASTER", "redis.sentinel_master", isText, "snapshot"},
 	{"redis-password-file", "PERMAFROST_REDIS_PASSWORD_FILE", "redis.password_file", isText, "snapshot"},
 	{"redis-spool", "PERMAFROST_REDIS_SPOOL", "redis.spool", isText, "snapshot"},
 	{"sidekiq-url", "PERMAFROST_SIDEKIQ_URL", "sidekiq.url", isText, "snapshot"},

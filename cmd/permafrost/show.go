@@ -178,7 +178,7 @@ func redisFacts(r *snapshot.Redis) string {
 	}
 	text := plural(keys, "key", "keys") + ", by " + printable(r.Dump.Method)
 	if r.Server.Version != "" {
-		text = "Redis " + printable(r.Server.Version) + ", " + text
+		text = printable(r.Server.Server()) + ", " + text
 	}
 	if q := r.Server.Queues; q != nil {
 		jobs := q.Schedule + q.Retry + q.Dead

@@ -18,9 +18,10 @@ type Facts struct {
 	Network    string    `json:"network,omitempty"` // tcp or unix
 	Addr       string    `json:"addr,omitempty"`    // where it was reached: host and port, or a socket
 	TLS        bool      `json:"tls,omitempty"`
-	Password   bool      `json:"password,omitempty"` // it takes one
-	Version    string    `json:"version,omitempty"`
-	Role       string    `json:"role,omitempty"` // master or slave
+	Password   bool      `json:"password,omitempty"`    // it takes one
+	Version    string    `json:"version,omitempty"`     // of Redis; of another server, that of the Redis that it stands in for
+	Own        string    `json:"own_version,omitempty"` // of a server that is another one
+	Role       string    `json:"role,omitempty"`        // master or slave
 	RunID      string    `json:"run_id,omitempty"`
 	UsedMemory int64     `json:"used_memory,omitempty"` // bytes
 	LastSave   time.Time `json:"last_save,omitzero"`
@@ -68,7 +69,7 @@ func (s *Server) askInfo(ctx context.Context, f *Facts) error {
 	if err != nil {
 		return err
 	}
-	f.Name = serverName(info)
+	f.Name, f.Own = serverName(info)
 	f.Version, f.Role, f.RunID = fact(info["redis_version"]), fact(info["role"]), fact(info["run_id"])
 	s.process = number(info["process_id"])
 	f.UsedMemory = number(info["used_memory"])
@@ -96,17 +97,37 @@ func (s *Server) askInfo(ctx context.Context, f *Facts) error {
 	return nil
 }
 
-// serverName returns the name of the server that answers. Those that took Redis over give themselves a version of Redis' too.
-func serverName(info map[string]string) string {
-	if name := fact(info["server_name"]); name != "" {
-		return name
-	}
-	for _, name := range []string{"valkey", "keydb", "dragonfly"} {
-		if info[name+"_version"] != "" {
-			return name
+// others are servers that took Redis over, as they name themselves in INFO, and as people write them. They give themselves a
+// version of Redis' too.
+var others = map[string]string{"valkey": "Valkey", "keydb": "KeyDB", "dragonfly": "Dragonfly"}
+
+// serverName returns the name of the server that answers, and its own version where it is not Redis.
+func serverName(info map[string]string) (name, own string) {
+	name = fact(info["server_name"])
+	for other := range others {
+		if name == "" && info[other+"_version"] != "" {
+			name = other
 		}
 	}
-	return "redis"
+	if name == "" || name == "redis" {
+		return "redis", ""
+	}
+	return name, fact(info[name+"_version"])
+}
+
+// Server names the server with its version, as far as they are known: "Redis 7.0.15", "Valkey 8.1.1".
+func (f *Facts) Server() string {
+	name, version := f.Name, f.Own
+	switch {
+	case others[name] != "":
+		name = others[name]
+	case name == "", name == "redis":
+		name, version = "Redis", f.Version
+	}
+	if version == "" {
+		return name
+	}
+	return name + " " + version
 }
 
 func (s *Server) askConfig(ctx context.Context, f *Facts) error {

@@ -169,6 +169,23 @@ func TestNeverBegins(t *testing.T) {
 	}
 }
 
+// A server that took Redis over is named with its own version, beside that of the Redis that it stands in for.
+func TestServerNames(t *testing.T) {
+	for _, c := range []struct{ info, name, version, own, says string }{
+		{"redis_version:7.0.15", "redis", "7.0.15", "", "Redis 7.0.15"},
+		{"redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1", "valkey", "7.2.4", "8.1.1", "Valkey 8.1.1"},
+		{"redis_version:7.2.4\r\nvalkey_version:7.2.5", "valkey", "7.2.4", "7.2.5", "Valkey 7.2.5"},
+		{"redis_version:7.2.4\r\nserver_name:other", "other", "7.2.4", "", "other"},
+		{"role:master", "redis", "", "", "Redis"},
+	} {
+		conf := lying(t, "INFO", func(w io.Writer) { fmt.Fprintf(w, "$%d\r\n%s\r\n", len(c.info)+2, c.info+"\r\n") })
+		f := connect(t, conf).Facts()
+		if f.Name != c.name || f.Version != c.version || f.Own != c.own || f.Server() != c.says {
+			t.Errorf("%q: %+v is called %s, want %+v", c.info, f, f.Server(), c)
+		}
+	}
+}
+
 // info returns an answer to INFO of as many such lines as it may have.
 func info(format string) string {
 	var b strings.Builder
@@ -180,7 +197,7 @@ func info(format string) string {
 
 func checkFacts(t *testing.T, f Facts) {
 	t.Helper()
-	if len(f.Keys) > maxDatabases || len(f.Dir) > maxText || len(f.Version) > maxText || f.Queues != nil && len(f.Queues.Queues) > maxQueues {
+	if len(f.Keys) > maxDatabases || len(f.Dir) > maxText || len(f.Version) > maxText || len(f.Name) > maxText || len(f.Own) > maxText || f.Queues != nil && len(f.Queues.Queues) > maxQueues {
 		t.Errorf("facts without bound: %d databases, directory of %d bytes", len(f.Keys), len(f.Dir))
 	}
 	if f.Queues == nil {

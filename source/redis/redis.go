@@ -62,8 +62,8 @@ func init() {
 type Options struct {
 	User *hostfs.User // who to be, for a process of root: Instance.User; nil for oneself
 
-	// SpoolFile makes a file without a name, for what Redis sends faster than it is read: SpoolLimit bytes at most, 1 GiB unless
-	// set. Where it is nil, Redis waits.
+	// SpoolFile makes a file without a name, for what Redis sends faster than it is read: SpoolLimit bytes at most, 1 GiB where
+	// that is 0. Where it is nil, or the limit is negative, Redis waits, which it does not do for long.
 	SpoolFile  func() (*os.File, error)
 	SpoolLimit int64
 

@@ -61,8 +61,11 @@ func newSpool(src io.Reader, file func() (*os.File, error), limit int64, ended f
 	if s.seal, err = cipher.NewGCM(block); err != nil {
 		return nil, err
 	}
-	if limit == 0 {
+	switch {
+	case limit == 0:
 		limit = defaultSpool
+	case limit < 0:
+		s.make = nil
 	}
 	s.slot = int64(spoolChunk + s.seal.Overhead())
 	s.most = limit / s.slot

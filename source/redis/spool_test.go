@@ -138,6 +138,20 @@ func TestSpoolLimit(t *testing.T) {
 	}
 }
 
+// Without disk space for a spool nothing goes to the disk, and the source waits.
+func TestNoSpool(t *testing.T) {
+	data := make([]byte, 4<<20)
+	rand.Read(data)
+	s, err := newSpool(bytes.NewReader(data), func() (*os.File, error) { return nil, errors.New("a file is made") }, -1, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got, err := io.ReadAll(slow(s)); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes: %v", len(got), err)
+	}
+}
+
 // jerky reads now fast and now slowly.
 type jerky struct {
 	r io.Reader
