@@ -376,7 +376,7 @@ func (c *capture) leans(ctx context.Context, r *Recipe) bool {
 		return has(id, int(r.Size))
 	}
 	all := true
-	for b, err := range r.blobs(ctx, c.rd, nil) {
+	for b, err := range r.blobs(ctx, c.rd, again()) {
 		length, known := c.length(b)
 		if all = err == nil && known && has(b, length); !all {
 			break

@@ -27,7 +27,8 @@
 //
 // A node is closed behind a ref whose ID, as a little-endian number of its first 8 bytes, is divisible by 512, if it has
 // 32 refs or more; and at 4,096 refs or 256 KiB in any case. That a level is at least 32 times shorter than the one below
-// holds whatever the hashes are.
+// holds whatever the hashes are. What lies below a ref of a listing sorts before the path of the next ref, of its node or of one
+// above: a listing names nothing twice.
 //
 // # Recipe
 //

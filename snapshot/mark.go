@@ -10,7 +10,7 @@ import (
 )
 
 // blobs yields every blob that the recipe refers to, its own among them, and an error as the last. A recipe blob
-// for which seen, unless nil, is true is yielded without what is below it.
+// for which seen is true is yielded without what is below it.
 func (r *Recipe) blobs(ctx context.Context, get BlobGetter, seen func(chunk.ID) bool) iter.Seq2[chunk.ID, error] {
 	return func(yield func(chunk.ID, error) bool) {
 		stopped := false
@@ -31,7 +31,7 @@ func (r *Recipe) blobs(ctx context.Context, get BlobGetter, seen func(chunk.ID) 
 			err = eachChunk(r.Root, r.Size, each)
 		} else {
 			t := treeReader{kind: kindRecipe, get: get,
-				enter: func(x ref, _ int, _ string) bool { return emit(x.id) && (seen == nil || !seen(x.id)) },
+				enter: func(x ref, _ int, _ string) bool { return emit(x.id) && !seen(x.id) },
 				leaf: func(x ref, records []byte) (bool, error) {
 					err := eachChunk(records, x.weight, each)
 					return !stopped, err
@@ -44,6 +44,17 @@ func (r *Recipe) blobs(ctx context.Context, get BlobGetter, seen func(chunk.ID) 
 	}
 }
 
+// again returns a function that tells whether it was asked about a blob before. What is stored may name one blob endlessly
+// often, so that whoever walks it looks below each blob once.
+func again() func(chunk.ID) bool {
+	visited := make(map[chunk.ID]struct{})
+	return func(id chunk.ID) bool {
+		_, ok := visited[id]
+		visited[id] = struct{}{}
+		return ok
+	}
+}
+
 // Marker returns a function that yields every blob which the snapshot of a manifest needs, and an error as the last.
 // It remembers the listing and recipe blobs that it has seen: what is below one is not yielded again for the
 // snapshots that come after. What is malformed is a DamageError.
@@ -53,12 +64,7 @@ func Marker(rd *repo.Reader) repo.Mark {
 
 func marker(instance string, from BlobGetter) repo.Mark {
 	get := &watched{BlobGetter: from}
-	visited := make(map[chunk.ID]struct{})
-	seen := func(id chunk.ID) bool {
-		_, ok := visited[id]
-		visited[id] = struct{}{}
-		return ok
-	}
+	seen := again()
 	return func(ctx context.Context, manifest []byte) iter.Seq2[chunk.ID, error] {
 		return func(yield func(chunk.ID, error) bool) {
 			m, err := parseManifestOf(instance, manifest)

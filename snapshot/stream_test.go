@@ -191,8 +191,8 @@ func TestStreamExtents(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(file, "large")); err != nil || !bytes.Equal(got, want) || told != int64(len(want)-70_000) {
 		t.Errorf("a file of parts has %d bytes, %d told: %v", len(got), told, err)
 	}
-	if c, err := v.recipe(t.Context(), &good); err != nil || c.Bytes != int64(len(want)) {
-		t.Errorf("%+v, %v", c, err)
+	if err := v.recipe(t.Context(), &good); err != nil {
+		t.Error(err)
 	}
 	for name, r := range bad {
 		if err := writeStream(t.Context(), rd, repo.Postgres, &r, io.Discard, func(int64) {}); !isDamage(err) {
@@ -207,7 +207,7 @@ func TestStreamExtents(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(file, "bad")); err == nil {
 			t.Errorf("%s: a damaged file was left", name)
 		}
-		if _, err := v.recipe(t.Context(), &r); (err == nil) != (name == "another chunk") {
+		if err := v.recipe(t.Context(), &r); (err == nil) != (name == "another chunk") {
 			t.Errorf("%s: verified: %v", name, err)
 		}
 	}

@@ -215,6 +215,8 @@ type treeReader struct {
 	enter func(r ref, level int, next string) bool
 	// leaf receives each leaf's records with the ref that led there, and ends the walk by false.
 	leaf func(r ref, records []byte) (bool, error)
+	// leave, unless nil, hears of each branch that was walked to its end.
+	leave func(r ref, level int)
 }
 
 // walk reads the tree of a root. Its weight and that of each branch must be what the refs above say.
@@ -226,7 +228,8 @@ func (t *treeReader) walk(ctx context.Context, depth int, root []byte, weight in
 	return err
 }
 
-// node walks the branches of a node's records; first is what the ref to it says, "" for the root.
+// node walks the branches of a node's records; first is what the ref to it says, "" for the root. The branches of a listing
+// lie before end, so that none is named twice: else a few blobs that name each other would take for ever.
 func (t *treeReader) node(ctx context.Context, level int, records []byte, weight int64, first, end string) (bool, error) {
 	refs, err := readRefs(records, t.kind)
 	if err != nil {
@@ -238,7 +241,7 @@ func (t *treeReader) node(ctx context.Context, level int, records []byte, weight
 			break
 		}
 	}
-	if sum != weight || first != "" && refs[0].first != first {
+	if sum != weight || first != "" && refs[0].first != first || end != "" && source.ComparePaths(refs[len(refs)-1].first, end) >= 0 {
 		return false, errors.New("branch is not what the node above says")
 	}
 	for i, r := range refs {
@@ -276,6 +279,9 @@ func (t *treeReader) branch(ctx context.Context, level int, r ref, end string) (
 	}
 	if err != nil {
 		return false, fmt.Errorf("in blob %v: %w", r.id, err)
+	}
+	if goOn && t.leave != nil {
+		t.leave(r, level)
 	}
 	return goOn, nil
 }

@@ -15,19 +15,18 @@ type Counts struct {
 	Entries int64 // of the media
 	Files   int64 // of these, regular ones; each name of a hard link counts
 	Bytes   int64 // of all components; a hard link's count once
-	Extents int64 // places in blobs that were looked up
 }
 
 func (c *Counts) add(d Counts) {
 	c.Entries += d.Entries
 	c.Files += d.Files
 	c.Bytes += d.Bytes
-	c.Extents += d.Extents
 }
 
 // A Verifier checks that snapshots can be put together again: that each recipe and listing is well-formed, sums and
 // counts are what the manifest says, and every extent lies within a blob that the index knows. The blobs of content
-// are not read. What several snapshots share is read once.
+// are not read. What several snapshots share is read once, and so is what a recipe names many times: the work is bounded by
+// what is stored.
 type Verifier struct {
 	// Lost hears of each part that can't be put together again, a name as Dump takes it. Verify's error is then one of
 	// reading alone. Without Lost it is the first of either kind.
@@ -35,7 +34,14 @@ type Verifier struct {
 
 	rd     verifiedReader
 	leaves map[chunk.ID]Counts // of listings, found good
+	good   map[chunk.ID]branch // of recipes
 	gone   int                 // parts of the snapshot at hand that are lost
+}
+
+// A branch is what a recipe says of the blob that it names.
+type branch struct {
+	level  int
+	weight int64
 }
 
 // A verifiedReader is a watched Reader.
@@ -51,7 +57,7 @@ func (r verifiedReader) Length(id chunk.ID) (int, bool) { return r.lengths.Lengt
 
 // NewVerifier returns a Verifier that reads by rd.
 func NewVerifier(rd *repo.Reader) *Verifier {
-	return &Verifier{rd: verifiedReader{&watched{BlobGetter: rd}, rd}, leaves: make(map[chunk.ID]Counts)}
+	return &Verifier{rd: verifiedReader{&watched{BlobGetter: rd}, rd}, leaves: make(map[chunk.ID]Counts), good: make(map[chunk.ID]branch)}
 }
 
 // Verify checks one snapshot.
@@ -59,11 +65,10 @@ func (v *Verifier) Verify(ctx context.Context, m *Manifest) (Counts, error) {
 	var total Counts
 	v.gone = 0
 	for name, r := range m.recipes() {
-		c, err := v.recipe(ctx, r)
-		if err = v.lost(name, err); err != nil {
+		if err := v.lost(name, v.recipe(ctx, r)); err != nil {
 			return total, fmt.Errorf("%s: %w", name, err)
 		}
-		total.add(c)
+		total.Bytes += r.Size
 	}
 	gone := v.gone
 	media, err := v.listing(ctx, &m.Media.Listing)
@@ -88,26 +93,34 @@ func (v *Verifier) lost(part string, err error) error {
 }
 
 // recipe checks a stream.
-func (v *Verifier) recipe(ctx context.Context, r *Recipe) (Counts, error) {
-	out := Counts{Bytes: r.Size}
-	for c, err := range r.chunks(ctx, v.rd) {
-		if err != nil {
-			return out, err
-		}
-		if !c.Hole() && c.Extents == nil {
-			out.Extents++
-			if err := v.extent(c.ID, 0, int(c.Length), true); err != nil {
-				return out, err
-			}
-		}
-		for _, x := range c.Extents {
-			out.Extents++
-			if err := v.extent(x.Blob, x.Offset, x.Length, false); err != nil {
-				return out, err
-			}
-		}
+func (v *Verifier) recipe(ctx context.Context, r *Recipe) error {
+	if r.Depth == 0 {
+		return v.chunks(r.Root, r.Size)
 	}
-	return out, nil
+	t := treeReader{kind: kindRecipe, get: v.rd,
+		enter: func(x ref, level int, _ string) bool { return v.good[x.id] != branch{level, x.weight} },
+		leaf:  func(x ref, records []byte) (bool, error) { return true, v.chunks(records, x.weight) },
+		leave: func(x ref, level int) { v.good[x.id] = branch{level, x.weight} }}
+	return t.walk(ctx, r.Depth, r.Root, r.Size)
+}
+
+// chunks checks a leaf's records, of size bytes of a stream.
+func (v *Verifier) chunks(records []byte, size int64) error {
+	var bad error
+	err := eachChunk(records, size, func(c Chunk) bool {
+		if !c.Hole() && c.Extents == nil {
+			bad = v.extent(c.ID, 0, int(c.Length), true)
+		}
+		for i := 0; i < len(c.Extents) && bad == nil; i++ {
+			x := &c.Extents[i]
+			bad = v.extent(x.Blob, x.Offset, x.Length, false)
+		}
+		return bad == nil
+	})
+	if bad != nil {
+		return bad
+	}
+	return err
 }
 
 // extent checks that a blob holds n bytes from off on, exactly these if whole.
@@ -159,12 +172,11 @@ func (v *Verifier) leaf(ctx context.Context, x ref, records []byte) (Counts, err
 		if e.Link != "" {
 			return true
 		}
-		c, err := v.recipe(ctx, &e.Content)
-		if err = v.lost("media/"+e.Path, err); err != nil {
+		if err := v.lost("media/"+e.Path, v.recipe(ctx, &e.Content)); err != nil {
 			bad = fmt.Errorf("%s: %w", e.Path, err)
 			return false
 		}
-		out.add(c)
+		out.Bytes += e.Content.Size
 		return true
 	})
 	if bad != nil {
