@@ -32,7 +32,8 @@
 //	104     body
 //
 // The signature names the repository and the kind, so that nothing signed for one place can stand in another.
-// An age file alone says nothing of who wrote it.
+// An age file alone says nothing of who wrote it. These 104 bytes are the same in every version: a newer version counts
+// for as much as its signer.
 //
 // # Pack
 //

@@ -98,7 +98,8 @@ func (k *Keyring) encrypt(e *Epoch, magic string, body []byte) ([]byte, error) {
 }
 
 // unseal returns the body of an envelope of the kind magic, and whose signature it bears: whether that
-// signer may say what the body says is the caller's to decide.
+// signer may say what the body says is the caller's to decide. Of one of another version it returns the signer, with
+// ErrNewerFormat: a newer format means as much as who wrote it.
 func (k *Keyring) unseal(magic string, data []byte) (signer ed25519.PublicKey, body []byte, err error) {
 	return unsealing(k, magic, data)
 }
@@ -124,16 +125,17 @@ func (k *Keyring) decrypt(magic string, data []byte) (signer ed25519.PublicKey, 
 	if len(plain) < envelopeHeader {
 		return nil, nil, errors.New("envelope is too short")
 	}
-	if got := string(plain[:8]); got != magic {
-		if got[:7] == magic[:7] {
-			return nil, nil, fmt.Errorf("%s version %d: %w", magic[2:7], got[7], ErrNewerFormat)
-		}
+	got := string(plain[:8])
+	if got[:7] != magic[:7] {
 		return nil, nil, fmt.Errorf("envelope holds %q, want %q", got, magic)
 	}
 	signer = ed25519.PublicKey(plain[8:40])
 	body = plain[envelopeHeader:]
-	if !ed25519.Verify(signer, k.signed(magic, body), plain[40:envelopeHeader]) {
+	if !ed25519.Verify(signer, k.signed(got, body), plain[40:envelopeHeader]) {
 		return nil, nil, errors.New("signature does not verify")
+	}
+	if got != magic {
+		return signer, nil, fmt.Errorf("%s version %d: %w", magic[2:7], got[7], ErrNewerFormat)
 	}
 	return signer, body, nil
 }

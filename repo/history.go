@@ -103,7 +103,7 @@ func newHistory(keys *Keyring) *history {
 func (h *history) take(seq uint64, o openedEntry) error {
 	h.next = seq + 1
 	err := o.err
-	if err == nil && !h.known(o.signer) {
+	if (err == nil || errors.Is(err, ErrNewerFormat)) && !h.known(o.signer) {
 		err = errors.New("signed by a key that is not in the list of keys")
 	}
 	var e *Entry
@@ -204,7 +204,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 		why = "only the owner key may add, remove or rotate keys"
 	case e.Roster != nil:
 		h.people, h.rosterSeq = e.Roster.People, e.Seq
-	case e.Epoch.Number != max(1, h.epoch)+1:
+	case e.Epoch.Number <= max(1, h.epoch) || e.Epoch.Number > maxEpochs:
 		why = "the epoch does not follow the one in use"
 	default:
 		h.epoch = e.Epoch.Number

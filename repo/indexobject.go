@@ -74,9 +74,12 @@ func (r *Repo) indexData(ctx context.Context, name Name, useCache, keep bool) ([
 }
 
 // readIndex adds what an index object lists to w: all of it or, where it is damaged, nothing.
-func readIndex(keys *Keyring, name Name, data []byte, w *tableWriter) error {
+func readIndex(h *history, name Name, data []byte, w *tableWriter) error {
 	o := tableObject{name: name}
-	signer, body, err := keys.unseal(magicIndex, data)
+	signer, body, err := h.keys.unseal(magicIndex, data)
+	if errors.Is(err, ErrNewerFormat) && !h.known(signer) {
+		err = errors.New("it is of another version, signed by a key that is not in the list of keys")
+	}
 	if err == nil {
 		copy(o.signer[:], signer)
 		o.instance, err = parseIndex(body, func(*pack) error { return nil })

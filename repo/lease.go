@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -157,8 +158,8 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 			continue // released meanwhile
 		}
 		var t leaseText
-		if _, body, err := l.repo.Key().unseal(magicLease, data); err != nil || json.Unmarshal(body, &t) != nil {
-			continue // not a lease of anybody who holds a key
+		if signer, body, err := l.repo.Key().unseal(magicLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
+			continue
 		}
 		if t.ID == l.text.ID {
 			continue // an earlier object of this lease
@@ -170,6 +171,20 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// concerns reports whether this lease waits for those of a signer: the owner's, and those of writers on the list of keys that
+// speak for an instance of its own. A writer's prune takes nothing from others that is not long left over.
+func (l *Lease) concerns(signer ed25519.PublicKey) bool {
+	log := l.repo.log
+	by, me := log.scope(signer), log.scope(l.key.verifyKey())
+	switch {
+	case by.owner:
+		return true
+	case by.person.Role != RoleWriter:
+		return false
+	}
+	return me.owner || by.serves(me.person.Instance) || me.serves(by.person.Instance) || by.person.Instance == me.person.Instance
 }
 
 // Wait waits until no one else is at work, for as long as patience lasts, and then fails with a LockedError.

@@ -87,9 +87,9 @@ func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
 	if h.announced(h.keys) {
 		return nil
 	}
-	// What stands in its place was saved by a rotation that never got to announce it.
+	// What a rotation saved and never announced gives way to what another has announced.
 	known := *h.keys
-	known.Epochs = slices.Clone(known.Epochs[:min(len(known.Epochs), int(h.epoch)-1)])
+	known.Epochs = slices.Clone(known.Epochs[:h.lastKnown(h.keys)])
 	ids := r.opts.Identities
 	if r.key.Identity != nil {
 		ids = append([]age.Identity{r.key.Identity}, ids...)
@@ -116,6 +116,16 @@ func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
 		}
 	}
 	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated and none was left for this one", h.epoch), For: "reading the log on"}
+}
+
+// lastKnown returns the newest epoch of a keyring that the log has announced. The first needs no announcement.
+func (h *history) lastKnown(k *Keyring) uint32 {
+	for _, e := range slices.Backward(k.Epochs) {
+		if sig, ok := h.epochs[e.Number]; ok && bytes.Equal(e.Signature, sig) {
+			return e.Number
+		}
+	}
+	return 1
 }
 
 // announced reports whether a keyring has the newest epoch that the log announces.
@@ -241,20 +251,25 @@ func owners(h *history) (n int) {
 // Rotate starts a new epoch: what is stored from now on is under new keys, and what was stored before stays readable
 // with the old. Everybody on the roster who has a recipient gets the new keys through the storage; the names of the
 // others, who have to be given them anew, are returned. save must make the grown keyring durable: it is called before
-// anything leans on the new keys. A rotation that dies behind it is taken up by the next.
+// anything leans on the new keys. What a rotation that dies has made is never used: the next one makes keys of its own, since
+// somebody who was given these may have been removed meanwhile.
 func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without []string, err error) {
 	if err := r.ownerOnly("rotating the keys"); err != nil {
 		return nil, err
 	}
-	grown, next, err := r.nextEpoch()
+	grown := *r.Key()
+	next, err := grown.NewEpoch()
+	if err == nil {
+		err = grown.AddEpoch(next)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := save(grown); err != nil {
+	if err := save(&grown); err != nil {
 		return nil, fmt.Errorf("saving the new keys: %w", err)
 	}
 	roster := r.log.rosterSeq
-	people, without, err := r.wrapEpoch(ctx, grown)
+	people, without, err := r.wrapEpoch(ctx, &grown)
 	if err != nil {
 		return nil, err
 	}
@@ -267,36 +282,19 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 	if err != nil {
 		return nil, err
 	}
-	// Under the old epoch still, for all to read.
+	// Under the old epoch still, for all to read. Those on the list must be those who were given the keys.
+	roster = r.log.rosterSeq
 	err = r.publish(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature}}, func(h *history) error {
-		if h.epoch >= next.Number {
-			return hint.Wrap(errors.New("the keys were rotated by another owner meanwhile"), "run it again if that was not you")
+		if h.epoch >= next.Number || h.rosterSeq != roster {
+			return hint.Wrap(errors.New("another owner rotated the keys or changed the list of them meanwhile"), "run it again if that was not you")
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	r.log.keys = grown
+	r.log.keys = &grown
 	return without, nil
-}
-
-// nextEpoch returns the keyring with the epoch that follows the one in use: the one that an interrupted rotation has
-// saved, or a new one.
-func (r *Repo) nextEpoch() (*Keyring, *Epoch, error) {
-	grown := *r.Key()
-	grown.Epochs = slices.Clone(grown.Epochs)
-	number := r.epoch().Number + 1
-	if grown.Epoch(number) == nil {
-		e, err := grown.NewEpoch()
-		if err == nil {
-			err = grown.AddEpoch(e)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-	return &grown, grown.Epoch(number), nil
 }
 
 // wrapEpoch puts the keys for everybody on the roster who has a recipient, and returns the roster that says so.

@@ -237,7 +237,7 @@ func (b *indexBuild) fetch(ctx context.Context, missing []Name) (*table, error) 
 		}) {
 			err := o.err
 			if err == nil {
-				err = readIndex(b.log.keys, o.name, o.data, w)
+				err = readIndex(b.log, o.name, o.data, w)
 			}
 			var d *DamageError
 			if errors.As(err, &d) {
