@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/source/postgres"
 )
 
 // holding is what the log says of the components.
@@ -35,7 +36,7 @@ func (p *Postgres) rows() *repo.Rows {
 	if p.Dump.Tables == nil {
 		return nil
 	}
-	of := func(table string) int64 { return p.Dump.Tables[p.Server.Schema+"."+table].Rows }
+	of := func(table string) int64 { return p.Dump.Tables[postgres.TableName(p.Server.Schema, table)].Rows }
 	return &repo.Rows{Accounts: of("accounts"), Users: of("users"), Statuses: of("statuses"), MediaAttachments: of("media_attachments")}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +25,7 @@ func (a *app) restoreStepCommand() *cobra.Command {
 			a.started = err == nil
 			return err
 		},
-	}, a.stepPassword())
+	}, a.stepPassword(), a.stepPassfile())
 	return cmd
 }
 
@@ -41,17 +42,11 @@ password itself, which so is in no log.`,
     psql -v role=mastodon -f -`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			if file == "" {
-				return hint.Wrap(usagef("no settings file is named"), "say --settings FILE")
-			}
-			db, err := source.LoadDatabase(file)
+			password, err := databasePassword(file)
 			if err != nil {
 				return err
 			}
-			if db.Password == "" {
-				return hint.Wrap(errors.New("the settings have no password of the database"), "is it the right file? DB_PASS or DATABASE_URL has it")
-			}
-			verifier, err := postgres.Verifier(db.Password)
+			verifier, err := postgres.Verifier(password)
 			if err != nil {
 				return hint.Wrap(err, `set it with psql: \password ROLE`)
 			}
@@ -61,4 +56,46 @@ password itself, which so is in no log.`,
 	}
 	cmd.Flags().StringVar(&file, "settings", "", "settings `file` of Mastodon, such as .env.production")
 	return cmd
+}
+
+// stepPassfile returns the command that gives libpq the password.
+func (a *app) stepPassfile() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "passfile --settings FILE",
+		Short: "write a password file of libpq with the password in the settings",
+		Long: `Passfile writes a line as PGPASSFILE takes it, for any server, database and role. It
+holds the database's password from the settings: write it where nobody else reads it.`,
+		Example: `  umask 077
+  permafrost restore-step passfile --settings /home/mastodon/live/.env.production > passfile`,
+		Args: args("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			if a.ui.terminal() {
+				return hint.Wrap(usagef("passfile shows no password on a terminal"), "redirect standard output: > FILE")
+			}
+			password, err := databasePassword(file)
+			if err != nil {
+				return err
+			}
+			if strings.ContainsAny(password, "\n\r\x00") {
+				return errors.New("the database's password has a line's end, which no password file can hold")
+			}
+			_, err = fmt.Fprintf(a.ui.Raw(), "*:*:*:*:%s\n", strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(password))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&file, "settings", "", "settings `file` of Mastodon, such as .env.production")
+	return cmd
+}
+
+// databasePassword returns the password that a settings file has for the database.
+func databasePassword(file string) (string, error) {
+	if file == "" {
+		return "", hint.Wrap(usagef("no settings file is named"), "say --settings FILE")
+	}
+	db, err := source.LoadDatabase(file)
+	if err == nil && db.Password == "" {
+		err = hint.Wrap(errors.New("the settings have no password of the database"), "is it the right file? DB_PASS or DATABASE_URL has it")
+	}
+	return db.Password, err
 }

@@ -49,15 +49,16 @@ type archive struct {
 	dumper   string         // pg_dump's version
 	entries  int            // in the table of contents
 	kinds    map[string]int // entries by description: TABLE, TABLE DATA, INDEX ...
-	tables   map[int]string // schema.table by the ID of the entry of its data; nil where there are too many
+	tables   map[int]string // TableName by the ID of the entry of its data; nil where there are too many
 	intSize  int            // bytes of an int, its sign aside
 	note     string         // why entries and kinds are missing, where they are
 }
 
 // readArchive reads header and table of contents, and nothing behind them except what r buffers. Of an
 // archive version that it does not know it reads the header as far as the version, and says so in note.
-func readArchive(r *bufio.Reader) (archive, error) {
-	d := &archiveReader{r: r}
+func readArchive(r *bufio.Reader) (archive, error) { return (&archiveReader{r: r}).read() }
+
+func (d *archiveReader) read() (archive, error) {
 	var a archive
 	head := d.bytes(len(archiveMagic) + 6)
 	if d.err != nil || string(head[:len(archiveMagic)]) != archiveMagic {
@@ -96,6 +97,9 @@ func readArchive(r *bufio.Reader) (archive, error) {
 		if e.data && e.kind == "TABLE DATA" {
 			a.add(&e)
 		}
+		if d.visit != nil && d.err == nil {
+			d.visit(&e)
+		}
 	}
 	if d.err != nil {
 		return a, fmt.Errorf("reading the dump's table of contents: entry %d of %d: %w", a.entries, n, d.err)
@@ -109,14 +113,18 @@ func (a *archive) add(e *archiveEntry) {
 		a.tables = nil
 		return
 	}
-	a.tables[e.id] = e.schema + "." + e.tag
+	a.tables[e.id] = TableName(e.schema, e.tag)
 }
 
 // An archiveReader reads the parts of an archive. After its first error everything it returns is zero.
 type archiveReader struct {
 	r                *bufio.Reader
 	intSize, offSize int
+	pos              int // bytes that were read
 	err              error
+
+	keeps func(kind string) bool // whose definitions are kept; nil for none
+	visit func(*archiveEntry)    // is given each entry; may be nil
 }
 
 // An archiveEntry is what is kept of an entry of the table of contents.
@@ -125,6 +133,11 @@ type archiveEntry struct {
 	data        bool   // it has data
 	kind        string // its description
 	tag, schema string // "" where they are too long to be names
+	owner       string
+
+	definition string // of SQL, of a kind that is kept
+	defined    [2]int // where the definition is in the archive, its length in front of it included
+	offset     int    // where the offset of its data is
 }
 
 // entry reads one entry.
@@ -137,15 +150,24 @@ func (d *archiveReader) entry(version int) (e archiveEntry) {
 	e.tag = d.name()
 	e.kind = d.string()
 	d.int()
-	d.skip(3)
+	e.defined[0] = d.pos
+	if d.keeps != nil && d.keeps(e.kind) {
+		e.definition = d.text()
+	} else {
+		d.skipString()
+	}
+	e.defined[1] = d.pos
+	d.skip(2)
 	e.schema = d.name()
 	d.skip(2)
 	if version >= 1<<8|16 {
 		d.int()
 	}
-	d.skip(2)
+	e.owner = d.name()
+	d.skipString()
 	for d.err == nil && d.skipString() {
 	}
+	e.offset = d.pos
 	d.bytes(1 + d.offSize)
 	return e
 }
@@ -161,6 +183,7 @@ func (d *archiveReader) bytes(n int) []byte {
 		return nil
 	}
 	d.r.Discard(n)
+	d.pos += n
 	return b
 }
 
@@ -203,6 +226,28 @@ func (d *archiveReader) string() string {
 	return string(d.bytes(n))
 }
 
+// maxDefinition bounds a definition that is kept, in bytes.
+const maxDefinition = 1 << 20
+
+// text reads a string that is kept, and passes over one that is longer than any that can be meant.
+func (d *archiveReader) text() string {
+	n := d.int()
+	if d.err != nil || n < 0 {
+		return ""
+	}
+	if n > maxDefinition {
+		d.discard(n)
+		return ""
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(d.r, b); err != nil {
+		d.err = unexpected(err)
+		return ""
+	}
+	d.pos += n
+	return string(b)
+}
+
 // maxIdentifier bounds a name in bytes. PostgreSQL's own have 63 unless it was built otherwise.
 const maxIdentifier = 255
 
@@ -241,7 +286,9 @@ func (d *archiveReader) skipString() bool {
 }
 
 func (d *archiveReader) discard(n int) {
-	if _, err := d.r.Discard(n); err != nil {
+	k, err := d.r.Discard(n)
+	d.pos += k
+	if err != nil {
 		d.err = unexpected(err)
 	}
 }

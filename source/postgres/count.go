@@ -35,7 +35,7 @@ type Table struct {
 // A counter counts what a dump holds of each table, from the archive's data as they pass. It keeps a few bytes of them. What it
 // does not understand ends the counting, and nothing else.
 type counter struct {
-	names   map[int]string // of tables, by the ID of the entry of their data
+	names   map[int]string // TableName of tables, by the ID of the entry of their data
 	intSize int
 	tables  map[string]Table
 	objects int64 // bytes of large objects

@@ -26,7 +26,7 @@ type DumpFacts struct {
 	Verified       string         `json:"verified"` // full, toc or none
 	Note           string         `json:"note,omitempty"`
 
-	// Tables are what the dump holds of each table, by schema.table, exactly: counted as it passed. Nil where Uncounted tells why.
+	// Tables are what the dump holds of each table, by TableName, exactly: counted as it passed. Nil where Uncounted tells why.
 	Tables       map[string]Table `json:"tables,omitempty"`
 	LargeObjects int64            `json:"large_objects,omitempty"` // bytes
 	Uncounted    string           `json:"uncounted,omitempty"`

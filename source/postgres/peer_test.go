@@ -23,7 +23,7 @@ func lookup(t *testing.T, name string) *hostfs.User {
 	return u
 }
 
-func wantRoot(t *testing.T) {
+func wantRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test becomes another user: it wants root")

@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	for _, f := range atExit {
+		f()
+	}
 	cluster.Stop()
 	os.RemoveAll(dir)
 	os.Exit(code)

@@ -1,0 +1,63 @@
+package postgres
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// plainName matches identifiers that mean themselves without quotes.
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
+// TableName returns schema and name of a table as one text: schema.table, each between double quotes where it is no plain
+// word. No two tables have the same.
+func TableName(schema, table string) string { return nameOf(schema) + "." + nameOf(table) }
+
+func nameOf(s string) string {
+	if plainName.MatchString(s) {
+		return s
+	}
+	return identifier(s)
+}
+
+// parseTableName takes apart what TableName returned.
+func parseTableName(s string) (schema, table string, err error) {
+	schema, rest, ok := cutName(s)
+	if rest, found := strings.CutPrefix(rest, "."); ok && found {
+		if table, rest, ok = cutName(rest); ok && rest == "" {
+			return schema, table, nil
+		}
+	}
+	return "", "", fmt.Errorf("%.200q is not the name of a table with its schema", s)
+}
+
+// cutName takes a name from the front of a text.
+func cutName(s string) (name, rest string, ok bool) {
+	if !strings.HasPrefix(s, `"`) {
+		if i := strings.IndexByte(s, '.'); i >= 0 {
+			name, rest = s[:i], s[i:]
+		} else {
+			name = s
+		}
+		return name, rest, plainName.MatchString(name)
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		if s[i] != '"' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+1 == len(s) || s[i+1] != '"' {
+			return b.String(), s[i+1:], b.Len() > 0
+		}
+		b.WriteByte('"')
+		i++
+	}
+	return "", "", false
+}
+
+// identifier returns a name as an identifier of SQL.
+func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// literal returns a text as a literal of SQL. It takes standard_conforming_strings to be on.
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -1,0 +1,27 @@
+# Look at the server, and make the roles that it lacks
+#
+# Tables belong to roles, and may be read by others. Roles are the server's, and a dump of a database has none. Those that are
+# missing are made: they can't log in, but for Mastodon's own, have no password, and none is a superuser. Roles that are there
+# are left as they are. Before that the step looks whether this server can take the database.
+
+# --- check
+pg_begin
+[ $((pg_version / 10000)) -ge "$pg_dump_version" ] ||
+  fail "the dump is of PostgreSQL $pg_dump_version, and this server is of version $((pg_version / 10000)): it takes that version or a newer one"
+[ "$(pg_ask 'select pg_is_in_recovery()')" = f ] || fail "this server is a replica: nothing can be written to it"
+pg_options='-c search_path=pg_catalog' pg_sql "$pg_main" < "$plan/pg-extensions-missing.sql" > "$plan/pg-extensions-missing"
+pg_packages
+pg_create "$pg_rehearsal" "${pg_admin:-$pg_role}" || pg_fail_locale
+pg_drop "$pg_rehearsal"
+# --- run
+if [ "$pg_super" = t ]; then
+  pg_sql "$pg_main" < "$plan/pg-roles.sql"
+else
+  say "There is no superuser: all that is restored belongs to Mastodon's role, and nothing is granted to others. These roles are missing:"
+  pg_sql "$pg_main" < "$plan/pg-roles-missing.sql"
+fi
+# --- verify
+missing=$(pg_sql "$pg_main" < "$plan/pg-roles-missing.sql")
+[ -z "$missing" ] || [ "$pg_super" != t ] || fail "these roles are still missing: $missing"
+# --- undo
+# A role that was made is removed by `drop role`, as long as it owns nothing.

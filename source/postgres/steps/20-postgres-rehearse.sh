@@ -1,0 +1,26 @@
+# Try the database's structure in an empty database
+#
+# All objects of the dump are made once without data, in a database that is removed again. So what this server lacks shows before
+# hours are spent on data.
+
+# --- check
+pg_begin
+# --- run
+pg_create "$pg_rehearsal" "$pg_role"
+pg_load "$pg_rehearsal" "$plan/pg-rehearsal.log" --schema-only < "$plan/pg-toc.dump" || true
+pg_compare "$pg_rehearsal" | { grep -v '; MATERIALIZED VIEW DATA ' || true; } > "$plan/pg-rehearsal"
+if [ -s "$plan/pg-rehearsal" ]; then
+  pg_again "$pg_rehearsal" "$plan/pg-rehearsal" "$plan/pg-toc-path.dump" "$plan/pg-rehearsal-again.log"
+  pg_compare "$pg_rehearsal" | { grep -v '; MATERIALIZED VIEW DATA ' || true; } > "$plan/pg-rehearsal"
+fi
+pg_drop "$pg_rehearsal"
+if [ -s "$plan/pg-rehearsal" ]; then
+  say "This server can't make these objects of the dump:"
+  pg_tell "$plan/pg-rehearsal" "$plan/pg-rehearsal.log" "$plan/pg-rehearsal-again.log"
+fi
+# --- verify
+if grep -E '; (TABLE|TABLE ATTACH|SEQUENCE|DEFAULT|SCHEMA) ' "$plan/pg-rehearsal" > "$plan/pg-rehearsal-lost"; then
+  pg_may_lose || fail "tables would be lost: install what is missing. To do without an extension and all tables that need it, write its name into pg_without in $plan/host.sh"
+fi
+# --- undo
+# Nothing is left that could be taken back.

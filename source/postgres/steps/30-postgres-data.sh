@@ -1,0 +1,26 @@
+# Bring the data back, into a database beside the one that is there
+#
+# The restored database has a name of its own until it is whole, and nothing else is touched. Where this step fails or is
+# interrupted, run it again: it begins anew, as half of a table can't be told from a whole one.
+
+# --- check
+pg_begin
+[ -f "$here/$pg_dump_file" ] || fail "the dump $here/$pg_dump_file is missing: restore the snapshot once more"
+# --- run
+if ! pg_fill "$plan/pg-toc.dump"; then
+  # A constraint or a column may be computed by a function whose body has names without a schema.
+  if [ "$pg_database" != "$pg_new" ] && grep -q 'ERROR: .* does not exist' "$plan/pg-data.log" && pg_fill "$plan/pg-toc-path.dump"; then
+    say "A function in the dump uses names without their schema, so these were looked for in all schemas."
+  else
+    pg_errors "$plan/pg-pre.log"
+    pg_errors "$plan/pg-data.log"
+    pg_drop "$pg_new"
+    fail "the data can't be restored. Nothing that was there has changed."
+  fi
+fi
+pg_ask "select oid from pg_database where datname = :'db'" -v "db=$pg_new" > "$plan/pg-oid.new"
+mv -- "$plan/pg-oid.new" "$plan/pg-oid"
+# --- verify
+pg_find
+# --- undo
+# `pg_drop "$pg_new"` removes the restored database, as long as it has that name.

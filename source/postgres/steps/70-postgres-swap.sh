@@ -1,0 +1,21 @@
+# Give the restored database its name
+#
+# Both databases are renamed in one transaction. Connections to them end, and new ones wait for a moment. The one that was there stays, by another
+# name, until you remove it.
+
+# --- check
+pg_begin
+pg_find
+# --- run
+if [ "$pg_db" != "$pg_database" ]; then
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    ! pg_swap || break
+    [ "$try" -lt 10 ] || fail "the databases can't be renamed: who is connected, and does not let go?"
+    sleep 1
+  done
+fi
+# --- verify
+pg_find
+[ "$pg_db" = "$pg_database" ] || fail "the restored database is still called $pg_db"
+# --- undo
+# Stop Mastodon, and rename both databases by `alter database ... rename to ...`, from the database template1.

@@ -1,0 +1,12 @@
+# Log in as Mastodon does
+#
+# The role gets in where Mastodon gets in, into the restored database, and reads from it.
+
+# --- check
+pg_begin
+pg_find
+[ -n "$pg_passfile" ] || pg_login
+# --- run
+pg_let_in || fail "Mastodon's role can't log in"
+# --- verify
+[ "$pg_db" = "$pg_database" ] || fail "the restored database is called $pg_db: run the step before this one"

@@ -1,0 +1,417 @@
+# PostgreSQL: functions that reach its server, and those that several steps share.
+
+# What is set in the shell would lead the programs elsewhere.
+unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGSERVICE PGOPTIONS PGCLIENTENCODING
+
+# pg_at runs a command without a terminal where the programs for "admin" or for "app", Mastodon's role, run: as that user, or in the server's container.
+pg_at() {
+  local user=$pg_role_user
+  [ "$1" = app ] || [ -z "$pg_admin" ] || user=$pg_admin_user
+  shift
+  if [ -n "$pg_service" ]; then
+    in_container "$pg_service" env LC_ALL=C "PGAPPNAME=$pg_tag" "$@"
+  elif [ -n "$user" ]; then
+    as "$user" setsid --wait env LC_ALL=C "HOME=$(getent passwd "$user" | cut -d: -f6)" "PGAPPNAME=$pg_tag" "$@"
+  else
+    setsid --wait env LC_ALL=C "PGAPPNAME=$pg_tag" "$@"
+  fi
+}
+
+# pg runs a program of PostgreSQL as the superuser, where there is one. What pg_options holds is set on the server.
+pg() {
+  if [ -z "$pg_admin" ]; then pg_app "$@"; return; fi
+  pg_at admin env "PGOPTIONS=${pg_options-}" "${pg_bin:+$pg_bin/}$1" -w -U "$pg_admin" ${pg_admin_host:+-h "$pg_admin_host"} ${pg_port:+-p "$pg_port"} "${@:2}"
+}
+
+# pg_app runs a program of PostgreSQL as Mastodon's role, as Mastodon reaches the server.
+pg_app() {
+  pg_at app env "PGOPTIONS=${pg_options-}" ${pg_passfile:+"PGPASSFILE=$pg_passfile"} "${pg_bin:+$pg_bin/}$1" -w -U "$pg_role" ${pg_host:+-h "$pg_host"} ${pg_port:+-p "$pg_port"} "${@:2}"
+}
+
+# pg_by runs a program of PostgreSQL as who restores: the superuser, or else Mastodon's role.
+pg_by() {
+  if [ "$pg_super" = t ]; then pg "$@"; else pg_app "$@"; fi
+}
+
+# pg_conn writes a connection string for a database: a name alone would be taken for a whole one where it looks like it.
+pg_conn() {
+  local name=${1//\\/\\\\}
+  printf "dbname='%s'" "${name//\'/\\\'}"
+}
+
+# pg_sql runs a script of standard input in a database. It ends at the first error.
+pg_sql() {
+  "${pg_who:-pg}" psql -X -A -t -q -v ON_ERROR_STOP=1 -d "$(pg_conn "$1") client_encoding=UTF8" "${@:2}" -f -
+}
+
+# pg_ask runs a statement in a database that is no instance's.
+pg_ask() { printf '%s\n' "$1" | pg_options='-c search_path=pg_catalog -c statement_timeout=0 -c client_min_messages=warning' pg_sql "$pg_main" "${@:2}"; }
+
+# pg_begin finds the server and the programs of its version. Each step begins with it.
+pg_begin() {
+  umask 077
+  [ -s "$plan/pg-toc.dump" ] || fail "$plan/pg-toc.dump is missing: restore the snapshot once more"
+  pg_bin=$(pg_dirs | tail -n 1)
+  pg_passfile='' pg_super='' pg_main=template1
+  trap pg_tidy EXIT
+  pg_tidy
+  [ -n "$pg_admin" ] || pg_login
+  if ! pg_version=$(pg_ask "select current_setting('server_version_num')"); then
+    pg_main=postgres
+    [ "$pg_database" != postgres ] && pg_version=$(pg_ask "select current_setting('server_version_num')") ||
+      fail "PostgreSQL is not reached as ${pg_admin:-$pg_role}, on port $pg_port: does it run, and is what host.sh says of it right?"
+  fi
+  pg_programs $((pg_version / 10000))
+  pg_super=$(pg_ask "select rolsuper from pg_roles where rolname = current_user")
+  pg_hand=admin
+  [ "$pg_super" = t ] || pg_hand=app
+  [ "$pg_super" = t ] || [ -n "$pg_passfile" ] || pg_login
+  pg_alone
+}
+
+# pg_dirs lists the directories where distributions keep the programs of each version, the newest last.
+pg_dirs() {
+  local dir
+  [ -z "$pg_service" ] || return 0
+  for dir in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
+    [ ! -x "$dir/pg_restore" ] || [ ! -x "$dir/psql" ] || printf '%s\n' "$dir"
+  done | sort -V
+}
+
+# pg_programs chooses the programs of the server's version, or else the next newer ones.
+pg_programs() {
+  local dir n
+  while read -r dir; do
+    n=${dir//[!0-9]/}
+    if [ "$n" -ge "$1" ]; then pg_bin=$dir; break; fi
+  done < <(pg_dirs)
+  n=$(pg_at admin "${pg_bin:+$pg_bin/}pg_dump" --version | sed -n 's/^[^0-9]*\([0-9]*\).*/\1/p')
+  [ "${n:-0}" -ge "$1" ] || fail "the server is PostgreSQL $1, and the newest pg_dump here is of version ${n:-none}: apt-get install postgresql-client-$1"
+  pg_at admin "${pg_bin:+$pg_bin/}pg_restore" -l < "$plan/pg-toc.dump" > "$plan/pg-list" ||
+    fail "this pg_restore can't read the dump, which was made by a newer one: install the client of a newer PostgreSQL"
+}
+
+# pg_alone ends what an earlier try has left on the server.
+pg_alone() {
+  local n try
+  for try in {1..100}; do
+    n=$(pg_ask "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = :'tag' and pid <> pg_backend_pid()" -v "tag=$pg_tag")
+    [ "$n" != 0 ] || return 0
+    sleep 0.1
+  done
+  fail "the server does not end the connections of an earlier try, called $pg_tag"
+}
+
+# pg_put copies a file to where the programs for "admin" or "app" run, and writes its path there.
+pg_put() {
+  local path
+  path=$(pg_at "$1" sh -c 'umask 077; f=$(mktemp /tmp/permafrost.XXXXXXXXXX) && cat > "$f" && printf "%s\n" "$f"' < "$2")
+  printf '%s %s\n' "$1" "$path" >> "$plan/pg-copies"
+  printf '%s\n' "$path"
+}
+
+# pg_tidy removes these copies.
+pg_tidy() {
+  local who path
+  [ -e "$plan/pg-copies" ] || return 0
+  while read -r who path; do
+    pg_at "$who" rm -f -- "$path" < /dev/null || true
+  done < "$plan/pg-copies"
+  rm -f -- "$plan/pg-copies"
+}
+
+# pg_login finds the password of Mastodon's role, where the server asks for it.
+pg_login() {
+  local password
+  [ -n "$pg_asks" ] || return 0
+  if have_permafrost; then
+    "$permafrost" restore-step passfile --settings "$pg_settings" > "$plan/pg-passfile"
+  else
+    pg_type
+    password=${pg_typed//\\/\\\\}
+    printf '*:*:*:*:%s\n' "${password//:/\\:}" > "$plan/pg-passfile"
+  fi
+  pg_passfile=$(pg_put app "$plan/pg-passfile")
+  rm -f -- "$plan/pg-passfile"
+}
+
+# pg_type asks the terminal for the password of Mastodon's role.
+pg_type() {
+  [ -z "${pg_typed-}" ] || return 0
+  { exec 8<>/dev/tty; } 2>/dev/null || fail "the password of Mastodon's role is asked for on a terminal, and there is none: set permafrost in host.sh"
+  printf "The database's password, as the settings have it (DB_PASS): " >&8
+  IFS= read -rs pg_typed <&8
+  printf '\n' >&8
+  exec 8>&-
+  [ -n "$pg_typed" ] || fail "no password was typed"
+}
+
+# pg_drop removes a database that a step has made, and ends who is connected to it.
+pg_drop() {
+  local try
+  for try in 1 2 3; do
+    pg_ask "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = :'db'" -v "db=$1" > /dev/null
+    if pg_ask 'drop database if exists :"db";' -v "db=$1"; then return 0; fi
+    sleep 1
+  done
+  return 1
+}
+
+# pg_create makes an empty database with the encoding and the locale that the dump's had.
+pg_create() {
+  local how="encoding :'encoding' lc_collate :'collate' lc_ctype :'ctype'"
+  case $pg_provider in
+    icu) how+=" locale_provider icu icu_locale :'locale'" ;;
+    builtin) how+=" locale_provider builtin builtin_locale :'locale'" ;;
+    *) [ "$pg_version" -lt 150000 ] || how+=" locale_provider libc" ;;
+  esac
+  pg_drop "$1"
+  pg_ask "create database :\"db\" template template0 $how owner :\"role\";" -v "db=$1" -v "role=$2" \
+    -v "encoding=$pg_encoding" -v "collate=$pg_collate" -v "ctype=$pg_ctype" -v "locale=$pg_locale"
+}
+
+# pg_load runs pg_restore on an archive that it reads from standard input. Its own words go to a file.
+pg_load() {
+  local db=$1 log=$2
+  shift 2
+  local how=(--no-tablespaces)
+  [ "$pg_super" = t ] || how+=(--no-owner --no-privileges --no-comments)
+  pg_options=$(pg_set) pg_by pg_restore -d "$(pg_conn "$db")" "${how[@]}" "$@" 2> "$log"
+}
+
+# pg_set is what is set on the server while objects are made: messages that can be read below, and nothing that somebody else's
+# event triggers do.
+pg_set() { [ "$pg_super" != t ] || printf '%s' '-c lc_messages=C -c session_replication_role=replica'; }
+
+# pg_errors shows the errors in a file with the words of pg_restore.
+pg_errors() { grep -E '^pg_restore: (error|from TOC entry)|^(DETAIL|HINT|LINE)' "$1" | cut -c 1-500 | head -n "${2:-40}" >&2 || true; }
+
+# pg_objects writes what objects a list of pg_restore has: a line for each, with its ID, and without the numbers that differ from
+# server to server. Data of tables are none. Where no owner can be set, owners are none of it either.
+pg_objects() {
+  sed -n 's/^\([0-9][0-9]*\); [0-9][0-9]* [0-9][0-9]* /\1; /p' |
+    { grep -Ev '^[0-9]+; (TABLE DATA|SEQUENCE SET|BLOBS?|BLOB METADATA|STATISTICS DATA|[A-Z ]* - LARGE OBJECTS?) ' || true; } | pg_owners
+}
+
+pg_owners() {
+  if [ "$pg_super" = t ]; then cat; return; fi
+  awk 'NR == FNR { if ($0 != "") owner[$0]; next }
+    { best = 0
+      for (o in owner) if (length(o) > best && substr($0, length($0) - length(o)) == " " o) best = length(o)
+      print substr($0, 1, length($0) - (best ? best + 1 : 0)) }' "$plan/pg-owners" -
+}
+
+# pg_compare writes the lines of the dump's list whose objects a database does not have. A materialized view's data are an object.
+pg_compare() {
+  {
+    pg_by pg_dump -Fc --schema-only -d "$(pg_conn "$1")" | pg_at admin "${pg_bin:+$pg_bin/}pg_restore" -l
+    pg_who=pg_by pg_options='-c search_path=pg_catalog' pg_sql "$1" <<'SQL'
+select '0; 0 0 MATERIALIZED VIEW DATA ' || translate(concat_ws(' ', nspname, relname, rolname), E'\r\n', '  ')
+from pg_class c join pg_namespace n on n.oid = relnamespace join pg_roles r on r.oid = relowner where relkind = 'm' and relispopulated;
+SQL
+  } | pg_objects > "$plan/pg-here"
+  pg_objects < "$plan/pg-list" | LC_ALL=C awk '{ object = substr($0, index($0, ";") + 2) }
+    FILENAME != "-" { here[object]++; next }
+    here[object]-- <= 0 { print }' "$plan/pg-here" -
+}
+
+# pg_again runs pg_restore on the objects of a list alone, with another table of contents. Its words go to a file.
+pg_again() {
+  local list
+  list=$(pg_put "$pg_hand" "$2")
+  pg_load "$1" "$4" -L "$list" < "$3" || true
+}
+
+# pg_why writes what pg_restore said of an object, by its ID, in the last of some files that has it.
+pg_why() {
+  local id=$1 why='' said log
+  shift
+  for log in "$@"; do
+    [ -e "$log" ] || continue
+    said=$(awk -v "id=$id" '/^pg_restore: (from TOC entry|while |warning)/ { on = 0 }
+      $0 ~ "^pg_restore: from TOC entry " id ";" { on = 1; next }
+      on { sub(/^pg_restore: error: could not execute query: /, ""); print }' "$log")
+    [ -z "$said" ] || why=$said
+  done
+  printf '%s\n' "$why"
+}
+
+# pg_find finds the restored database by its number: until it is whole it has another name.
+pg_find() {
+  [ -s "$plan/pg-oid" ] || fail "there is no restored database yet: run the step that brings the data back"
+  pg_oid=$(cat "$plan/pg-oid")
+  pg_db=$(pg_ask "select datname from pg_database where oid = :oid" -v "oid=$pg_oid")
+  [ "$pg_db" = "$pg_new" ] || [ "$pg_db" = "$pg_database" ] || fail "the restored database is gone: run the step that brings the data back once more"
+}
+
+# pg_processors writes how many indexes are made at once.
+pg_processors() {
+  if [ -n "$pg_jobs" ]; then printf '%s\n' "$pg_jobs"; else pg_at admin nproc 2> /dev/null || echo 2; fi
+}
+
+# pg_packages names the extensions that the server does not have, with the package that may have each.
+pg_packages() {
+  local name package major=$((pg_version / 10000))
+  while IFS= read -r name; do
+    case $name in
+      postgis*) package=postgresql-$major-postgis-3 ;;
+      vector) package=postgresql-$major-pgvector ;;
+      pg_repack | pg_cron | pg_partman | pg_hint_plan) package=postgresql-$major-${name#pg_} ;;
+      plpython3u) package=postgresql-plpython3-$major ;;
+      plperl | plperlu) package=postgresql-plperl-$major ;;
+      pg_trgm | pgcrypto | hstore | citext | unaccent | pg_stat_statements | btree_gin | btree_gist | fuzzystrmatch | amcheck | pgstattuple) package=postgresql-contrib ;;
+      *) package=postgresql-$major-${name//_/-} ;;
+    esac
+    say "This server does not have the extension $name. On Debian it may be in the package $package."
+  done < "$plan/pg-extensions-missing"
+}
+
+# pg_may_lose says whether the administrator does without each extension that is missing.
+pg_may_lose() {
+  local name one may
+  [ -s "$plan/pg-extensions-missing" ] || return 1
+  while IFS= read -r name; do
+    may=no
+    for one in "${pg_without[@]}"; do [ "$one" != "$name" ] || may=yes; done
+    [ "$may" = yes ] || return 1
+  done < "$plan/pg-extensions-missing"
+}
+
+# pg_fail_locale ends a step where no database can be made.
+pg_fail_locale() {
+  case $pg_collate in
+    C | POSIX | C.* | '') fail "no database can be made on this server" ;;
+  esac
+  fail "no database can be made on this server. Where it has no locale $pg_collate, make it and restart PostgreSQL:
+  localedef -i ${pg_collate%%.*} -f UTF-8 $pg_collate
+Or set pg_collate and pg_ctype to C.UTF-8 in $plan/host.sh: then texts are sorted by their characters' numbers, capitals first, and nothing else differs."
+}
+
+# pg_fill makes the restored database anew: objects, and then data from the dump, with a table of contents.
+pg_fill() {
+  local list=()
+  rm -f -- "$plan/pg-oid"
+  pg_create "$pg_new" "$pg_role" || fail "the database $pg_new can't be made"
+  pg_load "$pg_new" "$plan/pg-pre.log" --section=pre-data < "$1" || true
+  if pg_may_lose; then
+    pg_data_list > "$plan/pg-data" || return
+    list=(-L "$(pg_put "$pg_hand" "$plan/pg-data")") || return
+  fi
+  pg_stream "$1" | pg_load "$pg_new" "$plan/pg-data.log" --section=data --exit-on-error "${list[@]}"
+}
+
+# pg_stream writes the dump, with a table of contents. A reader that has all it wants may leave.
+pg_stream() {
+  { cat -- "$1" && tail -c +$(($(stat -c %s -- "$plan/pg-toc.dump") + 1)) -- "$here/$pg_dump_file"; } || [ $? = 141 ]
+}
+
+# pg_data_list writes the data of the dump that there is a table or a sequence for.
+pg_data_list() {
+  pg_compare "$pg_new" | sed -n 's/^[0-9]*; TABLE /TABLE DATA /p; s/^[0-9]*; SEQUENCE /SEQUENCE SET /p' > "$plan/pg-lost"
+  sed -n 's/^\([0-9][0-9]*\); [0-9][0-9]* [0-9][0-9]* /\1; /p' "$plan/pg-list" | pg_owners |
+    awk 'NR == FNR { lost[$0]; next } !(substr($0, index($0, ";") + 2) in lost)' "$plan/pg-lost" -
+}
+
+# pg_mend tries once more to make what is missing, alone: as it is, then with names looked for in all schemas, and a foreign key
+# that rows break without a look at these.
+pg_mend() {
+  local line why
+  pg_again "$pg_db" "$plan/pg-absent.new" "$plan/pg-toc.dump" "$plan/pg-objects-2.log"
+  pg_compare "$pg_db" > "$plan/pg-absent.new"
+  while IFS= read -r line; do
+    why=$(pg_why "${line%%;*}" "$plan/pg-objects-2.log")
+    case $line$why in
+      *'could not create unique index'*) ;;
+      *'; FK CONSTRAINT '*'violates foreign key constraint'*) pg_not_valid "${line%%;*}" ;;
+      *) printf '%s\n' "$line" ;;
+    esac
+  done < "$plan/pg-absent.new" > "$plan/pg-again"
+  [ ! -s "$plan/pg-again" ] || pg_again "$pg_db" "$plan/pg-again" "$plan/pg-toc-path.dump" "$plan/pg-objects-3.log"
+  pg_compare "$pg_db" > "$plan/pg-absent.new"
+}
+
+# pg_not_valid makes a foreign key that some rows break, so that it holds for new rows.
+pg_not_valid() {
+  local statement
+  printf '%s;\n' "$1" > "$plan/pg-one"
+  statement=$(pg_by pg_restore -L "$(pg_put "$pg_hand" "$plan/pg-one")" -f - < "$plan/pg-toc.dump" | sed -n '/^ALTER TABLE /,/;$/p')
+  [ -n "$statement" ] || return 0
+  # As an argument it is one statement for the server, and nothing in it is a command of psql's.
+  if pg_options=$(pg_set) pg_by psql -X -q -d "$(pg_conn "$pg_db")" -c "${statement%;} NOT VALID" < /dev/null >&2; then
+    printf 'Rows break this foreign key, so it is made NOT VALID, and holds for new rows:\n%s\n' "$statement" >&2
+  fi
+}
+
+# pg_tell names objects, and what the server said of each.
+pg_tell() {
+  local line list=$1
+  shift
+  while IFS= read -r line; do
+    say "  ${line#*; }"
+    pg_why "${line%%;*}" "$@" | cut -c 1-300 | sed -n '/./s/^/      /p' | head -n 12
+  done < "$list"
+}
+
+# pg_unsound writes those of some objects that keep rows unique.
+pg_unsound() {
+  local line why
+  while IFS= read -r line; do
+    why=$(pg_why "${line%%;*}" "$plan"/pg-objects*.log)
+    case $line$why in
+      *'could not create unique index'* | *'CREATE UNIQUE INDEX'* | *'PRIMARY KEY'* | *' UNIQUE ('*) printf '%s\n' "$line" ;;
+    esac
+  done < "$1"
+}
+
+# pg_analyze writes SQL that gathers statistics of every table.
+pg_analyze() {
+  cat <<'SQL'
+select pg_catalog.format('analyze %I.%I', nspname, relname) from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = relnamespace
+where relkind in ('r', 'p', 'm') and relpersistence <> 't' and nspname <> 'information_schema' and nspname not like 'pg\_%' order by 1 \gexec
+SQL
+}
+
+# pg_doubts writes SQL that names what deserves a look: indexes and constraints that do not hold, and sequences that are behind.
+pg_doubts() {
+  cat <<'SQL'
+select 'this index is not valid: ' || indexrelid::regclass from pg_index where not indisvalid;
+select 'this constraint was not checked for the rows that are there: ' || conname || ' of ' || conrelid::regclass from pg_constraint where not convalidated;
+select 'this materialized view has no data: ' || oid::regclass from pg_class where relkind = 'm' and not relispopulated;
+select format('select %L where (select max(%I) from %s) > (select last_value from %s)',
+  format('the sequence %s is behind the column %s of %s', d.objid::regclass, a.attname, a.attrelid::regclass), a.attname, a.attrelid::regclass, d.objid::regclass)
+from pg_depend d join pg_class c on c.oid = d.objid and c.relkind = 'S' join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i') and (d.deptype = 'i' or exists (select from pg_attrdef f
+  join pg_depend u on u.classid = 'pg_attrdef'::regclass and u.objid = f.oid and u.refobjid = c.oid where f.adrelid = a.attrelid and f.adnum = a.attnum))
+order by 1 \gexec
+SQL
+}
+
+# pg_let_in says whether the server lets Mastodon's role into the restored database, with the password in the settings.
+pg_let_in() {
+  printf 'select 1;\n' | pg_who=pg_app pg_sql "$pg_db" > /dev/null
+}
+
+# pg_password gives Mastodon's role the password in the settings.
+pg_password() {
+  if have_permafrost; then
+    "$permafrost" restore-step password --settings "$pg_settings" | pg_sql "$pg_main" -v "role=$pg_role"
+    return
+  fi
+  pg_type
+  # Without a terminal of its own psql asks standard input, twice.
+  printf '%s\n%s\n' "$pg_typed" "$pg_typed" | pg psql -X -q -v "role=$pg_role" -d "$(pg_conn "$pg_main")" -c '\password :"role"'
+}
+
+# pg_swap renames the databases. Who connects meanwhile waits, and gets the restored one.
+pg_swap() {
+  local state lock=''
+  state=$(pg_ask "select count(*) filter (where datname = :'name') || ' ' || count(*) filter (where datname = :'old') from pg_database" -v "name=$pg_database" -v "old=$pg_old")
+  [ "$pg_super" != t ] || lock='lock table pg_database in access exclusive mode;'
+  case $state in
+    '0 '*) pg_ask 'alter database :"new" rename to :"name";' -v "new=$pg_new" -v "name=$pg_database" ;;
+    '1 0') pg_ask "begin; set local lock_timeout = '10s'; $lock
+select count(pg_terminate_backend(pid)) as ended from pg_stat_activity where datname in (:'name', :'new') and pg_has_role(usesysid, 'member') \\gset
+alter database :\"name\" rename to :\"old\"; alter database :\"new\" rename to :\"name\"; commit;" -v "name=$pg_database" -v "new=$pg_new" -v "old=$pg_old" ;;
+    *) fail "there are databases called $pg_database and $pg_old: set pg_old to another name in $plan/host.sh" ;;
+  esac
+}

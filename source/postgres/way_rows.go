@@ -1,0 +1,41 @@
+package postgres
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// rowsSQL returns a script for psql that tells each table whose rows are not as many as those of the dump: its name, the dump's
+// rows, and those that are there. A table of an extension may have more: the extension brings some of its own.
+func rowsSQL(tables map[string]Table) string {
+	var rows []string
+	for _, name := range slices.Sorted(maps.Keys(tables)) {
+		if schema, table, err := parseTableName(name); err == nil {
+			rows = append(rows, fmt.Sprintf("(%s, %s, %d::bigint)", literal(schema), literal(table), tables[name].Rows))
+		}
+	}
+	if len(rows) == 0 {
+		return sqlHead
+	}
+	return strings.Replace(rowsQueries, "TABLES", strings.Join(rows, ",\n"), 1)
+}
+
+const rowsQueries = sqlHead + `with dumped(nsp, tab, n) as (values
+TABLES)
+select case when c.oid is null then pg_catalog.format('select %L, %s, %L', pg_catalog.format('%I.%I', nsp, tab), n, 'not there')
+	else pg_catalog.format('select %L, %s, count(*) from only %I.%I having count(*) %s %s', pg_catalog.format('%I.%I', nsp, tab), n, nsp, tab,
+		case when exists (select from pg_catalog.pg_depend where classid = 'pg_catalog.pg_class'::pg_catalog.regclass and objid = c.oid and deptype = 'e')
+			then '<' else '<>' end, n) end
+from dumped left join (pg_catalog.pg_class c join pg_catalog.pg_namespace s on s.oid = c.relnamespace) on s.nspname = nsp and c.relname = tab
+order by nsp, tab \gexec
+`
+
+// pathSQL returns a statement that has names looked for in all schemas of the dump.
+func pathSQL(c *contents) string {
+	if len(c.schemas) == 0 {
+		return sqlHead
+	}
+	return sqlHead + "set search_path = " + c.searchPath() + ";\n"
+}

@@ -1,0 +1,264 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"permafrost/internal/sandbox"
+	"permafrost/source"
+	"permafrost/source/way"
+)
+
+// A newHost is where databases come back to: a cluster that is no instance's yet. As on Debian its superuser is postgres, whom peer
+// authentication lets in, and passwords are asked for over TCP.
+type newHost struct {
+	*sandbox.Postgres
+	permafrost string // the program
+}
+
+// theNewHost starts a new host for all tests of the package.
+var theNewHost = sync.OnceValues(func() (*newHost, error) {
+	dir, err := os.MkdirTemp("", "newhost")
+	if err != nil {
+		return nil, err
+	}
+	atExit = append(atExit, func() { os.RemoveAll(dir) })
+	return startHost(dir)
+})
+
+// atExit is done when all tests are.
+var atExit []func()
+
+func startHost(dir string) (*newHost, error) {
+	ctx := context.Background()
+	c, err := sandbox.StartPostgres(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	h := &newHost{Postgres: c, permafrost: filepath.Join(dir, "permafrost")}
+	atExit = append([]func(){func() { c.Stop() }}, atExit...)
+	if out, err := exec.Command("go", "build", "-o", h.permafrost, "permafrost/cmd/permafrost").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, out)
+	}
+	data := filepath.Join(dir, "postgres", "data")
+	hba := "local all postgres peer map=admin\nlocal all all peer map=people\nhost all all 127.0.0.1/32 scram-sha-256\n"
+	ident := "admin " + c.OSUser + " postgres\npeople nobody /^peer\npeople " + c.OSUser + " mastodon\n"
+	for name, text := range map[string]string{"pg_hba.conf": hba, "pg_ident.conf": ident} {
+		if err := os.WriteFile(filepath.Join(data, name), []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return h, c.Exec(ctx, "postgres", "create role postgres superuser login; select pg_reload_conf()")
+}
+
+func host(t testing.TB) *newHost {
+	t.Helper()
+	wantRoot(t)
+	h, err := theNewHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// captured takes a snapshot of a database of the package's cluster, as a superuser. The role is Mastodon's.
+func captured(t testing.TB, db, role string) (Saved, []byte) {
+	t.Helper()
+	s := connect(t, source.Database{Host: cluster.Host, Port: cluster.Port, Name: db, User: cluster.User, Password: cluster.Password, SSLMode: "prefer"}, Options{Verify: VerifyNone})
+	d := startDump(t, export(t, s))
+	dump, err := io.ReadAll(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	toc, err := TOC(bytes.NewReader(dump))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := s.Facts()
+	// The superuser that took it is nothing of the database's.
+	f.Roles = slices.DeleteFunc(f.Roles, func(r Role) bool { return r.Name == cluster.User })
+	return Saved{ID: "k7q2", Time: time.Date(2026, 6, 27, 3, 4, 0, 0, time.UTC), Database: db, User: role, Facts: f, Dump: d.Facts(),
+		DumpFile: "the dump.dump", TOC: toc, OSUser: "nobody"}, dump
+}
+
+// A wayBack is a database on its way back to a new host, below a directory that only root can read.
+type wayBack struct {
+	t     testing.TB
+	h     *newHost
+	saved Saved
+	part  way.Part
+	here  string
+	dump  string            // the file
+	out   map[string]string // what each step said
+}
+
+const rolePassword = `pa:ss 'w\ord"$x`
+
+// newWayBack lays out what a restore lays out.
+func newWayBack(t testing.TB, s Saved, dump []byte, change map[string]string) *wayBack {
+	t.Helper()
+	w := &wayBack{t: t, h: host(t), saved: s, here: filepath.Join(t.TempDir(), "it's here"), out: make(map[string]string)}
+	w.dump = filepath.Join(w.here, s.DumpFile)
+	w.saved.EnvFile = filepath.Join(w.here, "env.production")
+	var err error
+	if w.part, err = WayBack(w.saved); err != nil {
+		t.Fatal(err)
+	}
+	w.set(map[string]string{"pg_port": strconv.Itoa(w.h.Port), "pg_admin_host": w.h.SocketDir, "pg_admin_user": w.h.OSUser})
+	w.set(change)
+	w.must(os.MkdirAll(filepath.Join(w.here, "plan"), 0o700))
+	w.must(os.WriteFile(w.dump, dump, 0o600))
+	w.must(os.WriteFile(w.saved.EnvFile, []byte("DB_USER=x\nDB_PASS=\""+strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(rolePassword)+"\"\n"), 0o600))
+	for _, f := range w.part.Files {
+		w.must(os.WriteFile(filepath.Join(w.here, "plan", f.Name), f.Data, 0o600))
+	}
+	w.writeHost(w.h.permafrost)
+	return w
+}
+
+func (w *wayBack) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// set changes variables as an administrator does.
+func (w *wayBack) set(change map[string]string) {
+	for i := range w.part.Vars {
+		if v, ok := change[w.part.Vars[i].Name]; ok {
+			w.part.Vars[i].Values = []string{v}
+		}
+	}
+}
+
+func (w *wayBack) writeHost(permafrost string) {
+	w.must(os.WriteFile(w.host(), []byte(way.Host(w.here, permafrost, []way.Part{w.part})), 0o600))
+}
+
+func (w *wayBack) host() string { return filepath.Join(w.here, "host.sh") }
+
+// command returns bash for a step, as RESTORE.md has it.
+func (w *wayBack) command(name string) *exec.Cmd {
+	w.t.Helper()
+	i := slices.IndexFunc(w.part.Steps, func(s way.Step) bool { return s.Name == name })
+	if i < 0 {
+		w.t.Fatalf("there is no step %s", name)
+	}
+	cmd := exec.Command("bash")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "PGDATABASE=nowhere", "PGOPTIONS=-c nonsense=1", "LANG=C.UTF-8"}
+	cmd.Stdin = strings.NewReader(way.Block(w.host(), strconv.Itoa(i+1), &w.part.Steps[i]))
+	return cmd
+}
+
+// step runs one step.
+func (w *wayBack) step(name string) error {
+	w.t.Helper()
+	out, err := w.command(name).CombinedOutput()
+	w.out[name] = string(out)
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, out)
+	}
+	return nil
+}
+
+// run runs all steps, or those from the first one named on.
+func (w *wayBack) run() {
+	w.t.Helper()
+	for _, s := range w.part.Steps {
+		begin := time.Now()
+		if err := w.step(s.Name); err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Logf("%v %s", time.Since(begin).Round(time.Millisecond), w.out[s.Name])
+	}
+}
+
+// whole returns all that a database is, as text.
+func whole(t testing.TB, c *sandbox.Postgres, db string) string {
+	t.Helper()
+	out, err := c.Command(context.Background(), "pg_dump", "--create", "--no-tablespaces", "--dbname="+conninfoOf(db)).Output()
+	if err != nil {
+		t.Fatalf("pg_dump: %v", err)
+	}
+	return regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`).ReplaceAllString(string(out), "")
+}
+
+func conninfoOf(db string) string {
+	return "dbname='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(db) + "'"
+}
+
+// compare fails the test where the restored database is another one than the dumped. Left out are the objects that can't be there: each by a part
+// of its heading in a dump, such as "Name: index_on_users;".
+func (w *wayBack) compare(leftOut ...string) {
+	w.t.Helper()
+	want, got := whole(w.t, cluster, w.saved.Database), whole(w.t, w.h.Postgres, w.saved.Database)
+	for _, heading := range leftOut {
+		kept := withoutBlocks(want, heading)
+		if kept == want {
+			w.t.Errorf("the source has no %s", heading)
+		}
+		want = kept
+	}
+	if want != got {
+		w.t.Errorf("the restored database differs:\n%s", difference(w.t, want, got))
+	}
+}
+
+// withoutBlocks takes the blocks out of a dump whose headings hold a text.
+func withoutBlocks(dump, heading string) string {
+	blocks := strings.Split(dump, "\n--\n-- ")
+	return strings.Join(slices.DeleteFunc(blocks, func(b string) bool {
+		first, _, _ := strings.Cut(b, "\n")
+		return strings.Contains(first, heading)
+	}), "\n--\n-- ")
+}
+
+// difference returns what diff says, bounded.
+func difference(t testing.TB, want, got string) string {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"want": want, "got": got} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, _ := exec.Command("diff", "-U2", filepath.Join(dir, "want"), filepath.Join(dir, "got")).Output()
+	return string(out[:min(len(out), 6000)])
+}
+
+// login fails the test unless Mastodon's role gets in with its password and reads a table.
+func (w *wayBack) login(query, want string) {
+	w.t.Helper()
+	cmd := w.h.Command(context.Background(), "psql", "-X", "-w", "-U", w.saved.User, "-d", conninfoOf(w.saved.Database), "-Atc", query)
+	cmd.Env = append(cmd.Env, "PGPASSWORD="+rolePassword)
+	if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != want {
+		w.t.Errorf("as %s: %q, %v, want %q", w.saved.User, out, err, want)
+	}
+}
+
+// A database of an instance comes back to a host that knows nothing of it.
+func TestWayBack(t *testing.T) {
+	sql(t, "postgres", "create role ordinary login; create database ordinary template model owner ordinary")
+	sql(t, "ordinary", `do $$ declare t record; begin for t in select format('alter table %I.%I owner to ordinary', schemaname, tablename) as s from pg_tables where schemaname not like 'pg_%' and schemaname <> 'information_schema' loop execute t.s; end loop; end $$`)
+	s, dump := captured(t, "ordinary", "ordinary")
+	s.Facts.Login = "scram-sha-256"
+	w := newWayBack(t, s, dump, nil)
+	w.run()
+	w.compare()
+	w.login("select count(*) from statuses", strconv.Itoa(rows))
+}
