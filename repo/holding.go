@@ -5,10 +5,11 @@ type State string
 
 // The states of a component.
 const (
-	Captured State = "captured" // the snapshot has it
-	External State = "external" // media: they are in object storage, and the manifest says where
-	Skipped  State = "skipped"  // left out by a setting
-	Failed   State = "failed"   // could not be read; the manifest says why
+	Captured   State = "captured"   // the snapshot has it
+	External   State = "external"   // media: they are in object storage, and the manifest says where
+	Skipped    State = "skipped"    // left out by a setting
+	Failed     State = "failed"     // could not be read; the manifest says why
+	Incomplete State = "incomplete" // secrets: Mastodon's settings are there, and not all else that was named; the manifest says why
 )
 
 // A Holding is what a snapshot has of each component, as far as a verdict on the snapshot needs it. It stands in the log
@@ -21,9 +22,9 @@ type Holding struct {
 	Media    MediaHolding    `json:"media"`
 }
 
-// Whole reports whether no component failed.
+// Whole reports whether no component failed or is incomplete.
 func (h *Holding) Whole() bool {
-	return h.Secrets != Failed && h.Postgres.State != Failed && h.Redis != Failed && h.Media.State != Failed
+	return h.Secrets != Failed && h.Secrets != Incomplete && h.Postgres.State != Failed && h.Redis != Failed && h.Media.State != Failed
 }
 
 // A DatabaseHolding is what a snapshot has of the database.

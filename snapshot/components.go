@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -97,11 +96,17 @@ func (c *creation) part(ctx context.Context, name string, state *State, reason *
 	if storage := (*storageError)(nil); c.Strict || ctx.Err() != nil || errors.As(err, &storage) {
 		return err
 	}
-	*state, *reason = Failed, escape.Cut(escape.Line(strings.TrimPrefix(err.Error(), name+": ")), maxReason)
+	text := name + " failed"
+	if *state == Incomplete {
+		text = name + " are incomplete"
+	} else {
+		*state = Failed
+	}
+	*reason = escape.Cut(escape.Line(strings.TrimPrefix(err.Error(), name+": ")), maxReason)
 	c.mu.Lock()
 	c.failures = append(c.failures, Failure{name, err})
 	c.mu.Unlock()
-	text := fmt.Sprintf("%s failed: %s", name, *reason)
+	text += ": " + *reason
 	if h := hint.Of(err); h != "" {
 		text += " (" + h + ")"
 	}
@@ -162,11 +167,15 @@ func (c *creation) secrets(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.storeSecrets(ctx, files); err != nil || missed != nil {
-		return cmp.Or(err, missed)
+	if err := c.storeSecrets(ctx, files); err != nil {
+		c.m.Secrets.Files = nil
+		return err
 	}
 	c.m.Secrets.State = Captured
-	return nil
+	if missed != nil {
+		c.m.Secrets.State = Incomplete
+	}
+	return missed
 }
 
 func (c *creation) storeSecrets(ctx context.Context, files []secrets.File) error {

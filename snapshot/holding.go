@@ -65,13 +65,16 @@ func (m *Manifest) redisState() State {
 // An Absence is a part that a snapshot does not have, or not all of.
 type Absence struct {
 	Part   string // as Dump takes it
-	State  State  // Skipped or Failed
-	Reason string // why it failed
+	State  State  // Skipped, Failed or Incomplete
+	Reason string // why it failed or is incomplete
 }
 
 func (a *Absence) String() string {
-	if a.State == Skipped {
+	switch a.State {
+	case Skipped:
 		return "it was skipped by a setting"
+	case Incomplete:
+		return "incomplete: " + a.Reason
 	}
 	return "it failed: " + a.Reason
 }
@@ -87,7 +90,7 @@ func (a *Absence) component() string {
 // Absent returns what the snapshot was to have and has not.
 func (m *Manifest) Absent() (absent []Absence) {
 	add := func(part string, state State, reason string) {
-		if state == Skipped || state == Failed {
+		if state == Skipped || state == Failed || state == Incomplete {
 			absent = append(absent, Absence{part, state, reason})
 		}
 	}
@@ -152,9 +155,9 @@ const maxReason = 4 << 10
 // checkState returns an error for a state that a component can't have, or a reason where none belongs.
 func checkState(state State, reason string) error {
 	switch {
-	case state != Captured && state != Skipped && state != Failed && state != External:
+	case state != Captured && state != Skipped && state != Failed && state != External && state != Incomplete:
 		return fmt.Errorf("state %q", state)
-	case (state == Failed) != (reason != "") || len(reason) > maxReason:
+	case (state == Failed || state == Incomplete) != (reason != "") || len(reason) > maxReason:
 		return fmt.Errorf("state %q with a reason of %d bytes", state, len(reason))
 	}
 	return nil
@@ -166,7 +169,7 @@ func checkStream(state State, reason string, s *Stream) error {
 		return err
 	}
 	switch empty := s.Size == 0 && s.Recipe.Size == 0 && s.Recipe.Depth == 0 && len(s.Recipe.Root) == 0; {
-	case state == External:
+	case state == External || state == Incomplete:
 		return fmt.Errorf("state %q", state)
 	case state == Captured && s.Size == 0:
 		return errors.New("empty")

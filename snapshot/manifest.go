@@ -65,10 +65,11 @@ type State = repo.State
 
 // The states that a manifest can name.
 const (
-	Captured = repo.Captured
-	External = repo.External
-	Skipped  = repo.Skipped
-	Failed   = repo.Failed
+	Captured   = repo.Captured
+	External   = repo.External
+	Skipped    = repo.Skipped
+	Failed     = repo.Failed
+	Incomplete = repo.Incomplete
 )
 
 // A Boundary says at which moment the components agree.
@@ -102,11 +103,11 @@ type Stream struct {
 	Recipe Recipe `json:"recipe"`
 }
 
-// Secrets are the settings and what else an administrator named. Where one of the named files could not be read they have
-// failed, and the settings are stored all the same.
+// Secrets are the settings and what else an administrator named. Where one of the named files could not be read they
+// are incomplete: the settings are stored alone.
 type Secrets struct {
 	State  State        `json:"state"`
-	Reason string       `json:"reason,omitempty"` // why they failed
+	Reason string       `json:"reason,omitempty"` // why they failed or are incomplete
 	Files  []SecretFile `json:"files,omitempty"`  // .env.production first
 
 	// Keys are keyed hashes of the secrets that Mastodon's set-up generated, by the name of their variable: see
@@ -325,7 +326,8 @@ func (s *Secrets) check() error {
 	if err := checkState(s.State, s.Reason); err != nil {
 		return err
 	}
-	if n := len(s.Files); s.State == External || s.State == Captured && n == 0 || s.State == Skipped && n > 0 || n > maxSecrets {
+	stored := s.State == Captured || s.State == Incomplete
+	if n := len(s.Files); s.State == External || stored != (n > 0) || n > maxSecrets {
 		return fmt.Errorf("state %q, %d files", s.State, n)
 	}
 	for i := range s.Files {
@@ -344,7 +346,7 @@ func (m *Media) check() error {
 	if err := checkState(m.State, m.Reason); err != nil {
 		return err
 	}
-	if (m.State == External) != (m.External != nil) || (m.State == Captured) != (m.Listing.Entries > 0) {
+	if m.State == Incomplete || (m.State == External) != (m.External != nil) || (m.State == Captured) != (m.Listing.Entries > 0) {
 		return fmt.Errorf("state %q with %d entries", m.State, m.Listing.Entries)
 	}
 	if m.Files < 0 || m.Files > m.Listing.Entries || m.Size < 0 || m.Size > maxWeight || m.LeftOut < len(m.Left) || len(m.Left) > maxLeftOut {

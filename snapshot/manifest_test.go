@@ -85,6 +85,10 @@ func TestManifestRefuses(t *testing.T) {
 		"reason for none":  func(m *Manifest) { m.Redis.Reason = "x" },
 		"reason's length":  func(m *Manifest) { m.Redis = Redis{State: Failed, Reason: strings.Repeat("x", maxReason+1)} },
 		"failed media":     func(m *Manifest) { m.Media.State, m.Media.Reason = Failed, "x" },
+		"secrets failed":   func(m *Manifest) { m.Secrets.State, m.Secrets.Reason = Failed, "x" }, // and are there
+		"part of no files": func(m *Manifest) { m.Secrets = Secrets{State: Incomplete, Reason: "x"} },
+		"part of Redis":    func(m *Manifest) { m.Redis = Redis{State: Incomplete, Reason: "x"} },
+		"part of media":    func(m *Manifest) { m.Media.State, m.Media.Reason = Incomplete, "x" },
 		"skipped secrets":  func(m *Manifest) { m.Secrets.State = Skipped },
 		"nothing": func(m *Manifest) {
 			m.Postgres, m.Media = Postgres{State: Failed, Reason: "x"}, Media{State: Failed, Reason: "x"}

@@ -51,7 +51,7 @@ type partialError struct{ err error }
 func (e *partialError) Error() string { return e.err.Error() }
 func (e *partialError) Unwrap() error { return e.err }
 
-// An incompleteError says that a snapshot was kept without a component that failed.
+// An incompleteError says that a snapshot was kept without a component that failed, or with incomplete secrets.
 type incompleteError struct{ err error }
 
 func (e *incompleteError) Error() string { return e.err.Error() }

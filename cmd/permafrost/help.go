@@ -69,7 +69,8 @@ const helpExitCodes = `  0    done
   3    done in part: something that could not be read or written was left out, and named
   4    a snapshot was made and kept, and it looks wrong: it has much less than earlier
        ones had, or times that can't be
-  5    a snapshot was kept without a component that failed
+  5    a snapshot was kept without a component that failed, or with secrets that lack a
+       file which was named
   6    run: the snapshot was kept, and what was to be removed after it was not
   9    done, but the report of it could not be written to standard output
   10   there is no repository

@@ -70,16 +70,16 @@ func TestIncompleteNight(t *testing.T) {
 	s := newSite(t, sandbox.Config{})
 	s.init()
 	r := s.run(exitIncomplete, "snapshot", "-q", "--secret", "/nowhere")
-	if r.stdout != "" || !strings.Contains(r.stderr, "warning: secrets failed: collecting secrets: ") ||
-		!strings.Contains(r.stderr, "/nowhere") || !strings.Contains(r.stderr, "is kept without secrets, which failed") {
+	if r.stdout != "" || !strings.Contains(r.stderr, "warning: secrets are incomplete: collecting secrets: ") ||
+		!strings.Contains(r.stderr, "/nowhere") || !strings.Contains(r.stderr, "is kept with incomplete secrets") {
 		t.Errorf("stdout %q, stderr\n%s", r.stdout, r.stderr)
 	}
 	show := s.run(exitDone, "show").stdout
-	if !strings.Contains(show, "secrets: it failed: collecting secrets: ") {
+	if !strings.Contains(show, "secrets: incomplete: collecting secrets: ") || !strings.Contains(show, "  1 file, incomplete\n") {
 		t.Errorf("show says\n%s", show)
 	}
 	s.run(exitFailed, "snapshot", "-q", "--strict", "--secret", "/nowhere")
-	if all := s.snapshots(t); len(all) != 1 || !slices.Equal(all[0].Failed, []string{"secrets"}) || len(all[0].Skipped) != 0 {
+	if all := s.snapshots(t); len(all) != 1 || !slices.Equal(all[0].Part, []string{"secrets"}) || len(all[0].Failed) != 0 || len(all[0].Skipped) != 0 {
 		t.Errorf("snapshots %+v", all)
 	}
 	config := filepath.Join(s.home, "permafrost.toml")
@@ -95,7 +95,7 @@ func TestIncompleteNight(t *testing.T) {
 		t.Errorf("the database is in no doubt:\n%s", r.stderr)
 	}
 	s.run(exitDone, "confirm", skipped)
-	if list := s.run(exitDone, "snapshots").stdout; !strings.Contains(list, "  secrets failed\n") || !strings.Contains(list, "  redis, media skipped\n") {
+	if list := s.run(exitDone, "snapshots").stdout; !strings.Contains(list, "  secrets: incomplete\n") || !strings.Contains(list, "  redis, media skipped\n") {
 		t.Errorf("snapshots says\n%s", list)
 	}
 	ls := s.run(exitDone, "ls", "latest").stdout

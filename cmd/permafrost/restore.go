@@ -120,11 +120,11 @@ func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResul
 	a.ui.Say("how to go on: %s", printable(o.Target+"/RESTORE.md"))
 }
 
-// incomplete returns an error where a component that was wanted had failed when the snapshot was made.
+// incomplete returns an error where a component that was wanted had failed, or was incomplete, when the snapshot was made.
 func incomplete(res *snapshot.RestoreResult) error {
 	var parts []string
 	for _, a := range res.Absent {
-		if a.State == snapshot.Failed {
+		if a.State != snapshot.Skipped {
 			parts = append(parts, a.Part)
 		}
 	}

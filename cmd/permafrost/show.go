@@ -126,8 +126,8 @@ func later(from, to time.Time) string { return formatDuration(to.Sub(from)) + " 
 func components(m *snapshot.Manifest) []string {
 	t := newTable("Component", ">Size", ">New", ">Stored", ">Wasted", "Content")
 	add := func(name string, state snapshot.State, bytes int64, c *snapshot.Cost, content string) {
-		if state != snapshot.Captured && bytes > 0 {
-			content += ", not all of it: " + string(state)
+		if state == snapshot.Incomplete {
+			content += ", incomplete"
 		} else if state != snapshot.Captured {
 			t.add(name, "", size(c.Fresh).String(), size(c.Stored).String(), "", string(state))
 			return

@@ -190,16 +190,24 @@ func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration)
 	return hint.Join(lacking(res), doubtful(ref, verdict), partial(res))
 }
 
-// lacking returns an error that names the components which failed, or nil.
+// lacking returns an error that names the components which failed or are incomplete, or nil.
 func lacking(res *snapshot.Result) error {
 	if len(res.Failures) == 0 {
 		return nil
 	}
-	var parts []string
-	for _, f := range res.Failures {
-		parts = append(parts, f.Part)
+	var failed, texts []string
+	if res.Manifest.Secrets.State == snapshot.Incomplete {
+		texts = append(texts, "with incomplete secrets")
 	}
-	err := fmt.Errorf("snapshot %s is kept without %s, which failed", res.Ref.ID.Short(), strings.Join(parts, ", "))
+	for _, f := range res.Failures {
+		if f.Part != "secrets" || res.Manifest.Secrets.State == snapshot.Failed {
+			failed = append(failed, f.Part)
+		}
+	}
+	if len(failed) > 0 {
+		texts = append(texts, "without "+strings.Join(failed, ", ")+", which failed")
+	}
+	err := fmt.Errorf("snapshot %s is kept %s", res.Ref.ID.Short(), strings.Join(texts, " and "))
 	return &incompleteError{hint.Wrap(err, "the warning above says why; `permafrost show "+res.Ref.ID.Short()+"` says it again")}
 }
 

@@ -21,9 +21,10 @@ type snapshotLine struct {
 	Host     string    `json:"host"`
 	Writer   string    `json:"writer"`
 	Tags     []string  `json:"tags"`
-	Partial  int       `json:"left_out"` // files
-	Failed   []string  `json:"failed"`   // components
-	Skipped  []string  `json:"skipped"`  // components
+	Partial  int       `json:"left_out"`   // files
+	Failed   []string  `json:"failed"`     // components
+	Part     []string  `json:"incomplete"` // components
+	Skipped  []string  `json:"skipped"`    // components
 	Size     int64     `json:"size"`
 	Stored   int64     `json:"stored"`
 }
@@ -44,7 +45,7 @@ func inState(h *repo.Holding, state repo.State) []string {
 
 func newSnapshotLine(r *repo.SnapshotRef) snapshotLine {
 	return snapshotLine{r.ID.String(), r.Instance, r.Date, r.Time, r.Host, r.Writer, slices.Concat([]string{}, r.Tags), r.Partial,
-		inState(&r.Holding, repo.Failed), inState(&r.Holding, repo.Skipped), r.Size, r.Stored}
+		inState(&r.Holding, repo.Failed), inState(&r.Holding, repo.Incomplete), inState(&r.Holding, repo.Skipped), r.Size, r.Stored}
 }
 
 func (a *app) snapshotsCommand() *cobra.Command {
@@ -158,6 +159,9 @@ func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string
 		var marks []string
 		if failed := inState(&r.Holding, repo.Failed); len(failed) > 0 {
 			marks = append(marks, strings.Join(failed, ", ")+" failed")
+		}
+		for _, name := range inState(&r.Holding, repo.Incomplete) {
+			marks = append(marks, name+": incomplete")
 		}
 		if skipped := inState(&r.Holding, repo.Skipped); len(skipped) > 0 {
 			marks = append(marks, strings.Join(skipped, ", ")+" skipped")
