@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,11 +98,15 @@ func TestCreateRereads(t *testing.T) {
 	past := time.Now().Add(-time.Hour)
 	const files = fewReread + 5
 	fill := func() {
+		old := openDir(t) // while a file is there nothing else has its inode
+		defer os.RemoveAll(old)
 		for i := range files {
 			name := fmt.Sprintf("accounts/%d", i)
-			os.Remove(filepath.Join(root, name))
-			writeFiles(t, root, file{path: "spare/" + name}, file{path: name, data: []byte(name)}) // another inode
-			if err := errors.Join(os.RemoveAll(filepath.Join(root, "spare")), os.Chtimes(filepath.Join(root, name), past, past)); err != nil {
+			if err := os.Rename(filepath.Join(root, name), filepath.Join(old, fmt.Sprint(i))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+			writeFiles(t, root, file{path: name, data: []byte(name)})
+			if err := os.Chtimes(filepath.Join(root, name), past, past); err != nil {
 				t.Fatal(err)
 			}
 		}
