@@ -278,7 +278,7 @@ func TestDumpOddDatabases(t *testing.T) {
 // checkCounts compares what was counted of each table with what the database and its dump hold.
 func checkCounts(t *testing.T, db string, f DumpFacts, data []byte) {
 	t.Helper()
-	const tables = `select n.nspname || '.' || relname || '|' || (xpath('/row/c/text()', query_to_xml(format('select count(*) c from %I.%I', n.nspname, relname), false, true, '')))[1]
+	const tables = `select n.nspname || E'\x1f' || relname || '|' || (xpath('/row/c/text()', query_to_xml(format('select count(*) c from %I.%I', n.nspname, relname), false, true, '')))[1]
 		from pg_class c join pg_namespace n on n.oid = relnamespace where relkind = 'r' and nspname !~ '^pg_' and nspname <> 'information_schema'`
 	want := make(map[string]int64)
 	for line := range strings.Lines(query(t, db, tables)) {
@@ -287,7 +287,8 @@ func checkCounts(t *testing.T, db string, f DumpFacts, data []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want[line[:i]] = n
+		schema, table, _ := strings.Cut(line[:i], "\x1f")
+		want[TableName(schema, table)] = n
 	}
 	got := make(map[string]int64)
 	for name, table := range f.Tables {
