@@ -39,21 +39,21 @@ func (c *checker) strays(ctx context.Context, h *history) error {
 			}
 		}
 	}
-	return c.repo.junk(ctx, []string{"keys/", "packs/", "index/", "manifests/", "log/"}, func(o Object) {
+	return c.repo.junk(ctx, h, []string{"keys/", "packs/", "index/", "manifests/", "log/"}, func(o Object) {
 		c.res.Junk++
 		c.note(o.Name)
 	})
 }
 
-// junk calls f with each object below some directories that has a name which no object of a repository has. Who may write
-// to the storage can put such, and nothing leans on them.
-func (r *Repo) junk(ctx context.Context, dirs []string, f func(Object)) error {
+// junk calls f with each object below some directories that has a name which no object of a repository has, or a number of
+// the log out of reach. Who may write to the storage can put such, and nothing leans on them.
+func (r *Repo) junk(ctx context.Context, h *history, dirs []string, f func(Object)) error {
 	for _, dir := range dirs {
 		for o, err := range r.store.List(ctx, dir) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", dir, err)
 			}
-			if !objname.Shaped(o.Name) {
+			if !objname.Shaped(o.Name) || h.isFar(o.Name) {
 				f(o)
 			}
 		}

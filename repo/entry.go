@@ -119,8 +119,8 @@ type EpochEntry struct {
 }
 
 const (
-	maxEntryObject = 16 << 20 // bytes of a stored log entry
-	maxEntries     = 10_000_000
+	maxEntryObject = 16 << 20       // bytes of a stored log entry
+	maxEntries     = 10_000_000_000 // all that ten digits can number
 )
 
 // entryObject is the name of entry seq in the store.

@@ -248,3 +248,11 @@ func (r *Repo) PutNewerEntry(ctx context.Context) error {
 	}
 	return r.store.Put(ctx, entryObject(r.log.next), data)
 }
+
+// PublishAt puts an entry into the log under a number of the signer's choice.
+func (r *Repo) PublishAt(ctx context.Context, e *Entry, seq uint64) error {
+	h := *r.log
+	h.next = seq
+	liar := &Repo{store: r.store, key: r.key, opts: r.opts, local: new(local), log: &h}
+	return liar.PublishRaw(ctx, e)
+}

@@ -73,8 +73,9 @@ type history struct {
 	pruned    map[string][]scope // object's name in the store, to who named it in a prune entry
 	bad       map[Name][]scope   // packs found damaged, to who says so
 	requests  []Request
-	skipped   []error // entries that are no part of the log
-	signed    bool    // one of them was signed by a key on the roster
+	far       map[string]uint64 // objects below log/, with their numbers, that are out of reach
+	skipped   []error           // entries that are no part of the log
+	signed    bool              // one of them was signed by a key on the roster
 	damage    []error
 	accepted  []error         // damage that an entry with AcceptDamage went on from
 	hashes    map[uint64]Name // of the valid entries
@@ -92,7 +93,23 @@ func newHistory(keys *Keyring) *history {
 		pruned:    make(map[string][]scope),
 		bad:       make(map[Name][]scope),
 		hashes:    make(map[uint64]Name),
+		far:       make(map[string]uint64),
 	}
+}
+
+// behind returns the number behind the last valid entry.
+func (h *history) behind() uint64 {
+	if h.empty {
+		return 0
+	}
+	return h.head.Seq + 1
+}
+
+// isFar reports whether an object stands under a number of the log that is out of reach: it is no entry, and none can come
+// to stand there before the log has grown by maxJump.
+func (h *history) isFar(object string) bool {
+	seq, far := h.far[object]
+	return far && seq >= h.behind()+maxJump
 }
 
 // take takes the entry seq, which is the next after all taken so far. It fails only for an entry that this

@@ -25,6 +25,11 @@ const (
 	// maxJunk is how many numbers in a row are looked at, one by one, that hold no entry; and publishTries how often one is
 	// found taken behind the same entry. A storage could go on for ever. A listing passes over any number.
 	maxJunk, publishTries = 1000, 100
+
+	// maxJump is how many free numbers may lie below an entry, down to the valid one before it. Whoever publishes takes the
+	// first free number: more are free only where so many entries in a row were lost, or where a writer jumped ahead to use
+	// the numbers up.
+	maxJump = 100
 )
 
 // readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
@@ -42,7 +47,6 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 	h := newHistory(keys)
 	h.lenient = r.opts.AcceptHead
 	sizes, times := make(map[uint64]int64), make(map[uint64]time.Time)
-	last := uint64(0)
 	for o, err := range r.store.List(ctx, "log/") {
 		if err != nil {
 			return nil, fmt.Errorf("listing the log: %w", err)
@@ -52,7 +56,6 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 			continue // junk, which a check names
 		}
 		sizes[seq], times[seq] = o.Size, o.Time
-		last = max(last, seq)
 	}
 	if len(sizes) == 0 {
 		return h, nil
@@ -60,13 +63,25 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 	if err := r.fillGaps(ctx, sizes); err != nil {
 		return nil, err
 	}
-	t := &logTake{repo: r, log: h, sizes: sizes, cache: useCache, last: last, before: r.local.openedLog(r.key), now: make(openedLog)}
-	for numbers := slices.Sorted(maps.Keys(sizes)); len(numbers) > 0; {
+	t := &logTake{repo: r, log: h, sizes: sizes, before: r.local.openedLog(r.key), now: make(openedLog)}
+	if useCache {
+		for seq := range t.before {
+			if _, there := sizes[seq]; there {
+				t.newest = max(t.newest, seq)
+			}
+		}
+	}
+	numbers := slices.Sorted(maps.Keys(sizes))
+	for len(numbers) > 0 && t.reaches(numbers[0]) {
 		n := logWindow(numbers, sizes)
-		if err := t.entries(ctx, numbers[:n]); err != nil {
+		taken, err := t.entries(ctx, numbers[:n])
+		if err != nil {
 			return nil, err
 		}
-		numbers = numbers[n:]
+		numbers = numbers[taken:]
+	}
+	for _, seq := range numbers {
+		h.far[entryObject(seq)] = seq
 	}
 	t.keep()
 	for i := range h.snapshots {
@@ -76,8 +91,8 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 		h.first.Logged = times[slices.Min(slices.Collect(maps.Keys(h.hashes)))]
 	}
 	// Whoever publishes takes the first free number after the last valid entry: junk under a far number stays alone.
-	for h.next = 0; ; h.next++ {
-		if _, taken := sizes[h.next]; !taken && (h.empty || h.next > h.head.Seq) {
+	for h.next = h.behind(); ; h.next++ {
+		if _, taken := sizes[h.next]; !taken {
 			return h, nil
 		}
 	}
@@ -108,12 +123,12 @@ func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 	return nil
 }
 
-// logWindow is how many of the entries are read at once: up to 256, and 32 MiB of them.
+// logWindow is how many of the entries are read at once: up to 256, and 32 MiB of them, and none behind a jump.
 func logWindow(numbers []uint64, sizes map[uint64]int64) int {
 	total := int64(0)
 	for i, seq := range numbers {
 		total += min(sizes[seq], maxEntryObject)
-		if i == 256 || i > 0 && total > 32<<20 {
+		if i == 256 || i > 0 && (total > 32<<20 || seq-numbers[i-1] > maxJump) {
 			return i
 		}
 	}
@@ -125,15 +140,20 @@ type logTake struct {
 	repo   *Repo
 	log    *history
 	sizes  map[uint64]int64
-	cache  bool   // entries that are opened already need not be read
-	last   uint64 // the newest, which is read in any case
+	newest uint64 // entries below it that are opened already need not be read
+	next   uint64 // behind the newest number that was looked at
+	free   uint64 // numbers below that, down to the last valid entry, under which there is nothing
 	before openedLog
 	now    openedLog // what is a part of the log
 	news   bool      // there is something in it that was not there before
 }
 
-// entries reads some entries side by side and takes them in order.
-func (t *logTake) entries(ctx context.Context, numbers []uint64) error {
+// reaches reports whether a number lies within maxJump of what was taken so far: under a farther one there is no entry.
+func (t *logTake) reaches(seq uint64) bool { return t.free+(seq-t.next) <= maxJump }
+
+// entries reads some entries side by side and takes them in order, as far as they are within reach. It returns how many
+// it has taken.
+func (t *logTake) entries(ctx context.Context, numbers []uint64) (int, error) {
 	got := make([][]byte, len(numbers))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
@@ -147,20 +167,27 @@ func (t *logTake) entries(ctx context.Context, numbers []uint64) error {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return err
+		return 0, err
 	}
 	for i, seq := range numbers {
+		if !t.reaches(seq) {
+			return i, nil
+		}
 		if err := t.take(ctx, seq, got[i]); err != nil {
-			return err
+			return 0, err
+		}
+		t.free, t.next = t.free+(seq-t.next), seq+1
+		if _, valid := t.log.hashes[seq]; valid {
+			t.free = 0
 		}
 	}
-	return nil
+	return len(numbers), nil
 }
 
-// has reports whether an entry need not be read.
+// has reports whether an entry need not be read. The newest that is known is read in any case, whatever stands above it.
 func (t *logTake) has(seq uint64) bool {
 	e, ok := t.before[seq]
-	return ok && t.cache && seq < t.last && e.size == t.sizes[seq]
+	return ok && e.size == t.sizes[seq] && seq < t.newest
 }
 
 // take takes an entry by its stored bytes; data is not looked at where it need not be read.

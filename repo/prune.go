@@ -286,7 +286,7 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	if err := p.repo.junk(ctx, []string{"keys/", "log/"}, p.addJunk); err != nil {
+	if err := p.repo.junk(ctx, p.repo.log, []string{"keys/", "log/"}, p.addJunk); err != nil {
 		return err
 	}
 	for object := range missing {

@@ -2,6 +2,8 @@ package repo_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 
 	"permafrost/internal/storetest"
@@ -123,5 +125,40 @@ func TestRotationTakesFreshKeys(t *testing.T) {
 		if err := errors.Join(verify(t.Context(), r, first, night(1)), verify(t.Context(), r, second, night(2))); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A valid entry under a far number is none: the log goes on under the next one, a check names the object, the owner's prune
+// removes it, and nobody who saw it misses anything.
+func TestFarEntry(t *testing.T) {
+	for _, far := range []uint64{4999, 9_999_999} {
+		w, st, evil, _, _ := twoInstances(t)
+		name := fmt.Sprintf("log/%010d", far)
+		if err := fresh(t, st, evil).PublishAt(t.Context(), evilSnapshot(), far); err != nil {
+			t.Fatal(err)
+		}
+		saw := w.open(w.owner) // as a machine that remembers
+		if n := len(saw.Snapshots()); n != 1 {
+			t.Fatalf("%d snapshots", n)
+		}
+		ref, _ := mustSnapshot(t, w.open(w.writer), night(2), 2)
+		if ref.Seq != saw.Head().Seq+1 {
+			t.Errorf("the next entry is %d", ref.Seq)
+		}
+		if err := w.open(w.owner).RemovePerson(t.Context(), "evil"); err != nil {
+			t.Error(err)
+		}
+		res, problems := check(t, w.open(w.owner), repo.CheckOptions{})
+		if len(problems) > 0 || res.Junk != 1 || !slices.Contains(res.Strays, name) {
+			t.Errorf("check: %v, %+v", problems, res)
+		}
+		if _, err := w.open(w.writer).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil || !slices.Contains(st.Names(), name) {
+			t.Errorf("a writer's prune: %v", err)
+		}
+		if _, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil || slices.Contains(st.Names(), name) {
+			t.Errorf("the owner's prune: %v", err)
+		}
+		mustBeClean(t, w.open(w.owner))
+		mustBeClean(t, w.open(w.writer))
 	}
 }

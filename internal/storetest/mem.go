@@ -13,6 +13,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,7 @@ import (
 // Mem is a repo.Store in memory that also watches over what a repository may do. It fails the test where
 //   - a name that once held a content is put with another one, even after it was removed;
 //   - an object below packs/, index/ or manifests/ that is named by a hash is not what the name says;
-//   - config or an entry of the log is removed;
+//   - config or an entry of the log is removed, one aside that stands alone, with the number below it free;
 //   - an object is longer than repo.MaxObject.
 //
 // Its other methods are the hands of a test, or of a hostile storage: they watch over nothing.
@@ -174,11 +175,21 @@ func (m *Mem) Remove(ctx context.Context, name string) error {
 	if _, ok := m.objects[name]; !ok {
 		return fmt.Errorf("removing %s: %w", name, fs.ErrNotExist)
 	}
-	if name == "config" || strings.HasPrefix(name, "log/") && objname.Shaped(name) {
+	if name == "config" || m.continues(name) {
 		m.t.Errorf("object %s is removed", name)
 	}
 	delete(m.objects, name)
 	return nil
+}
+
+// continues reports whether an object of the log stands behind another one, or is the first.
+func (m *Mem) continues(name string) bool {
+	seq, err := strconv.ParseUint(strings.TrimPrefix(name, "log/"), 10, 64)
+	if !strings.HasPrefix(name, "log/") || !objname.Shaped(name) || err != nil {
+		return false
+	}
+	_, below := m.objects[fmt.Sprintf("log/%010d", seq-1)]
+	return seq == 0 || below
 }
 
 func check(ctx context.Context, name string) error {
