@@ -348,15 +348,15 @@ func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
 	return ctx.Err()
 }
 
-// markBlob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not in a
-// pack that is known to be damaged.
+// markBlob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not by the word
+// of one who is no longer on the roster, and still less in a pack that is known to be damaged.
 func (p *prunePlan) markBlob(ctx context.Context, of *index, id chunk.ID) error {
 	var room [4]place
 	places, err := of.find(id, room[:0])
 	if err != nil {
 		return err
 	}
-	found, readable, bad := false, -1, false
+	found, best := false, -1
 	for i, pl := range places {
 		ip := &p.index.packs[pl.pack]
 		if p.sizes[pl.pack] != ip.size {
@@ -366,12 +366,12 @@ func (p *prunePlan) markBlob(ctx context.Context, of *index, id chunk.ID) error 
 		switch {
 		case !p.canRead(ip):
 			p.keep(pl)
-		case readable < 0 || bad:
-			readable, bad = i, ip.bad
+		case best < 0 || ip.better(&p.index.packs[places[best].pack]):
+			best = i
 		}
 	}
-	if readable >= 0 {
-		p.keep(places[readable])
+	if best >= 0 {
+		p.keep(places[best])
 	}
 	if len(places) == 0 && p.opts.AcceptLost {
 		found, err = p.mayBeFound(ctx, of.only, id)
@@ -392,6 +392,14 @@ func (p *prunePlan) keep(pl place) {
 	if p.live.set(pl.rank) {
 		p.keeps[pl.pack] += int64(pl.length)
 	}
+}
+
+// better reports whether a copy rather stays in p than in q.
+func (p *indexedPack) better(q *indexedPack) bool {
+	if p.bad != q.bad {
+		return q.bad
+	}
+	return p.trusted && !q.trusted
 }
 
 func (p *prunePlan) canRead(ip *indexedPack) bool {

@@ -18,8 +18,9 @@ func (p *prunePlan) choose() {
 		p.res.Live += p.keeps[i]
 		p.res.Dead += dead
 		switch {
-		case !p.mine(ip), p.index.isContested(ip.name):
-			// Where this key can't tell whose a pack is, it is left to the one that can.
+		case !p.mine(ip), p.index.isContested(ip.name), p.livesElsewhere(uint32(i)):
+			// Where this key can't tell whose a pack is, it is left to the one that can. Where its listings contradict each
+			// other, a check that reads it calls it bad.
 		case p.keeps[i] == 0 && len(p.dead) < p.opts.packs():
 			p.dead = append(p.dead, uint32(i))
 		case float64(dead) <= p.opts.MaxUnused*float64(ip.total), ip.bad, p.opts.lean, len(p.dead)+len(p.rewrite) >= maxPruned:
@@ -34,13 +35,25 @@ func (p *prunePlan) choose() {
 		slices.SortStableFunc(p.rewrite, func(a, b uint32) int { return cmp.Compare(p.keeps[a], p.keeps[b]) })
 		p.rewrite = p.rewrite[:most]
 	}
+	named := make(map[Name]bool)
 	for _, n := range slices.Concat(p.dead, p.rewrite) {
-		p.entry.Packs = append(p.entry.Packs, p.index.packs[n].name)
+		name := p.index.packs[n].name
+		if named[name] {
+			continue
+		}
+		named[name] = true
+		p.entry.Packs = append(p.entry.Packs, name)
 		p.res.Removed++
 		p.res.Freed += p.sizes[n]
 	}
 	p.res.Rewritten = len(p.rewrite)
 	p.chooseObjects()
+}
+
+// livesElsewhere reports whether something that lives is listed for a pack by another listing than n: somebody has listed it as
+// what it is not, and a pack that goes is gone by all of its listings.
+func (p *prunePlan) livesElsewhere(n uint32) bool {
+	return slices.ContainsFunc(p.index.listed(p.index.packs[n].name), func(other uint32) bool { return other != n && p.keeps[other] > 0 })
 }
 
 // chooseObjects names index objects that are spent, the manifests of forgotten snapshots, and what is left over.

@@ -38,7 +38,8 @@ func (p *prunePlan) goes() bitset {
 	return g
 }
 
-// readDuplicates reads each blob of which a copy goes that was chosen against, where it stays.
+// readDuplicates reads each blob of which a copy goes that was chosen against, wherever it stays for the same instance: copies
+// of others serve none of its snapshots.
 func (p *prunePlan) readDuplicates(ctx context.Context) error {
 	goes := p.goes()
 	var stay []wanted
@@ -69,18 +70,20 @@ func (p *prunePlan) readDuplicates(ctx context.Context) error {
 	return nil
 }
 
-// staying appends the copies that stay of the blobs of a pack that goes, as far as they can be read.
+// staying appends all copies that stay, for the same instance, of the blobs of a pack that goes, as far as they can be read.
 func (p *prunePlan) staying(stay []wanted, l packListing, goes bitset) ([]wanted, error) {
 	var room [4]place
+	of := p.index.of(p.index.packs[l.n].instance)
 	for _, f := range l.frames {
 		for _, b := range f.blobs {
-			places, err := p.index.find(b.id, room[:0])
+			places, err := of.find(b.id, room[:0])
 			if err != nil {
 				return nil, err
 			}
-			i := slices.IndexFunc(places, func(pl place) bool { return p.live.has(pl.rank) && !goes.has(int(pl.pack)) })
-			if i >= 0 && p.canRead(&p.index.packs[places[i].pack]) {
-				stay = append(stay, wanted{b.id, places[i]})
+			for _, pl := range places {
+				if p.live.has(pl.rank) && !goes.has(int(pl.pack)) && p.canRead(&p.index.packs[pl.pack]) {
+					stay = append(stay, wanted{b.id, pl})
+				}
 			}
 		}
 	}
