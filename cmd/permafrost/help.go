@@ -45,7 +45,8 @@ const helpNames = `Where a command takes SNAP, it is one of
   ab12cd34     the snapshot whose ID begins so: 4 digits or more
 
 A date and latest pass over snapshots that look wrong or lack what is asked for, and
-name them; where there is no other, they mean these. For forget they pass over none.
+name them; where there is no other, they mean these. Of a date, restore takes a
+snapshot with all components before one without. For forget they pass over none.
 The date is the night that snapshot --date named, which is the day it ran unless
 it was told otherwise. Where a repository holds several instances, dates and
 latest need --instance.`
