@@ -14,7 +14,7 @@ import (
 	"permafrost/internal/hostfs"
 )
 
-func lookup(t *testing.T, name string) *hostfs.User {
+func lookup(t testing.TB, name string) *hostfs.User {
 	t.Helper()
 	u, err := hostfs.LookupUser(name)
 	if err != nil {

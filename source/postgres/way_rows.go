@@ -8,7 +8,7 @@ import (
 )
 
 // rowsSQL returns a script for psql that tells each table whose rows are not as many as those of the dump: its name, the dump's
-// rows, and those that are there. A table of an extension may have more: the extension brings some of its own.
+// rows, and those that are there, or why these can't be told. A table of an extension may have more: the extension brings some of its own.
 func rowsSQL(tables map[string]Table) string {
 	var rows []string
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
@@ -25,6 +25,7 @@ func rowsSQL(tables map[string]Table) string {
 const rowsQueries = sqlHead + `with dumped(nsp, tab, n) as (values
 TABLES)
 select case when c.oid is null then pg_catalog.format('select %L, %s, %L', pg_catalog.format('%I.%I', nsp, tab), n, 'not there')
+	when pg_catalog.row_security_active(c.oid) then pg_catalog.format('select %L, %s, %L', pg_catalog.format('%I.%I', nsp, tab), n, 'hidden by row security')
 	else pg_catalog.format('select %L, %s, count(*) from only %I.%I having count(*) %s %s', pg_catalog.format('%I.%I', nsp, tab), n, nsp, tab,
 		case when exists (select from pg_catalog.pg_depend where classid = 'pg_catalog.pg_class'::pg_catalog.regclass and objid = c.oid and deptype = 'e')
 			then '<' else '<>' end, n) end

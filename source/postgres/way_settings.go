@@ -15,7 +15,7 @@ import (
 const restoredName = `:"new"`
 
 // token matches one token of the statements that pg_dump writes: a blank, a word, an identifier in quotes, a literal, a mark.
-var token = regexp.MustCompile(`^(?s:\s+|[A-Za-z_][A-Za-z0-9_$]*|-?[0-9]+|"(?:[^"]|"")+"|E'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|[=,.;])`)
+var token = regexp.MustCompile(`^(?s:\s+|E'(?:[^'\\]|''|\\.)*'|[A-Za-z_][A-Za-z0-9_$]*|-?[0-9]+|"(?:[^"]|"")+"|'(?:[^']|'')*'|[=,.;])`)
 
 // splitStatements takes apart text into statements, and those into tokens. A statement that has anything else ends the text: it is not there, nor
 // is what follows, and whole is false.

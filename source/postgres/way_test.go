@@ -98,13 +98,14 @@ func captured(t testing.TB, db, role string) (Saved, []byte) {
 
 // A wayBack is a database on its way back to a new host, below a directory that only root can read.
 type wayBack struct {
-	t     testing.TB
-	h     *newHost
-	saved Saved
-	part  way.Part
-	here  string
-	dump  string            // the file
-	out   map[string]string // what each step said
+	t      testing.TB
+	h      *newHost
+	saved  Saved
+	source string // the database that it was dumped from
+	part   way.Part
+	here   string
+	dump   string            // the file
+	out    map[string]string // what each step said
 }
 
 const rolePassword = `pa:ss 'w\ord"$x`
@@ -112,7 +113,7 @@ const rolePassword = `pa:ss 'w\ord"$x`
 // newWayBack lays out what a restore lays out.
 func newWayBack(t testing.TB, s Saved, dump []byte, change map[string]string) *wayBack {
 	t.Helper()
-	w := &wayBack{t: t, h: host(t), saved: s, here: filepath.Join(t.TempDir(), "it's here"), out: make(map[string]string)}
+	w := &wayBack{t: t, h: host(t), saved: s, source: s.Database, here: filepath.Join(t.TempDir(), "it's here"), out: make(map[string]string)}
 	w.dump = filepath.Join(w.here, s.DumpFile)
 	w.saved.EnvFile = filepath.Join(w.here, "env.production")
 	var err error
@@ -180,6 +181,9 @@ func (w *wayBack) step(name string) error {
 // run runs all steps, or those from the first one named on.
 func (w *wayBack) run() {
 	w.t.Helper()
+	if keep := os.Getenv("KEEP"); keep != "" {
+		defer func() { exec.Command("cp", "-a", w.here, keep).Run() }()
+	}
 	for _, s := range w.part.Steps {
 		begin := time.Now()
 		if err := w.step(s.Name); err != nil {
@@ -189,10 +193,28 @@ func (w *wayBack) run() {
 	}
 }
 
+// says fails the test unless a step said all of some texts.
+func (w *wayBack) says(step string, texts ...string) {
+	w.t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(w.out[step], text) {
+			w.t.Errorf("%s does not say %q, but\n%s", step, text, w.out[step])
+		}
+	}
+}
+
+// plan returns what a file of the directory plan holds.
+func (w *wayBack) plan(name string) string {
+	w.t.Helper()
+	data, err := os.ReadFile(filepath.Join(w.here, "plan", name))
+	w.must(err)
+	return string(data)
+}
+
 // whole returns all that a database is, as text.
-func whole(t testing.TB, c *sandbox.Postgres, db string) string {
+func whole(t testing.TB, c *sandbox.Postgres, db string, options ...string) string {
 	t.Helper()
-	out, err := c.Command(context.Background(), "pg_dump", "--create", "--no-tablespaces", "--dbname="+conninfoOf(db)).Output()
+	out, err := c.Command(context.Background(), "pg_dump", append(options, "--create", "--no-tablespaces", "--dbname="+conninfoOf(db))...).Output()
 	if err != nil {
 		t.Fatalf("pg_dump: %v", err)
 	}
@@ -203,21 +225,36 @@ func conninfoOf(db string) string {
 	return "dbname='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(db) + "'"
 }
 
-// compare fails the test where the restored database is another one than the dumped. Left out are the objects that can't be there: each by a part
-// of its heading in a dump, such as "Name: index_on_users;".
-func (w *wayBack) compare(leftOut ...string) {
+// compare fails the test where the restored database is another one than the dumped. An edit says how it is to differ.
+func (w *wayBack) compare(edits ...func(dump string) string) {
 	w.t.Helper()
-	want, got := whole(w.t, cluster, w.saved.Database), whole(w.t, w.h.Postgres, w.saved.Database)
-	for _, heading := range leftOut {
-		kept := withoutBlocks(want, heading)
-		if kept == want {
-			w.t.Errorf("the source has no %s", heading)
+	want, got := whole(w.t, cluster, w.source), whole(w.t, w.h.Postgres, w.saved.Database)
+	for i, edit := range edits {
+		edited := edit(want)
+		if edited == want {
+			w.t.Errorf("edit %d changes nothing", i)
 		}
-		want = kept
+		want = edited
 	}
 	if want != got {
 		w.t.Errorf("the restored database differs:\n%s", difference(w.t, want, got))
 	}
+}
+
+// without returns an edit that takes out the objects whose headings in a dump hold one of some texts, such as
+// "Name: index_on_users;".
+func without(headings ...string) func(string) string {
+	return func(dump string) string {
+		for _, h := range headings {
+			dump = withoutBlocks(dump, h)
+		}
+		return dump
+	}
+}
+
+// replaced returns an edit that replaces a text.
+func replaced(old, by string) func(string) string {
+	return func(dump string) string { return strings.ReplaceAll(dump, old, by) }
 }
 
 // withoutBlocks takes the blocks out of a dump whose headings hold a text.

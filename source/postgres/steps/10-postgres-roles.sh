@@ -17,7 +17,8 @@ pg_drop "$pg_rehearsal"
 if [ "$pg_super" = t ]; then
   pg_sql "$pg_main" < "$plan/pg-roles.sql"
 else
-  say "There is no superuser: all that is restored belongs to Mastodon's role, and nothing is granted to others. These roles are missing:"
+  say "There is no superuser. All that is restored belongs to Mastodon's role, nothing is granted to others, and the next step names"
+  say "what only a superuser can make. The dump has $(grep -cE '^[0-9]+; [0-9]+ [0-9]+ (ACL|DEFAULT ACL) ' "$plan/pg-list" || true) grants. These roles are missing:"
   pg_sql "$pg_main" < "$plan/pg-roles-missing.sql"
 fi
 # --- verify

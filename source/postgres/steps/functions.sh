@@ -175,8 +175,8 @@ pg_load() {
   local db=$1 log=$2
   shift 2
   local how=(--no-tablespaces)
-  [ "$pg_super" = t ] || how+=(--no-owner --no-privileges --no-comments)
-  pg_options=$(pg_set) pg_by pg_restore -d "$(pg_conn "$db")" "${how[@]}" "$@" 2> "$log"
+  [ "$pg_super" = t ] || how+=(--no-owner --no-privileges)
+  pg_options=$(pg_set) pg_by pg_restore -v -d "$(pg_conn "$db")" "${how[@]}" "$@" 2> "$log"
 }
 
 # pg_set is what is set on the server while objects are made: messages that can be read below, and nothing that somebody else's
@@ -187,7 +187,8 @@ pg_set() { [ "$pg_super" != t ] || printf '%s' '-c lc_messages=C -c session_repl
 pg_errors() { grep -E '^pg_restore: (error|from TOC entry)|^(DETAIL|HINT|LINE)' "$1" | cut -c 1-500 | head -n "${2:-40}" >&2 || true; }
 
 # pg_objects writes what objects a list of pg_restore has: a line for each, with its ID, and without the numbers that differ from
-# server to server. Data of tables are none. Where no owner can be set, owners are none of it either.
+# server to server. Data of tables are none. Where there is no superuser, owners are none of it either, nor are grants and the
+# comments of extensions.
 pg_objects() {
   sed -n 's/^\([0-9][0-9]*\); [0-9][0-9]* [0-9][0-9]* /\1; /p' |
     { grep -Ev '^[0-9]+; (TABLE DATA|SEQUENCE SET|BLOBS?|BLOB METADATA|STATISTICS DATA|[A-Z ]* - LARGE OBJECTS?) ' || true; } | pg_owners
@@ -195,7 +196,7 @@ pg_objects() {
 
 pg_owners() {
   if [ "$pg_super" = t ]; then cat; return; fi
-  awk 'NR == FNR { if ($0 != "") owner[$0]; next }
+  grep -Ev '^[0-9]+; (ACL|DEFAULT ACL|COMMENT - EXTENSION) ' | awk 'NR == FNR { if ($0 != "") owner[$0]; next }
     { best = 0
       for (o in owner) if (length(o) > best && substr($0, length($0) - length(o)) == " " o) best = length(o)
       print substr($0, 1, length($0) - (best ? best + 1 : 0)) }' "$plan/pg-owners" -
@@ -228,7 +229,7 @@ pg_why() {
   shift
   for log in "$@"; do
     [ -e "$log" ] || continue
-    said=$(awk -v "id=$id" '/^pg_restore: (from TOC entry|while |warning)/ { on = 0 }
+    said=$(awk -v "id=$id" '/^pg_restore: / && !/^pg_restore: error: could not execute/ { on = 0 }
       $0 ~ "^pg_restore: from TOC entry " id ";" { on = 1; next }
       on { sub(/^pg_restore: error: could not execute query: /, ""); print }' "$log")
     [ -z "$said" ] || why=$said
