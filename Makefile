@@ -40,7 +40,7 @@ test-servers: setup
 test-compose: setup
 	@docker info >/dev/null || { echo "no container engine answers: the Debian packages are docker.io and docker-compose"; exit 1; }
 	$(GO) vet -tags compose ./cmd/permafrost
-	$(GO) test -tags compose -timeout 20m -run 'TestCompose$$' ./cmd/permafrost $(if $(RECORD),-record)
+	$(GO) test -tags compose -timeout 20m -run 'TestCompose(Redis)?$$' ./cmd/permafrost $(if $(RECORD),-record)
 
 # Every fuzz target in turn, and how often each ran: make fuzz FUZZTIME=10m. What is found is left in testdata/fuzz. Of an
 # input that reaches something new not much time is spent on making it small: that would be most of a

@@ -14,13 +14,26 @@ import (
 // .env.production, those beside it that Mastodon loads count as well. A process of root reads each with the rights of the user who
 // decides what is there.
 func LoadDatabase(file string) (Database, error) {
+	env, err := loadEnviron(file)
+	if err != nil {
+		return Database{}, err
+	}
+	db, err := env.database("", &PostgresAddress{}, "PRIMARY_DATABASE_URL", "DATABASE_URL")
+	if err == nil {
+		err = env.err
+	}
+	return db, err
+}
+
+// loadEnviron reads a settings file, and where it is called .env.production those beside it that Mastodon loads.
+func loadEnviron(file string) (*environ, error) {
 	names := []string{filepath.Base(file)}
 	if names[0] == settingsName {
 		names = settingsNames()
 	}
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
-		return Database{}, err
+		return nil, err
 	}
 	env := newEnviron()
 	for _, name := range names {
@@ -32,12 +45,8 @@ func LoadDatabase(file string) (Database, error) {
 			err = env.parse(name, data)
 		}
 		if err != nil {
-			return Database{}, hint.Wrap(fmt.Errorf("reading the settings: %w", err), "--settings names the restored settings file")
+			return nil, hint.Wrap(fmt.Errorf("reading the settings: %w", err), "--settings names the restored settings file")
 		}
 	}
-	db, err := env.database("", &PostgresAddress{}, "PRIMARY_DATABASE_URL", "DATABASE_URL")
-	if err == nil {
-		err = env.err
-	}
-	return db, err
+	return env, nil
 }

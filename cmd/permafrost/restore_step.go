@@ -26,6 +26,7 @@ func (a *app) restoreStepCommand() *cobra.Command {
 			return err
 		},
 	}, a.stepPassword(), a.stepPassfile())
+	cmd.AddCommand(a.stepRDB(), a.stepRedisLogin(), a.stepRedisMaster())
 	return cmd
 }
 

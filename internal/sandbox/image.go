@@ -16,7 +16,7 @@ import (
 )
 
 // imagePrograms are what an image has besides PostgreSQL's programs: what its servers, its shell and an entry point need.
-var imagePrograms = []string{"redis-server", "redis-cli", "sh", "bash", "sleep", "cat", "head", "mktemp", "rm", "mkdir", "chmod", "chown", "id", "env", "ls"}
+var imagePrograms = []string{"redis-server", "redis-cli", "sh", "bash", "sleep", "cat", "head", "mktemp", "rm", "mkdir", "chmod", "chown", "id", "env", "ls", "mv", "rmdir", "stat", "redis-check-rdb"}
 
 // imagePostgres are the programs of PostgreSQL's own directory.
 var imagePostgres = []string{"initdb", "postgres", "pg_dump", "pg_restore", "psql", "pg_ctl"}

@@ -35,6 +35,8 @@ type Redis struct {
 	PID      int
 
 	as   *syscall.Credential // nil: who starts it
+	args []string
+	port int
 	proc *process
 }
 
@@ -51,7 +53,7 @@ func StartRedis(ctx context.Context, dir string, c RedisConfig) (*Redis, error) 
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("starting Redis: %w", err)
 	}
-	r := &Redis{Dir: filepath.Join(dir, "redis"), Password: c.Password}
+	r := &Redis{Dir: filepath.Join(dir, "redis"), Password: c.Password, args: c.Args}
 	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("starting Redis: %w", err)
 	}
@@ -63,7 +65,10 @@ func StartRedis(ctx context.Context, dir string, c RedisConfig) (*Redis, error) 
 	if err != nil {
 		return nil, fmt.Errorf("starting Redis: %w", err)
 	}
-	err = onFreePort(func(port int) error { return r.start(ctx, server, port, c.Args) })
+	err = onFreePort(func(port int) error {
+		r.port = port
+		return r.start(ctx, server)
+	})
 	if err != nil {
 		r.Stop()
 		return nil, fmt.Errorf("starting Redis: %w", err)
@@ -71,9 +76,21 @@ func StartRedis(ctx context.Context, dir string, c RedisConfig) (*Redis, error) 
 	return r, nil
 }
 
-func (r *Redis) start(ctx context.Context, server string, port int, args []string) error {
+// Restart starts a server that was stopped on the port that it had.
+func (r *Redis) Restart(ctx context.Context) error {
+	server, err := find("redis-server", "redis-server")
+	if err == nil {
+		err = r.start(ctx, server)
+	}
+	if err != nil {
+		return fmt.Errorf("starting Redis again: %w", err)
+	}
+	return nil
+}
+
+func (r *Redis) start(ctx context.Context, server string) error {
 	conf := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsave \"\"\nappendonly no\ndaemonize no\n",
-		port, strconv.Quote(r.Dir))
+		r.port, strconv.Quote(r.Dir))
 	if r.Password != "" {
 		conf += "requirepass " + strconv.Quote(r.Password) + "\n"
 	}
@@ -84,7 +101,7 @@ func (r *Redis) start(ctx context.Context, server string, port int, args []strin
 	if err := r.own(path); err != nil {
 		return err
 	}
-	cmd := exec.Command(server, append([]string{path}, args...)...)
+	cmd := exec.Command(server, append([]string{path}, r.args...)...)
 	cmd.Dir = r.Dir
 	if r.as != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: r.as}
@@ -94,7 +111,7 @@ func (r *Redis) start(ctx context.Context, server string, port int, args []strin
 		return err
 	}
 	r.proc, r.PID = proc, proc.cmd.Process.Pid
-	r.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	r.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port))
 	return proc.await(ctx, r.answers)
 }
 

@@ -25,3 +25,25 @@ func FuzzCheckRDB(f *testing.F) {
 		rdbTime(b)
 	})
 }
+
+func FuzzReadRDB(f *testing.F) {
+	good := realRDB(f)
+	read := func(b []byte) error {
+		_, err := ReadRDB(bytes.NewReader(b))
+		return err
+	}
+	// Without a checksum, so that what is inside matters.
+	bare := append(bytes.Clone(good[:len(good)-crcSize]), make([]byte, crcSize)...)
+	fuzzing.Seed(f, read, bare, []byte("REDIS0011\xfe\x00\x00\x01a\x01b\xff\x00\x00\x00\x00\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c *Contents
+		var err error
+		fuzzing.Bound(t, 4<<20, func() { c, err = ReadRDB(bytes.NewReader(b)) }) // buffers, and kinds of keys
+		if (err == nil) != (CheckRDB(bytes.NewReader(b)) == nil) {
+			t.Errorf("read: %v, checked otherwise", err)
+		}
+		if err == nil && (c.Databases == nil) != (c.Uncounted != "") {
+			t.Errorf("neither counted nor not: %+v", c)
+		}
+	})
+}

@@ -41,9 +41,11 @@ func Host(here, program string, parts []Part) string {
 		}
 	}
 	b.WriteString("\n# Nothing below here needs a change.\n\nplan=$here/plan\n\n" + basics)
+	written := make(map[string]bool) // code that several parts have in common
 	for i := range parts {
-		if code := strings.TrimSpace(parts[i].Code); code != "" {
+		if code := strings.TrimSpace(parts[i].Code); code != "" && !written[code] {
 			b.WriteString("\n" + code + "\n")
+			written[code] = true
 		}
 	}
 	return b.String()

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"permafrost/internal/hint"
+	"permafrost/source"
+	"permafrost/source/redis"
+)
+
+// stepRDB returns the command that looks into an RDB.
+func (a *app) stepRDB() *cobra.Command {
+	var onto string
+	var replace bool
+	cmd := &cobra.Command{
+		Use:   "rdb FILE",
+		Short: "check an RDB, and count its keys",
+		Long: `Rdb reads an RDB to its end, checks it, and writes its version and its keys by database,
+as Redis' INFO does. With --onto it also checks that the server whose own RDB is OWN can
+read it, and that nothing is lost that is no Mastodon's.`,
+		Example: `  permafrost restore-step rdb redis-dump.rdb --onto /var/lib/redis/dump.rdb`,
+		Args:    args("one RDB", 1, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := a.readRDB(args[0])
+			if err != nil {
+				return hint.Wrap(fmt.Errorf("%s: %w", args[0], err), "restore this file once more")
+			}
+			if onto != "" {
+				if err := a.checkOnto(c, onto, replace); err != nil {
+					return err
+				}
+			}
+			_, err = fmt.Fprintln(a.ui.Raw(), strings.Join(c.Lines(), "\n"))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&onto, "onto", "", "the server's own RDB, `OWN`; - reads it from standard input")
+	cmd.Flags().BoolVar(&replace, "replace", false, "let the server lose what else it has")
+	return cmd
+}
+
+// checkOnto checks whether a server may load an RDB, by what it has saved itself.
+func (a *app) checkOnto(c *redis.Contents, own string, replace bool) error {
+	has, err := a.readRDB(own)
+	if err != nil {
+		return fmt.Errorf("what the server has saved itself: %w", err)
+	}
+	if err := c.ReadableBy(has); err != nil || replace {
+		return err
+	}
+	return c.Replaces(has)
+}
+
+func (a *app) readRDB(name string) (*redis.Contents, error) {
+	if name == "-" {
+		return redis.ReadRDB(a.stdin)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return redis.ReadRDB(f)
+}
+
+// stepRedisLogin returns the command that tells how Mastodon logs in to Redis.
+func (a *app) stepRedisLogin() *cobra.Command {
+	var file string
+	var sidekiq bool
+	cmd := &cobra.Command{
+		Use:     "redis-login --settings FILE",
+		Short:   "write Redis' user, password and namespace, a line each",
+		Example: `  permafrost restore-step redis-login --settings /home/mastodon/live/.env.production`,
+		Args:    args("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			if file == "" {
+				return hint.Wrap(usagef("no settings file is named"), "say --settings FILE")
+			}
+			l, err := source.LoadRedisLogin(file, sidekiq)
+			if err != nil {
+				return err
+			}
+			words := []string{l.User, l.Password, l.Namespace}
+			for _, w := range words {
+				if strings.ContainsAny(w, "\r\n\x00") {
+					return fmt.Errorf("%s: Redis' user, password or namespace has several lines", file)
+				}
+			}
+			_, err = fmt.Fprintln(a.ui.Raw(), strings.Join(words, "\n"))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&file, "settings", "", "settings `file` of Mastodon, such as .env.production")
+	cmd.Flags().BoolVar(&sidekiq, "sidekiq", false, "those of the Redis with Sidekiq's queues")
+	return cmd
+}
+
+// maxPassword bounds the password that a replica is to give, in bytes.
+const maxPassword = 200
+
+// stepRedisMaster returns the command that gives an RDB to a server by replication.
+func (a *app) stepRedisMaster() *cobra.Command {
+	var replica string
+	cmd := &cobra.Command{
+		Use:   "redis-master FILE --replica HOST:PORT",
+		Short: "be a master that gives an RDB to one Redis",
+		Long: `Redis-master reads a password from the first line of its standard input, listens at the
+address by which this host reaches the server at HOST:PORT, and writes that address and
+the port. It ends when its standard input does. The server gets the RDB once it is told
+to be a replica of that address, with that password as masterauth.`,
+		Example: `  permafrost restore-step redis-master redis-dump.rdb --replica 10.0.0.7:6379`,
+		Args:    args("one RDB", 1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if replica == "" {
+				return hint.Wrap(usagef("no server is named"), "say --replica HOST:PORT")
+			}
+			return a.redisMaster(cmd.Context(), args[0], replica)
+		},
+	}
+	cmd.Flags().StringVar(&replica, "replica", "", "the one server that gets the RDB, `HOST:PORT`")
+	return cmd
+}
+
+func (a *app) redisMaster(ctx context.Context, name, replica string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := redis.CheckRDB(f); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	in := bufio.NewReader(io.LimitReader(a.stdin, maxPassword))
+	password, err := in.ReadString('\n')
+	if password = strings.TrimSuffix(password, "\n"); err != nil || password == "" {
+		return usagef("no password comes on standard input")
+	}
+	m := redis.Master{RDB: f, Password: password, Tell: func(text string) { a.ui.Warn("%s", text) }}
+	var listen netip.Addr
+	if listen, m.From, err = redis.Facing(ctx, replica); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(listen.String(), "0"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		io.Copy(io.Discard, a.stdin)
+		cancel()
+	}()
+	if _, err := fmt.Fprintln(a.ui.Raw(), listen, l.Addr().(*net.TCPAddr).Port); err != nil {
+		return err
+	}
+	return m.Serve(ctx, l)
+}

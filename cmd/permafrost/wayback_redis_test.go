@@ -1,0 +1,593 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"permafrost/internal/escape"
+	"permafrost/internal/sandbox"
+	"permafrost/source/redis"
+	"permafrost/source/way"
+)
+
+// A redisWay is a directory with a restored dump, and a server that is to get it.
+type redisWay struct {
+	t     *testing.T
+	redis *sandbox.Redis
+	saved redis.Saved
+	here  string
+	bin   string            // comes first in PATH
+	vars  map[string]string // that an administrator has changed
+	plain bool              // there is no permafrost on the host
+	admin string            // the user who asks for the test; "" is the default one
+
+	container string // the server's, where it runs in one
+}
+
+const redisDebug = "--enable-debug-command yes --repl-diskless-sync-delay 0"
+
+// newRedisWay starts a server whose unit is redis-test, with what the stand-in for systemctl takes to start and stop it.
+func newRedisWay(t *testing.T, dump []byte, password, args string) *redisWay {
+	t.Helper()
+	dir := t.TempDir()
+	r, err := sandbox.StartRedis(t.Context(), dir, sandbox.RedisConfig{Password: password, Own: true, Args: strings.Fields(redisDebug + " " + args)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Stop() })
+	w := &redisWay{t: t, redis: r, vars: map[string]string{"redis_service": "redis-test"}}
+	w.restored(dir, dump, password)
+	w.write(filepath.Join(w.bin, "systemctl"), "#!/bin/bash\nexec 3<>/dev/tcp/127.0.0.1/"+w.serviceManager()+"\nprintf '%s\\n' \"$*\" >&3\nread -r answer <&3\n[ \"$answer\" = done ]\n", 0o755)
+	return w
+}
+
+// restored makes the directory of the restored files, and permafrost in PATH.
+func (w *redisWay) restored(dir string, dump []byte, password string) {
+	w.t.Helper()
+	w.here, w.bin = filepath.Join(dir, "it's here"), filepath.Join(dir, "bin")
+	w.saved = redis.Saved{Name: "redis", Facts: redis.Facts{Network: "tcp", Addr: w.redis.Addr}, File: "redis-dump.rdb", EnvFile: "env.production"}
+	for _, d := range []string{w.bin, filepath.Join(w.here, "plan")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.write(filepath.Join(w.here, "redis-dump.rdb"), string(dump), 0o600)
+	w.write(filepath.Join(w.here, "env.production"), "LOCAL_DOMAIN=example.social\nREDIS_PASSWORD='"+password+"'\n", 0o600)
+	self, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write(filepath.Join(w.bin, "permafrost"), "#!/bin/sh\n"+runMain+"=1 PERMAFROST_CONFIG=/dev/null exec "+escape.Shell(self)+" \"$@\"\n", 0o755)
+}
+
+// serviceManager listens for the stand-in for systemctl, and returns its port.
+func (w *redisWay) serviceManager() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(conn).ReadString('\n')
+			switch strings.TrimSpace(line) {
+			case "stop -- redis-test":
+				err = w.redis.Stop()
+			case "start -- redis-test":
+				if w.cliMayFail("ping") == "" {
+					err = w.redis.Restart(w.t.Context())
+				}
+			default:
+				err = fmt.Errorf("unexpected: systemctl %s", line)
+			}
+			if err != nil {
+				w.t.Error(err)
+			}
+			fmt.Fprintln(conn, map[bool]string{true: "done", false: "failed"}[err == nil])
+			conn.Close()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func (w *redisWay) write(path, text string, mode os.FileMode) {
+	w.t.Helper()
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// cli asks the server, as an administrator.
+func (w *redisWay) cli(args ...string) string {
+	w.t.Helper()
+	out, err := w.ask(args...)
+	if err != nil {
+		w.t.Fatalf("redis-cli %s: %v: %s", args, err, out)
+	}
+	return out
+}
+
+func (w *redisWay) cliMayFail(args ...string) string {
+	out, err := w.ask(args...)
+	if err != nil {
+		return ""
+	}
+	return out
+}
+
+func (w *redisWay) ask(args ...string) (string, error) {
+	cmd := w.client(args...)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (w *redisWay) client(args ...string) *exec.Cmd {
+	host, port, _ := net.SplitHostPort(w.redis.Addr)
+	words := []string{"redis-cli", "-h", host, "-p", port}
+	if w.container != "" {
+		words = []string{"docker", "exec", "-i", "-e", "REDISCLI_AUTH", w.container, "redis-cli"}
+	}
+	if w.admin != "" {
+		words = append(words, "--user", w.admin)
+	}
+	cmd := exec.Command(words[0], append(words[1:], args...)...)
+	if w.redis.Password != "" {
+		cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+w.redis.Password)
+	}
+	return cmd
+}
+
+// step runs a step, in bash that has read the text before, and returns what it said.
+func (w *redisWay) step(name, before string) (string, error) {
+	w.t.Helper()
+	part := redis.WayBack(w.saved)
+	for i, v := range part.Vars {
+		if changed, ok := w.vars[v.Name]; ok {
+			part.Vars[i].Values = []string{changed}
+		}
+	}
+	program := filepath.Join(w.bin, "permafrost")
+	if w.plain {
+		program = ""
+	}
+	host := filepath.Join(w.here, "plan", "host.sh")
+	w.write(host, way.Host(w.here, program, []way.Part{part}), 0o600)
+	for i := range part.Steps {
+		if part.Steps[i].Name != name {
+			continue
+		}
+		cmd := exec.CommandContext(w.t.Context(), "bash", "-c", before+"\n"+way.Block(host, "1", &part.Steps[i]))
+		cmd.Env = append(os.Environ(), "PATH="+w.bin+":"+os.Getenv("PATH"))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &said, &said
+		err := cmd.Run()
+		return said.String(), err
+	}
+	w.t.Fatalf("there is no step %s", name)
+	return "", nil
+}
+
+// must runs steps, each of which must hold.
+func (w *redisWay) must(names ...string) (said string) {
+	w.t.Helper()
+	for _, name := range names {
+		out, err := w.step(name, "")
+		if err != nil || !strings.Contains(out, "\nStep 1 holds: ") && !strings.HasPrefix(out, "Step 1 holds: ") {
+			w.t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		said += out
+	}
+	return said
+}
+
+// refused runs a step that must fail, with these words, and leave the server as it is.
+func (w *redisWay) refused(name string, words ...string) {
+	w.t.Helper()
+	before := w.state()
+	out, err := w.step(name, "")
+	if err == nil {
+		w.t.Errorf("%s holds\n%s", name, out)
+	}
+	for _, word := range words {
+		if !strings.Contains(out, word) {
+			w.t.Errorf("%s says\n%s\nwithout %q", name, out, word)
+		}
+	}
+	if after := w.state(); after != before {
+		w.t.Errorf("%s fails, and the server has %s, had %s", name, after, before)
+	}
+}
+
+// state is a sum of all keys and values, with what of them expires.
+func (w *redisWay) state() string {
+	w.t.Helper()
+	return w.cli("debug", "digest") + "\n" + regexp.MustCompile(`,avg_ttl=\d*`).ReplaceAllString(w.cli("info", "keyspace"), "")
+}
+
+// holds checks that the server has these data, at once and after another start.
+func (w *redisWay) holds(want string) {
+	w.t.Helper()
+	if got := w.cli("debug", "digest"); got != want {
+		w.t.Errorf("the server has %s, want %s:\n%s", got, want, w.cli("info", "keyspace"))
+	}
+	w.restart()
+	if got := w.cli("debug", "digest"); got != want {
+		w.t.Errorf("after another start the server has %s, want %s:\n%s", got, want, w.cli("info", "keyspace"))
+	}
+}
+
+// restart stops the server and starts it again.
+func (w *redisWay) restart() {
+	w.t.Helper()
+	if w.container != "" {
+		if out, err := exec.Command("docker", "restart", w.container).CombinedOutput(); err != nil {
+			w.t.Fatalf("docker restart: %v: %s", err, out)
+		}
+		for w.cliMayFail("ping") != "PONG" && w.t.Context().Err() == nil {
+			time.Sleep(50 * time.Millisecond)
+		}
+		return
+	}
+	w.redis.Stop()
+	if err := w.redis.Restart(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// fill gives the server what Mastodon keeps there, in databases 0 and 3.
+func (w *redisWay) fill(namespace string) {
+	w.t.Helper()
+	var b strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&b, "zadd %sfeed:home:%d 1e17 %d 2 x\nset %scache:%d %d ex 7200\n", namespace, i, i, namespace, i, i)
+	}
+	for _, key := range []string{"sadd NSqueues default push", "rpush NSqueue:default a b", "rpush NSqueue:push c", "zadd NSretry 1 x", "zadd NSschedule 1 x",
+		"zadd NSdead 1 x", "set NSuniquejobs:0123456789abcdef 1", "set NSuniquejobs:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 1", "hset NSactivity:1 a 1",
+		"pfadd NSactivity:logins a b c", "select 3", "set NSfeed:1 x", "set NSgone:1 x ex 7200"} {
+		b.WriteString(strings.ReplaceAll(key, "NS", namespace) + "\n")
+	}
+	w.feed(b.String())
+}
+
+// feed sends commands.
+func (w *redisWay) feed(commands string) {
+	w.t.Helper()
+	cmd := w.client()
+	cmd.Stdin = strings.NewReader(commands)
+	if out, err := cmd.CombinedOutput(); err != nil || regexp.MustCompile(`[A-Z]{3,} `).Match(out) {
+		w.t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// redisDump returns an RDB of a filled server, and the sum of what is in it.
+func redisDump(t *testing.T, namespace string) (rdb []byte, sum string) {
+	t.Helper()
+	w := newRedisWay(t, nil, "", "")
+	w.fill(namespace)
+	w.cli("save")
+	rdb, err := os.ReadFile(filepath.Join(w.redis.Dir, "dump.rdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rdb, w.cli("debug", "digest")
+}
+
+// aside returns what a server had that was put aside: the content of all RDBs there.
+func (w *redisWay) aside() (all []*redis.Contents) {
+	w.t.Helper()
+	names, _ := filepath.Glob(filepath.Join(w.redis.Dir, "before-restore.*", "dump.rdb"))
+	more, _ := filepath.Glob(filepath.Join(w.here, "redis-before.*"))
+	for _, name := range append(names, more...) {
+		f, err := os.Open(name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		c, err := redis.ReadRDB(f)
+		f.Close()
+		if err != nil {
+			w.t.Fatalf("%s: %v", name, err)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+var redisSteps = []string{"redis-check", "redis-load", "redis-jobs"}
+
+// A server gets its data back whatever it keeps its files like, and what it had is put aside.
+func TestRedisWayBack(t *testing.T) {
+	t.Parallel()
+	rdb, sum := redisDump(t, "")
+	for _, c := range []struct {
+		name, password, args string
+		plain                bool
+		vars                 map[string]string
+	}{
+		{name: "files"},
+		{name: "password", password: `p"a$s\ wörd`},
+		{name: "append-only", args: "--appendonly yes"},
+		{name: "append-only with names", args: "--appendonly yes --appenddirname aof --appendfilename log --dbfilename data.rdb", password: "x"},
+		{name: "without permafrost", plain: true, vars: map[string]string{"redis_replace": "yes"}},
+		{name: "append-only without permafrost", plain: true, args: "--appendonly yes", password: "x", vars: map[string]string{"redis_replace": "yes"}},
+		{name: "replication", vars: map[string]string{"redis_way": "replication"}},
+		{name: "replication, append-only", password: "x", args: "--appendonly yes --masterauth other", vars: map[string]string{"redis_way": "replication"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newRedisWay(t, rdb, c.password, c.args)
+			w.plain = c.plain
+			for name, value := range c.vars {
+				w.vars[name] = value
+			}
+			w.feed("set feed:old 1\nrpush queue:default old\n")
+			said := w.must(redisSteps...)
+			w.holds(sum)
+			if got := w.aside(); len(got) != 1 && !strings.Contains(c.args, "dbfilename") || len(got) > 0 && got[0].Databases[0].Keys != 2 {
+				t.Errorf("what was put aside: %+v", got)
+			}
+			if !strings.Contains(said, "before") {
+				t.Errorf("it does not say where the earlier data are:\n%s", said)
+			}
+			if got := w.cli("config", "get", "masterauth"); strings.Contains(c.args, "masterauth") && !strings.HasSuffix(got, "other") {
+				t.Errorf("masterauth is %q", got)
+			}
+			if got := w.cli("info", "replication"); !strings.Contains(got, "role:master") {
+				t.Error(got)
+			}
+			// Begun again it is the same.
+			w.must(redisSteps...)
+			w.holds(sum)
+		})
+	}
+}
+
+// resum returns an RDB with the right checksum.
+func resum(rdb []byte) []byte {
+	body := rdb[:len(rdb)-8]
+	sum := ^crc64.Update(^uint64(0), crc64.MakeTable(0x95AC9329AC4BC9B5), body)
+	return binary.LittleEndian.AppendUint64(bytes.Clone(body), sum)
+}
+
+// What would lose data is refused while everything still is as it was.
+func TestRedisWayRefuses(t *testing.T) {
+	t.Parallel()
+	rdb, sum := redisDump(t, "")
+	w := newRedisWay(t, rdb, "secret", "")
+	w.feed("set feed:old 1\n")
+	dump := filepath.Join(w.here, "redis-dump.rdb")
+	newer := bytes.Clone(rdb)
+	copy(newer, "REDIS0099")
+	flipped := bytes.Clone(rdb)
+	flipped[len(rdb)/2] ^= 1
+	for _, plain := range []bool{false, true} {
+		w.plain = plain
+		w.vars["redis_replace"] = map[bool]string{true: "yes"}[plain]
+		for _, c := range []struct {
+			name  string
+			rdb   []byte
+			words []string // by permafrost
+			plain string
+		}{
+			{"cut", rdb[:len(rdb)-100], []string{"no end mark", "restore this file once more"}, "can't read the dump"},
+			{"empty", nil, []string{"redis-dump.rdb is not there"}, "redis-dump.rdb is not there"},
+			{"damaged", flipped, []string{"checksum is wrong", "restore this file once more"}, "can't read the dump"},
+			{"newer", resum(newer), []string{"RDB of version REDIS 99", "install the server"}, "Can't handle RDB format version"},
+			{"Valkey's", resum(append([]byte("VALKEY080"), rdb[9:]...)), []string{"VALKEY 80"}, "can't read the dump"},
+		} {
+			w.write(dump, string(c.rdb), 0o600)
+			if plain {
+				w.refused("redis-check", c.plain)
+			} else {
+				w.refused("redis-check", c.words...)
+			}
+			w.refused("redis-load", "has not looked at the dump")
+		}
+	}
+	w.write(dump, string(rdb), 0o600)
+	w.plain, w.vars["redis_replace"] = false, ""
+
+	w.feed("select 7\nset x 1\n")
+	w.refused("redis-check", "1 keys in database 7", "redis_replace")
+	w.plain = true
+	w.refused("redis-check", "the server has keys", "db7:keys=1")
+	w.plain = false
+	w.feed("select 7\ndel x\nselect 0\nset passing:1 x ex 1000\nhset session:s3cret x 1\n")
+	w.refused("redis-check", "begin with session", "redis_replace")
+	if out, _ := w.step("redis-check", ""); strings.Contains(out, "s3cret") || strings.Contains(out, "passing") {
+		t.Errorf("it says\n%s", out)
+	}
+	w.vars["redis_replace"] = "yes"
+	w.must(redisSteps...)
+	w.holds(sum)
+	w.vars["redis_replace"] = ""
+
+	w.cli("replicaof", "127.0.0.1", "1")
+	w.refused("redis-check", "is a replica")
+	w.cli("replicaof", "no", "one")
+	w.write(filepath.Join(w.here, "env.production"), "REDIS_PASSWORD=wrong\n", 0o600)
+	w.refused("redis-check", "lets nobody in", "redis_password_file")
+	w.vars["redis_port"] = "1"
+	w.refused("redis-check", "no Redis answers at 127.0.0.1:1")
+}
+
+// A user who may not save and configure is told so, and another one may be named.
+func TestRedisWayUser(t *testing.T) {
+	t.Parallel()
+	rdb, sum := redisDump(t, "")
+	for _, way := range []string{"", "replication"} {
+		w := newRedisWay(t, rdb, "", "")
+		w.vars["redis_way"] = way
+		w.write(filepath.Join(w.redis.Dir, "users.acl"), "user default off\nuser mastodon on ~* &* +@all -@dangerous >secret\nuser admin on ~* &* +@all >hush\n", 0o644)
+		w.redis.Stop()
+		sandboxed, err := sandbox.StartRedis(t.Context(), filepath.Dir(w.redis.Dir), sandbox.RedisConfig{Own: true,
+			Args: append(strings.Fields(redisDebug), "--aclfile", filepath.Join(w.redis.Dir, "users.acl"))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { sandboxed.Stop() })
+		w.redis, w.saved.Facts.Addr, w.admin = sandboxed, sandboxed.Addr, "admin"
+		w.redis.Password = "hush"
+		w.write(filepath.Join(w.here, "env.production"), "REDIS_URL=redis://mastodon:secret@localhost:6379\n", 0o600)
+		w.refused("redis-check", "does not tell its settings", "redis_user")
+		w.write(filepath.Join(w.here, "password"), "hush\n", 0o600)
+		w.vars["redis_user"], w.vars["redis_password_file"] = "admin", filepath.Join(w.here, "password")
+		w.must(redisSteps...)
+		w.holds(sum)
+	}
+}
+
+// Jobs and their locks are removed on wish, by the name that Mastodon gives them; nothing comes back on wish.
+func TestRedisWayJobs(t *testing.T) {
+	t.Parallel()
+	for _, namespace := range []string{"", "n[1]:"} {
+		rdb, sum := redisDump(t, namespace)
+		for _, plain := range []bool{false, true} {
+			w := newRedisWay(t, rdb, "", "--appendonly yes")
+			w.plain = plain
+			w.write(filepath.Join(w.here, "env.production"), "LOCAL_DOMAIN=x\nREDIS_NAMESPACE="+strings.TrimSuffix(namespace, ":")+"\n", 0o600)
+			w.vars["redis_mode"] = "skip"
+			if said := w.must(redisSteps...); !strings.Contains(said, "jobs of the snapshot are lost") || w.cli("dbsize") != "0" {
+				t.Errorf("nothing was to come back: %s\n%s", w.cli("dbsize"), said)
+			}
+			w.vars["redis_mode"] = "without-jobs"
+			w.must(redisSteps...)
+			w.restart()
+			for pattern, want := range map[string]int{"feed:*": 300, "cache:*": 300, "activity:*": 2, "queue*": 0, "uniquejobs:*": 0, "schedule": 0, "retry": 0, "dead": 0} {
+				if got := len(strings.Fields(w.cli("--scan", "--pattern", strings.NewReplacer("[", `\[`, "]", `\]`).Replace(namespace)+pattern))); got != want {
+					t.Errorf("%d keys %s%s, want %d", got, namespace, pattern, want)
+				}
+			}
+			w.vars["redis_mode"] = "all"
+			w.vars["redis_replace"] = "yes"
+			w.must(redisSteps...)
+			w.holds(sum)
+			w.vars["redis_mode"] = "some"
+			w.refused("redis-check", `redis_mode is "some"`)
+		}
+	}
+}
+
+// Steps that were killed at any moment lose nothing, and begun again come to the same end.
+func TestRedisWayKilled(t *testing.T) {
+	t.Parallel()
+	rdb, sum := redisDump(t, "")
+	for _, way := range []string{"files", "replication"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			w := newRedisWay(t, rdb, "x", "--appendonly yes --masterauth other")
+			w.vars["redis_way"] = way
+			// again runs a step that stops early, and once more, and tells whether it did stop.
+			again := func(when, before string) bool {
+				w.feed("flushall\nset feed:old 1\n")
+				w.must("redis-check")
+				if out, err := w.step("redis-load", before); err == nil {
+					return false
+				} else if exit := new(exec.ExitError); !errors.As(err, &exit) {
+					t.Fatalf("%s: %v\n%s", when, err, out)
+				}
+				w.must("redis-load")
+				if got := w.cli("debug", "digest"); got != sum {
+					t.Fatalf("stopped at %s and begun again: the server has %s, want %s", when, got, sum)
+				}
+				w.onlyOld(when)
+				return true
+			}
+			killed := 0
+			for n := 1 + rand.IntN(killStride); again(fmt.Sprintf("command %d", n), fmt.Sprintf(killAt, n)); n += killStride {
+				killed++
+			}
+			if t.Logf("killed %d times", killed); killed < 10 {
+				t.Error("that is too few")
+			}
+			moved := filepath.Join(w.redis.Dir, "moved")
+			w.write(moved, "", 0o666)
+			if err := os.Chmod(moved, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			w.write(filepath.Join(w.bin, "mv"), "#!/bin/sh\nmoved="+escape.Shell(moved)+"\necho x >>$moved; [ \"$(wc -l <$moved)\" != \"$STOP_AT\" ] && exec /bin/mv \"$@\"\n", 0o755)
+			moves := 1
+			for again(fmt.Sprintf("move %d", moves), fmt.Sprintf("export STOP_AT=%d; : >%s", moves, escape.Shell(moved))) {
+				moves++
+			}
+			if way == "files" && moves < 4 {
+				t.Errorf("the step moves %d files", moves)
+			}
+			w.holds(sum)
+			if got := w.cli("config", "get", "masterauth"); !strings.HasSuffix(got, "other") {
+				t.Errorf("masterauth is %q", got)
+			}
+		})
+	}
+}
+
+// killStride is how many commands a run of the test passes over from one kill to the next; chance says which.
+const killStride = 12
+
+// killAt kills bash with all its programs before the nth command of a step's functions.
+const killAt = `n=0; kill_me() { [ ${#FUNCNAME[@]} -gt 3 ] || [ $((n += 1)) -lt %d ] || kill -KILL 0; }; set -T; trap kill_me DEBUG`
+
+// onlyOld checks that what the server had is put aside once at least, and removes what is.
+func (w *redisWay) onlyOld(when string) {
+	w.t.Helper()
+	old := 0
+	for _, c := range w.aside() {
+		if d := c.Databases[0]; d != nil && d.Keys == 1 {
+			old++
+		}
+	}
+	if old == 0 {
+		w.t.Fatalf("stopped at %s: what the server had is lost", when)
+	}
+	names, _ := filepath.Glob(filepath.Join(w.redis.Dir, "before-restore.*"))
+	more, _ := filepath.Glob(filepath.Join(w.here, "redis-before.*"))
+	for _, name := range append(names, more...) {
+		if err := os.RemoveAll(name); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// Two servers come back each by its own steps and variables, and one is not given what the other has.
+func TestRedisWayTwo(t *testing.T) {
+	t.Parallel()
+	rdb, sum := redisDump(t, "")
+	w := newRedisWay(t, rdb, "x", "")
+	w.saved.Name, w.saved.Mode = "sidekiq", "all"
+	w.vars = map[string]string{"sidekiq_service": "redis-test"}
+	w.write(filepath.Join(w.here, "env.production"), "REDIS_PASSWORD=other\nSIDEKIQ_REDIS_HOST=localhost\nSIDEKIQ_REDIS_PORT=6380\nSIDEKIQ_REDIS_PASSWORD=x\n", 0o600)
+	w.must("sidekiq-check", "sidekiq-load", "sidekiq-jobs")
+	w.holds(sum)
+	w.feed("set timeline:x 1\n")
+	w.refused("sidekiq-check", "begin with timeline", "sidekiq_replace")
+
+	both := []way.Part{redis.WayBack(redis.Saved{Name: "redis"}), redis.WayBack(redis.Saved{Name: "sidekiq"})}
+	host := way.Host(w.here, "", both)
+	if strings.Count(host, "\nredis_of() ") != 1 || strings.Count(host, "\nredis_host=") != 1 || strings.Count(host, "\nsidekiq_host=") != 1 {
+		t.Errorf("host.sh has functions twice, or variables not once:\n%s", host)
+	}
+	for i, step := range both[0].Steps {
+		if other := both[1].Steps[i]; other.Name == step.Name || other.Title == step.Title || other.Check+other.Run == step.Check+step.Run {
+			t.Errorf("both servers have the step %s", step.Name)
+		}
+	}
+}
