@@ -25,8 +25,8 @@ func (a *app) restoreStepCommand() *cobra.Command {
 			a.started = err == nil
 			return err
 		},
-	}, a.stepPassword(), a.stepPassfile())
-	cmd.AddCommand(a.stepRDB(), a.stepRedisLogin(), a.stepRedisMaster())
+	}, a.stepPassword(), a.stepPassfile(),
+		a.stepRDB(), a.stepRedisLogin(), a.stepRedisMaster())
 	return cmd
 }
 

@@ -28,14 +28,14 @@ func TestStepRedisLogin(t *testing.T) {
 		for text, want := range map[string]string{
 			"":                               "\n\n\n",
 			"REDIS_PASSWORD=' p\"a$s\\w '\n": "\n p\"a$s\\w \n\n",
-			"export REDIS_USER=m\nREDIS_PASSWORD=\"x y\"\nREDIS_NAMESPACE=ns\n":                "m\nx y\nns\n",
-			"REDIS_PASSWORD=first\nREDIS_PASSWORD=last\nREDIS_PASSWORD_X=no\n":                 "\nlast\n\n",
-			"REDIS_URL=redis://:p%40ss%25w@localhost:6379/1\nREDIS_NAMESPACE=ns\n":             "\np@ss%w\nns\n",
-			"REDIS_URL='redis://m:hush@localhost'\n":                                           "m\nhush\n\n",
-			"REDIS_URL=redis://alone@localhost\n":                                              "\nalone\n\n",
-			"REDIS_URL=unix:///run/redis.sock\nREDIS_PASSWORD=no\n":                            "\n\n\n",
-			"REDIS_PASSWORD=a\nX_REDIS_HOST=other\nX_REDIS_PASSWORD=b\nX_REDIS_USER=u\n":       "u\nb\n\n",
-			"REDIS_URL=redis://:a@localhost/0\nX_REDIS_URL=redis://:b@localhost:6380/0?db=2\n": "\nb\n\n",
+			"export REDIS_USER=m\nREDIS_PASSWORD=\"x y\"\nREDIS_NAMESPACE=ns\n":           "m\nx y\nns\n",
+			"REDIS_PASSWORD=first\nREDIS_PASSWORD=last\nREDIS_PASSWORD_X=no\n":            "\nlast\n\n",
+			"REDIS_URL=redis://:p%40ss%25w@localhost:6379/1\nREDIS_NAMESPACE=ns\n":        "\np@ss%w\nns\n",
+			"REDIS_URL='redis://m:hush@localhost'\n":                                      "m\nhush\n\n",
+			"REDIS_URL=redis://alone@localhost\n":                                         "\nalone\n\n",
+			"REDIS_URL=unix:///run/redis.sock\nREDIS_PASSWORD=no\n":                       "\n\n\n",
+			"REDIS_PASSWORD=a\nX_REDIS_HOST=other\nX_REDIS_PASSWORD=b\nX_REDIS_USER=u\n":  "u\nb\n\n",
+			"REDIS_URL=redis://:a@localhost/0\nX_REDIS_URL=redis://:b@localhost:6380/2\n": "\nb\n\n",
 		} {
 			if strings.Contains(text, "X_REDIS") != (name == "sidekiq") {
 				continue
