@@ -1,12 +1,15 @@
 package repo_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"filippo.io/age"
 
 	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
@@ -101,6 +104,50 @@ func TestLyingInit(t *testing.T) {
 			if err := repo.Init(t.Context(), liar, owner, writer, repo.InitOptions{}); !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, name) {
 				t.Errorf("%s, fault %d: %v", name, fault, err)
 			}
+		}
+	}
+}
+
+// flipping is a store that keeps another byte of what it is given below a directory.
+type flipping struct {
+	*storetest.Mem
+	dir string
+}
+
+func (f flipping) Put(ctx context.Context, name string, data ...[]byte) error {
+	err := f.Mem.Put(ctx, name, data...)
+	if err == nil && strings.HasPrefix(name, f.dir) {
+		kept := f.Bytes(name)
+		kept[len(kept)/2] ^= 1
+		f.Set(name, kept)
+	}
+	return err
+}
+
+// What leads to everything else is read back: one byte of a manifest, an index object or a key that is another one is noticed
+// before anything refers to it.
+func TestWrongBytesNamed(t *testing.T) {
+	for _, dir := range []string{"index/", "manifests/", "keys/", "log/"} {
+		st := storetest.NewMem(t)
+		w := newWorld(t, st, repo.InitOptions{})
+		var err error
+		if dir == "keys/" {
+			id, idErr := age.GenerateHybridIdentity()
+			k, newErr := w.owner.NewWriter("host")
+			if err := errors.Join(idErr, newErr); err != nil {
+				t.Fatal(err)
+			}
+			to := id.Recipient()
+			err = fresh(t, flipping{st, dir}, w.owner).AddPerson(t.Context(), k, repo.Person{Name: "host"}, to, to.String())
+		} else {
+			_, _, err = snapshot(t.Context(), fresh(t, flipping{st, dir}, w.writer), night(1), 1)
+		}
+		var lie *repo.FalseReportError
+		if !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, dir) || !strings.Contains(err.Error(), "something else") {
+			t.Errorf("%s: %v", dir, err)
+		}
+		if r := fresh(t, st, w.owner); len(r.Snapshots()) != 0 || len(r.Roster()) != 2 {
+			t.Errorf("%s: it was published", dir)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -15,11 +16,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/objname"
 )
 
 const (
-	looksAtOnce = 64  // questions under way, what an object is
-	maxUnseen   = 256 // objects that may wait to be looked at: some 16 bytes more than their names
+	looksAtOnce = 64        // questions under way, what an object is
+	maxUnseen   = 256       // objects that may wait to be looked at: some 16 bytes more than their names
+	maxReadBack = 256 << 10 // bytes of an object that is read back: a night's index has some 10 KiB, a key at most 64
 )
 
 // A FalseReportError says that the storage reported success for something that it has not done.
@@ -36,7 +39,8 @@ const falseReportHelp = "this storage can't be relied on for backups: look at th
 
 // A witness takes no answer of a store for a deed. There are servers that answer yes and do nothing, and gateways that
 // keep a part. So it looks at each object that was put, its name and size, before anything is published that refers to it:
-// many at a time, so that a distance costs little, and few enough to be noted in little memory.
+// many at a time, so that a distance costs little, and few enough to be noted in little memory. Of keys, manifests and index
+// objects, which lead to all else, the small ones are read back.
 //
 // Leases are left out, since nothing refers to them, and log entries, which publish reads back.
 type witness struct {
@@ -110,9 +114,20 @@ func (w *witness) confirm(ctx context.Context) error {
 	return g.Wait()
 }
 
-// look returns an error unless the object is there with that size.
+// look returns an error unless the object is there with that size and, where it is read back, is what its name says.
 func (w *witness) look(ctx context.Context, name string, size int64) error {
-	o, err := w.Stat(ctx, name)
+	var o Object
+	var err error
+	same := true
+	if hash := objname.Hash(name); hash != "" && size <= maxReadBack && !strings.HasPrefix(name, "packs/") {
+		data, n := make([]byte, size+1), 0
+		if n, err = w.ReadAt(ctx, name, data, 0); err == io.EOF {
+			err = nil
+		}
+		o.Size, same = int64(n), hashName(data[:n]).String() == hash
+	} else {
+		o, err = w.Stat(ctx, name)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return hint.Wrap(&FalseReportError{name, "there is no such object"}, falseReportHelp)
@@ -120,6 +135,8 @@ func (w *witness) look(ctx context.Context, name string, size int64) error {
 		return fmt.Errorf("looking whether %s was stored: %w", name, err)
 	case o.Size != size:
 		return hint.Wrap(&FalseReportError{name, fmt.Sprintf("it has %d of %d bytes", o.Size, size)}, falseReportHelp)
+	case !same:
+		return hint.Wrap(&FalseReportError{name, "it holds something else"}, falseReportHelp)
 	}
 	return nil
 }

@@ -59,6 +59,16 @@ func Shaped(name string) bool {
 	return isMadeOf(base, hashDigits, hexDigits) && dir == "packs/"+base[:2]+"/"
 }
 
+// Hash returns the SHA-256 that an object's content must have by its name, in lower-case hexadecimal; "" where it names none.
+func Hash(name string) string {
+	dir, base := path.Split(name)
+	switch kind, _, _ := strings.Cut(dir, "/"); kind {
+	case "keys", "index", "manifests", "packs":
+		return strings.TrimSuffix(base, ".age")
+	}
+	return ""
+}
+
 const (
 	hexDigits  = "0123456789abcdef"
 	hashDigits = 64

@@ -3,6 +3,7 @@ package sftpserver_test
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -94,19 +95,21 @@ func (h *host) open(t *testing.T, dir, appendOnly string, channels int) *sftpsto
 	return st
 }
 
-// renamed is a store whose names of any shape stand below index/, where the server has room for them: their hashes do.
+// renamed is a store whose names of any shape stand below log/, where the server takes any content: numbers do, which are made
+// of their hashes.
 type renamed struct {
 	repo.Store
 	names *sync.Map // by the names that they stand under
 }
 
-const below = "index/"
+const below = "log/"
 
 func (r renamed) name(name string) string {
 	if !objname.Valid(name) || objname.InTemp(name) {
 		return name // to be refused as it is
 	}
-	under := fmt.Sprintf("%s%x", below, sha256.Sum256([]byte(name)))
+	h := sha256.Sum256([]byte(name))
+	under := fmt.Sprintf("%s%010d", below, binary.BigEndian.Uint64(h[:])%1e10)
 	r.names.Store(under, name)
 	return under
 }
@@ -160,7 +163,10 @@ func TestConformance(t *testing.T) {
 	t.Run("owner", func(t *testing.T) { storetest.Run(t, fresh("", 0)) })
 }
 
-func packName(i int) string { return fmt.Sprintf("packs/%02x/%02x%062x", i, i, 0) }
+func packName(data []byte) string {
+	h := fmt.Sprintf("%x", sha256.Sum256(data))
+	return "packs/" + h[:2] + "/" + h
+}
 
 var lease = "leases/" + strings.Repeat("1", 32)
 
@@ -169,11 +175,13 @@ func TestUploads(t *testing.T) {
 	h := newHost(t)
 	root := filepath.Join(h.Root, "repo")
 	st := h.open(t, root, "append-only", 3)
-	long := storetest.Random(1, 9<<20)
+	var pack string
 	var wg sync.WaitGroup
 	for i := range 6 {
+		long := storetest.Random(uint64(i), 9<<20)
+		pack = packName(long)
 		wg.Go(func() {
-			if err := st.Put(t.Context(), packName(i), long); err != nil {
+			if err := st.Put(t.Context(), packName(long), long); err != nil {
 				t.Error(err)
 			}
 		})
@@ -190,7 +198,7 @@ func TestUploads(t *testing.T) {
 	if err := st.Remove(t.Context(), lease); err != nil {
 		t.Error(err)
 	}
-	err := st.Remove(t.Context(), packName(0))
+	err := st.Remove(t.Context(), pack)
 	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(hint.Of(err), "may only add") {
 		t.Errorf("removing a pack: %v; hint: %s", err, hint.Of(err))
 	}
@@ -202,7 +210,7 @@ func TestUploads(t *testing.T) {
 	if free, ok, err := st.Free(t.Context()); free <= 0 || !ok || err != nil {
 		t.Errorf("free: %d, %v, %v", free, ok, err)
 	}
-	if err := h.open(t, root, "", 0).Remove(t.Context(), packName(0)); err != nil {
+	if err := h.open(t, root, "", 0).Remove(t.Context(), pack); err != nil {
 		t.Errorf("an owner: %v", err)
 	}
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -197,7 +198,7 @@ func (s *session) fstat(f fields, r *reply) error {
 	return nil
 }
 
-// readdir lists what is the repository's.
+// readdir lists what is the repository's, but for uploads that may be under way: who knows the name of one may write to it.
 func (s *session) readdir(f fields, r *reply) error {
 	h, _, err := s.handle(f)
 	if err != nil {
@@ -216,8 +217,8 @@ func (s *session) readdir(f fields, r *reply) error {
 				continue
 			}
 			info, err := e.Info()
-			if err != nil {
-				continue // it was removed meanwhile
+			if err != nil || placeOf(path.Join(h.name, e.Name())) == temp && time.Since(info.ModTime()) < leftUpload {
+				continue // it was removed meanwhile, or is nobody's but its maker's
 			}
 			r.text(e.Name())
 			r.text(e.Name())

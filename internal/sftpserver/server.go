@@ -7,9 +7,13 @@
 // names can't be seen or made, symbolic links are not followed, and no path leaves the root. Paths are those of the host;
 // relative ones begin at the root.
 //
-// A file is opened for writing below tmp/ alone. An object comes into being by hardlink@openssh.com from tmp/ to a name that
-// is not taken and that an object can have, and from that moment on nothing changes it: attributes can't be set, nothing is renamed, and a file with a
-// committed name is sealed, so that no handle writes to it, in whatever process it was opened and by whatever name.
+// A file is opened for writing below tmp/ alone. Several sessions of one client write to it, which are let in by its name: that
+// is 130 random bits, and files below tmp/ are not listed before they are two days old, which is longer than an upload lives.
+//
+// An object comes into being by hardlink@openssh.com from tmp/ to a name that is not taken and that an object can have. Where
+// objects of that kind are named by their SHA-256, the file must have that. From that moment on nothing changes it: attributes
+// can't be set, nothing is renamed, and a file with a committed name is sealed, so that no handle writes to it, in whatever
+// process it was opened and by whatever name.
 // With Config.AppendOnly it can't be removed either; leases and files below tmp/, which hold nothing committed, can.
 //
 // All this is among servers of this package, of which each SSH channel has one of its own. What else writes to the root,
@@ -28,6 +32,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // Config says what is served.
@@ -42,6 +47,11 @@ const (
 	maxData   = maxPacket - 1<<10
 	// maxHandles is four times what one channel of the store holds while it lists.
 	maxHandles = 256
+	// maxObject is what an object may have, in bytes, as of the repository.
+	maxObject = 64 << 20
+	// leftUpload is the age at which a file below tmp/ is listed: the store gives up an upload after a day, and a prune removes
+	// what is left of one after three.
+	leftUpload = 48 * time.Hour
 	// listed is how many names a packet of a listing brings, as OpenSSH has it.
 	listed = 100
 )

@@ -40,26 +40,29 @@ func connect(t *testing.T, root string, appendOnly bool) *sftp.Client {
 	return c
 }
 
+// hashOf is the name of what holds a text.
+func hashOf(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
+
+const anObject = "an object"
+
+// Names of what holds anObject.
+var another, aPack, aLease = hashOf(anObject), "packs/" + hashOf(anObject)[:2] + "/" + hashOf(anObject), "leases/" + strings.Repeat("1", 32)
+
 // committed are objects of each kind.
-// Names that objects can have.
-var another, hashX, hashY = strings.Repeat("a0", 32), strings.Repeat("b1", 32), strings.Repeat("c2", 32)
-
-var hashPack, aLease = strings.Repeat("ab", 32), "leases/" + strings.Repeat("1", 32)
-
-var committed = []string{"config", "keys/" + another + ".age", "packs/ab/" + hashPack, "index/" + another, "manifests/" + another, "log/0000000000"}
+var committed = []string{"config", "keys/" + another + ".age", aPack, "index/" + another, "manifests/" + another, "log/0000000000"}
 
 // newRoot makes a repository with an object of each kind, put by a client as the store does it.
 func newRoot(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
 	c := connect(t, root, true)
-	for _, dir := range []string{"keys", "packs", "packs/ab", "index", "manifests", "log", "leases", "tmp"} {
+	for _, dir := range []string{"keys", "packs", filepath.Dir(aPack), "index", "manifests", "log", "leases", "tmp"} {
 		if err := c.Mkdir(dir); err != nil {
 			t.Fatal(dir, err)
 		}
 	}
 	for _, name := range append(committed, aLease) {
-		upload(t, c, "tmp/upload", name).Close()
+		upload(t, c, "tmp/upload", anObject).Close()
 		if err := errors.Join(c.Link("tmp/upload", name), c.Remove("tmp/upload")); err != nil {
 			t.Fatal(name, err)
 		}
@@ -154,7 +157,7 @@ var mutations = []mutation{
 		}
 		return opening(os.O_WRONLY)(c, "tmp/away")
 	}},
-	{"link to another name", func(c *sftp.Client, path string) error { return c.Link(path, "index/"+hashX) }},
+	{"link to another name", func(c *sftp.Client, path string) error { return c.Link(path, "log/0000000009") }},
 	{"truncate", func(c *sftp.Client, path string) error { return c.Truncate(path, 1) }},
 	{"chmod", func(c *sftp.Client, path string) error { return c.Chmod(path, 0o666) }},
 	{"chtimes", func(c *sftp.Client, path string) error { return c.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)) }},
@@ -197,7 +200,7 @@ func nothingChanges(t *testing.T, root string) {
 	c := connect(t, root, true)
 	upload(t, c, "tmp/other", "other").Close()
 	defer c.Remove("tmp/other")
-	for _, object := range append(committed, "packs", "packs/ab", "log") {
+	for _, object := range append(committed, "packs", filepath.Dir(aPack), "log") {
 		for _, path := range []string{object, filepath.Join(root, object), "tmp/../" + object, "./leases/.././/" + object} {
 			for _, m := range mutations {
 				if err := m.try(c, path); err == nil {
@@ -228,7 +231,7 @@ func TestSealed(t *testing.T) {
 	if _, err := others.WriteAt([]byte("C"), 0); err != nil {
 		t.Fatalf("two can't write to a file: %v", err)
 	}
-	if err := c.Link("tmp/x", "index/"+hashX); err != nil {
+	if err := c.Link("tmp/x", "index/"+hashOf("Content")); err != nil {
 		t.Fatal(err)
 	}
 	before := state(t, root)
@@ -261,7 +264,7 @@ func TestSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	try("removed")
-	if got := before["index/"+hashX]; !strings.HasPrefix(got, "-r--------") || !strings.Contains(got, fmt.Sprintf("%x", sha256.Sum256([]byte("Content")))) {
+	if got := before["index/"+hashOf("Content")]; !strings.HasPrefix(got, "-r--------") || !strings.Contains(got, hashOf("Content")) {
 		t.Errorf("index/x is %s", got)
 	}
 }
@@ -271,10 +274,10 @@ func TestSealedByNames(t *testing.T) {
 	root := newRoot(t)
 	c := connect(t, root, true)
 	upload(t, c, "tmp/x", "content").Close()
-	if err := c.Link("tmp/x", "index/"+hashX); err != nil {
+	if err := c.Link("tmp/x", "index/"+hashOf("content")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Join(root, "index/"+hashX), 0o600); err != nil {
+	if err := os.Chmod(filepath.Join(root, "index/"+hashOf("content")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	before := state(t, root)
@@ -329,7 +332,7 @@ func TestWaits(t *testing.T) {
 		})
 	}()
 	<-writing
-	waits("commit", func() error { return trees[1].commit("tmp/x", temp, "index/"+hashX, object) }, func() { close(written) })
+	waits("commit", func() error { return trees[1].commit("tmp/x", temp, "index/"+hashOf(""), object) }, func() { close(written) })
 	if err := <-changed; err != nil {
 		t.Error(err)
 	}
@@ -342,7 +345,7 @@ func TestWaits(t *testing.T) {
 			f.Close()
 			return err
 		}},
-		{"commit", func() error { return trees[1].commit("tmp/y", temp, "index/"+hashY, object) }},
+		{"commit", func() error { return trees[1].commit("tmp/y", temp, "manifests/"+hashOf(""), object) }},
 		{"remove", func() error { return trees[1].remove("tmp/y", temp) }},
 	} {
 		unlock, err := trees[0].lockNames()
@@ -384,7 +387,7 @@ func TestSealRace(t *testing.T) {
 	c := connect(t, root, true)
 	seen := make(map[string]string)
 	for deadline := time.Now().Add(20 * time.Second); len(seen) < 50 && time.Now().Before(deadline); {
-		name := fmt.Sprintf("index/%064x", len(seen))
+		name := fmt.Sprintf("log/%010d", 1+len(seen))
 		if c.Link("tmp/x", name) != nil {
 			continue
 		}

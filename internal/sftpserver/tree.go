@@ -1,8 +1,11 @@
 package sftpserver
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -58,6 +61,7 @@ const (
 	errCommitted = refusal("permission denied: what is committed can't be changed")
 	errLink      = refusal("permission denied: there is a symbolic link on the way")
 	errShape     = refusal("permission denied: no object of a repository has such a name")
+	errContent   = refusal("permission denied: the object's name is the hash of something else")
 	errNever     = refusal("permission denied: this server never does that")
 )
 
@@ -161,10 +165,11 @@ func sealed(info fs.FileInfo) bool {
 	return !ok || st.Nlink > 1 || info.Mode()&0o200 == 0
 }
 
-// commit gives a file below tmp/ an object's name, where that is not taken.
+// commit gives a file below tmp/ an object's name, where that is not taken and is that of the file's content.
 //
 // The file is sealed first: no write begins from then on, and those under way are waited for. If we die here a sealed file
-// is left below tmp/, which can be removed and nothing else. All the while the name can't be given to another file.
+// is left below tmp/, which can be removed and nothing else. What was sealed and looked at is what gets the name: no name can
+// be given to another file meanwhile.
 func (t *tree) commit(from string, fromAt place, to string, toAt place) error {
 	if fromAt != temp || toAt != object && toAt != lease {
 		return errNowhere
@@ -172,35 +177,72 @@ func (t *tree) commit(from string, fromAt place, to string, toAt place) error {
 	if !objname.Shaped(to) {
 		return errShape
 	}
+	if _, err := t.look(path.Dir(to)); err != nil {
+		return err
+	}
+	sealed, err := t.seal(from)
+	if err != nil {
+		return fmt.Errorf("sealing %s: %w", from, err)
+	}
+	defer sealed.Close()
+	if err := hashes(sealed, objname.Hash(to)); err != nil {
+		return err
+	}
 	unlock, err := t.lockNames()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if info, err := t.look(from); err != nil {
-		return err
-	} else if info.IsDir() {
-		return errNowhere
-	}
-	if _, err := t.look(path.Dir(to)); err != nil {
+	was, err := sealed.Stat()
+	if err != nil {
 		return err
 	}
-	if err := t.seal(from); err != nil {
-		return fmt.Errorf("sealing %s: %w", from, err)
+	if is, err := t.root.Lstat(from); err != nil || !os.SameFile(was, is) {
+		return fs.ErrNotExist
 	}
 	return t.root.Link(from, to)
 }
 
-func (t *tree) seal(name string) error {
-	f, err := t.root.Open(name)
+// seal keeps everybody from writing to a file below tmp/, and returns it.
+func (t *tree) seal(name string) (*os.File, error) {
+	if info, err := t.look(name); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		return nil, errNowhere
+	}
+	f, err := t.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer f.Close()
-	if err := f.Chmod(0o400); err != nil {
-		return err
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNowhere
 	}
-	return flock(f, unix.LOCK_EX)
+	if err == nil {
+		err = f.Chmod(0o400)
+	}
+	if err == nil {
+		err = flock(f, unix.LOCK_EX)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// hashes returns an error unless a file has the SHA-256 want, or want is "".
+func hashes(f *os.File, want string) error {
+	if want == "" {
+		return nil
+	}
+	h := sha256.New()
+	if n, err := io.Copy(h, io.NewSectionReader(f, 0, maxObject+1)); err != nil {
+		return err
+	} else if n > maxObject || hex.EncodeToString(h.Sum(nil)) != want {
+		return errContent
+	}
+	return nil
 }
 
 // remove deletes a file.
