@@ -4,26 +4,56 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// build makes a database of the package's cluster from a file of testdata/way, which the role owns.
-func build(t testing.TB, db, role, file string) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "way", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	sql(t, "postgres", "create role "+identifier(role)+" login; create database "+identifier(db)+" owner "+identifier(role))
-	if err := cluster.Exec(t.Context(), conninfoOf(db), string(text)); err != nil {
-		t.Fatal(err)
-	}
+// A state is a database of the package's cluster that is dumped.
+type state struct {
+	db, role string
+	file     string                        // of testdata/way
+	before   string                        // SQL in the database postgres
+	after    func(t testing.TB, db string) // what else is done
+	captured func() (Saved, []byte)
 }
 
-// tablespace makes a tablespace of the package's cluster.
-func tablespace(t testing.TB, name string) {
+// capture makes the database when it is first asked for, and dumps it. Saved says that the server asks for a password.
+func (s *state) capture(t testing.TB) (Saved, []byte) {
 	t.Helper()
-	dir := filepath.Join(filepath.Dir(cluster.SocketDir), name)
+	making.Lock()
+	defer making.Unlock()
+	if s.captured == nil {
+		text, err := os.ReadFile(filepath.Join("testdata", "way", s.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sql(t, "postgres", s.before+"create role "+identifier(s.role)+" login; create database "+identifier(s.db)+" owner "+identifier(s.role))
+		sql(t, conninfoOf(s.db), string(text))
+		if s.after != nil {
+			s.after(t, s.db)
+		}
+		saved, dump := captured(t, s.db, s.role)
+		saved.Facts.Login = "scram-sha-256"
+		s.captured = func() (Saved, []byte) { return saved, dump }
+	}
+	return s.captured()
+}
+
+var making sync.Mutex
+
+var (
+	everything = &state{db: `it's "all" of\ us, dbname=x ` + strings.Repeat("ä", 15), role: "an Owner", file: "everything.sql",
+		before: `create role "a Reader" nologin; create role "another Owner" nologin noinherit; create role "Group x" nologin;
+			grant "Group x" to "a Reader"; alter role "a Reader" set search_path = "own Schema", public, "$user"; alter role "a Reader" set statement_timeout = '5min';`,
+		after: afterEverything}
+	broken   = &state{db: "broken", role: "broken", file: "broken.sql"}
+	extended = &state{db: "extended", role: "extended", file: "extension.sql"}
+	computed = &state{db: "computed", role: "computed", file: "computed.sql"}
+)
+
+// afterEverything sets what stands beside a database: a tablespace, settings, and who may connect.
+func afterEverything(t testing.TB, db string) {
+	dir := filepath.Join(filepath.Dir(cluster.SocketDir), "elsewhere")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -31,25 +61,19 @@ func tablespace(t testing.TB, name string) {
 	if err := os.Chown(dir, int(u.UID), int(u.GID)); err != nil {
 		t.Fatal(err)
 	}
-	sql(t, "postgres", "create tablespace "+name+" location "+literal(dir))
-}
-
-// One of each kind of object comes back as it was, with owners and privileges, to a host that has no role of the dump's, no
-// tablespace of it, and in whose cluster it gets its settings too.
-func TestWayBackOfEverything(t *testing.T) {
-	db, role := `it's "all" of\ us, dbname=x `+strings.Repeat("ä", 15), "an Owner"
-	sql(t, "postgres", `create role "a Reader" nologin; create role "another Owner" nologin noinherit; create role "Group x" nologin;
-		grant "Group x" to "a Reader"; alter role "a Reader" set search_path = "own Schema", public, "$user"; alter role "a Reader" set statement_timeout = '5min'`)
-	build(t, db, role, "everything.sql")
-	tablespace(t, "elsewhere")
+	sql(t, "postgres", "create tablespace elsewhere location "+literal(dir))
 	name := identifier(db)
 	sql(t, conninfoOf(db), `alter table statuses set tablespace elsewhere;
 		alter database `+name+` set search_path = public, "own Schema", ext; alter role "an Owner" in database `+name+` set work_mem = '9MB';
 		alter database `+name+` set "my.own" = 'a;b''c\d'; comment on database `+name+` is 'it''s \! id';
 		revoke temporary on database `+name+` from public; grant connect on database `+name+` to "a Reader"; alter database `+name+` connection limit 77`)
-	s, dump := captured(t, db, role)
-	s.Facts.Login = "scram-sha-256"
-	w := newWayBack(t, s, dump, nil)
+}
+
+// One of each kind of object comes back as it was, with owners and privileges, to a host that has no role of the dump's, no
+// tablespace of it, and in whose cluster it gets its settings too.
+func TestWayBackOfEverything(t *testing.T) {
+	s, dump := everything.capture(t)
+	w := newWayBack(t, host(t), s, dump, nil)
 	w.run()
 	w.compare()
 	w.login("select count(*) from statuses", "3000")
@@ -71,10 +95,8 @@ func TestWayBackOfEverything(t *testing.T) {
 
 // What no server makes again is named with the reason, and all else comes back.
 func TestWayBackOfBroken(t *testing.T) {
-	build(t, "broken", "broken", "broken.sql")
-	s, dump := captured(t, "broken", "broken")
-	s.Facts.Login = "scram-sha-256"
-	w := newWayBack(t, s, dump, nil)
+	s, dump := broken.capture(t)
+	w := newWayBack(t, host(t), s, dump, nil)
 	w.run()
 	w.compare(without("Name: index_accounts_on_username;", "Name: two Things two Key;"),
 		replaced("REFERENCES public.accounts(id) ON DELETE CASCADE;", "REFERENCES public.accounts(id) ON DELETE CASCADE NOT VALID;"))
@@ -90,10 +112,40 @@ func TestWayBackOfBroken(t *testing.T) {
 
 // Rows that are computed by a function whose body has names without a schema are restored with all schemas in sight.
 func TestWayBackOfComputed(t *testing.T) {
-	build(t, "computed", "computed", "computed.sql")
-	s, dump := captured(t, "computed", "computed")
-	s.Facts.Login = "scram-sha-256"
-	w := newWayBack(t, s, dump, nil)
+	s, dump := computed.capture(t)
+	w := newWayBack(t, host(t), s, dump, nil)
 	w.run()
 	w.compare()
+}
+
+// Without a superuser all that a role may make comes back, and what it may not is named.
+func TestWayBackWithoutSuperuser(t *testing.T) {
+	h := started(t, poorHost)
+	for _, c := range []struct {
+		state *state
+		says  []string // by the rehearsal
+		edits []func(string) string
+	}{
+		{everything, []string{"EVENT TRIGGER - guard", "PUBLICATION - every", "must be superuser to create", `role "a Reader" does not exist`},
+			[]func(string) string{without("Name: guard;", "Name: every;", "Name: nowhere;", "Name: away;", "Name: far;", "Name: secrets some role's;")}},
+		{broken, nil, []func(string) string{without("Name: index_accounts_on_username;", "Name: two Things two Key;"),
+			replaced("REFERENCES public.accounts(id) ON DELETE CASCADE;", "REFERENCES public.accounts(id) ON DELETE CASCADE NOT VALID;")}},
+		{computed, nil, nil},
+	} {
+		t.Run(c.state.file, func(t *testing.T) {
+			s, dump := c.state.capture(t)
+			verifier, err := Verifier(rolePassword)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Exec(t.Context(), "postgres", "create role "+identifier(s.User)+" login createdb password "+literal(verifier)); err != nil {
+				t.Fatal(err)
+			}
+			w := newWayBack(t, h, s, dump, map[string]string{"pg_admin": ""})
+			w.dumpOptions = []string{"--create", "--no-owner", "--no-privileges"}
+			w.run()
+			w.says("postgres-rehearse", c.says...)
+			w.compare(c.edits...)
+		})
+	}
 }

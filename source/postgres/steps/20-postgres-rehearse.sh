@@ -7,16 +7,16 @@
 pg_begin
 # --- run
 pg_create "$pg_rehearsal" "$pg_role"
-pg_load "$pg_rehearsal" "$plan/pg-rehearsal.log" --schema-only < "$plan/pg-toc.dump" || true
+pg_load "$pg_rehearsal" "$plan/pg-rehearsal.log" --schema-only < "$plan/pg-toc.dump" || pg_ended "$plan/pg-rehearsal.log"
 pg_compare "$pg_rehearsal" | { grep -v '; MATERIALIZED VIEW DATA ' || true; } > "$plan/pg-rehearsal"
 if [ -s "$plan/pg-rehearsal" ]; then
   pg_again "$pg_rehearsal" "$plan/pg-rehearsal" "$plan/pg-toc-path.dump" "$plan/pg-rehearsal-again.log"
-  pg_compare "$pg_rehearsal" | { grep -v '; MATERIALIZED VIEW DATA ' || true; } > "$plan/pg-rehearsal"
+  pg_compare "$pg_rehearsal" | { grep -v '; MATERIALIZED VIEW DATA ' || true; } | pg_failed "$plan/pg-rehearsal-again.log" > "$plan/pg-rehearsal"
 fi
 pg_drop "$pg_rehearsal"
 if [ -s "$plan/pg-rehearsal" ]; then
   say "This server can't make these objects of the dump:"
-  pg_tell "$plan/pg-rehearsal" "$plan/pg-rehearsal.log" "$plan/pg-rehearsal-again.log"
+  pg_tell "$plan/pg-rehearsal" "$plan/pg-rehearsal-again.log"
 fi
 # --- verify
 if grep -E '; (TABLE|TABLE ATTACH|SEQUENCE|DEFAULT|SCHEMA) ' "$plan/pg-rehearsal" > "$plan/pg-rehearsal-lost"; then

@@ -21,9 +21,9 @@ if [ -s "$plan/pg-absent" ]; then
   pg_tell "$plan/pg-absent" "$plan"/pg-objects*.log
 fi
 if [ -s "$plan/pg-unsound" ]; then
-  say "Do not start Mastodon yet: unique indexes are missing. Duplicates are removed, and the index is made, by"
+  say "Do not start Mastodon yet: unique indexes are missing. Where there are duplicates, with Mastodon stopped,"
   say "  RAILS_ENV=production bin/tootctl maintenance fix-duplicates"
-  say "which wants Mastodon to be stopped."
+  say "removes them and makes the index."
 fi
 # --- verify
 [ -e "$plan/pg-absent" ] && [ -e "$plan/pg-unsound" ]

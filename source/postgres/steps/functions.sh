@@ -220,7 +220,24 @@ SQL
 pg_again() {
   local list
   list=$(pg_put "$pg_hand" "$2")
-  pg_load "$1" "$4" -L "$list" < "$3" || true
+  pg_load "$1" "$4" -L "$list" < "$3" || pg_ended "$4"
+}
+
+# pg_ended makes sure that pg_restore, which has failed, tried everything.
+pg_ended() {
+  grep -q '^pg_restore: warning: errors ignored on restore' "$1" || { tail -n 5 -- "$1" >&2; fail "pg_restore ended early"; }
+}
+
+# pg_failed passes on those of some objects that pg_restore could not make, by what it said of them in files. An object that
+# was tried without an error is there, and so is one that could not be made twice: a server of another version lists it in other words.
+pg_failed() {
+  local line
+  while IFS= read -r line; do
+    case $(pg_why "${line%%;*}" "$@") in
+      '' | *' already exists'*) ;;
+      *) printf '%s\n' "$line" ;;
+    esac
+  done
 }
 
 # pg_why writes what pg_restore said of an object, by its ID, in the last of some files that has it.
@@ -316,19 +333,18 @@ pg_data_list() {
 # pg_mend tries once more to make what is missing, alone: as it is, then with names looked for in all schemas, and a foreign key
 # that rows break without a look at these.
 pg_mend() {
-  local line why
+  local line
   pg_again "$pg_db" "$plan/pg-absent.new" "$plan/pg-toc.dump" "$plan/pg-objects-2.log"
-  pg_compare "$pg_db" > "$plan/pg-absent.new"
+  pg_compare "$pg_db" | pg_failed "$plan/pg-objects-2.log" > "$plan/pg-absent.new"
   while IFS= read -r line; do
-    why=$(pg_why "${line%%;*}" "$plan/pg-objects-2.log")
-    case $line$why in
+    case $line$(pg_why "${line%%;*}" "$plan/pg-objects-2.log") in
       *'could not create unique index'*) ;;
       *'; FK CONSTRAINT '*'violates foreign key constraint'*) pg_not_valid "${line%%;*}" ;;
       *) printf '%s\n' "$line" ;;
     esac
   done < "$plan/pg-absent.new" > "$plan/pg-again"
   [ ! -s "$plan/pg-again" ] || pg_again "$pg_db" "$plan/pg-again" "$plan/pg-toc-path.dump" "$plan/pg-objects-3.log"
-  pg_compare "$pg_db" > "$plan/pg-absent.new"
+  pg_compare "$pg_db" | pg_failed "$plan/pg-objects-2.log" "$plan/pg-objects-3.log" > "$plan/pg-absent.new"
 }
 
 # pg_not_valid makes a foreign key that some rows break, so that it holds for new rows.
@@ -359,6 +375,7 @@ pg_unsound() {
   while IFS= read -r line; do
     why=$(pg_why "${line%%;*}" "$plan"/pg-objects*.log)
     case $line$why in
+      *'relation "'*'" does not exist'*) ;; # there is no table that could hold duplicates
       *'could not create unique index'* | *'CREATE UNIQUE INDEX'* | *'PRIMARY KEY'* | *' UNIQUE ('*) printf '%s\n' "$line" ;;
     esac
   done < "$1"
@@ -381,7 +398,7 @@ select 'this materialized view has no data: ' || oid::regclass from pg_class whe
 select format('select %L where (select max(%I) from %s) > (select last_value from %s)',
   format('the sequence %s is behind the column %s of %s', d.objid::regclass, a.attname, a.attrelid::regclass), a.attname, a.attrelid::regclass, d.objid::regclass)
 from pg_depend d join pg_class c on c.oid = d.objid and c.relkind = 'S' join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i') and (d.deptype = 'i' or exists (select from pg_attrdef f
+where not row_security_active(a.attrelid) and d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i') and (d.deptype = 'i' or exists (select from pg_attrdef f
   join pg_depend u on u.classid = 'pg_attrdef'::regclass and u.objid = f.oid and u.refobjid = c.oid where f.adrelid = a.attrelid and f.adnum = a.attnum))
 order by 1 \gexec
 SQL
@@ -400,7 +417,8 @@ pg_password() {
   fi
   pg_type
   # Without a terminal of its own psql asks standard input, twice.
-  printf '%s\n%s\n' "$pg_typed" "$pg_typed" | pg psql -X -q -v "role=$pg_role" -d "$(pg_conn "$pg_main")" -c '\password :"role"'
+  printf '%s\n%s\n' "$pg_typed" "$pg_typed" | pg psql -X -q -v "role=$pg_role" -d "$(pg_conn "$pg_main")" -c '\password :"role"' 2> "$plan/pg-said" ||
+    { cat -- "$plan/pg-said" >&2; return 1; }
 }
 
 # pg_swap renames the databases. Who connects meanwhile waits, and gets the restored one.
