@@ -39,13 +39,13 @@ func newLocal(stateDir, cacheDir string, id Name) *local {
 	name := id.String()[:16]
 	if stateDir != "" {
 		var err error
-		if l.state, err = localdir.Open(filepath.Join(stateDir, name)); err != nil {
+		if l.state, err = localdir.OpenBelow(stateDir, name); err != nil {
 			l.state, l.failed = nil, fmt.Errorf("this machine can't remember the repository: %w", err)
 		}
 	}
 	if cacheDir != "" {
 		var err error
-		if l.copies, err = localdir.Open(filepath.Join(cacheDir, name)); err != nil {
+		if l.copies, err = localdir.OpenBelow(cacheDir, name); err != nil {
 			l.copies = nil // it is only slower without
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -261,7 +260,7 @@ func (a *app) pins(k *repo.Keyring) *localdir.Dir {
 	if a.stateDir == "" {
 		return nil
 	}
-	dir, err := localdir.Open(filepath.Join(a.stateDir, repo.Name(k.Repository).String()[:16]))
+	dir, err := localdir.OpenBelow(a.stateDir, repo.Name(k.Repository).String()[:16])
 	if err != nil {
 		return nil
 	}

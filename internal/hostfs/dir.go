@@ -37,23 +37,31 @@ var errAgain = errors.New("another process keeps making and removing it")
 
 // MakeDir opens the directory at path, which is absolute. It makes it and those above it where they are missing, for their
 // owner alone and durably. Symbolic links on the way are followed, and who owns them is one of those who decide.
-func MakeDir(path string) (*Dir, error) { return openDir(path, true) }
+func MakeDir(path string) (*Dir, error) { return openDir(path, "", true) }
 
 // OpenDir opens the directory at path as MakeDir does, and makes nothing.
-func OpenDir(path string) (*Dir, error) { return openDir(path, false) }
+func OpenDir(path string) (*Dir, error) { return openDir(path, "", false) }
 
-func openDir(path string, missing bool) (*Dir, error) {
+// MakeDirBelow opens the directory at a path below another one as MakeDir does. A symbolic link on the way to base is followed,
+// and none below it.
+func MakeDirBelow(base, below string) (*Dir, error) { return openDir(base, below, true) }
+
+// OpenDirBelow opens a directory as MakeDirBelow does, and makes nothing.
+func OpenDirBelow(base, below string) (*Dir, error) { return openDir(base, below, false) }
+
+func openDir(base, below string, missing bool) (*Dir, error) {
 	const tries = 10
 	for i := 0; ; i++ {
-		d, err := tryDir(path, missing)
+		d, err := tryDir(base, below, missing)
 		if err != errAgain || i == tries {
-			return d, openError(path, err)
+			return d, openError(filepath.Join(base, below), err)
 		}
 	}
 }
 
-func tryDir(path string, missing bool) (*Dir, error) {
-	at, trust, rest, gone := Walk(path)
+func tryDir(base, below string, missing bool) (*Dir, error) {
+	path := filepath.Join(base, below)
+	at, trust, rest, gone := walkBelow(base, below)
 	if at == nil {
 		return nil, gone
 	}
@@ -70,7 +78,7 @@ func tryDir(path string, missing bool) (*Dir, error) {
 		if d.user != nil && trust.Led {
 			// Root came through directories that may be closed to the user who decides.
 			at.Close()
-			at, _, rest, gone = Walk(path)
+			at, _, rest, gone = walkBelow(base, below)
 		}
 		if at == nil || rest != "" && !(missing && ValidPath(rest)) {
 			return gone

@@ -72,14 +72,19 @@ const maxLinks = 40
 // Where a name is missing the error wraps fs.ErrNotExist; then the file is the last directory that is there, the Trust is
 // that of the way to it, and rest is the path from there on. In a sticky directory somebody else may make the name first: who
 // makes it must insist on being the one.
-func Walk(path string) (dir *os.File, t Trust, rest string, err error) {
-	if !filepath.IsAbs(path) {
+func Walk(path string) (dir *os.File, t Trust, rest string, err error) { return walkBelow(path, "") }
+
+// walkBelow is Walk to a path below base, from where on no symbolic link is followed: that is ELOOP.
+func walkBelow(base, below string) (dir *os.File, t Trust, rest string, err error) {
+	path := filepath.Join(base, below)
+	if !filepath.IsAbs(base) {
 		return nil, t, "", pathError("open", path, fs.ErrInvalid)
 	}
-	w, err := newWalk(unix.AT_FDCWD, filepath.Clean(path))
+	w, err := newWalk(unix.AT_FDCWD, filepath.Clean(base))
 	if err != nil {
 		return nil, t, "", pathError("open", "/", err)
 	}
+	w.below = below
 	err = w.run()
 	if err != nil && (w.missing == "" || err != unix.ENOENT) {
 		unix.Close(w.fd)
@@ -93,6 +98,7 @@ type walk struct {
 	fd      int    // of the directory that it has come to, O_PATH
 	at      string // its path
 	rest    string // still to go
+	below   string // and then, following no link any more
 	links   int    // gone through
 	trust   Trust
 	missing string // the rest, where its first name is not there
@@ -139,6 +145,10 @@ func find(dir int, path string) (int, error) {
 func (w *walk) run() error {
 	for {
 		name, rest, _ := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
+		if name == "" && w.below != "" {
+			w.rest, w.below, w.links = w.below, "", maxLinks
+			continue
+		}
 		w.trust.Led = !w.trust.Root()
 		if err := w.look(name == ""); err != nil {
 			return err
@@ -168,7 +178,7 @@ func (w *walk) look(last bool) error {
 func (w *walk) step(name, rest string) error {
 	fd, err := Retry(func() (int, error) { return unix.Openat(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
 	if err == unix.ENOENT {
-		w.missing = filepath.Join(name, rest)
+		w.missing = filepath.Join(name, rest, w.below)
 	}
 	if err != nil {
 		return err

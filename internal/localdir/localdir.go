@@ -4,7 +4,8 @@
 // Root may look at a repository whose directories here belong to another user, and is not to leave files there that this
 // user can't use afterwards, nor to be led anywhere by what he puts there. So root works with the rights of the one user
 // who decides where the directory's path leads, and with its own where nobody else does. The path is gone for each operation
-// anew, name by name: the directory may be removed meanwhile, and made again.
+// anew, name by name: the directory may be removed meanwhile, and made again. A symbolic link on the way to the directory is
+// followed; it is whoever configured the directory who has put it there. None is below it.
 //
 // Nothing but regular files is read: what somebody has put in the place of one is an error, and makes nobody wait.
 package localdir
@@ -16,28 +17,34 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
 // A Dir is a directory in which files are kept. Names may be paths below it. It is safe for concurrent use.
 type Dir struct {
-	path string
-	user *hostfs.User // whom root works as; nil: as itself
+	base  string       // absolute
+	below string       // the path from there on
+	user  *hostfs.User // whom root works as; nil: as itself
 }
 
 // Open returns the directory at path, which it makes where it is missing.
-func Open(path string) (*Dir, error) {
-	path, err := filepath.Abs(path)
+func Open(path string) (*Dir, error) { return OpenBelow(path, "") }
+
+// OpenBelow is Open of a directory below another one.
+func OpenBelow(base, below string) (*Dir, error) {
+	base, err := filepath.Abs(base)
 	if err != nil {
 		return nil, err
 	}
-	at, err := hostfs.MakeDir(path)
+	at, err := hostfs.MakeDirBelow(base, below)
 	if err != nil {
-		return nil, explain(path, err)
+		return nil, explain(filepath.Join(base, below), err)
 	}
 	defer at.Close()
-	return &Dir{path, at.User()}, nil
+	return &Dir{base, below, at.User()}, nil
 }
 
 func explain(path string, err error) error {
@@ -45,20 +52,23 @@ func explain(path string, err error) error {
 		return hint.Wrap(fmt.Errorf("root does not keep files in %s: %s", path, shared.Trust.Reason()),
 			"give a directory that is root's alone, or one user's, with --state-dir and --cache-dir")
 	}
+	if errors.Is(err, unix.ELOOP) {
+		return hint.Wrap(fmt.Errorf("%w: below it no symbolic link is followed", err), "put what the link stands for in its place")
+	}
 	return err
 }
 
 // in opens the directory that a name is in, and returns it with the name's last part.
-func (d *Dir) in(name string, open func(path string) (*hostfs.Dir, error)) (at *hostfs.Dir, last string, err error) {
-	path := d.Path(name)
-	if at, err = open(filepath.Dir(path)); err != nil {
-		return nil, "", explain(d.path, err)
+func (d *Dir) in(name string, open func(base, below string) (*hostfs.Dir, error)) (at *hostfs.Dir, last string, err error) {
+	below := filepath.Join(d.below, filepath.FromSlash(name))
+	if at, err = open(d.base, filepath.Dir(below)); err != nil {
+		return nil, "", explain(d.Path(""), err)
 	}
 	if u := at.User(); (u == nil) != (d.user == nil) || u != nil && u.UID != d.user.UID {
 		at.Close()
-		return nil, "", fmt.Errorf("%s came to belong to somebody else", d.path)
+		return nil, "", fmt.Errorf("%s came to belong to somebody else", d.Path(""))
 	}
-	return at, filepath.Base(path), nil
+	return at, filepath.Base(below), nil
 }
 
 // whole puts the path of a file into an error that has its name alone.
@@ -71,19 +81,21 @@ func (d *Dir) whole(name string, err error) error {
 
 // Sub returns the directory name below d, which it makes where it is missing.
 func (d *Dir) Sub(name string) (*Dir, error) {
-	at, _, err := d.in(filepath.Join(name, "x"), hostfs.MakeDir)
+	at, _, err := d.in(filepath.Join(name, "x"), hostfs.MakeDirBelow)
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{d.Path(name), d.user}, at.Close()
+	return &Dir{d.base, filepath.Join(d.below, name), d.user}, at.Close()
 }
 
 // Path returns the path of a file, for a person to read.
-func (d *Dir) Path(name string) string { return filepath.Join(d.path, filepath.FromSlash(name)) }
+func (d *Dir) Path(name string) string {
+	return filepath.Join(d.base, d.below, filepath.FromSlash(name))
+}
 
 // ReadFile returns what a file of at most limit bytes holds.
 func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
-	at, last, err := d.in(name, hostfs.OpenDir)
+	at, last, err := d.in(name, hostfs.OpenDirBelow)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +111,7 @@ func (d *Dir) WriteFile(name string, data []byte) error { return d.write(name, d
 func (d *Dir) WriteCopy(name string, data []byte) error { return d.write(name, data, false) }
 
 func (d *Dir) write(name string, data []byte, durable bool) error {
-	at, last, err := d.in(name, hostfs.MakeDir)
+	at, last, err := d.in(name, hostfs.MakeDirBelow)
 	if err != nil {
 		return err
 	}
@@ -116,7 +128,7 @@ func (d *Dir) write(name string, data []byte, durable bool) error {
 
 // OpenFile opens a file, with os.O_RDWR and such. With os.O_CREATE the name of a new one is durable.
 func (d *Dir) OpenFile(name string, flag int) (*os.File, error) {
-	at, last, err := d.in(name, hostfs.OpenDir)
+	at, last, err := d.in(name, hostfs.OpenDirBelow)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +139,7 @@ func (d *Dir) OpenFile(name string, flag int) (*os.File, error) {
 
 // Remove removes a file. One that is not there is no error.
 func (d *Dir) Remove(name string) error {
-	at, last, err := d.in(name, hostfs.OpenDir)
+	at, last, err := d.in(name, hostfs.OpenDirBelow)
 	if err == nil {
 		defer at.Close()
 		err = d.whole(name, at.Remove(last))
@@ -143,7 +155,7 @@ const maxNames = 1 << 16
 
 // Names returns what is in the directory: nothing where it can't be read.
 func (d *Dir) Names() []hostfs.Name {
-	at, _, err := d.in("x", hostfs.OpenDir)
+	at, _, err := d.in("x", hostfs.OpenDirBelow)
 	if err != nil {
 		return nil
 	}
@@ -166,7 +178,7 @@ type File struct {
 
 // Temp returns a new file, for reading and writing.
 func (d *Dir) Temp() (*File, error) {
-	at, _, err := d.in("x", hostfs.OpenDir)
+	at, _, err := d.in("x", hostfs.OpenDirBelow)
 	if err != nil {
 		return nil, err
 	}

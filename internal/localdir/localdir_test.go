@@ -247,3 +247,39 @@ func TestUnnamed(t *testing.T) {
 	}
 	must(t, f.Close())
 }
+
+// A link on the way to the directory is the administrator's. One below it is not followed, whatever it leads to: whoever may write
+// there would choose where files are written and removed.
+func TestNoLinkBelow(t *testing.T) {
+	dir := tempDir(t)
+	at := func(path string) string { return filepath.Join(dir, path) }
+	must(t, os.MkdirAll(at("real/repository"), 0o700), os.Symlink("real", at("cache")), os.MkdirAll(at("victim"), 0o700))
+	must(t, os.WriteFile(at("victim/precious"), []byte("precious"), 0o600))
+	d, err := OpenBelow(at("cache"), "repository")
+	must(t, err)
+	must(t, d.WriteFile("head", []byte("head")))
+	must(t, os.Symlink("../../victim", at("real/repository/tables")), os.Symlink("../victim", at("real/other")))
+	if sub, err := d.Sub("tables"); err == nil {
+		t.Errorf("%v is a directory", sub.Path(""))
+	}
+	if _, err := OpenBelow(at("cache"), "other"); err == nil || !strings.Contains(err.Error(), at("cache/other")) || hint.Of(err) == "" {
+		t.Errorf("a link in the place of a repository's directory: %v", err)
+	}
+	if _, err := d.ReadFile("tables/precious", 100); err == nil {
+		t.Error("a file behind a link is read")
+	}
+	if d.WriteFile("tables/new", nil) == nil || d.WriteCopy("tables/new", nil) == nil || d.Remove("tables/precious") == nil {
+		t.Error("files behind a link are written or removed")
+	}
+	if _, err := d.OpenFile("tables/new", os.O_RDWR|os.O_CREATE); err == nil {
+		t.Error("a file behind a link is made")
+	}
+	if got := strings.Join(left(t, at("victim")), ", "); got != "precious of 0" {
+		t.Errorf("the link's directory holds %s", got)
+	}
+	must(t, os.RemoveAll(at("real")))
+	if _, err := d.ReadFile("head", 4); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	must(t, os.Mkdir(at("real"), 0o700), d.WriteFile("head", []byte("again")))
+}
