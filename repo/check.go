@@ -52,6 +52,7 @@ type CheckResult struct {
 	Deep      bool     // the content of packs was decrypted, and each blob verified
 	Bad       []Name   // packs that are missing or damaged
 	Strays    []string // the first of the unused packs, the unnamed objects and the junk
+	Accepted  []error  // damage to the log that an owner has accepted: no problem, and not forgotten
 }
 
 // A Subset is a part of the packs, for a check that is spread over days.
@@ -146,7 +147,7 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 		return nil, err
 	}
 	for {
-		c.res, c.found = CheckResult{}, slices.Clone(h.problems())
+		c.res, c.found = CheckResult{Accepted: h.accepted}, h.problems()
 		c.instances = h.instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {

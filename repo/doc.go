@@ -98,9 +98,12 @@
 //
 // # Log entry
 //
-// An envelope of JSON: see Entry. Entry N names the hash of the valid entry before it. It says one thing: a snapshot is
-// committed, snapshots are forgotten, confirmed (or a confirmation is taken back), objects are pruned, packs are bad, the
-// roster or the epoch is a new one.
+// An envelope of JSON: see Entry. An entry names the valid entry before it by number and hash, and what it builds on (see
+// Basis). It says one thing: a snapshot is committed, snapshots are forgotten, confirmed (or a confirmation is taken back),
+// objects are pruned, packs are bad, the list of keys or the epoch is a new one, damage to the log is accepted.
+//
+// It stands under the first number behind the entry before it that was free. Up to 100 numbers between them may be free
+// all the same, where junk or entries were lost; what jumps over more is no entry.
 //
 // A snapshot's entry says what the snapshot has of each component (Holding), so that what is thought of it depends on the log
 // alone. Entries that forget, prune or confirm may hold records: which snapshots of an instance, up to which entry, have times

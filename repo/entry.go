@@ -37,10 +37,8 @@ func ParseHead(s string) (Head, error) {
 type Entry struct {
 	Seq  uint64    `json:"seq"`
 	Prev *Head     `json:"prev,omitempty"` // the valid entry before this one; absent in entry 0
+	On   Basis     `json:"on"`             // what the entries below have said
 	Time time.Time `json:"time"`           // the signer's clock
-
-	// AcceptDamage says that a person has accepted the damage to the log below: it no longer keeps anybody from adding.
-	AcceptDamage bool `json:"accept_damage,omitempty"`
 
 	Snapshot *SnapshotEntry `json:"snapshot,omitempty"`
 	Forget   *ForgetEntry   `json:"forget,omitempty"`
@@ -49,6 +47,7 @@ type Entry struct {
 	Roster   *RosterEntry   `json:"roster,omitempty"`
 	Bad      *BadEntry      `json:"bad,omitempty"`
 	Epoch    *EpochEntry    `json:"epoch,omitempty"`
+	Accept   *AcceptEntry   `json:"accept,omitempty"`
 }
 
 // A SnapshotEntry commits a snapshot.
@@ -138,7 +137,7 @@ func parseEntry(body []byte) (*Entry, error) {
 		return nil, errors.New("log entry: more than one value")
 	}
 	kinds := 0
-	for _, set := range []bool{e.Snapshot != nil, e.Forget != nil, e.Confirm != nil, e.Prune != nil, e.Roster != nil, e.Bad != nil, e.Epoch != nil} {
+	for _, set := range []bool{e.Snapshot != nil, e.Forget != nil, e.Confirm != nil, e.Prune != nil, e.Roster != nil, e.Bad != nil, e.Epoch != nil, e.Accept != nil} {
 		if set {
 			kinds++
 		}

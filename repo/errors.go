@@ -67,8 +67,12 @@ func (e *LockedError) Error() string { return "the repository is in use: " + e.B
 // A RollbackError says that the log is not a continuation of the one that was seen before.
 type RollbackError struct {
 	Remembered, Found Head
+	Lost              string // what was known of the log below Remembered, where that is there and this is not
 }
 
 func (e *RollbackError) Error() string {
+	if e.Lost != "" {
+		return fmt.Sprintf("the log ends at entry %v and is not what this machine has seen of it, %s: the storage has lost or rolled back what was committed", e.Found, e.Lost)
+	}
 	return fmt.Sprintf("the log ends at entry %v, but this machine has seen entry %v: the storage has lost or rolled back what was committed", e.Found, e.Remembered)
 }

@@ -256,3 +256,18 @@ func (r *Repo) PublishAt(ctx context.Context, e *Entry, seq uint64) error {
 	liar := &Repo{store: r.store, key: r.key, opts: r.opts, local: new(local), log: &h}
 	return liar.PublishRaw(ctx, e)
 }
+
+// PublishAfter puts an entry that continues from head, whatever lies below.
+func (r *Repo) PublishAfter(ctx context.Context, e *Entry, head Head) error {
+	h := *r.log
+	h.head, h.next = head, head.Seq+1
+	liar := &Repo{store: r.store, key: r.key, opts: r.opts, local: new(local), log: &h}
+	return liar.PublishRaw(ctx, e)
+}
+
+// Believe lets the next entries say that they build on something else.
+func (r *Repo) Believe(lie func(*Basis)) {
+	h := *r.log
+	lie(&h.basis)
+	r.log = &h
+}

@@ -332,7 +332,8 @@ func sampleEntries(k, writer *Keyring) []Entry {
 		{Confirm: &ConfirmEntry{Snapshots: []Name{{3}}}},
 		{Prune: &PruneEntry{Packs: []Name{{5}}, Indexes: []Name{{2}}, Manifests: []Name{{1}}, Added: []Name{{6}}}},
 		{Bad: &BadEntry{[]Name{{7}}}},
-		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature}, AcceptDamage: true},
+		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature}},
+		{Accept: &AcceptEntry{[]Break{{Head{1, Name{8}}, Head{3, Name{9}}}, {At: Head{4, Name{7}}}}}},
 	}
 }
 
@@ -379,7 +380,7 @@ func FuzzLog(f *testing.F) {
 	stranger.Repository = l.owner.Repository
 	var good []byte
 	for i, e := range sampleEntries(l.owner, l.writer) {
-		good = append(append(append(good, "OWOOOOOO"[i]), encodeEntry(f, &e)...), '\n')
+		good = append(append(append(good, "OWOOOOOOO"[i]), encodeEntry(f, &e)...), '\n')
 	}
 	fuzzing.Seed(f, func(b []byte) error {
 		if h := l.read(f, b); len(h.snapshots) != 2 || len(h.live()) != 1 || len(h.people) != 1 || h.epoch != 2 || len(h.requests)+len(h.problems()) > 0 {
@@ -413,15 +414,14 @@ func (l *fuzzLog) read(tb testing.TB, script []byte) *history {
 				head := h.head
 				e.Prev = &head
 			}
+			e.On = h.basis
 			body = encodeEntry(tb, e)
 		}
 		stored, err := by.seal(l.owner.CurrentEpoch(), magicEntry, body)
-		if err == nil {
-			err = h.take(h.next, l.owner.openEntry(stored))
-		}
 		if err != nil {
 			tb.Fatal(err)
 		}
+		h.take(h.next, l.owner.openEntry(stored))
 	}
 	return h
 }

@@ -62,6 +62,8 @@ type history struct {
 	epochs    map[uint32][]byte // signatures of the announced ones
 	people    []Person
 	rosterSeq uint64        // of the entry that set people
+	epochSeq  uint64        // of the entry that announced epoch; 0 for the first
+	basis     Basis         // what the next entry builds on: what was lost is in it too
 	snapshots []SnapshotRef // all ever, in order; a forgotten one is in forgotten too
 	byID      map[Name]int  // in snapshots
 	forgotten map[Name]uint64
@@ -76,10 +78,10 @@ type history struct {
 	far       map[string]uint64 // objects below log/, with their numbers, that are out of reach
 	skipped   []error           // entries that are no part of the log
 	signed    bool              // one of them was signed by a key on the roster
-	damage    []error
-	accepted  []error         // damage that an entry with AcceptDamage went on from
-	hashes    map[uint64]Name // of the valid entries
-	lenient   bool            // pass over what is too new: a person has said so, and a hostile writer may have made it
+	breaks    []brokenAt        // that no owner has accepted
+	accepted  []error           // those that one has
+	hashes    map[uint64]Name   // of the valid entries
+	lenient   bool              // go on though something is too new: a person has said so, and a hostile writer may have made it
 }
 
 func newHistory(keys *Keyring) *history {
@@ -112,12 +114,11 @@ func (h *history) isFar(object string) bool {
 	return far && seq >= h.behind()+maxJump
 }
 
-// take takes the entry seq, which is the next after all taken so far. It fails only for an entry that this
-// program is too old to understand.
+// take takes the entry seq, which is the next after all taken so far.
 //
 // What does not authenticate is skipped: anyone who can write to the storage can put junk there. What
 // authenticates and continues from an entry that we did not find valid shows that this one was destroyed.
-func (h *history) take(seq uint64, o openedEntry) error {
+func (h *history) take(seq uint64, o openedEntry) {
 	h.next = seq + 1
 	err := o.err
 	if (err == nil || errors.Is(err, ErrNewerFormat)) && !h.known(o.signer) {
@@ -130,47 +131,67 @@ func (h *history) take(seq uint64, o openedEntry) error {
 			err = fmt.Errorf("%w, or malformed: %v", ErrNewerFormat, err)
 		}
 	}
-	if errors.Is(err, ErrNewerFormat) && !h.lenient {
-		return &DamageError{entryObject(seq), err}
-	}
 	if err == nil && e.Seq != seq {
 		err = fmt.Errorf("says that it is entry %d", e.Seq)
 	}
+	at := Head{seq, o.hash}
+	if errors.Is(err, ErrNewerFormat) {
+		h.breakAt(at, &DamageError{entryObject(seq), err})
+		return
+	}
+	goesOn := false
+	if err == nil {
+		goesOn, err = h.chain(at, e)
+		h.signed = h.signed || !goesOn
+	}
 	if err != nil {
 		h.skipped = append(h.skipped, &DamageError{entryObject(seq), err})
-		return nil
 	}
-	skip, damage := h.chain(seq, e)
-	if skip != nil {
-		h.skipped = append(h.skipped, skip)
-		h.signed = true
-		return nil
-	}
-	if damage != nil {
-		h.damage = append(h.damage, damage)
+	if !goesOn {
+		return
 	}
 	if h.empty {
 		h.first.Signed = e.Time
 	}
-	h.head, h.empty = Head{seq, o.hash}, false
-	h.hashes[seq] = h.head.Hash
+	h.head, h.empty = at, false
+	h.hashes[seq] = o.hash
 	h.apply(o.signer, e)
-	return nil
 }
 
-// chain compares what e says of the entry before it with the last valid one. An entry that leaves valid ones out
-// is to be skipped: only one that ignored them can have made it. One that continues from what we do not have tells of
-// damage to that.
-func (h *history) chain(seq uint64, e *Entry) (skip, damage error) {
+// chain compares what e says of the entries below it with what there is, and reports whether the log goes on with it. It
+// returns an error for an entry that leaves valid ones out, or says of them what is not so: only a signer that ignored them
+// can have made it.
+//
+// One that continues from what we do not have shows that this is lost. The log goes on with it, and with all that it says it
+// builds on, lost or not. Where it builds on less than there is, two logs were made of one: it is passed over, and shown.
+func (h *history) chain(at Head, e *Entry) (goesOn bool, err error) {
+	prev := e.Prev
 	switch {
-	case e.Prev == nil && h.empty, e.Prev != nil && !h.empty && *e.Prev == h.head:
-		return nil, nil
-	case e.Prev == nil:
-		return &DamageError{entryObject(seq), errors.New("a second beginning of the log")}, nil
-	case !h.empty && e.Prev.Seq <= h.head.Seq:
-		return &DamageError{entryObject(seq), fmt.Errorf("continues from an entry %d and leaves out the log up to %d", e.Prev.Seq, h.head.Seq)}, nil
+	case prev == nil && h.empty, prev != nil && !h.empty && *prev == h.head:
+		if e.On != h.basis {
+			return false, fmt.Errorf("says that it builds on %v; below it are %v", e.On, h.basis)
+		}
+		return true, nil
+	case prev == nil:
+		return false, errors.New("a second beginning of the log")
+	case h.hashes[prev.Seq] == prev.Hash:
+		return false, fmt.Errorf("continues from entry %d and leaves out the log up to %d", prev.Seq, h.head.Seq)
+	case prev.Seq >= at.Seq, !(Basis{prev.Seq, prev.Seq, prev.Seq}).covers(e.On):
+		return false, fmt.Errorf("says that it continues from entry %d, and builds on %v: that can't be", prev.Seq, e.On)
 	}
-	return nil, &DamageError{entryObject(e.Prev.Seq), fmt.Errorf("entry %d continues from it, and it is missing or not what it was", seq)}
+	lost := ""
+	if n := int64(e.On.Snapshots) - int64(h.basis.Snapshots); n > 0 {
+		lost = fmt.Sprintf("; snapshots lost with it: %d", n)
+	}
+	h.breakAt(at, &DamageError{entryObject(prev.Seq), fmt.Errorf("entry %d continues from it, and it is missing or not what it was%s", at.Seq, lost)})
+	goesOn = (h.empty || prev.Seq > h.head.Seq) && e.On.covers(h.basis)
+	h.basis = h.basis.with(e.On)
+	return goesOn, nil
+}
+
+// breakAt notes that the log does not go on at an entry.
+func (h *history) breakAt(at Head, err error) {
+	h.breaks = append(h.breaks, brokenAt{Break{h.head, at}, err})
 }
 
 // person returns the roster's entry for a writer's verify key.
@@ -199,9 +220,8 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 	if by.owner {
 		by.person.Name = string(RoleOwner)
 	}
-	if e.AcceptDamage {
-		h.accepted = append(h.accepted, h.damage...)
-		h.damage = nil
+	if e.Snapshot != nil {
+		h.basis.Snapshots++
 	}
 	why := ""
 	switch {
@@ -218,13 +238,15 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 			h.bad[n] = append(h.bad[n], by)
 		}
 	case !by.owner:
-		why = "only the owner key may add, remove or rotate keys"
+		why = "only the owner key may add, remove or rotate keys, or accept damage"
+	case e.Accept != nil:
+		h.applyAccept(e)
 	case e.Roster != nil:
-		h.people, h.rosterSeq = e.Roster.People, e.Seq
+		h.people, h.rosterSeq, h.basis.Roster = e.Roster.People, e.Seq, e.Seq
 	case e.Epoch.Number <= max(1, h.epoch) || e.Epoch.Number > maxEpochs:
 		why = "the epoch does not follow the one in use"
 	default:
-		h.epoch = e.Epoch.Number
+		h.epoch, h.epochSeq, h.basis.Epoch = e.Epoch.Number, e.Seq, e.Seq
 		h.epochs[h.epoch] = e.Epoch.Signature
 	}
 	if why != "" {
@@ -317,7 +339,7 @@ func (h *history) live() []SnapshotRef {
 }
 
 // problems are the damage and the entries that were skipped.
-func (h *history) problems() []error { return slices.Concat(h.damage, h.skipped) }
+func (h *history) problems() []error { return slices.Concat(h.damage(), h.skipped) }
 
 // needed returns the index objects, and the manifests of snapshots that are not forgotten.
 func (h *history) needed() map[string]bool {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
@@ -198,16 +199,20 @@ func TestFarJunk(t *testing.T) {
 	}
 }
 
-// Damage to the log is accepted once, by a person, and then no longer in the way.
+// Damage to the log is accepted once, by an owner, and then no longer in the way. A check goes on telling it, and further
+// damage at the same place is not accepted with it.
 func TestAcceptedDamage(t *testing.T) {
 	w, st, nights, refs := small(t)
 	mustSnapshot(t, w.open(w.writer), nights[0], 3)
 	st.Corrupt("log/0000000002", 900)
-	r, err := repo.Open(t.Context(), st, w.writer, repo.Options{AcceptHead: true})
+	host, err := repo.Open(t.Context(), st, w.writer, repo.Options{AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustSnapshot(t, r, nights[0], 4)
+	if _, _, err := snapshot(t.Context(), host, nights[0], 4); err == nil || !strings.Contains(hint.Of(err), "repair index -i") {
+		t.Errorf("a writer accepts damage: %v; hint: %s", err, hint.Of(err))
+	}
+	mustAccept(t, st, w.owner)
 	mustSnapshot(t, fresh(t, st, w.writer), nights[0], 5)
 	o := fresh(t, st, w.owner)
 	if len(o.Damage()) != 0 {
@@ -215,6 +220,27 @@ func TestAcceptedDamage(t *testing.T) {
 	}
 	if err := verify(t.Context(), o, refs[0], nights[0]); err != nil {
 		t.Error(err)
+	}
+	res, _ := check(t, o, repo.CheckOptions{})
+	var d *repo.DamageError
+	if len(res.Accepted) != 1 || !errors.As(res.Accepted[0], &d) || d.Object != "log/0000000002" {
+		t.Errorf("check: accepted %v", res.Accepted)
+	}
+	st.Delete("log/0000000001")
+	if o = fresh(t, st, w.owner); len(o.Damage()) == 0 {
+		t.Error("more was lost at the same place, and nobody is told")
+	}
+}
+
+// mustAccept has an owner accept what is left of the log.
+func mustAccept(t *testing.T, st repo.Store, k *repo.Keyring) {
+	t.Helper()
+	r, err := repo.Open(t.Context(), st, k, repo.Options{AcceptHead: true})
+	if err == nil {
+		_, err = r.RepairIndex(t.Context(), mark, repo.RepairOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -38,7 +38,11 @@ const (
 func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*history, error) {
 	h, err := r.takeLog(ctx, keys, useCache)
 	if err == nil && useCache && len(h.problems()) > 0 {
-		return r.takeLog(ctx, keys, false)
+		h, err = r.takeLog(ctx, keys, false)
+	}
+	// Where an announcement was lost and the keys were rotated since, the newer keyring opens what the older could not.
+	if err == nil && len(h.problems()) > 0 && len(h.keys.Epochs) > len(keys.Epochs) {
+		h, err = r.takeLog(ctx, h.keys, false)
 	}
 	return h, err
 }
@@ -93,7 +97,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 	// Whoever publishes takes the first free number after the last valid entry: junk under a far number stays alone.
 	for h.next = h.behind(); ; h.next++ {
 		if _, taken := sizes[h.next]; !taken {
-			return h, nil
+			return h, h.tooNew()
 		}
 	}
 }
@@ -196,9 +200,7 @@ func (t *logTake) take(ctx context.Context, seq uint64, data []byte) error {
 	if !t.has(seq) {
 		e = t.before.open(t.log.keys, seq, data)
 	}
-	if err := t.log.take(seq, e); err != nil {
-		return err
-	}
+	t.log.take(seq, e)
 	if hash, valid := t.log.hashes[seq]; valid && hash == e.hash {
 		t.now[seq] = e
 		t.news = t.news || t.before[seq].hash != e.hash
@@ -242,15 +244,13 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 		data, err := r.readObject(ctx, entryObject(h.next), maxEntryObject)
 		var long *DamageError
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return h.tooNew()
 		} else if errors.As(err, &long) {
 			data = nil // too long to be an entry; take calls it what it is
 		} else if err != nil {
 			return fmt.Errorf("reading the log: %w", err)
 		}
-		if err := h.take(h.next, h.keys.openEntry(data)); err != nil {
-			return err
-		}
+		h.take(h.next, h.keys.openEntry(data))
 		if h == r.log {
 			r.index = nil // the log may name other index objects now
 		}
@@ -266,6 +266,11 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 // with the log as it then stands, which ends the attempt where it returns an error: so whoever publishes entry N has heeded
 // every entry below N.
 func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error) error {
+	if e.Accept == nil {
+		if err := r.acceptDamage(ctx); err != nil {
+			return err
+		}
+	}
 	for taken, head := 0, r.log.head; ; taken++ {
 		if r.log.head != head {
 			taken, head = 0, r.log.head
@@ -277,9 +282,8 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 		if err := check(r.log); err != nil {
 			return err
 		}
-		if len(r.log.damage) > 0 && !r.opts.AcceptHead {
-			return hint.Wrap(fmt.Errorf("the log is damaged, nothing is added to it: %w", r.log.damage[0]),
-				"look at the storage first; --accept-head goes on from what is left, once and for all")
+		if err := r.log.mayAdd(e); err != nil {
+			return err
 		}
 		if err := r.store.confirm(ctx); err != nil {
 			if !r.hasGrown(ctx) {
@@ -327,7 +331,7 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 		head := r.log.head
 		e.Prev = &head
 	}
-	e.AcceptDamage = len(r.log.damage) > 0
+	e.On = r.log.basis
 	e.Time = time.Now().UTC().Truncate(time.Second)
 	body, err := json.Marshal(e)
 	if err != nil {
@@ -343,13 +347,11 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 // published takes our own entry as everybody else does.
 func (r *Repo) published(e *Entry, data []byte) error {
 	requests := len(r.log.requests)
-	if err := r.log.take(e.Seq, r.log.keys.openEntry(data)); err != nil {
-		return err
-	}
+	r.log.take(e.Seq, r.log.keys.openEntry(data))
 	if r.log.head.Seq != e.Seq || len(r.log.requests) > requests {
 		return fmt.Errorf("%w: the entry was published and has no effect", ErrNotAllowed)
 	}
-	if err := r.local.rememberHead(r.log.head); err != nil {
+	if err := r.local.rememberHead(r.log.seen()); err != nil {
 		r.note("%v", err) // the entry stands; only a rollback to before it would go unnoticed here
 	}
 	return nil

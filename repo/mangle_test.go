@@ -1,7 +1,6 @@
 package repo_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -135,13 +134,8 @@ func TestDamagedLogEntry(t *testing.T) {
 	if _, problems := check(t, r, repo.CheckOptions{}); len(problems) == 0 {
 		t.Error("check finds nothing")
 	}
-	r, err = repo.Open(context.Background(), st, w.writer, repo.Options{AcceptHead: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := snapshot(t.Context(), r, nights[0], 4); err != nil {
-		t.Errorf("with --accept-head: %v", err)
-	}
+	mustAccept(t, st, w.owner)
+	mustSnapshot(t, fresh(t, st, w.writer), nights[0], 4)
 }
 
 // Junk under the next number is no entry: it is passed over, and the log goes on behind it.

@@ -127,13 +127,17 @@ func proof(key, data []byte) []byte {
 	return h.Sum(nil)
 }
 
-// newest returns the head of the log that o is of, nil for none.
-func (o openedLog) newest() *Head {
+// newest returns how far the log was seen that o is of, nil for none: without what its newest entry itself has changed.
+func (o openedLog) newest() *seen {
 	if len(o) == 0 {
 		return nil
 	}
 	seq := slices.Max(slices.Collect(maps.Keys(o)))
-	return &Head{seq, o[seq].hash}
+	s := seen{Head: Head{seq, o[seq].hash}}
+	if e, err := parseEntry(o[seq].body); err == nil {
+		s.Basis = e.On
+	}
+	return &s
 }
 
 // open returns what the stored entry seq holds, without opening it once more.

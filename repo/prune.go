@@ -155,8 +155,8 @@ func (r *Repo) tryPrune(ctx context.Context, now func(context.Context) (time.Tim
 	if err := r.catchUp(ctx, r.log); err != nil {
 		return nil, err
 	}
-	if len(r.log.damage) > 0 {
-		return nil, hint.Wrap(fmt.Errorf("the log is damaged, nothing is pruned: %w", r.log.damage[0]), "run `permafrost check`")
+	if damage := r.log.damage(); len(damage) > 0 {
+		return nil, hint.Wrap(fmt.Errorf("the log is damaged, nothing is pruned: %w", damage[0]), "run `permafrost check`")
 	}
 	if o.DryRun {
 		p, err := r.supposing(o.Forgotten).planPrune(ctx, now, mark, o)

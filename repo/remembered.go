@@ -11,44 +11,56 @@ import (
 )
 
 // What this machine remembers of the log is one line in the file "head" of the state directory: the newest entry that it has
-// seen, as Head.String writes it, a space, the CRC-32C of that in hexadecimal, and a newline.
+// seen, as Head.String writes it; the entries that set the list of keys and the epoch, and how many commit snapshots, in
+// decimal; the CRC-32C of all that in hexadecimal. Spaces stand between them, and a newline at the end.
 const (
 	headFile = "head"
 	maxHead  = 256
 )
 
-func encodeHead(h Head) []byte {
-	text := h.String()
+// seen is how far a log was seen. A log that has that entry, and has lost what lies below it, is not the same one.
+type seen struct {
+	Head
+	Basis
+}
+
+// seen returns how far this log goes.
+func (h *history) seen() seen { return seen{h.head, h.basis} }
+
+func (s seen) encode() []byte {
+	text := fmt.Sprintf("%v %d %d %d", s.Head, s.Roster, s.Epoch, s.Snapshots)
 	return fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
 
-func decodeHead(data []byte) (Head, error) {
-	text, _, _ := strings.Cut(string(data), " ")
-	h, err := ParseHead(text)
-	if err == nil && string(encodeHead(h)) != string(data) {
+func decodeSeen(data []byte) (s seen, err error) {
+	head, rest, _ := strings.Cut(string(data), " ")
+	if s.Head, err = ParseHead(head); err == nil {
+		_, err = fmt.Sscanf(rest, "%d %d %d", &s.Roster, &s.Epoch, &s.Snapshots)
+	}
+	if err == nil && string(s.encode()) != string(data) {
 		err = errors.New("it is not as it was written")
 	}
 	if len(data) == 0 {
 		err = errors.New("it is empty")
 	}
-	return h, err
+	return s, err
 }
 
 // head returns the newest log entry that this machine has seen, if it has seen any.
-func (l *local) head() (*Head, error) {
+func (l *local) head() (*seen, error) {
 	data, err := l.stateFile(headFile, maxHead)
 	if err != nil || data == nil {
 		return nil, err
 	}
-	h, err := decodeHead(data)
+	s, err := decodeSeen(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.state.Path(headFile), err)
 	}
-	return &h, nil
+	return &s, nil
 }
 
-func (l *local) rememberHead(h Head) error {
-	if err := l.writeStateFile(headFile, encodeHead(h)); err != nil {
+func (l *local) rememberHead(s seen) error {
+	if err := l.writeStateFile(headFile, s.encode()); err != nil {
 		return fmt.Errorf("remembering the newest log entry: %w", err)
 	}
 	return nil
@@ -57,19 +69,19 @@ func (l *local) rememberHead(h Head) error {
 // remembered returns the newest log entry that this machine has seen, if any. Without that a storage could take back what
 // was committed, unnoticed. So where the file is spoilt the newest entry in the log's cache stands for it, which a holder of
 // the keyring wrote; and where there is none either, a person has to say that the log is to be taken as the storage has it.
-func (r *Repo) remembered() (*Head, error) {
-	h, err := r.local.head()
+func (r *Repo) remembered() (*seen, error) {
+	s, err := r.local.head()
 	switch {
 	case err == nil:
-		return h, nil
+		return s, nil
 	case errors.Is(err, fs.ErrPermission):
 		r.note("reading the newest log entry that was seen here: %v: a storage that was rolled back would not be noticed", err)
 		return nil, nil
 	}
 	err = fmt.Errorf("the newest log entry that this machine has seen can't be read: %w", err)
-	if h := r.local.openedLog(r.key).newest(); h != nil {
-		r.note("%v; the log must go on from entry %d instead, which is the newest in the cache", err, h.Seq)
-		return h, nil
+	if s := r.local.openedLog(r.key).newest(); s != nil {
+		r.note("%v; the log must go on from entry %d instead, which is the newest in the cache", err, s.Seq)
+		return s, nil
 	}
 	if r.opts.AcceptHead || r.opts.Head != nil {
 		r.note("%v; what the storage has is taken for the newest", err)

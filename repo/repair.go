@@ -85,12 +85,8 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		return err
 	}
 	for range pruneTries {
-		if err := r.catchUp(ctx, r.log); err != nil {
+		if err := r.readyToRepair(ctx, o); err != nil {
 			return err
-		}
-		if len(r.log.damage) > 0 && !r.opts.AcceptHead {
-			return hint.Wrap(fmt.Errorf("the log is damaged, nothing is repaired: %w", r.log.damage[0]),
-				"look at the storage first; --accept-head goes on from what is left, once and for all")
 		}
 		err := try(ctx)
 		switch {
@@ -101,6 +97,20 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		}
 	}
 	return hint.Wrap(&LockedError{"others kept adding to the log"}, "repair at a quieter time")
+}
+
+// readyToRepair returns an error where nothing can be repaired by the log as it now stands.
+func (r *Repo) readyToRepair(ctx context.Context, o RepairOptions) error {
+	err := r.catchUp(ctx, r.log)
+	if err != nil || o.DryRun && r.opts.AcceptHead {
+		return err
+	}
+	if !o.DryRun {
+		if err := r.acceptDamage(ctx); err != nil {
+			return err
+		}
+	}
+	return r.log.mayAdd(&Entry{Prune: new(PruneEntry)})
 }
 
 func (x *indexRepair) try(ctx context.Context) error {

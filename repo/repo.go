@@ -214,7 +214,7 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	if r.log.empty && len(r.log.damage)+len(r.log.skipped) == 0 {
+	if r.log.empty && len(r.log.problems()) == 0 {
 		return nil, hint.Wrap(&DamageError{"log/", errors.New("the log is empty")}, "if `init` was interrupted, delete the repository's config file and run it again")
 	}
 	if r.log.empty {
@@ -227,20 +227,29 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 }
 
 // checkHead compares the log with the newest entry that this machine, or a person, remembers.
-func (r *Repo) checkHead(remembered *Head) error {
-	for _, h := range []*Head{remembered, r.opts.Head} {
-		if h == nil || r.opts.AcceptHead {
+func (r *Repo) checkHead(remembered *seen) error {
+	all := []*seen{remembered}
+	if r.opts.Head != nil {
+		all = append(all, &seen{Head: *r.opts.Head})
+	}
+	for _, s := range all {
+		if s == nil || r.opts.AcceptHead {
 			continue
 		}
-		if hash, ok := r.log.hashes[h.Seq]; !ok || hash != h.Hash {
-			return hint.Wrap(&RollbackError{*h, r.log.head},
-				"look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there")
+		lost := ""
+		if hash, ok := r.log.hashes[s.Seq]; ok && hash == s.Hash {
+			if r.log.basis.covers(s.Basis) {
+				continue
+			}
+			lost = s.Basis.String()
 		}
+		return hint.Wrap(&RollbackError{s.Head, r.log.head, lost},
+			"look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there")
 	}
 	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.head.Seq && !r.opts.AcceptHead {
 		return nil // what another process here has seen since then is newer
 	}
-	if err := r.local.rememberHead(r.log.head); err != nil {
+	if err := r.local.rememberHead(r.log.seen()); err != nil {
 		r.note("%v: a storage that is rolled back to before it will not be noticed here", err)
 	}
 	return nil
@@ -277,9 +286,9 @@ func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) {
 	return r.log.prunes != before, err
 }
 
-// Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless
-// Options.AcceptHead says so; all that it still says can be read.
-func (r *Repo) Damage() []error { return slices.Clone(r.log.damage) }
+// Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless an owner accepts it by
+// Options.AcceptHead; all that it still says can be read.
+func (r *Repo) Damage() []error { return r.log.damage() }
 
 func (r *Repo) note(format string, args ...any) {
 	if r.opts.Note != nil {

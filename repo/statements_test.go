@@ -1,9 +1,15 @@
 package repo_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"permafrost/internal/hint"
 	"slices"
+	"strings"
 	"testing"
 
 	"permafrost/internal/storetest"
@@ -160,5 +166,246 @@ func TestFarEntry(t *testing.T) {
 		}
 		mustBeClean(t, w.open(w.owner))
 		mustBeClean(t, w.open(w.writer))
+	}
+}
+
+// number is the name of a log entry.
+func number(seq uint64) string { return fmt.Sprintf("log/%010d", seq) }
+
+// refused asserts that a log from which the storage has left out entries is noticed: nothing is added to it, and a check
+// names a problem. It returns what was said of it.
+func refused(t *testing.T, who string, r *repo.Repo, err error) string {
+	t.Helper()
+	var rolled *repo.RollbackError
+	if errors.As(err, &rolled) {
+		return err.Error()
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", who, err)
+	}
+	if len(r.Damage()) == 0 {
+		t.Errorf("%s: no damage", who)
+	}
+	res, problems := check(t, r, repo.CheckOptions{})
+	if len(problems) == 0 {
+		t.Errorf("%s: check finds nothing: %+v", who, res)
+	}
+	if r.Key().Role == repo.RoleWriter {
+		if _, err := r.NewWriter(t.Context(), instance); err == nil {
+			t.Errorf("%s: a snapshot begins", who)
+		}
+	}
+	if err := r.MarkBad(t.Context(), []repo.Name{{1}}); err == nil {
+		t.Errorf("%s: something was added to the log", who)
+	}
+	if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
+		t.Errorf("%s: pruned", who)
+	}
+	return fmt.Sprint(r.Damage())
+}
+
+// acceptAll has somebody sign, behind the newest entry, that each place where the log may be broken is accepted.
+func acceptAll(t *testing.T, st *storetest.Mem, k *repo.Keyring, newest repo.Head) {
+	t.Helper()
+	var heads []repo.Head
+	for _, name := range objectsOf(st, "log") {
+		h, err := repo.ParseHead(fmt.Sprintf("%s:%x", strings.TrimPrefix(name, "log/"), sha256.Sum256(st.Bytes(name))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		heads = append(heads, h)
+	}
+	accept := new(repo.AcceptEntry)
+	for _, after := range heads {
+		for _, at := range heads {
+			accept.Breaks = append(accept.Breaks, repo.Break{After: after, At: at})
+		}
+	}
+	if err := fresh(t, st, k).PublishAfter(t.Context(), &repo.Entry{Accept: accept}, newest); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A storage leaves out the entries by which a writer was removed and the keys were rotated, keeps the newest, and the removed
+// writer signs that this is right: everybody notices who has seen the log, and so does the owner who has not.
+func TestRemovedWriterAcceptsDamage(t *testing.T) {
+	for _, rotated := range []bool{false, true} {
+		w, st, gone := removed(t)
+		var lost []uint64
+		last := w.open(w.owner).Head().Seq
+		recovery := w.owner
+		if rotated {
+			if _, err := w.open(w.owner).Rotate(t.Context(), func(k *repo.Keyring) error { recovery = k; return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for seq := last; seq <= w.open(w.owner).Head().Seq; seq++ {
+			lost = append(lost, seq)
+		}
+		mustSnapshot(t, w.open(w.writer), night(2), 2)
+		w.open(w.owner)
+		newest := w.open(w.owner).Head()
+		for _, seq := range lost {
+			st.Delete(number(seq))
+		}
+		acceptAll(t, st, gone, newest)
+		for _, k := range []*repo.Keyring{w.writer, w.owner} {
+			r, err := w.tryOpen(st, k)
+			refused(t, fmt.Sprintf("the %s's machine, rotated %v", k.Role, rotated), r, err)
+		}
+		r, err := openFresh(t.Context(), st, recovery)
+		refused(t, fmt.Sprintf("the owner, rotated %v", rotated), r, err)
+	}
+}
+
+// A storage leaves out a snapshot's entry, and a writer of another instance signs that this is right: the owner's prune does
+// not take what the snapshot holds for left over.
+func TestWriterAcceptsLostSnapshot(t *testing.T) {
+	w, st, evil, ref, c := twoInstances(t)
+	mustSnapshot(t, w.open(w.writer), night(2), 2)
+	newest := w.open(w.owner).Head()
+	entry := st.Bytes(number(ref.Seq))
+	st.Delete(number(ref.Seq))
+	acceptAll(t, st, evil, newest)
+	for _, name := range st.Names() {
+		older(st, name)
+	}
+	r, err := openFresh(t.Context(), st, w.owner)
+	refused(t, "the owner", r, err)
+	st.Set(number(ref.Seq), entry)
+	if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
+		t.Error(err)
+	}
+}
+
+// A removed writer signs an entry in the place of one that removed it: the entries that continue from the true one tell.
+func TestForkedLog(t *testing.T) {
+	w, st, evil, _, _ := twoInstances(t)
+	forger := st.Clone()
+	if err := fresh(t, forger, evil).PublishRaw(t.Context(), evilSnapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.open(w.owner).RemovePerson(t.Context(), "evil"); err != nil {
+		t.Fatal(err)
+	}
+	removal := w.open(w.owner).Head().Seq
+	for n := range 2 {
+		mustSnapshot(t, w.open(w.writer), night(2), 2+n)
+	}
+	w.open(w.owner)
+	st.Set(number(removal), forger.Bytes(number(removal)))
+	st.Delete(number(removal + 1))
+	for _, k := range []*repo.Keyring{w.writer, w.owner} {
+		r, err := w.tryOpen(st, k)
+		refused(t, fmt.Sprintf("the %s's machine", k.Role), r, err)
+	}
+	r, err := openFresh(t.Context(), st, w.owner)
+	refused(t, "the owner", r, err)
+	st.Delete(number(removal))
+	st.Set(number(removal), forger.Bytes(number(removal)))
+	st.Set(number(removal+1), []byte("junk"))
+	r, err = openFresh(t.Context(), st, w.owner)
+	refused(t, "the owner", r, err)
+}
+
+// Where the list of keys and the keys in use are lost, an owner states both anew, and nobody else adds anything before.
+func TestLostRosterIsStatedAnew(t *testing.T) {
+	w, st, gone := removed(t)
+	removal := w.open(w.owner).Head().Seq
+	recovery := w.owner
+	save := func(k *repo.Keyring) error { recovery = viaFile(t, k); return nil }
+	if _, err := w.open(w.owner).Rotate(t.Context(), save); err != nil {
+		t.Fatal(err)
+	}
+	ref, _ := mustSnapshot(t, w.open(w.writer), night(2), 2)
+	for seq := removal; seq < ref.Seq; seq++ {
+		st.Delete(number(seq))
+	}
+	accepting := func() *repo.Repo {
+		t.Helper()
+		r, err := repo.Open(t.Context(), st, recovery, repo.Options{AcceptHead: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if err := accepting().MarkBad(t.Context(), []repo.Name{{1}}); err == nil {
+		t.Error("something is added though the list of keys is lost")
+	}
+	if r := fresh(t, st, recovery); len(r.Damage()) != 2 || !strings.Contains(hint.Of(r.Damage()[0]), "key remove") {
+		t.Errorf("damage: %v", r.Damage())
+	}
+	if _, err := fresh(t, st, recovery).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
+		t.Error("pruned though the list of keys is lost")
+	}
+	if err := fresh(t, st, recovery).RemovePerson(t.Context(), "gone"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fresh(t, st, w.writer).NewWriter(t.Context(), instance); err == nil {
+		t.Error("a snapshot begins under keys that the removed writer has")
+	}
+	if _, err := fresh(t, st, recovery).Rotate(t.Context(), save); err != nil {
+		t.Fatal(err)
+	}
+	mustSnapshot(t, fresh(t, st, w.writer), night(3), 3)
+	if _, err := openFresh(t.Context(), st, gone); err == nil {
+		t.Error("who was removed opens the log")
+	}
+	if err := verify(t.Context(), fresh(t, st, recovery), ref, night(2)); err != nil {
+		t.Error(err)
+	}
+	mustBeClean(t, fresh(t, st, recovery))
+}
+
+// What an entry says that it builds on must be so: one that lies is passed over, and stands in nobody's way.
+func TestFalseBasis(t *testing.T) {
+	for name, lie := range map[string]func(*repo.Basis){
+		"an older list of keys": func(b *repo.Basis) { b.Roster = 0 },
+		"a newer list of keys":  func(b *repo.Basis) { b.Roster++ },
+		"another epoch":         func(b *repo.Basis) { b.Epoch = 1 },
+		"fewer snapshots":       func(b *repo.Basis) { b.Snapshots-- },
+		"more snapshots":        func(b *repo.Basis) { b.Snapshots += 1 << 60 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, st, evil, ref, c := twoInstances(t)
+			r := fresh(t, st, evil)
+			r.Believe(lie)
+			if err := r.PublishRaw(t.Context(), evilSnapshot()); err != nil {
+				t.Fatal(err)
+			}
+			o := fresh(t, st, w.owner)
+			if len(o.Snapshots()) != 1 || len(o.Damage()) > 0 {
+				t.Errorf("%d snapshots, damage %v", len(o.Snapshots()), o.Damage())
+			}
+			wholeAfterPrune(t, w, st, ref, c)
+		})
+	}
+}
+
+// A machine remembers what the log was built on, not the newest entry alone.
+func TestRememberedBasis(t *testing.T) {
+	w, st, _ := removed(t)
+	w.open(w.owner)
+	head, err := filepath.Glob(filepath.Join(w.dir, string(repo.RoleOwner), "state", "*", "head"))
+	if err != nil || len(head) != 1 {
+		t.Fatalf("%v, %v", head, err)
+	}
+	data, err := os.ReadFile(head[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(data))
+	if got, want := strings.Join(fields[1:4], " "), "3 0 1"; got != want {
+		t.Fatalf("remembered is %q, want %q", got, want)
+	}
+	for i, lost := range []string{"4 0 1", "3 1 1", "3 0 2"} {
+		text := fields[0] + " " + lost
+		if err := os.WriteFile(head[0], fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var rolled *repo.RollbackError
+		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) || !strings.Contains(err.Error(), "not what this machine has seen") {
+			t.Errorf("%d: %v", i, err)
+		}
 	}
 }

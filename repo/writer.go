@@ -108,6 +108,9 @@ func (r *Repo) mayWrite(h *history, instance string) error {
 	if len(instance) == 0 || len(instance) > maxInstance {
 		return fmt.Errorf("an instance's name has 1 to %d bytes", maxInstance)
 	}
+	if err := h.mayAdd(&Entry{Snapshot: new(SnapshotEntry)}); err != nil {
+		return err
+	}
 	by := h.scope(r.key.verifyKey())
 	if by.owner {
 		return nil

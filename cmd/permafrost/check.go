@@ -268,6 +268,9 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 		}{object})
 		a.ui.Detail("not in use: %s", printable(object))
 	}
+	for _, err := range res.Accepted {
+		a.ui.Warn("%v", err)
+	}
 	a.tellRequests(r)
 	a.ui.Say("log head %v (noted elsewhere and given to `permafrost check --head`, it finds a storage that was set back to an older state)", r.Head())
 	if problems == 0 {

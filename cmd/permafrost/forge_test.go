@@ -112,6 +112,24 @@ func (f *forger) write(object string, data []byte) {
 	}
 }
 
+// basis returns what the entry behind one builds on.
+func (f *forger) basis(behind uint64) repo.Basis {
+	f.t.Helper()
+	var e repo.Entry
+	if err := json.Unmarshal(f.body(fmt.Sprintf("log/%010d", behind)), &e); err != nil {
+		f.t.Fatal(err)
+	}
+	switch on := &e.On; {
+	case e.Snapshot != nil:
+		on.Snapshots++
+	case e.Roster != nil:
+		on.Roster = behind
+	case e.Epoch != nil:
+		on.Epoch = behind
+	}
+	return e.On
+}
+
 // publish appends an entry to the log, whatever it says.
 func (f *forger) publish(e *repo.Entry) {
 	f.t.Helper()
@@ -124,7 +142,7 @@ func (f *forger) publish(e *repo.Entry) {
 		f.t.Fatal(err)
 	}
 	head := r.Head()
-	e.Seq, e.Prev, e.Time = head.Seq+1, &head, time.Now().UTC().Truncate(time.Second)
+	e.Seq, e.Prev, e.On, e.Time = head.Seq+1, &head, f.basis(head.Seq), time.Now().UTC().Truncate(time.Second)
 	body, err := json.Marshal(e)
 	if err != nil {
 		f.t.Fatal(err)

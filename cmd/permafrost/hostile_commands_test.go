@@ -160,7 +160,7 @@ func (h *hostileRepo) forge(r *rand.Rand, n int) {
 		head := &repo.Head{Seq: seq, Hash: repo.Name(h.owner.put("junk-", data))}
 		os.Remove(filepath.Join(h.dir, "junk-"+head.Hash.String()))
 		seq++
-		e := &repo.Entry{Seq: seq, Prev: head, Time: time.Now().UTC().Truncate(time.Second), Snapshot: &repo.SnapshotEntry{
+		e := &repo.Entry{Seq: seq, Prev: head, On: h.owner.basis(seq - 1), Time: time.Now().UTC().Truncate(time.Second), Snapshot: &repo.SnapshotEntry{
 			ID: h.owner.put("manifests/", h.owner.seal("PFMANIF\x01", zip(text))), SnapshotInfo: m.Info()}}
 		if r.IntN(4) == 0 {
 			e.Snapshot.Date = hostile.Name(r)

@@ -1,0 +1,137 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"permafrost/internal/hint"
+)
+
+// A Basis is what an entry builds on: what the entries below it have said. No part of it ever goes back, in whatever
+// is left of a log, so that those that are left tell what was lost with the others.
+type Basis struct {
+	Roster    uint64 `json:"roster"`    // number of the entry that set the list of keys
+	Epoch     uint64 `json:"epoch"`     // number of the entry that announced the epoch in use; 0: it is the first
+	Snapshots uint64 `json:"snapshots"` // entries that commit a snapshot
+}
+
+// covers reports whether b is no less than other in any part.
+func (b Basis) covers(other Basis) bool {
+	return b.Roster >= other.Roster && b.Epoch >= other.Epoch && b.Snapshots >= other.Snapshots
+}
+
+// with returns the greater of each part.
+func (b Basis) with(other Basis) Basis {
+	return Basis{max(b.Roster, other.Roster), max(b.Epoch, other.Epoch), max(b.Snapshots, other.Snapshots)}
+}
+
+func (b Basis) String() string {
+	return fmt.Sprintf("the list of keys of entry %d, the epoch of entry %d and %d snapshots", b.Roster, b.Epoch, b.Snapshots)
+}
+
+// A Break is a place where the log does not go on, named by the entries on both sides: what an owner accepts is this one.
+type Break struct {
+	After Head `json:"after,omitzero"` // the last valid entry below; none where the log's beginning is lost
+	At    Head `json:"at"`             // the entry that continues from another one, or can't be understood
+}
+
+// An AcceptEntry says that an owner has looked at damage to the log, and that it goes on from what is left.
+type AcceptEntry struct {
+	Breaks []Break `json:"breaks"`
+}
+
+// maxBreaks is how many breaks one entry accepts. More are no accident.
+const maxBreaks = 10_000
+
+// brokenAt is a break, and what it tells of the log.
+type brokenAt struct {
+	Break
+	err error
+}
+
+// damage returns what keeps everybody from adding to the log: breaks that no owner has accepted; and a list of keys, or an
+// epoch, that is lost. These an owner has to state anew: nobody can tell who was on the list, or who has the older keys.
+func (h *history) damage() (errs []error) {
+	for _, b := range h.breaks {
+		errs = append(errs, b.err)
+	}
+	return slices.Concat(errs, h.lostRoster(), h.lostEpoch())
+}
+
+func (h *history) lostRoster() []error {
+	if h.empty || h.basis.Roster == h.rosterSeq && len(h.people) > 0 {
+		return nil
+	}
+	return []error{hint.Wrap(&DamageError{entryObject(h.basis.Roster), fmt.Errorf("the list of keys that it set is lost; the one in use is that of entry %d", h.rosterSeq)},
+		"with the owner key, `permafrost key list` shows the list in use: `permafrost key remove` who should not be on it, then `permafrost key rotate`")}
+}
+
+func (h *history) lostEpoch() []error {
+	if h.basis.Epoch == h.epochSeq {
+		return nil
+	}
+	return []error{hint.Wrap(&DamageError{entryObject(h.basis.Epoch), errors.New("the keys that it announced were lost with it, and others may have the older ones")},
+		"`permafrost key rotate` with the newest recovery file")}
+}
+
+// tooNew returns an error where somebody on the list of keys means something that this program can't understand: unless an
+// owner has accepted to go on without it.
+func (h *history) tooNew() error {
+	for _, b := range h.breaks {
+		if errors.Is(b.err, ErrNewerFormat) && !h.lenient {
+			return b.err
+		}
+	}
+	return nil
+}
+
+// mayAdd returns an error where e may not be added to the log as it stands.
+func (h *history) mayAdd(e *Entry) error {
+	damage := h.damage()
+	switch {
+	case len(damage) == 0, e.Accept != nil:
+		return nil
+	case len(h.breaks) > 0:
+	case e.Roster != nil, e.Epoch != nil && len(h.lostRoster()) == 0:
+		return nil
+	}
+	help := hint.Of(damage[0])
+	if help == "" {
+		help = "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` goes on from what is left, once and for all"
+	}
+	return hint.Wrap(fmt.Errorf("the log is damaged, nothing is added to it: %w", damage[0]), help)
+}
+
+// acceptDamage publishes that the log goes on from what is left of it, where an owner wants that.
+func (r *Repo) acceptDamage(ctx context.Context) error {
+	if len(r.log.breaks) == 0 || !r.opts.AcceptHead || r.key.Role != RoleOwner {
+		return nil
+	}
+	accept := new(AcceptEntry)
+	return r.publish(ctx, &Entry{Accept: accept}, func(h *history) error {
+		accept.Breaks = nil
+		for _, b := range h.breaks {
+			accept.Breaks = append(accept.Breaks, b.Break)
+		}
+		if len(accept.Breaks) > maxBreaks {
+			return fmt.Errorf("the log is broken in %d places: restore it from a copy of the storage", len(accept.Breaks))
+		}
+		return nil
+	})
+}
+
+// applyAccept takes off the damage what an owner has named.
+func (h *history) applyAccept(e *Entry) {
+	named := make(map[Break]bool)
+	for _, b := range e.Accept.Breaks {
+		named[b] = true
+	}
+	h.breaks = slices.DeleteFunc(h.breaks, func(b brokenAt) bool {
+		if named[b.Break] {
+			h.accepted = append(h.accepted, fmt.Errorf("%w (the owner key accepted that in entry %d)", b.err, e.Seq))
+		}
+		return named[b.Break]
+	})
+}
