@@ -257,7 +257,7 @@ func TestNewerIndexAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := fresh(t, st, w.owner)
-	if err := o.Forget(t.Context(), []repo.Name{{6, 6, 6}}); err != nil {
+	if err := o.Forget(t.Context(), []repo.Name{o.Snapshots()[1].ID}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, repo.ErrNewerFormat) {

@@ -122,6 +122,20 @@ func (r *Repo) acceptDamage(ctx context.Context) error {
 	})
 }
 
+// readyToRepair returns an error where nothing can be repaired by the log as it now stands.
+func (r *Repo) readyToRepair(ctx context.Context, o RepairOptions) error {
+	err := r.catchUp(ctx, r.log)
+	if err != nil || o.DryRun && r.opts.AcceptHead {
+		return err
+	}
+	if !o.DryRun {
+		if err := r.acceptDamage(ctx); err != nil {
+			return err
+		}
+	}
+	return r.log.mayAdd(&Entry{Prune: new(PruneEntry)})
+}
+
 // applyAccept takes off the damage what an owner has named.
 func (h *history) applyAccept(e *Entry) {
 	named := make(map[Break]bool)

@@ -260,7 +260,7 @@ func (c *checker) snapshots(ctx context.Context, h *history, x *index, mark func
 		if marks[s.Instance] == nil {
 			marks[s.Instance] = mark(c.repo.readerOf(of))
 		}
-		data, err := c.repo.readNamed(ctx, manifestObject(s.ID), s.ID, MaxObject)
+		data, err := c.repo.readNamed(ctx, manifestObject(s.Manifest), s.Manifest, MaxObject)
 		var text []byte
 		if err == nil {
 			text, err = c.repo.openManifest(s, data)
@@ -361,7 +361,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
 func (c *checker) vanished(ctx context.Context, keys *Keyring, p *indexedPack) error {
 	h, err := c.repo.readLog(ctx, keys, true)
-	if err != nil || h.isNamed(packObject(p.name)) {
+	if err != nil || h.gone(packObject(p.name), p.instance) {
 		return err
 	}
 	return &DamageError{packObject(p.name), errors.New("is missing")}

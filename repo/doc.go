@@ -105,6 +105,9 @@
 // It stands under the first number behind the entry before it that was free. Up to 100 numbers between them may be free
 // all the same, where junk or entries were lost; what jumps over more is no entry.
 //
+// A snapshot's ID is the SHA-256 of "permafrost snapshot 1\n", the manifest's name (32 bytes), the verify key of the entry's
+// signer (32 bytes) and the instance. A manifest may be named by several entries; it is the snapshot's whose signer signed it.
+//
 // A snapshot's entry says what the snapshot has of each component (Holding), so that what is thought of it depends on the log
 // alone. Entries that forget, prune or confirm may hold records: which snapshots of an instance, up to which entry, have times
 // that can't be. The storage's times are lost where a repository is copied; what is recorded is not judged anew. An owner may

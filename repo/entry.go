@@ -2,10 +2,13 @@ package repo
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,9 +55,15 @@ type Entry struct {
 
 // A SnapshotEntry commits a snapshot.
 type SnapshotEntry struct {
-	ID      Name   `json:"id"`      // the manifest object's name
-	Indexes []Name `json:"indexes"` // index objects that its run wrote
+	Manifest Name   `json:"manifest"` // the manifest object's name
+	Indexes  []Name `json:"indexes"`  // index objects that its run wrote
 	SnapshotInfo
+}
+
+// snapshotID returns the ID of a snapshot: the SHA-256 of "permafrost snapshot 1\n", the manifest's name, the verify key of the
+// entry's signer and the instance. Who sees a manifest before the log names it can't take its ID.
+func snapshotID(manifest Name, signer ed25519.PublicKey, instance string) Name {
+	return sha256.Sum256(slices.Concat([]byte("permafrost snapshot 1\n"), manifest[:], signer, []byte(instance)))
 }
 
 // SnapshotInfo is what a list of snapshots shows, and what retention goes by.

@@ -25,7 +25,7 @@ const AsItIs = Component(255)
 // PublishSnapshot commits a snapshot of whatever the manifest says, with no more ado.
 func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *SnapshotEntry) error {
 	var err error
-	if e.ID, err = r.putManifest(ctx, manifest); err != nil {
+	if e.Manifest, err = r.putManifest(ctx, manifest); err != nil {
 		return err
 	}
 	return r.PublishRaw(ctx, &Entry{Snapshot: e})

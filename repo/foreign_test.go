@@ -205,7 +205,7 @@ func TestForeignManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := evilSnapshot()
-	e.Snapshot.ID = id
+	e.Snapshot.Manifest = id
 	if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestForeignManifest(t *testing.T) {
 	for _, ref := range o.Snapshots() {
 		text, err := o.Manifest(t.Context(), ref)
 		var d *repo.DamageError
-		if ref.ID == id && (!errors.As(err, &d) || d.Object != "manifests/"+id.String()) {
+		if ref.Manifest == id && (!errors.As(err, &d) || d.Object != "manifests/"+id.String()) {
 			t.Errorf("%s, %v", text, err)
 		}
 	}
@@ -246,7 +246,7 @@ func TestForeignNames(t *testing.T) {
 	ref, _ := mustSnapshot(t, fresh(t, before(st, "Put", "log/", func() {
 		indexes = named("index")
 		e := evilSnapshot(indexes...)
-		e.Snapshot.ID = named("manifests")[0]
+		e.Snapshot.Manifest = named("manifests")[0]
 		if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {
 			t.Error(err)
 		}
@@ -254,11 +254,14 @@ func TestForeignNames(t *testing.T) {
 	if len(indexes) == 0 {
 		t.Fatal("the run was not overtaken")
 	}
-	manifests := named("manifests")
+	claimed := fresh(t, st, evil).Snapshots()[1]
+	if claimed.Instance != "evil.example" || claimed.Manifest != ref.Manifest || claimed.ID == ref.ID {
+		t.Errorf("claimed is %+v", claimed)
+	}
 	for _, e := range []*repo.Entry{
-		{Forget: &repo.ForgetEntry{Snapshots: manifests[:1]}},
-		{Forget: &repo.ForgetEntry{Snapshots: manifests[1:]}},
-		{Prune: &repo.PruneEntry{Indexes: indexes, Manifests: manifests}},
+		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{claimed.ID}}},
+		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{ref.ID}}},
+		{Prune: &repo.PruneEntry{Indexes: indexes, Manifests: named("manifests")}},
 	} {
 		if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {
 			t.Fatal(err)

@@ -324,12 +324,13 @@ func FuzzManifestObject(f *testing.F) {
 
 // sampleEntries are log entries of each kind.
 func sampleEntries(k, writer *Keyring) []Entry {
+	id := func(manifest Name, by *Keyring) Name { return snapshotID(manifest, by.verifyKey(), "social.example") }
 	return []Entry{
 		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: RoleWriter, Instance: "social.example", VerifyKey: writer.verifyKey(), Keys: []string{"keys/a.age"}}}}},
-		{Snapshot: &SnapshotEntry{ID: Name{1}, Indexes: []Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
-		{Snapshot: &SnapshotEntry{ID: Name{3}, Indexes: []Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
-		{Forget: &ForgetEntry{Snapshots: []Name{{1}}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{Name{3}, "says so"}}, Clock: time.Hour}}}},
-		{Confirm: &ConfirmEntry{Snapshots: []Name{{3}}}},
+		{Snapshot: &SnapshotEntry{Manifest: Name{1}, Indexes: []Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
+		{Snapshot: &SnapshotEntry{Manifest: Name{3}, Indexes: []Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
+		{Forget: &ForgetEntry{Snapshots: []Name{id(Name{1}, writer)}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{id(Name{3}, k), "says so"}}, Clock: time.Hour}}}},
+		{Confirm: &ConfirmEntry{Snapshots: []Name{id(Name{3}, k)}}},
 		{Prune: &PruneEntry{Packs: []Name{{5}}, Indexes: []Name{{2}}, Manifests: []Name{{1}}, Added: []Name{{6}}}},
 		{Bad: &BadEntry{[]Name{{7}}}},
 		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature}},
@@ -400,8 +401,8 @@ type fuzzLog struct{ owner, writer, stranger *Keyring }
 func (l *fuzzLog) read(tb testing.TB, script []byte) *history {
 	h := newHistory(l.owner)
 	h.lenient = true
-	for i, line := range bytes.SplitN(script, []byte("\n"), 9) {
-		if len(line) == 0 || i == 8 {
+	for i, line := range bytes.SplitN(script, []byte("\n"), 10) {
+		if len(line) == 0 || i == 9 {
 			continue
 		}
 		by := map[byte]*Keyring{'O': l.owner, 'W': l.writer}[line[0]&^0x20]

@@ -12,9 +12,10 @@ import (
 
 // A SnapshotRef is a snapshot that the log lists.
 type SnapshotRef struct {
-	Seq    uint64 // of the log entry
-	ID     Name   // the manifest object's name
-	Writer string // name on the roster; "owner" for one that the owner key made
+	Seq      uint64 // of the log entry
+	ID       Name   // see snapshotID; it is the manifest's, its signer's and the instance's, and nobody else's
+	Manifest Name   // the manifest object's name
+	Writer   string // name on the roster; "owner" for one that the owner key made
 	SnapshotInfo
 	Signed time.Time // when its log entry was made, by the signer's clock
 	Logged time.Time // likewise by the storage's clock; zero where the entry came after the log was listed
@@ -61,11 +62,12 @@ type history struct {
 	epoch     uint32            // the newest announced; 0 for the first, which no entry announces
 	epochs    map[uint32][]byte // signatures of the announced ones
 	people    []Person
-	rosterSeq uint64        // of the entry that set people
-	epochSeq  uint64        // of the entry that announced epoch; 0 for the first
-	basis     Basis         // what the next entry builds on: what was lost is in it too
-	snapshots []SnapshotRef // all ever, in order; a forgotten one is in forgotten too
-	byID      map[Name]int  // in snapshots
+	rosterSeq uint64         // of the entry that set people
+	epochSeq  uint64         // of the entry that announced epoch; 0 for the first
+	basis     Basis          // what the next entry builds on: what was lost is in it too
+	snapshots []SnapshotRef  // all ever, in order; a forgotten one is in forgotten too
+	byID      map[Name]int   // in snapshots
+	madeOf    map[Name][]int // likewise, by manifest
 	forgotten map[Name]uint64
 	confirmed map[Name]bool
 	recorded  map[string]*Recorded // by instance
@@ -89,6 +91,7 @@ func newHistory(keys *Keyring) *history {
 		keys: keys, owner: keys.OwnerKey, empty: true,
 		epochs:    make(map[uint32][]byte),
 		byID:      make(map[Name]int),
+		madeOf:    make(map[Name][]int),
 		forgotten: make(map[Name]uint64),
 		confirmed: make(map[Name]bool),
 		recorded:  make(map[string]*Recorded),
@@ -259,14 +262,20 @@ func (h *history) applySnapshot(by scope, signer ed25519.PublicKey, e *Entry) (w
 	if !by.serves(s.Instance) {
 		return fmt.Sprintf("a writer for %s added a snapshot of %s", by.person.Instance, s.Instance)
 	}
-	if _, again := h.byID[s.ID]; again {
+	id := snapshotID(s.Manifest, signer, s.Instance)
+	if _, again := h.byID[id]; again {
 		return "the snapshot is there already"
 	}
-	h.byID[s.ID] = len(h.snapshots)
-	h.snapshots = append(h.snapshots, SnapshotRef{Seq: e.Seq, ID: s.ID, Writer: by.person.Name, SnapshotInfo: s.SnapshotInfo,
+	h.byID[id] = len(h.snapshots)
+	h.madeOf[s.Manifest] = append(h.madeOf[s.Manifest], len(h.snapshots))
+	h.snapshots = append(h.snapshots, SnapshotRef{Seq: e.Seq, ID: id, Manifest: s.Manifest, Writer: by.person.Name, SnapshotInfo: s.SnapshotInfo,
 		Signed: e.Time, Bound: !by.mayForget(), signer: bytes.Clone(signer)})
 	for _, n := range s.Indexes {
 		h.indexes = append(h.indexes, indexRef{n, by})
+	}
+	// What a prune for others has named before is there all the same: the signer has looked.
+	for _, object := range s.objects() {
+		h.pruned[object] = slices.DeleteFunc(h.pruned[object], func(by scope) bool { return !by.serves(s.Instance) })
 	}
 	return ""
 }
@@ -283,7 +292,7 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 		note(packObject(n))
 	}
 	for _, n := range e.Manifests {
-		if i, ok := h.byID[n]; ok && (h.forgotten[n] == 0 || !by.serves(h.snapshots[i].Instance)) {
+		if !h.mayPruneManifest(by, n) {
 			why = "it names the manifest of a snapshot that is not forgotten, or not of the signer's instance"
 			continue
 		}
@@ -303,6 +312,20 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 		h.indexes = append(h.indexes, indexRef{n, by})
 	}
 	return why
+}
+
+// mayPruneManifest reports whether a signer's prune may name a manifest: where the log names it, all of that signer's snapshots
+// that are made of it must be forgotten, and there must be one. Others may have named it too, whose it is not.
+func (h *history) mayPruneManifest(by scope, n Name) bool {
+	theirs := false
+	for _, i := range h.madeOf[n] {
+		s := &h.snapshots[i]
+		if _, gone := h.forgotten[s.ID]; by.serves(s.Instance) && !gone {
+			return false
+		}
+		theirs = theirs || by.serves(s.Instance)
+	}
+	return theirs || len(h.madeOf[n]) == 0
 }
 
 // mayDrop reports whether a signer's prune may name an index object: not one that anybody has named for others, whoever did so
@@ -348,7 +371,7 @@ func (h *history) needed() map[string]bool {
 		m[indexObject(ref.name)] = true
 	}
 	for _, s := range h.live() {
-		m[manifestObject(s.ID)] = true
+		m[manifestObject(s.Manifest)] = true
 	}
 	return m
 }
@@ -357,7 +380,7 @@ func (h *history) needed() map[string]bool {
 func (h *history) named() map[string]bool {
 	m := h.needed()
 	for _, s := range h.snapshots {
-		m[manifestObject(s.ID)] = true
+		m[manifestObject(s.Manifest)] = true
 	}
 	return m
 }

@@ -38,7 +38,7 @@ func fresh(t *testing.T, st repo.Store, k *repo.Keyring) *repo.Repo {
 }
 
 func evilSnapshot(indexes ...repo.Name) *repo.Entry {
-	return &repo.Entry{Snapshot: &repo.SnapshotEntry{ID: repo.Name{6, 6, 6}, Indexes: indexes, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}}
+	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{6, 6, 6}, Indexes: indexes, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}}
 }
 
 // wholeAfterPrune asserts that the instance's snapshot is untouched: now, and after its own writer and the owner prune.

@@ -37,7 +37,7 @@ func longLog(b testing.TB, gone int) (*storetest.Mem, *repo.Keyring) {
 			b.Fatal(err)
 		}
 		if i < gone {
-			if err := r.Forget(b.Context(), []repo.Name{e.ID}); err != nil {
+			if err := r.Forget(b.Context(), []repo.Name{r.Snapshots()[0].ID}); err != nil {
 				b.Fatal(err)
 			}
 		}

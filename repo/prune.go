@@ -24,7 +24,8 @@ const (
 	maxPruned = 100_000
 
 	// DefaultGrace is how old, by the storage's clock, what no log entry names must be before it is taken for left
-	// over. It need not be longer than the longest run: one whose packs are pruned notices, and fails.
+	// over. It need not be longer than the longest run: one whose packs are pruned notices, and fails. It is a part of the
+	// protocol: what is younger a run takes for its own, whatever the prune of another instance's writer has named.
 	DefaultGrace = 72 * time.Hour
 
 	pruneTries    = 8
@@ -34,7 +35,7 @@ const (
 // PruneOptions say what a prune may do.
 type PruneOptions struct {
 	MaxUnused float64       // share of a pack, 0 to 1, that may be dead before it is rewritten
-	Grace     time.Duration // age at which what no log entry names is left over; 0: DefaultGrace
+	Grace     time.Duration // age at which what no log entry names is left over; 0, and for a writer at least: DefaultGrace
 	DryRun    bool          // only tell what would be done
 	Forgotten []Name        // with DryRun: tell what would be done once these snapshots are forgotten too
 	Patience  time.Duration // how long to wait for others who are at work
@@ -83,8 +84,8 @@ type PruneResult struct {
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
 func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
-	if o.Grace == 0 {
-		o.Grace = DefaultGrace
+	if o.Grace == 0 || r.key.Role != RoleOwner {
+		o.Grace = max(o.Grace, DefaultGrace)
 	}
 	if o.DryRun {
 		return r.prune(ctx, r.clock, mark, o)
@@ -259,7 +260,8 @@ func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
 func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 	named := p.repo.log.named()
-	missing := p.repo.log.needed()
+	needed := p.repo.log.needed()
+	missing := maps.Clone(needed)
 	for _, dir := range []string{"packs/", "index/", "manifests/", "tmp/"} {
 		for o, err := range p.repo.store.List(ctx, dir) {
 			if err != nil {
@@ -277,7 +279,7 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 				known = true
 			}
 			switch {
-			case known:
+			case known, needed[o.Name]: // whatever somebody else's prune has named
 			case len(p.repo.log.pruned[o.Name]) > 0, dir == "tmp/" && old:
 				p.doomed = append(p.doomed, o)
 			case dir != "tmp/" && !named[o.Name] && old && !p.repo.log.signed:

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -59,13 +58,8 @@ func (p *prunePlan) livesElsewhere(n uint32) bool {
 // chooseObjects names index objects that are spent, the manifests of forgotten snapshots, and what is left over.
 func (p *prunePlan) chooseObjects() {
 	p.entry.Indexes = p.spent()
-	for id := range maps.Keys(p.repo.log.forgotten) {
-		if len(p.repo.log.pruned[manifestObject(id)]) == 0 && p.mineToForget(id) {
-			p.entry.Manifests = append(p.entry.Manifests, id)
-		}
-	}
+	p.entry.Manifests = p.forgotten()
 	p.res.Manifests = len(p.entry.Manifests)
-	slices.SortFunc(p.entry.Manifests, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
 	if p.res.Lost > 0 {
 		// What is lost may yet be found in a pack that no index object lists.
 		p.leftover = slices.DeleteFunc(p.leftover, func(o Object) bool { return strings.HasPrefix(o.Name, "packs/") })
@@ -107,8 +101,21 @@ func (p *prunePlan) spent() (names []Name) {
 	return names
 }
 
-// mineToForget reports whether a forgotten snapshot is of an instance that this key may prune.
-func (p *prunePlan) mineToForget(id Name) bool {
-	i := p.repo.log.byID[id]
-	return p.mine(&indexedPack{instance: p.repo.log.snapshots[i].Instance})
+// forgotten returns the manifests of forgotten snapshots that this key may prune, without those that a snapshot is made of
+// which is not forgotten.
+func (p *prunePlan) forgotten() (names []Name) {
+	log := p.repo.log
+	needed, seen := log.needed(), make(map[Name]bool)
+	for _, s := range log.snapshots {
+		object := manifestObject(s.Manifest)
+		if _, gone := log.forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || len(log.pruned[object]) > 0 {
+			continue
+		}
+		if p.mine(&indexedPack{instance: s.Instance}) {
+			seen[s.Manifest] = true
+			names = append(names, s.Manifest)
+		}
+	}
+	slices.SortFunc(names, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
+	return names
 }

@@ -99,20 +99,6 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 	return hint.Wrap(&LockedError{"others kept adding to the log"}, "repair at a quieter time")
 }
 
-// readyToRepair returns an error where nothing can be repaired by the log as it now stands.
-func (r *Repo) readyToRepair(ctx context.Context, o RepairOptions) error {
-	err := r.catchUp(ctx, r.log)
-	if err != nil || o.DryRun && r.opts.AcceptHead {
-		return err
-	}
-	if !o.DryRun {
-		if err := r.acceptDamage(ctx); err != nil {
-			return err
-		}
-	}
-	return r.log.mayAdd(&Entry{Prune: new(PruneEntry)})
-}
-
 func (x *indexRepair) try(ctx context.Context) error {
 	r, head := x.repo, x.repo.log.head
 	x.res = IndexRepair{Read: x.res.Read}

@@ -253,7 +253,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{ID: repo.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 			if err := stolen.PublishRaw(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
@@ -333,7 +333,7 @@ func TestRepairNewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &repo.Entry{Snapshot: &repo.SnapshotEntry{ID: repo.Name{6}, Indexes: []repo.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+	e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{6}, Indexes: []repo.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 	if err := r.PublishRaw(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func TestRepairIndex(t *testing.T) {
 		},
 		"flipped": func(t *testing.T, w *world, st *storetest.Mem) { st.Corrupt(objectsOf(st, "index")[0], 2000) },
 		"never was": func(t *testing.T, w *world, st *storetest.Mem) {
-			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{ID: repo.Name{9}, Indexes: []repo.Name{{8}},
+			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{9}, Indexes: []repo.Name{{8}},
 				SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 			r := fresh(t, st, w.writer)
 			if err := r.PublishRaw(t.Context(), e); err != nil {
@@ -117,7 +117,7 @@ func TestPruneMisses(t *testing.T) {
 			}
 			victim := objectsOf(st, kind)[0]
 			if kind == "manifests" {
-				victim = "manifests/" + refs[1].ID.String()
+				victim = "manifests/" + refs[1].Manifest.String()
 			}
 			st.Delete(victim)
 			before := st.Names()
@@ -284,7 +284,7 @@ func TestRepairLies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lie := &repo.Entry{Snapshot: &repo.SnapshotEntry{ID: repo.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+	lie := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 	if err := r.PublishRaw(t.Context(), lie); err != nil {
 		t.Fatal(err)
 	}

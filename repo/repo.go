@@ -300,11 +300,11 @@ func (r *Repo) note(format string, args ...any) {
 
 // Manifest returns the JSON of a snapshot's manifest.
 func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
-	object := manifestObject(ref.ID)
+	object := manifestObject(ref.Manifest)
 	data, ok := r.local.cached(object)
-	if !ok || hashName(data) != ref.ID {
+	if !ok || hashName(data) != ref.Manifest {
 		var err error
-		if data, err = r.readNamed(ctx, object, ref.ID, MaxObject); err != nil {
+		if data, err = r.readNamed(ctx, object, ref.Manifest, MaxObject); err != nil {
 			return nil, fmt.Errorf("reading the manifest of snapshot %s: %w", ref.ID.Short(), err)
 		}
 		r.local.cache(object, data)
@@ -315,7 +315,7 @@ func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
 // openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
 // writer can name another's manifest in the log, and can't make it his own.
 func (r *Repo) openManifest(ref SnapshotRef, data []byte) ([]byte, error) {
-	object := manifestObject(ref.ID)
+	object := manifestObject(ref.Manifest)
 	signer, body, err := r.Key().unseal(magicManifest, data)
 	if (err == nil || errors.Is(err, ErrNewerFormat)) && !ref.signer.Equal(signer) {
 		err = errors.New("it is signed by another key than the log entry that names it")

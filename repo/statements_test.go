@@ -10,6 +10,7 @@ import (
 	"permafrost/internal/hint"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"permafrost/internal/storetest"
@@ -407,5 +408,78 @@ func TestRememberedBasis(t *testing.T) {
 		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) || !strings.Contains(err.Error(), "not what this machine has seen") {
 			t.Errorf("%d: %v", i, err)
 		}
+	}
+}
+
+// after returns a view of st on which f is called after each operation of a kind on a name that begins so.
+func after(st repo.Store, kind, name string, f func(object string)) repo.Store {
+	var one sync.Mutex
+	return &storetest.Hook{Store: st, After: func(op storetest.Op, err error) {
+		if op.Kind == kind && strings.HasPrefix(op.Name, name) && err == nil {
+			one.Lock()
+			defer one.Unlock()
+			f(op.Name)
+		}
+	}}
+}
+
+// A writer of another instance sees each manifest, index object and pack that a run puts, and is faster to publish entries that
+// name them: as its own snapshot's, and as what its prune takes for left over. The run is committed and whole all the same.
+func TestNobodyTakesNames(t *testing.T) {
+	names := func(object string) []repo.Name {
+		name, err := repo.ParseName(object[strings.LastIndexByte(object, '/')+1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []repo.Name{name}
+	}
+	claim := func(n repo.Name) *repo.Entry {
+		e := evilSnapshot()
+		e.Snapshot.Manifest = n
+		return e
+	}
+	for what, c := range map[string]struct {
+		put   string
+		names func(object string) *repo.Entry
+	}{
+		"a manifest, claimed":      {"manifests/", func(o string) *repo.Entry { return claim(names(o)[0]) }},
+		"a manifest, pruned":       {"manifests/", func(o string) *repo.Entry { return &repo.Entry{Prune: &repo.PruneEntry{Manifests: names(o)}} }},
+		"an index object, pruned":  {"index/", func(o string) *repo.Entry { return &repo.Entry{Prune: &repo.PruneEntry{Indexes: names(o)}} }},
+		"an index object, claimed": {"index/", func(o string) *repo.Entry { return evilSnapshot(names(o)...) }},
+		"a pack, pruned":           {"packs/", func(o string) *repo.Entry { return &repo.Entry{Prune: &repo.PruneEntry{Packs: names(o)}} }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w, st, evil, ref, first := twoInstances(t)
+			view := after(st, "Put", c.put, func(object string) {
+				if err := fresh(t, st, evil).PublishRaw(t.Context(), c.names(object)); err != nil {
+					t.Error(err)
+				}
+			})
+			var refs []repo.SnapshotRef
+			for n := range 3 {
+				ref, _, err := snapshot(t.Context(), fresh(t, view, w.writer), night(uint64(7+n)), 2+n)
+				if err != nil {
+					t.Errorf("night %d: %v", n, err)
+					continue
+				}
+				refs = append(refs, ref)
+			}
+			if t.Failed() {
+				return
+			}
+			// What the other names once more makes no difference, nor does an owner who cleans up behind it.
+			older(st, slices.DeleteFunc(st.Names(), func(n string) bool { return strings.HasPrefix(n, "leases/") })...)
+			for _, object := range objectsOf(st, c.put[:len(c.put)-1]) {
+				if err := fresh(t, st, evil).PublishRaw(t.Context(), c.names(object)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wholeAfterPrune(t, w, st, ref, first)
+			for n, ref := range refs {
+				if err := verify(t.Context(), fresh(t, st, w.owner), ref, night(uint64(7+n))); err != nil {
+					t.Errorf("night %d: %v", n, err)
+				}
+			}
+		})
 	}
 }

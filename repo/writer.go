@@ -314,18 +314,12 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 		return err
 	})
 	g.Go(func() (err error) {
-		s.ID, err = w.repo.putManifest(gctx, manifest)
+		s.Manifest, err = w.repo.putManifest(gctx, manifest)
 		return err
 	})
 	err := g.Wait()
-	for range commitTries {
-		if err == nil {
-			err = w.repo.publish(ctx, &Entry{Snapshot: s}, func(h *history) error { return w.stillThere(ctx, h, s) })
-		}
-		if !errors.Is(err, errClaimed) {
-			break
-		}
-		s.ID, err = w.repo.putManifest(ctx, manifest) // sealed anew, under another name
+	if err == nil {
+		err = w.repo.publish(ctx, &Entry{Snapshot: s}, func(h *history) error { return w.stillThere(ctx, h, s) })
 	}
 	if err != nil {
 		return SnapshotRef{}, err
@@ -333,13 +327,18 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	if err := w.journal.clear(); err != nil {
 		w.repo.note("%v", err) // committed all the same; the next run finds its packs known
 	}
-	return w.repo.log.snapshots[w.repo.log.byID[s.ID]], nil
+	h := w.repo.log
+	return h.snapshots[h.byID[snapshotID(s.Manifest, w.repo.key.verifyKey(), w.instance)]], nil
 }
 
-// errClaimed says that somebody else, who saw our manifest on the storage, has published it as a snapshot of his own.
-var errClaimed = errors.New("another writer has published this snapshot's manifest as its own")
-
-const commitTries = 8
+// objects returns the names of the objects that the entry makes a part of the log.
+func (e *SnapshotEntry) objects() []string {
+	objects := []string{manifestObject(e.Manifest)}
+	for _, n := range e.Indexes {
+		objects = append(objects, indexObject(n))
+	}
+	return objects
+}
 
 // putManifest puts a manifest and returns its name.
 func (r *Repo) putManifest(ctx context.Context, text []byte) (Name, error) {
@@ -360,18 +359,15 @@ func (r *Repo) putManifest(ctx context.Context, text []byte) (Name, error) {
 func (w *Writer) stillThere(ctx context.Context, h *history, e *SnapshotEntry) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	own := []string{manifestObject(e.ID)}
-	for _, n := range e.Indexes {
-		own = append(own, indexObject(n))
-	}
+	own := e.objects()
 	for _, name := range w.done {
 		own = append(own, packObject(name))
 	}
-	if slices.ContainsFunc(own, h.isNamed) {
+	if slices.ContainsFunc(own, func(object string) bool { return h.gone(object, w.instance) }) {
 		return ErrPruned
 	}
-	if _, claimed := h.byID[e.ID]; claimed {
-		return errClaimed
+	if err := w.young(ctx, slices.DeleteFunc(own, func(object string) bool { return !h.isNamed(object) })); err != nil {
+		return err
 	}
 	if err := w.repo.mayWrite(h, w.instance); err != nil || h.prunes == w.prunes {
 		return err
@@ -383,6 +379,28 @@ func (w *Writer) stillThere(ctx context.Context, h *history, e *SnapshotEntry) e
 	for name, s := range w.checked {
 		if s.ok && !now.serves(name, w.instance) {
 			return ErrPruned
+		}
+	}
+	return nil
+}
+
+// young returns ErrPruned unless all of these objects, which prunes for other instances have named, are there, and so young
+// that such a prune had no right to.
+func (w *Writer) young(ctx context.Context, named []string) error {
+	if len(named) == 0 {
+		return nil
+	}
+	now, err := w.lease.now(ctx)
+	if err != nil {
+		return err
+	}
+	for _, object := range named {
+		o, err := w.repo.store.Stat(ctx, object)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), err == nil && now.Sub(o.Time) > DefaultGrace:
+			return ErrPruned
+		case err != nil:
+			return fmt.Errorf("looking whether %s is still there: %w", object, err)
 		}
 	}
 	return nil

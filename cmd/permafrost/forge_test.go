@@ -130,6 +130,13 @@ func (f *forger) basis(behind uint64) repo.Basis {
 	return e.On
 }
 
+// snapshotID returns the ID of a snapshot that this one's entry commits.
+func (f *forger) snapshotID(e *repo.SnapshotEntry) string {
+	signer := f.key.SignKey.Public().(ed25519.PublicKey)
+	id := sha256.Sum256(slices.Concat([]byte("permafrost snapshot 1\n"), e.Manifest[:], signer, []byte(e.Instance)))
+	return repo.Name(id).String()
+}
+
 // publish appends an entry to the log, whatever it says.
 func (f *forger) publish(e *repo.Entry) {
 	f.t.Helper()

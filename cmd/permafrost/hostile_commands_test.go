@@ -161,7 +161,7 @@ func (h *hostileRepo) forge(r *rand.Rand, n int) {
 		os.Remove(filepath.Join(h.dir, "junk-"+head.Hash.String()))
 		seq++
 		e := &repo.Entry{Seq: seq, Prev: head, On: h.owner.basis(seq - 1), Time: time.Now().UTC().Truncate(time.Second), Snapshot: &repo.SnapshotEntry{
-			ID: h.owner.put("manifests/", h.owner.seal("PFMANIF\x01", zip(text))), SnapshotInfo: m.Info()}}
+			Manifest: h.owner.put("manifests/", h.owner.seal("PFMANIF\x01", zip(text))), SnapshotInfo: m.Info()}}
 		if r.IntN(4) == 0 {
 			e.Snapshot.Date = hostile.Name(r)
 		}
@@ -171,7 +171,7 @@ func (h *hostileRepo) forge(r *rand.Rand, n int) {
 		}
 		data = h.owner.seal("PFLOGEN\x01", body)
 		h.owner.write(fmt.Sprintf("log/%010d", seq), data)
-		h.ids = append(h.ids, e.Snapshot.ID.String())
+		h.ids = append(h.ids, h.owner.snapshotID(e.Snapshot))
 	}
 }
 

@@ -450,7 +450,7 @@ func (v *victim) testForgedIndex() {
 				info.Instance = "evil.example"
 			}
 			manifest := f.put("manifests/", f.seal("PFMANIF\x01", []byte("nothing")))
-			f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{ID: manifest, Indexes: []repo.Name{index}, SnapshotInfo: info}})
+			f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: manifest, Indexes: []repo.Name{index}, SnapshotInfo: info}})
 			if file != "" { // or every restore would have to name the instance, and no prune could read it
 				v.run(exitDone, "forget", manifest.String()[:16], "-i", v.recovery)
 			}

@@ -78,10 +78,10 @@ func (v *victim) claim(at time.Time) {
 	v.t.Helper()
 	f := v.forger(filepath.Join(v.home, "writer.key"))
 	last := v.snapshots(v.t)[0]
-	id := f.put("manifests/", f.seal("PFMANIF\x01", f.body("manifests/"+last.ID)))
+	id := f.put("manifests/", f.seal("PFMANIF\x01", f.body("manifests/"+last.Manifest)))
 	there := repo.Holding{Secrets: repo.Captured, Postgres: repo.DatabaseHolding{State: repo.Captured, Size: last.Size}, Redis: repo.Captured,
 		Media: repo.MediaHolding{State: repo.Captured, Files: 1000, Size: last.Size}}
-	f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{ID: id, SnapshotInfo: repo.SnapshotInfo{
+	f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: id, SnapshotInfo: repo.SnapshotInfo{
 		Instance: last.Instance, Host: last.Host, Date: at.Format(time.DateOnly), Time: at, Size: last.Size, Holding: there}}})
 }
 

@@ -15,6 +15,7 @@ import (
 // A snapshotLine is a snapshot as JSON lists it.
 type snapshotLine struct {
 	ID       string    `json:"id"`
+	Manifest string    `json:"manifest"` // the object's name below manifests/
 	Instance string    `json:"instance"`
 	Date     string    `json:"date"`
 	Time     time.Time `json:"time"`
@@ -44,7 +45,7 @@ func inState(h *repo.Holding, state repo.State) []string {
 }
 
 func newSnapshotLine(r *repo.SnapshotRef) snapshotLine {
-	return snapshotLine{r.ID.String(), r.Instance, r.Date, r.Time, r.Host, r.Writer, slices.Concat([]string{}, r.Tags), r.Partial,
+	return snapshotLine{r.ID.String(), r.Manifest.String(), r.Instance, r.Date, r.Time, r.Host, r.Writer, slices.Concat([]string{}, r.Tags), r.Partial,
 		inState(&r.Holding, repo.Failed), inState(&r.Holding, repo.Incomplete), inState(&r.Holding, repo.Skipped), r.Size, r.Stored}
 }
 

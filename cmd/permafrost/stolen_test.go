@@ -34,8 +34,8 @@ func (v *victim) testStolen() {
 			v := v.on(t)
 			v = v.at(v.copyOf())
 			f := v.forger(filepath.Join(v.home, "evil.key"))
-			manifest := f.put("manifests/", change(f, unzip(t, f.body("manifests/"+v.snapshots(t)[0].ID))))
-			f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{ID: manifest, Indexes: f.stealIndexes(),
+			manifest := f.put("manifests/", change(f, unzip(t, f.body("manifests/"+v.snapshots(t)[0].Manifest))))
+			f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: manifest, Indexes: f.stealIndexes(),
 				SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-26"}}})
 			v.nothingStolen()
 			m := v.machine("recovery.key")
