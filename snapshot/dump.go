@@ -59,7 +59,7 @@ func Dump(ctx context.Context, r *repo.Repo, m *Manifest, what string, w io.Writ
 		if err != nil {
 			return err
 		}
-		if err := writeStream(ctx, rd, repo.Media, &e.Content, w, told); err != nil {
+		if err := writeStream(ctx, rd, repo.Media, e.Content.chunks(ctx, rd), w, told); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil

@@ -119,11 +119,11 @@ func TestEndlessRecipes(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer dir.Close()
-				mr := &mediaRestore{rd: b, target: media.NewTarget(dir, media.TargetOptions{}), m: &Media{}, told: func(_, _ int64) {}, lose: func(string, error) {}, gone: make(map[string]bool)}
+				mr := &mediaRestore{rd: b, target: media.NewTarget(dir, media.TargetOptions{}), m: &Manifest{}, told: func(_, _ int64) {}, lose: func(string, error) {}, gone: make(map[string]bool)}
 				return mr.large(ctx, e)
 			})
 			inTime(t, false, func(ctx context.Context) error {
-				return writeStream(ctx, b, repo.Media, &content, io.Discard, func(int64) {})
+				return writeStream(ctx, b, repo.Media, content.chunks(ctx, b), io.Discard, func(int64) {})
 			})
 			inTime(t, true, func(ctx context.Context) error {
 				need := room{}

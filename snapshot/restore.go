@@ -1,17 +1,11 @@
 package snapshot
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path"
 	"slices"
-	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +14,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
+	"permafrost/source/media"
 )
 
 // The names of what Restore writes.
@@ -33,15 +28,29 @@ const (
 	guideName   = "RESTORE.md"
 )
 
+// An Overwrite says what becomes of what is in the target already and differs from the snapshot.
+type Overwrite string
+
+const (
+	IfChanged Overwrite = "if-changed" // is replaced; media that have the snapshot's size and time are not read. The default
+	Always    Overwrite = "always"     // is replaced; all media are read
+	Never     Overwrite = "never"      // stays
+)
+
 // RestoreOptions say what to restore, and where.
 type RestoreOptions struct {
-	Target     string   // directory; made if it is absent
-	Components []string // of secrets, postgres, redis and media; none: all that the snapshot has
-	Force      bool     // write into a directory that is not empty
-	NumericIDs bool     // owners of media by number, not by the names that they had
-	TrustMedia bool     // media with what lends somebody's rights or leads out of them
+	Target     string    // directory; made if it is absent
+	Components []string  // of secrets, postgres, redis and media; none: all that the snapshot has
+	Force      bool      // write into a directory that is not empty, and where there seems to be no room
+	Overwrite  Overwrite // if it is given, a directory that is not empty is written into as well
+	Delete     bool      // remove media that the snapshot does not have; as to the directory like Overwrite
+	Include    []string  // patterns of media (see package media): nothing else is restored or removed; none: all
+	Exclude    []string  // patterns of media that are neither restored nor removed
+	NumericIDs bool      // owners of media by number, not by the names that they had
+	TrustMedia bool      // media with what lends somebody's rights or leads out of them
 
-	Begin    func() // called before the first byte is written, once nothing is known to stand against that
+	Plan     func(Planned)      // if it is given, it is told what would become of each file, and nothing is written
+	Begin    func(resumed bool) // called before the first byte is written, once nothing is known to stand against that
 	Progress Progress
 	Warn     func(msg string)
 }
@@ -50,11 +59,18 @@ type RestoreOptions struct {
 type RestoreResult struct {
 	Manifest *Manifest
 	Owner    string    // the user who decides what is in the target, where that is not whoever restores
-	Files    int64     // of the media
-	Bytes    int64     // of all components
+	Files    int64     // of the media, written now
+	Bytes    int64     // of all components, written now
 	Absent   []Absence // what was wanted, and the snapshot does not have
 	Lost     int       // media files that are damaged in the repository
 	LostList []LeftOut // the first of these
+
+	KeptFiles   int64         // files of the media that were there already and stayed
+	KeptBytes   int64         // of all components, that were there already and stayed
+	Deleted     int64         // files of the media, directories too, that the snapshot does not have and were removed
+	Refused     int           // files that the target did not take, or would not let go; each was told to Warn
+	RefusedList []LeftOut     // the first of these
+	Owners      []media.Owner // of the media that belong to others than they should: who should have them
 }
 
 // A restorer writes a snapshot into a directory.
@@ -63,17 +79,28 @@ type restorer struct {
 	rd   blobReader
 	ref  repo.SnapshotRef
 	m    *Manifest
-	dir  *hostfs.Dir // Target; nothing is written but beneath it
-	sums bytes.Buffer
+	dir  *hostfs.Dir  // Target; nothing is written but beneath it. nil where there is none and nothing is written
 	size atomic.Int64 // bytes written
+	kept atomic.Int64 // bytes that were there
 	out  RestoreResult
+
+	state     restoreState
+	doubt     bool        // the machine has crashed since some files were written, perhaps before they were on disk
+	mediaDir  *hostfs.Dir // that is there; nil if none is
+	choice    choice      // of media
+	overwrite Overwrite
+	mu        sync.Mutex // guards out, while components are restored side by side
 }
 
 // Restore writes a snapshot into a directory: env.production, secrets/, DATABASE.dump, redis-dump.rdb and
 // public-system/, with SHA256SUMS over all but the media, and RESTORE.md, which says how to go on.
 //
 // Every byte is verified as it is written; a dump bears its name only once its SHA-256 is what it was. What is damaged
-// in the repository does not keep the rest from being restored: it is left out, named, and an error at the end.
+// in the repository does not keep the rest from being restored: it is left out, named, and an error at the end. What the
+// target refuses is left out, named and counted.
+//
+// A restore that was interrupted is called again and goes on: what is there and whole stays, and a dump goes on behind the last
+// chunk that verifies. The target says which snapshot it is of.
 func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreOptions) (*RestoreResult, error) {
 	if o.Warn == nil {
 		o.Warn = func(string) {}
@@ -95,19 +122,37 @@ func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreO
 	if err := rs.choose(r.Snapshots(), want); err != nil {
 		return nil, err
 	}
+	if err := rs.checkDelete(want); err != nil {
+		return nil, err
+	}
+	defer rs.close()
 	if err := rs.open(ctx, want); err != nil {
 		return nil, err
 	}
-	defer rs.dir.Close()
-	if o.Begin != nil {
-		o.Begin()
+	if o.Plan != nil {
+		err = rs.preview(ctx, want)
+	} else {
+		err = rs.write(ctx, want)
 	}
-	err = rs.run(ctx, want)
-	rs.out.Bytes = rs.size.Load()
+	rs.out.Bytes, rs.out.KeptBytes = rs.size.Load(), rs.kept.Load()
 	if err != nil {
 		err = rs.explain(fmt.Errorf("restoring %s of %s: %w", m.Date, m.Instance, err))
 	}
 	return &rs.out, err
+}
+
+// write restores what is wanted, and notes in the target what it is of and whether all of it is there.
+func (rs *restorer) write(ctx context.Context, want map[string]bool) error {
+	if rs.Begin != nil {
+		rs.Begin(rs.state.resumed)
+	}
+	if err := rs.note(want, false); err != nil {
+		return err
+	}
+	if err := rs.run(ctx, want); err != nil {
+		return err
+	}
+	return rs.note(want, true)
 }
 
 // Load returns the manifest of a snapshot.
@@ -178,24 +223,25 @@ func (rs *restorer) absence(refs []repo.SnapshotRef, a *Absence) string {
 // does not keep the others from it.
 func (rs *restorer) run(ctx context.Context, want map[string]bool) error {
 	g, gctx := errgroup.WithContext(ctx)
-	var streams, media []error
+	var streams, tree []error
 	g.Go(func() error {
-		for _, c := range []component{{"secrets", rs.secrets}, {"redis", rs.redis}, {"postgres", rs.postgres}} {
+		for _, c := range []component{{"secrets", rs.streams("secrets")}, {"redis", rs.streams("redis")}, {"postgres", rs.streams("postgres")}} {
 			if err := rs.component(gctx, want, c, &streams); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	g.Go(func() error { return rs.component(gctx, want, component{"media", rs.media}, &media) })
+	g.Go(func() error { return rs.component(gctx, want, component{"media", rs.media}, &tree) })
 	if err := g.Wait(); err != nil {
-		return hint.Join(append(slices.Concat(streams, media), err)...)
+		return hint.Join(append(slices.Concat(streams, tree), err)...)
 	}
-	damaged := slices.Concat(streams, media)
-	if err := rs.small(sumsName, rs.sums.Bytes()); err != nil {
+	damaged := slices.Concat(streams, tree)
+	there := rs.state.with(want)
+	if err := rs.small(sumsName, rs.sums(there)); err != nil {
 		damaged = append(damaged, err)
 	}
-	if err := rs.small(guideName, rs.page(want)); err != nil {
+	if err := rs.small(guideName, rs.page(there)); err != nil {
 		damaged = append(damaged, err)
 	}
 	return hint.Join(damaged...)
@@ -230,131 +276,4 @@ func isDamage(err error) bool {
 	var damage *repo.DamageError
 	var local *writeError
 	return errors.As(err, &damage) && !errors.As(err, &local) && !errors.Is(err, repo.ErrNewerFormat)
-}
-
-func (rs *restorer) secrets(ctx context.Context) error {
-	for i := range rs.m.Secrets.Files {
-		f := &rs.m.Secrets.Files[i]
-		name := secretName(i, f)
-		// What the file allowed to others on the host is for RESTORE.md's commands to give back, not for this directory.
-		if err := rs.stream(ctx, repo.Secrets, "secrets", name, &f.Stream, func(file *os.File) error {
-			return errors.Join(file.Chmod(fs.FileMode(f.Mode&0o700|0o400)), hostfs.SetMTime(file, f.MTime))
-		}); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// secretName returns where file number i of the secrets is restored to.
-func secretName(i int, f *SecretFile) string {
-	if i == 0 {
-		return envName
-	}
-	return secretsDir + string(f.Path)
-}
-
-func (rs *restorer) redis(ctx context.Context) error {
-	for name, r := range rs.m.Redises {
-		file := redisName
-		if name == "sidekiq" {
-			file = sidekiqName
-		}
-		if r.State != Captured {
-			continue
-		}
-		if err := rs.stream(ctx, repo.Redis, "redis", file, &r.Stream, nil); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	return nil
-}
-
-func (rs *restorer) postgres(ctx context.Context) error {
-	return rs.stream(ctx, repo.Postgres, "postgres", dumpName(rs.m), &rs.m.Postgres.Stream, nil)
-}
-
-// dumpName returns the name of the database's dump: the database's own, as far as it makes a file name.
-func dumpName(m *Manifest) string {
-	name := strings.Map(func(r rune) rune {
-		if r == '/' || !escape.Visible(string(r)) {
-			return '_'
-		}
-		return r
-	}, m.Postgres.Database)
-	if name == "" || name[0] == '.' || len(name) > 200 {
-		name = "database"
-	}
-	return name + ".dump"
-}
-
-// stream restores a stream to a file, which bears its name only once all of it is there and is what it was. Finish, if it is
-// not nil, gives the file more than its content.
-func (rs *restorer) stream(ctx context.Context, c repo.Component, component, name string, s *Stream, finish func(*os.File) error) error {
-	var reading error
-	err := rs.file(name, func(f *os.File) error {
-		reading = copyStream(ctx, rs.rd, c, s, f, func(n int64) {
-			rs.size.Add(n)
-			rs.Progress.Add(component, 0, n)
-		})
-		if reading != nil || finish == nil {
-			return reading
-		}
-		return finish(f)
-	})
-	if reading != nil {
-		return reading
-	}
-	if err != nil {
-		return &writeError{err}
-	}
-	fmt.Fprintf(&rs.sums, "%s\n", sumLine(s.SHA256, name))
-	rs.Progress.Add(component, 1, 0)
-	return nil
-}
-
-// file writes a file below the target, and the directories that it needs.
-func (rs *restorer) file(name string, write func(*os.File) error) error {
-	dir := rs.dir
-	if below, base := path.Split(name); below != "" {
-		var err error
-		if dir, err = dir.Make(path.Clean(below)); err != nil {
-			return err
-		}
-		defer dir.Close()
-		name = base
-	}
-	return dir.Replace(name, write)
-}
-
-// copyStream writes a stream to w. An error says so if what was written is not, in the end, what the source gave.
-func copyStream(ctx context.Context, rd blobReader, c repo.Component, s *Stream, w io.Writer, told func(int64)) error {
-	h := sha256.New()
-	if err := writeStream(ctx, rd, c, &s.Recipe, io.MultiWriter(w, h), told); err != nil {
-		return err
-	}
-	if sum := SHA256(h.Sum(nil)); sum != s.SHA256 {
-		return &repo.DamageError{Object: "stream", Err: fmt.Errorf("its SHA-256 is %v, and was %v", sum, s.SHA256)}
-	}
-	return nil
-}
-
-// sumLine returns a line that sha256sum -c reads: names with a backslash or a newline are escaped, and marked so.
-func sumLine(sum SHA256, name string) string {
-	if escaped := strings.NewReplacer("\\", "\\\\", "\n", "\\n", "\r", "\\r").Replace(name); escaped != name {
-		return "\\" + sum.String() + "  " + escaped
-	}
-	return sum.String() + "  " + name
-}
-
-// small writes a file of this program's own.
-func (rs *restorer) small(name string, data []byte) error {
-	err := rs.file(name, func(f *os.File) error {
-		_, err := f.Write(data)
-		return err
-	})
-	if err != nil {
-		return &writeError{err}
-	}
-	return nil
 }

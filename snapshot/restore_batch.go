@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/source/media"
 )
 
 const (
@@ -36,9 +37,10 @@ type batch struct {
 // A pending file waits for its blobs.
 type pending struct {
 	*Entry
-	mu   sync.Mutex
-	f    *os.File
-	left int // blobs to come
+	mu      sync.Mutex
+	f       *media.TargetFile
+	left    int  // blobs to come
+	refused bool // by the target
 }
 
 // A use is a place that a blob goes to.
@@ -125,7 +127,7 @@ func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
 func (mr *mediaRestore) discard(b *batch) {
 	for _, p := range b.files {
 		if p.f != nil {
-			mr.target.Discard(p.f, &p.Entry.Entry)
+			mr.target.Discard(p.f)
 			p.f = nil
 		}
 	}
@@ -138,33 +140,49 @@ func (mr *mediaRestore) deliver(uses []use, data []byte) error {
 			return &repo.DamageError{Object: u.file.Path, Err: errors.New("a blob is not as long as the listing says")}
 		}
 		if err := mr.write(u, data); err != nil {
-			return &writeError{fmt.Errorf("%s: %w", u.file.Path, err)}
+			return err
 		}
 	}
 	return nil
 }
 
 // write writes a blob to one place and finishes the file with its last.
-func (mr *mediaRestore) write(u use, data []byte) (err error) {
+func (mr *mediaRestore) write(u use, data []byte) error {
 	p := u.file
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refused {
+		return nil
+	}
+	done, err := mr.writeAt(p, u.off, data)
+	if err == nil {
+		mr.told(done, int64(len(data)))
+		return nil
+	}
+	if p.f != nil {
+		mr.target.Discard(p.f)
+		p.f = nil
+	}
+	p.refused, p.left = true, 0
+	return mr.settle(p.Entry, err)
+}
+
+// writeAt writes a part of a file, and returns how many files that has completed.
+func (mr *mediaRestore) writeAt(p *pending, off int64, data []byte) (done int64, err error) {
 	if p.f == nil {
 		if p.f, err = mr.target.Create(&p.Entry.Entry); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if _, err := p.f.WriteAt(data, u.off); err != nil {
-		return err
+	if _, err := p.f.WriteAt(data, off); err != nil {
+		return 0, err
 	}
 	if p.left--; p.left > 0 {
-		mr.told(0, int64(len(data)))
-		return nil
+		return 0, nil
 	}
 	f := p.f
 	p.f = nil
-	mr.told(1, int64(len(data)))
-	return mr.target.Finish(f, &p.Entry.Entry)
+	return 1, mr.target.Finish(f, &p.Entry.Entry)
 }
 
 // salvage completes the files of a batch one by one where fetching them together met damage.
@@ -174,7 +192,7 @@ func (mr *mediaRestore) salvage(ctx context.Context, b *batch) error {
 			continue
 		}
 		if p.f != nil {
-			mr.target.Discard(p.f, &p.Entry.Entry)
+			mr.target.Discard(p.f)
 			p.f = nil
 		}
 		if err := mr.large(ctx, p.Entry); err != nil {
@@ -188,18 +206,19 @@ func (mr *mediaRestore) salvage(ctx context.Context, b *batch) error {
 func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
 	f, err := mr.target.Create(&e.Entry)
 	if err != nil {
-		return &writeError{fmt.Errorf("%s: %w", e.Path, err)}
+		return mr.settle(e, err)
 	}
 	err = mr.scatter(ctx, e, f)
 	if err == nil {
 		mr.told(1, 0)
-		if err := mr.target.Finish(f, &e.Entry); err != nil {
-			return &writeError{fmt.Errorf("%s: %w", e.Path, err)}
-		}
-		return nil
+		return mr.settle(e, mr.target.Finish(f, &e.Entry))
 	}
-	mr.target.Discard(f, &e.Entry)
-	if !isDamage(err) {
+	mr.target.Discard(f)
+	var local *writeError
+	switch {
+	case errors.As(err, &local):
+		return mr.settle(e, err)
+	case !isDamage(err):
 		return fmt.Errorf("%s: %w", e.Path, err)
 	}
 	mr.lost(e, err)
@@ -207,7 +226,7 @@ func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
 }
 
 // scatter writes a file's chunks to their places as they come, for some of them at once. Holes stay holes.
-func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f *os.File) error {
+func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f io.WriterAt) error {
 	places, waiting := make(map[chunk.ID][]part), 0
 	flush := func() error {
 		err := mr.rd.Fetch(ctx, slices.Collect(maps.Keys(places)), func(id chunk.ID, data []byte) error {
@@ -252,7 +271,7 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f *os.File) error
 }
 
 // patch writes a chunk that consists of parts of blobs.
-func (mr *mediaRestore) patch(ctx context.Context, c Chunk, f *os.File, off int64) error {
+func (mr *mediaRestore) patch(ctx context.Context, c Chunk, f io.WriterAt, off int64) error {
 	win := newWindow()
 	win.take(c)
 	if err := win.fetch(ctx, mr.rd, nil); err != nil {
@@ -272,8 +291,13 @@ func (mr *mediaRestore) patch(ctx context.Context, c Chunk, f *os.File, off int6
 func (mr *mediaRestore) lost(e *Entry, err error) {
 	mr.mu.Lock()
 	defer mr.mu.Unlock()
+	mr.forget(e)
+	mr.lose(e.Path, err)
+}
+
+// forget notes that a file is not there, for who wants to make further names of it.
+func (mr *mediaRestore) forget(e *Entry) {
 	if len(mr.gone) < maxHardLinks {
 		mr.gone[e.Path] = true
 	}
-	mr.lose(e.Path, err)
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"permafrost/repo"
 	"permafrost/source"
@@ -19,59 +21,84 @@ import (
 // A mediaRestore writes the media tree.
 type mediaRestore struct {
 	rd     blobReader
-	m      *Media
+	m      *Manifest
 	target *media.Target
-	told   func(files, bytes int64)
+	told   func(files, bytes int64) // what was written
+	kept   func(files, bytes int64) // what was there
 	lose   func(path string, err error)
-	linked bool            // the listing has further names of files
-	gone   map[string]bool // first names of hard links that are lost
-	mu     sync.Mutex      // guards gone, and calls of lose
+	refuse func(path string, err error) // what the target does not take
+
+	fresh     bool // nothing was there
+	doubt     bool // what is there is read
+	overwrite Overwrite
+	choice    *choice
+	old       []byte // memory to read files in that are there
+
+	linked bool              // the listing has further names of files
+	alone  map[string]string // where a file was restored to whose first name is not meant
+	gone   map[string]bool   // first names of hard links that are lost
+	mu     sync.Mutex        // guards gone, and calls of lose
 }
 
 // media restores the media, or says where they are.
-func (rs *restorer) media(ctx context.Context) (err error) {
+func (rs *restorer) media(ctx context.Context) error {
 	if rs.m.Media.State != Captured {
 		return nil
 	}
-	dir, err := rs.dir.Make(mediaDir)
+	target, fresh, err := rs.newTarget()
 	if err != nil {
-		return &writeError{err}
-	}
-	if err := mustBeEmpty(dir); err != nil {
-		dir.Close()
 		return &writeError{fmt.Errorf("%s: %w", mediaDir, err)}
 	}
-	target := media.NewTarget(dir, media.TargetOptions{NumericIDs: rs.NumericIDs, Users: rs.m.Users, Groups: rs.m.Groups,
-		Owner: rs.m.User, Trusted: rs.TrustMedia,
-		Warn: func(path string, err error) { rs.Warn(fmt.Sprintf("%s: %v", path, err)) }})
 	defer target.Close()
-	var files atomic.Int64
-	mr := &mediaRestore{rd: rs.rd, m: &rs.m.Media, target: target, gone: make(map[string]bool),
-		told: func(f, b int64) {
-			files.Add(f)
-			rs.size.Add(b)
-			rs.Progress.Add("media", f, b)
-		},
-		lose: func(path string, err error) {
-			rs.out.Lost++
-			if len(rs.out.LostList) < maxLeftOut {
-				rs.out.LostList = append(rs.out.LostList, LeftOut{Text(path), reason(err)})
-			}
-			rs.Warn(fmt.Sprintf("%s could not be restored: %v", path, err))
-		}}
+	mr := rs.newMedia(target, fresh)
 	err = mr.run(ctx)
-	rs.out.Files = files.Load()
+	for _, text := range rs.choice.idle() {
+		rs.Warn(text + " matches nothing in the media of this snapshot")
+	}
+	if err == nil && rs.Delete {
+		err = rs.sweep(ctx, mr, false)
+	}
+	if err == nil {
+		err = mr.finish(ctx)
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.out.Owners = target.Owners()
 	if err == nil && rs.out.Lost > 0 {
 		err = &repo.DamageError{Object: "media", Err: fmt.Errorf("%d files could not be restored", rs.out.Lost)}
 	}
 	return err
 }
 
+// newMedia returns a restore of the media into target, or of nothing at all where that is nil.
+func (rs *restorer) newMedia(target *media.Target, fresh bool) *mediaRestore {
+	add := func(files *int64, sum *atomic.Int64, f, b int64) {
+		rs.mu.Lock()
+		*files += f
+		rs.mu.Unlock()
+		sum.Add(b)
+		rs.Progress.Add("media", f, b)
+	}
+	return &mediaRestore{rd: rs.rd, m: rs.m, target: target, fresh: fresh, doubt: rs.doubt, overwrite: rs.overwrite, choice: &rs.choice,
+		gone: make(map[string]bool), alone: make(map[string]string),
+		told:   func(f, b int64) { add(&rs.out.Files, &rs.size, f, b) },
+		kept:   func(f, b int64) { add(&rs.out.KeptFiles, &rs.kept, f, b) },
+		refuse: func(path string, err error) { rs.refuse(mediaDir+"/"+path, err) },
+		lose: func(path string, err error) {
+			rs.mu.Lock()
+			defer rs.mu.Unlock()
+			rs.out.Lost++
+			if len(rs.out.LostList) < maxLeftOut {
+				rs.out.LostList = append(rs.out.LostList, LeftOut{Text(path), reason(err)})
+			}
+			rs.Warn(fmt.Sprintf("%s could not be restored: %v", path, err))
+		}}
+}
+
 // fillers is how many batches are filled at once, so that one's last blobs do not hold up the next.
 const fillers = 2
 
-// run plans batches on one side while on the other their content comes in. What depends on all of it comes last: links,
-// and what directories are like.
+// run plans batches on one side while on the other their content comes in. Links come when all of it is there.
 func (mr *mediaRestore) run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	batches := make(chan *batch)
@@ -93,10 +120,12 @@ func (mr *mediaRestore) run(ctx context.Context) error {
 	if err == nil && mr.linked {
 		err = mr.links(ctx)
 	}
-	if err == nil {
-		err = mr.finishDirs(ctx)
-	}
-	if err != nil {
+	return err
+}
+
+// finish gives the directories what they are like, the root the last, and waits until everything is on disk.
+func (mr *mediaRestore) finish(ctx context.Context) error {
+	if err := mr.finishDirs(ctx); err != nil {
 		return err
 	}
 	if err := mr.target.Sync(); err != nil {
@@ -123,15 +152,16 @@ func (mr *mediaRestore) plan(ctx context.Context, batches chan<- *batch) error {
 		if dir == nil {
 			return nil
 		}
-		return failed(dir, mr.target.Dir(&dir.Entry))
+		return mr.settle(dir, mr.target.Dir(&dir.Entry))
 	}
-	for e, err := range mr.m.Listing.entries(ctx, mr.rd, nil) {
+	for e, err := range mr.m.Media.Listing.entries(ctx, mr.rd, nil) {
 		if err == nil && dir != nil && !holds(dir.Path, e.Path) {
 			err = empty()
 		}
 		dir = nil
-		if err == nil {
-			err = mr.place(b, e)
+		meant := err == nil && mr.choice.of(e.Path, e.Type == source.Dir)
+		if err == nil && (meant || e.Path == ".") {
+			err = mr.place(ctx, b, e)
 		}
 		if err == nil && b.full() {
 			err = flush()
@@ -139,7 +169,7 @@ func (mr *mediaRestore) plan(ctx context.Context, batches chan<- *batch) error {
 		if err != nil {
 			return err
 		}
-		if e.Type == source.Dir {
+		if e.Type == source.Dir && meant {
 			dir = e
 		}
 	}
@@ -149,44 +179,58 @@ func (mr *mediaRestore) plan(ctx context.Context, batches chan<- *batch) error {
 	return flush()
 }
 
-// failed is the error of writing an entry.
-func failed(e *Entry, err error) error {
-	if err == nil {
+// settle takes the error of writing an entry: what the target refuses is noted, and no error.
+func (mr *mediaRestore) settle(e *Entry, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case media.Refuses(err):
+		mr.mu.Lock()
+		defer mr.mu.Unlock()
+		mr.forget(e)
+		mr.refuse(e.Path, err)
 		return nil
 	}
 	return &writeError{fmt.Errorf("%s: %w", e.Path, err)}
 }
 
-// place makes an entry, or adds it to the batch.
-func (mr *mediaRestore) place(b *batch, e *Entry) error {
-	var err error
+// place makes an entry, or adds it to the batch, unless it is there.
+func (mr *mediaRestore) place(ctx context.Context, b *batch, e *Entry) error {
+	if e.Path == "." {
+		if e.Type == source.Dir {
+			mr.target.Own(&e.Entry)
+		}
+		return nil
+	}
+	if e.Type == source.Dir {
+		return nil
+	}
+	if e.Link != "" {
+		mr.linked = true
+		return nil
+	}
+	stays, err := mr.stays(ctx, e)
+	if err != nil || stays {
+		return err
+	}
 	switch {
-	case e.Path == "." && e.Type == source.Dir:
-		mr.target.Own(&e.Entry)
-	case e.Type == source.Dir:
 	case e.Type == source.Symlink:
 		err = mr.target.Symlink(&e.Entry)
 	case e.Type != source.File:
 		err = mr.target.Special(&e.Entry)
-	case e.Link != "":
-		mr.linked = true
 	case e.Size == 0:
 		mr.told(1, 0)
-		err = mr.create(e, nil)
+		err = mr.create(e)
 	default:
 		return b.add(e)
 	}
-	return failed(e, err)
+	return mr.settle(e, err)
 }
 
-// create writes a file at once.
-func (mr *mediaRestore) create(e *Entry, data []byte) error {
+// create makes an empty file.
+func (mr *mediaRestore) create(e *Entry) error {
 	f, err := mr.target.Create(&e.Entry)
 	if err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		mr.target.Discard(f, &e.Entry)
 		return err
 	}
 	return mr.target.Finish(f, &e.Entry)
@@ -194,34 +238,111 @@ func (mr *mediaRestore) create(e *Entry, data []byte) error {
 
 // links makes the further names of files.
 func (mr *mediaRestore) links(ctx context.Context) error {
-	for e, err := range mr.m.Listing.entries(ctx, mr.rd, nil) {
+	for e, err := range mr.m.Media.Listing.entries(ctx, mr.rd, nil) {
 		switch {
 		case err != nil:
 			return err
-		case e.Link == "":
+		case e.Link == "" || !mr.choice.of(e.Path, false):
 		case mr.gone[e.Link]:
 			mr.lost(e, errors.New("the file that it is a further name of is lost"))
 		default:
-			if err := mr.target.Link(&e.Entry, e.Link); err != nil {
-				return failed(e, err)
+			if err := mr.link(ctx, e); err != nil {
+				return err
 			}
-			mr.told(1, 0)
 		}
 	}
 	return nil
 }
 
+// link makes a further name of a file. Where the first one is not meant, this one takes its place.
+func (mr *mediaRestore) link(ctx context.Context, e *Entry) error {
+	first := e.Link
+	if !mr.choice.of(first, false) {
+		if first = mr.alone[e.Link]; first == "" {
+			mr.alone[e.Link] = e.Path
+			return mr.single(ctx, e)
+		}
+	}
+	if mr.overwrite == Never && !mr.fresh {
+		if is, err := mr.target.Look(&e.Entry); err == nil && is != media.Absent {
+			mr.kept(1, 0)
+			return nil
+		}
+	}
+	there, err := mr.target.Link(&e.Entry, first)
+	switch {
+	case err != nil:
+		return mr.settle(e, err)
+	case there:
+		mr.kept(1, 0)
+	default:
+		mr.told(1, 0)
+	}
+	return nil
+}
+
+// single restores a file under one of its further names.
+func (mr *mediaRestore) single(ctx context.Context, e *Entry) error {
+	for first, err := range Entries(ctx, mr.rd, mr.m, e.Link) {
+		if err != nil {
+			return err
+		}
+		if first.Path != e.Link || first.Type != source.File || first.Link != "" {
+			break
+		}
+		alone := *first
+		alone.Path = e.Path
+		if stays, err := mr.stays(ctx, &alone); err != nil || stays {
+			return err
+		}
+		return mr.large(ctx, &alone)
+	}
+	mr.lost(e, errors.New("the file that it is a further name of is not in the snapshot"))
+	return nil
+}
+
+// dirs yields the directories that are meant, and those that hold something which is, but for the root.
+func (mr *mediaRestore) dirs(ctx context.Context) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		var above []*Entry // directories on the way that nothing is known to be meant in
+		for e, err := range mr.m.Media.Listing.entries(ctx, mr.rd, nil) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for len(above) > 0 && !holds(above[len(above)-1].Path, e.Path) {
+				above = above[:len(above)-1]
+			}
+			if e.Path == "." {
+				continue
+			}
+			if e.Type == source.Dir {
+				above = append(above, e)
+			}
+			if !mr.choice.of(e.Path, e.Type == source.Dir) {
+				continue
+			}
+			for _, dir := range above {
+				if !yield(dir, nil) {
+					return
+				}
+			}
+			above = above[:0]
+		}
+	}
+}
+
 // finishDirs gives the directories their attributes, several at once, when nothing is added to any of them.
 func (mr *mediaRestore) finishDirs(ctx context.Context) error {
 	const workers, run = 4, 64
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	runs := make(chan []*Entry, workers)
 	for range workers {
 		g.Go(func() error {
 			for dirs := range runs {
 				for _, e := range dirs {
-					if err := mr.target.SetDir(&e.Entry); err != nil && !errors.Is(err, fs.ErrNotExist) {
-						return failed(e, err)
+					if err := mr.setDir(e); err != nil {
+						return err
 					}
 				}
 			}
@@ -236,16 +357,13 @@ func (mr *mediaRestore) finishDirs(ctx context.Context) error {
 			case runs <- dirs:
 				dirs = nil
 				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			case <-gctx.Done():
+				return context.Cause(gctx)
 			}
 		}
-		for e, err := range mr.m.Listing.entries(ctx, mr.rd, nil) {
+		for e, err := range mr.dirs(gctx) {
 			if err != nil {
 				return err
-			}
-			if e.Type != source.Dir {
-				continue
 			}
 			if dirs = append(dirs, e); len(dirs) == run {
 				if err := flush(); err != nil {
@@ -255,7 +373,28 @@ func (mr *mediaRestore) finishDirs(ctx context.Context) error {
 		}
 		return flush()
 	})
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	// Until now root has kept everybody else out: so what lies below can't have been meddled with.
+	for e, err := range Entries(ctx, mr.rd, mr.m, ".") {
+		if err != nil || e.Path != "." || e.Type != source.Dir {
+			return err
+		}
+		return mr.setDir(e)
+	}
+	return nil
+}
+
+// setDir gives a directory its attributes. One that is not there was lost or refused with what is in it.
+func (mr *mediaRestore) setDir(e *Entry) error {
+	err := mr.target.SetDir(&e.Entry)
+	for _, absent := range []error{fs.ErrNotExist, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EINVAL, unix.EILSEQ} {
+		if errors.Is(err, absent) {
+			return nil
+		}
+	}
+	return mr.settle(e, err)
 }
 
 // holds reports whether path lies below dir.

@@ -147,16 +147,16 @@ func writeZeros(w io.Writer, n int64) error {
 	return nil
 }
 
-// writeStream writes a component's stream to w. An error of w comes back as a writeError. While one window is written
-// the next is fetched, and the recipe read for the one after that.
-func writeStream(ctx context.Context, rd blobReader, comp repo.Component, r *Recipe, w io.Writer, told func(bytes int64)) error {
+// writeStream writes the chunks of a component's stream to w. An error of w comes back as a writeError. While one window is
+// written the next is fetched, and the recipe read for the one after that.
+func writeStream(ctx context.Context, rd blobReader, comp repo.Component, chunks iter.Seq2[Chunk, error], w io.Writer, told func(bytes int64)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	plans, windows, memory := make(chan *window), make(chan *window), make(chan []byte, 2)
 	memory <- nil
 	memory <- nil
 	g.Go(func() error {
 		defer close(plans)
-		return planWindows(ctx, rd, r, plans)
+		return planWindows(ctx, chunks, plans)
 	})
 	g.Go(func() error {
 		defer close(windows)
@@ -208,10 +208,10 @@ func writeChunk(rd blobReader, comp repo.Component, c *Chunk, data []byte, w io.
 	return nil
 }
 
-// planWindows sends the windows of a recipe, not yet fetched.
-func planWindows(ctx context.Context, rd blobReader, r *Recipe, plans chan<- *window) error {
+// planWindows sends the windows of a stream, not yet fetched.
+func planWindows(ctx context.Context, chunks iter.Seq2[Chunk, error], plans chan<- *window) error {
 	win := newWindow()
-	for c, err := range r.chunks(ctx, rd) {
+	for c, err := range chunks {
 		if err != nil {
 			return err
 		}

@@ -177,7 +177,7 @@ func TestStreamExtents(t *testing.T) {
 	rd := w.reader()
 	v := NewVerifier(rd.Reader)
 	var b bytes.Buffer
-	if err := writeStream(t.Context(), rd, repo.Postgres, &good, &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), want) {
+	if err := writeStream(t.Context(), rd, repo.Postgres, good.chunks(t.Context(), rd), &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), want) {
 		t.Errorf("%d bytes of %d: %v", b.Len(), len(want), err)
 	}
 	file := filepath.Join(t.TempDir(), "media")
@@ -195,7 +195,7 @@ func TestStreamExtents(t *testing.T) {
 		t.Error(err)
 	}
 	for name, r := range bad {
-		if err := writeStream(t.Context(), rd, repo.Postgres, &r, io.Discard, func(int64) {}); !isDamage(err) {
+		if err := writeStream(t.Context(), rd, repo.Postgres, r.chunks(t.Context(), rd), io.Discard, func(int64) {}); !isDamage(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 		lost := 0

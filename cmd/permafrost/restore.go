@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
+	"permafrost/source/media"
 )
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -18,6 +20,7 @@ func (a *app) restoreCommand() *cobra.Command {
 		on   date
 		spec string
 		head headFlag
+		dry  bool
 		o    snapshot.RestoreOptions
 	)
 	cmd := &cobra.Command{
@@ -28,9 +31,23 @@ as a dump, redis-dump.rdb and public-system/, with SHA256SUMS and RESTORE.md, wh
 holds the exact next commands for that instance. Every byte is verified as it is
 written.
 
+A restore that was interrupted goes on when the same command is run again: files that
+are whole stay, and a dump goes on where it stopped. A finished one is looked at again:
+dumps by their SHA-256, media by size and time, with --overwrite always by content.
+
+A directory that holds something else is refused, unless --overwrite, --delete or
+--force is given. Then what is there and not in the snapshot stays, and what differs is
+replaced; media of the same size and time are taken for the same. With --delete, media
+that the snapshot does not have are removed; what was left out when it was made, or is
+left out now, stays. --dry-run lists what would be written, kept and deleted.
+
+A file that the target refuses, for its name or its kind, is named and left out: exit
+code 3. --include and --exclude choose media by pattern: see permafrost help patterns.
+
 Run as root, it writes with root's rights only where root alone decides which
 directory the target is. Where one other user does, everything is written with that
-user's rights and belongs to that user; RESTORE.md then holds no commands.
+user's rights and belongs to that user; RESTORE.md then holds no commands. Likewise
+for a public-system/ of another user's that is there already.
 
 Whoever could once write snapshots chose what media are like. So they come without
 what a media tree has no use for, and what was left out is counted: setuid and
@@ -41,7 +58,9 @@ Use --trust-media where you know that they are yours.
 It takes the owner key: the recovery file, or an identity that was added with
 permafrost key add owner.`,
 		Example: `  permafrost restore -i permafrost-recovery.key --date 2026-06-27 --target /srv/restore
-  permafrost restore -i permafrost-recovery.key --snapshot latest --component postgres --target /srv/restore`,
+  permafrost restore -i permafrost-recovery.key --snapshot latest --component postgres --target /srv/restore
+  permafrost restore -i permafrost-recovery.key --snapshot latest --component media --include 'accounts/**' --target /srv/restore
+  permafrost restore -i permafrost-recovery.key --snapshot latest --target /srv/restore --delete --dry-run`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -58,6 +77,12 @@ permafrost key add owner.`,
 			if err := snapshot.CheckComponents(o.Components); err != nil {
 				return usagef("--component: %w", err)
 			}
+			if err := snapshot.CheckPatterns(o.Include, o.Exclude); err != nil {
+				return usagef("%w", err)
+			}
+			if dry {
+				o.Plan = a.tellPlanned
+			}
 			r, err := a.openAt(cmd.Context(), contentKey, head.head)
 			if err != nil {
 				return err
@@ -71,8 +96,12 @@ permafrost key add owner.`,
 			if err != nil {
 				return err
 			}
-			o.Begin = func() {
-				a.ui.Say("restoring snapshot %s of %s, %s, taken %s", ref.ID.Short(), printable(ref.Instance), printable(ref.Date), formatTime(ref.Time))
+			o.Begin = func(resumed bool) {
+				does := "restoring"
+				if resumed {
+					does = "going on with"
+				}
+				a.ui.Say("%s snapshot %s of %s, %s, taken %s", does, ref.ID.Short(), printable(ref.Instance), printable(ref.Date), formatTime(ref.Time))
 			}
 			begin := time.Now()
 			p := newProgress(a.ui)
@@ -82,6 +111,10 @@ permafrost key add owner.`,
 			p.Close()
 			if err != nil {
 				return err
+			}
+			if dry {
+				a.tellDryRun(&o, res)
+				return nil
 			}
 			a.ui.Done("everything that the snapshot has is restored into %s", printable(o.Target))
 			a.tellRestore(&o, res, time.Since(begin))
@@ -94,7 +127,12 @@ permafrost key add owner.`,
 	f.StringVar(&spec, "snapshot", "", "restore the `snapshot` of this name")
 	f.StringVar(&o.Target, "target", "", "`directory` to write into")
 	f.StringArrayVar(&o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")
-	f.BoolVar(&o.Force, "force", false, "write into a directory that is not empty")
+	f.Var((*overwrite)(&o.Overwrite), "overwrite", "what becomes of files that are there and differ: always, if-changed or never")
+	f.BoolVar(&o.Delete, "delete", false, "remove media that the snapshot does not have")
+	f.BoolVar(&dry, "dry-run", false, "list what would be written, kept and deleted, and write nothing")
+	f.StringArrayVar(&o.Include, "include", nil, "restore only media that this `pattern` matches (help patterns); repeatable")
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
+	f.BoolVar(&o.Force, "force", false, "write into a directory that is not empty, and where there seems to be no room")
 	f.BoolVar(&o.NumericIDs, "numeric-ids", false, "give media their owners by number, not by name")
 	f.BoolVar(&o.TrustMedia, "trust-media", false, "restore media with setuid bits, devices, capabilities, root's files and links that lead out")
 	f.Var(&head, "head", "log `head` that check printed earlier, which must be part of the log")
@@ -102,16 +140,65 @@ permafrost key add owner.`,
 	return cmd
 }
 
+// An overwrite is the value of --overwrite.
+type overwrite snapshot.Overwrite
+
+func (o *overwrite) String() string { return string(*o) }
+func (o *overwrite) Type() string   { return "choice" }
+
+func (o *overwrite) Set(text string) error {
+	switch v := snapshot.Overwrite(text); v {
+	case snapshot.Always, snapshot.IfChanged, snapshot.Never:
+		*o = overwrite(v)
+		return nil
+	}
+	return fmt.Errorf("%q is none of always, if-changed and never", text)
+}
+
+// A restoreSummary is what a restore, or a dry run of one, tells programs.
+type restoreSummary struct {
+	Target    string        `json:"target"`
+	Files     int64         `json:"files"` // of media, written
+	Bytes     int64         `json:"bytes"` // written
+	KeptFiles int64         `json:"kept_files"`
+	KeptBytes int64         `json:"kept_bytes"`
+	Deleted   int64         `json:"deleted"`
+	Refused   int           `json:"refused"`
+	Owners    []media.Owner `json:"owners_not_restored,omitempty"`
+	DryRun    bool          `json:"dry_run,omitempty"`
+	Seconds   float64       `json:"seconds"`
+}
+
+func summarize(o *snapshot.RestoreOptions, res *snapshot.RestoreResult, took time.Duration) restoreSummary {
+	return restoreSummary{o.Target, res.Files, res.Bytes, res.KeptFiles, res.KeptBytes, res.Deleted, res.Refused, res.Owners,
+		o.Plan != nil, took.Round(time.Millisecond).Seconds()}
+}
+
+// tellPlanned tells what would become of one file.
+func (a *app) tellPlanned(p snapshot.Planned) {
+	a.ui.JSON("planned", p)
+	a.ui.Print("%-6s  %s", p.Action, printable(string(p.Path)))
+}
+
+// tellDryRun tells what a restore would do in all.
+func (a *app) tellDryRun(o *snapshot.RestoreOptions, res *snapshot.RestoreResult) {
+	a.ui.JSON("summary", summarize(o, res, 0))
+	a.ui.Say("would write %v, %s of media among it; keep %v; delete %s. Nothing was changed",
+		size(res.Bytes), plural(res.Files, "file", "files"), size(res.KeptBytes), plural(res.Deleted, "file", "files"))
+}
+
 // tellRestore tells what was restored and how to go on.
 func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResult, took time.Duration) {
-	a.ui.JSON("summary", struct {
-		Target  string  `json:"target"`
-		Files   int64   `json:"files"`
-		Bytes   int64   `json:"bytes"`
-		Seconds float64 `json:"seconds"`
-	}{o.Target, res.Files, res.Bytes, took.Round(time.Millisecond).Seconds()})
+	a.ui.JSON("summary", summarize(o, res, took))
 	a.ui.Report("restored %v into %s, %s of media among it, in %s", size(res.Bytes), printable(o.Target),
 		plural(res.Files, "file", "files"), formatDuration(took))
+	if res.KeptBytes > 0 || res.KeptFiles > 0 {
+		a.ui.Report("%v were there already, %s of media among it", size(res.KeptBytes), plural(res.KeptFiles, "file", "files"))
+	}
+	if res.Deleted > 0 {
+		a.ui.Report("removed %s of media that the snapshot does not have", plural(res.Deleted, "file", "files"))
+	}
+	a.tellOwners(res.Owners)
 	if res.Owner != "" {
 		a.ui.Warn("run nothing from %s as root: %s can change it. To set Mastodon up anew restore into a directory that only root can write, such as /root/restore",
 			printable(o.Target), printable(res.Owner))
@@ -120,7 +207,28 @@ func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResul
 	a.ui.Say("how to go on: %s", printable(o.Target+"/RESTORE.md"))
 }
 
-// incomplete returns an error where a component that was wanted had failed, or was incomplete, when the snapshot was made.
+// tellOwners tells who should have media and has not.
+func (a *app) tellOwners(owners []media.Owner) {
+	const most = 5
+	for i, o := range owners {
+		if i == most {
+			a.ui.Warn("%d more owners were not restored", len(owners)-most)
+			break
+		}
+		a.ui.Warn("%s of media should belong to %s:%s", plural(o.Files, "file", "files"), named(o.User, o.UID), named(o.Group, o.GID))
+	}
+}
+
+// named is a user's or a group's name, or the number where there is none.
+func named(name string, id int) string {
+	if name == "" {
+		return strconv.Itoa(id)
+	}
+	return printable(name)
+}
+
+// incomplete returns an error where a component that was wanted had failed, or was incomplete, when the snapshot was made, or the
+// target did not take all.
 func incomplete(res *snapshot.RestoreResult) error {
 	var parts []string
 	for _, a := range res.Absent {
@@ -128,46 +236,13 @@ func incomplete(res *snapshot.RestoreResult) error {
 			parts = append(parts, a.Part)
 		}
 	}
-	if len(parts) == 0 {
-		return nil
+	var err error
+	if len(parts) > 0 {
+		err = &partialError{fmt.Errorf("%s not restored, or not all of it: the snapshot does not have it", strings.Join(parts, ", "))}
 	}
-	return &partialError{fmt.Errorf("%s not restored, or not all of it: the snapshot does not have it", strings.Join(parts, ", "))}
-}
-
-func (a *app) dumpCommand() *cobra.Command {
-	var pick selection
-	cmd := &cobra.Command{
-		Use:   "dump SNAP postgres|redis|sidekiq|secrets|media/PATH",
-		Short: "write one part of a snapshot to standard output",
-		Long: `Dump writes one part of a snapshot to standard output: the database as pg_restore
-takes it, Redis' data as an RDB file, secrets (.env.production) or secrets/PATH, or a
-file of the media, under the names that ls lists. It takes the owner key.
-
-Whether a stream is whole is known at its end: use the output only where the exit
-code is 0.`,
-		Example: `  permafrost dump -i permafrost-recovery.key latest postgres > mastodon.dump
-  permafrost dump -i permafrost-recovery.key 2026-06-27 secrets`,
-		Args: args("a snapshot, and the name of a part", 2, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if a.ui.terminal() && args[1] != "secrets" {
-				return hint.Wrap(usagef("dump does not write a file's bytes to a terminal"), "redirect standard output: > FILE")
-			}
-			r, err := a.open(cmd.Context(), contentKey)
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			_, m, err := a.manifest(cmd.Context(), r, &pick, args[0], wishFor(args[1]))
-			if err != nil {
-				return err
-			}
-			out := a.ui.Raw()
-			if args[1] == "secrets" {
-				out = a.ui.Text()
-			}
-			return snapshot.Dump(cmd.Context(), r.Repo, m, args[1], out)
-		},
+	if res.Refused > 0 {
+		err = hint.Join(err, hint.Wrap(&partialError{fmt.Errorf("the target refused %s, of which the first are named above", plural(int64(res.Refused), "file", "files"))},
+			"restore them into a directory on another file system, or choose another --target"))
 	}
-	pick.flags(cmd)
-	return cmd
+	return err
 }

@@ -162,6 +162,33 @@ func (d *Dir) Open(path string) (*Dir, error) { return d.below(path, false) }
 // Make opens a directory as Open does, and makes it and those above it where they are missing, for their owner alone.
 func (d *Dir) Make(path string) (*Dir, error) { return d.below(path, true) }
 
+// Enter opens the directory of that name in this one. Where one other user alone decides what is in it, root works in it with
+// that user's rights.
+func (d *Dir) Enter(name string) (*Dir, error) {
+	if !ValidPath(name) || strings.Contains(name, "/") {
+		return nil, pathError("open", name, fs.ErrInvalid)
+	}
+	at, err := d.below(name, false)
+	shared := (*SharedError)(nil)
+	if !errors.As(err, &shared) {
+		return at, err
+	}
+	// The name is in a directory of root's, so that nobody else puts another in its place.
+	f, err := openAt(d.f, name, d.f.Name()+"/"+name)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	at = &Dir{f: f}
+	if at.trust, err = at.content(); err == nil {
+		at.user, err = at.trust.user(f.Name())
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return at, nil
+}
+
 func (d *Dir) below(path string, missing bool) (*Dir, error) {
 	at := &Dir{user: d.user}
 	err := error(fs.ErrInvalid)
@@ -196,15 +223,21 @@ func (d *Dir) into(name string, missing bool) error {
 	if d.user != nil || os.Geteuid() != 0 {
 		return nil
 	}
+	t, err := d.content()
+	if err == nil && !t.Root() {
+		err = &SharedError{d.f.Name(), t}
+	}
+	return err
+}
+
+// content says who decides what is in the directory, wherever it is.
+func (d *Dir) content() (t Trust, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(d.f.Fd()), &st); err != nil {
-		return err
+		return t, err
 	}
-	var t Trust
-	if t.add(d.f.Name(), &st, true, true); !t.Root() {
-		return &SharedError{d.f.Name(), t}
-	}
-	return nil
+	t.add(d.f.Name(), &st, true, true)
+	return t, nil
 }
 
 // Name is the directory's path, to tell people.
@@ -223,6 +256,14 @@ func (d *Dir) RootsOwn() error {
 
 // Fd is the directory's descriptor. It stays the Dir's.
 func (d *Dir) Fd() int { return int(d.f.Fd()) }
+
+// Writable returns an error where files can't be made in the directory.
+func (d *Dir) Writable() error {
+	err := d.user.Do(func() error {
+		return unix.Faccessat(d.Fd(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	})
+	return pathError("write into", d.f.Name(), err)
+}
 
 // Close releases the directory.
 func (d *Dir) Close() error {
@@ -250,39 +291,6 @@ func (d *Dir) Empty() (bool, error) {
 	return len(names) == 0, nil
 }
 
-// Replace puts a new file at a name, in place of the file or link that is there, once write has written it. After a crash
-// the name is of the old file or of the whole new one. Until write changes that, the file is its owner's alone.
-func (d *Dir) Replace(name string, write func(f *os.File) error) error {
-	if !ValidPath(name) || strings.Contains(name, "/") {
-		return pathError("create", name, fs.ErrInvalid)
-	}
-	part := name + ".partial"
-	if len(part) > unix.NAME_MAX {
-		part = ".partial"
-	}
-	f, err := d.create(part)
-	if err != nil {
-		return pathError("create", part, err)
-	}
-	if err = write(f); err == nil {
-		err = f.Sync()
-	}
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	at := int(d.f.Fd())
-	return d.user.Do(func() error {
-		if err == nil {
-			err = pathError("rename", name, unix.Renameat(at, part, at, name))
-		}
-		if err != nil {
-			unix.Unlinkat(at, part, 0)
-			return err
-		}
-		return syncDir(d.f)
-	})
-}
-
 // Create makes a new file durably, which is its owner's alone, or leaves nothing. Where the name is taken its error wraps
 // fs.ErrExist.
 func (d *Dir) Create(name string, data []byte) error {
@@ -308,15 +316,6 @@ func (d *Dir) Create(name string, data []byte) error {
 		}
 		return err
 	})
-}
-
-// create makes a file, and removes what has its name.
-func (d *Dir) create(name string) (*os.File, error) {
-	err := d.user.Do(func() error { return unix.Unlinkat(d.Fd(), name, 0) })
-	if err != nil && err != unix.ENOENT {
-		return nil, err
-	}
-	return d.createNew(name)
 }
 
 // createNew makes a file where nothing has its name.

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +62,31 @@ func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 		return readAll(f, limit)
 	})
 	return c.data, pathError("read", name, err)
+}
+
+// Lstat says what has a name in the directory, without following a link.
+func (d *Dir) Lstat(name string) (info fs.FileInfo, err error) {
+	err = d.user.Do(func() error {
+		at, err := Retry(func() (int, error) { return unix.Openat(d.Fd(), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
+		if err != nil {
+			return err
+		}
+		f := os.NewFile(uintptr(at), name)
+		defer f.Close()
+		info, err = f.Stat()
+		return err
+	})
+	return info, pathError("look", name, err)
+}
+
+// Own reports whether a file in the directory is as if it were made here: whoever works here owns it, and nobody else may write it.
+func (d *Dir) Own(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	uid := uint32(os.Geteuid())
+	if d.user != nil {
+		uid = d.user.UID
+	}
+	return ok && st.Uid == uid && info.Mode().Perm()&0o022 == 0
 }
 
 // Temp makes a file of a new name, which is the prefix and random letters.

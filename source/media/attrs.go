@@ -25,12 +25,22 @@ func (t *Target) apply(fd int, e *source.Entry) error {
 	}
 	t.setXattrs(fd, e)
 	if e.Type != source.Symlink {
-		if err := chmod(fd, e.Type, mode); err != nil {
+		if err := chmod(fd, e.Type, mode); unkept(err) {
+			t.lost.add("mode not restored", e.Path, err)
+		} else if err != nil {
 			return err
 		}
 	}
-	return setTimes(fd, e.MTime)
+	err := setTimes(fd, e.MTime)
+	if unkept(err) {
+		t.lost.add("time not restored", e.Path, err)
+		return nil
+	}
+	return err
 }
+
+// unkept reports whether an error says that a file system does not keep something, as FAT and CIFS don't keep modes.
+func unkept(err error) bool { return err == unix.EPERM || err == unix.EOPNOTSUPP || err == unix.EINVAL }
 
 // applyNamed is apply for what can't be opened for reading: symbolic links and special files.
 func (t *Target) applyNamed(dir int, name string, e *source.Entry) error {
@@ -61,6 +71,7 @@ func (t *Target) chown(fd int, e *source.Entry) (right bool, gid int) {
 	} else {
 		t.lost.add("owner not restored", e.Path, err)
 	}
+	t.other(uid, gid)
 	return false, gid
 }
 
@@ -126,7 +137,8 @@ func setTimes(fd int, mtime int64) error {
 // owners maps the numbers of owners as they were to those of this machine.
 type owners struct {
 	users, groups map[uint32]uint32
-	uid, gid      int // of the media's owner; root's where nobody else is known
+	names         [2]map[uint32]string // that users and groups had, by their numbers here
+	uid, gid      int                  // of the media's owner; root's where nobody else is known
 }
 
 func newOwners(o TargetOptions) owners {
@@ -134,6 +146,7 @@ func newOwners(o TargetOptions) owners {
 	if !o.NumericIDs {
 		all = namedOwners(o)
 	}
+	all.names = [2]map[uint32]string{namesHere(o.Users, all.users), namesHere(o.Groups, all.groups)}
 	if u, err := hostfs.LookupUser(o.Owner); err == nil && o.Owner != "" {
 		all.uid, all.gid = int(u.UID), int(u.GID)
 	}
@@ -190,6 +203,15 @@ func numbers(names map[uint32]string, lookup func(string) (string, error)) map[u
 				m[was] = uint32(n)
 			}
 		}
+	}
+	return m
+}
+
+// namesHere returns names by what their numbers are here.
+func namesHere(names map[uint32]string, numbers map[uint32]uint32) map[uint32]string {
+	m := make(map[uint32]string)
+	for was, name := range names {
+		m[here(numbers, was)] = name
 	}
 	return m
 }

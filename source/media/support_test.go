@@ -180,7 +180,7 @@ func restore(t testing.TB, tree *Tree, entries []*source.Entry, target *Target) 
 		case e.Type != source.File:
 			must(t, target.Special(e))
 		case e.Nlink > 1 && first[id] != "":
-			must(t, target.Link(e, first[id]))
+			must(t, link(target, e, first[id]))
 		default:
 			first[id] = e.Path
 			restoreFile(t, tree, e, target)
@@ -234,4 +234,10 @@ func mkdirDeep(t testing.TB, root string, names ...string) int {
 		fd = next
 	}
 	return fd
+}
+
+// link makes a further name of a file.
+func link(target *Target, e *source.Entry, first string) error {
+	_, err := target.Link(e, first)
+	return err
 }

@@ -1,7 +1,6 @@
 package media
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -25,6 +24,10 @@ type TargetOptions struct {
 	Owner string
 	// Trusted also restores what lends somebody's rights or leads out of the tree. Else that is left out, and told.
 	Trusted bool
+	// Existing takes directories that are there for those of the tree. Replace puts what is restored in the place of what has its
+	// name; else that is an error. Where there is a directory with something in it and the tree has none, or the other way
+	// round, Clear does so too.
+	Existing, Replace, Clear bool
 	// Warn, if not nil, is told by Sync and Close what could not be restored though the content was: one call for
 	// each kind of attribute, with the path of the first file and an error that says how many.
 	Warn func(path string, err error)
@@ -32,30 +35,38 @@ type TargetOptions struct {
 
 // A Target is a directory that a tree is restored into. Its methods may be called from several goroutines.
 //
-// Nothing ever lands outside of the directory: paths that are not below it are refused, no symbolic link is followed,
-// and nothing that is there already is overwritten or changed. Until they are finished directories have mode 0700
-// and files 0600. Where the directory is another user's than root's, root makes all of it with that user's rights.
+// Nothing ever lands outside of the directory: paths that are not below it are refused, and no symbolic link is followed.
+// Directories have mode 0700 until they are finished. What is no directory gets its name in one step, once it is whole
+// and has its attributes: until then it is called as partName says, and a file has mode 0600. So what has a name, a size and
+// a time of a snapshot's file is that file, unless the machine crashed before Sync. What was there already may be replaced,
+// and a file that is there is never written to. Where the directory is another user's than root's, root makes all of it with
+// that user's rights.
 //
 // What is made may come in any order: directories that it needs and that are missing are made with it, so that Dir is
-// for those alone that nothing is in. SetDir is for each directory when nothing is added to it any more, then Sync for
-// all. Whatever a failed method has made stays for the caller to see, except that Discard removes a file.
+// for those alone that nothing is in. SetDir is for each directory when nothing is added to it any more, the root's the last,
+// then Sync for all.
 type Target struct {
 	dir      *hostfs.Dir
 	root     int // its descriptor
 	user     *hostfs.User
 	inherits bool // root has a default ACL, which all that is made below it takes over
 	trusted  bool
+	existing bool
+	replace  bool
+	clear    bool
 	owners   owners
 	lost     losses
 
 	mu     sync.Mutex
-	closed []source.Entry // directories that their owner may not search, to be given their modes last
+	closed []source.Entry   // directories that their owner may not search, to be given their modes last
+	others map[[2]int]int64 // files by the owner and group that they should have and have not
 }
 
-// NewTarget restores into an empty directory, which it closes in the end.
+// NewTarget restores into a directory, which it closes in the end.
 func NewTarget(dir *hostfs.Dir, o TargetOptions) *Target {
 	_, err := unix.Fgetxattr(dir.Fd(), aclDefault, nil)
 	return &Target{dir: dir, root: dir.Fd(), user: dir.User(), inherits: err == nil, trusted: o.Trusted,
+		existing: o.Existing, replace: o.Replace, clear: o.Clear, others: make(map[[2]int]int64),
 		owners: newOwners(o), lost: losses{warn: o.Warn}}
 }
 
@@ -95,7 +106,7 @@ const dirFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEX
 func (t *Target) makeDirs(path string) (int, error) {
 	dir, err := t.openDir(path)
 	there := len(path)
-	for err == unix.ENOENT {
+	for err == unix.ENOENT || t.clear && noDirectory(err) {
 		if there = strings.LastIndexByte(path[:there], '/'); there < 0 {
 			dir, err = t.root, nil
 			break
@@ -106,8 +117,8 @@ func (t *Target) makeDirs(path string) (int, error) {
 		return dir, err
 	}
 	for name := range strings.SplitSeq(path[there+1:], "/") {
-		_, err := hostfs.Retry(func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) })
 		below := -1
+		err := t.mkdir(dir, name)
 		if err == nil || err == unix.EEXIST {
 			below, err = hostfs.Retry(func() (int, error) { return unix.Openat(dir, name, dirFlags, 0) })
 		}
@@ -136,124 +147,33 @@ func (t *Target) Dir(e *source.Entry) error {
 		return nil
 	}
 	return t.within("mkdir", e.Path, func(dir int, name string) error {
-		_, err := hostfs.Retry(func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) })
-		return err
-	})
-}
-
-// Create makes an empty file, for the caller to write and to Finish.
-func (t *Target) Create(e *source.Entry) (*os.File, error) {
-	if !hostfs.ValidPath(e.Path) {
-		return nil, pathError("create", e.Path, fs.ErrInvalid)
-	}
-	fd := -1
-	err := t.do("create", e.Path, func() (err error) {
-		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-		if fd, err = hostfs.OpenBeneath(t.root, e.Path, flags, 0o600); err == unix.ENOENT {
-			err = t.in(e.Path, t.makeDirs, func(dir int, name string) (err error) {
-				fd, err = hostfs.Retry(func() (int, error) { return unix.Openat(dir, name, flags, 0o600) })
-				return err
-			})
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), e.Path), nil
-}
-
-// Finish gives a file its size, so that holes need not be written, then its attributes, and closes it.
-func (t *Target) Finish(f *os.File, e *source.Entry) error {
-	return t.do("finish", e.Path, func() error {
-		err := t.finish(f, e)
-		if err2 := f.Close(); err == nil {
-			err = err2
-		}
-		return err
-	})
-}
-
-func (t *Target) finish(f *os.File, e *source.Entry) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() != e.Size {
-		if err := f.Truncate(e.Size); err != nil {
-			return err
-		}
-	}
-	return t.apply(int(f.Fd()), e)
-}
-
-// Discard closes and removes a file that Create made and whose content can't be had.
-func (t *Target) Discard(f *os.File, e *source.Entry) error {
-	f.Close()
-	return t.within("remove", e.Path, func(dir int, name string) error { return unix.Unlinkat(dir, name, 0) })
-}
-
-// Symlink makes a symbolic link to e.Target: what is there is never looked at.
-func (t *Target) Symlink(e *source.Entry) error {
-	return t.within("symlink", e.Path, func(dir int, name string) error {
-		if len(e.Target) >= unix.PathMax || strings.IndexByte(e.Target, 0) >= 0 {
-			return fs.ErrInvalid
-		}
-		if !t.trusted && leadsOut(e.Path, e.Target) {
-			t.leaveOut("symbolic links that lead out of the media", e.Path)
+		err := t.mkdir(dir, name)
+		if err == unix.EEXIST && t.existing && isDir(dir, name) {
 			return nil
 		}
-		if err := unix.Symlinkat(e.Target, dir, name); err != nil {
-			return err
+		return err
+	})
+}
+
+// mkdir makes a directory, in place of what is none if that may be cleared away.
+func (t *Target) mkdir(dir int, name string) error {
+	make := func() (int, error) { return 0, unix.Mkdirat(dir, name, 0o700) }
+	_, err := hostfs.Retry(make)
+	if err == unix.EEXIST && t.clear && !isDir(dir, name) {
+		if err = unix.Unlinkat(dir, name, 0); err == nil {
+			_, err = hostfs.Retry(make)
 		}
-		return t.applyNamed(dir, name, e)
-	})
-}
-
-// Link makes e.Path another name of the file at the path first, which Create has made.
-func (t *Target) Link(e *source.Entry, first string) error {
-	return t.do("link", first, func() error {
-		return t.in(first, t.openDir, func(from int, old string) error {
-			var st unix.Stat_t
-			if err := unix.Fstatat(from, old, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-				return err
-			}
-			if st.Mode&unix.S_IFMT != unix.S_IFREG {
-				return errors.New("not a regular file")
-			}
-			return t.in(e.Path, t.makeDirs, func(to int, name string) error {
-				return unix.Linkat(from, old, to, name, 0)
-			})
-		})
-	})
-}
-
-// Special makes a FIFO, a socket or a device. A device that may not be made is left out, with a warning.
-func (t *Target) Special(e *source.Entry) error {
-	types := map[source.Type]uint32{
-		source.FIFO: unix.S_IFIFO, source.Socket: unix.S_IFSOCK, source.Block: unix.S_IFBLK, source.Char: unix.S_IFCHR,
 	}
-	return t.within("mknod", e.Path, func(dir int, name string) error {
-		typ, ok := types[e.Type]
-		if !ok {
-			return fs.ErrInvalid
-		}
-		device := e.Type == source.Block || e.Type == source.Char
-		if device && !t.trusted {
-			t.leaveOut("devices", e.Path)
-			return nil
-		}
-		err := unix.Mknodat(dir, name, typ|0o600, int(e.Rdev))
-		if err == unix.EPERM && device {
-			t.lost.add("devices not restored", e.Path, err)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return t.applyNamed(dir, name, e)
-	})
+	return err
 }
+
+func isDir(dir int, name string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// noDirectory reports whether an error says that a path leads through what is no directory.
+func noDirectory(err error) bool { return err == unix.ENOTDIR || err == unix.ELOOP }
 
 // SetDir gives a directory, "." for the root, its attributes.
 func (t *Target) SetDir(e *source.Entry) error {
