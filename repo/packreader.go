@@ -39,6 +39,37 @@ type packRoom struct {
 	plain  []byte // and decompressed
 }
 
+// A room keeps no more than this between two packs: what one long blob takes would else stay in each of them.
+const (
+	keptSpans = portionBytes + 1<<20
+	keptFrame = 2 << 20
+)
+
+// trim lets go of memory that few packs need.
+func (r *packRoom) trim() {
+	if cap(r.spans) > keptSpans {
+		r.spans = nil
+	}
+	if cap(r.stored) > keptFrame {
+		r.stored = nil
+	}
+	if cap(r.plain) > keptFrame {
+		r.plain = nil
+	}
+}
+
+// sized returns n bytes of memory: b's where that has so much, else new ones, in whole MiB where it is much.
+func sized(b []byte, n int) []byte {
+	const mib = 1 << 20
+	if cap(b) >= n {
+		return b[:n]
+	}
+	if n > mib/2 {
+		return make([]byte, n, (n+mib-1)/mib*mib)
+	}
+	return make([]byte, n)
+}
+
 func newPackRooms(st Store) chan *packRoom {
 	rooms := make(chan *packRoom, packReads+int(roundTrip(st)/portionRTT))
 	for range cap(rooms) {
@@ -88,7 +119,7 @@ func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]b
 	if err != nil {
 		return nil, err
 	}
-	room.stored = slices.Grow(room.stored[:0], f.stored)[:f.stored]
+	room.stored = sized(room.stored, f.stored)
 	if _, err := src.ReadAt(room.stored, f.offset); err != nil && err != io.EOF {
 		return nil, &DamageError{packObject(p.name), err}
 	}
@@ -187,8 +218,8 @@ func (r *Repo) fetchSpans(ctx context.Context, pack Name, spans []span, room *pa
 	for _, s := range spans {
 		size += s.to - s.from
 	}
-	room.spans = slices.Grow(room.spans[:0], int(size))
-	rest := room.spans[:size]
+	room.spans = sized(room.spans, int(size))
+	rest := room.spans
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range spans {
 		out[i].span = s
@@ -261,7 +292,10 @@ func (pr *packReader) fetch(ctx context.Context, plan [][]wanted, f func(chunk.I
 	for _, blobs := range plan {
 		g.Go(func() error {
 			room := <-pr.rooms
-			defer func() { pr.rooms <- room }()
+			defer func() {
+				room.trim()
+				pr.rooms <- room
+			}()
 			return pr.fetchPack(ctx, blobs, room, f, func(id chunk.ID, err error) {
 				mu.Lock()
 				failed[id] = err
@@ -284,18 +318,17 @@ func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, room *packR
 	return nil
 }
 
-// portion returns how many of the blobs to read at once: those of frames that take portionBytes or a little more.
+// portion returns how many of the blobs to read at once: those of frames that take portionBytes, or of one that takes more.
 func (pr *packReader) portion(blobs []wanted) int {
 	stored := 0
 	for i, b := range blobs {
 		if i > 0 && blobs[i-1].frame == b.frame {
 			continue
 		}
-		if stored >= portionBytes {
-			return i
-		}
 		if f, err := pr.index.frame(b.pack, b.frame); err == nil {
-			stored += f.stored
+			if stored += f.stored; stored > portionBytes && i > 0 {
+				return i
+			}
 		}
 	}
 	return len(blobs)

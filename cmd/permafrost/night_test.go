@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,7 @@ type site struct {
 
 func newSite(t *testing.T, c sandbox.Config) *site {
 	t.Helper()
-	c.Statuses, c.Files = 300, 60
+	c.Statuses, c.Files = cmp.Or(c.Statuses, 300), cmp.Or(c.Files, 60)
 	inst, err := sandbox.Start(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
