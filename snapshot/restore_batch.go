@@ -291,13 +291,13 @@ func (mr *mediaRestore) patch(ctx context.Context, c Chunk, f io.WriterAt, off i
 func (mr *mediaRestore) lost(e *Entry, err error) {
 	mr.mu.Lock()
 	defer mr.mu.Unlock()
-	mr.forget(e)
+	mr.forget(e, true)
 	mr.lose(e.Path, err)
 }
 
-// forget notes that a file is not there, for who wants to make further names of it.
-func (mr *mediaRestore) forget(e *Entry) {
+// forget notes that a file is not there, lost or refused, for who wants to make further names of it.
+func (mr *mediaRestore) forget(e *Entry, lost bool) {
 	if len(mr.gone) < maxHardLinks {
-		mr.gone[e.Path] = true
+		mr.gone[e.Path] = lost
 	}
 }

@@ -36,7 +36,7 @@ type mediaRestore struct {
 
 	linked bool              // the listing has further names of files
 	alone  map[string]string // where a file was restored to whose first name is not meant
-	gone   map[string]bool   // first names of hard links that are lost
+	gone   map[string]bool   // files that are not there: whether they are lost, and not refused
 	mu     sync.Mutex        // guards gone, and calls of lose
 }
 
@@ -187,7 +187,7 @@ func (mr *mediaRestore) settle(e *Entry, err error) error {
 	case media.Refuses(err):
 		mr.mu.Lock()
 		defer mr.mu.Unlock()
-		mr.forget(e)
+		mr.forget(e, false)
 		mr.refuse(e.Path, err)
 		return nil
 	}
@@ -243,8 +243,6 @@ func (mr *mediaRestore) links(ctx context.Context) error {
 		case err != nil:
 			return err
 		case e.Link == "" || !mr.choice.of(e.Path, false):
-		case mr.gone[e.Link]:
-			mr.lost(e, errors.New("the file that it is a further name of is lost"))
 		default:
 			if err := mr.link(ctx, e); err != nil {
 				return err
@@ -254,9 +252,19 @@ func (mr *mediaRestore) links(ctx context.Context) error {
 	return nil
 }
 
+// errFirstRefused says why a further name is not made.
+var errFirstRefused = errors.New("so was the file that it is a further name of")
+
 // link makes a further name of a file. Where the first one is not meant, this one takes its place.
 func (mr *mediaRestore) link(ctx context.Context, e *Entry) error {
 	first := e.Link
+	if lost, gone := mr.gone[first]; lost {
+		mr.lost(e, errors.New("the file that it is a further name of is lost"))
+		return nil
+	} else if gone {
+		mr.refuse(e.Path, errFirstRefused)
+		return nil
+	}
 	if !mr.choice.of(first, false) {
 		if first = mr.alone[e.Link]; first == "" {
 			mr.alone[e.Link] = e.Path

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
+	"permafrost/repo"
 )
 
 // stateName is the file that says which snapshot a target is of, and whether all of it is there.
@@ -51,7 +53,7 @@ func (rs *restorer) readState() (s restoreState, err error) {
 	if err == nil {
 		dec := json.NewDecoder(bytes.NewReader(data))
 		dec.DisallowUnknownFields()
-		if err = dec.Decode(&s); err == nil && (s.Format != stateFormat || len(s.Snapshot) < 8) {
+		if err = dec.Decode(&s); err == nil && (s.Format != stateFormat || !isID(s.Snapshot)) {
 			err = errors.New("it is not of this version of permafrost")
 		}
 	}
@@ -61,10 +63,16 @@ func (rs *restorer) readState() (s restoreState, err error) {
 	return s, nil
 }
 
+// isID reports whether text is a snapshot's whole ID.
+func isID(text string) bool {
+	b, err := hex.DecodeString(text)
+	return err == nil && len(b) == len(repo.Name{})
+}
+
 // inherit goes by what the target says of itself: of this snapshot it is gone on with. Another that is not finished is no place to restore into.
 func (rs *restorer) inherit() error {
 	s, err := rs.readState()
-	if err != nil && !rs.Force {
+	if err != nil && !rs.Force { // by force the directory is like any other with something in it
 		return err
 	}
 	s.ours = s.Snapshot == rs.ref.ID.String()
@@ -72,7 +80,7 @@ func (rs *restorer) inherit() error {
 	case s.ours:
 		s.resumed = !s.Finished
 	case s.Snapshot != "" && !s.Finished && !rs.Force:
-		id := escape.Cut(s.Snapshot, 8)
+		id := s.Snapshot[:8]
 		return hint.Wrap(fmt.Errorf("%s holds an unfinished restore of snapshot %s of %s, and this is snapshot %s", rs.Target, id, escape.Cut(s.Date, 40), rs.ref.ID.Short()),
 			"finish it with --snapshot "+id+", or name another --target")
 	}
