@@ -104,7 +104,7 @@ func enterJail(t *testing.T, dir string) {
 	must(os.Chown("/home/mastodon", 991, 991), os.Chown("/home/mastodon/live", 991, 991))
 	for name, text := range map[string]string{"/etc/passwd": "root:x:0:0::/root:/bin/sh\nmastodon:x:991:991::/home/mastodon:/bin/sh\npostgres:x:70:70::/:/bin/sh\n",
 		"/etc/group": "root:x:0:\nmastodon:x:991:\ndocker:x:72:\n", "/etc/shadow": "root:*:\n", "/etc/cron.d/job": "", "/root/.ssh/authorized_keys": "key\n",
-		"/home/mastodon/live/public/system/a/b": "b", "/canary": "canary"} {
+		"/home/mastodon/live/public/system/a/b": "b", "/canary": "canary", "/linked": "linked"} {
 		must(os.WriteFile(name, []byte(text), 0o600))
 	}
 	must(unix.Mkfifo("/etc/fifo", 0o666), unix.Mknod("/null", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))), os.Chmod("/etc/passwd", 0o644), os.Chmod("/etc/group", 0o644))
@@ -113,7 +113,7 @@ func enterJail(t *testing.T, dir string) {
 // hostileRestore restores one made-up snapshot, and says how that ended.
 func hostileRestore(t *testing.T, seed uint64) string {
 	r := rand.New(rand.NewPCG(seed, 7))
-	h := &hostileCase{t: t, r: r, blobs: hostileBlobs{make(blobs)}}
+	h := &hostileCase{t: t, r: r, blobs: hostileBlobs{make(blobs)}, planted: make(map[string]bool)}
 	m := h.manifest()
 	if m == nil {
 		return "refused"
@@ -124,24 +124,39 @@ func hostileRestore(t *testing.T, seed uint64) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := RestoreOptions{Target: target, Force: r.IntN(4) > 0, NumericIDs: r.IntN(4) == 0, TrustMedia: r.IntN(4) == 0, Warn: func(string) {}, Progress: orNoProgress(nil)}
+	o := RestoreOptions{Target: target, Force: r.IntN(4) > 0, NumericIDs: r.IntN(4) == 0, TrustMedia: r.IntN(4) == 0, Warn: func(string) {}, Progress: orNoProgress(nil),
+		Overwrite: pick(r, "", "", IfChanged, Always, Never), Delete: r.IntN(3) == 0}
+	if r.IntN(4) == 0 {
+		o.Include, o.Exclude = []string{pick(r, "a/", "b/**", "*")}, []string{pick(r, "c", "/d", "*/a")}
+	}
+	dry := r.IntN(10) == 0
+	if dry {
+		o.Plan = func(Planned) {}
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	rs := &restorer{RestoreOptions: o, rd: h.blobs, m: m, out: RestoreResult{Manifest: m}}
 	outcome := "not begun"
 	if err = rs.open(ctx, allComponents); err == nil {
 		outcome = "done"
-		if err = rs.run(ctx, allComponents); err != nil {
+		restore := rs.write
+		if dry {
+			restore = rs.preview
+		}
+		if err = restore(ctx, allComponents); err != nil {
 			outcome = "failed"
 		}
-		rs.dir.Close()
 	}
+	rs.close()
 	if ctx.Err() != nil {
 		t.Error("it does not end")
 	}
 	after, err2 := around(target)
 	if err2 != nil || before != after {
 		t.Errorf("%+v changed what is around the target: %v, %v\nwas\n%s\nis\n%s", o, err, err2, before, after)
+	}
+	if data, err := os.ReadFile("/linked"); err != nil || string(data) != "linked" || !rootsOwn(t, "/linked") {
+		t.Errorf("%+v changed a file of root's by a link to it in the target: %q, %v", o, data, err)
 	}
 	if !o.TrustMedia && outcome != "not begun" { // else what is there is not of the snapshot
 		h.harmless(path.Join(target, mediaDir))
@@ -154,18 +169,28 @@ func around(target string) (string, error) {
 	all, err := hostile.Fingerprint("/", "/proc", target)
 	var kept strings.Builder
 	for line := range strings.Lines(all) {
-		if !strings.HasPrefix(line, fmt.Sprintf("%q ", path.Dir(target))) {
+		if !strings.HasPrefix(line, fmt.Sprintf("%q ", path.Dir(target))) && !strings.HasPrefix(line, `"/linked" `) {
 			kept.WriteString(line)
 		}
 	}
 	return kept.String(), err
 }
 
+// rootsOwn reports whether a file is still root's and nobody else's.
+func rootsOwn(t *testing.T, path string) bool {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Error(err)
+	}
+	return st.Uid == 0 && st.Gid == 0 && st.Mode == unix.S_IFREG|0o600
+}
+
 type hostileCase struct {
-	t     *testing.T
-	r     *rand.Rand
-	blobs hostileBlobs
-	paths []string
+	t       *testing.T
+	r       *rand.Rand
+	blobs   hostileBlobs
+	paths   []string
+	planted map[string]bool // what was in the target before
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -249,19 +274,27 @@ func (h *hostileCase) target() string {
 		return round + "/elsewhere"
 	}
 	made(target, pick(r, uid, uid, 991))
-	for range r.IntN(6) {
-		name := target + "/" + pick(r, "public-system", "secrets", "env.production", "RESTORE.md", "SHA256SUMS", "redis-dump.rdb", "env.production.partial", "secrets/a",
-			"SHA256SUMS.partial", "public-system/a", "mastodon_production.dump.partial")
+	if r.IntN(3) == 0 {
+		h.state(target)
+	}
+	for range r.IntN(12) {
+		name := target + "/" + pick(r, "public-system", "public-system", "public-system", "secrets", "env.production", "RESTORE.md", "SHA256SUMS", "redis-dump.rdb", "env.production.partial", "secrets/a",
+			"SHA256SUMS.partial", "public-system/a", "public-system/b", "public-system/a/b", "public-system/a/c", "public-system/b/"+pick(r, "a", "b", "c", "d"), "mastodon_production.dump.partial",
+			"mastodon_production.dump", stateName, "public-system/"+mediaPart("a"), "public-system/a/"+mediaPart("b"))
+		h.planted[name] = true
 		to := pick(r, "/etc", "/etc/passwd", "/canary", "/home/mastodon/live/public/system", "..", "../..", "/root/.ssh/authorized_keys", "public-system", "/etc/new", "/null", "/etc/fifo")
 		if _, err := os.Lstat(name); err == nil {
 			continue
 		}
-		if _, err := os.Stat(path.Dir(name)); err != nil {
+		if dir, err := filepath.EvalSymlinks(path.Dir(name)); err != nil || dir != path.Dir(name) {
 			continue
 		}
-		switch r.IntN(5) {
-		case 0:
-			os.Mkdir(name, pick[fs.FileMode](r, 0o755, 0o777))
+		switch r.IntN(6) {
+		case 0, 5:
+			os.Mkdir(name, pick[fs.FileMode](r, 0o755, 0o755, 0o700, 0o777))
+		case 4:
+			os.Link("/linked", name)
+			continue // root's it stays
 		case 1:
 			unix.Mkfifo(name, 0o666)
 		case 2:
@@ -274,6 +307,20 @@ func (h *hostileCase) target() string {
 		}
 	}
 	return target
+}
+
+// state lets the target say of itself what could lead a restore on.
+func (h *hostileCase) state(target string) {
+	r := h.r
+	text := fmt.Sprintf(`{"permafrost_restore":%d,"snapshot":%q,"instance":"x","date":"%s","components":["media",%q],"finished":%v,"boot":%q}`, pick(r, 1, 1, 1, 2),
+		pick(r, repo.Name{}.String(), strings.Repeat("ab", 32), "../../etc", ""), pick(r, "2026-06-27", `\u001b[2J`), pick(r, "postgres", "../x", ""), r.IntN(2) == 0, pick(r, bootID(), "x", ""))
+	os.WriteFile(target+"/"+stateName, []byte(pick(r, text, text, text, "{", strings.Repeat("[", 1<<17))), 0o644)
+}
+
+// mediaPart is what a file of the media is called until it is whole.
+func mediaPart(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return fmt.Sprintf(".permafrost-%x.partial", sum[:8])
 }
 
 // listing returns a made-up listing: most are in order, and some of what is in them fits.
@@ -364,7 +411,7 @@ const aclName = "system.posix_acl_access"
 // fill gives a file its content, or makes it a further name.
 func (h *hostileCase) fill(e *Entry) {
 	r := h.r
-	data := []byte(hostile.Name(r))
+	data := []byte(pick(r, hostile.Name(r), "linked", "there"))
 	e.Size = int64(len(data))
 	switch r.IntN(7) {
 	case 0:
@@ -404,6 +451,9 @@ func (h *hostileCase) harmless(media string) {
 			return err
 		}
 		mode := info.Mode()
+		if h.planted[name] && !mode.IsRegular() {
+			return nil
+		}
 		if mode.IsRegular() && mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 || mode&fs.ModeDevice != 0 || mode&fs.ModeSetuid != 0 {
 			h.t.Errorf("%q is %v", name, mode)
 		}
