@@ -358,3 +358,29 @@ func TestRestoreRefused(t *testing.T) {
 	}
 	compareTrees(t, root, tree)
 }
+
+// A file that has the content and not the attributes is not fetched. Where root restores, it may be another name of a file elsewhere,
+// which does not change.
+func TestRestoreAdopts(t *testing.T) {
+	w, res, root := resumeWorld(t)
+	o := RestoreOptions{Target: t.TempDir(), Components: []string{"media"}, Overwrite: IfChanged, TrustMedia: true}
+	tree := filepath.Join(o.Target, mediaDir)
+	outside := filepath.Join(o.Target, "outside")
+	writeFiles(t, o.Target, file{path: "outside", data: storetest.Random(1, 100_000)}, file{path: mediaDir + "/d1/f1", link: "outside"}, file{path: mediaDir + "/d2/f2", data: storetest.Random(2, 100_000)})
+	if err := os.Chmod(outside, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(outside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := w.restoreVia(0, res.Ref, o)
+	if err != nil || out.KeptFiles != 2 || out.KeptBytes != 200_000 {
+		t.Errorf("%+v, %v", out, err)
+	}
+	compareTrees(t, root, tree)
+	after, err := os.Stat(outside)
+	if err != nil || os.Geteuid() == 0 && (after.Mode() != before.Mode() || !after.ModTime().Equal(before.ModTime())) {
+		t.Errorf("%v %v became %v %v: %v", before.Mode(), before.ModTime(), after.Mode(), after.ModTime(), err)
+	}
+}
