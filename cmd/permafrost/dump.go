@@ -17,8 +17,10 @@ takes it, Redis' data as an RDB file, secrets (.env.production) or secrets/PATH,
 file of the media, under the names that ls lists. It takes the owner key.
 
 Whether a stream is whole is known at its end: use the output only where the exit
-code is 0.`,
+code is 0. The dump of the database is for a superuser of PostgreSQL, who gives each
+table back to its owner; the role of that name has to be there.`,
 		Example: `  permafrost dump -i permafrost-recovery.key latest postgres > mastodon.dump
+  permafrost dump -i permafrost-recovery.key latest postgres | runuser -u postgres -- pg_restore -d mastodon_restored
   permafrost dump -i permafrost-recovery.key 2026-06-27 secrets`,
 		Args: args("a snapshot, and the name of a part", 2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
