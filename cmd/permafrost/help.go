@@ -30,7 +30,7 @@ func helpCommand() *cobra.Command {
 func helpTopics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "snapshot-names", Short: "how a snapshot is named", Long: helpNames},
-		{Use: "patterns", Short: "what find and --exclude match", Long: helpPatterns},
+		{Use: "patterns", Short: "what find, --include and --exclude match", Long: helpPatterns},
 		{Use: "exit-codes", Short: "what the exit codes mean", Long: helpExitCodes},
 		{Use: "environment", Short: "variables that stand for flags", Long: helpEnvironment()},
 		{Use: "config", Short: "the configuration file", Long: helpConfig()},
@@ -51,8 +51,9 @@ The date is the night that snapshot --date named, which is the day it ran unless
 it was told otherwise. Where a repository holds several instances, dates and
 latest need --instance.`
 
-const helpPatterns = `A pattern is compared with paths. Those of --exclude are relative to the media
-directory; those of find are as ls lists them.
+const helpPatterns = `A pattern is compared with paths. Those of --include and --exclude are relative to the
+media directory, and mean what lies below a directory that matches too; those of find
+are as ls lists them.
 
   *.tmp              a name without a slash matches in any directory
   /cache  a/b        a slash, at the beginning or inside, ties it to the root
