@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
@@ -131,8 +130,8 @@ func loadConfig(path string, named bool) (config, error) {
 	return c, nil
 }
 
-// readConfig reads a configuration file. It says where root's keys and secrets go and which commands root runs: root obeys none
-// that somebody else could have written.
+// readConfig reads a configuration file. It says where keys and secrets go and which commands are run: nobody obeys one that
+// somebody else, but root, could have written.
 func readConfig(path string) ([]byte, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -146,14 +145,12 @@ func readConfig(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer p.Close()
-	st := p.Info.Sys().(*syscall.Stat_t)
-	const remedy = "keep it in a directory of root's, such as " + defaultConfig + ", as a file of root's: chown root:root, chmod go-w"
-	switch {
-	case os.Geteuid() != 0:
-	case !p.Trust.Root():
-		return nil, hint.Wrap(fmt.Errorf("root does not obey %s: %s", path, p.Trust.Reason()), remedy)
-	case st.Uid != 0 || st.Mode&syscall.S_IWOTH != 0 || st.Mode&syscall.S_IWGRP != 0 && st.Gid != 0:
-		return nil, hint.Wrap(fmt.Errorf("root does not obey %s: users other than root may write it", path), remedy)
+	who, remedy := "root", "keep it in a directory of root's, such as "+defaultConfig+", as a file of root's: chown root:root, chmod go-w"
+	if os.Geteuid() != 0 {
+		who, remedy = "permafrost", "keep it where only you and root may write, as a file of yours: chmod go-w"
+	}
+	if why := p.Foreign(uint32(os.Geteuid())); why != "" {
+		return nil, hint.Wrap(fmt.Errorf("%s does not obey %s: %s", who, path, why), remedy)
 	}
 	text, _, err := p.ReadFile(maxConfigFile)
 	return text, err

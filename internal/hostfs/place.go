@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -93,6 +94,21 @@ func (p *Place) Reader() (*User, error) {
 		return nil, fmt.Errorf("%w: users other than its owner may write into %s", ErrUntrusted, t.Open)
 	}
 	return nil, fmt.Errorf("%w: directories or links on the way belong to %d users", ErrUntrusted, len(t.Users))
+}
+
+// Foreign says why somebody else than root and the user uid could have written the file that the Place is, or put it in its place:
+// "" where nobody else could. ssh asks that of its own configuration.
+func (p *Place) Foreign(uid uint32) string {
+	st := p.Info.Sys().(*syscall.Stat_t)
+	switch {
+	case !p.Trust.Only(uid):
+		return p.Trust.Reason()
+	case st.Uid != 0 && st.Uid != uid:
+		return fmt.Sprintf("it belongs to the user with the number %d", st.Uid)
+	case st.Mode&unix.S_IWOTH != 0 || st.Mode&unix.S_IWGRP != 0 && st.Gid != 0:
+		return "other users may write it"
+	}
+	return ""
 }
 
 // ReadFile reads the regular file that the Place is, of at most limit bytes, with the rights of its Reader.

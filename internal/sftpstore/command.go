@@ -29,6 +29,30 @@ func (t commandTransport) alive() bool  { return true }
 func (t commandTransport) single() bool { return t.asks } // else each open is a connection of its own
 func (t commandTransport) close()       {}
 
+// checkCommand returns an error where others than root could have written the command that root would run, or a file that names
+// more of them.
+func checkCommand(c *Config) error {
+	if c.UseCommand && c.ConfigFile != "" { // else it was read already, or ssh looks by itself
+		if _, err := readSSHConfig(c.ConfigFile); err != nil {
+			return err
+		}
+	}
+	path, err := exec.LookPath(c.Command)
+	if err != nil || os.Geteuid() != 0 {
+		return nil // what is not there is said when it is started
+	}
+	p, err := resolve(path)
+	if err != nil {
+		return fmt.Errorf("looking at the ssh command: %w", err)
+	}
+	defer p.Close()
+	if why := p.Foreign(0); why != "" {
+		return hint.Wrap(fmt.Errorf("the ssh command %s is not run as root: %s", path, why),
+			"keep it in a directory of root's, as a file of root's: chown root:root, chmod go-w")
+	}
+	return nil
+}
+
 // args returns the command's arguments. What a person must not be asked about, and what must not be forwarded, is
 // settled here, whatever ssh_config says.
 func (t commandTransport) args() []string {

@@ -125,7 +125,7 @@ func (c *sshConfig) included(pattern, from string) string {
 }
 
 // readConfigFile reads an ssh_config file, which may name commands to run. With check, it must belong to this process's user
-// or to root, and nobody else may write it: ssh asks that too.
+// or to root, and nobody else may write it, or put another one in its place: ssh asks that too.
 func readConfigFile(file string, check bool) ([]byte, error) {
 	p, err := resolve(file)
 	if err != nil {
@@ -139,6 +139,8 @@ func readConfigFile(file string, check bool) ([]byte, error) {
 		return nil, hint.Wrap(fmt.Errorf("%s belongs to another user", file), fmt.Sprintf("chown %d %s", os.Geteuid(), file))
 	case p.Info.Mode().Perm()&0o022 != 0:
 		return nil, hint.Wrap(fmt.Errorf("%s can be written by other users", file), "chmod go-w "+file)
+	case !p.Trust.Only(uint32(os.Geteuid())):
+		return nil, hint.Wrap(fmt.Errorf("%s: other users could have put it there: %s", file, p.Trust.Reason()), "keep it where only you and root may write")
 	}
 	data, _, err := p.ReadFile(maxSSHConfig)
 	return data, err

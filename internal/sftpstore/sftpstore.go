@@ -136,6 +136,9 @@ func chooseDialer(c *Config) (func(context.Context) (transport, error), error) {
 			return (&dialer{config: c, files: files}).dialAnyhow, nil
 		}
 	}
+	if err := checkCommand(c); err != nil {
+		return nil, err
+	}
 	if c.Channels == 0 {
 		c.Channels = 1 // each is a process and a connection
 	}

@@ -104,16 +104,11 @@ func checkCommand(path string) error {
 		return err
 	}
 	defer p.Close()
-	st := p.Info.Sys().(*syscall.Stat_t)
-	switch {
-	case !p.Info.Mode().IsRegular():
+	if !p.Info.Mode().IsRegular() {
 		return fmt.Errorf("%s is no program", path)
-	case os.Geteuid() != 0:
-		return nil
-	case !p.Trust.Root():
-		return fmt.Errorf("%s is not run as root: %s", path, p.Trust.Reason())
-	case st.Uid != 0 || st.Mode&syscall.S_IWOTH != 0 || st.Mode&syscall.S_IWGRP != 0 && st.Gid != 0:
-		return fmt.Errorf("%s is not run as root: users other than root may write it", path)
+	}
+	if why := p.Foreign(0); why != "" && os.Geteuid() == 0 {
+		return fmt.Errorf("%s is not run as root: %s", path, why)
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"permafrost/internal/hint"
@@ -120,16 +119,12 @@ func checkTool(path string, u *hostfs.User) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	st := p.Info.Sys().(*syscall.Stat_t)
 	uid := uint32(0)
 	if u != nil {
 		uid = u.UID
 	}
-	switch {
-	case !p.Trust.Only(uid):
-		return &strangeError{path, p.Trust.Reason()}
-	case st.Uid != 0 && st.Uid != uid || st.Mode&syscall.S_IWOTH != 0 || st.Mode&syscall.S_IWGRP != 0 && st.Gid != 0:
-		return &strangeError{path, "users other than root may write it"}
+	if why := p.Foreign(uid); why != "" {
+		return &strangeError{path, why}
 	}
 	return nil
 }
