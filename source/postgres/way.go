@@ -107,7 +107,7 @@ func (s *Saved) vars(c *contents) []way.Var {
 		one("pg_rehearsal", cut(s.Database, "_rehearsal_"+s.ID), "an empty database, to try things in"),
 		one("pg_old", cut(s.Database, "_before_"+s.Time.UTC().Format("20060102_1504")), "what a database that is there is called afterwards"),
 		one("pg_tag", "permafrost-"+s.ID, "what the connections of the steps call themselves"),
-		one("pg_dump_version", firstNumber(c.server), "the version of PostgreSQL that the dump is of"),
+		one("pg_dump_version", major(c.server), "the version of PostgreSQL that the dump is of"),
 	}
 }
 
@@ -155,7 +155,13 @@ func cut(name, ending string) string {
 
 var number = regexp.MustCompile(`^\d+`)
 
-func firstNumber(s string) string { return number.FindString(s) }
+// major returns the first number of a version, 0 where it has none.
+func major(version string) string {
+	if n := number.FindString(version); n != "" {
+		return n
+	}
+	return "0"
+}
 
 // files returns what the steps read.
 func (s *Saved) files(c *contents) []way.File {
@@ -179,6 +185,15 @@ func (s *Saved) files(c *contents) []way.File {
 		{Name: "pg-settings.sql", Data: []byte(settings)},
 		{Name: "pg-rows.sql", Data: []byte(rowsSQL(s.Dump.Tables))},
 		{Name: "pg-path.sql", Data: []byte(pathSQL(c))},
-		{Name: "pg-owners", Data: []byte(strings.Join(append(c.owners, s.User), "\n") + "\n")},
+		{Name: "pg-owners", Data: []byte(ownersList(append(c.owners, s.User)))},
 	}
+}
+
+// ownersList returns names of roles as pg_restore lists them, one a line.
+func ownersList(owners []string) string {
+	var b strings.Builder
+	for _, name := range owners {
+		b.WriteString(strings.NewReplacer("\n", " ", "\r", " ").Replace(name) + "\n")
+	}
+	return b.String()
 }

@@ -40,6 +40,7 @@ func (w *wayBack) databases() string {
 
 // An extension that the host lacks is named with its package. Where only an index needs it, that index alone is missing.
 func TestWayBackLacksExtension(t *testing.T) {
+	t.Parallel()
 	s, dump := extended.capture(t)
 	lacking := func(id, old, by string) *wayBack {
 		s := s.as("lacks_"+id, id)
@@ -73,6 +74,7 @@ func TestWayBackLacksExtension(t *testing.T) {
 
 // A locale that the host lacks is named with the command that makes it. With C.UTF-8 in its place the way goes on.
 func TestWayBackLacksLocale(t *testing.T) {
+	t.Parallel()
 	s, dump := computed.capture(t)
 	s = s.as("lacks locale", "loc1")
 	s.Facts.Collate, s.Facts.CType = "de_DE.UTF-8", "de_DE.UTF-8"
@@ -90,6 +92,7 @@ func TestWayBackLacksLocale(t *testing.T) {
 
 // The database may be the one that clients use to make others.
 func TestWayBackOfPostgres(t *testing.T) {
+	t.Parallel()
 	s, dump := computed.capture(t)
 	w := newWayBack(t, host(t), s.as("postgres", "pos1"), dump, nil)
 	w.run()
@@ -97,17 +100,56 @@ func TestWayBackOfPostgres(t *testing.T) {
 	if got := w.databases(); got != "postgres postgres_before_20260627_0304" {
 		t.Errorf("databases %s", got)
 	}
+	// Once more, on the same day: nothing is lost to an old name.
+	w.must(w.step("postgres-data"))
+	w.fails("postgres-swap", "set pg_old to another name")
+	w.set(map[string]string{"pg_old": "postgres_again"})
+	w.writeHost(w.h.permafrost)
+	w.must(w.step("postgres-swap"))
+	w.must(w.step("postgres-login"))
+	if got := w.databases(); got != "postgres postgres_again postgres_before_20260627_0304" {
+		t.Errorf("databases %s", got)
+	}
+}
+
+// A dump that is cut short leaves nothing behind, and one that lacks rows does not pass.
+func TestWayBackOfHalf(t *testing.T) {
+	t.Parallel()
+	s, dump := broken.capture(t)
+	s = s.as("half", "hal1")
+	s.User = "half"
+	for _, size := range []int{len(dump) - 1000, len(s.TOC) + 10, len(s.TOC)} {
+		w := newWayBack(t, host(t), s, dump[:size], nil)
+		w.must(w.step("postgres-roles"))
+		w.fails("postgres-data", "can't be restored")
+		for _, step := range []string{"postgres-objects", "postgres-verify", "postgres-swap", "postgres-login"} {
+			w.fails(step, "there is no restored database yet")
+		}
+		if got := w.databases(); got != "" {
+			t.Errorf("databases %s", got)
+		}
+	}
+	w := newWayBack(t, host(t), s, dump, nil)
+	for _, step := range w.part.Steps[:4] {
+		w.must(w.step(step.Name))
+	}
+	w.must(w.h.Exec(t.Context(), w.value("pg_new"), "delete from plain where id = 3; insert into statuses values (7777, 1, 'one more'); drop table users"))
+	w.fails("postgres-verify", "public.plain|30|29", "public.statuses|2000|2001", "public.users|99|not there")
+	if strings.Contains(w.out["postgres-verify"], "public.accounts") {
+		t.Errorf("it says %s", w.out["postgres-verify"])
+	}
 }
 
 // On a host where the server knows Mastodon's user by peer authentication no password plays a part.
 func TestWayBackByPeer(t *testing.T) {
+	t.Parallel()
 	sql(t, "postgres", "create role peer login; create database peered template model owner peer")
 	s, dump := captured(t, "peered", "peer")
 	s.Facts.Login, s.Facts.Host = "", host(t).SocketDir
 	w := newWayBack(t, host(t), s, dump, nil)
 	w.must(os.Remove(w.saved.EnvFile))
 	w.run()
-	out, err := w.h.Query(t.Context(), "postgres", "select rolpassword is null from pg_authid where rolname = 'peer'")
+	out, err := w.h.Query(t.Context(), "template1", "select rolpassword is null from pg_authid where rolname = 'peer'")
 	if err != nil || out != "t\n" {
 		t.Errorf("the role has a password: %q, %v", out, err)
 	}
@@ -115,6 +157,7 @@ func TestWayBackByPeer(t *testing.T) {
 
 // Without permafrost on the host the password is asked for on the terminal, and goes through psql's \password.
 func TestWayBackAsksForPassword(t *testing.T) {
+	t.Parallel()
 	s, dump := computed.capture(t)
 	s = s.as("asks", "ask1")
 	s.User = "typist"
@@ -133,7 +176,7 @@ func TestWayBackAsksForPassword(t *testing.T) {
 		}
 	}
 	w.login("select 1", "1")
-	out, err := w.h.Query(t.Context(), "postgres", "select rolpassword like 'SCRAM-SHA-256$%' from pg_authid where rolname = 'typist'")
+	out, err := w.h.Query(t.Context(), "template1", "select rolpassword like 'SCRAM-SHA-256$%' from pg_authid where rolname = 'typist'")
 	if err != nil || out != "t\n" {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -172,6 +215,7 @@ func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`
 
 // In a Compose project all programs run in the server's container, which has none of this host's files.
 func TestWayBackOfCompose(t *testing.T) {
+	t.Parallel()
 	s, dump := computed.capture(t)
 	s = s.as("composed", "com1")
 	s.User = "composer"

@@ -56,7 +56,7 @@ func (w *wayBack) damaged(t *testing.T) {
 	verifier, err := Verifier(rolePassword)
 	w.must(err)
 	name, role := identifier(w.saved.Database), identifier(w.saved.User)
-	w.must(w.h.Exec(t.Context(), "template1", "create role "+role+" login password "+literal(verifier)+"; create database "+name+" owner "+role))
+	w.must(w.h.Exec(t.Context(), "template1", "create role "+role+" login password "+literal(verifier)+"; create database "+name+" template template0 owner "+role))
 	w.must(w.h.Exec(t.Context(), conninfoOf(w.saved.Database), "create table accounts (half int); insert into accounts values (1)"))
 	idle := w.h.Command(t.Context(), "psql", "-X", "-d", conninfoOf(w.saved.Database), "-c", "begin; select * from accounts; select pg_sleep(600)")
 	w.must(idle.Start())
@@ -66,6 +66,7 @@ func (w *wayBack) damaged(t *testing.T) {
 // Each step is killed at some moment, and begun again. The result is the same, and at each moment the name leads to the database
 // that was there or to the restored one.
 func TestWayBackInterrupted(t *testing.T) {
+	t.Parallel()
 	s, dump := everything.capture(t)
 	for _, all := range []bool{false, true} {
 		t.Run(fmt.Sprint("all ", all), func(t *testing.T) {
@@ -98,8 +99,8 @@ func TestWayBackInterrupted(t *testing.T) {
 // die at once; else what it has started outlives the shell.
 func (w *wayBack) interrupted(step string, all bool) {
 	w.t.Helper()
-	limit := 30 * time.Millisecond
-	for range 6 {
+	limit := 60 * time.Millisecond
+	for range 4 {
 		cmd := w.command(step)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		w.must(cmd.Start())

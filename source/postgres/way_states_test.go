@@ -43,13 +43,16 @@ var making sync.Mutex
 
 var (
 	everything = &state{db: `it's "all" of\ us, dbname=x ` + strings.Repeat("ä", 15), role: "an Owner", file: "everything.sql",
-		before: `create role "a Reader" nologin; create role "another Owner" nologin noinherit; create role "Group x" nologin;
+		before: `create role "a Reader" nologin; create role ` + identifier(hostile) + `; create role "another Owner" nologin noinherit; create role "Group x" nologin;
 			grant "Group x" to "a Reader"; alter role "a Reader" set search_path = "own Schema", public, "$user"; alter role "a Reader" set statement_timeout = '5min';`,
 		after: afterEverything}
 	broken   = &state{db: "broken", role: "broken", file: "broken.sql"}
 	extended = &state{db: "extended", role: "extended", file: "extension.sql"}
 	computed = &state{db: "computed", role: "computed", file: "computed.sql"}
 )
+
+// hostile is a role's name that would write to a terminal, and have psql run a command.
+const hostile = "r\"' ;\n\\! touch /tmp/obeyed\n\x1b[31m$$:x"
 
 // afterEverything sets what stands beside a database: a tablespace, settings, and who may connect.
 func afterEverything(t testing.TB, db string) {
@@ -66,21 +69,29 @@ func afterEverything(t testing.TB, db string) {
 	sql(t, conninfoOf(db), `alter table statuses set tablespace elsewhere;
 		alter database `+name+` set search_path = public, "own Schema", ext; alter role "an Owner" in database `+name+` set work_mem = '9MB';
 		alter database `+name+` set "my.own" = 'a;b''c\d'; comment on database `+name+` is 'it''s \! id';
-		revoke temporary on database `+name+` from public; grant connect on database `+name+` to "a Reader"; alter database `+name+` connection limit 77`)
+		revoke temporary on database `+name+` from public; grant connect on database `+name+` to "a Reader"; alter database `+name+` connection limit 77;
+		grant select on statuses to `+identifier(hostile)+`; comment on role `+identifier(hostile)+` is 'x'; create table "t
+\! touch /tmp/obeyed" (id int primary key references statuses);
+		alter table "t
+\! touch /tmp/obeyed" owner to `+identifier(hostile)+`; grant connect on database `+name+` to `+identifier(hostile))
 }
 
 // One of each kind of object comes back as it was, with owners and privileges, to a host that has no role of the dump's, no
 // tablespace of it, and in whose cluster it gets its settings too.
 func TestWayBackOfEverything(t *testing.T) {
+	t.Parallel()
 	s, dump := everything.capture(t)
 	w := newWayBack(t, host(t), s, dump, nil)
 	w.run()
 	w.compare()
 	w.login("select count(*) from statuses", "3000")
 	for name, out := range w.out {
-		if strings.Contains(out, "could not be made") {
-			t.Errorf("%s says %s", name, out)
+		if strings.Contains(out, "could not be made") || strings.Contains(out, "\x1b") {
+			t.Errorf("%s says %q", name, out)
 		}
+	}
+	if _, err := os.Stat("/tmp/obeyed"); err == nil {
+		t.Error("a name was obeyed")
 	}
 	const roles = `select rolname, rolcanlogin, rolinherit, rolsuper, rolconfig, array(select r.rolname from pg_auth_members join pg_roles r on r.oid = roleid where member = p.oid)
 		from pg_roles p where rolname in ('a Reader', 'another Owner', 'Group x') order by 1`
@@ -88,13 +99,14 @@ func TestWayBackOfEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := w.h.Query(t.Context(), "postgres", roles); err != nil || got != want {
+	if got, err := w.h.Query(t.Context(), "template1", roles); err != nil || got != want {
 		t.Errorf("roles\n%swant\n%s%v", got, want, err)
 	}
 }
 
 // What no server makes again is named with the reason, and all else comes back.
 func TestWayBackOfBroken(t *testing.T) {
+	t.Parallel()
 	s, dump := broken.capture(t)
 	w := newWayBack(t, host(t), s, dump, nil)
 	w.run()
@@ -112,6 +124,7 @@ func TestWayBackOfBroken(t *testing.T) {
 
 // Rows that are computed by a function whose body has names without a schema are restored with all schemas in sight.
 func TestWayBackOfComputed(t *testing.T) {
+	t.Parallel()
 	s, dump := computed.capture(t)
 	w := newWayBack(t, host(t), s, dump, nil)
 	w.run()
@@ -120,6 +133,7 @@ func TestWayBackOfComputed(t *testing.T) {
 
 // Without a superuser all that a role may make comes back, and what it may not is named.
 func TestWayBackWithoutSuperuser(t *testing.T) {
+	t.Parallel()
 	h := started(t, poorHost)
 	for _, c := range []struct {
 		state *state
@@ -127,7 +141,7 @@ func TestWayBackWithoutSuperuser(t *testing.T) {
 		edits []func(string) string
 	}{
 		{everything, []string{"EVENT TRIGGER - guard", "PUBLICATION - every", "must be superuser to create", `role "a Reader" does not exist`},
-			[]func(string) string{without("Name: guard;", "Name: every;", "Name: nowhere;", "Name: away;", "Name: far;", "Name: secrets some role's;")}},
+			[]func(string) string{without("Name: public; Type: SCHEMA", "Name: guard;", "Name: every;", "Name: nowhere;", "Name: away;", "Name: far;", "Name: secrets some role's;"), withoutLine("SET \"my.own\"")}},
 		{broken, nil, []func(string) string{without("Name: index_accounts_on_username;", "Name: two Things two Key;"),
 			replaced("REFERENCES public.accounts(id) ON DELETE CASCADE;", "REFERENCES public.accounts(id) ON DELETE CASCADE NOT VALID;")}},
 		{computed, nil, nil},
@@ -138,7 +152,7 @@ func TestWayBackWithoutSuperuser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := h.Exec(t.Context(), "postgres", "create role "+identifier(s.User)+" login createdb password "+literal(verifier)); err != nil {
+			if err := h.Exec(t.Context(), "template1", "create role "+identifier(s.User)+" login createdb password "+literal(verifier)); err != nil {
 				t.Fatal(err)
 			}
 			w := newWayBack(t, h, s, dump, map[string]string{"pg_admin": ""})

@@ -170,6 +170,17 @@ func (w *wayBack) set(change map[string]string) {
 	}
 }
 
+// value returns that of a variable.
+func (w *wayBack) value(name string) string {
+	for _, v := range w.part.Vars {
+		if v.Name == name {
+			return v.Values[0]
+		}
+	}
+	w.t.Fatalf("there is no variable %s", name)
+	return ""
+}
+
 func (w *wayBack) writeHost(permafrost string) {
 	w.must(os.WriteFile(w.host(), []byte(way.Host(w.here, permafrost, []way.Part{w.part})), 0o600))
 }
@@ -277,6 +288,13 @@ func without(headings ...string) func(string) string {
 	}
 }
 
+// withoutLine returns an edit that takes out each line with a text.
+func withoutLine(text string) func(string) string {
+	return func(dump string) string {
+		return regexp.MustCompile(`(?m)^.*`+regexp.QuoteMeta(text)+`.*\n`).ReplaceAllString(dump, "")
+	}
+}
+
 // replaced returns an edit that replaces a text.
 func replaced(old, by string) func(string) string {
 	return func(dump string) string { return strings.ReplaceAll(dump, old, by) }
@@ -315,6 +333,7 @@ func (w *wayBack) login(query, want string) {
 
 // A database of an instance comes back to a host that knows nothing of it.
 func TestWayBack(t *testing.T) {
+	t.Parallel()
 	sql(t, "postgres", "create role ordinary login; create database ordinary template model owner ordinary")
 	sql(t, "ordinary", `do $$ declare t record; begin for t in select format('alter table %I.%I owner to ordinary', schemaname, tablename) as s from pg_tables where schemaname not like 'pg_%' and schemaname <> 'information_schema' loop execute t.s; end loop; end $$`)
 	s, dump := captured(t, "ordinary", "ordinary")

@@ -15,14 +15,14 @@ pg_create "$pg_rehearsal" "${pg_admin:-$pg_role}" || pg_fail_locale
 pg_drop "$pg_rehearsal"
 # --- run
 if [ "$pg_super" = t ]; then
-  pg_sql "$pg_main" < "$plan/pg-roles.sql"
+  pg_sql "$pg_main" < "$plan/pg-roles.sql" | pg_plain
 else
   say "There is no superuser. All that is restored belongs to Mastodon's role, nothing is granted to others, and the next step names"
   say "what only a superuser can make. The dump has $(grep -cE '^[0-9]+; [0-9]+ [0-9]+ (ACL|DEFAULT ACL) ' "$plan/pg-list" || true) grants. These roles are missing:"
-  pg_sql "$pg_main" < "$plan/pg-roles-missing.sql"
+  pg_sql "$pg_main" < "$plan/pg-roles-missing.sql" | pg_plain
 fi
 # --- verify
-missing=$(pg_sql "$pg_main" < "$plan/pg-roles-missing.sql")
+missing=$(pg_sql "$pg_main" < "$plan/pg-roles-missing.sql" | pg_plain)
 [ -z "$missing" ] || [ "$pg_super" != t ] || fail "these roles are still missing: $missing"
 # --- undo
 # A role that was made is removed by `drop role`, as long as it owns nothing.

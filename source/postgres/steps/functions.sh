@@ -3,8 +3,14 @@
 # What is set in the shell would lead the programs elsewhere.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGSERVICE PGOPTIONS PGCLIENTENCODING
 
-# pg_at runs a command without a terminal where the programs for "admin" or for "app", Mastodon's role, run: as that user, or in the server's container.
-pg_at() {
+# pg_at runs a command without a terminal where the programs for "admin" or for "app", Mastodon's role, run: as that user, or in
+# the server's container. What it says is shown as plain text.
+pg_at() { { pg_start "$@" 2>&1 >&3 3>&- | pg_plain >&2; } 3>&1; }
+
+# pg_plain shows control characters as question marks: who named an object may not write to the terminal.
+pg_plain() { LC_ALL=C sed -u 's/[\x01-\x08\x0b-\x1f\x7f]/?/g; s/\xc2[\x80-\x9f]/?/g'; }
+
+pg_start() {
   local user=$pg_role_user
   [ "$1" = app ] || [ -z "$pg_admin" ] || user=$pg_admin_user
   shift
@@ -123,7 +129,7 @@ pg_tidy() {
 # pg_login finds the password of Mastodon's role, where the server asks for it.
 pg_login() {
   local password
-  [ -n "$pg_asks" ] || return 0
+  case $pg_asks in '' | gss) return 0 ;; esac
   if have_permafrost; then
     "$permafrost" restore-step passfile --settings "$pg_settings" > "$plan/pg-passfile"
   else
@@ -150,7 +156,7 @@ pg_type() {
 pg_drop() {
   local try
   for try in 1 2 3; do
-    pg_ask "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = :'db'" -v "db=$1" > /dev/null
+    pg_ask "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = :'db' and pg_has_role(usesysid, 'member')" -v "db=$1" > /dev/null
     if pg_ask 'drop database if exists :"db";' -v "db=$1"; then return 0; fi
     sleep 1
   done
@@ -184,7 +190,7 @@ pg_load() {
 pg_set() { [ "$pg_super" != t ] || printf '%s' '-c lc_messages=C -c session_replication_role=replica'; }
 
 # pg_errors shows the errors in a file with the words of pg_restore.
-pg_errors() { grep -E '^pg_restore: (error|from TOC entry)|^(DETAIL|HINT|LINE)' "$1" | cut -c 1-500 | head -n "${2:-40}" >&2 || true; }
+pg_errors() { grep -E '^pg_restore: (error|from TOC entry)|^(DETAIL|HINT|LINE)' "$1" | cut -c 1-500 | sed 40q >&2 || true; }
 
 # pg_objects writes what objects a list of pg_restore has: a line for each, with its ID, and without the numbers that differ from
 # server to server. Data of tables are none. Where there is no superuser, owners are none of it either, nor are grants and the
@@ -234,7 +240,7 @@ pg_failed() {
   local line
   while IFS= read -r line; do
     case $(pg_why "${line%%;*}" "$@") in
-      '' | *' already exists'*) ;;
+      '' | *'ERROR:  '*' already exists'* | *'ERROR:  multiple primary keys '*) ;;
       *) printf '%s\n' "$line" ;;
     esac
   done
@@ -281,7 +287,7 @@ pg_packages() {
       *) package=postgresql-$major-${name//_/-} ;;
     esac
     say "This server does not have the extension $name. On Debian it may be in the package $package."
-  done < "$plan/pg-extensions-missing"
+  done < "$plan/pg-extensions-missing" | pg_plain
 }
 
 # pg_may_lose says whether the administrator does without each extension that is missing.
@@ -355,7 +361,7 @@ pg_not_valid() {
   [ -n "$statement" ] || return 0
   # As an argument it is one statement for the server, and nothing in it is a command of psql's.
   if pg_options=$(pg_set) pg_by psql -X -q -d "$(pg_conn "$pg_db")" -c "${statement%;} NOT VALID" < /dev/null >&2; then
-    printf 'Rows break this foreign key, so it is made NOT VALID, and holds for new rows:\n%s\n' "$statement" >&2
+    printf 'Rows break this foreign key, so it is made NOT VALID, and holds for new rows:\n%s\n' "$statement" | pg_plain >&2
   fi
 }
 
@@ -365,8 +371,8 @@ pg_tell() {
   shift
   while IFS= read -r line; do
     say "  ${line#*; }"
-    pg_why "${line%%;*}" "$@" | cut -c 1-300 | sed -n '/./s/^/      /p' | head -n 12
-  done < "$list"
+    pg_why "${line%%;*}" "$@" | cut -c 1-300 | sed -n '/./s/^/      /p' | sed 12q
+  done < "$list" | pg_plain
 }
 
 # pg_unsound writes those of some objects that keep rows unique.
@@ -409,10 +415,12 @@ pg_let_in() {
   printf 'select 1;\n' | pg_who=pg_app pg_sql "$pg_db" > /dev/null
 }
 
-# pg_password gives Mastodon's role the password in the settings.
+# pg_password gives Mastodon's role the password in the settings, and has it log in.
 pg_password() {
-  if have_permafrost; then
-    "$permafrost" restore-step password --settings "$pg_settings" | pg_sql "$pg_main" -v "role=$pg_role"
+  local verifier
+  pg_ask 'alter role :"role" login;' -v "role=$pg_role"
+  if have_permafrost && verifier=$("$permafrost" restore-step password --settings "$pg_settings"); then
+    printf '%s\n' "$verifier" | pg_sql "$pg_main" -v "role=$pg_role"
     return
   fi
   pg_type

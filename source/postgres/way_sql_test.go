@@ -1,0 +1,97 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A statement about the database is taken over with nothing in it that psql would take for a command or a variable.
+func TestSettingsSQL(t *testing.T) {
+	c := &contents{archive: archive{database: `my "db"`}}
+	for kind, definition := range map[string]string{
+		"DATABASE PROPERTIES": `ALTER DATABASE "my ""db""" SET search_path TO 'public', ':x \! id';` + "\n" + `ALTER ROLE "a;b" IN DATABASE "my ""db""" SET "a.b" TO E'x\\y''\'z';` + "\n",
+		"COMMENT":             `COMMENT ON DATABASE "my ""db""" IS 'a` + "\n\\\\! id'';';\n",
+		"ACL":                 `GRANT ALL ON DATABASE "my ""db""" TO x; \! id` + "\n" + `GRANT ALL ON DATABASE "my ""db""" TO y;`,
+		"SECURITY LABEL":      `SECURITY LABEL ON DATABASE other IS 'x';`,
+		"DATABASE":            `CREATE DATABASE "my ""db""";`,
+	} {
+		c.kept = append(c.kept, archiveEntry{kind: kind, definition: definition})
+	}
+	sql, leftOut := c.settingsSQL()
+	for _, want := range []string{
+		`ALTER DATABASE :"new" SET search_path TO 'public' , ':x \! id';`,
+		`ALTER ROLE "a;b" IN DATABASE :"new" SET "a.b" TO E'x\\y''\'z';`,
+		`COMMENT ON DATABASE :"new" IS 'a` + "\n\\\\! id'';';",
+		`GRANT ALL ON DATABASE :"new" TO x;`,
+	} {
+		if !strings.Contains(sql, want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	if leftOut != 2 || strings.Contains(sql, "TO y") || strings.Contains(sql, "other") || strings.Contains(sql, "CREATE") {
+		t.Errorf("%d left out of\n%s", leftOut, sql)
+	}
+	for _, bad := range []string{`ALTER \! id`, `SET x TO 'open`, `SET "open`, "SET x TO $$a$$", ":x", "--", "/*", `""`, "a"} {
+		if statements, whole := splitStatements(bad); whole || len(statements) > 0 {
+			t.Errorf("%q: %q", bad, statements)
+		}
+	}
+}
+
+// The settings of a role are set again as they were: a list of names by names.
+func TestSplitList(t *testing.T) {
+	for list, want := range map[string][]string{
+		"":                             {""},
+		"public":                       {"public"},
+		`"$user", public,"a ""b, c",d`: {"$user", "public", `a "b, c`, "d"},
+		`"open`:                        {`"open`},
+	} {
+		if got := splitList(list); !slices.Equal(got, want) {
+			t.Errorf("%s: %q", list, got)
+		}
+	}
+}
+
+// Roles that are made have no more rights than a restore needs, and those that are there stay as they are.
+func TestRolesSQL(t *testing.T) {
+	t.Parallel()
+	h := host(t)
+	before := `create role "there x" nologin; create role "boss x" superuser nologin`
+	if err := h.Exec(t.Context(), "template1", before); err != nil {
+		t.Fatal(err)
+	}
+	roles := wantedRoles([]Role{
+		{Name: "group x", Connections: -1, Inherit: true},
+		{Name: "made x", Connections: 5, Login: true, Superuser: true, CreateRole: true, BypassRLS: true,
+			MemberOf: []string{"group x", "boss x", "pg_monitor", "pg_execute_server_program", "nowhere x"},
+			Settings: []string{`search_path="a ""b", $user`, "work_mem=9MB", "my.own=it's \\! id", "nonsense=1", "my.token=" + hiddenValue}},
+		{Name: "there x", Connections: -1, Login: true, MemberOf: []string{"group x"}, Settings: []string{"work_mem=9MB"}},
+		{Name: "pg_monitor"},
+	}, []string{"owner x", "public"}, "own x")
+	out, err := h.Query(t.Context(), "template1", rolesSQL(roles, "own x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`made the role "made x", without superuser, createrole, login, which it had`, `not made a member of "boss x", which is a superuser`,
+		`not made a member of pg_execute_server_program: look`, `"nowhere x", which is a superuser or not there`, `the setting my.token of the role "made x" is not in the snapshot`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %s, but\n%s", want, out)
+		}
+	}
+	got, err := h.Query(t.Context(), "template1", `select rolname, rolcanlogin, rolsuper, rolcreaterole, rolbypassrls, rolinherit, rolconnlimit, rolconfig,
+		array(select g.rolname from pg_auth_members m join pg_roles g on g.oid = roleid where member = r.oid order by 1) from pg_roles r where rolname like '% x' order by 1`)
+	want := `boss x|f|t|f|f|t|-1||{}
+group x|f|f|f|f|t|-1||{}
+made x|f|f|f|t|f|5|{"search_path=\"a \"\"b\", \"$user\"",work_mem=9MB,"my.own=it's \\! id"}|{"group x",pg_monitor}
+own x|t|f|f|f|t|-1||{}
+owner x|f|f|f|f|t|-1||{}
+there x|f|f|f|f|t|-1||{}
+`
+	if err != nil || got != want {
+		t.Errorf("roles\n%swant\n%s%v", got, want, err)
+	}
+	if missing, err := h.Query(t.Context(), "template1", missingRolesSQL(append(roles, Role{Name: "no 'x"}))); err != nil || missing != "no 'x\n" {
+		t.Errorf("missing %q, %v", missing, err)
+	}
+}
