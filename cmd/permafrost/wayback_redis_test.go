@@ -430,6 +430,40 @@ func TestRedisWayRefuses(t *testing.T) {
 	w.refused("redis-check", "no Redis answers at 127.0.0.1:1")
 }
 
+// The unit is found in the control group, where it has the server as its own.
+func TestRedisWayUnit(t *testing.T) {
+	t.Parallel()
+	w := newRedisWay(t, nil, "", "")
+	w.vars["redis_service"] = ""
+	w.write(filepath.Join(w.here, "redis-dump.rdb"), "x", 0o600)
+	w.refused("redis-check", "no unit of systemd has it", "redis_service")
+	for group, want := range map[string]string{
+		"0::/system.slice/redis-server.service":                                 "redis-server.service",
+		"0::/system.slice/system-redis\\x2dserver.slice/redis-server@a.service": "redis-server@a.service",
+		"12:cpu:/x\n1:name=systemd:/system.slice/valkey-server.service":          "valkey-server.service",
+		"0::/user.slice/user-1000.slice/session-1.scope":                        "",
+		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service":  "",
+		"0::/system.slice/docker-0123.scope":                                    "",
+		"0::/system.slice/$(id).service":                                        "",
+	} {
+		cmd := exec.Command("bash", "-c", ". \"$1\"; redis_unit", "bash", filepath.Join(w.here, "plan", "host.sh"))
+		cmd.Stdin = strings.NewReader(group + "\n")
+		if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("%s: %v, %q, want %q", group, err, out, want)
+		}
+	}
+	// A process of a unit that is not the unit's own one is none to stop.
+	for pid, held := range map[string]bool{fmt.Sprint(w.redis.PID): true, "1": false} {
+		w.write(filepath.Join(w.bin, "systemctl"), "#!/bin/sh\necho MainPID="+pid+"\n", 0o755)
+		const find = `redis_unit() { echo x.service; }; redis_of redis; redis_look; r_way=; redis_find_way; echo "$r_way $r_service"`
+		cmd := exec.Command("bash", "-c", ". \"$1\"; "+find, "bash", filepath.Join(w.here, "plan", "host.sh"))
+		cmd.Env = append(os.Environ(), "PATH="+w.bin+":"+os.Getenv("PATH"))
+		if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "files x.service\n") != held {
+			t.Errorf("the unit has the process %s, the server is %d: %s", pid, w.redis.PID, out)
+		}
+	}
+}
+
 // A user who may not save and configure is told so, and another one may be named.
 func TestRedisWayUser(t *testing.T) {
 	t.Parallel()

@@ -83,10 +83,10 @@ redis_cli_reading() {
 	fi
 	if [ -n "$r_container" ]; then
 		"$r_engine" exec -i -e REDISCLI_AUTH -- "$r_container" sh -c 'for p in valkey-cli redis-cli; do command -v $p >/dev/null && exec $p "$@"; done' sh "${at[@]}" "$@"
-	elif command -v redis-cli >/dev/null; then
-		redis-cli "${at[@]}" "$@"
-	else
+	elif command -v valkey-cli >/dev/null; then
 		valkey-cli "${at[@]}" "$@"
+	else
+		redis-cli "${at[@]}" "$@"
 	fi
 }
 
@@ -97,9 +97,9 @@ redis_do() {
 	[ "$answer" = OK ] || fail "the server refuses $*: $answer"
 }
 
-# redis_info writes one field of INFO, and redis_config one setting.
-redis_info() { redis_cli INFO | tr -d '\r' | sed -n "s/^$1://p"; }
-redis_config() { redis_cli CONFIG GET "$1" | sed -n 2p; }
+# redis_look reads INFO, and redis_info writes a field of what was read last.
+redis_look() { r_info=$(redis_cli INFO | tr -d '\r'); }
+redis_info() { sed -n "s/^$1://p" <<<"$r_info"; }
 
 # redis_answers waits until the server has loaded its data. One that is not there is waited for 30 seconds.
 redis_answers() {
@@ -107,8 +107,8 @@ redis_answers() {
 	while [ "$missed" -lt 150 ]; do
 		answer=$(redis_cli PING 2>&1) || true
 		case $answer in
-		*PONG*) return 0 ;;
-		*LOADING* | *MASTERDOWN*) ;;
+		*PONG* | *MISCONF* | *MASTERDOWN*) return 0 ;;
+		*LOADING*) ;;
 		*WRONGPASS* | *NOAUTH* | *NOPERM* | *AUTH\ failed*) fail "the server lets nobody in: $answer. Look at the user and the password in $r_settings, or name others in ${r_name}_user and ${r_name}_password_file." ;;
 		*) missed=$((missed + ${1:-1})) ;;
 		esac
@@ -143,17 +143,26 @@ redis_sockets() {
 
 # redis_ask asks the server all that the steps need, and notes it for a step that is begun again while the server is down.
 redis_ask() {
-	local name
+	local name value
 	redis_answers 10 || fail "no Redis answers at ${r_socket:-$r_host:$r_port}${r_container:+ in the container $r_container}. Start it, or say where it is in host.sh."
-	r_dir=$(redis_config dir) r_rdb=$(redis_config dbfilename) r_aof=$(redis_config appendonly)
-	r_aof_dir=$(redis_config appenddirname) r_aof_name=$(redis_config appendfilename)
-	if [ -z "$r_dir" ] || [ -z "$r_rdb" ] || [ -z "$r_aof" ]; then
-		fail "the server does not tell its settings: $(redis_cli CONFIG GET dir 2>&1). Name a user who may ask them in ${r_name}_user and ${r_name}_password_file."
-	fi
-	for name in "$r_rdb" "${r_aof_dir:-x}" "${r_aof_name:-x}"; do
-		[[ $name =~ ^[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] || fail "a file of the server's has the name \"$name\", which no step here takes"
-	done
 	redis_leave
+	redis_look
+	r_dir='' r_rdb='' r_aof='' r_aof_dir='' r_aof_name=''
+	while read -r name; do
+		case $name in
+		dir) IFS= read -r r_dir ;;
+		dbfilename) IFS= read -r r_rdb ;;
+		appendonly) IFS= read -r r_aof ;;
+		appenddirname) IFS= read -r r_aof_dir ;; # not before version 7
+		appendfilename) IFS= read -r r_aof_name ;;
+		esac
+	done < <(printf 'CONFIG GET %s\n' dir dbfilename appendonly appenddirname appendfilename | redis_cli_reading 2>/dev/null)
+	if [ -z "$r_dir" ] || [ -z "$r_rdb" ] || [ -z "$r_aof" ] || [ -z "$(redis_info role)" ]; then
+		fail "the server does not tell its settings: $(redis_cli CONFIG GET dir 2>&1 | head -n 1). Name a user who may ask them in ${r_name}_user and ${r_name}_password_file."
+	fi
+	for value in "$r_rdb" "${r_aof_dir:-x}" "${r_aof_name:-x}"; do
+		[[ $value =~ ^[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] || fail "a file of the server's has the name \"$value\", which no step here takes"
+	done
 	[ "$(redis_info role)" = master ] || fail "the server is a replica. Say in host.sh where its master is."
 	[ "$(redis_info connected_slaves)" = 0 ] || fail "the server has replicas, and one of them could become the master meanwhile. Stop them and their sentinels first."
 	redis_find_way
@@ -175,8 +184,10 @@ redis_find_way() {
 		r_owner=$(stat -c %U "/proc/$r_pid")
 		if [ -z "$r_service" ]; then
 			r_service=$(redis_unit <"/proc/$r_pid/cgroup")
+			if [ -z "$r_service" ] || [ "$(systemctl show --property MainPID -- "$r_service")" != "MainPID=$r_pid" ]; then
+				fail "the server is the process $r_pid, and no unit of systemd has it as its own. Name the unit in ${r_name}_service."
+			fi
 		fi
-		[ -n "$r_service" ] || fail "no unit of systemd has the server, which is the process $r_pid. Name it in ${r_name}_service."
 	elif [ "$r_way" = files ]; then
 		fail "the server at ${r_socket:-$r_host:$r_port} is no process of this host"
 	else
@@ -320,7 +331,7 @@ redis_start() {
 	else
 		service_start "$r_service"
 	fi
-	redis_answers || fail "the server does not start. Its log says why; how to take this step back is below it."
+	redis_answers || fail "the server does not start. Its log says why. RESTORE.md tells below this step how to take it back."
 }
 
 # redis_replicate makes the server a replica of this dump for a moment.
@@ -335,7 +346,7 @@ redis_replicate() {
 	mv -- "$before" "$here/$r_name-before.${before##*.}"
 	before=$here/$r_name-before.${before##*.}
 	say "What the server has now is in $before. Remove it once all is well."
-	(umask 077 && redis_config masterauth >"$r_auth.new" && mv -- "$r_auth.new" "$r_auth")
+	(umask 077 && redis_cli CONFIG GET masterauth | sed -n 2p >"$r_auth.new" && mv -- "$r_auth.new" "$r_auth")
 	trap redis_leave EXIT
 	password=$(head -c 60 /dev/urandom | base64 | tr -cd 'A-Za-z0-9')
 	coproc MASTER { exec "$permafrost" restore-step redis-master "$r_dump" --replica "$r_host:$r_port"; }
@@ -346,17 +357,21 @@ redis_replicate() {
 	redis_follows || fail "the server does not get its data from $address, port $port. Can its host reach this one there? Its log says more."
 	redis_leave
 	trap - EXIT
-	until [ "$(redis_info aof_rewrite_in_progress)$(redis_info aof_rewrite_scheduled)" = 00 ]; do sleep 0.2; done
+	redis_look
+	until [ "$(redis_info aof_rewrite_in_progress)$(redis_info aof_rewrite_scheduled)" = 00 ]; do
+		sleep 0.2
+		redis_look
+	done
 	[ "$(redis_info aof_last_bgrewrite_status)" = ok ] || fail "the server can't write its append-only file: its log says why"
 	redis_save
 }
 
 # redis_follows waits until a replica has its data: an hour at most, and a minute in which nothing comes.
 redis_follows() {
-	local info idle=0 end=$((SECONDS + 3600))
+	local idle=0 end=$((SECONDS + 3600))
 	while [ "$SECONDS" -lt "$end" ] && [ "$idle" -lt 300 ]; do
-		info=$(redis_cli INFO | tr -d '\r')
-		case $info in
+		redis_look || true
+		case $r_info in
 		*master_link_status:up*) return 0 ;;
 		*master_sync_in_progress:1* | *loading:1*) idle=0 ;;
 		*) idle=$((idle + 1)) ;;
