@@ -341,15 +341,15 @@ func TestRedisWayBack(t *testing.T) {
 			}
 			w.feed("set feed:old 1\nrpush queue:default old\n")
 			said := w.must(redisSteps...)
+			if got := w.cli("config", "get", "masterauth"); strings.Contains(c.args, "masterauth") && !strings.HasSuffix(got, "other") {
+				t.Errorf("masterauth is %q", got)
+			}
 			w.holds(sum)
 			if got := w.aside(); len(got) != 1 && !strings.Contains(c.args, "dbfilename") || len(got) > 0 && got[0].Databases[0].Keys != 2 {
 				t.Errorf("what was put aside: %+v", got)
 			}
 			if !strings.Contains(said, "before") {
 				t.Errorf("it does not say where the earlier data are:\n%s", said)
-			}
-			if got := w.cli("config", "get", "masterauth"); strings.Contains(c.args, "masterauth") && !strings.HasSuffix(got, "other") {
-				t.Errorf("masterauth is %q", got)
 			}
 			if got := w.cli("info", "replication"); !strings.Contains(got, "role:master") {
 				t.Error(got)
@@ -440,7 +440,7 @@ func TestRedisWayUnit(t *testing.T) {
 	for group, want := range map[string]string{
 		"0::/system.slice/redis-server.service":                                 "redis-server.service",
 		"0::/system.slice/system-redis\\x2dserver.slice/redis-server@a.service": "redis-server@a.service",
-		"12:cpu:/x\n1:name=systemd:/system.slice/valkey-server.service":          "valkey-server.service",
+		"12:cpu:/x\n1:name=systemd:/system.slice/valkey-server.service":         "valkey-server.service",
 		"0::/user.slice/user-1000.slice/session-1.scope":                        "",
 		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service":  "",
 		"0::/system.slice/docker-0123.scope":                                    "",
@@ -566,10 +566,10 @@ func TestRedisWayKilled(t *testing.T) {
 			if way == "files" && moves < 4 {
 				t.Errorf("the step moves %d files", moves)
 			}
-			w.holds(sum)
 			if got := w.cli("config", "get", "masterauth"); !strings.HasSuffix(got, "other") {
 				t.Errorf("masterauth is %q", got)
 			}
+			w.holds(sum)
 		})
 	}
 }

@@ -196,7 +196,7 @@ redis_find_way() {
 }
 
 # redis_unit finds the unit in a process's control group.
-redis_unit() { sed -n 's,^[0-9]*:\(name=systemd\)\{0,1\}:/system\.slice/\(.*/\)\{0,1\}\([A-Za-z0-9@:._\\-]*\.service\)$,\3,p' | head -n 1; }
+redis_unit() { sed -n 's#^[0-9]*:\(name=systemd\)\{0,1\}:/system\.slice/\(.*/\)\{0,1\}\([A-Za-z0-9@:._\\-]*\.service\)$#\3#p' | head -n 1; }
 
 # redis_recall asks the server, or takes the notes where a step that was interrupted has left it stopped.
 redis_recall() {
