@@ -77,12 +77,12 @@ func (r *Repo) indexData(ctx context.Context, name Name, useCache, keep bool) ([
 func readIndex(h *history, name Name, data []byte, w *tableWriter) error {
 	o := tableObject{name: name}
 	signer, body, err := h.keys.unseal(magicIndex, data)
-	if errors.Is(err, ErrNewerFormat) && !h.known(signer) {
-		err = errors.New("it is of another version, signed by a key that is not in the list of keys")
-	}
 	if err == nil {
 		copy(o.signer[:], signer)
 		o.instance, err = parseIndex(body, func(*pack) error { return nil })
+	}
+	if errors.Is(err, ErrNewerFormat) && !h.known(signer) {
+		err = errors.New("it is of another version, signed by a key that is not in the list of keys")
 	}
 	if err != nil {
 		return &DamageError{indexObject(name), err}

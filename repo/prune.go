@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -280,7 +281,7 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 			}
 			switch {
 			case known, needed[o.Name]: // whatever somebody else's prune has named
-			case len(p.repo.log.pruned[o.Name]) > 0, dir == "tmp/" && old:
+			case p.sentenced(o.Name), dir == "tmp/" && old:
 				p.doomed = append(p.doomed, o)
 			case dir != "tmp/" && !named[o.Name] && old && !p.repo.log.signed:
 				// Where somebody's signed entry was passed over, what it names is left alone: it may be a snapshot.
@@ -299,6 +300,14 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 		return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &DamageError{object, errors.New("is missing")}), help)
 	}
 	return nil
+}
+
+// sentenced reports whether an object that nothing needs can be deleted by what the log says already: the owner has named it,
+// which every run heeds, or this key itself. What others have named is left over like what nobody has: a run of another
+// instance may take no notice of that, and be about to publish what it has uploaded.
+func (p *prunePlan) sentenced(object string) bool {
+	me := p.repo.key.verifyKey()
+	return slices.ContainsFunc(p.repo.log.pruned[object], func(by scope) bool { return by.owner || me.Equal(ed25519.PublicKey(by.person.VerifyKey)) })
 }
 
 // addJunk has the owner delete what has no name that an object can have. No entry names it: nothing leans on it.

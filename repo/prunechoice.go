@@ -108,7 +108,7 @@ func (p *prunePlan) forgotten() (names []Name) {
 	needed, seen := log.needed(), make(map[Name]bool)
 	for _, s := range log.snapshots {
 		object := manifestObject(s.Manifest)
-		if _, gone := log.forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || len(log.pruned[object]) > 0 {
+		if _, gone := log.forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || p.sentenced(object) {
 			continue
 		}
 		if p.mine(&indexedPack{instance: s.Instance}) {

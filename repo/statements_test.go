@@ -483,3 +483,47 @@ func TestNobodyTakesNames(t *testing.T) {
 		})
 	}
 }
+
+// A writer of another instance has named what a run has just uploaded, and the run took no notice: no prune deletes it while
+// the run publishes its entry.
+func TestNamedByOthersIsNotSwept(t *testing.T) {
+	w, st, evil, _, _ := twoInstances(t)
+	was := st.Names()
+	steps := []func(){
+		func() {
+			e := &repo.PruneEntry{}
+			for kind, names := range map[string]*[]repo.Name{"packs": &e.Packs, "index": &e.Indexes, "manifests": &e.Manifests} {
+				for _, object := range objectsOf(st, kind) {
+					if name, err := repo.ParseName(object[strings.LastIndexByte(object, '/')+1:]); err == nil && !slices.Contains(was, object) {
+						*names = append(*names, name)
+					}
+				}
+			}
+			if err := fresh(t, st, evil).PublishRaw(t.Context(), &repo.Entry{Prune: e}); err != nil || len(e.Packs)+len(e.Indexes)+len(e.Manifests) < 3 {
+				t.Errorf("%+v, %v", e, err)
+			}
+		},
+		func() {
+			for _, k := range []*repo.Keyring{w.owner, w.writer} {
+				mustPrune(t, st, k)
+			}
+		},
+	}
+	view := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+		if op.Kind == "Put" && strings.HasPrefix(op.Name, "log/") && len(steps) > 0 {
+			step := steps[0]
+			steps = steps[1:]
+			step()
+		}
+		return storetest.None
+	}}
+	c := night(7)
+	ref, _ := mustSnapshot(t, fresh(t, view, w.writer), c, 2)
+	if len(steps) > 0 {
+		t.Fatal("the run was not overtaken")
+	}
+	if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
+		t.Error(err)
+	}
+	mustBeClean(t, fresh(t, st, w.owner))
+}
