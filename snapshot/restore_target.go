@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/source/media"
@@ -94,7 +95,11 @@ func (rs *restorer) checkTarget(ctx context.Context, want map[string]bool) error
 		return err
 	}
 	if !rs.state.ours && !rs.Force && rs.Overwrite == "" && !rs.Delete && rs.Plan == nil {
-		return hint.Wrap(fmt.Errorf("%s is not empty", rs.Target),
+		err := fmt.Errorf("%s is not empty", rs.Target)
+		if s := &rs.state; s.Snapshot != "" {
+			err = fmt.Errorf("%s holds a restore of snapshot %s of %s", rs.Target, s.Snapshot[:8], escape.Cut(s.Date, 40))
+		}
+		return hint.Wrap(err,
 			"name a directory that does not exist yet, or say --overwrite if-changed to restore into this one: what is there and not in the snapshot stays")
 	}
 	if want["media"] && rs.m.Media.State == Captured {

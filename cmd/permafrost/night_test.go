@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/sandbox"
-	"permafrost/internal/sandbox/compare"
 )
 
 // A site is a Mastodon instance, the server that its backups go to, and the machine that permafrost runs on.
@@ -188,38 +187,6 @@ func (s *site) testFind(t *testing.T) {
 	sum := decode[diffSum](t, r.stdout, "summary")[0]
 	if sum.Removed != 1 || sum.Metadata != 1 || sum.RemovedBytes != int64(len("second night\n")) {
 		t.Errorf("the way back: %+v", sum)
-	}
-}
-
-func (s *site) testRestore(t *testing.T) {
-	target := filepath.Join(s.home, "restored")
-	s.run(exitDone, "restore", "-i", s.recovery, "--date", "2026-06-27", "--target", target)
-	want, err := compare.Tree(s.System())
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := compare.Tree(filepath.Join(target, "public-system"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := want.Diff(got); err != nil {
-		t.Error(err)
-	}
-	env, err := os.ReadFile(filepath.Join(s.Live, ".env.production"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if restored, err := os.ReadFile(filepath.Join(target, "env.production")); err != nil || !bytes.Equal(env, restored) {
-		t.Errorf("env.production: %v", err)
-	}
-	for _, name := range []string{"SHA256SUMS", "RESTORE.md", "redis-dump.rdb"} {
-		if info, err := os.Stat(filepath.Join(target, name)); err != nil || info.Size() == 0 {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	s.run(exitFailed, "restore", "-i", s.recovery, "--date", "2026-06-27", "--target", target) // it is not empty any more
-	if r := s.run(exitFailed, "restore", "-i", s.recovery, "--date", "2026-06-01", "--target", target); !strings.Contains(r.stderr, "the first is of 2026-06-26") {
-		t.Error(r.stderr)
 	}
 }
 
