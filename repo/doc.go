@@ -102,6 +102,9 @@
 // Basis). It says one thing: a snapshot is committed, snapshots are forgotten, confirmed (or a confirmation is taken back),
 // objects are pruned, packs are bad, the list of keys or the epoch is a new one, damage to the log is accepted.
 //
+// The JSON has one form: members in the order of Entry's fields, each once and in lower case, no room, strings and numbers as
+// Go's encoding/json writes them. Any other, with unknown members among it, is refused.
+//
 // It stands under the first number behind the entry before it that was free. Up to 100 numbers between them may be free
 // all the same, where junk or entries were lost; what jumps over more is no entry.
 //

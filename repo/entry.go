@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,16 +133,37 @@ const (
 // entryObject is the name of entry seq in the store.
 func entryObject(seq uint64) string { return fmt.Sprintf("log/%010d", seq) }
 
-// parseEntry reads an entry's JSON.
-func parseEntry(body []byte) (*Entry, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	e := new(Entry)
-	if err := d.Decode(e); err != nil {
-		return nil, fmt.Errorf("log entry: %w", err)
+// encode returns an entry's JSON, in the one form that parseEntry takes. What is no UTF-8 in it, which a host's name may be, is
+// replaced before: in JSON that has two forms.
+func (e *Entry) encode() ([]byte, error) {
+	body, err := json.Marshal(e)
+	clean := new(Entry)
+	if err == nil {
+		err = json.Unmarshal(body, clean)
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("log entry: more than one value")
+	if err == nil {
+		body, err = json.Marshal(clean)
+	}
+	return body, err
+}
+
+// parseEntry reads an entry's JSON, and nothing that encode would have written otherwise: what is signed has one meaning.
+func parseEntry(body []byte) (*Entry, error) {
+	e, err := decodeEntry(body)
+	if err != nil {
+		return nil, err
+	}
+	if text, err := json.Marshal(e); err != nil || !bytes.Equal(text, body) {
+		return nil, errors.New("log entry: not as it was written, or with members that are not known")
+	}
+	return e, nil
+}
+
+// decodeEntry is parseEntry for a body of which the form was looked at before.
+func decodeEntry(body []byte) (*Entry, error) {
+	e := new(Entry)
+	if err := json.Unmarshal(body, e); err != nil {
+		return nil, fmt.Errorf("log entry: %w", err)
 	}
 	kinds := 0
 	for _, set := range []bool{e.Snapshot != nil, e.Forget != nil, e.Confirm != nil, e.Prune != nil, e.Roster != nil, e.Bad != nil, e.Epoch != nil, e.Accept != nil} {

@@ -129,7 +129,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 	}
 	var e *Entry
 	if err == nil {
-		if e, err = parseEntry(o.body); err != nil {
+		if e, err = o.entry(); err != nil {
 			// Its signer holds a key, and means something by it.
 			err = fmt.Errorf("%w, or malformed: %v", ErrNewerFormat, err)
 		}

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -333,7 +332,7 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 	}
 	e.On = r.log.basis
 	e.Time = time.Now().UTC().Truncate(time.Second)
-	body, err := json.Marshal(e)
+	body, err := e.encode()
 	if err != nil {
 		return nil, fmt.Errorf("encoding a log entry: %w", err)
 	}

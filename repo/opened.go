@@ -21,7 +21,16 @@ type openedEntry struct {
 	size   int64
 	signer ed25519.PublicKey
 	body   []byte
+	known  bool  // it was a part of the log before: its form was looked at
 	err    error // why it can't be opened
+}
+
+// entry returns what it says.
+func (o *openedEntry) entry() (*Entry, error) {
+	if o.known {
+		return decodeEntry(o.body)
+	}
+	return parseEntry(o.body)
 }
 
 func (k *Keyring) openEntry(data []byte) openedEntry {
@@ -109,7 +118,7 @@ func decodeOpened(data, key []byte) openedLog {
 	r := wire.NewReader(body)
 	for r.Len() > 0 {
 		seq := r.Uvarint(maxEntries)
-		e := openedEntry{size: int64(r.Uvarint(maxEntryObject))}
+		e := openedEntry{size: int64(r.Uvarint(maxEntryObject)), known: true}
 		copy(e.hash[:], r.Bytes(len(e.hash)))
 		e.signer = r.Bytes(ed25519.PublicKeySize)
 		e.body = r.Bytes(r.Count(maxBody, 1))
