@@ -43,14 +43,19 @@ const redisDebug = "--enable-debug-command yes --repl-diskless-sync-delay 0"
 // newRedisWay starts a server whose unit is redis-test, with what the stand-in for systemctl takes to start and stop it.
 func newRedisWay(t *testing.T, dump []byte, password, args string) *redisWay {
 	t.Helper()
+	return redisWayOf(t, dump, sandbox.RedisConfig{Password: password, Own: true, Args: strings.Fields(redisDebug + " " + args)})
+}
+
+func redisWayOf(t *testing.T, dump []byte, c sandbox.RedisConfig) *redisWay {
+	t.Helper()
 	dir := t.TempDir()
-	r, err := sandbox.StartRedis(t.Context(), dir, sandbox.RedisConfig{Password: password, Own: true, Args: strings.Fields(redisDebug + " " + args)})
+	r, err := sandbox.StartRedis(t.Context(), dir, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Stop() })
 	w := &redisWay{t: t, redis: r, vars: map[string]string{"redis_service": "redis-test"}}
-	w.restored(dir, dump, password)
+	w.restored(dir, dump, c.Password)
 	w.write(filepath.Join(w.bin, "systemctl"), "#!/bin/bash\nexec 3<>/dev/tcp/127.0.0.1/"+w.serviceManager()+"\nprintf '%s\\n' \"$*\" >&3\nread -r answer <&3\n[ \"$answer\" = done ]\n", 0o755)
 	return w
 }
@@ -428,6 +433,24 @@ func TestRedisWayRefuses(t *testing.T) {
 	w.refused("redis-check", "lets nobody in", "redis_password_file")
 	w.vars["redis_port"] = "1"
 	w.refused("redis-check", "no Redis answers at 127.0.0.1:1")
+}
+
+// A server that root runs says where it keeps its files. Root writes nothing there.
+func TestRedisWayRoot(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // no server here is another user's
+	}
+	rdb, sum := redisDump(t, "")
+	w := redisWayOf(t, rdb, sandbox.RedisConfig{Args: strings.Fields(redisDebug)})
+	w.vars["redis_way"] = "files"
+	w.refused("redis-check", "it is root's")
+	w.vars["redis_way"] = ""
+	w.must(redisSteps...)
+	w.holds(sum)
+	if names, _ := filepath.Glob(filepath.Join(w.redis.Dir, "*rest*")); len(names) > 0 {
+		t.Errorf("root has left %s", names)
+	}
 }
 
 // The unit is found in the control group, where it has the server as its own.

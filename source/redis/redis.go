@@ -11,6 +11,14 @@
 // the system's roots.
 //
 // Redis's own file is replaced by BGSAVE, as by each of its own saves. Nothing else is changed.
+//
+// WayBack tells how a server gets its data again. An RDB replaces all that a server has, one that it can't read empties it or
+// keeps it from starting, and with an append-only file it is ignored. So an RDB is compared with what the server has and can
+// read (Contents), and the server gets it in one of these ways:
+//
+//	files        its own files are put aside while it is stopped, and the RDB is put where it reads at its start
+//	container    the same in the volume of a stopped container, by another one of its image
+//	replication  the server is a replica of a Master that has nothing but the RDB, for a moment
 package redis
 
 import (

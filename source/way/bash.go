@@ -7,11 +7,11 @@ import (
 )
 
 // basics are functions for every step.
-const basics = `# fail ends a step with a word on why.
-fail() { printf '%s\n' "$*" >&2; exit 1; }
+const basics = `# fail ends a step with a word on why. What comes from a server could otherwise write to the terminal as it likes.
+fail() { printf '%s\n' "$*" | cat -v >&2; exit 1; }
 
 # say tells what is going on.
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$*" | cat -v; }
 
 # have_permafrost says whether the program is there, for what a shell can't do.
 have_permafrost() { [ -n "$permafrost" ] && [ -x "$permafrost" ]; }

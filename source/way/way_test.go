@@ -39,6 +39,18 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// What a step tells of others' texts does not write to the terminal.
+func TestSay(t *testing.T) {
+	host := filepath.Join(t.TempDir(), "host.sh")
+	if err := os.WriteFile(host, []byte(Host("/here", "", nil)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := exec.Command("bash", "-c", ". "+host+`; text=$'a\e[2J\nb'; say "$text"; fail "$text" 2>&1`).Output()
+	if string(out) != "a^[[2J\nb\na^[[2J\nb\n" {
+		t.Errorf("it says %q", out)
+	}
+}
+
 // A block runs whatever the variables hold, and stops where its check fails.
 func TestBlock(t *testing.T) {
 	step := Read(fstest.MapFS{"20-make-it.sh": {Data: []byte(sample)}}, ".")[0]

@@ -178,10 +178,9 @@ redis_find_way() {
 		r_owner=$("$r_engine" exec -- "$r_container" stat -c %u:%g "$r_dir")
 		"$r_engine" inspect --format '{{range .Mounts}}{{println .Destination}}{{end}}' "$r_container" | while read -r name; do
 			case $r_dir/ in "${name:-none}"/*) echo yes ;; esac
-		done | grep -q yes || fail "the container $r_container has no volume at $r_dir: what it has is lost whenever it is made anew"
-	elif [ "$r_way" != replication ] && redis_is_here; then
+		done | grep yes >/dev/null || fail "the container $r_container has no volume at $r_dir: what it has is lost whenever it is made anew"
+	elif [ "$r_way" != replication ] && redis_is_here && r_owner=$(stat -c %U "/proc/$r_pid") && redis_is_a_user; then
 		r_way=files
-		r_owner=$(stat -c %U "/proc/$r_pid")
 		if [ -z "$r_service" ]; then
 			r_service=$(redis_unit <"/proc/$r_pid/cgroup")
 			if [ -z "$r_service" ] || [ "$(systemctl show --property MainPID -- "$r_service")" != "MainPID=$r_pid" ]; then
@@ -189,11 +188,14 @@ redis_find_way() {
 			fi
 		fi
 	elif [ "$r_way" = files ]; then
-		fail "the server at ${r_socket:-$r_host:$r_port} is no process of this host"
+		fail "the server at ${r_socket:-$r_host:$r_port} is no process of this host, or it is root's"
 	else
 		r_way=replication
 	fi
 }
+
+# redis_is_a_user says whether the server's files may be written with its user's rights. A server of root's would say where root writes.
+redis_is_a_user() { [ "$r_owner" != root ] || [ "$(id -u)" != 0 ]; }
 
 # redis_unit finds the unit in a process's control group.
 redis_unit() { sed -n 's#^[0-9]*:\(name=systemd\)\{0,1\}:/system\.slice/\(.*/\)\{0,1\}\([A-Za-z0-9@:._\\-]*\.service\)$#\3#p' | head -n 1; }
