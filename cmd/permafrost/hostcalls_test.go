@@ -63,6 +63,7 @@ func TestHostCalls(t *testing.T) {
 	s.trace(calls, places, "snapshot", "--date", "2026-06-26", "--follow", disk)
 	s.trace(calls, places, "snapshot", "--date", "2026-06-27", "--follow", disk)
 	s.trace(calls, places, "restore", "-i", s.recovery, "--target", target, "--date", "2026-06-27")
+	s.trace(calls, places, "restore", "-i", s.recovery, "--target", target, "--date", "2026-06-26", "--delete", "--overwrite", "always")
 	for _, name := range []string{"imports/a/file", "one"} {
 		if _, err := os.Stat(filepath.Join(target, "public-system", name)); err != nil {
 			t.Error(err)
