@@ -112,6 +112,27 @@ func TestWayBackOfPostgres(t *testing.T) {
 	}
 }
 
+// leftOver starts a session as a killed step leaves it, which holds a table. What it says comes when it has ended.
+func (w *wayBack) leftOver(table string) <-chan string {
+	w.t.Helper()
+	cmd := w.h.Command(w.t.Context(), "psql", "-X", "-q", "-d", conninfoOf(w.value("pg_new")), "-c", "begin; lock table "+table+"; select pg_sleep(20)")
+	cmd.Env = append(cmd.Env, "PGAPPNAME="+w.value("pg_tag"))
+	ended := make(chan string, 1)
+	go func() {
+		out, _ := cmd.CombinedOutput()
+		ended <- string(out)
+	}()
+	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(10 * time.Millisecond) {
+		out, err := w.h.Query(w.t.Context(), "template1", "select 1 from pg_stat_activity where wait_event = 'PgSleep' and application_name = "+literal(w.value("pg_tag")))
+		w.must(err)
+		if out != "" {
+			return ended
+		}
+	}
+	w.t.Fatal("no session")
+	return nil
+}
+
 // A dump that is cut short leaves nothing behind, and one that lacks rows does not pass.
 func TestWayBackOfHalf(t *testing.T) {
 	t.Parallel()
@@ -130,8 +151,13 @@ func TestWayBackOfHalf(t *testing.T) {
 		}
 	}
 	w := newWayBack(t, host(t), s, dump, nil)
-	for _, step := range w.part.Steps[:4] {
+	for _, step := range w.part.Steps[:3] {
 		w.must(w.step(step.Name))
+	}
+	ended := w.leftOver("statuses")
+	w.must(w.step("postgres-objects"))
+	if out := <-ended; !strings.Contains(out, "terminating connection") {
+		t.Errorf("a session of an earlier try says %q", out)
 	}
 	w.must(w.h.Exec(t.Context(), w.value("pg_new"), "delete from plain where id = 3; insert into statuses values (7777, 1, 'one more'); drop table users"))
 	w.fails("postgres-verify", "public.plain|30|29", "public.statuses|2000|2001", "public.users|99|not there")

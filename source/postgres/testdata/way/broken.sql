@@ -32,6 +32,9 @@ create function how_many() returns bigint language plpgsql stable as 'begin retu
 create materialized view counted as select how_many() as n;
 create unique index on counted (n);
 create view after_all as select n from counted;
+-- What is made after this by anything but psql fails.
+create function noticed() returns event_trigger language plpgsql as $$ begin if current_setting('application_name') not like 'psql%' then raise 'no changes here'; end if; end $$;
+create event trigger guard on ddl_command_end execute function noticed();
 do $$ declare o record; begin
 	for o in select format('alter table %s owner to broken', oid::regclass) as s from pg_class where relkind in ('r', 'm', 'v') and relnamespace = 'public'::regnamespace and relname <> 'pg_stat_statements'
 	loop execute o.s; end loop;
