@@ -96,24 +96,37 @@ func started(t testing.TB, start func() (*newHost, error)) *newHost {
 // captured takes a snapshot of a database of the package's cluster, as a superuser. The role is Mastodon's.
 func captured(t testing.TB, db, role string) (Saved, []byte) {
 	t.Helper()
+	var dump bytes.Buffer
+	s := captureTo(t, db, role, &dump)
+	s.TOC = tocOf(t, bytes.NewReader(dump.Bytes()))
+	return s, dump.Bytes()
+}
+
+// captureTo is captured for a dump that is written elsewhere.
+func captureTo(t testing.TB, db, role string, dump io.Writer) Saved {
+	t.Helper()
 	s := connect(t, source.Database{Host: cluster.Host, Port: cluster.Port, Name: db, User: cluster.User, Password: cluster.Password, SSLMode: "prefer"}, Options{Verify: VerifyNone})
 	d := startDump(t, export(t, s))
-	dump, err := io.ReadAll(d)
-	if err != nil {
+	if _, err := io.Copy(dump, d); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	toc, err := TOC(bytes.NewReader(dump))
-	if err != nil {
 		t.Fatal(err)
 	}
 	f := s.Facts()
 	// The superuser that took it is nothing of the database's.
 	f.Roles = slices.DeleteFunc(f.Roles, func(r Role) bool { return r.Name == cluster.User })
 	return Saved{ID: "k7q2", Time: time.Date(2026, 6, 27, 3, 4, 0, 0, time.UTC), Database: db, User: role, Facts: f, Dump: d.Facts(),
-		DumpFile: "the dump.dump", TOC: toc, OSUser: "nobody"}, dump
+		DumpFile: "the dump.dump", OSUser: "nobody"}
+}
+
+func tocOf(t testing.TB, dump io.Reader) []byte {
+	t.Helper()
+	toc, err := TOC(dump)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return toc
 }
 
 // A wayBack is a database on its way back to a new host, below a directory that only root can read.
