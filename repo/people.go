@@ -7,72 +7,83 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"path/filepath"
 	"slices"
+	"strings"
 
 	"filippo.io/age"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/objname"
 )
 
-// keyObjects yields the content of every object below keys/.
-func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
+// keyObjects yields the content of every object below keys/, of those first that are named: anyone can put more there than
+// anybody can read.
+func (r *Repo) keyObjects(ctx context.Context, first []string) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
+		for _, object := range first {
+			if data, err := r.keyringObject(ctx, object); (data != nil || err != nil) && !yield(data, err) || err != nil {
+				return
+			}
+		}
 		for o, err := range r.store.List(ctx, "keys/") {
 			if err != nil {
 				yield(nil, fmt.Errorf("listing keyrings: %w", err))
 				return
 			}
-			data, err := r.readObject(ctx, o.Name, maxKeyObject)
-			var d *DamageError
-			if errors.Is(err, fs.ErrNotExist) || errors.As(err, &d) {
-				continue // removed since it was listed, or longer than any keyring
+			if slices.Contains(first, o.Name) {
+				continue
 			}
-			if err != nil {
-				yield(nil, fmt.Errorf("reading a keyring: %w", err))
-				return
-			}
-			if !yield(data, nil) {
+			if data, err := r.keyringObject(ctx, o.Name); (data != nil || err != nil) && !yield(data, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// maxKeyCopies bounds what a storage can make this machine keep.
-const maxKeyCopies = 1000
+// keyringObject returns the content of an object below keys/: nil where it is not there, or longer than any keyring.
+func (r *Repo) keyringObject(ctx context.Context, object string) ([]byte, error) {
+	data, err := r.readObject(ctx, object, maxKeyObject)
+	var d *DamageError
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &d):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading a keyring: %w", err)
+	}
+	return data, nil
+}
 
-// copyKeys completes the copy of keys/ in the state directory. No command reads it: where the storage has lost keys/, a
-// person can put the objects back from any machine that knew the repository. What is there is never replaced, but
-// for what has not the hash that names it: an object does not change, unless the storage has spoilt it.
+// keyObjects returns the objects below keys/ that the list of keys names.
+func (h *history) keyObjects() (objects []string) {
+	for i := range h.people {
+		for _, object := range h.people[i].Keys {
+			if objname.Shaped(object) && strings.HasPrefix(object, "keys/") {
+				objects = append(objects, object)
+			}
+		}
+	}
+	return objects
+}
+
+// copyKeys completes the copies in the state directory of the keyrings that the list of keys names. No command reads them: where
+// the storage has lost keys/, a person can put the objects back from any machine that knew the repository. What is there is
+// never replaced, but for what has not the hash that names it: an object does not change, unless the storage has spoilt it.
 func (r *Repo) copyKeys(ctx context.Context) error {
 	if r.local.state == nil {
 		return nil
 	}
-	count := 0
-	for o, err := range r.store.List(ctx, "keys/") {
-		if err != nil {
-			return fmt.Errorf("listing keyrings: %w", err)
-		}
-		if count++; count > maxKeyCopies {
-			return nil
-		}
-		file := filepath.Join("keys", filepath.Base(o.Name))
-		if have, err := r.local.stateFile(file, maxKeyObject); err == nil && have != nil && keyObject(have) == o.Name {
+	for _, object := range r.log.keyObjects() {
+		if have, err := r.local.stateFile(object, maxKeyObject); err == nil && have != nil && keyObject(have) == object {
 			continue
 		}
-		data, err := r.readObject(ctx, o.Name, maxKeyObject)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		var d *DamageError
-		if errors.As(err, &d) || err == nil && keyObject(data) != o.Name {
-			continue // junk, or spoilt
-		}
+		data, err := r.keyringObject(ctx, object)
 		if err != nil {
-			return fmt.Errorf("reading a keyring: %w", err)
+			return err
 		}
-		if err := r.local.writeStateFile(file, data); err != nil {
+		if data == nil || keyObject(data) != object {
+			continue // lost or spoilt, which a check names
+		}
+		if err := r.local.writeStateFile(object, data); err != nil {
 			r.note("keeping a copy of a keyring: %v", err)
 			return nil
 		}
@@ -95,7 +106,7 @@ func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
 		ids = append([]age.Identity{r.key.Identity}, ids...)
 	}
 	if len(ids) > 0 {
-		for data, err := range r.keyObjects(ctx) {
+		for data, err := range r.keyObjects(ctx, h.keyObjects()) {
 			if err != nil {
 				return err
 			}

@@ -13,7 +13,6 @@ import (
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/hint"
 	"permafrost/internal/localdir"
@@ -160,7 +159,7 @@ func Unlock(ctx context.Context, st Store, id *Identity, accept func(*Keyring) e
 	r := &Repo{store: newWitness(st), local: new(local)}
 	var found *Keyring
 	var refused error
-	for data, err := range r.keyObjects(ctx) {
+	for data, err := range r.keyObjects(ctx, nil) {
 		if err != nil {
 			return nil, err
 		}
@@ -205,13 +204,7 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 	if err != nil {
 		return nil, err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.copyKeys(gctx) })
-	g.Go(func() (err error) {
-		r.log, err = r.readLog(gctx, key, true)
-		return err
-	})
-	if err := g.Wait(); err != nil {
+	if r.log, err = r.readLog(ctx, key, true); err != nil {
 		return nil, err
 	}
 	if r.log.empty && len(r.log.problems()) == 0 {
@@ -221,6 +214,9 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 		return nil, r.log.problems()[0]
 	}
 	if err := r.checkHead(remembered); err != nil {
+		return nil, err
+	}
+	if err := r.copyKeys(ctx); err != nil {
 		return nil, err
 	}
 	return r, nil
