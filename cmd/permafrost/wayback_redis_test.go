@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc64"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -297,13 +298,24 @@ func redisDump(t *testing.T, namespace string) (rdb []byte, sum string) {
 	return rdb, w.cli("debug", "digest")
 }
 
-// aside returns what a server had that was put aside: the content of all RDBs there.
+// asideNames returns what the steps have put aside: directories beside the server's files, and RDBs beside the dump.
+func (w *redisWay) asideNames() []string {
+	names, _ := filepath.Glob(filepath.Join(w.redis.Dir, "before-restore.*"))
+	more, _ := filepath.Glob(filepath.Join(w.here, "redis-before.*"))
+	return append(names, more...)
+}
+
+// aside returns what is in the RDBs among them.
 func (w *redisWay) aside() (all []*redis.Contents) {
 	w.t.Helper()
-	names, _ := filepath.Glob(filepath.Join(w.redis.Dir, "before-restore.*", "dump.rdb"))
-	more, _ := filepath.Glob(filepath.Join(w.here, "redis-before.*"))
-	for _, name := range append(names, more...) {
+	for _, name := range w.asideNames() {
 		f, err := os.Open(name)
+		if fi, serr := os.Stat(name); serr == nil && fi.IsDir() {
+			f.Close()
+			if f, err = os.Open(filepath.Join(name, "dump.rdb")); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -315,6 +327,37 @@ func (w *redisWay) aside() (all []*redis.Contents) {
 		all = append(all, c)
 	}
 	return all
+}
+
+// undo takes the steps back by what they say themselves. The server then has what it had.
+func (w *redisWay) undo(old string) {
+	w.t.Helper()
+	if w.vars["redis_way"] == "replication" {
+		for _, name := range w.asideNames() {
+			w.vars["redis_file"], w.vars["redis_replace"] = filepath.Base(name), "yes"
+			w.must("redis-check", "redis-load")
+			if w.cli("debug", "digest") == old {
+				w.holds(old)
+				return
+			}
+		}
+		w.t.Errorf("the earlier data are in none of %s", w.asideNames())
+		return
+	}
+	steps := redis.WayBack(w.saved).Steps
+	command := regexp.MustCompile(`(?m)^    \( set -euo pipefail;.*$`).FindString(steps[1].Undo)
+	for _, name := range w.asideNames() {
+		cmd := exec.Command("bash", "-c", strings.ReplaceAll(command, "before-restore.XXXXXX", filepath.Base(name)))
+		cmd.Env, cmd.Dir = append(os.Environ(), "PATH="+w.bin+":"+os.Getenv("PATH")), w.here
+		if out, err := cmd.CombinedOutput(); err != nil {
+			w.t.Fatalf("%s: %v: %s", command, err, out)
+		}
+		if w.cli("debug", "digest") == old {
+			w.holds(old)
+			return
+		}
+	}
+	w.t.Errorf("the earlier data are in none of %s", w.asideNames())
 }
 
 var redisSteps = []string{"redis-check", "redis-load", "redis-jobs"}
@@ -345,6 +388,7 @@ func TestRedisWayBack(t *testing.T) {
 				w.vars[name] = value
 			}
 			w.feed("set feed:old 1\nrpush queue:default old\n")
+			old := w.cli("debug", "digest")
 			said := w.must(redisSteps...)
 			if got := w.cli("config", "get", "masterauth"); strings.Contains(c.args, "masterauth") && !strings.HasSuffix(got, "other") {
 				t.Errorf("masterauth is %q", got)
@@ -359,9 +403,10 @@ func TestRedisWayBack(t *testing.T) {
 			if got := w.cli("info", "replication"); !strings.Contains(got, "role:master") {
 				t.Error(got)
 			}
-			// Begun again it is the same.
+			// Begun again it is the same. It can be taken back.
 			w.must(redisSteps...)
 			w.holds(sum)
+			w.undo(old)
 		})
 	}
 }
@@ -573,7 +618,7 @@ func TestRedisWayKilled(t *testing.T) {
 			for n := 1 + rand.IntN(killStride); again(fmt.Sprintf("command %d", n), fmt.Sprintf(killAt, n)); n += killStride {
 				killed++
 			}
-			if t.Logf("killed %d times", killed); killed < 10 {
+			if t.Logf("killed %d times", killed); killed < 6 {
 				t.Error("that is too few")
 			}
 			moved := filepath.Join(w.redis.Dir, "moved")
@@ -598,7 +643,7 @@ func TestRedisWayKilled(t *testing.T) {
 }
 
 // killStride is how many commands a run of the test passes over from one kill to the next; chance says which.
-const killStride = 12
+const killStride = 18
 
 // killAt kills bash with all its programs before the nth command of a step's functions.
 const killAt = `n=0; kill_me() { [ ${#FUNCNAME[@]} -gt 3 ] || [ $((n += 1)) -lt %d ] || kill -KILL 0; }; set -T; trap kill_me DEBUG`
@@ -615,9 +660,7 @@ func (w *redisWay) onlyOld(when string) {
 	if old == 0 {
 		w.t.Fatalf("stopped at %s: what the server had is lost", when)
 	}
-	names, _ := filepath.Glob(filepath.Join(w.redis.Dir, "before-restore.*"))
-	more, _ := filepath.Glob(filepath.Join(w.here, "redis-before.*"))
-	for _, name := range append(names, more...) {
+	for _, name := range w.asideNames() {
 		if err := os.RemoveAll(name); err != nil {
 			w.t.Fatal(err)
 		}

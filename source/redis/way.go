@@ -45,10 +45,11 @@ func WayBack(s Saved) way.Part {
 		if s.Name != "redis" {
 			step.Title += " (the server of Sidekiq's queues)"
 		}
-		for _, text := range []*string{&step.Check, &step.Run, &step.Verify} {
-			*text = strings.ReplaceAll(*text, "redis_of redis\n", "redis_of "+s.Name+"\n")
+		names := strings.NewReplacer("redis_of redis", "redis_of "+s.Name, "redis-before", s.Name+"-before",
+			"`redis_file`", "`"+s.Name+"_file`", "`redis_replace`", "`"+s.Name+"_replace`")
+		for _, text := range []*string{&step.Check, &step.Run, &step.Verify, &step.Undo} {
+			*text = names.Replace(*text)
 		}
-		step.Undo = strings.ReplaceAll(step.Undo, "redis_file", s.Name+"_file")
 	}
 	return p
 }

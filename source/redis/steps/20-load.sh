@@ -29,12 +29,10 @@ if [ "$r_mode" != skip ]; then
 	redis_compare
 fi
 # --- undo
-# The step tells where the server's earlier data are. Where that is a directory `before-restore.XXXXXX` beside the server's files,
-# stop the server, put the files in that directory back in place of those that are there, and start it:
+# The step tells where the server's earlier data are. Where that is a directory `before-restore.XXXXXX` beside the server's files, this
+# puts them back. Type it in the directory of the restored files, with that name:
 #
-#     systemctl stop redis-server
-#     cd /var/lib/redis && mkdir restored && mv dump.rdb appendonlydir restored/
-#     mv before-restore.XXXXXX/* . && systemctl start redis-server
+#     ( set -euo pipefail; . plan/host.sh; redis_of redis; redis_recall; redis_put_back before-restore.XXXXXX )
 #
-# Where it is a file of this directory, it is an RDB, which this step gives the server as it gave it the dump: name it in the
-# variable `redis_file`.
+# Where it is a file `redis-before.XXXXXX`, that is an RDB, which the server gets as it got the dump: write its name to `redis_file`
+# and `yes` to `redis_replace` in host.sh, and run this step and the one before it once more.

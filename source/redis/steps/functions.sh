@@ -315,6 +315,24 @@ redis_tell_aside() {
 	done
 }
 
+# redis_put_back puts the files of such a directory back in their place. Those that are there go into a directory restored.XXXXXX.
+redis_put_back() {
+	[[ $1 =~ ^before-restore\.[A-Za-z0-9]+$ ]] || fail "\"$1\" is no name like before-restore.XXXXXX"
+	redis_there test -d "$r_dir/$1" </dev/null || fail "$r_dir/$1 is not there"
+	[ -z "$r_up" ] || redis_save
+	redis_stop
+	redis_there sh -c '
+		set -eu
+		cd -- "$1"
+		aside=$(mktemp -d restored.XXXXXX)
+		for f in "$4" "$5" "$3"; do
+			[ -z "$f" ] || [ ! -e "$f" ] || mv -- "$f" "$aside/"
+		done
+		mv -- "$2"/* .
+		rmdir "$2"' sh "$r_dir" "$1" "$r_rdb" "$r_aof_dir" "$r_aof_name" </dev/null
+	redis_start
+}
+
 # redis_stop and redis_start stop and start the server. A stop takes as long as the server needs to save.
 redis_stop() {
 	if [ "$r_way" = container ]; then
