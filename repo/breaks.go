@@ -27,6 +27,17 @@ func (b Basis) with(other Basis) Basis {
 	return Basis{max(b.Roster, other.Roster), max(b.Epoch, other.Epoch), max(b.Snapshots, other.Snapshots)}
 }
 
+// sets returns what an owner's entry itself makes those above it build on.
+func (e *Entry) sets() (b Basis) {
+	if e.Roster != nil {
+		b.Roster = e.Seq
+	}
+	if e.Epoch != nil {
+		b.Epoch = e.Seq
+	}
+	return b
+}
+
 func (b Basis) String() string {
 	return fmt.Sprintf("the list of keys of entry %d, the epoch of entry %d and %d snapshots", b.Roster, b.Epoch, b.Snapshots)
 }

@@ -144,7 +144,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 	}
 	goesOn := false
 	if err == nil {
-		goesOn, err = h.chain(at, e)
+		goesOn, err = h.chain(at, e, h.owner.Equal(o.signer))
 		h.signed = h.signed || !goesOn
 	}
 	if err != nil {
@@ -167,7 +167,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 //
 // One that continues from what we do not have shows that this is lost. The log goes on with it, and with all that it says it
 // builds on, lost or not. Where it builds on less than there is, two logs were made of one: it is passed over, and shown.
-func (h *history) chain(at Head, e *Entry) (goesOn bool, err error) {
+func (h *history) chain(at Head, e *Entry, byOwner bool) (goesOn bool, err error) {
 	prev := e.Prev
 	switch {
 	case prev == nil && h.empty, prev != nil && !h.empty && *prev == h.head:
@@ -189,6 +189,9 @@ func (h *history) chain(at Head, e *Entry) (goesOn bool, err error) {
 	h.breakAt(at, &DamageError{entryObject(prev.Seq), fmt.Errorf("entry %d continues from it, and it is missing or not what it was%s", at.Seq, lost)})
 	goesOn = (h.empty || prev.Seq > h.head.Seq) && e.On.covers(h.basis)
 	h.basis = h.basis.with(e.On)
+	if !goesOn && byOwner {
+		h.basis = h.basis.with(e.sets())
+	}
 	return goesOn, nil
 }
 

@@ -450,9 +450,10 @@ func (v *victim) testForgedIndex() {
 				info.Instance = "evil.example"
 			}
 			manifest := f.put("manifests/", f.seal("PFMANIF\x01", []byte("nothing")))
-			f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: manifest, Indexes: []repo.Name{index}, SnapshotInfo: info}})
+			e := &repo.SnapshotEntry{Manifest: manifest, Indexes: []repo.Name{index}, SnapshotInfo: info}
+			f.publish(&repo.Entry{Snapshot: e})
 			if file != "" { // or every restore would have to name the instance, and no prune could read it
-				v.run(exitDone, "forget", manifest.String()[:16], "-i", v.recovery)
+				v.run(exitDone, "forget", f.snapshotID(e)[:16], "-i", v.recovery)
 			}
 			if file == "gone.key" {
 				v.run(exitDone, "key", "remove", "gone", "-i", v.recovery)

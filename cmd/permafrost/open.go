@@ -90,6 +90,9 @@ func (a *app) openOn(ctx context.Context, st repo.Store, closeStore func() error
 	}
 	for _, d := range r.Damage() {
 		a.ui.Warn("the log is damaged: %v", d)
+		if help := hint.Of(d); help != "" {
+			a.ui.Hint(help)
+		}
 	}
 	return &session{r, closeStore}, nil
 }

@@ -151,7 +151,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.Var(&a.limitUpload, "limit-upload", "limit uploads to this many bytes per second, such as 10M")
 	f.Var(&a.limitDownload, "limit-download", "limit downloads to this many bytes per second")
 	f.DurationVar(&a.retryLock, "retry-lock", 0, "wait this long, such as 30m, for others who are at work on the repository")
-	f.BoolVar(&a.acceptHead, "accept-head", false, "go on though the repository is older than when this machine last saw it")
+	f.BoolVar(&a.acceptHead, "accept-head", false, "go on though the repository is older than when this machine last saw it or, with the owner key, its log is damaged")
 	f.BoolVar(&a.acceptHostKey, "accept-new-host-key", false, "trust the server's host key where none is known yet, and remember it")
 	f.StringVar(&a.sshConfig, "ssh-config", "", "ssh_config `file` in place of ~/.ssh/config and /etc/ssh/ssh_config, like ssh's -F")
 	f.StringVar(&a.sshCommand, "ssh-command", "", "connect by this `command`, such as ssh, and not in-process")

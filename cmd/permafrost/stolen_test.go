@@ -35,12 +35,12 @@ func (v *victim) testStolen() {
 			v = v.at(v.copyOf())
 			f := v.forger(filepath.Join(v.home, "evil.key"))
 			manifest := f.put("manifests/", change(f, unzip(t, f.body("manifests/"+v.snapshots(t)[0].Manifest))))
-			f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: manifest, Indexes: f.stealIndexes(),
-				SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-26"}}})
+			e := &repo.SnapshotEntry{Manifest: manifest, Indexes: f.stealIndexes(), SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-26"}}
+			f.publish(&repo.Entry{Snapshot: e})
 			v.nothingStolen()
 			m := v.machine("recovery.key")
 			m.command("repair", "index", "-i", "recovery.key").run(t)
-			m.run(exitDone, "forget", manifest.String()[:16], "-i", "recovery.key")
+			m.run(exitDone, "forget", f.snapshotID(e)[:16], "-i", "recovery.key")
 			v.pruneLosesNothing(true)
 			m.run(exitDone, "check", "--read-data", "-i", "recovery.key")
 		})
