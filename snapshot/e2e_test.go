@@ -92,13 +92,6 @@ func checkRestored(t *testing.T, w *world, res *Result, dir string) {
 		}
 		f.Close()
 	}
-	guide, err := os.ReadFile(filepath.Join(dir, guideName))
-	for _, want := range []string{"createdb --template=template0 --encoding=UTF8", "pg_restore --jobs=", "--no-owner --schema=public", "dbname='\\''mastodon_production'\\''",
-		"appendonly no", "feeds build\n", "sha256sum --check SHA256SUMS", res.Ref.ID.String(), inst.EnvPath} {
-		if !strings.Contains(string(guide), want) {
-			t.Errorf("RESTORE.md does not say %q: %v", want, err)
-		}
-	}
 	for part, name := range map[string]string{"postgres": "mastodon_production.dump", "redis": redisName, "sidekiq": sidekiqName, "secrets": envName} {
 		want, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -245,16 +238,16 @@ func TestRestoreTarget(t *testing.T) {
 	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir, Force: true, Components: []string{"secrets"}}); err != nil {
 		t.Error(err)
 	}
-	for name, want := range map[string]bool{envName: true, "precious": true, guideName: true, redisName: false, mediaDir: false} {
+	for name, want := range map[string]bool{envName: true, "precious": true, sumsName: true, redisName: false, mediaDir: false} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// What is of this snapshot is gone on with, a component at a time, and all of it is in SHA256SUMS and RESTORE.md.
+	// What is of this snapshot is gone on with, a component at a time, and all of it is in SHA256SUMS.
 	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir, Components: []string{"redis"}}); err != nil {
 		t.Error(err)
 	}
-	for name, texts := range map[string][]string{sumsName: {"  " + envName + "\n", "  " + redisName + "\n"}, guideName: {envName, redisName}} {
+	for name, texts := range map[string][]string{sumsName: {"  " + envName + "\n", "  " + redisName + "\n"}} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		for _, text := range texts {
 			if !strings.Contains(string(data), text) {
@@ -316,7 +309,7 @@ func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, guideName)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, sumsName)); err != nil {
 		t.Error(err)
 	}
 }
@@ -362,12 +355,6 @@ func TestCreateExternalAndStopped(t *testing.T) {
 	dir := w.restore(res, RestoreOptions{})
 	if _, err := os.Lstat(filepath.Join(dir, mediaDir)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("public-system: %v", err)
-	}
-	guide, err := os.ReadFile(filepath.Join(dir, guideName))
-	for _, want := range []string{"glacier-media", "mastodon-streaming@4000.service", "stood still"} {
-		if !strings.Contains(string(guide), want) {
-			t.Errorf("RESTORE.md does not say %q: %v", want, err)
-		}
 	}
 	if err := Dump(t.Context(), w.open(w.owner), m, "media/a", io.Discard); err == nil || !strings.Contains(err.Error(), "glacier-media") {
 		t.Errorf("dump of media: %v", err)

@@ -130,3 +130,26 @@ func TestManifestRefuses(t *testing.T) {
 		t.Errorf("a member of a later version: %v", err)
 	}
 }
+
+// No manifest with a name that no command can hold, or with a path that leads elsewhere, is read.
+func TestManifestTexts(t *testing.T) {
+	for what, spoil := range map[string]func(m *Manifest){
+		"NUL in a host":        func(m *Manifest) { m.Host = "a\x00b" },
+		"NUL in a user":        func(m *Manifest) { m.Users[991] = "\x00" },
+		"NUL in an extension":  func(m *Manifest) { m.Postgres.Server.Extensions = map[string]string{"a\x00": ""} },
+		"an endless role":      func(m *Manifest) { m.Postgres.User = strings.Repeat("x", 1<<20) },
+		"an endless tag":       func(m *Manifest) { m.Tags = []string{strings.Repeat("x", 1<<20)} },
+		"a secret above":       func(m *Manifest) { m.Secrets.Files[1].Path = "/a/../etc/shadow" },
+		"a live directory":     func(m *Manifest) { m.Live = "live" },
+		"a live directory up":  func(m *Manifest) { m.Live = "/home/.." },
+		"a root of media":      func(m *Manifest) { m.Media.Root = "-x" },
+		"a queue of Redis":     func(m *Manifest) { m.Redis.Server.RunID = "\x00" },
+		"a reason of left out": func(m *Manifest) { m.Media.Left[0].Reason = "\x00" },
+	} {
+		m := sampleManifest()
+		spoil(m)
+		if _, err := m.Encode(); err == nil {
+			t.Errorf("%s is taken", what)
+		}
+	}
+}

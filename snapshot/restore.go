@@ -17,17 +17,6 @@ import (
 	"permafrost/source/media"
 )
 
-// The names of what Restore writes.
-const (
-	envName     = "env.production"
-	secretsDir  = "secrets"
-	mediaDir    = "public-system"
-	redisName   = "redis-dump.rdb"
-	sidekiqName = "sidekiq-redis-dump.rdb"
-	sumsName    = "SHA256SUMS"
-	guideName   = "RESTORE.md"
-)
-
 // An Overwrite says what becomes of what is in the target already and differs from the snapshot.
 type Overwrite string
 
@@ -48,6 +37,9 @@ type RestoreOptions struct {
 	Exclude    []string  // patterns of media that are neither restored nor removed
 	NumericIDs bool      // owners of media by number, not by the names that they had
 	TrustMedia bool      // media with what lends somebody's rights or leads out of them
+
+	// Texts returns files that tell how to go on from what was restored. It may be nil.
+	Texts func(*Restored) ([]TextFile, error)
 
 	Plan     func(Planned)      // if it is given, it is told what would become of each file, and nothing is written
 	Begin    func(resumed bool) // called before the first byte is written, once nothing is known to stand against that
@@ -93,7 +85,7 @@ type restorer struct {
 }
 
 // Restore writes a snapshot into a directory: env.production, secrets/, DATABASE.dump, redis-dump.rdb and
-// public-system/, with SHA256SUMS over all but the media, and RESTORE.md, which says how to go on.
+// public-system/, with SHA256SUMS over all but the media, and what Texts returns.
 //
 // Every byte is verified as it is written; a dump bears its name only once its SHA-256 is what it was. What is damaged
 // in the repository does not keep the rest from being restored: it is left out, named, and an error at the end. What the
@@ -238,13 +230,7 @@ func (rs *restorer) run(ctx context.Context, want map[string]bool) error {
 	}
 	damaged := slices.Concat(streams, tree)
 	there := rs.state.with(want)
-	if err := rs.small(sumsName, rs.sums(there)); err != nil {
-		damaged = append(damaged, err)
-	}
-	if err := rs.small(guideName, rs.page(there)); err != nil {
-		damaged = append(damaged, err)
-	}
-	return hint.Join(damaged...)
+	return hint.Join(append(damaged, rs.texts(there)...)...)
 }
 
 // A component is a part of a snapshot and what restores it.

@@ -12,7 +12,6 @@ import (
 	"path"
 	"strings"
 
-	"permafrost/internal/escape"
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
 	"permafrost/source/media"
@@ -32,7 +31,7 @@ func (m *Manifest) streamsOf(want map[string]bool) (all []restoredStream) {
 	if want["secrets"] {
 		for i := range m.Secrets.Files {
 			f := &m.Secrets.Files[i]
-			all = append(all, restoredStream{&f.Stream, "secrets", repo.Secrets, secretName(i, f), f})
+			all = append(all, restoredStream{&f.Stream, "secrets", repo.Secrets, m.SecretName(i), f})
 		}
 	}
 	if want["redis"] {
@@ -47,7 +46,7 @@ func (m *Manifest) streamsOf(want map[string]bool) (all []restoredStream) {
 		}
 	}
 	if want["postgres"] && m.Postgres.State == Captured {
-		all = append(all, restoredStream{&m.Postgres.Stream, "postgres", repo.Postgres, dumpName(m), nil})
+		all = append(all, restoredStream{&m.Postgres.Stream, "postgres", repo.Postgres, m.DumpName(), nil})
 	}
 	return all
 }
@@ -62,28 +61,6 @@ func (rs *restorer) streams(component string) func(context.Context) error {
 		}
 		return nil
 	}
-}
-
-// secretName returns where file number i of the secrets is restored to.
-func secretName(i int, f *SecretFile) string {
-	if i == 0 {
-		return envName
-	}
-	return secretsDir + string(f.Path)
-}
-
-// dumpName returns the name of the database's dump: the database's own, as far as it makes a file name.
-func dumpName(m *Manifest) string {
-	name := strings.Map(func(r rune) rune {
-		if r == '/' || !escape.Visible(string(r)) {
-			return '_'
-		}
-		return r
-	}, m.Postgres.Database)
-	if name == "" || name[0] == '.' || len(name) > 200 {
-		name = "database"
-	}
-	return name + ".dump"
 }
 
 // stream restores a stream to a file, which bears its name only once all of it is there and is what it was. A file that
@@ -254,9 +231,11 @@ func sumLine(sum SHA256, name string) string {
 
 // small writes a file of this program's own.
 func (rs *restorer) small(name string, data []byte) error {
-	err := rs.dir.Replace(name, func(f *os.File) error {
-		_, err := f.Write(data)
-		return err
+	err := rs.file(name, func(dir *hostfs.Dir, base string) error {
+		return dir.Replace(base, func(f *os.File) error {
+			_, err := f.Write(data)
+			return err
+		})
 	})
 	if err != nil {
 		return &writeError{err}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/snapshot"
+	"permafrost/snapshot/restore"
 	"permafrost/snapshot/retain"
 	"permafrost/source/media"
 )
@@ -27,9 +30,9 @@ func (a *app) restoreCommand() *cobra.Command {
 		Use:   "restore",
 		Short: "write a snapshot's files into a directory",
 		Long: `Restore writes a snapshot into a directory: env.production, secrets/, the database
-as a dump, redis-dump.rdb and public-system/, with SHA256SUMS and RESTORE.md, which
-holds the exact next commands for that instance. Every byte is verified as it is
-written.
+as a dump, redis-dump.rdb and public-system/, with SHA256SUMS. Every byte is verified
+as it is written. RESTORE.md has the steps from there to the running instance;
+restore.sh runs them.
 
 A restore that was interrupted goes on when the same command is run again: files that
 are whole stay, and a dump goes on where it stopped. A finished one is looked at again:
@@ -107,6 +110,7 @@ permafrost key add owner.`,
 			p := newProgress(a.ui)
 			defer p.Close()
 			o.Progress, o.Warn = p, func(msg string) { a.ui.Warn("%s", msg) }
+			o.Texts = restore.Texts(ownPath())
 			res, err := snapshot.Restore(cmd.Context(), r.Repo, ref, o)
 			p.Close()
 			if err != nil {
@@ -204,7 +208,16 @@ func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResul
 			printable(o.Target), printable(res.Owner))
 		return
 	}
-	a.ui.Say("how to go on: %s", printable(o.Target+"/RESTORE.md"))
+	a.ui.Say("how to go on: read %s", printable(filepath.Join(o.Target, restore.GuideName)))
+}
+
+// ownPath returns the path of this program, "" where it is not known.
+func ownPath() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return path
 }
 
 // tellOwners tells who should have media and has not.

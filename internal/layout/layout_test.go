@@ -68,7 +68,8 @@ var may = []struct {
 	{"permafrost/source/...", []string{"permafrost/source", "permafrost/source/way", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/escape"}},
 	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/internal/localdir", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
 	{"permafrost/snapshot/retain", []string{"permafrost/repo", "permafrost/internal/hint"}},
-	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/snapshot/retain", "permafrost/source/...",
+	{"permafrost/snapshot/restore", []string{"permafrost/snapshot", "permafrost/source/...", "permafrost/internal/escape"}},
+	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/snapshot/restore", "permafrost/snapshot/retain", "permafrost/source/...",
 		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore"}},
 }
 

@@ -128,6 +128,9 @@ func (i *Instance) start(ctx context.Context, c Config) error {
 	if err := i.writeEnv(c); err != nil {
 		return err
 	}
+	if err := i.writeCode(); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return i.fillDatabase(ctx) })
 	g.Go(func() error {

@@ -32,8 +32,8 @@ var fixed = []table{
 }
 
 func migrationRows(_ *world, r *rows, _, _ int) {
-	for i := range 480 {
-		r.text(time.Date(2016, 2, 20, 17, 45, 0, 0, time.UTC).AddDate(0, 0, 7*i).Format("20060102150405"))
+	for i := range migrations {
+		r.text(firstMigration.AddDate(0, 0, 7*i).Format(migrationForm))
 		r.end()
 	}
 }

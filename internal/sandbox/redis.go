@@ -112,7 +112,7 @@ func (r *Redis) start(ctx context.Context, server string) error {
 	}
 	r.proc, r.PID = proc, proc.cmd.Process.Pid
 	r.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port))
-	return proc.await(ctx, r.answers)
+	return proc.await(ctx, r.Answers)
 }
 
 // redisUser returns Debian's user for Redis.
@@ -146,9 +146,9 @@ func (r *Redis) own(conf string) error {
 	return nil
 }
 
-// answers tells whether the server takes commands; that it asks for a password
+// Answers tells whether the server takes commands; that it asks for a password
 // first is an answer, that it still loads its file is not.
-func (r *Redis) answers() bool {
+func (r *Redis) Answers() bool {
 	conn, err := net.DialTimeout("tcp", r.Addr, time.Second)
 	if err != nil {
 		return false

@@ -23,13 +23,13 @@ import (
 // dialTime bounds one try to reach a container. It is on this host.
 const dialTime = 5 * time.Second
 
-// A way is how a container is reached.
-type way string
+// A route is how a container is reached.
+type route string
 
 const (
-	byAddress   way = "its address"
-	byNamespace way = "its network"
-	byExec      way = "a program in it"
+	byAddress   route = "its address"
+	byNamespace route = "its network"
+	byExec      route = "a program in it"
 )
 
 // A reached is a source.Container: a running container of an engine.
@@ -39,7 +39,7 @@ type reached struct {
 	addr   netip.Addr // in a network that Mastodon's container is in too
 
 	mu   sync.Mutex
-	way  way      // that worked; "" before the first
+	via  route    // that worked; "" before the first
 	proc *process // nil where the engine's processes are not this host's
 }
 
@@ -51,13 +51,13 @@ func (r *reached) Dial(ctx context.Context, u *hostfs.User, port string) (net.Co
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var errs []error
-	for _, w := range []way{byAddress, byNamespace, byExec} {
-		if r.way != "" && r.way != w {
+	for _, w := range []route{byAddress, byNamespace, byExec} {
+		if r.via != "" && r.via != w {
 			continue
 		}
 		conn, err := r.dialBy(ctx, w, u, port)
 		if err == nil {
-			r.way = w
+			r.via = w
 			return conn, nil
 		}
 		if ctx.Err() != nil {
@@ -72,7 +72,7 @@ func (r *reached) Dial(ctx context.Context, u *hostfs.User, port string) (net.Co
 		"does the server in "+r.c.Name+" listen on the port that the settings name? `"+r.engine.name+" logs "+r.c.Name+"` tells more")}
 }
 
-func (r *reached) dialBy(ctx context.Context, w way, u *hostfs.User, port string) (conn net.Conn, err error) {
+func (r *reached) dialBy(ctx context.Context, w route, u *hostfs.User, port string) (conn net.Conn, err error) {
 	if w == byExec {
 		return r.relay(ctx, port)
 	}
@@ -123,7 +123,7 @@ func (r *reached) host() string {
 func (r *reached) Addr() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.way == byAddress || r.way == byNamespace {
+	if r.via == byAddress || r.via == byNamespace {
 		return r.host()
 	}
 	return ""
@@ -133,7 +133,7 @@ func (r *reached) Addr() string {
 func (r *reached) Enter(start func() error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.way == byNamespace {
+	if r.via == byNamespace {
 		return r.proc.within(start)
 	}
 	return start()

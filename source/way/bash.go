@@ -16,12 +16,19 @@ say() { printf '%s\n' "$*" | cat -v; }
 # have_permafrost says whether the program is there, for what a shell can't do.
 have_permafrost() { [ -n "$permafrost" ] && [ -x "$permafrost" ]; }
 
-# as runs a command as a user, in a session of its own: the user could type into root's terminal otherwise.
+# as runs a command as a user, by name or by number, in a session of its own: the user could type into root's terminal otherwise.
 as() {
 	local user=$1
 	shift
-	if [ "$(id -un)" = "$user" ]; then "$@"; else setsid --wait runuser --user="$user" -- "$@"; fi
+	case $user in
+	"$(id -un)" | "$(id -u)") "$@" ;;
+	*[!0-9]*) setsid --wait runuser --user="$user" -- "$@" ;;
+	*) setsid --wait setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@" ;;
+	esac
 }
+
+# mark notes that a step holds: restore.sh passes over it then.
+mark() { mkdir -p "$plan/done" && : >"$plan/done/$1"; }
 `
 
 // Host returns host.sh: the variables of all parts, those that an administrator may change first, and their functions.
@@ -73,6 +80,7 @@ func Block(host string, number string, s *Step) string {
 			b.WriteString(part + "\n")
 		}
 	}
-	b.WriteString("say " + escape.Shell("Step "+number+" holds: "+s.Title+".") + "\n)\n")
+	b.WriteString("mark " + s.Name + "\n")
+	b.WriteString("say " + escape.Shell("Step "+number+" holds: "+s.Title+".") + "\n) </dev/null\n") // else it could read what is pasted behind it
 	return b.String()
 }

@@ -18,6 +18,7 @@ import (
 // A Part is what one component has to say.
 type Part struct {
 	Name  string // of the component, as people read it: PostgreSQL
+	Text  string // paragraphs of Markdown that stand before its steps; may be empty
 	Vars  []Var
 	Code  string // of bash: functions that the steps use
 	Files []File
@@ -80,9 +81,20 @@ func Read(files fs.FS, dir string) []Step {
 	return steps
 }
 
+// MustParse returns a step of the text that a file of Read would have.
+func MustParse(name, text string) Step {
+	s, err := parse(text)
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", name, err))
+	}
+	s.Name = name
+	return s
+}
+
 var section = regexp.MustCompile(`(?m)^# --- ([a-z]+)\n`)
 
 func parse(text string) (Step, error) {
+	text = strings.ReplaceAll(text, "\t", "  ") // a shell that text is pasted into may take a tab for a wish to complete
 	at := section.FindAllStringSubmatchIndex(text, -1)
 	if at == nil {
 		return Step{}, fmt.Errorf("no section")

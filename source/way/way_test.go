@@ -55,9 +55,10 @@ func TestSay(t *testing.T) {
 func TestBlock(t *testing.T) {
 	step := Read(fstest.MapFS{"20-make-it.sh": {Data: []byte(sample)}}, ".")[0]
 	for name, want := range map[string]string{"a b'c\"$(id)\n`x`": "a b'c\"$(id)\n`x`\n*\n; rm\nStep 3 holds: Make a thing.\nand on\n", "": "no name\nand on\n"} {
-		host := filepath.Join(t.TempDir(), "a host's.sh")
+		here := t.TempDir()
+		host := filepath.Join(here, "a host's.sh")
 		part := Part{Name: "Things", Vars: []Var{{Name: "name", About: "its\nname", Values: []string{name}}, {Name: "more", About: "more", Values: []string{"*", "; rm"}, Array: true}}}
-		if err := os.WriteFile(host, []byte(Host("/here", "", []Part{part})), 0o600); err != nil {
+		if err := os.WriteFile(host, []byte(Host(here, "", []Part{part})), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		cmd := exec.Command("bash")
@@ -65,6 +66,9 @@ func TestBlock(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		if err != nil || string(out) != want {
 			t.Errorf("%q: %v, %q, want %q", name, err, out, want)
+		}
+		if _, err := os.Stat(filepath.Join(here, "plan/done/make-it")); (err == nil) != (name != "") {
+			t.Errorf("%q: the mark: %v", name, err)
 		}
 	}
 }

@@ -1,0 +1,257 @@
+package restore
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"permafrost/snapshot"
+	"permafrost/source/way"
+)
+
+const nobody = 65534
+
+// A mastodonHost is a host on which Mastodon's user is nobody, and on which steps run as they are.
+type mastodonHost struct {
+	dir, live, restored string // dir and restored are root's, live is nobody's
+	plan                *Plan
+}
+
+func newHost(t *testing.T) *mastodonHost {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "guide")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	h := &mastodonHost{dir: dir, live: filepath.Join(dir, "live"), restored: filepath.Join(dir, "restored")}
+	for path, own := range map[string]int{h.live: nobody, h.restored: 0, filepath.Join(h.restored, "public-system/a"): 0, filepath.Join(dir, "roots"): 0} {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(path, own, own); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m := sample()
+	m.User, m.Live, m.Media.Root = "nobody", snapshot.Text(h.live), snapshot.Text(filepath.Join(h.live, "public/system"))
+	m.Secrets.Files[0].Path, m.Secrets.Files[0].Mode = snapshot.Text(filepath.Join(h.live, ".env.production")), 0o640
+	m.Secrets.Files = m.Secrets.Files[:1]
+	h.write(t, "env.production", "LOCAL_DOMAIN=a\nSECRET=1\n")
+	h.plan = plan(t, m, h.restored)
+	for _, f := range h.plan.Files() {
+		h.write(t, f.Name, string(f.Data))
+	}
+	return h
+}
+
+// write writes a file below the directory of the restored files.
+func (h *mastodonHost) write(t *testing.T, name, data string) string {
+	t.Helper()
+	path := filepath.Join(h.restored, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// run runs the step of a name, which is an error where it does not hold.
+func (h *mastodonHost) run(name string) (string, error) {
+	steps := h.plan.Steps()
+	i := slices.IndexFunc(steps, func(s NumberedStep) bool { return s.Name == name })
+	out, err := exec.Command("bash", "-c", way.Block(h.plan.Host(), steps[i].Number, &steps[i].Step)).CombinedOutput()
+	return string(out), err
+}
+
+func (h *mastodonHost) mustRun(t *testing.T, names ...string) string {
+	t.Helper()
+	all := ""
+	for _, name := range names {
+		out, err := h.run(name)
+		if all += out; err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	return all
+}
+
+// Files come to their place with their modes, as Mastodon's user's own and with nothing of root's. A second time changes nothing.
+func TestStepsWriteAsMastodon(t *testing.T) {
+	h := newHost(t)
+	at := func(name string) string { return filepath.Join(h.restored, "public-system", name) }
+	for name, data := range map[string]string{"a/one": "1", "a/private": "p", "a/program": "#!"} {
+		h.write(t, "public-system/"+name, data)
+	}
+	capability := []byte{1, 0, 0, 2, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}
+	for _, err := range []error{os.Link(at("a/one"), at("a/two")), os.Chmod(at("a/private"), 0o600), os.Chmod(at("a/program"), 0o4755), os.Symlink("one", at("a/link")),
+		unix.Setxattr(at("a/one"), "user.note", []byte("n"), 0), unix.Setxattr(at("a/private"), "security.capability", capability, 0), unix.Setxattr(at("a/one"), "trusted.x", []byte("t"), 0)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.mustRun(t, "settings", "media")
+	if out := h.mustRun(t, "settings", "media"); strings.Contains(out, "kept") {
+		t.Errorf("the second time: %s", out)
+	}
+	for name, mode := range map[string]uint32{".env.production": 0o640, "public/system/a/one": 0o644, "public/system/a/two": 0o644, "public/system/a/private": 0o600} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(h.live, name), &st); err != nil || st.Mode&0o7777 != mode || st.Uid != nobody {
+			t.Errorf("%s: mode %o of %d: %v", name, st.Mode, st.Uid, err)
+		}
+	}
+	attrs := make([]byte, 1000)
+	n, err := unix.Listxattr(filepath.Join(h.live, "public/system/a/one"), attrs)
+	if err != nil || string(attrs[:n]) != "user.note\x00" {
+		t.Errorf("attributes %q: %v", attrs[:n], err)
+	}
+	filepath.WalkDir(h.live, func(path string, _ os.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err != nil || unix.Lstat(path, &st) != nil || st.Uid != nobody {
+			t.Errorf("%s is of %d: %v", path, st.Uid, err)
+		}
+		if _, err := unix.Getxattr(path, "security.capability", nil); err == nil {
+			t.Errorf("%s has capabilities", path)
+		}
+		return nil
+	})
+	if got, err := os.ReadFile(filepath.Join(h.live, ".env.production")); err != nil || string(got) != "LOCAL_DOMAIN=a\nSECRET=1\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Settings that are there are kept aside, once, and what differs is named without its value.
+func TestSettingsAreKeptAside(t *testing.T) {
+	h := newHost(t)
+	env := filepath.Join(h.live, ".env.production")
+	if err := os.WriteFile(env, []byte("LOCAL_DOMAIN=a\nSECRET=other\nexport MORE=x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(env, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	out := h.mustRun(t, "settings")
+	if !strings.Contains(out, "These are set otherwise: MORE SECRET \n") || strings.Contains(out, "other\n") {
+		t.Error(out)
+	}
+	if err := os.WriteFile(env, []byte("x=1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.mustRun(t, "settings")
+	kept, err := filepath.Glob(env + ".before-*")
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("%q, %v", kept, err)
+	}
+	if data, err := os.ReadFile(kept[0]); err != nil || !strings.Contains(string(data), "SECRET=other") {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// Links that Mastodon's user plants lead nowhere that is root's, and root's devices don't come to that user.
+func TestStepsFollowNoLinks(t *testing.T) {
+	h := newHost(t)
+	roots := filepath.Join(h.dir, "roots")
+	if err := os.WriteFile(filepath.Join(roots, "file"), []byte("root's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, "public-system/a/1", "1")
+	for _, err := range []error{os.Symlink(filepath.Join(roots, "file"), filepath.Join(h.live, ".env.production")), os.Mkdir(filepath.Join(h.live, "public"), 0o777), os.Symlink(roots, filepath.Join(h.live, "public/system"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"settings", "media"} {
+		h.run(name) // as it may
+	}
+	entries, err := os.ReadDir(roots)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("in root's directory: %v, %v", entries, err)
+	}
+	if got, err := os.ReadFile(filepath.Join(roots, "file")); string(got) != "root's" {
+		t.Errorf("root's file: %q, %v", got, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(roots, &st); err != nil || st.Uid != 0 || st.Mode&0o777 != 0o700 {
+		t.Errorf("root's directory is of %d, mode %o: %v", st.Uid, st.Mode, err)
+	}
+
+	h = newHost(t)
+	if err := unix.Mknod(filepath.Join(h.restored, "public-system/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil {
+		t.Fatal(err)
+	}
+	h.run("media")
+	if _, err := os.Lstat(filepath.Join(h.live, "public/system/null")); err == nil {
+		t.Error("a device was made")
+	}
+}
+
+// Root writes outside of Mastodon's directory only where nobody else could have put something in the way.
+func TestOthersAreRoots(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		plant func(dir string) error
+		holds bool
+	}{
+		{"a new directory", func(dir string) error { return nil }, true},
+		{"a file that is there", func(dir string) error { return os.WriteFile(dir+"/file", []byte("was"), 0o644) }, true},
+		{"somebody else's directory", func(dir string) error { return os.Chown(dir, nobody, nobody) }, false},
+		{"a directory that all may write", func(dir string) error { return os.Chmod(dir, 0o777) }, false},
+		{"a link", func(dir string) error { return os.Symlink("/dev/null", dir+"/file") }, false},
+		{"a directory that is a link", func(dir string) error { return os.Symlink("/", dir+"/sub") }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			base, err := os.MkdirTemp("/root", "others")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(base)
+			to := base + "/file"
+			if strings.Contains(c.name, "a directory that is") {
+				to = base + "/sub/" + filepath.Base(base)
+			}
+			h := newHost(t)
+			m := h.plan.restored.Manifest
+			m.Secrets.Files = append(m.Secrets.Files, snapshot.SecretFile{Path: snapshot.Text(to), Mode: 0o640, UID: 0, GID: nobody})
+			h.plan = plan(t, m, h.restored)
+			h.write(t, "secrets"+to, "key")
+			h.write(t, hostName, way.Host(h.restored, "", h.plan.parts))
+			if err := c.plant(base); err != nil {
+				t.Fatal(err)
+			}
+			out, err := h.run("others")
+			if (err == nil) != c.holds {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if !c.holds {
+				return
+			}
+			var st unix.Stat_t
+			if err := unix.Stat(to, &st); err != nil || st.Uid != 0 || st.Gid != nobody || st.Mode&0o7777 != 0o640 {
+				t.Errorf("mode %o of %d:%d: %v", st.Mode, st.Uid, st.Gid, err)
+			}
+		})
+	}
+}
+
+// A process of Mastodon's user that a step starts can't type into root's terminal.
+func TestStepsLeaveTheTerminal(t *testing.T) {
+	h := newHost(t)
+	script := filepath.Join(h.dir, "script")
+	if err := os.WriteFile(script, []byte(". "+h.plan.Host()+"\nas nobody sh -c 'exec 3</dev/tty'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("script", "-qec", "bash "+script, "/dev/null").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "/dev/tty") {
+		t.Errorf("the terminal can be opened: %v\n%s", err, out)
+	}
+}

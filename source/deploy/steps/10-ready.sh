@@ -1,0 +1,11 @@
+# Look whether Mastodon is there
+#
+# The database must not be newer than the code: Mastodon would not run on it.
+
+# --- run
+[ -d "$live" ] || fail "There is no $live. Install Mastodon $mastodon_version there first, or name its directory in host.sh (live)."
+if [ "$services" = compose ]; then
+	"$engine" version >/dev/null || fail "$engine does not answer."
+elif [ -n "$migration" ] && [ -z "$(as "$mastodon_user" find "$live/db" -maxdepth 2 -name "${migration}_*" -print -quit)" ]; then
+	fail "The Mastodon in $live is older than the snapshot: it has no migration $migration. Install Mastodon $mastodon_version."
+fi

@@ -1,0 +1,17 @@
+# Stop Mastodon
+#
+# Nothing may write to the database, to Redis or to the media while they are replaced. PostgreSQL and Redis themselves run on, and
+# with Compose they are started.
+
+# --- run
+mastodon_stop
+if [ "$services" = compose ]; then
+	for s in "${data_services[@]}"; do
+		id=$(container "$s")
+		"$engine" start "$id" >/dev/null
+	done
+fi
+# --- verify
+if running=$(mastodon_runs); then fail "These still run: $running"; fi
+# --- undo
+# Start it again: `systemctl start mastodon-web mastodon-sidekiq mastodon-streaming`, or `docker compose start`.

@@ -1,0 +1,84 @@
+# container prints the container of a service of Compose, whether it runs or not.
+container() {
+	local id
+	id=$("$engine" ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" \
+		--filter "label=com.docker.compose.service=$1" --filter "label=com.docker.compose.oneoff=False")
+	[ -n "$id" ] || fail "The project $project has no container of the service $1. Make them: docker compose create"
+	[ "$(wc -l <<<"$id")" = 1 ] || fail "The project $project has several containers of the service $1."
+	say "$id"
+}
+
+# in_container runs a program in the container of a service. Standard input goes to it.
+in_container() {
+	local id
+	id=$(container "$1") || return
+	shift
+	"$engine" exec --interactive "$id" "$@"
+}
+
+# container_runs says whether the container of a service runs.
+container_runs() {
+	local id
+	id=$(container "$1") || return
+	[ "$("$engine" inspect --format '{{.State.Running}}' "$id")" = true ]
+}
+
+# mastodon_stop, mastodon_start and mastodon_runs are about Mastodon's own services, and not about those of its data.
+mastodon_stop() {
+	local s id
+	case $services in
+	systemd) systemctl stop 'mastodon-*' ;;
+	compose)
+		for s in "${mastodon_services[@]}"; do
+			id=$(container "$s")
+			"$engine" stop "$id" >/dev/null
+		done
+		;;
+	*) say "Stop Mastodon as it was started, if it runs." ;;
+	esac
+}
+
+mastodon_start() {
+	local s id
+	case $services in
+	systemd) systemctl start -- "${mastodon_services[@]}" ;;
+	compose)
+		for s in "${mastodon_services[@]}"; do
+			id=$(container "$s")
+			"$engine" start "$id" >/dev/null
+		done
+		;;
+	*) say "Start Mastodon now." ;;
+	esac
+}
+
+# mastodon_runs prints which services run, and fails where none does.
+mastodon_runs() {
+	local s some=1
+	for s in "${mastodon_services[@]}"; do
+		case $services in
+		systemd) systemctl is-active --quiet -- "$s" || continue ;;
+		compose) container_runs "$s" || continue ;;
+		*) continue ;;
+		esac
+		say "$s"
+		some=0
+	done
+	return $some
+}
+
+# tootctl runs Mastodon's command. In a container it needs one that runs.
+tootctl() {
+	local s
+	if [ "$services" != compose ]; then
+		as "$mastodon_user" bash -lc 'cd -- "$1" && shift && RAILS_ENV=production exec bin/tootctl "$@"' bash "$live" "$@"
+		return
+	fi
+	for s in "${mastodon_services[@]}"; do
+		if container_runs "$s"; then
+			in_container "$s" bin/tootctl "$@"
+			return
+		fi
+	done
+	fail "None of Mastodon's containers runs."
+}
