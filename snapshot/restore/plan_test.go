@@ -243,7 +243,7 @@ func TestForeignDirectory(t *testing.T) {
 	p.restored.Result.Owner = "mastodon"
 	files := p.Files()
 	if len(files) != 1 || files[0].Name != GuideName || bytes.Contains(files[0].Data, []byte("```")) {
-		t.Errorf("%q", files)
+		t.Errorf("%d files", len(files))
 	}
 }
 

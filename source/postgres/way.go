@@ -105,7 +105,7 @@ func (s *Saved) vars(c *contents) []way.Var {
 		one("pg_dump_file", s.DumpFile, "the dump's name in the directory with the restored files"),
 		one("pg_new", cut(s.Database, "_restoring_"+s.ID), "what the restored database is called until it is whole"),
 		one("pg_rehearsal", cut(s.Database, "_rehearsal_"+s.ID), "an empty database, to try things in"),
-		one("pg_old", cut(s.Database, "_before_"+s.Time.UTC().Format("20060102_1504")), "what a database that is there is called afterwards"),
+		one("pg_old", cut(s.Database, "_before_"+s.Time.UTC().Format("20060102_150405")), "what a database that is there is called afterwards"),
 		one("pg_tag", "permafrost-"+s.ID, "what the connections of the steps call themselves"),
 		one("pg_dump_version", major(c.server), "the version of PostgreSQL that the dump is of"),
 	}

@@ -97,7 +97,7 @@ func TestWayBackOfPostgres(t *testing.T) {
 	w := newWayBack(t, host(t), s.as("postgres", "pos1"), dump, nil)
 	w.run()
 	w.login("select count(*) from accounts", "300")
-	if got := w.databases(); got != "postgres postgres_before_20260627_0304" {
+	if got := w.databases(); got != "postgres postgres_before_20260627_030400" {
 		t.Errorf("databases %s", got)
 	}
 	// Once more, on the same day: nothing is lost to an old name.

@@ -85,10 +85,10 @@ func TestWayBackInterrupted(t *testing.T) {
 			}
 			w.dumpOptions, w.source = nil, everything.db
 			w.compare()
-			if got := w.databases(); got != w.saved.Database+" "+w.saved.Database+"_before_20260627_0304" {
+			if got := w.databases(); got != w.saved.Database+" "+w.saved.Database+"_before_20260627_030400" {
 				t.Errorf("databases %s", got)
 			}
-			if out, err := w.h.Query(t.Context(), conninfoOf(w.saved.Database+"_before_20260627_0304"), "select half from accounts"); err != nil || out != "1\n" {
+			if out, err := w.h.Query(t.Context(), conninfoOf(w.saved.Database+"_before_20260627_030400"), "select half from accounts"); err != nil || out != "1\n" {
 				t.Errorf("the old database has %q, %v", out, err)
 			}
 		})

@@ -7,13 +7,14 @@
 pg_begin
 pg_find
 # --- run
-if [ "$pg_db" != "$pg_database" ]; then
-  for try in 1 2 3 4 5 6 7 8 9 10; do
-    ! pg_swap || break
-    [ "$try" -lt 10 ] || fail "the databases can't be renamed: who is connected, and does not let go?"
-    sleep 1
-  done
-fi
+for try in 1 2 3 4 5 6 7 8 9 10; do
+  [ "$pg_db" != "$pg_database" ] || break
+  ! pg_swap || break
+  [ "$try" -lt 10 ] || fail "the databases can't be renamed: who is connected, and does not let go?"
+  [ -z "$pg_taken" ] || [ "$try" -lt 3 ] || fail "there are databases called $pg_database and $pg_old: set pg_old to another name in $plan/host.sh"
+  sleep 1
+  pg_find # a try that was interrupted may have come to its end since
+done
 # --- verify
 pg_find
 [ "$pg_db" = "$pg_database" ] || fail "the restored database is still called $pg_db"

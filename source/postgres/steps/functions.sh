@@ -432,6 +432,7 @@ pg_password() {
 # pg_swap renames the databases. Who connects meanwhile waits, and gets the restored one.
 pg_swap() {
   local state lock=''
+  pg_taken=''
   state=$(pg_ask "select count(*) filter (where datname = :'name') || ' ' || count(*) filter (where datname = :'old') from pg_database" -v "name=$pg_database" -v "old=$pg_old")
   [ "$pg_super" != t ] || lock='lock table pg_database in access exclusive mode;'
   case $state in
@@ -439,6 +440,9 @@ pg_swap() {
     '1 0') pg_ask "begin; set local lock_timeout = '10s'; $lock
 select count(pg_terminate_backend(pid)) as ended from pg_stat_activity where datname in (:'name', :'new') and pg_has_role(usesysid, 'member') \\gset
 alter database :\"name\" rename to :\"old\"; alter database :\"new\" rename to :\"name\"; commit;" -v "name=$pg_database" -v "new=$pg_new" -v "old=$pg_old" ;;
-    *) fail "there are databases called $pg_database and $pg_old: set pg_old to another name in $plan/host.sh" ;;
+    *)
+      pg_taken=yes
+      return 1
+      ;;
   esac
 }
