@@ -107,7 +107,7 @@ func TestWayBackOfPostgres(t *testing.T) {
 	w.writeHost(w.h.permafrost)
 	w.must(w.step("postgres-swap"))
 	w.must(w.step("postgres-login"))
-	if got := w.databases(); got != "postgres postgres_again postgres_before_20260627_0304" {
+	if got := w.databases(); got != "postgres postgres_again postgres_before_20260627_030400" {
 		t.Errorf("databases %s", got)
 	}
 }
