@@ -498,6 +498,41 @@ func TestRedisWayRoot(t *testing.T) {
 	}
 }
 
+// A server whose directory is another one than this host's of that name, as in a container, gets its data by replication.
+func TestRedisWayNamespace(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // which may make no namespace
+	}
+	rdb, sum := redisDump(t, "")
+	w := newRedisWay(t, rdb, "", "")
+	w.redis.Stop()
+	_, port, _ := net.SplitHostPort(w.redis.Addr)
+	server := exec.Command("unshare", "--mount", "sh", "-c", `mount -t tmpfs -o mode=1777 none "$1" && cd "$1" && exec runuser --user=nobody -- redis-server --enable-debug-command yes --port "$2" --dir "$1"`,
+		"sh", w.redis.Dir, port)
+	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		syscall.Kill(-server.Process.Pid, syscall.SIGKILL)
+		server.Wait()
+	})
+	for end := time.Now().Add(20 * time.Second); w.cliMayFail("ping") != "PONG" && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.vars["redis_way"] = "files"
+	w.refused("redis-check", "is no process of this host")
+	w.vars["redis_way"] = ""
+	w.must(redisSteps...)
+	if got := w.cli("debug", "digest"); got != sum {
+		t.Errorf("the server has %s, want %s", got, sum)
+	}
+	if names, _ := filepath.Glob(filepath.Join(w.redis.Dir, "*")); len(names) > 0 {
+		t.Errorf("in this host's directory is %s", names)
+	}
+}
+
 // The unit is found in the control group, where it has the server as its own.
 func TestRedisWayUnit(t *testing.T) {
 	t.Parallel()
@@ -523,7 +558,7 @@ func TestRedisWayUnit(t *testing.T) {
 	// A process of a unit that is not the unit's own one is none to stop.
 	for pid, held := range map[string]bool{fmt.Sprint(w.redis.PID): true, "1": false} {
 		w.write(filepath.Join(w.bin, "systemctl"), "#!/bin/sh\necho MainPID="+pid+"\n", 0o755)
-		const find = `redis_unit() { echo x.service; }; redis_of redis; redis_look; r_way=; redis_find_way; echo "$r_way $r_service"`
+		const find = `redis_unit() { echo x.service; }; redis_of redis; redis_look; r_way= r_dir=/; redis_find_way; echo "$r_way $r_service"`
 		cmd := exec.Command("bash", "-c", ". \"$1\"; "+find, "bash", filepath.Join(w.here, "plan", "host.sh"))
 		cmd.Env = append(os.Environ(), "PATH="+w.bin+":"+os.Getenv("PATH"))
 		if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "files x.service\n") != held {

@@ -117,11 +117,15 @@ redis_answers() {
 	return 1
 }
 
-# redis_is_here finds the server's process on this host: it tells its number, and must have the socket that answers.
+# redis_is_here finds the server's process on this host: it tells its number, and must have the socket that answers. Its directory must
+# be this host's, and not one of a container that shares the host's network.
 redis_is_here() {
 	local inode
 	r_pid=$(redis_info process_id)
 	if ! [[ $r_pid =~ ^[1-9][0-9]*$ ]] || [ ! -d "/proc/$r_pid/fd" ]; then
+		return 1
+	fi
+	if [ "$(stat -L -c %d:%i "/proc/$r_pid/root$r_dir" 2>&1)" != "$(stat -L -c %d:%i "$r_dir" 2>&1)" ]; then
 		return 1
 	fi
 	for inode in $(redis_sockets); do
@@ -284,7 +288,7 @@ redis_stage() {
 	if [ "$r_aof" = yes ]; then
 		r_staged=$r_aof_name${r_aof_dir:+.1.base.rdb}
 	fi
-	redis_there sh -c 'set -eu; umask 077; cd -- "$1"; rm -rf restoring; mkdir restoring; cat >"restoring/$2"' sh "$r_dir" "$r_staged" <"$r_dump"
+	redis_there sh -c 'set -eu; umask 077; cd -- "$1"; rm -rf restoring; mkdir restoring; cat >"restoring/$2"; sync "restoring/$2" 2>/dev/null || true' sh "$r_dir" "$r_staged" <"$r_dump"
 	if [ "$r_aof" = yes ] && [ -n "$r_aof_dir" ]; then
 		printf 'file %s seq 1 type b\n' "$r_staged" | redis_there sh -c 'umask 077; cat >"$1"' sh "$r_dir/restoring/$r_aof_name.manifest"
 	fi
