@@ -57,36 +57,36 @@ func TestSplitList(t *testing.T) {
 func TestRolesSQL(t *testing.T) {
 	t.Parallel()
 	h := host(t)
-	before := `create role "there x" nologin; create role "boss x" superuser nologin`
+	before := `create role "there rx" nologin; create role "boss rx" superuser nologin`
 	if err := h.Exec(t.Context(), "template1", before); err != nil {
 		t.Fatal(err)
 	}
 	roles := wantedRoles([]Role{
-		{Name: "group x", Connections: -1, Inherit: true},
-		{Name: "made x", Connections: 5, Login: true, Superuser: true, CreateRole: true, BypassRLS: true,
-			MemberOf: []string{"group x", "boss x", "pg_monitor", "pg_execute_server_program", "nowhere x"},
+		{Name: "group rx", Connections: -1, Inherit: true},
+		{Name: "made rx", Connections: 5, Login: true, Superuser: true, CreateRole: true, BypassRLS: true,
+			MemberOf: []string{"group rx", "boss rx", "pg_monitor", "pg_execute_server_program", "nowhere rx"},
 			Settings: []string{`search_path="a ""b", $user`, "work_mem=9MB", "my.own=it's \\! id", "nonsense=1", "my.token=" + hiddenValue}},
-		{Name: "there x", Connections: -1, Login: true, MemberOf: []string{"group x"}, Settings: []string{"work_mem=9MB"}},
+		{Name: "there rx", Connections: -1, Login: true, MemberOf: []string{"group rx"}, Settings: []string{"work_mem=9MB"}},
 		{Name: "pg_monitor"},
-	}, []string{"owner x", "public"}, "own x")
-	out, err := h.Query(t.Context(), "template1", rolesSQL(roles, "own x"))
+	}, []string{"owner rx", "public"}, "own rx")
+	out, err := h.Query(t.Context(), "template1", rolesSQL(roles, "own rx"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`made the role "made x", without superuser, createrole, login, which it had`, `not made a member of "boss x", which is a superuser`,
-		`not made a member of pg_execute_server_program: look`, `"nowhere x", which is a superuser or not there`, `the setting my.token of the role "made x" is not in the snapshot`} {
+	for _, want := range []string{`made the role "made rx", without superuser, createrole, login, which it had`, `not made a member of "boss rx", which is a superuser`,
+		`not made a member of pg_execute_server_program: look`, `"nowhere rx", which is a superuser or not there`, `the setting my.token of the role "made rx" is not in the snapshot`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %s, but\n%s", want, out)
 		}
 	}
 	got, err := h.Query(t.Context(), "template1", `select rolname, rolcanlogin, rolsuper, rolcreaterole, rolbypassrls, rolinherit, rolconnlimit, rolconfig,
-		array(select g.rolname from pg_auth_members m join pg_roles g on g.oid = roleid where member = r.oid order by 1) from pg_roles r where rolname like '% x' order by 1`)
-	want := `boss x|f|t|f|f|t|-1||{}
-group x|f|f|f|f|t|-1||{}
-made x|f|f|f|t|f|5|{"search_path=\"a \"\"b\", \"$user\"",work_mem=9MB,"my.own=it's \\! id"}|{"group x",pg_monitor}
-own x|t|f|f|f|t|-1||{}
-owner x|f|f|f|f|t|-1||{}
-there x|f|f|f|f|t|-1||{}
+		array(select g.rolname from pg_auth_members m join pg_roles g on g.oid = roleid where member = r.oid order by 1) from pg_roles r where rolname like '% rx' order by 1`)
+	want := `boss rx|f|t|f|f|t|-1||{}
+group rx|f|f|f|f|t|-1||{}
+made rx|f|f|f|t|f|5|{"search_path=\"a \"\"b\", \"$user\"",work_mem=9MB,"my.own=it's \\! id"}|{"group rx",pg_monitor}
+own rx|t|f|f|f|t|-1||{}
+owner rx|f|f|f|f|t|-1||{}
+there rx|f|f|f|f|t|-1||{}
 `
 	if err != nil || got != want {
 		t.Errorf("roles\n%swant\n%s%v", got, want, err)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +103,9 @@ func captured(t testing.TB, db, role string) (Saved, []byte) {
 	return s, dump.Bytes()
 }
 
+// captures counts them: no two restores may have one ID.
+var captures atomic.Int32
+
 // captureTo is captured for a dump that is written elsewhere.
 func captureTo(t testing.TB, db, role string, dump io.Writer) Saved {
 	t.Helper()
@@ -116,7 +120,7 @@ func captureTo(t testing.TB, db, role string, dump io.Writer) Saved {
 	f := s.Facts()
 	// The superuser that took it is nothing of the database's.
 	f.Roles = slices.DeleteFunc(f.Roles, func(r Role) bool { return r.Name == cluster.User })
-	return Saved{ID: "k7q2", Time: time.Date(2026, 6, 27, 3, 4, 0, 0, time.UTC), Database: db, User: role, Facts: f, Dump: d.Facts(),
+	return Saved{ID: fmt.Sprint("k7q", captures.Add(1)), Time: time.Date(2026, 6, 27, 3, 4, 0, 0, time.UTC), Database: db, User: role, Facts: f, Dump: d.Facts(),
 		DumpFile: "the dump.dump", OSUser: "nobody"}
 }
 

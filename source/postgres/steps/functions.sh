@@ -53,8 +53,9 @@ pg_sql() {
 # pg_ask runs a statement in a database that is no instance's.
 pg_ask() { printf '%s\n' "$1" | pg_options='-c search_path=pg_catalog -c statement_timeout=0 -c client_min_messages=warning' pg_sql "$pg_main" "${@:2}"; }
 
-# pg_begin finds the server and the programs of its version. Each step begins with it.
+# pg_begin finds the server and the programs of its version, and ends what an earlier try has left there. Each step begins with it.
 pg_begin() {
+  local state left
   umask 077
   [ -s "$plan/pg-toc.dump" ] || fail "$plan/pg-toc.dump is missing: restore the snapshot once more"
   pg_bin=$(pg_dirs | tail -n 1)
@@ -62,17 +63,33 @@ pg_begin() {
   trap pg_tidy EXIT
   pg_tidy
   [ -n "$pg_admin" ] || pg_login
-  if ! pg_version=$(pg_ask "select current_setting('server_version_num')"); then
+  if ! state=$(pg_greet); then
     pg_main=postgres
-    [ "$pg_database" != postgres ] && pg_version=$(pg_ask "select current_setting('server_version_num')") ||
+    [ "$pg_database" != postgres ] && state=$(pg_greet) ||
       fail "PostgreSQL is not reached as ${pg_admin:-$pg_role}, on port $pg_port: does it run, and is what host.sh says of it right?"
   fi
+  read -r pg_version pg_super left <<< "$state"
   pg_programs $((pg_version / 10000))
-  pg_super=$(pg_ask "select rolsuper from pg_roles where rolname = current_user")
-  pg_hand=admin
-  [ "$pg_super" = t ] || pg_hand=app
-  [ "$pg_super" = t ] || [ -n "$pg_passfile" ] || pg_login
-  pg_alone
+  pg_hand=app
+  if [ "$pg_super" = t ]; then pg_hand=admin; elif [ -z "$pg_passfile" ]; then pg_login; fi
+  [ "$left" = 0 ] || pg_alone
+}
+
+# pg_greet writes the server's version, whether we are a superuser (t), and how many connections of an earlier try were ended.
+pg_greet() {
+  pg_ask "select current_setting('server_version_num'), (select rolsuper from pg_roles where rolname = current_user), count(pg_terminate_backend(pid))
+    from pg_stat_activity where application_name = :'tag' and pid <> pg_backend_pid()" -v "tag=$pg_tag" -F ' '
+}
+
+# pg_alone waits until these connections have ended.
+pg_alone() {
+  local try left
+  for try in {1..100}; do
+    sleep 0.1
+    left=$(pg_ask "select count(*) from pg_stat_activity where application_name = :'tag' and pid <> pg_backend_pid()" -v "tag=$pg_tag")
+    [ "$left" != 0 ] || return 0
+  done
+  fail "the server does not end the connections of an earlier try, called $pg_tag"
 }
 
 # pg_dirs lists the directories where distributions keep the programs of each version, the newest last.
@@ -84,28 +101,20 @@ pg_dirs() {
   done | sort -V
 }
 
-# pg_programs chooses the programs of the server's version, or else the next newer ones.
+# pg_programs chooses the programs of the server's version, or else the next newer ones, and lists what is in the dump.
 pg_programs() {
-  local dir n
+  local dir n=0
   while read -r dir; do
     n=${dir//[!0-9]/}
     if [ "$n" -ge "$1" ]; then pg_bin=$dir; break; fi
   done < <(pg_dirs)
-  n=$(pg_at admin "${pg_bin:+$pg_bin/}pg_dump" --version | sed -n 's/^[^0-9]*\([0-9]*\).*/\1/p')
-  [ "${n:-0}" -ge "$1" ] || fail "the server is PostgreSQL $1, and the newest pg_dump here is of version ${n:-none}: apt-get install postgresql-client-$1"
-  pg_at admin "${pg_bin:+$pg_bin/}pg_restore" -l < "$plan/pg-toc.dump" > "$plan/pg-list" ||
+  if [ "$n" -lt "$1" ]; then
+    n=$(pg_at admin "${pg_bin:+$pg_bin/}pg_dump" --version | sed -n 's/^[^0-9]*\([0-9]*\).*/\1/p')
+    [ "${n:-0}" -ge "$1" ] || fail "the server is PostgreSQL $1, and the newest pg_dump here is of version ${n:-none}: apt-get install postgresql-client-$1"
+  fi
+  [ "$plan/pg-list" -nt "$plan/pg-toc.dump" ] || pg_at admin "${pg_bin:+$pg_bin/}pg_restore" -l < "$plan/pg-toc.dump" > "$plan/pg-list.new" ||
     fail "this pg_restore can't read the dump, which was made by a newer one: install the client of a newer PostgreSQL"
-}
-
-# pg_alone ends what an earlier try has left on the server.
-pg_alone() {
-  local n try
-  for try in {1..100}; do
-    n=$(pg_ask "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = :'tag' and pid <> pg_backend_pid()" -v "tag=$pg_tag")
-    [ "$n" != 0 ] || return 0
-    sleep 0.1
-  done
-  fail "the server does not end the connections of an earlier try, called $pg_tag"
+  [ ! -e "$plan/pg-list.new" ] || mv -- "$plan/pg-list.new" "$plan/pg-list"
 }
 
 # pg_put copies a file to where the programs for "admin" or "app" run, and writes its path there.
