@@ -41,3 +41,21 @@ func TestStepPassword(t *testing.T) {
 		t.Errorf("a settings file that is not there: code %d, stderr %q", r.code, r.stderr)
 	}
 }
+
+// The password file is one that libpq reads as the password of the settings, whatever its characters.
+func TestStepPassfile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "env")
+	for settings, want := range map[string]string{
+		`DB_PASS='a:b\c d'`:        `*:*:*:*:a\:b\\c d` + "\n",
+		`DB_PASS="a` + "\n" + `b"`: "",
+		"DB_USER=x":                "",
+	} {
+		if err := os.WriteFile(file, []byte(settings+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := newCommand(t, "restore-step", "passfile", "--settings", file).run(t)
+		if r.stdout != want || (r.code == 0) != (want != "") || strings.Contains(r.stderr, "b") && want == "" && strings.Contains(r.stderr, "a\nb") {
+			t.Errorf("%s: code %d, stdout %q, stderr %q", settings, r.code, r.stdout, r.stderr)
+		}
+	}
+}

@@ -45,5 +45,17 @@ func FuzzReadArchive(f *testing.F) {
 		if err != nil || again.entries != a.entries {
 			t.Errorf("again: %d entries, %v", again.entries, err)
 		}
+		toc, err := TOC(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := readContents(toc)
+		if err != nil || c.archive.entries != a.entries {
+			t.Fatalf("contents: %v", err)
+		}
+		if moved, err := read(c.withPath(toc)); err != nil || moved.entries != a.entries {
+			t.Errorf("with a path: %d entries, %v", moved.entries, err)
+		}
+		c.settingsSQL()
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Offsets of data, as an archive's entries have them: a byte that says what follows.
@@ -93,10 +94,11 @@ func aboutDatabase(e *archiveEntry) bool {
 	return strings.HasPrefix(e.kind, "DATABASE") || strings.HasPrefix(e.tag, "DATABASE ")
 }
 
-// sortedNames returns those of the names that are a user's own.
+// sortedNames returns those of the names that are a user's own. What was no text, as of a database in another encoding, is no name.
 func sortedNames(set map[string]bool) (names []string) {
 	for name := range set {
-		if name != "" && name != "public" && name != "information_schema" && !strings.HasPrefix(name, "pg_") {
+		if name != "" && name != "public" && name != "information_schema" && !strings.HasPrefix(name, "pg_") &&
+			!strings.ContainsRune(name, utf8.RuneError) {
 			names = append(names, name)
 		}
 	}

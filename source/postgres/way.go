@@ -183,7 +183,7 @@ func (s *Saved) files(c *contents) []way.File {
 		{Name: "pg-roles-missing.sql", Data: []byte(missingRolesSQL(roles))},
 		{Name: "pg-extensions-missing.sql", Data: []byte(missingSQL(extensions, "name from pg_catalog.pg_available_extensions"))},
 		{Name: "pg-settings.sql", Data: []byte(settings)},
-		{Name: "pg-rows.sql", Data: []byte(rowsSQL(s.Dump.Tables))},
+		{Name: "pg-rows.sql", Data: []byte(rowsSQL(&s.Dump))},
 		{Name: "pg-path.sql", Data: []byte(pathSQL(c))},
 		{Name: "pg-owners", Data: []byte(ownersList(append(c.owners, s.User)))},
 	}

@@ -5,24 +5,32 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // rowsSQL returns a script for psql that tells each table whose rows are not as many as those of the dump: its name, the dump's
 // rows, and those that are there, or why these can't be told. A table of an extension may have more: the extension brings some of its own.
-func rowsSQL(tables map[string]Table) string {
+//
+// Large objects are told alike, where psql's variable super says that they can be looked at.
+func rowsSQL(d *DumpFacts) string {
 	var rows []string
-	for _, name := range slices.Sorted(maps.Keys(tables)) {
-		if schema, table, err := parseTableName(name); err == nil {
-			rows = append(rows, fmt.Sprintf("(%s, %s, %d::bigint)", literal(schema), literal(table), tables[name].Rows))
+	for _, name := range slices.Sorted(maps.Keys(d.Tables)) {
+		schema, table, err := parseTableName(name)
+		if err == nil && !strings.ContainsRune(name, utf8.RuneError) { // which stands for what was no text
+			rows = append(rows, fmt.Sprintf("(%s, %s, %d::bigint)", literal(schema), literal(table), d.Tables[name].Rows))
 		}
 	}
-	if len(rows) == 0 {
-		return sqlHead
+	sql := sqlHead
+	if len(rows) > 0 {
+		sql += strings.Replace(rowsQueries, "TABLES", strings.Join(rows, ",\n"), 1)
 	}
-	return strings.Replace(rowsQueries, "TABLES", strings.Join(rows, ",\n"), 1)
+	if n := d.LargeObjects; n > 0 {
+		sql += fmt.Sprintf("\\if :super\nselect 'bytes of large objects', %d, sum(length(data)) from pg_catalog.pg_largeobject having coalesce(sum(length(data)), 0) <> %d;\n\\endif\n", n, n)
+	}
+	return sql
 }
 
-const rowsQueries = sqlHead + `with dumped(nsp, tab, n) as (values
+const rowsQueries = `with dumped(nsp, tab, n) as (values
 TABLES)
 select case when c.oid is null then pg_catalog.format('select %L, %s, %L', pg_catalog.format('%I.%I', nsp, tab), n, 'not there')
 	when pg_catalog.row_security_active(c.oid) then pg_catalog.format('select %L, %s, %L', pg_catalog.format('%I.%I', nsp, tab), n, 'hidden by row security')

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // A dump says what was set for the database and not in it, by its name: settings, also those of a role in it, its comment, and who
@@ -51,6 +52,9 @@ func (c *contents) settingsSQL() (sql string, leftOut int) {
 			continue
 		}
 		statements, whole := splitStatements(e.definition)
+		if !utf8.ValidString(e.definition) {
+			statements, whole = nil, false
+		}
 		if !whole {
 			leftOut++
 		}

@@ -13,6 +13,7 @@ type state struct {
 	db, role string
 	file     string                        // of testdata/way
 	before   string                        // SQL in the database postgres
+	options  string                        // of create database
 	after    func(t testing.TB, db string) // what else is done
 	captured func() (Saved, []byte)
 }
@@ -27,7 +28,7 @@ func (s *state) capture(t testing.TB) (Saved, []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sql(t, "postgres", s.before+"create role "+identifier(s.role)+" login; create database "+identifier(s.db)+" owner "+identifier(s.role))
+		sql(t, "postgres", s.before+"create role "+identifier(s.role)+" login; create database "+identifier(s.db)+" owner "+identifier(s.role)+" template template0"+s.options)
 		sql(t, conninfoOf(s.db), string(text))
 		if s.after != nil {
 			s.after(t, s.db)
@@ -46,7 +47,8 @@ var (
 		before: `create role "a Reader" nologin; create role ` + identifier(hostile) + `; create role "another Owner" nologin noinherit; create role "Group x" nologin;
 			grant "Group x" to "a Reader"; alter role "a Reader" set search_path = "own Schema", public, "$user"; alter role "a Reader" set statement_timeout = '5min';`,
 		after: afterEverything}
-	broken   = &state{db: "broken", role: "broken", file: "broken.sql"}
+	broken   = &state{db: "broken", role: "broken", file: "broken.sql", options: " locale_provider icu icu_locale 'de-u-co-phonebk'"}
+	latin    = &state{db: "latin", role: "latin", file: "latin.sql", options: " encoding 'LATIN1' locale 'C'"}
 	extended = &state{db: "extended", role: "extended", file: "extension.sql"}
 	computed = &state{db: "computed", role: "computed", file: "computed.sql"}
 )
@@ -129,6 +131,18 @@ func TestWayBackOfComputed(t *testing.T) {
 	w := newWayBack(t, host(t), s, dump, nil)
 	w.run()
 	w.compare()
+}
+
+// A database may have another encoding than UTF-8. What is named in it comes back; a role's name, which is the cluster's, may be other bytes
+// there, and then what it owned and was granted is told.
+func TestWayBackOfLatin(t *testing.T) {
+	t.Parallel()
+	s, dump := latin.capture(t)
+	w := newWayBack(t, host(t), s, dump, nil)
+	w.run()
+	w.compare(without("Name: DATABASE latin;", "Name: TABLE statuses; Type: ACL"), replaced("Owner: Pr\xfcfer", "Owner: postgres"), replaced("OWNER TO \"Pr\xfcfer\"", "OWNER TO postgres"))
+	w.says("postgres-objects", "TABLE public users", "ACL public TABLE statuses", "role \"Pr\xfcfer\" does not exist")
+	w.says("postgres-settings", "1 statements about the database itself")
 }
 
 // Without a superuser all that a role may make comes back, and what it may not is named.

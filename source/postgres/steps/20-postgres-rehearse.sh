@@ -19,7 +19,8 @@ if [ -s "$plan/pg-rehearsal" ]; then
   pg_tell "$plan/pg-rehearsal" "$plan/pg-rehearsal-again.log"
 fi
 # --- verify
-if grep -E '; (TABLE|TABLE ATTACH|SEQUENCE|DEFAULT|SCHEMA) ' "$plan/pg-rehearsal" > "$plan/pg-rehearsal-lost"; then
+pg_lost "$plan/pg-rehearsal-again.log" < "$plan/pg-rehearsal" > "$plan/pg-rehearsal-lost"
+if [ -s "$plan/pg-rehearsal-lost" ]; then
   pg_may_lose || fail "tables would be lost: install what is missing. To do without an extension and all tables that need it, write its name into pg_without in $plan/host.sh"
 fi
 # --- undo

@@ -10,7 +10,7 @@ pg_find
 { cat -- "$plan/pg-path.sql"; pg_analyze; } | pg_who=pg_by pg_sql "$pg_db" -v ON_ERROR_STOP=0 || say "Statistics of some tables are missing: run ANALYZE later."
 # --- verify
 pg_look() { cat -- "$plan/pg-path.sql" - | pg_options='-c statement_timeout=0 -c row_security=off' pg_who=pg_by pg_sql "$pg_db" "$@"; }
-pg_look < "$plan/pg-rows.sql" > "$plan/pg-rows"
+pg_look -v "super=$pg_super" < "$plan/pg-rows.sql" > "$plan/pg-rows"
 if [ -s "$plan/pg-rows" ]; then
   say "These tables have other rows than the dump (table|dump|here):"
   pg_plain < "$plan/pg-rows"

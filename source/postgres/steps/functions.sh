@@ -57,6 +57,7 @@ pg_ask() { printf '%s\n' "$1" | pg_options='-c search_path=pg_catalog -c stateme
 pg_begin() {
   local state left
   umask 077
+  export LC_ALL=C # names are bytes, whatever the encoding
   [ -s "$plan/pg-toc.dump" ] || fail "$plan/pg-toc.dump is missing: restore the snapshot once more"
   pg_bin=$(pg_dirs | tail -n 1)
   pg_passfile='' pg_super='' pg_main=template1
@@ -66,7 +67,7 @@ pg_begin() {
   if ! state=$(pg_greet); then
     pg_main=postgres
     [ "$pg_database" != postgres ] && state=$(pg_greet) ||
-      fail "PostgreSQL is not reached as ${pg_admin:-$pg_role}, on port $pg_port: does it run, and is what host.sh says of it right?"
+      fail "PostgreSQL is not reached as ${pg_admin:-$pg_role}, on port $pg_port: does it run, and is what host.sh says of it right? Without a superuser leave pg_admin empty there."
   fi
   read -r pg_version pg_super left <<< "$state"
   pg_programs $((pg_version / 10000))
@@ -248,10 +249,17 @@ pg_ended() {
 pg_failed() {
   local line
   while IFS= read -r line; do
-    case $(pg_why "${line%%;*}" "$@") in
-      '' | *'ERROR:  '*' already exists'* | *'ERROR:  multiple primary keys '*) ;;
-      *) printf '%s\n' "$line" ;;
-    esac
+    if pg_why "${line%%;*}" "$@" | grep '^ERROR: ' | grep -Ev ' already exists$|multiple primary keys' > /dev/null; then
+      printf '%s\n' "$line"
+    fi
+  done
+}
+
+# pg_lost passes on those of some objects, of which a table's rows depend, that are not there at all: one may just have another owner.
+pg_lost() {
+  local line
+  { grep -E '; (TABLE|TABLE ATTACH|SEQUENCE|DEFAULT|SCHEMA) ' || true; } | while IFS= read -r line; do
+    case $(pg_why "${line%%;*}" "$@") in *' already exists'*) ;; *) printf '%s\n' "$line" ;; esac
   done
 }
 
