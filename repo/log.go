@@ -265,11 +265,6 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 // with the log as it then stands, which ends the attempt where it returns an error: so whoever publishes entry N has heeded
 // every entry below N.
 func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error) error {
-	if e.Accept == nil {
-		if err := r.acceptDamage(ctx); err != nil {
-			return err
-		}
-	}
 	for taken, head := 0, r.log.head; ; taken++ {
 		if r.log.head != head {
 			taken, head = 0, r.log.head
@@ -277,6 +272,11 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 		if taken == publishTries {
 			return hint.Wrap(fmt.Errorf("publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.next, taken),
 				"either "+falseReportHelp+", or somebody fills the log with junk")
+		}
+		if e.Accept == nil {
+			if err := r.acceptDamage(ctx); err != nil {
+				return err
+			}
 		}
 		if err := check(r.log); err != nil {
 			return err

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// This is a model of the one-log protocol, every state of which is visited: two writers, two pruners and a forgetter,
-// each of which may stop at any step for good. One blob is all that snapshots hold. A step is one operation of the store,
+// This is a model of the one-log protocol, every state of which is visited: two writers, two pruners, a forgetter and a liar,
+// each of which may stop at any step for good. The liar is a writer of another instance that names what the others have just
+// uploaded, as what a prune takes for left over. One blob is all that snapshots hold. A step is one operation of the store,
 // with what a party decides on its answer; what it knows is frozen between its steps.
 //
 // What it leaves out of the code only lets more go wrong: what no entry names is left over at once, whatever its age, and
@@ -17,8 +18,8 @@ import (
 const (
 	modelWriters = 2
 	modelPruners = 2
-	modelParties = modelWriters + modelPruners + 1 // and the forgetter
-	modelLog     = modelParties + 1                // everybody publishes once, on top of the first snapshot
+	modelParties = modelWriters + modelPruners + 2 // and the forgetter, and the liar
+	modelLog     = modelParties + 2                // everybody publishes once, the liar twice, on top of the first snapshot
 	noPack       = 7
 )
 
@@ -39,9 +40,9 @@ func only(p uint8) packSet {
 }
 
 type modelEntry struct {
-	kind  byte    // 's'napshot, 'f'orget of entry 0, 'p'rune
+	kind  byte    // 's'napshot, 'f'orget of entry 0, 'p'rune, 'l'ie
 	pack  uint8   // that its index object lists, or noPack
-	names packSet // a prune's
+	names packSet // a prune's, or a lie's
 }
 
 type modelParty struct {
@@ -65,9 +66,21 @@ type modelState struct {
 func (s *modelState) index(n uint8) (listed, named packSet) {
 	for _, e := range s.log[:n] {
 		listed |= only(e.pack)
-		named |= e.names
+		if e.kind != 'l' {
+			named |= e.names
+		}
 	}
 	return listed &^ named, named
+}
+
+// lied returns what the liar has named in the first n entries.
+func (s *modelState) lied(n uint8) (names packSet) {
+	for _, e := range s.log[:n] {
+		if e.kind == 'l' {
+			names |= e.names
+		}
+	}
+	return names
 }
 
 // live reports whether a snapshot among the first n entries is not forgotten: history.live.
@@ -106,6 +119,8 @@ const (
 	eagerPruner               // deletes before it has published
 	blindDeduplicate          // a writer leans on what a prune entry has named
 	trustingWriter            // does not look for what it has uploaded itself among what a prune entry names
+	obedientWriter            // gives up what a writer of another instance has named
+	sweepingPruner            // deletes what such a writer has named, without naming it anew
 )
 
 // next appends the states that a step of party i leads to.
@@ -117,6 +132,9 @@ func (s modelState) next(i int, weak weakness, out []modelState) []modelState {
 		return s.writer(i, weak, out)
 	case i < modelWriters+modelPruners:
 		return s.pruner(i, weak, out)
+	}
+	if i == modelParties-1 {
+		return s.liar(i, out)
 	}
 	return s.forgetter(i, out)
 }
@@ -156,7 +174,8 @@ func (s modelState) writer(i int, weak weakness, out []modelState) []modelState 
 		}
 		w.known = s.entries // catchUp
 		trusted := weak == heedlessWriter || weak == trustingWriter && w.pack > 0 && (w.pack-1)/2 == uint8(i)
-		if _, named := s.index(w.known); named.has(w.pack) && !trusted {
+		gone := s.lied(w.known).has(w.pack) && (weak == obedientWriter || !s.packs.has(w.pack)) // young
+		if _, named := s.index(w.known); (named.has(w.pack) || gone) && !trusted {
 			w.step = 'o' // stillThere: ErrPruned, and the next run
 		}
 	}
@@ -196,7 +215,11 @@ func (s modelState) pruner(i int, weak weakness, out []modelState) []modelState 
 		}
 		if p.known == s.entries || weak == heedlessPruner {
 			p.step = 'd'
-			return append(out, s.publish(modelEntry{'p', p.pack, p.doomed}))
+			names := p.doomed
+			if weak == sweepingPruner {
+				names &^= s.lied(p.known)
+			}
+			return append(out, s.publish(modelEntry{'p', p.pack, names}))
 		}
 		p.step = 'o' // errNewcomers
 		if p.pack != noPack {
@@ -255,10 +278,26 @@ func (s modelState) forgetter(i int, out []modelState) []modelState {
 	return append(out, s)
 }
 
+// liar names what is there and listed nowhere, twice.
+func (s modelState) liar(i int, out []modelState) []modelState {
+	l := &s.parties[i]
+	if l.step == 'o' || l.known < s.entries { // catchUp
+		l.known, l.step = s.entries, 'p'
+		return append(out, s)
+	}
+	if l.made++; l.made == 2 {
+		l.step = 0
+	}
+	listed, _ := s.index(l.known)
+	return append(out, s.publish(modelEntry{'l', noPack, s.packs &^ listed}))
+}
+
+// oneSnapshot is a repository with a snapshot in it.
+func oneSnapshot() modelState { return modelState{packs: only(0)}.publish(modelEntry{kind: 's'}) }
+
 // explore visits every state that the parties can bring about, and returns how many there are and the first in which
-// a snapshot has lost its blob.
-func explore(parties []int, weak weakness) (states int, lost *modelState) {
-	start := modelState{packs: only(0)}.publish(modelEntry{kind: 's'})
+// something does not hold.
+func explore(start modelState, parties []int, weak weakness, holds func(*modelState) bool) (states int, lost *modelState) {
 	for _, i := range parties {
 		start.parties[i].step = 'o'
 	}
@@ -268,7 +307,7 @@ func explore(parties []int, weak weakness) (states int, lost *modelState) {
 	for len(todo) > 0 {
 		s := todo[0]
 		todo = todo[1:]
-		if !s.whole() {
+		if !holds(&s) {
 			return len(seen), &s
 		}
 		for _, i := range parties {
@@ -295,13 +334,13 @@ func (s *modelState) String() string {
 
 // No state that two writers, two pruners and a forgetter can reach, each stopping anywhere, has lost a snapshot.
 func TestModel(t *testing.T) {
-	const w1, w2, p1, p2, f = 0, 1, 2, 3, 4
-	all := [][]int{{w1, p1, f}, {w1, w2, p1, f}, {w1, p1, p2, f}, {w1, w2, p1, p2, f}}
+	const w1, w2, p1, p2, f, l = 0, 1, 2, 3, 4, 5
+	all := [][]int{{w1, p1, f}, {w1, p1, f, l}, {w1, w2, p1, f}, {w1, p1, p2, f}, {w1, w2, p1, l}, {w1, w2, p1, p2, f}}
 	if raceDetector || testing.Short() {
-		all = all[:3]
+		all = all[:4]
 	}
 	for _, parties := range all {
-		states, lost := explore(parties, sound)
+		states, lost := explore(oneSnapshot(), parties, sound, (*modelState).whole)
 		if lost != nil {
 			t.Errorf("parties %v lose a snapshot: %v", parties, lost)
 		}
@@ -316,11 +355,33 @@ func TestModelOfWeaker(t *testing.T) {
 		eagerPruner: "deletions before the entry", blindDeduplicate: "a writer that leans on what a prune has named",
 		trustingWriter: "a writer whose own uploads were taken for left over",
 	} {
-		states, lost := explore([]int{0, 1, 2, 3, 4}, weak)
+		states, lost := explore(oneSnapshot(), []int{0, 1, 2, 3, 4}, weak, (*modelState).whole)
 		if lost == nil {
 			t.Errorf("%s: no snapshot is lost", name)
 			continue
 		}
 		t.Logf("%s: a snapshot is lost within %d states: %v", name, states, lost)
+	}
+}
+
+// In a new repository the liar costs no snapshot, and keeps no writer from one: where writers obey it, or pruners delete what it
+// has named, it does.
+func TestModelOfLiar(t *testing.T) {
+	const w1, w2, p1, l = 0, 1, 2, 5
+	committed := func(s *modelState) bool { return s.parties[w1].step != 0 || s.live(s.entries) }
+	for _, c := range []struct {
+		parties []int
+		holds   func(*modelState) bool
+		weak    weakness
+	}{
+		{[]int{w1, l}, committed, obedientWriter},
+		{[]int{w1, w2, p1, l}, (*modelState).whole, sweepingPruner},
+	} {
+		if states, lost := explore(modelState{}, c.parties, sound, c.holds); lost != nil {
+			t.Errorf("parties %v, after %d states: %v", c.parties, states, lost)
+		}
+		if states, lost := explore(modelState{}, c.parties, c.weak, c.holds); lost == nil {
+			t.Errorf("parties %v, weakness %d: the liar does no harm in %d states", c.parties, c.weak, states)
+		}
 	}
 }

@@ -527,3 +527,82 @@ func TestNamedByOthersIsNotSwept(t *testing.T) {
 	}
 	mustBeClean(t, fresh(t, st, w.owner))
 }
+
+// Who is removed while the keys are rotated does not have those that come into use.
+func TestRemovedWhileRotating(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	gone, err := w.owner.NewWriter("gone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fresh(t, st, w.owner).AddPerson(t.Context(), gone, repo.Person{Name: "gone", Instance: instance}, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{number(2), number(3)} { // the list of keys, and the epoch
+		mine := st.Clone()
+		onDisk := w.owner
+		save := func(k *repo.Keyring) error { onDisk = viaFile(t, k); return nil }
+		_, err := fresh(t, before(mine, "Put", at, func() {
+			if err := fresh(t, mine, w.owner).RemovePerson(t.Context(), "gone"); err != nil {
+				t.Error(err)
+			}
+		}), w.owner).Rotate(t.Context(), save)
+		if err == nil {
+			t.Errorf("overtaken at %s: the keys that somebody was given who is removed came into use", at)
+		}
+		if _, err := fresh(t, mine, onDisk).Rotate(t.Context(), save); err != nil {
+			t.Error(err)
+		}
+		if r := fresh(t, mine, w.writer); len(r.Roster()) != 2 {
+			t.Errorf("%v are on the list", r.Roster())
+		}
+	}
+}
+
+// Junk above the newest entry hides nothing from a machine that knows that: it is read all the same.
+func TestJunkHidesNothing(t *testing.T) {
+	for _, above := range []uint64{1, 5000} {
+		w, st, _ := removed(t)
+		newest := w.open(w.owner).Head().Seq
+		st.Corrupt(number(newest), 300)
+		st.Set(number(newest+above), []byte("junk"))
+		var rolled *repo.RollbackError
+		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) {
+			t.Errorf("the newest entry is spoilt: %v", err)
+		}
+	}
+}
+
+// What a run has uploaded long ago, a prune by another instance's writer may name, and delete at any time from then on: the run
+// is not committed.
+func TestOldUploadsPrunedByOthers(t *testing.T) {
+	w, st, evil, _, _ := twoInstances(t)
+	was := st.Names()
+	wr, err := fresh(t, st, w.writer).NewWriter(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range night(7)[repo.Media] {
+		if _, err := wr.Add(t.Context(), repo.Media, wr.Sum(repo.Media, b), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := wr.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	uploaded := slices.DeleteFunc(objectsOf(st, "packs"), func(n string) bool { return slices.Contains(was, n) })
+	older(st, uploaded...)
+	dies := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+		if op.Kind == "Remove" && slices.Contains(uploaded, op.Name) {
+			return storetest.NotDone
+		}
+		return storetest.None
+	}}
+	if _, err := fresh(t, dies, evil).Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, storetest.ErrInjected) {
+		t.Fatalf("the other's prune: %v", err)
+	}
+	if _, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance}); !errors.Is(err, repo.ErrPruned) {
+		t.Errorf("commit: %v", err)
+	}
+}
