@@ -262,7 +262,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(o.Forget(t.Context(), []repo.Name{{6}}), o.RemovePerson(t.Context(), "web1"),
+			if err := errors.Join(o.Forget(t.Context(), []repo.Name{newestID(o)}), o.RemovePerson(t.Context(), "web1"),
 				o.AddPerson(t.Context(), second, repo.Person{Name: "web2", Instance: instance}, nil, "")); err != nil {
 				t.Fatal(err)
 			}

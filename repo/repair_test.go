@@ -30,6 +30,12 @@ func objectsOf(st *storetest.Mem, kind string) []string {
 	return slices.DeleteFunc(st.Names(), func(n string) bool { return !strings.HasPrefix(n, kind+"/") })
 }
 
+// newestID returns the ID of the snapshot that was committed last.
+func newestID(r *repo.Repo) repo.Name {
+	all := r.Snapshots()
+	return all[len(all)-1].ID
+}
+
 func wholeAgain(t *testing.T, w *world, st repo.Store, nights []content, refs []repo.SnapshotRef) {
 	t.Helper()
 	r := fresh(t, st, w.owner)
@@ -58,7 +64,8 @@ func TestRepairIndex(t *testing.T) {
 			if err := r.PublishRaw(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
-			if err := fresh(t, st, w.owner).Forget(t.Context(), []repo.Name{{9}}); err != nil {
+			o := fresh(t, st, w.owner)
+			if err := o.Forget(t.Context(), []repo.Name{newestID(o)}); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -289,7 +296,7 @@ func TestRepairLies(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := fresh(t, st, w.owner)
-	if err := owner.Forget(t.Context(), []repo.Name{{6}}); err != nil {
+	if err := owner.Forget(t.Context(), []repo.Name{newestID(owner)}); err != nil {
 		t.Fatal(err)
 	}
 	res, problems := check(t, owner, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
