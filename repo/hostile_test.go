@@ -257,4 +257,10 @@ func TestNewerEntry(t *testing.T) {
 	if err != nil || len(r.Snapshots()) != 2 {
 		t.Errorf("with --accept-head: %v", err)
 	}
+	// Somebody may have made it to stop the others: an owner says so once.
+	mustAccept(t, st, w.owner)
+	mustSnapshot(t, fresh(t, st, w.writer), night(3), 3)
+	if res, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{}); len(problems) > 0 || len(res.Accepted) != 1 {
+		t.Errorf("check: %v, accepted %v", problems, res.Accepted)
+	}
 }

@@ -40,7 +40,7 @@ func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 		h, err = r.takeLog(ctx, keys, false)
 	}
 	// Where an announcement was lost and the keys were rotated since, the newer keyring opens what the older could not.
-	if err == nil && len(h.problems()) > 0 && len(h.keys.Epochs) > len(keys.Epochs) {
+	if err == nil && len(h.breaks) > 0 && len(h.keys.Epochs) > len(keys.Epochs) {
 		h, err = r.takeLog(ctx, h.keys, false)
 	}
 	return h, err
