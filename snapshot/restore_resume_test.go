@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"permafrost/chunk"
 	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
@@ -383,4 +385,57 @@ func TestRestoreAdopts(t *testing.T) {
 	if err != nil || os.Geteuid() == 0 && (after.Mode() != before.Mode() || !after.ModTime().Equal(before.ModTime())) {
 		t.Errorf("%v %v became %v %v: %v", before.Mode(), before.ModTime(), after.Mode(), after.ModTime(), err)
 	}
+}
+
+// What this process may not write is refused file by file, in a tree that is another user's. The owners that it can't give are counted.
+func TestRestoreAsOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("this test is about a tree of another user's than root's: run it as root")
+	}
+	w, res, root := resumeWorld(t)
+	const uid = 54321
+	o := RestoreOptions{Target: t.TempDir(), Components: []string{"media"}, Overwrite: IfChanged, TrustMedia: true}
+	tree := filepath.Join(o.Target, mediaDir)
+	writeFiles(t, tree, file{path: "d1/mine"})
+	if err := errors.Join(os.Chown(tree, uid, uid), os.Chmod(filepath.Join(tree, "d1"), 0o755)); err != nil { // d1 is root's
+		t.Fatal(err)
+	}
+	out, _, err := w.restoreVia(0, res.Ref, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inD1, _ := filepath.Glob(filepath.Join(root, "d1/*"))
+	if out.Refused != len(inD1) {
+		t.Errorf("%d refused, want %d: %+v", out.Refused, len(inD1), out.RefusedList)
+	}
+	if len(out.Owners) != 1 || out.Owners[0].UID != 0 || out.Owners[0].Files < 150 {
+		t.Errorf("owners %+v", out.Owners)
+	}
+	for name, want := range map[string]uint32{"d2/f2": uid, "d2": uid, "d1": 0, "d1/mine": 0} {
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(tree, name), &st); err != nil || st.Uid != want {
+			t.Errorf("%s belongs to %d: %v", name, st.Uid, err)
+		}
+	}
+	again, _, err := w.restoreVia(0, res.Ref, o)
+	if err != nil || again.Files != 0 || len(again.Owners) != 1 || again.Owners[0].UID != 0 || again.Owners[0].Files < 150 {
+		t.Errorf("what is there and not its owner's: %+v, %v", again, err)
+	}
+}
+
+// What is there already needs no room once more.
+func TestRestoreRoomAgain(t *testing.T) {
+	w, res, root := resumeWorld(t) // 29 MB
+	o := RestoreOptions{Target: mount(t, "size=36m"), Components: []string{"media"}, TrustMedia: true}
+	_, all, err := w.restoreVia(0, res.Ref, RestoreOptions{Target: t.TempDir(), Components: []string{"media"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.restoreVia(all*2/3, res.Ref, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("not interrupted: %v", err)
+	}
+	if _, _, err := w.restoreVia(0, res.Ref, o); err != nil {
+		t.Fatal(err)
+	}
+	compareTrees(t, root, filepath.Join(o.Target, mediaDir))
 }

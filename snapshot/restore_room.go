@@ -26,9 +26,12 @@ func (r *room) add(bytes, block int64) {
 	r.bytes += bytes
 }
 
-// explain says of an error that comes from a full file system what is full, and what to do.
+// explain says of an error that comes from a full file system what is full, and of each that the restore can be gone on with what to do.
 func (rs *restorer) explain(err error) error {
 	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		if hint.Of(err) == "" && !isDamage(err) {
+			err = hint.Wrap(err, "run the same command again when that is mended: it goes on where it stopped")
+		}
 		return err
 	}
 	if free, _, ok := rs.free(); ok {

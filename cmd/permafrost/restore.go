@@ -99,7 +99,9 @@ permafrost key add owner.`,
 			if err != nil {
 				return err
 			}
+			begun := false
 			o.Begin = func(resumed bool) {
+				begun = true
 				does := "restoring"
 				if resumed {
 					does = "going on with"
@@ -114,6 +116,9 @@ permafrost key add owner.`,
 			res, err := snapshot.Restore(cmd.Context(), r.Repo, ref, o)
 			p.Close()
 			if err != nil {
+				if begun && cmd.Context().Err() != nil {
+					a.ui.Say("run the same command again: it goes on where it stopped")
+				}
 				return err
 			}
 			if dry {
