@@ -439,3 +439,33 @@ func TestRestoreRoomAgain(t *testing.T) {
 	}
 	compareTrees(t, root, filepath.Join(o.Target, mediaDir))
 }
+
+// A dump that was under way when the restore was killed goes on; one that was made up by somebody else does not become the dump.
+func TestRestoreDumpGoesOn(t *testing.T) {
+	w, res, _ := resumeWorld(t)
+	name := dumpName(res.Manifest)
+	want, err := os.ReadFile(filepath.Join(w.restore(res, RestoreOptions{Components: []string{"postgres"}}), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := want[:len(want)*2/3]
+	for who, mode := range map[string]fs.FileMode{"ours": 0o600, "anybody's": 0o666} {
+		o := RestoreOptions{Target: t.TempDir(), Components: []string{"postgres"}, Overwrite: IfChanged}
+		path := filepath.Join(o.Target, name+".partial")
+		if err := errors.Join(os.WriteFile(path, part, 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		out, _, err := w.restoreVia(0, res.Ref, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ours := out.KeptBytes > int64(len(want)/2); ours != (who == "ours") || out.KeptBytes+out.Bytes != int64(len(want)) {
+			t.Errorf("%s: %d of %d bytes were kept, %d written", who, out.KeptBytes, len(want), out.Bytes)
+		}
+		info, err := os.Stat(filepath.Join(o.Target, name))
+		got, err2 := os.ReadFile(filepath.Join(o.Target, name))
+		if err != nil || err2 != nil || !bytes.Equal(got, want) || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", who, err, err2)
+		}
+	}
+}
