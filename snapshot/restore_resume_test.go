@@ -443,7 +443,7 @@ func TestRestoreRoomAgain(t *testing.T) {
 // A dump that was under way when the restore was killed goes on; one that was made up by somebody else does not become the dump.
 func TestRestoreDumpGoesOn(t *testing.T) {
 	w, res, _ := resumeWorld(t)
-	name := dumpName(res.Manifest)
+	name := res.Manifest.DumpName()
 	want, err := os.ReadFile(filepath.Join(w.restore(res, RestoreOptions{Components: []string{"postgres"}}), name))
 	if err != nil {
 		t.Fatal(err)
