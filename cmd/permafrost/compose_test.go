@@ -55,7 +55,9 @@ func TestCompose(t *testing.T) {
 		{"several", (*composeTest).testSeveral},
 		{"owners", (*composeTest).testOwners},
 		{"hints", (*composeTest).testHints},
+		{"way back", (*composeTest).testWayBack},
 		{"volume", (*composeTest).testVolume},
+		{"way back to a volume", (*composeTest).testWayBack},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			on := *w.site
@@ -192,6 +194,61 @@ func (w *composeTest) checkRestore(media string) {
 	want, err = compare.Redis(ctx, w.Redis)
 	got, err2 = compare.Redis(ctx, r)
 	same("Redis", want, err, got, err2)
+}
+
+// testWayBack brings the project back after a disaster, by restore.sh as it is.
+func (w *composeTest) testWayBack() {
+	t, ctx := w.t, w.t.Context()
+	m := w.snapshot(nil)
+	must := func(out string, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	redis := func(args ...string) string {
+		return must(w.Docker(ctx, append([]string{"exec", w.Container("redis"), "redis-cli"}, args...)...))
+	}
+	rows := func() string {
+		return must(w.SQL(ctx, "select count(*), md5(string_agg(s::text, '' order by id)) from statuses s; select count(*) from pg_class where relnamespace = 'public'::regnamespace"))
+	}
+	want, keys := rows(), redis("dbsize")
+	media, err := compare.Tree(m.Media.Root)
+	must("", err)
+
+	must(w.SQL(ctx, "drop table statuses cascade; delete from account_stats"))
+	must("", os.RemoveAll(filepath.Join(m.Media.Root, "media_attachments")))
+	redis("flushall")
+	redis("set", "feed:home:1", "later")
+	tootctl := filepath.Join(t.TempDir(), "bin")
+	must("", os.MkdirAll(tootctl, 0o755))
+	must("", os.WriteFile(filepath.Join(tootctl, "tootctl"), []byte("#!/bin/sh\necho \"$*\" >>/tmp/tootctl\n"), 0o755))
+	must(w.Docker(ctx, "cp", tootctl, w.Container("web")+":/opt/mastodon/"))
+
+	target := filepath.Join(t.TempDir(), "restored")
+	w.run(exitDone, "restore", "-i", w.recovery, "--snapshot", "latest", "--target", target)
+	script := exec.CommandContext(ctx, "bash", filepath.Join(target, "restore.sh"), "--yes")
+	script.Env = []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", runMain + "=1"}
+	if out, err := script.CombinedOutput(); err != nil || !strings.Contains(string(out), "All steps hold.") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got := rows(); got != want {
+		t.Errorf("rows %s, want %s", got, want)
+	}
+	if got := redis("dbsize"); got != keys {
+		t.Errorf("%s keys, want %s", got, keys)
+	}
+	got, err := compare.Tree(m.Media.Root)
+	must("", err)
+	delete(media, ".") // the engine sets its time
+	delete(got, ".")
+	if err := media.Diff(got); err != nil {
+		t.Errorf("media: %v", err)
+	}
+	if said := must(w.Docker(ctx, "exec", w.Container("web"), "cat", "/tmp/tootctl")); !strings.Contains(said, "feeds build") {
+		t.Errorf("tootctl was called with %q", said)
+	}
 }
 
 // testPassword has Mastodon's role use a password, each way. No process is told it.

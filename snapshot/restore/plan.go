@@ -75,16 +75,17 @@ func New(r *snapshot.Restored, program string) (*Plan, error) {
 	return p, errors.Join(errs...)
 }
 
-// user returns whom Mastodon is to run as on the new host: never root where a name of the snapshot would then decide where root
-// writes, and a number in a container alone.
+// user returns whom Mastodon's files are to belong to on the new host. It is root for a Compose project that was root's, and nowhere
+// else: a name of the snapshot would then decide where root writes. It is a number for a Compose project alone.
 func (p *Plan) user() string {
 	m := p.restored.Manifest
+	compose := m.Deployment.Kind == source.Compose
 	_, err := strconv.ParseUint(m.User, 10, 32)
 	number := err == nil
 	switch {
-	case m.User == "" || m.User == "root" || m.User == "0":
-		return "mastodon"
-	case number && m.Deployment.Kind != source.Compose:
+	case compose && (m.User == "root" || m.User == "0"):
+		return "root"
+	case m.User == "" || m.User == "root" || number && !compose:
 		return "mastodon"
 	}
 	return m.User

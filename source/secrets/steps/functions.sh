@@ -24,14 +24,18 @@ different_names() {
 	[ -z "$names" ] || say "These are set otherwise: $names"
 }
 
-# roots_alone fails where others than root decide what a directory is.
+# roots_alone fails where others than root decide what a directory is. Where files are kept to their owners (/tmp) nobody
+# else can put another in the place of root's own.
 roots_alone() {
-	local dir=$1
+	local dir=$1 mode below=
 	while [ -n "$dir" ]; do
 		if [ -e "$dir" ] || [ -L "$dir" ]; then
-			if [ -L "$dir" ] || [ "$(stat --format=%u -- "$dir")" != 0 ] || [ $((8#$(stat --format=%a -- "$dir") & 8#22)) != 0 ]; then
+			mode=$(stat --format=%a -- "$dir")
+			if [ -L "$dir" ] || [ "$(stat --format=%u -- "$dir")" != 0 ] ||
+				{ [ $((8#$mode & 8#22)) != 0 ] && { [ -z "$below" ] || [ $((8#$mode & 8#1000)) = 0 ]; }; }; then
 				fail "Others than root could change what $dir is, or it is a link. Copy the file by hand, or leave it out in host.sh."
 			fi
+			below=yes
 		fi
 		dir=${dir%/*}
 	done
