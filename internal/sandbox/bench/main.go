@@ -10,6 +10,7 @@
 //	growth   what the dump of each night stores, against restic; then how fast the first and the last dump come back
 //	latency  a first snapshot and a restore behind a relay that delays each way by half of 0, 20, 50 and 100 ms
 //	files    a million small files times the scale: a first night, and one without a change
+//	wayback  from the repository to a database that is restored and verified, NIGHTS times
 //	all      run and growth
 //
 // Progress goes to stderr, tables to stdout. Times are of one run on one machine: only their ratios say something.
@@ -49,7 +50,7 @@ func main() {
 	b := &bench{}
 	flag.Float64Var(&b.scale, "scale", 1, "size of the instance")
 	flag.IntVar(&b.nights, "nights", 3, "days that pass")
-	mode := flag.String("mode", "run", "what to measure: run, growth, latency, files or all")
+	mode := flag.String("mode", "run", "what to measure: run, growth, latency, files, wayback or all")
 	flag.BoolVar(&b.json, "json", false, "print measurements as JSON, one a line, and no tables")
 	flag.StringVar(&b.binary, "permafrost", "bin/permafrost", "the `program` to measure")
 	flag.StringVar(&b.before, "before", "", "an earlier permafrost, a `program` to measure beside it")
@@ -65,7 +66,7 @@ func main() {
 
 func (b *bench) run(mode string) (err error) {
 	modes := map[string][]func() error{
-		"run": {b.compare}, "growth": {b.growth}, "latency": {b.latency}, "files": {b.smallFiles}, "all": {b.compare, b.growth},
+		"run": {b.compare}, "growth": {b.growth}, "latency": {b.latency}, "files": {b.smallFiles}, "wayback": {b.wayBack}, "all": {b.compare, b.growth},
 	}
 	steps, ok := modes[mode]
 	if !ok || b.scale <= 0 || b.nights < 0 || flag.NArg() > 0 {

@@ -5,6 +5,10 @@
 #
 # Where PostgreSQL, Redis or paths are elsewhere on this host, change the settings after this step, and `host.sh` with them.
 
+# --- check
+for file in "${settings_files[@]}"; do
+	[ -f "$here/$file" ] || fail "$here/$file is not there. Restore it: permafrost restore --component secrets"
+done
 # --- run
 for i in "${!settings_files[@]}"; do
 	put "$mastodon_user" "$here/${settings_files[i]}" "${settings_paths[i]}" "${settings_modes[i]}"

@@ -4,6 +4,9 @@
 # what you don't want.
 
 # --- check
+for file in "${others_files[@]}"; do
+	[ -f "$here/$file" ] || fail "$here/$file is not there. Restore it: permafrost restore --component secrets"
+done
 for path in "${others_paths[@]}"; do
 	roots_alone "${path%/*}"
 	[ ! -L "$path" ] || fail "$path is a link."
