@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -244,8 +245,16 @@ func TestRestoreTarget(t *testing.T) {
 		}
 	}
 	// What is of this snapshot is gone on with, a component at a time, and all of it is in SHA256SUMS.
-	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir, Components: []string{"redis"}}); err != nil {
+	var told map[string]bool
+	texts := func(r *Restored) ([]TextFile, error) {
+		told = r.Components
+		return nil, nil
+	}
+	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir, Components: []string{"redis"}, Texts: texts}); err != nil {
 		t.Error(err)
+	}
+	if want := map[string]bool{"secrets": true, "redis": true, "postgres": false, "media": false}; !maps.Equal(told, want) {
+		t.Errorf("the texts are told of %v, want %v", told, want)
 	}
 	for name, texts := range map[string][]string{sumsName: {"  " + envName + "\n", "  " + redisName + "\n"}} {
 		data, err := os.ReadFile(filepath.Join(dir, name))

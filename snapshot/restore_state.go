@@ -98,8 +98,10 @@ func (rs *restorer) note(want map[string]bool, finished bool) error {
 	s := &rs.state
 	all := s.with(want)
 	s.Components = nil
-	for c := range all {
-		s.Components = append(s.Components, c)
+	for c, there := range all {
+		if there {
+			s.Components = append(s.Components, c)
+		}
 	}
 	slices.Sort(s.Components)
 	s.Format, s.Snapshot, s.Instance, s.Date, s.Finished = stateFormat, rs.ref.ID.String(), Text(rs.m.Instance), rs.m.Date, finished
