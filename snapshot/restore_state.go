@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,7 +35,9 @@ type restoreState struct {
 	Instance   Text     `json:"instance"`
 	Date       string   `json:"date"`
 	Components []string `json:"components"` // that were restored, or begun
-	Finished   bool     `json:"finished"`
+
+	Begun    time.Time `json:"begun"` // when the first restore of this snapshot into the target began, to the second
+	Finished bool      `json:"finished"`
 
 	// Boot is the boot of the machine in which the restore that is not finished began. Files have their names before they are on
 	// disk, so that those of another boot may have lost content in a crash.
@@ -97,6 +100,9 @@ func (rs *restorer) inherit() error {
 func (rs *restorer) note(want map[string]bool, finished bool) error {
 	s := &rs.state
 	all := s.with(want)
+	if !s.ours || s.Begun.IsZero() {
+		s.Begun = time.Now().UTC().Truncate(time.Second)
+	}
 	s.Components = nil
 	for c, there := range all {
 		if there {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"permafrost/internal/escape"
 	"permafrost/internal/hostfs"
@@ -30,6 +31,7 @@ type Restored struct {
 	Ref        repo.SnapshotRef
 	Manifest   *Manifest
 	Target     string          // the directory: absolute
+	Begun      time.Time       // when the first restore of this snapshot into Target began
 	Components map[string]bool // those that are there, as far as the snapshot has them
 	Result     *RestoreResult
 
@@ -85,7 +87,7 @@ func (rs *restorer) texts(there map[string]bool) (errs []error) {
 		if err != nil {
 			return []error{err}
 		}
-		more, err := rs.Texts(&Restored{Ref: rs.ref, Manifest: rs.m, Target: target, Components: there, Result: &rs.out, Open: rs.openFile})
+		more, err := rs.Texts(&Restored{Ref: rs.ref, Manifest: rs.m, Target: target, Begun: rs.state.Begun, Components: there, Result: &rs.out, Open: rs.openFile})
 		if err != nil {
 			errs = append(errs, err)
 		}

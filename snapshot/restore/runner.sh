@@ -19,7 +19,7 @@ case ${1-} in
 	exit 2
 	;;
 esac
-if [ "$mode" != list ] && [ "$(id -u)" != 0 ]; then
+if [ "$mode" != list ] && [ "$(id -u)" != 0 ] && [ "$(id -un)" != "$mastodon_user" ]; then
 	echo "The steps need root. Run this as root." >&2
 	exit 1
 fi

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"time"
 
 	"permafrost/snapshot"
 	"permafrost/source/postgres"
@@ -25,7 +24,7 @@ func (p *Plan) postgres() ([]way.Part, error) {
 		return nil, err
 	}
 	part, err := postgres.WayBack(postgres.Saved{
-		ID: p.restored.Ref.ID.Short(), Time: time.Now(), Database: m.Postgres.Database, User: m.Postgres.User, Facts: m.Postgres.Server, Dump: m.Postgres.Dump,
+		ID: p.restored.Ref.ID.Short(), Time: p.restored.Begun, Database: m.Postgres.Database, User: m.Postgres.User, Facts: m.Postgres.Server, Dump: m.Postgres.Dump,
 		DumpFile: m.DumpName(), TOC: toc, OSUser: p.user(), EnvFile: p.settings(), Deployment: m.Deployment,
 	})
 	return []way.Part{part}, err

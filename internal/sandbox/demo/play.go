@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -44,11 +45,28 @@ func (d *demo) play() error {
 		if err := d.run(0, "permafrost restore -r "+d.url+" -i recovery.key --date "+dates[n]+" --target "+target); err != nil {
 			return err
 		}
-		if err := d.compare(nights[n], target, "restored_"+fmt.Sprint(n)); err != nil {
+		if err := d.wayBack(target); err != nil {
+			return err
+		}
+		if err := d.compare(nights[n], target); err != nil {
 			return fmt.Errorf("restored from %s: %w", dates[n], err)
 		}
 	}
 	return nil
+}
+
+// wayBack has the plan's own script bring everything back to the servers. Of its file with the values of the host an administrator
+// changes what is otherwise here: nobody starts services, and the servers are where the sandbox has them.
+func (d *demo) wayBack(target string) error {
+	p := d.instance.Postgres
+	var edits []string
+	for _, v := range [][2]string{{"services", "none"}, {"pg_admin", p.User}, {"pg_admin_user", p.OSUser}, {"pg_admin_host", p.SocketDir}, {"redis_way", "replication"}, {"redis_replace", "yes"}} {
+		edits = append(edits, "s|^"+v[0]+"=.*|"+v[0]+"="+v[1]+"|")
+	}
+	if err := d.run(0, "sed -i "+strings.Join(edits, ";")+" "+target+"/plan/host.sh"); err != nil {
+		return err
+	}
+	return d.run(0, "bash "+target+"/restore.sh --yes")
 }
 
 // configure writes the administrator's configuration: what permafrost keeps on
