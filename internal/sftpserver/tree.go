@@ -106,6 +106,26 @@ func (t *tree) write(name string, at place, flags uint32) (*os.File, error) {
 	case flags&flagAppend != 0:
 		return nil, errUnsupported
 	}
+	f, err := t.openUpload(name, flags)
+	if err != nil {
+		return nil, err
+	}
+	// Without the lock on names: commit holds a file's lock when it waits for that one.
+	err = change(f, func() error {
+		if flags&flagTrunc == 0 {
+			return nil
+		}
+		return f.Truncate(0) // and not by O_TRUNC: the file may be committed
+	})
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openUpload opens a file below tmp/, or makes it.
+func (t *tree) openUpload(name string, flags uint32) (*os.File, error) {
 	unlock, err := t.lockNames()
 	if err != nil {
 		return nil, err
@@ -124,21 +144,7 @@ func (t *tree) write(name string, at place, flags uint32) (*os.File, error) {
 	case flags&flagExcl != 0:
 		return nil, fs.ErrExist
 	}
-	f, err := t.root.OpenFile(name, how, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = change(f, func() error {
-		if flags&flagTrunc == 0 {
-			return nil
-		}
-		return f.Truncate(0) // and not by O_TRUNC: the file may be committed
-	})
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	return t.root.OpenFile(name, how, 0o600)
 }
 
 // change does something to a file's content unless it is committed. The lock, which others who write share, keeps commit
