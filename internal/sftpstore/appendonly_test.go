@@ -47,10 +47,13 @@ func TestAppendOnlyUser(t *testing.T) {
 		command = append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}, command...)
 	}
 	c := Config{Host: "user", Path: root, UseCommand: true, Command: scripted(t, command...)}
-	for dir := root; dir != filepath.Dir(os.TempDir()) && os.Geteuid() == 0; dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(root); dir != filepath.Dir(os.TempDir()) && os.Geteuid() == 0; dir = filepath.Dir(dir) {
 		if dir != os.TempDir() {
-			os.Chmod(dir, 0o777)
+			os.Chmod(dir, 0o755) // searchable for that account, and still such that root runs what is in it
 		}
+	}
+	if os.Geteuid() == 0 {
+		os.Chmod(root, 0o777)
 	}
 	s := open(t, c)
 	err := s.Put(t.Context(), "a/b/c", nil)
