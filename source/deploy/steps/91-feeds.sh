@@ -4,5 +4,3 @@
 
 # --- run
 tootctl feeds build
-# --- undo
-# Nothing is to be taken back.

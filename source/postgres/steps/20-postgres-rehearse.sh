@@ -23,5 +23,3 @@ pg_lost "$plan/pg-rehearsal-again.log" < "$plan/pg-rehearsal" > "$plan/pg-rehear
 if [ -s "$plan/pg-rehearsal-lost" ]; then
   pg_may_lose || fail "tables would be lost: install what is missing. To do without an extension and all tables that need it, write its name into pg_without in $plan/host.sh"
 fi
-# --- undo
-# Nothing is left that could be taken back.

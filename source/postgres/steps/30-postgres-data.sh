@@ -23,4 +23,4 @@ mv -- "$plan/pg-oid.new" "$plan/pg-oid"
 # --- verify
 pg_find
 # --- undo
-# `pg_drop "$pg_new"` removes the restored database, as long as it has that name.
+# Remove the restored database: `drop database` with the name that `pg_new` in host.sh has.

@@ -27,5 +27,3 @@ if [ -s "$plan/pg-unsound" ]; then
 fi
 # --- verify
 [ -e "$plan/pg-absent" ] && [ -e "$plan/pg-unsound" ]
-# --- undo
-# Nothing outside of the restored database has changed.

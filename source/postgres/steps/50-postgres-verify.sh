@@ -19,5 +19,3 @@ if [ -s "$plan/pg-rows" ]; then
     fail "the restored database does not have what the dump has: run the step that brings the data back once more"
 fi
 pg_doubts | pg_look -v ON_ERROR_STOP=0 | pg_plain
-# --- undo
-# Nothing was changed.

@@ -15,5 +15,3 @@ else
 	redis_ask
 	redis_check
 fi
-# --- undo
-# There is nothing to take back.
