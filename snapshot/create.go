@@ -50,7 +50,7 @@ type CreateOptions struct {
 	Resume      func() error
 
 	Progress Progress
-	Warn     func(msg string)
+	Warn     func(msg string) // called with one message at a time
 }
 
 // A Result is a snapshot that is committed.
@@ -91,9 +91,7 @@ type creation struct {
 // storage fails; and where ctx ends. Single media files that can't be read are left out, counted in the manifest's
 // Media.LeftOut, and named by Warn.
 func Create(ctx context.Context, r *repo.Repo, inst *source.Instance, o CreateOptions) (*Result, error) {
-	if o.Warn == nil {
-		o.Warn = func(string) {}
-	}
+	o.Warn = oneByOne(o.Warn)
 	o.Progress = orNoProgress(o.Progress)
 	if err := o.check(inst); err != nil {
 		return nil, err

@@ -1,5 +1,7 @@
 package snapshot
 
+import "sync"
+
 // Progress is told how far a run is. Its methods are called from several goroutines at once.
 type Progress interface {
 	Start(component string, total int64) // bytes to come, -1 where that is not known
@@ -25,4 +27,17 @@ func orNoProgress(p Progress) Progress {
 		return noProgress{}
 	}
 	return p
+}
+
+// oneByOne returns a function that calls f with one message at a time, whoever calls it. f may be nil.
+func oneByOne(f func(msg string)) func(string) {
+	if f == nil {
+		return func(string) {}
+	}
+	var mu sync.Mutex
+	return func(msg string) {
+		mu.Lock()
+		defer mu.Unlock()
+		f(msg)
+	}
 }

@@ -44,7 +44,7 @@ type RestoreOptions struct {
 	Plan     func(Planned)      // if it is given, it is told what would become of each file, and nothing is written
 	Begin    func(resumed bool) // called before the first byte is written, once nothing is known to stand against that
 	Progress Progress
-	Warn     func(msg string)
+	Warn     func(msg string) // called with one message at a time
 }
 
 // A RestoreResult counts what Restore wrote.
@@ -94,9 +94,7 @@ type restorer struct {
 // A restore that was interrupted is called again and goes on: what is there and whole stays, and a dump goes on behind the last
 // chunk that verifies. The target says which snapshot it is of.
 func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreOptions) (*RestoreResult, error) {
-	if o.Warn == nil {
-		o.Warn = func(string) {}
-	}
+	o.Warn = oneByOne(o.Warn)
 	o.Progress = orNoProgress(o.Progress)
 	want, err := chooseComponents(o.Components)
 	if err != nil {

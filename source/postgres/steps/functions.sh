@@ -451,7 +451,7 @@ pg_swap() {
   local state lock=''
   pg_taken=''
   state=$(pg_ask "select count(*) filter (where datname = :'name') || ' ' || count(*) filter (where datname = :'old') from pg_database" -v "name=$pg_database" -v "old=$pg_old")
-  [ "$pg_super" != t ] || lock='lock table pg_database in access exclusive mode;'
+  [ "$pg_super" != t ] || lock="set local deadlock_timeout = '10ms'; lock table pg_database in access exclusive mode;"
   case $state in
     '0 '*) pg_ask 'alter database :"new" rename to :"name";' -v "new=$pg_new" -v "name=$pg_database" ;;
     '1 0') pg_ask "begin; set local lock_timeout = '10s'; $lock
