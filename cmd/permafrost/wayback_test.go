@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -145,7 +146,8 @@ var followers = []struct {
 			}
 		}
 	}},
-	{"killed", followKilled},
+	{"killed", func(w *wayBack) { followStruck(w, syscall.SIGKILL) }},
+	{"interrupted", func(w *wayBack) { followStruck(w, syscall.SIGINT) }},
 }
 
 // followPasted pastes block after block into an interactive shell on a terminal, as an administrator does.
@@ -183,10 +185,11 @@ func followPasted(w *wayBack) {
 	}
 }
 
-// followKilled runs restore.sh and kills it in each step, some time after the step began, until all steps hold.
-func followKilled(w *wayBack) {
-	chance := rand.New(rand.NewPCG(uint64(*killSeed), 2))
-	killed := make(map[string]bool)
+// followStruck runs restore.sh and sends it a signal in each step, some time after the step began, until all steps hold. What
+// is interrupted ends at once and says so.
+func followStruck(w *wayBack, signal syscall.Signal) {
+	chance := rand.New(rand.NewPCG(*killSeed, 2))
+	seen := make(map[string]bool)
 	for range 100 {
 		c := w.shell("bash", filepath.Join(w.target, "restore.sh"), "--yes")
 		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -199,23 +202,29 @@ func followKilled(w *wayBack) {
 		if err := c.Start(); err != nil {
 			w.t.Fatal(err)
 		}
+		var struck atomic.Int64 // when, in nanoseconds
 		for lines := bufio.NewScanner(pipe); lines.Scan(); {
 			all.WriteString(lines.Text() + "\n")
 			step, began := strings.CutPrefix(lines.Text(), "== ")
-			if !began || killed[step] {
+			if !began || seen[step] {
 				continue
 			}
-			killed[step] = true
-			time.AfterFunc(time.Duration(chance.IntN(400))*time.Millisecond, func() { syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
+			seen[step] = true
+			time.AfterFunc(time.Duration(chance.IntN(400))*time.Millisecond, func() {
+				struck.Store(time.Now().UnixNano())
+				syscall.Kill(-c.Process.Pid, signal)
+			})
 		}
 		err = c.Wait()
-		if status, ok := c.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			continue
-		}
-		if err == nil && strings.Contains(all.String(), "All steps hold.") {
+		status, _ := c.ProcessState.Sys().(syscall.WaitStatus)
+		switch {
+		case err == nil && strings.Contains(all.String(), "All steps hold."):
 			return
+		case status.Signaled() && signal == syscall.SIGKILL:
+		case status.ExitStatus() == 130 && strings.Contains(errs.String(), "Stopped. Run this again") && time.Since(time.Unix(0, struck.Load())) < 20*time.Second:
+		default:
+			w.t.Fatalf("%v\n%s%s", err, all.String(), errs.String())
 		}
-		w.t.Fatalf("%v\n%s%s", err, all.String(), errs.String())
 	}
 	w.t.Fatal("it does not come to its end")
 }

@@ -31,6 +31,7 @@ if [ "$mode" != list ]; then
 	fi
 fi
 umask 077
+trap 'echo; echo "Stopped. Run this again to go on." >&2; exit 130' INT
 
 # step runs one step, which comes on standard input.
 step() {
@@ -56,6 +57,10 @@ step() {
 # ask asks whether to run a step.
 ask() {
 	local answer
+	if ! { : </dev/tty; } 2>/dev/null; then
+		echo "There is no terminal to ask on. Run it with --yes to be asked nothing." >&2
+		exit 1
+	fi
 	while true; do
 		read -r -p 'Run this step? [y]es, [s]how it, [q]uit: ' answer </dev/tty || exit 1
 		case $answer in

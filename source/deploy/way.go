@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"embed"
 	"regexp"
 	"slices"
@@ -22,6 +23,9 @@ type Saved struct {
 	Stopped    []string // units that were stopped for the snapshot
 	Refetch    bool     // copies of other servers' files were left out
 }
+
+// unknownVersion stands for Mastodon's version in messages.
+const unknownVersion = "(of the snapshot's time)"
 
 var (
 	ownUnit    = regexp.MustCompile(`^mastodon[-A-Za-z0-9_.:@]*\.(service|target)$`)
@@ -63,7 +67,7 @@ func (s *Saved) vars() []way.Var {
 		{Name: "project", About: "with Compose: the project's name (docker compose ls --all)", Values: []string{s.Deployment.Project}},
 		{Name: "live", About: "Mastodon's directory", Values: []string{s.Live}},
 		{Name: "mastodon_user", About: "the user that Mastodon runs as", Values: []string{s.User}},
-		{Name: "mastodon_version", About: "the version of Mastodon that the snapshot is of", Values: []string{s.Version}},
+		{Name: "mastodon_version", About: "the version of Mastodon that the snapshot is of", Values: []string{cmp.Or(s.Version, unknownVersion)}},
 		{Name: "migration", About: "the newest migration of its database; empty to compare none", Values: []string{migration}},
 	}
 }

@@ -74,7 +74,7 @@ func writeVar(b *strings.Builder, v Var) {
 // shell that it was pasted into, and its last line of output says that the step holds. Host is the path of host.sh.
 func Block(host string, number string, s *Step) string {
 	var b strings.Builder
-	b.WriteString("( set -euo pipefail; cd /; . " + escape.Shell(host) + "\n")
+	b.WriteString("( set -euo pipefail; trap 'exit 130' INT; cd /; . " + escape.Shell(host) + "\n")
 	for _, part := range []string{s.Check, s.Run, s.Verify} {
 		if part != "" {
 			b.WriteString(part + "\n")

@@ -67,7 +67,7 @@ pg_begin() {
   if ! state=$(pg_greet); then
     pg_main=postgres
     [ "$pg_database" != postgres ] && state=$(pg_greet) ||
-      fail "PostgreSQL is not reached as ${pg_admin:-$pg_role}, on port $pg_port: does it run, and is what host.sh says of it right? Without a superuser leave pg_admin empty there."
+      fail "PostgreSQL is not reached as ${pg_admin:-$pg_role}, on port $pg_port: does it run? Look at pg_admin, pg_admin_user, pg_admin_host and pg_port in $plan/host.sh. Where there is no superuser leave pg_admin empty"
   fi
   read -r pg_version pg_super left <<< "$state"
   pg_programs $((pg_version / 10000))
