@@ -64,7 +64,7 @@ demo: setup build
 	@exec bin/demo
 
 # permafrost beside restic, borg and rsync, as far as they are there: make bench SCALE=0.1 NIGHTS=3
-# MODE=run|growth|latency|files|all, see internal/sandbox/bench. BEFORE is the path of an earlier permafrost.
+# MODE=run|growth|latency|files|wayback|all, see internal/sandbox/bench. BEFORE is the path of an earlier permafrost.
 SCALE ?= 1
 NIGHTS ?= 3
 MODE ?= run

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,15 +18,18 @@ import (
 	"permafrost/source/media"
 )
 
+// restoreFlags say what is restored, and where.
+type restoreFlags struct {
+	pick selection
+	on   date
+	spec string // names the snapshot
+	head headFlag
+	dry  bool
+	o    snapshot.RestoreOptions
+}
+
 func (a *app) restoreCommand() *cobra.Command {
-	var (
-		pick selection
-		on   date
-		spec string
-		head headFlag
-		dry  bool
-		o    snapshot.RestoreOptions
-	)
+	var flags restoreFlags
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "write a snapshot's files into a directory",
@@ -66,87 +70,105 @@ permafrost key add owner.`,
   permafrost restore -i permafrost-recovery.key --snapshot latest --target /srv/restore --delete --dry-run`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case on != "" && spec != "":
-				return usagef("--date and --snapshot exclude each other")
-			case on != "":
-				spec = string(on)
-			case spec == "":
-				return hint.Wrap(usagef("restore needs to know which snapshot"), "say --date 2026-06-27 or --snapshot latest")
-			}
-			if o.Target == "" {
-				return hint.Wrap(usagef("restore needs to know where to write"), "say --target DIR: an empty directory, or one to be made")
-			}
-			if err := snapshot.CheckComponents(o.Components); err != nil {
-				return usagef("--component: %w", err)
-			}
-			if err := snapshot.CheckPatterns(o.Include, o.Exclude); err != nil {
-				return usagef("%w", err)
-			}
-			if dry {
-				o.Plan = a.tellPlanned
-			}
-			r, err := a.openAt(cmd.Context(), contentKey, head.head)
-			if err != nil {
+			if err := flags.check(); err != nil {
 				return err
 			}
-			defer r.Close()
-			wish := retain.Wish{Whole: len(o.Components) == 0}
-			for _, c := range o.Components {
-				wish.Components = append(wish.Components, retain.Component(c))
-			}
-			ref, err := a.find(r, &pick, spec, wish)
-			if err != nil {
-				return err
-			}
-			begun := false
-			o.Begin = func(resumed bool) {
-				begun = true
-				does := "restoring"
-				if resumed {
-					does = "going on with"
-				}
-				a.ui.Say("%s snapshot %s of %s, %s, taken %s", does, ref.ID.Short(), printable(ref.Instance), printable(ref.Date), formatTime(ref.Time))
-			}
-			begin := time.Now()
-			p := newProgress(a.ui)
-			defer p.Close()
-			o.Progress, o.Warn = p, func(msg string) { a.ui.Warn("%s", msg) }
-			o.Texts = restore.Texts(ownPath())
-			res, err := snapshot.Restore(cmd.Context(), r.Repo, ref, o)
-			p.Close()
-			if err != nil {
-				if begun && cmd.Context().Err() != nil {
-					a.ui.Say("run the same command again: it goes on where it stopped")
-				}
-				return err
-			}
-			if dry {
-				a.tellDryRun(&o, res)
-				return nil
-			}
-			a.ui.Done("everything that the snapshot has is restored into %s", printable(o.Target))
-			a.tellRestore(&o, res, time.Since(begin))
-			return incomplete(res)
+			return a.restore(cmd.Context(), &flags)
 		},
 	}
+	flags.flags(cmd)
+	return cmd
+}
+
+func (r *restoreFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.Var(&on, "date", "restore the newest snapshot of this date, one with all components before one without")
-	f.StringVar(&spec, "snapshot", "", "restore the `snapshot` of this name")
-	f.StringVar(&o.Target, "target", "", "`directory` to write into")
-	f.StringArrayVar(&o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")
-	f.Var((*overwrite)(&o.Overwrite), "overwrite", "what becomes of files that are there and differ: always, if-changed or never")
-	f.BoolVar(&o.Delete, "delete", false, "remove media that the snapshot does not have")
-	f.BoolVar(&dry, "dry-run", false, "list what would be written, kept and deleted, and write nothing")
-	f.StringArrayVar(&o.Include, "include", nil, "restore only media that this `pattern` matches (help patterns); repeatable")
-	f.StringArrayVar(&o.Exclude, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
-	f.BoolVar(&o.Force, "force", false, "write into a directory that is not empty, and where there seems to be no room")
-	f.BoolVar(&o.NumericIDs, "numeric-ids", false, "give media their owners by number, not by name")
-	f.BoolVar(&o.TrustMedia, "trust-media", false, "restore media with setuid bits, devices, capabilities, root's files and links that lead out")
-	f.Var(&head, "head", "log `head` that check printed earlier, which must be part of the log")
-	pick.flags(cmd)
-	return cmd
+	f.Var(&r.on, "date", "restore the newest snapshot of this date, one with all components before one without")
+	f.StringVar(&r.spec, "snapshot", "", "restore the `snapshot` of this name")
+	f.StringVar(&r.o.Target, "target", "", "`directory` to write into")
+	f.StringArrayVar(&r.o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")
+	f.Var((*overwrite)(&r.o.Overwrite), "overwrite", "what becomes of files that are there and differ: always, if-changed or never")
+	f.BoolVar(&r.o.Delete, "delete", false, "remove media that the snapshot does not have")
+	f.BoolVar(&r.dry, "dry-run", false, "list what would be written, kept and deleted, and write nothing")
+	f.StringArrayVar(&r.o.Include, "include", nil, "restore only media that this `pattern` matches (help patterns); repeatable")
+	f.StringArrayVar(&r.o.Exclude, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
+	f.BoolVar(&r.o.Force, "force", false, "write into a directory that is not empty, and where there seems to be no room")
+	f.BoolVar(&r.o.NumericIDs, "numeric-ids", false, "give media their owners by number, not by name")
+	f.BoolVar(&r.o.TrustMedia, "trust-media", false, "restore media with setuid bits, devices, capabilities, root's files and links that lead out")
+	f.Var(&r.head, "head", "log `head` that check printed earlier, which must be part of the log")
+	r.pick.flags(cmd)
+}
+
+// check finds what can't be meant.
+func (r *restoreFlags) check() error {
+	switch {
+	case r.on != "" && r.spec != "":
+		return usagef("--date and --snapshot exclude each other")
+	case r.on != "":
+		r.spec = string(r.on)
+	case r.spec == "":
+		return hint.Wrap(usagef("restore needs to know which snapshot"), "say --date 2026-06-27 or --snapshot latest")
+	}
+	if r.o.Target == "" {
+		return hint.Wrap(usagef("restore needs to know where to write"), "say --target DIR: an empty directory, or one to be made")
+	}
+	if err := snapshot.CheckComponents(r.o.Components); err != nil {
+		return usagef("--component: %w", err)
+	}
+	if err := snapshot.CheckPatterns(r.o.Include, r.o.Exclude); err != nil {
+		return usagef("%w", err)
+	}
+	return nil
+}
+
+// restore restores a snapshot, or tells what that would do.
+func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
+	r, err := a.openAt(ctx, contentKey, flags.head.head)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	o := flags.o
+	wish := retain.Wish{Whole: len(o.Components) == 0}
+	for _, c := range o.Components {
+		wish.Components = append(wish.Components, retain.Component(c))
+	}
+	ref, err := a.find(r, &flags.pick, flags.spec, wish)
+	if err != nil {
+		return err
+	}
+	if flags.dry {
+		o.Plan = a.tellPlanned
+	}
+	begun := false
+	o.Begin = func(resumed bool) {
+		begun = true
+		does := "restoring"
+		if resumed {
+			does = "going on with"
+		}
+		a.ui.Say("%s snapshot %s of %s, %s, taken %s", does, ref.ID.Short(), printable(ref.Instance), printable(ref.Date), formatTime(ref.Time))
+	}
+	begin := time.Now()
+	p := newProgress(a.ui)
+	defer p.Close()
+	o.Progress, o.Warn = p, func(msg string) { a.ui.Warn("%s", msg) }
+	o.Texts = restore.Texts(ownPath())
+	res, err := snapshot.Restore(ctx, r.Repo, ref, o)
+	p.Close()
+	switch {
+	case err != nil:
+		if begun && ctx.Err() != nil {
+			a.ui.Say("run the same command again: it goes on where it stopped")
+		}
+		return err
+	case flags.dry:
+		a.tellDryRun(&o, res)
+		return nil
+	}
+	a.ui.Done("everything that the snapshot has is restored into %s", printable(o.Target))
+	a.tellRestore(&o, res, time.Since(begin))
+	return incomplete(res)
 }
 
 // An overwrite is the value of --overwrite.
@@ -260,7 +282,7 @@ func incomplete(res *snapshot.RestoreResult) error {
 	}
 	if res.Refused > 0 {
 		err = hint.Join(err, hint.Wrap(&partialError{fmt.Errorf("the target refused %s, of which the first are named above", plural(int64(res.Refused), "file", "files"))},
-			"restore them into a directory on another file system, or choose another --target"))
+			"choose a --target on another file system, and restore these once more there"))
 	}
 	return err
 }

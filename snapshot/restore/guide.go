@@ -1,7 +1,9 @@
 package restore
 
 import (
+	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,10 +110,32 @@ func (p *Plan) holdings(g *page) {
 	if out.Lost > 0 {
 		g.say("**%d media files are damaged in the repository and were not restored.**", out.Lost)
 	}
+	p.owners(g)
 	if x := m.Media.External; x != nil && p.restored.Components["media"] {
 		g.say("**The media are in object storage and not in this snapshot**: kind %s, bucket %s, at %s. They are to be had from there,\nas of %s if the bucket keeps versions.",
 			x.Kind, x.Bucket, x.Endpoint, markdown(m.Boundary.Time.UTC().Format(time.RFC3339)))
 	}
+}
+
+// owners tells whose the media should be, where they could not be given to them.
+func (p *Plan) owners(g *page) {
+	owners := p.restored.Result.Owners
+	if len(owners) == 0 {
+		return
+	}
+	g.say("**The media here belong to whoever restored them.** The step that brings them back gives them to Mastodon's user. Where you use\n`public-system` as it is, give it to Mastodon's user as root:")
+	to := p.user() + ":" // and that user's group
+	if _, err := strconv.Atoi(p.user()); err == nil {
+		to = fmt.Sprintf("%d:%d", p.restored.Manifest.Media.UID, p.restored.Manifest.Media.GID)
+	}
+	g.code(fmt.Sprintf("chown --recursive --no-dereference -- %s %s\n", escape.Shell(to), escape.Shell(path.Join(p.restored.Target, "public-system"))))
+	const most = 20
+	var items []string
+	for _, o := range owners[:min(most, len(owners))] {
+		items = append(items, fmt.Sprintf("- %d files and directories of user %s, group %s", o.Files, escape.Markdown(cmp.Or(o.User, strconv.Itoa(o.UID))), escape.Markdown(cmp.Or(o.Group, strconv.Itoa(o.GID)))))
+	}
+	g.say("They belonged to these before:")
+	g.blocks = append(g.blocks, strings.Join(items, "\n"))
 }
 
 // unknown tells what a snapshot does not say, since an earlier version made it or the server kept it to itself.

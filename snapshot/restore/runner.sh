@@ -31,13 +31,15 @@ if [ "$mode" != list ]; then
 	fi
 fi
 umask 077
+marks=$plan/done/$restore_id
+ran=
 trap 'echo; echo "Stopped. Run this again to go on." >&2; exit 130' INT
 
 # step runs one step, which comes on standard input.
 step() {
 	local number=$1 name=$2 title=$3 text state=
 	text=$(cat)
-	[ ! -e "$plan/done/$name" ] || state=' (done)'
+	[ ! -e "$marks/$name" ] || state=' (done)'
 	if [ "$mode" = list ] || [ -n "$state" ]; then
 		echo "$number. $title$state"
 		return
@@ -47,6 +49,7 @@ step() {
 	if [ "$mode" = ask ]; then
 		ask "$text"
 	fi
+	ran=yes
 	if ! bash -c "$text" </dev/null 9>&-; then
 		echo
 		echo "Step $number does not hold. Mend what the lines above say, then run this again: it goes on here." >&2
@@ -74,5 +77,9 @@ ask() {
 end() {
 	[ "$mode" = list ] && return
 	echo
+	if [ -z "$ran" ]; then
+		echo "Every step was done before, and nothing was done now. To do them all again: rm -r $marks"
+		return
+	fi
 	echo "All steps hold. Now look at the instance yourself: RESTORE.md ends with what to look at."
 }

@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/source/media"
 	"permafrost/source/way"
 )
 
@@ -240,6 +242,91 @@ func TestOthersAreRoots(t *testing.T) {
 				t.Errorf("mode %o of %d:%d: %v", st.Mode, st.Uid, st.Gid, err)
 			}
 		})
+	}
+}
+
+// A service that does not come up is named, and one of another name is stopped too.
+func TestServicesRun(t *testing.T) {
+	h := newHost(t)
+	m := h.plan.restored.Manifest
+	m.Deployment.Units = []string{"mastodon-web.service", "mastodon.service"}
+	h.plan = plan(t, m, h.restored)
+	h.write(t, hostName, way.Host(h.restored, "", h.plan.parts))
+	bin := filepath.Join(h.dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	systemctl := `#!/bin/bash
+cd ` + bin + `
+verb=$1
+for unit in "${@:2}"; do
+	case $verb:$unit in
+	*:-*) ;;
+	stop:mastodon-\*) rm -f on-mastodon-* ;;
+	stop:*) rm -f "on-$unit" ;;
+	start:*) [ -e "broken-$unit" ] || touch "on-$unit" ;;
+	is-active:*) test -e "on-$unit" ;;
+	esac
+done
+`
+	if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte(systemctl), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	h.mustRun(t, "start", "stop", "start")
+	if err := os.WriteFile(filepath.Join(bin, "broken-mastodon.service"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.mustRun(t, "stop")
+	if out, err := h.run("start"); err == nil || !strings.Contains(out, "These do not run: mastodon.service.") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A snapshot restored over another one has no step done, and what was done before is said not to be done again.
+func TestMarksAreOfOneSnapshot(t *testing.T) {
+	h := newHost(t)
+	h.mustRun(t, "settings")
+	list := func() string {
+		out, err := exec.Command("bash", filepath.Join(h.restored, ScriptName), "--list").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	if out := list(); strings.Count(out, "(done)") != 1 {
+		t.Error(out)
+	}
+	h.plan.restored.Ref.ID = repo.Name{2}
+	other, err := New(h.plan.restored, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range other.Files() {
+		h.write(t, f.Name, string(f.Data))
+	}
+	if out := list(); strings.Contains(out, "(done)") {
+		t.Error(out)
+	}
+	h.plan = other
+	for _, s := range other.Steps() {
+		h.write(t, "plan/done/"+other.restored.Ref.ID.Short()+"/"+s.Name, "")
+	}
+	out, err := exec.Command("bash", filepath.Join(h.restored, ScriptName), "--yes").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "nothing was done now") || strings.Contains(string(out), "All steps hold") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Whose media could not be given to whom they belong is told, with the command for it.
+func TestOwnersNotRestored(t *testing.T) {
+	p := plan(t, sample(), "/srv/restore")
+	p.restored.Result.Owners = []media.Owner{{UID: 991, GID: 7, User: "a`b", Files: 3}}
+	text := string(p.guide())
+	for _, want := range []string{"chown --recursive --no-dereference -- mastodon: /srv/restore/public-system\n", "- 3 files and directories of user `\"a\\x60b\"`, group `7`"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
 }
 

@@ -83,12 +83,19 @@ func (s *Saved) engine() string {
 // is not believed: who wrote the snapshot could have root start anything.
 func (s *Saved) services() (kind string, mastodons, others []string) {
 	if s.Deployment.Kind == source.Compose {
+		var idle []string
 		for _, service := range s.Deployment.Services {
-			if service.Mastodon {
+			switch {
+			case service.Mastodon && service.Running:
 				mastodons = append(mastodons, service.Name)
-			} else if service.Running {
+			case service.Mastodon:
+				idle = append(idle, service.Name)
+			case service.Running:
 				others = append(others, service.Name)
 			}
+		}
+		if mastodons == nil { // it stood still for the snapshot
+			mastodons = idle
 		}
 		return "compose", mastodons, others
 	}

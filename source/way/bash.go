@@ -27,8 +27,8 @@ as() {
 	esac
 }
 
-# mark notes that a step holds: restore.sh passes over it then.
-mark() { mkdir -p "$plan/done" && : >"$plan/done/$1"; }
+# mark notes that a step of this snapshot holds: restore.sh passes over it then.
+mark() { mkdir -p "$plan/done/${restore_id-}" && : >"$plan/done/${restore_id-}/$1"; }
 `
 
 // Host returns host.sh: the variables of all parts, those that an administrator may change first, and their functions.

@@ -67,7 +67,7 @@ func TestBlock(t *testing.T) {
 		if err != nil || string(out) != want {
 			t.Errorf("%q: %v, %q, want %q", name, err, out, want)
 		}
-		if _, err := os.Stat(filepath.Join(here, "plan/done/make-it")); (err == nil) != (name != "") {
+		if _, err := os.Stat(filepath.Join(here, "plan/done", "make-it")); (err == nil) != (name != "") {
 			t.Errorf("%q: the mark: %v", name, err)
 		}
 	}

@@ -12,6 +12,7 @@ if [ "$services" = compose ]; then
 	done
 fi
 # --- verify
-if running=$(mastodon_runs); then fail "These still run: $running"; fi
+running=$(mastodon_runs)
+[ -z "$running" ] || fail "These still run: $running"
 # --- undo
 # Start it again: `systemctl start mastodon-web mastodon-sidekiq mastodon-streaming`, or `docker compose start`.

@@ -12,7 +12,8 @@ mastodon_start
 # --- verify
 if [ "$services" = systemd ] || [ "$services" = compose ]; then
 	sleep 2
-	mastodon_runs >/dev/null || fail "None of Mastodon's services runs. See: journalctl --unit='mastodon-*', or docker compose logs"
+	down=$(mastodon_down)
+	[ -z "$down" ] || fail "These do not run: $down. Their log says why: journalctl --unit='mastodon-*', or docker compose logs"
 fi
 # --- undo
 # Stop it again: `systemctl stop 'mastodon-*'`, or `docker compose stop`.

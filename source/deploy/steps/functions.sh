@@ -27,7 +27,12 @@ container_runs() {
 mastodon_stop() {
 	local s id
 	case $services in
-	systemd) systemctl stop 'mastodon-*' ;;
+	systemd)
+		systemctl stop 'mastodon-*'
+		for s in $(mastodon_runs); do # units of another name
+			systemctl stop -- "$s"
+		done
+		;;
 	compose)
 		for s in "${mastodon_services[@]}"; do
 			id=$(container "$s")
@@ -52,19 +57,27 @@ mastodon_start() {
 	esac
 }
 
-# mastodon_runs prints which services run, and fails where none does.
+# mastodon_runs prints which services run, and mastodon_down which do not.
 mastodon_runs() {
-	local s some=1
+	local s
 	for s in "${mastodon_services[@]}"; do
-		case $services in
-		systemd) systemctl is-active --quiet -- "$s" || continue ;;
-		compose) container_runs "$s" || continue ;;
-		*) continue ;;
-		esac
-		say "$s"
-		some=0
+		if service_runs "$s"; then say "$s"; fi
 	done
-	return $some
+}
+
+mastodon_down() {
+	local s
+	for s in "${mastodon_services[@]}"; do
+		if ! service_runs "$s"; then say "$s"; fi
+	done
+}
+
+service_runs() {
+	case $services in
+	systemd) systemctl is-active --quiet -- "$1" ;;
+	compose) container_runs "$1" ;;
+	*) return 1 ;;
+	esac
 }
 
 # tootctl runs Mastodon's command. In a container it needs one that runs.
