@@ -36,12 +36,8 @@ func (m *Manifest) streamsOf(want map[string]bool) (all []restoredStream) {
 	}
 	if want["redis"] {
 		for name, r := range m.Redises {
-			file := redisName
-			if name == "sidekiq" {
-				file = sidekiqName
-			}
 			if r.State == Captured {
-				all = append(all, restoredStream{&r.Stream, "redis", repo.Redis, file, nil})
+				all = append(all, restoredStream{&r.Stream, "redis", repo.Redis, RedisName(name), nil})
 			}
 		}
 	}
