@@ -54,12 +54,19 @@ type contents struct {
 	kept     []archiveEntry // of the kinds that keptKinds has
 	schemas  []string       // of what is in the dump, public in front and then by name
 	owners   []string       // of what is in the dump, by name
+	owned    []archiveEntry // those whose owner is their own, not that of a table
+	grants   []archiveEntry // on what is in the dump, with their definitions
 	path     *archiveEntry  // the one that sets the search path; nil where there is none
 	intBytes int
 }
 
 // keptKinds are those whose definitions are looked at.
-var keptKinds = []string{"DATABASE", "DATABASE PROPERTIES", "COMMENT", "ACL", "EXTENSION"}
+var keptKinds = []string{"DATABASE", "DATABASE PROPERTIES", "COMMENT", "ACL", "DEFAULT ACL", "EXTENSION"}
+
+// ownedKinds are those that pg_restore gives an owner.
+var ownedKinds = []string{"AGGREGATE", "BLOB", "BLOB METADATA", "COLLATION", "CONVERSION", "DOMAIN", "EVENT TRIGGER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE",
+	"FUNCTION", "MATERIALIZED VIEW", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURAL LANGUAGE", "PROCEDURE", "PUBLICATION", "SCHEMA", "SEQUENCE",
+	"SERVER", "STATISTICS", "SUBSCRIPTION", "TABLE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TYPE", "VIEW"}
 
 // readContents reads a table of contents.
 func readContents(toc []byte) (*contents, error) {
@@ -70,10 +77,15 @@ func readContents(toc []byte) (*contents, error) {
 		switch {
 		case e.kind == "SEARCHPATH":
 			c.path = &archiveEntry{defined: e.defined}
-		case e.kind == "SCHEMA":
-			schemas[e.tag] = true
 		case e.kind == "EXTENSION", slices.Contains(keptKinds, e.kind) && aboutDatabase(e):
 			c.kept = append(c.kept, *e)
+		case e.kind == "ACL", e.kind == "DEFAULT ACL":
+			c.grants = append(c.grants, *e)
+		case slices.Contains(ownedKinds, e.kind):
+			c.owned = append(c.owned, *e)
+		}
+		if e.kind == "SCHEMA" {
+			schemas[e.tag] = true
 		}
 		schemas[e.schema], owners[e.owner] = true, true
 	}

@@ -186,14 +186,7 @@ func (s *Saved) files(c *contents) []way.File {
 		{Name: "pg-rows.sql", Data: []byte(rowsSQL(&s.Dump))},
 		{Name: "pg-path.sql", Data: []byte(pathSQL(c))},
 		{Name: "pg-owners", Data: []byte(ownersList(append(c.owners, s.User)))},
+		{Name: "pg-others", Data: []byte(c.othersList(s.User))},
+		{Name: "pg-grants", Data: []byte(c.grantsList(s.User))},
 	}
-}
-
-// ownersList returns names of roles as pg_restore lists them, one a line.
-func ownersList(owners []string) string {
-	var b strings.Builder
-	for _, name := range owners {
-		b.WriteString(strings.NewReplacer("\n", " ", "\r", " ").Replace(name) + "\n")
-	}
-	return b.String()
 }

@@ -70,7 +70,7 @@ func afterEverything(t testing.TB, db string) {
 	name := identifier(db)
 	sql(t, conninfoOf(db), `alter table statuses set tablespace elsewhere;
 		alter database `+name+` set search_path = public, "own Schema", ext; alter role "an Owner" in database `+name+` set work_mem = '9MB';
-		alter database `+name+` set "my.own" = 'a;b''c\d'; comment on database `+name+` is 'it''s \! id';
+		alter database `+name+` set "my.own" = 'a;b''c\d'; alter database `+name+` set log_min_duration_statement = '7s'; alter role "an Owner" set statement_timeout = '7min'; comment on database `+name+` is 'it''s \! id';
 		revoke temporary on database `+name+` from public; grant connect on database `+name+` to "a Reader"; alter database `+name+` connection limit 77;
 		grant select on statuses to `+identifier(hostile)+`; comment on role `+identifier(hostile)+` is 'x'; create table "t
 \! touch /tmp/obeyed" (id int primary key references statuses);
@@ -143,37 +143,4 @@ func TestWayBackOfLatin(t *testing.T) {
 	w.compare(without("Name: DATABASE latin;", "Name: TABLE statuses; Type: ACL"), replaced("Owner: Pr\xfcfer", "Owner: postgres"), replaced("OWNER TO \"Pr\xfcfer\"", "OWNER TO postgres"))
 	w.says("postgres-objects", "TABLE public users", "ACL public TABLE statuses", "role \"Pr\xfcfer\" does not exist")
 	w.says("postgres-settings", "1 statements about the database itself")
-}
-
-// Without a superuser all that a role may make comes back, and what it may not is named.
-func TestWayBackWithoutSuperuser(t *testing.T) {
-	t.Parallel()
-	h := started(t, poorHost)
-	for _, c := range []struct {
-		state *state
-		says  []string // by the rehearsal
-		edits []func(string) string
-	}{
-		{everything, []string{"EVENT TRIGGER - guard", "PUBLICATION - every", "must be superuser to create", `role "a Reader" does not exist`},
-			[]func(string) string{without("Name: public; Type: SCHEMA", "Name: guard;", "Name: every;", "Name: nowhere;", "Name: away;", "Name: far;", "Name: secrets some role's;"), withoutLine("SET \"my.own\"")}},
-		{broken, []string{"EVENT TRIGGER - guard"}, []func(string) string{without("Name: guard;", "Name: index_accounts_on_username;", "Name: two Things two Key;"),
-			replaced("REFERENCES public.accounts(id) ON DELETE CASCADE;", "REFERENCES public.accounts(id) ON DELETE CASCADE NOT VALID;")}},
-		{computed, nil, nil},
-	} {
-		t.Run(c.state.file, func(t *testing.T) {
-			s, dump := c.state.capture(t)
-			verifier, err := Verifier(rolePassword)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := h.Exec(t.Context(), "template1", "create role "+identifier(s.User)+" login createdb password "+literal(verifier)); err != nil {
-				t.Fatal(err)
-			}
-			w := newWayBack(t, h, s, dump, map[string]string{"pg_admin": ""})
-			w.dumpOptions = []string{"--create", "--no-owner", "--no-privileges"}
-			w.run()
-			w.says("postgres-rehearse", c.says...)
-			w.compare(c.edits...)
-		})
-	}
 }

@@ -203,8 +203,7 @@ pg_set() { [ "$pg_super" != t ] || printf '%s' '-c lc_messages=C -c session_repl
 pg_errors() { grep -E '^pg_restore: (error|from TOC entry)|^(DETAIL|HINT|LINE)' "$1" | cut -c 1-500 | sed 40q >&2 || true; }
 
 # pg_objects writes what objects a list of pg_restore has: a line for each, with its ID, and without the numbers that differ from
-# server to server. Data of tables are none. Where there is no superuser, owners are none of it either, nor are grants and the
-# comments of extensions.
+# server to server. Data of tables are none. Where there is no superuser, owners are none of it either, nor are grants.
 pg_objects() {
   sed -n 's/^\([0-9][0-9]*\); [0-9][0-9]* [0-9][0-9]* /\1; /p' |
     { grep -Ev '^[0-9]+; (TABLE DATA|SEQUENCE SET|BLOBS?|BLOB METADATA|STATISTICS DATA|[A-Z ]* - LARGE OBJECTS?) ' || true; } | pg_owners
@@ -212,7 +211,7 @@ pg_objects() {
 
 pg_owners() {
   if [ "$pg_super" = t ]; then cat; return; fi
-  grep -Ev '^[0-9]+; (ACL|DEFAULT ACL|COMMENT - EXTENSION) ' | awk 'NR == FNR { if ($0 != "") owner[$0]; next }
+  grep -Ev '^[0-9]+; (ACL|DEFAULT ACL) ' | awk 'NR == FNR { if ($0 != "") owner[$0]; next }
     { best = 0
       for (o in owner) if (length(o) > best && substr($0, length($0) - length(o)) == " " o) best = length(o)
       print substr($0, 1, length($0) - (best ? best + 1 : 0)) }' "$plan/pg-owners" -
@@ -249,7 +248,8 @@ pg_ended() {
 pg_failed() {
   local line
   while IFS= read -r line; do
-    if pg_why "${line%%;*}" "$@" | grep '^ERROR: ' | grep -Ev ' already exists$|multiple primary keys' > /dev/null; then
+    # The first word is ERROR in the server's language, which only a superuser may change.
+    if pg_why "${line%%;*}" "$@" | grep -E '^[^ :]+:  ' | grep -Ev '^(DETAIL|HINT|CONTEXT):| already exists$|multiple primary keys' > /dev/null; then
       printf '%s\n' "$line"
     fi
   done
@@ -307,6 +307,14 @@ pg_packages() {
   done < "$plan/pg-extensions-missing" | pg_plain
 }
 
+# pg_left_out names what had another owner than Mastodon's role, and what was granted to others. What could not be made is no part of it.
+pg_left_out() {
+  local others
+  others=$(awk -F ';' 'FILENAME != "-" { absent[$1]; next } !($1 in absent)' "$plan/pg-rehearsal" - < "$plan/pg-others" | sed 's/^[0-9]*; /  /')
+  [ -z "$others" ] || printf "These objects had another owner, and will belong to Mastodon's role:\n%s\n" "$others" | pg_plain
+  [ ! -s "$plan/pg-grants" ] || { printf 'These grants will not be made:\n' && sed 's/^/  /' "$plan/pg-grants"; } | pg_plain
+}
+
 # pg_may_lose says whether the administrator does without each extension that is missing.
 pg_may_lose() {
   local name one may
@@ -350,7 +358,7 @@ pg_stream() {
 pg_data_list() {
   pg_compare "$pg_new" | sed -n 's/^[0-9]*; TABLE /TABLE DATA /p; s/^[0-9]*; SEQUENCE /SEQUENCE SET /p' > "$plan/pg-lost"
   sed -n 's/^\([0-9][0-9]*\); [0-9][0-9]* [0-9][0-9]* /\1; /p' "$plan/pg-list" | pg_owners |
-    awk 'NR == FNR { lost[$0]; next } !(substr($0, index($0, ";") + 2) in lost)' "$plan/pg-lost" -
+    awk 'FILENAME != "-" { lost[$0]; next } !(substr($0, index($0, ";") + 2) in lost)' "$plan/pg-lost" -
 }
 
 # pg_mend tries once more to make what is missing, alone: as it is, then with names looked for in all schemas, and a foreign key
@@ -382,13 +390,16 @@ pg_not_valid() {
   fi
 }
 
-# pg_tell names objects, and what the server said of each.
+# pg_tell names objects, and what the server said of each. A statement that may have a password in it is not shown.
 pg_tell() {
   local line list=$1
   shift
   while IFS= read -r line; do
-    say "  ${line#*; }"
-    pg_why "${line%%;*}" "$@" | cut -c 1-300 | sed -n '/./s/^/      /p' | sed 12q
+    printf '  %s\n' "${line#*; }"
+    pg_why "${line%%;*}" "$@" | case $line in
+      *'; SERVER '* | *'; USER MAPPING '* | *'; SUBSCRIPTION '* | *'; FOREIGN '*) sed '/^Command was: /,$d' ;;
+      *) cat ;;
+    esac | cut -c 1-300 | sed -n '/./s/^/      /p' | sed 12q
   done < "$list" | pg_plain
 }
 

@@ -51,9 +51,19 @@ create function touched() returns trigger language plpgsql as $$ begin new.note 
 create trigger touch before insert or update on accounts for each row execute function touched();
 alter table accounts disable trigger touch;
 create foreign data wrapper nowhere; create server away foreign data wrapper nowhere; create foreign table far (id int) server away;
+create user mapping for public server away options (password 'hush hush');
 create cast (mood as int) with inout;
 create operator public.=== (leftarg = text, rightarg = text, function = texteq);
 create text search configuration english_too (copy = english);
+
+-- What only a superuser may make.
+create extension pg_stat_statements schema ext; comment on extension pg_stat_statements is 'who is slow';
+create view slow as select query from ext.pg_stat_statements;
+create function sharp(int) returns int language sql immutable leakproof as 'select abs($1)';
+create function raw(int) returns int language internal immutable strict as 'int4abs';
+create index "by raw" on statuses (raw(id::int));
+create operator class "by Words" for type text using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >, function 1 bttextcmp(text, text);
+create index "by Words" on accounts (note "by Words");
 
 create table secrets (id serial primary key, owner name default current_user, what text);
 alter table secrets enable row level security; alter table secrets force row level security;
@@ -63,7 +73,7 @@ insert into secrets (owner, what) select 'nobody', 'hush' from generate_series(1
 
 select lo_from_bytea(77001, 'large'); select lo_from_bytea(77002, decode(repeat('00ff', 4000), 'hex'));
 comment on large object 77001 is 'an object'; grant select on large object 77001 to "a Reader"; alter large object 77002 owner to "an Owner";
-create publication "some One" for table statuses; create publication every for all tables;
+create publication "some One" for table statuses; create publication every for all tables; create publication "of Schemas" for tables in schema "own Schema";
 create function noticed() returns event_trigger language plpgsql as $$ begin if current_setting('application_name') not like 'psql%' then raise 'no changes here'; end if; end $$;
 
 do $$ declare o record; begin

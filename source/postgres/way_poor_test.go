@@ -1,0 +1,170 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"permafrost/internal/sandbox"
+)
+
+// An object is one of the dump, by its kind, its schema ("-" without one) and its name.
+type object struct{ kind, schema, tag string }
+
+func (o object) String() string { return strings.Join([]string{o.kind, o.schema, o.tag}, " ") }
+
+// poor lays out the way back to a host where there is no superuser to be had: the instance's role may make databases.
+func poor(t testing.TB, s Saved, dump []byte) *wayBack {
+	t.Helper()
+	h := started(t, poorHost)
+	verifier, err := Verifier(rolePassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Exec(t.Context(), "template1", "create role "+identifier(s.User)+" login createdb password "+literal(verifier)); err != nil {
+		t.Fatal(err)
+	}
+	w := newWayBack(t, h, s, dump, map[string]string{"pg_admin": ""})
+	w.dumpOptions = []string{"--create", "--no-owner", "--no-privileges"}
+	return w
+}
+
+// names fails the test unless a step named just some things below a heading.
+func (w *wayBack) names(step, heading string, want ...string) {
+	w.t.Helper()
+	_, below, found := strings.Cut(w.out[step], heading+"\n")
+	var got []string
+	for line := range strings.Lines(below) {
+		if !strings.HasPrefix(line, "  ") {
+			break
+		}
+		if !strings.HasPrefix(line, "      ") { // what the server said
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || found != (len(want) > 0) {
+		w.t.Errorf("%s: %s\n%s\nwant\n%s", step, heading, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// lacks fails the test unless some objects are all that is missing, and all of it is named: by the rehearsal what this server can't make, and
+// by the step that makes them also what the rows don't let it.
+func (w *wayBack) lacks(unmakable, broken []object, edits ...func(string) string) {
+	w.t.Helper()
+	var names, headings []string
+	for i, o := range slices.Concat(unmakable, broken) {
+		names = append(names, o.String())
+		headings = append(headings, "Name: "+o.tag+"; Type: "+o.kind+";")
+		if i+1 == len(unmakable) {
+			w.names("postgres-rehearse", "This server can't make these objects of the dump:", names...)
+		}
+	}
+	w.names("postgres-objects", "These objects of the dump could not be made:", names...)
+	for _, h := range headings {
+		edits = append(edits, without(h))
+	}
+	w.compare(edits...)
+}
+
+// strangers lists what is not an extension's, and does not belong to a role.
+const strangers = `select pg_describe_object(class, o.oid, 0) from (
+	select 'pg_class'::regclass as class, oid, relowner as owner from pg_class where relkind not in ('i', 't')
+	union all select 'pg_proc'::regclass, oid, proowner from pg_proc union all select 'pg_namespace'::regclass, oid, nspowner from pg_namespace
+	union all select 'pg_type'::regclass, oid, typowner from pg_type where typcategory <> 'A'
+	union all select 'pg_largeobject'::regclass, oid, lomowner from pg_largeobject_metadata) o
+where o.oid >= 16384 and owner <> (select oid from pg_roles where rolname = ROLE)
+	and not exists (select from pg_depend e where e.classid = class and e.objid = o.oid and e.deptype = 'e') order by 1`
+
+// rights lists what a role may do with schemas, and tables that are no extension's.
+const rights = `select nspname, relname, may from pg_class c join pg_namespace n on n.oid = relnamespace,
+	unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) may
+	where relkind in ('r', 'p', 'v', 'm') and nspname !~ '^pg_' and nspname <> 'information_schema' and has_table_privilege(ROLE, c.oid, may)
+		and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype = 'e')
+	union all select nspname, '', may from pg_namespace, unnest(array['usage', 'create']) may where nspname !~ '^pg_' and has_schema_privilege(ROLE, oid, may)`
+
+// owned fails the test unless all in the restored database belongs to the instance's role, which may do all that it might before, but
+// for a relation that is missing.
+func (w *wayBack) owned(missing ...string) {
+	w.t.Helper()
+	ask := func(c *sandbox.Postgres, db, query string) string {
+		out, err := c.Query(w.t.Context(), conninfoOf(db), strings.ReplaceAll(query, "ROLE", literal(w.saved.User)))
+		w.must(err)
+		return out
+	}
+	if out := ask(w.h.Postgres, w.saved.Database, strangers); out != "" {
+		w.t.Errorf("not of %s:\n%s", w.saved.User, out)
+	}
+	has := "\n" + ask(w.h.Postgres, w.saved.Database, rights)
+	for line := range strings.Lines(ask(cluster, w.source, rights)) {
+		if !strings.Contains(has, "\n"+line) && !slices.Contains(missing, strings.Split(line, "|")[1]) {
+			w.t.Errorf("%s may not: %s", w.saved.User, line)
+		}
+	}
+}
+
+// of returns objects as they are listed with their owner.
+func of(owner string, objects ...string) []string {
+	for i, o := range objects {
+		objects[i] = o + ", of " + owner
+	}
+	return objects
+}
+
+// One of each kind of object: all that a role may make comes back, and what it may not is named.
+func TestPoorWayBackOfEverything(t *testing.T) {
+	t.Parallel()
+	s, dump := everything.capture(t)
+	w := poor(t, s, dump)
+	w.run()
+	w.lacks([]object{
+		{"EVENT TRIGGER", "-", "guard"}, {"PUBLICATION", "-", "every"}, {"PUBLICATION TABLES IN SCHEMA", "own Schema", "of Schemas own Schema"},
+		{"POLICY", "public", "secrets some role's"}, {"EXTENSION", "-", "pg_stat_statements"}, {"COMMENT", "-", "EXTENSION pg_stat_statements"},
+		{"VIEW", "public", "slow"}, {"FUNCTION", "public", "raw(integer)"}, {"FUNCTION", "public", "sharp(integer)"}, {"INDEX", "public", "by raw"},
+		{"OPERATOR FAMILY", "public", "by Words"}, {"OPERATOR CLASS", "public", "by Words"}, {"INDEX", "public", "by Words"},
+		{"FOREIGN DATA WRAPPER", "-", "nowhere"}, {"SERVER", "-", "away"}, {"USER MAPPING", "-", "USER MAPPING public SERVER away"}, {"FOREIGN TABLE", "public", "far"},
+	}, nil, without("Name: public; Type: SCHEMA"), withoutLine(`SET "my.own"`), withoutLine("SET log_min_duration_statement"))
+	const them = `r"' ; \! touch /tmp/obeyed ?[31m$$:x`
+	w.names("postgres-rehearse", "These objects had another owner, and will belong to Mastodon's role:", slices.Concat(
+		of("another Owner", "TABLE public secrets", "SEQUENCE public secrets_id_seq"), of(them, `TABLE public t \! touch /tmp/obeyed`),
+		of(cluster.User, "SCHEMA - ext", "COLLATION public sorted x", "TYPE public mood", "DOMAIN public positive", "FUNCTION ext unused(text)",
+			"FUNCTION public normal(text)", "PROCEDURE public nothing()", "FUNCTION public noticed()", "FUNCTION public touched()",
+			"AGGREGATE public total(integer)", "OPERATOR public ===", "TEXT SEARCH CONFIGURATION public english_too", "BLOB - 77001",
+			"STATISTICS public stats", "PUBLICATION - of Schemas", "PUBLICATION - some One"))...)
+	w.names("postgres-rehearse", "These grants will not be made:", `GRANT USAGE ON SCHEMA ext TO "a Reader";`, `GRANT USAGE ON SCHEMA "own Schema" TO "a Reader";`,
+		`GRANT CREATE ON SCHEMA public TO "a Reader";`, `REVOKE ALL ON FUNCTION public.normal(text) FROM PUBLIC;`,
+		`GRANT SELECT(username) ON TABLE public.accounts TO "a Reader" WITH GRANT OPTION;`, `GRANT SELECT ON TABLE public.statuses TO "a Reader";`,
+		`GRANT SELECT ON TABLE public.statuses TO "r""' ; \! touch /tmp/obeyed ?[31m$$:x";`, `GRANT SELECT ON LARGE OBJECT 77001 TO "a Reader";`,
+		`ALTER DEFAULT PRIVILEGES FOR ROLE "an Owner" IN SCHEMA public GRANT SELECT ON TABLES  TO "a Reader";`)
+	w.owned("slow")
+	w.login("select count(*) from statuses", "3000")
+	for name, out := range w.out {
+		if strings.Contains(out, "hush hush") || strings.Contains(out, "\x1b") {
+			t.Errorf("%s says %q", name, out)
+		}
+	}
+}
+
+// What no server makes again is named with the reason, and all else comes back.
+func TestPoorWayBackOfBroken(t *testing.T) {
+	t.Parallel()
+	s, dump := broken.capture(t)
+	w := poor(t, s, dump)
+	w.run()
+	w.lacks([]object{{"EVENT TRIGGER", "-", "guard"}}, []object{{"INDEX", "public", "index_accounts_on_username"}, {"CONSTRAINT", "public", "two Things two Key"}},
+		replaced("REFERENCES public.accounts(id) ON DELETE CASCADE;", "REFERENCES public.accounts(id) ON DELETE CASCADE NOT VALID;"))
+	w.says("postgres-objects", "made NOT VALID", "Do not start Mastodon yet", "tootctl maintenance fix-duplicates")
+	w.owned()
+}
+
+// Rows that are computed by a function whose body has names without a schema are restored with all schemas in sight.
+func TestPoorWayBackOfComputed(t *testing.T) {
+	t.Parallel()
+	s, dump := computed.capture(t)
+	w := poor(t, s, dump)
+	w.run()
+	w.lacks(nil, nil)
+	w.owned()
+	w.login("select count(*) from accounts", "300")
+}
