@@ -217,14 +217,6 @@ func (rs *restorer) sums(there map[string]bool) []byte {
 	return b.Bytes()
 }
 
-// sumLine returns a line that sha256sum -c reads: names with a backslash or a newline are escaped, and marked so.
-func sumLine(sum SHA256, name string) string {
-	if escaped := strings.NewReplacer("\\", "\\\\", "\n", "\\n", "\r", "\\r").Replace(name); escaped != name {
-		return "\\" + sum.String() + "  " + escaped
-	}
-	return sum.String() + "  " + name
-}
-
 // small writes a file of this program's own.
 func (rs *restorer) small(name string, data []byte) error {
 	err := rs.file(name, func(dir *hostfs.Dir, base string) error {

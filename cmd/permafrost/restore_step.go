@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/snapshot"
 	"permafrost/source"
 	"permafrost/source/postgres"
 )
@@ -25,9 +26,23 @@ func (a *app) restoreStepCommand() *cobra.Command {
 			a.started = err == nil
 			return err
 		},
-	}, a.stepPassword(), a.stepPassfile(),
+	}, a.stepSums(), a.stepPassword(), a.stepPassfile(),
 		a.stepRDB(), a.stepRedisLogin(), a.stepRedisMaster())
 	return cmd
+}
+
+// stepSums returns the command that checks restored files.
+func (a *app) stepSums() *cobra.Command {
+	return &cobra.Command{
+		Use:     "sums DIRECTORY",
+		Short:   "check restored files against SHA256SUMS",
+		Long:    `Sums reads each file that SHA256SUMS of a restored directory lists, as sha256sum does.`,
+		Example: "  permafrost restore-step sums /root/restore",
+		Args:    args("one directory", 1, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return hint.Wrap(snapshot.VerifySums(args[0]), "restore these files once more")
+		},
+	}
 }
 
 // stepPassword returns the command that gives a role its password again.

@@ -96,7 +96,13 @@ const sumsStep = `# Check the restored files
 # Each file must still be what the snapshot has. Media were compared while they were written.
 
 # --- run
-(cd -- "$here" && sha256sum --check --quiet SHA256SUMS 2>&1 | cat -v) || fail "Restore these files once more."
+if [ ! -s "$here/SHA256SUMS" ] && [ -f "$here/SHA256SUMS" ]; then
+	say "Nothing but media was restored."
+elif have_permafrost; then
+	"$permafrost" restore-step sums "$here"
+else
+	(cd -- "$here" && sha256sum --check --quiet SHA256SUMS 2>&1 | cat -v)
+fi || fail "Restore these files once more."
 `
 
 // first is what is done before anything else.

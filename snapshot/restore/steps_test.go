@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -340,5 +341,29 @@ func TestStepsLeaveTheTerminal(t *testing.T) {
 	out, err := exec.Command("script", "-qec", "bash "+script, "/dev/null").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "/dev/tty") {
 		t.Errorf("the terminal can be opened: %v\n%s", err, out)
+	}
+}
+
+// Restored files are checked with and without permafrost on the host. Where only media were restored there are none to check.
+func TestStepFiles(t *testing.T) {
+	const sum = "87428fc522803d31065e7bce3cf03fe475096631e5e07bbd7a0fde60c4cf25c7" // of "a\n"
+	h := newHost(t)
+	program := filepath.Join(h.dir, "permafrost")
+	if out, err := exec.Command("go", "build", "-o", program, "permafrost/cmd/permafrost").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	with := regexp.MustCompile(`(?m)^permafrost=.*$`).ReplaceAllString(string(way.Host(h.restored, "", h.plan.parts)), "permafrost="+program)
+	for host, text := range map[string]string{"with permafrost": with, "without it": string(way.Host(h.restored, "", h.plan.parts))} {
+		h.write(t, hostName, text)
+		for _, c := range []struct {
+			list, file string
+			holds      bool
+		}{{sum + "  one\n", "a\n", true}, {sum + "  one\n", "b\n", false}, {sum + "  two\n", "a\n", false}, {"", "a\n", true}} {
+			h.write(t, "SHA256SUMS", c.list)
+			h.write(t, "one", c.file)
+			if out, err := h.run("files"); (err == nil) != c.holds {
+				t.Errorf("%s, %q with %q: %v\n%s", host, c.list, c.file, err, out)
+			}
+		}
 	}
 }

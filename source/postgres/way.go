@@ -101,7 +101,7 @@ func (s *Saved) vars(c *contents) []way.Var {
 		one("pg_ctype", f.CType, "of the restored database: the locale that tells letters apart"),
 		one("pg_locale", f.Locale, "of the restored database: the locale of icu and builtin"),
 		{Name: "pg_without", About: "extensions that this server need not have: the tables that need them are not restored", Array: true},
-		one("pg_jobs", "", "how many indexes are made at once; empty for one a processor"),
+		one("pg_jobs", "", "how many indexes are made at once; empty for one a processor, and no more than 8"),
 		one("pg_dump_file", s.DumpFile, "the dump's name in the directory with the restored files"),
 		one("pg_new", cut(s.Database, "_restoring_"+s.ID), "what the restored database is called until it is whole"),
 		one("pg_rehearsal", cut(s.Database, "_rehearsal_"+s.ID), "an empty database, to try things in"),

@@ -8,7 +8,6 @@
 pg_begin
 [ $((pg_version / 10000)) -ge "$pg_dump_version" ] ||
   fail "the dump is of PostgreSQL $pg_dump_version, and this server is of version $((pg_version / 10000)): it takes that version or a newer one"
-[ "$(pg_ask 'select pg_is_in_recovery()')" = f ] || fail "this server is a replica: nothing can be written to it"
 pg_options='-c search_path=pg_catalog' pg_sql "$pg_main" < "$plan/pg-extensions-missing.sql" > "$plan/pg-extensions-missing"
 pg_packages
 pg_create "$pg_rehearsal" "${pg_admin:-$pg_role}" || pg_fail_locale

@@ -7,7 +7,7 @@
 pg_begin
 pg_find
 # --- run
-{ cat -- "$plan/pg-path.sql"; pg_analyze; } | pg_who=pg_by pg_sql "$pg_db" -v ON_ERROR_STOP=0 || say "Statistics of some tables are missing: run ANALYZE later."
+pg_analyze || say "Statistics of some tables are missing: run ANALYZE later."
 # --- verify
 pg_look() { cat -- "$plan/pg-path.sql" - | pg_options='-c statement_timeout=0 -c row_security=off' pg_who=pg_by pg_sql "$pg_db" "$@"; }
 pg_look -v "super=$pg_super" < "$plan/pg-rows.sql" > "$plan/pg-rows"

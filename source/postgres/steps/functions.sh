@@ -55,7 +55,7 @@ pg_ask() { printf '%s\n' "$1" | pg_options='-c search_path=pg_catalog -c stateme
 
 # pg_begin finds the server and the programs of its version, and ends what an earlier try has left there. Each step begins with it.
 pg_begin() {
-  local state left
+  local state left standby
   umask 077
   export LC_ALL=C # names are bytes, whatever the encoding
   [ -s "$plan/pg-toc.dump" ] || fail "$plan/pg-toc.dump is missing: restore the snapshot once more"
@@ -69,17 +69,19 @@ pg_begin() {
     [ "$pg_database" != postgres ] && state=$(pg_greet) ||
       fail "PostgreSQL is not reached as ${pg_admin:-$pg_role}, on port $pg_port: does it run? Look at pg_admin, pg_admin_user, pg_admin_host and pg_port in $plan/host.sh. Where there is no superuser leave pg_admin empty"
   fi
-  read -r pg_version pg_super left <<< "$state"
+  read -r pg_version pg_super standby left <<< "$state"
+  [ "$standby" = f ] || fail "this server is a replica: nothing can be written to it"
   pg_programs $((pg_version / 10000))
   pg_hand=app
   if [ "$pg_super" = t ]; then pg_hand=admin; elif [ -z "$pg_passfile" ]; then pg_login; fi
   [ "$left" = 0 ] || pg_alone
 }
 
-# pg_greet writes the server's version, whether we are a superuser (t), and how many connections of an earlier try were ended.
+# pg_greet writes the server's version, whether we are a superuser (t), whether it is a replica (t), and how many connections of
+# an earlier try were ended.
 pg_greet() {
-  pg_ask "select current_setting('server_version_num'), (select rolsuper from pg_roles where rolname = current_user), count(pg_terminate_backend(pid))
-    from pg_stat_activity where application_name = :'tag' and pid <> pg_backend_pid()" -v "tag=$pg_tag" -F ' '
+  pg_ask "select current_setting('server_version_num'), (select rolsuper from pg_roles where rolname = current_user), pg_is_in_recovery(),
+    count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = :'tag' and pid <> pg_backend_pid()" -v "tag=$pg_tag" -F ' '
 }
 
 # pg_alone waits until these connections have ended.
@@ -166,8 +168,8 @@ pg_type() {
 pg_drop() {
   local try
   for try in 1 2 3; do
-    pg_ask "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = :'db' and pg_has_role(usesysid, 'member')" -v "db=$1" > /dev/null
-    if pg_ask 'drop database if exists :"db";' -v "db=$1"; then return 0; fi
+    if pg_ask "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = :'db' and pg_has_role(usesysid, 'member');
+      drop database if exists :\"db\";" -v "db=$1" > /dev/null; then return 0; fi
     sleep 1
   done
   return 1
@@ -285,9 +287,12 @@ pg_find() {
   [ "$pg_db" = "$pg_new" ] || [ "$pg_db" = "$pg_database" ] || fail "the restored database is gone: run the step that brings the data back once more"
 }
 
-# pg_processors writes how many indexes are made at once.
+# pg_processors writes how many things are done at once. Each takes one of the server's connections, of which there may be few.
 pg_processors() {
-  if [ -n "$pg_jobs" ]; then printf '%s\n' "$pg_jobs"; else pg_at admin nproc 2> /dev/null || echo 2; fi
+  local n=$pg_jobs
+  [ -n "$n" ] || n=$(pg_at admin nproc 2> /dev/null) || n=2
+  [ -n "$pg_jobs" ] || [ "$n" -le 8 ] || n=8
+  printf '%s\n' "$n"
 }
 
 # pg_packages names the extensions that the server does not have, with the package that may have each.
@@ -415,11 +420,24 @@ pg_unsound() {
   done < "$1"
 }
 
-# pg_analyze writes SQL that gathers statistics of every table.
+# pg_analyze gathers statistics of every table, of several at once.
 pg_analyze() {
+  local jobs one status=0 all=()
+  jobs=$(pg_processors)
+  for ((one = 0; one < jobs; one++)); do
+    { cat -- "$plan/pg-path.sql"; pg_analyze_sql; } | pg_who=pg_by pg_sql "$pg_db" -v ON_ERROR_STOP=0 -v "jobs=$jobs" -v "one=$one" &
+    all+=($!)
+  done
+  for one in "${all[@]}"; do wait "$one" || status=$?; done
+  return "$status"
+}
+
+pg_analyze_sql() {
   cat <<'SQL'
-select pg_catalog.format('analyze %I.%I', nspname, relname) from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = relnamespace
-where relkind in ('r', 'p', 'm') and relpersistence <> 't' and nspname <> 'information_schema' and nspname not like 'pg\_%' order by 1 \gexec
+select pg_catalog.format('analyze %I.%I', nspname, relname) from (
+  select nspname, relname, row_number() over (order by relpages desc, c.oid) as n from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = relnamespace
+  where relkind in ('r', 'p', 'm') and relpersistence <> 't' and nspname <> 'information_schema' and nspname not like 'pg\_%') t
+where n % :jobs = :one order by n \gexec
 SQL
 }
 
