@@ -181,6 +181,7 @@ func (s *Saved) files(c *contents) []way.File {
 		{Name: "pg-toc-path.dump", Data: c.withPath(s.TOC)},
 		{Name: "pg-roles.sql", Data: []byte(rolesSQL(roles, s.User))},
 		{Name: "pg-roles-missing.sql", Data: []byte(missingRolesSQL(roles))},
+		{Name: "pg-role-settings.sql", Data: []byte(roleSettingsSQL(roles, s.User))},
 		{Name: "pg-extensions-missing.sql", Data: []byte(missingSQL(extensions, "name from pg_catalog.pg_available_extensions"))},
 		{Name: "pg-settings.sql", Data: []byte(settings)},
 		{Name: "pg-rows.sql", Data: []byte(rowsSQL(&s.Dump))},

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -137,6 +138,22 @@ func TestPoorWayBackOfEverything(t *testing.T) {
 		`GRANT SELECT(username) ON TABLE public.accounts TO "a Reader" WITH GRANT OPTION;`, `GRANT SELECT ON TABLE public.statuses TO "a Reader";`,
 		`GRANT SELECT ON TABLE public.statuses TO "r""' ; \! touch /tmp/obeyed ?[31m$$:x";`, `GRANT SELECT ON LARGE OBJECT 77001 TO "a Reader";`,
 		`ALTER DEFAULT PRIVILEGES FOR ROLE "an Owner" IN SCHEMA public GRANT SELECT ON TABLES  TO "a Reader";`)
+	w.says("postgres-roles", "These roles are missing:\nGroup x\na Reader\nanother Owner\n", `the role "an Owner" does not have the setting that it had: statement_timeout=7min`)
+	if got, want := w.out["postgres-settings"], `This is not set for the database: role "a Reader" does not exist
+  GRANT CONNECT ON DATABASE NEW TO "a Reader";
+This is not set for the database: role "r"' ;
+\! touch /tmp/obeyed
+?[31m$$:x" does not exist
+  GRANT CONNECT ON DATABASE NEW TO "r""' ;
+\! touch /tmp/obeyed
+?[31m$$:x";
+This is not set for the database: permission denied to set parameter "my.own"
+  ALTER DATABASE NEW SET "my.own"
+This is not set for the database: permission denied to set parameter "log_min_duration_statement"
+  ALTER DATABASE NEW SET log_min_duration_statement
+`; !strings.HasPrefix(strings.ReplaceAll(got, identifier(w.value("pg_new")), "NEW"), want) {
+		t.Errorf("it says %s", got)
+	}
 	w.owned("slow")
 	w.login("select count(*) from statuses", "3000")
 	for name, out := range w.out {
@@ -167,4 +184,40 @@ func TestPoorWayBackOfComputed(t *testing.T) {
 	w.lacks(nil, nil)
 	w.owned()
 	w.login("select count(*) from accounts", "300")
+}
+
+// What needs an extension that the host lacks is named. Where that is an index, it alone is missing.
+func TestPoorWayBackLacksExtension(t *testing.T) {
+	t.Parallel()
+	s, dump := extended.capture(t)
+	s.TOC = bytes.ReplaceAll(s.TOC, []byte("pg_trgm"), []byte("pg_xrgm"))
+	w := poor(t, s, bytes.ReplaceAll(dump, []byte("pg_trgm"), []byte("pg_xrgm")))
+	w.set(map[string]string{"pg_without": "pg_xrgm"}) // which is of no account, as no table needs it
+	w.writeHost(w.h.permafrost)
+	w.run()
+	w.says("postgres-roles", "does not have the extension pg_xrgm", "package postgresql-15-pg-xrgm")
+	missing := []string{"EXTENSION - pg_xrgm", "COMMENT - EXTENSION pg_xrgm", "INDEX public index_statuses_on_text"}
+	w.names("postgres-rehearse", "This server can't make these objects of the dump:", missing...)
+	w.names("postgres-objects", "These objects of the dump could not be made:", missing...)
+	w.compare(without("Name: pg_trgm;", "Name: EXTENSION pg_trgm;", "Name: index_statuses_on_text;"))
+	w.owned()
+}
+
+// An extension may be there for superusers alone. Nothing is restored without the tables that need it, unless that is wished.
+func TestPoorWayBackUntrusted(t *testing.T) {
+	t.Parallel()
+	s, dump := untrusted.capture(t)
+	w := poor(t, s, dump)
+	w.must(w.step("postgres-roles"))
+	w.fails("postgres-rehearse", "TABLE public slow", `permission denied to create extension "pg_stat_statements"`, "tables would be lost", "pg_without=(pg_stat_statements )")
+	w.fails("postgres-data", "can't be restored", `relation "public.slow" does not exist`)
+	w.set(map[string]string{"pg_without": "pg_stat_statements"})
+	w.writeHost(w.h.permafrost)
+	for _, step := range w.part.Steps[1:] {
+		w.must(w.step(step.Name))
+	}
+	w.lacks([]object{{"EXTENSION", "-", "pg_stat_statements"}, {"COMMENT", "-", "EXTENSION pg_stat_statements"}, {"TABLE", "public", "slow"},
+		{"SEQUENCE OWNED BY", "public", "slow_id_seq"}, {"DEFAULT", "public", "slow id"}, {"CONSTRAINT", "public", "slow slow_pkey"}}, nil, without("Data for Name: slow;"))
+	w.says("postgres-verify", "public.slow|3|not there")
+	w.owned("slow")
 }

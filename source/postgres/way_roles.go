@@ -152,6 +152,23 @@ func settings(b *strings.Builder, r *Role) {
 	}
 }
 
+// roleSettingsSQL returns a query for those settings of a role in the whole cluster that it does not have: one that is there is left alone.
+func roleSettingsSQL(roles []Role, own string) string {
+	var rows []string
+	for i := range roles {
+		for _, s := range roles[i].Settings {
+			if roles[i].Name == own && !strings.HasSuffix(s, "="+hiddenValue) {
+				rows = append(rows, "("+literal(s)+")")
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return sqlHead
+	}
+	return sqlHead + "select " + literal("the role "+nameOf(own)+" does not have the setting that it had: ") + " || setting from (values " + strings.Join(rows, ", ") + ") as had(setting)\n" +
+		"where setting not in (select pg_catalog.unnest(rolconfig) from pg_catalog.pg_roles where rolname = " + literal(own) + ") order by 1;\n"
+}
+
 // splitList takes apart a list of names, of which some may be identifiers in quotes.
 func splitList(list string) (names []string) {
 	for rest := list; ; {

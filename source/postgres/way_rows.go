@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
 // rowsSQL returns a script for psql that tells each table whose rows are not as many as those of the dump: its name, the dump's
-// rows, and those that are there, or why these can't be told. A table of an extension may have more: the extension brings some of its own.
+// rows, and those that are there. A table of an extension may have more: the extension brings some of its own. Row security that
+// hides a table's rows from its owner is off while these are counted, in a transaction that is rolled back.
 //
-// Large objects are told alike, where psql's variable super says that they can be looked at.
+// Large objects are told alike.
 func rowsSQL(d *DumpFacts) string {
 	var rows []string
 	for _, name := range slices.Sorted(maps.Keys(d.Tables)) {
@@ -25,20 +27,28 @@ func rowsSQL(d *DumpFacts) string {
 		sql += strings.Replace(rowsQueries, "TABLES", strings.Join(rows, ",\n"), 1)
 	}
 	if n := d.LargeObjects; n > 0 {
-		sql += fmt.Sprintf("\\if :super\nselect 'bytes of large objects', %d, sum(length(data)) from pg_catalog.pg_largeobject having coalesce(sum(length(data)), 0) <> %d;\n\\endif\n", n, n)
+		sql += strings.ReplaceAll(largeObjectsQuery, "BYTES", strconv.FormatInt(n, 10))
 	}
 	return sql
 }
 
 const rowsQueries = `with dumped(nsp, tab, n) as (values
 TABLES)
-select case when c.oid is null then pg_catalog.format('select %L, %s, %L', pg_catalog.format('%I.%I', nsp, tab), n, 'not there')
-	when pg_catalog.row_security_active(c.oid) then pg_catalog.format('select %L, %s, %L', pg_catalog.format('%I.%I', nsp, tab), n, 'hidden by row security')
+select case when pg_catalog.row_security_active(c.oid) then pg_catalog.format('begin; alter table only %I.%I no force row level security', nsp, tab) end,
+	case when c.oid is null then pg_catalog.format('select %L, %s, %L', pg_catalog.format('%I.%I', nsp, tab), n, 'not there')
 	else pg_catalog.format('select %L, %s, count(*) from only %I.%I having count(*) %s %s', pg_catalog.format('%I.%I', nsp, tab), n, nsp, tab,
 		case when exists (select from pg_catalog.pg_depend where classid = 'pg_catalog.pg_class'::pg_catalog.regclass and objid = c.oid and deptype = 'e')
-			then '<' else '<>' end, n) end
+			then '<' else '<>' end, n) end,
+	case when pg_catalog.row_security_active(c.oid) then 'rollback' end
 from dumped left join (pg_catalog.pg_class c join pg_catalog.pg_namespace s on s.oid = c.relnamespace) on s.nspname = nsp and c.relname = tab
 order by nsp, tab \gexec
+`
+
+// Who is no superuser may not read the table that large objects are in. Each is measured by going to its end.
+const largeObjectsQuery = `select 'bytes of large objects', BYTES, coalesce(sum(size), 0) from (
+	select pg_catalog.lo_lseek64(fd, 0, 2) as size, pg_catalog.lo_close(fd) from (
+		select pg_catalog.lo_open(oid, 262144) as fd from pg_catalog.pg_largeobject_metadata offset 0) opened) measured
+having coalesce(sum(size), 0) <> BYTES;
 `
 
 // pathSQL returns a statement that has names looked for in all schemas of the dump.

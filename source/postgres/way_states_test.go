@@ -47,10 +47,11 @@ var (
 		before: `create role "a Reader" nologin; create role ` + identifier(hostile) + `; create role "another Owner" nologin noinherit; create role "Group x" nologin;
 			grant "Group x" to "a Reader"; alter role "a Reader" set search_path = "own Schema", public, "$user"; alter role "a Reader" set statement_timeout = '5min';`,
 		after: afterEverything}
-	broken   = &state{db: "broken", role: "broken", file: "broken.sql", options: " locale_provider icu icu_locale 'de-u-co-phonebk'"}
-	latin    = &state{db: "latin", role: "latin", file: "latin.sql", options: " encoding 'LATIN1' locale 'C'"}
-	extended = &state{db: "extended", role: "extended", file: "extension.sql"}
-	computed = &state{db: "computed", role: "computed", file: "computed.sql"}
+	broken    = &state{db: "broken", role: "broken", file: "broken.sql", options: " locale_provider icu icu_locale 'de-u-co-phonebk'"}
+	latin     = &state{db: "latin", role: "latin", file: "latin.sql", options: " encoding 'LATIN1' locale 'C'"}
+	extended  = &state{db: "extended", role: "extended", file: "extension.sql"}
+	untrusted = &state{db: "untrusted", role: "untrusted", file: "untrusted.sql"}
+	computed  = &state{db: "computed", role: "computed", file: "computed.sql"}
 )
 
 // hostile is a role's name that would write to a terminal, and have psql run a command.

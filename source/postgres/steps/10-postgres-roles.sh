@@ -8,6 +8,7 @@
 pg_begin
 [ $((pg_version / 10000)) -ge "$pg_dump_version" ] ||
   fail "the dump is of PostgreSQL $pg_dump_version, and this server is of version $((pg_version / 10000)): it takes that version or a newer one"
+[ "$pg_super" = t ] || pg_may
 pg_options='-c search_path=pg_catalog' pg_sql "$pg_main" < "$plan/pg-extensions-missing.sql" > "$plan/pg-extensions-missing"
 pg_packages
 pg_create "$pg_rehearsal" "${pg_admin:-$pg_role}" || pg_fail_locale
@@ -25,5 +26,6 @@ if [ -n "$missing" ]; then
   [ "$pg_super" != t ] || fail "these roles are still missing: $missing"
   printf 'These roles are missing:\n%s\n' "$missing"
 fi
+pg_sql "$pg_main" < "$plan/pg-role-settings.sql" | pg_plain
 # --- undo
 # A role that was made is removed by `drop role`, as long as it owns nothing.

@@ -22,5 +22,8 @@ fi
 # --- verify
 pg_lost "$plan/pg-rehearsal-again.log" < "$plan/pg-rehearsal" > "$plan/pg-rehearsal-lost"
 if [ -s "$plan/pg-rehearsal-lost" ]; then
-  pg_may_lose || fail "tables would be lost: install what is missing. To do without an extension and all tables that need it, write its name into pg_without in $plan/host.sh"
+  # One that is there may still be for a superuser alone.
+  sed -n 's/^[0-9]*; EXTENSION - \([^ ]*\) *$/\1/p' "$plan/pg-rehearsal" | sort -u -o "$plan/pg-extensions-missing" - "$plan/pg-extensions-missing"
+  pg_may_lose || fail "tables would be lost: install what is missing. To do without extensions, and without all tables that need them, write in $plan/host.sh:
+  pg_without=($(printf '%q ' $(cat -- "$plan/pg-extensions-missing")))"
 fi

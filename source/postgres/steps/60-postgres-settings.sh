@@ -8,7 +8,7 @@ pg_begin
 pg_find
 [ -n "$pg_passfile" ] || pg_login
 # --- run
-pg_sql "$pg_main" -v ON_ERROR_STOP=0 -v "new=$pg_db" < "$plan/pg-settings.sql" | pg_plain
+pg_sql "$pg_main" -b -v ON_ERROR_STOP=0 -v "new=$pg_db" < "$plan/pg-settings.sql" 2>&1 | pg_unset
 if ! pg_let_in 2> /dev/null; then
   [ -n "$pg_asks" ] || fail "the server does not let the role in as the user $pg_role_user: look at pg_hba.conf. Where it asks for a password, set pg_asks in $plan/host.sh"
   [ "$pg_super" = t ] || fail "the server refuses the role's password, and only a superuser can set it"

@@ -1,7 +1,7 @@
 # Give the restored database its name
 #
-# Both databases are renamed in one transaction. Connections to them end, and new ones wait for a moment. The one that was there stays, by another
-# name, until you remove it.
+# Both databases are renamed in one transaction. Connections to them end, and new ones wait for a moment; without a superuser
+# one may be refused in that moment. The database that was there stays, by another name, until you remove it.
 
 # --- check
 pg_begin

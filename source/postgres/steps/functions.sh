@@ -331,6 +331,18 @@ pg_may_lose() {
   done < "$plan/pg-extensions-missing"
 }
 
+# pg_may makes sure that who is no superuser may make databases for Mastodon's role, and rename the one that is there.
+pg_may() {
+  local first
+  first=$(pg_ask "select format('alter role %I createdb;', rolname) from pg_roles where rolname = current_user and not rolcreatedb
+    union all select format('create role %I login;', :'role') where not exists (select from pg_roles where rolname = :'role')
+    union all select format('grant %I to %I;', rolname, current_user) from pg_roles where rolname = :'role' and not pg_has_role(oid, 'usage')
+    union all select format('alter database %I owner to %I; -- it belongs to %s', datname, :'role', datdba::regrole) from pg_database
+      where datname = :'db' and not pg_has_role(datdba, 'usage')" -v "role=$pg_role" -v "db=$pg_database")
+  [ -z "$first" ] || fail "the role ${pg_admin:-$pg_role} may not make databases for $pg_role, or not rename the one that is there. Who administers the server runs first:
+$first"
+}
+
 # pg_fail_locale ends a step where no database can be made.
 pg_fail_locale() {
   case $pg_collate in
@@ -454,6 +466,11 @@ where not row_security_active(a.attrelid) and d.classid = 'pg_class'::regclass a
   join pg_depend u on u.classid = 'pg_attrdef'::regclass and u.objid = f.oid and u.refobjid = c.oid where f.adrelid = a.attrelid and f.adnum = a.attnum))
 order by 1 \gexec
 SQL
+}
+
+# pg_unset passes on what psql says of statements about the database, and shows each that failed without the value, which may be a secret.
+pg_unset() {
+  pg_plain | sed -uE 's/^psql:<stdin>:[0-9]+: ERROR:  /This is not set for the database: /; s/^psql:<stdin>:[0-9]+: STATEMENT:  /  /; /^  ALTER /s/( SET [^ ]+) TO .*/\1/'
 }
 
 # pg_let_in says whether the server lets Mastodon's role into the restored database, with the password in the settings.
