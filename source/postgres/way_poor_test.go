@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,17 +19,18 @@ func (o object) String() string { return strings.Join([]string{o.kind, o.schema,
 // poor lays out the way back to a host where there is no superuser to be had: the instance's role may make databases.
 func poor(t testing.TB, s Saved, dump []byte) *wayBack {
 	t.Helper()
-	h := started(t, poorHost)
-	verifier, err := Verifier(rolePassword)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Exec(t.Context(), "template1", "create role "+identifier(s.User)+" login createdb password "+literal(verifier)); err != nil {
-		t.Fatal(err)
-	}
-	w := newWayBack(t, h, s, dump, map[string]string{"pg_admin": ""})
+	w := newWayBack(t, started(t, poorHost), s, dump, map[string]string{"pg_admin": ""})
+	w.mayLogIn(" createdb")
 	w.dumpOptions = []string{"--create", "--no-owner", "--no-privileges"}
 	return w
+}
+
+// mayLogIn makes the instance's role with its password.
+func (w *wayBack) mayLogIn(attributes string) {
+	w.t.Helper()
+	verifier, err := Verifier(rolePassword)
+	w.must(err)
+	w.must(w.h.Exec(w.t.Context(), "template1", "create role "+identifier(w.saved.User)+" login password "+literal(verifier)+attributes))
 }
 
 // names fails the test unless a step named just some things below a heading.
@@ -54,19 +57,15 @@ func (w *wayBack) names(step, heading string, want ...string) {
 // by the step that makes them also what the rows don't let it.
 func (w *wayBack) lacks(unmakable, broken []object, edits ...func(string) string) {
 	w.t.Helper()
-	var names, headings []string
+	var names []string
 	for i, o := range slices.Concat(unmakable, broken) {
 		names = append(names, o.String())
-		headings = append(headings, "Name: "+o.tag+"; Type: "+o.kind+";")
 		if i+1 == len(unmakable) {
 			w.names("postgres-rehearse", "This server can't make these objects of the dump:", names...)
 		}
 	}
 	w.names("postgres-objects", "These objects of the dump could not be made:", names...)
-	for _, h := range headings {
-		edits = append(edits, without(h))
-	}
-	w.compare(edits...)
+	w.compare(append(edits, withoutObjects(slices.Concat(unmakable, broken))...)...)
 }
 
 // strangers lists what is not an extension's, and does not belong to a role.
@@ -84,6 +83,14 @@ const rights = `select nspname, relname, may from pg_class c join pg_namespace n
 	where relkind in ('r', 'p', 'v', 'm') and nspname !~ '^pg_' and nspname <> 'information_schema' and has_table_privilege(ROLE, c.oid, may)
 		and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype = 'e')
 	union all select nspname, '', may from pg_namespace, unnest(array['usage', 'create']) may where nspname !~ '^pg_' and has_schema_privilege(ROLE, oid, may)`
+
+// withoutObjects returns edits that take these out of a dump.
+func withoutObjects(objects []object) (edits []func(string) string) {
+	for _, o := range objects {
+		edits = append(edits, without("Name: "+o.tag+"; Type: "+o.kind+";"))
+	}
+	return edits
+}
 
 // owned fails the test unless all in the restored database belongs to the instance's role, which may do all that it might before, but
 // for a relation that is missing.
@@ -113,19 +120,22 @@ func of(owner string, objects ...string) []string {
 	return objects
 }
 
+// unmakable is what of the database with everything no role may make but a superuser.
+var unmakable = []object{
+	{"EVENT TRIGGER", "-", "guard"}, {"PUBLICATION", "-", "every"}, {"PUBLICATION TABLES IN SCHEMA", "own Schema", "of Schemas own Schema"},
+	{"POLICY", "public", "secrets some role's"}, {"EXTENSION", "-", "pg_stat_statements"}, {"COMMENT", "-", "EXTENSION pg_stat_statements"},
+	{"VIEW", "public", "slow"}, {"FUNCTION", "public", "raw(integer)"}, {"FUNCTION", "public", "sharp(integer)"}, {"INDEX", "public", "by raw"},
+	{"OPERATOR FAMILY", "public", "by Words"}, {"OPERATOR CLASS", "public", "by Words"}, {"INDEX", "public", "by Words"},
+	{"FOREIGN DATA WRAPPER", "-", "nowhere"}, {"SERVER", "-", "away"}, {"USER MAPPING", "-", "USER MAPPING public SERVER away"}, {"FOREIGN TABLE", "public", "far"},
+}
+
 // One of each kind of object: all that a role may make comes back, and what it may not is named.
 func TestPoorWayBackOfEverything(t *testing.T) {
 	t.Parallel()
 	s, dump := everything.capture(t)
 	w := poor(t, s, dump)
 	w.run()
-	w.lacks([]object{
-		{"EVENT TRIGGER", "-", "guard"}, {"PUBLICATION", "-", "every"}, {"PUBLICATION TABLES IN SCHEMA", "own Schema", "of Schemas own Schema"},
-		{"POLICY", "public", "secrets some role's"}, {"EXTENSION", "-", "pg_stat_statements"}, {"COMMENT", "-", "EXTENSION pg_stat_statements"},
-		{"VIEW", "public", "slow"}, {"FUNCTION", "public", "raw(integer)"}, {"FUNCTION", "public", "sharp(integer)"}, {"INDEX", "public", "by raw"},
-		{"OPERATOR FAMILY", "public", "by Words"}, {"OPERATOR CLASS", "public", "by Words"}, {"INDEX", "public", "by Words"},
-		{"FOREIGN DATA WRAPPER", "-", "nowhere"}, {"SERVER", "-", "away"}, {"USER MAPPING", "-", "USER MAPPING public SERVER away"}, {"FOREIGN TABLE", "public", "far"},
-	}, nil, without("Name: public; Type: SCHEMA"), withoutLine(`SET "my.own"`), withoutLine("SET log_min_duration_statement"))
+	w.lacks(unmakable, nil, without("Name: public; Type: SCHEMA"), withoutLine(`SET "my.own"`), withoutLine("SET log_min_duration_statement"))
 	const them = `r"' ; \! touch /tmp/obeyed ?[31m$$:x`
 	w.names("postgres-rehearse", "These objects had another owner, and will belong to Mastodon's role:", slices.Concat(
 		of("another Owner", "TABLE public secrets", "SEQUENCE public secrets_id_seq"), of(them, `TABLE public t \! touch /tmp/obeyed`),
@@ -175,17 +185,6 @@ func TestPoorWayBackOfBroken(t *testing.T) {
 	w.owned()
 }
 
-// Rows that are computed by a function whose body has names without a schema are restored with all schemas in sight.
-func TestPoorWayBackOfComputed(t *testing.T) {
-	t.Parallel()
-	s, dump := computed.capture(t)
-	w := poor(t, s, dump)
-	w.run()
-	w.lacks(nil, nil)
-	w.owned()
-	w.login("select count(*) from accounts", "300")
-}
-
 // What needs an extension that the host lacks is named. Where that is an index, it alone is missing.
 func TestPoorWayBackLacksExtension(t *testing.T) {
 	t.Parallel()
@@ -220,4 +219,71 @@ func TestPoorWayBackUntrusted(t *testing.T) {
 		{"SEQUENCE OWNED BY", "public", "slow_id_seq"}, {"DEFAULT", "public", "slow id"}, {"CONSTRAINT", "public", "slow slow_pkey"}}, nil, without("Data for Name: slow;"))
 	w.says("postgres-verify", "public.slow|3|not there")
 	w.owned("slow")
+}
+
+// Rows are counted even where their owner may not see them, and large objects are measured.
+func TestPoorWayBackOfHalf(t *testing.T) {
+	t.Parallel()
+	s, dump := everything.capture(t)
+	s = s.as("poor half", "poorhalf")
+	s.User = s.Database
+	w := poor(t, s, dump)
+	for _, step := range w.part.Steps[:4] {
+		w.must(w.step(step.Name))
+	}
+	w.must(w.h.Exec(t.Context(), conninfoOf(w.value("pg_new")), "delete from secrets where id = 3; select lo_put(77001, 5, ' and larger')"))
+	w.fails("postgres-verify", "public.secrets|20|19\n", "bytes of large objects|8005|8016\n")
+	if strings.Contains(w.out["postgres-verify"], "statuses") {
+		t.Errorf("it says %s", w.out["postgres-verify"])
+	}
+}
+
+// What the role lacks that is to make databases is said before anything is made, with what is to be done. The database may be the one
+// that clients use to make others.
+func TestPoorWayBackOfPostgres(t *testing.T) {
+	t.Parallel()
+	s, dump := computed.capture(t)
+	s = s.as("postgres", "poorpos")
+	s.User = "poor postgres"
+	w := poor(t, s, dump)
+	role := identifier(s.User)
+	w.must(w.h.Exec(t.Context(), "template1", "alter role "+role+" nocreatedb"))
+	const rename = `alter database postgres owner to "poor postgres"; -- it belongs to mastodon`
+	w.fails("postgres-roles", "may not make databases", `alter role "poor postgres" createdb;`, rename)
+	w.must(w.h.Exec(t.Context(), "template1", "alter role "+role+" createdb"))
+	w.fails("postgres-roles", rename)
+	if strings.Contains(w.out["postgres-roles"], "createdb;") {
+		t.Errorf("it says %s", w.out["postgres-roles"])
+	}
+	if got := w.databases(); got != "postgres" {
+		t.Errorf("databases %s", got)
+	}
+	w.must(w.h.Exec(t.Context(), "template1", "alter database postgres owner to "+role))
+	w.run()
+	w.login("select count(*) from accounts", "300")
+	if got := w.databases(); got != "postgres postgres_before_20260627_030400" {
+		t.Errorf("databases %s", got)
+	}
+}
+
+// An administrator who is no superuser makes databases for the instance's role, which needs no more than its password. Rows that are
+// computed by a function whose body has names without a schema are restored with all schemas in sight.
+func TestPoorWayBackByAdministrator(t *testing.T) {
+	t.Parallel()
+	s, dump := computed.capture(t)
+	w := poor(t, s, dump)
+	verifier, err := Verifier(rolePassword)
+	w.must(err)
+	w.must(w.h.Exec(t.Context(), "template1", "alter role computed nocreatedb; create role administrator login createdb password "+literal(verifier)))
+	passwords := filepath.Join(w.here, "pgpass")
+	w.must(os.WriteFile(passwords, []byte("*:*:*:administrator:"+strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(rolePassword)), 0o600))
+	w.set(map[string]string{"pg_admin": "administrator", "pg_admin_user": "", "pg_admin_host": "127.0.0.1"})
+	w.writeHost(w.h.permafrost)
+	w.env = []string{"PGPASSFILE=" + passwords}
+	w.fails("postgres-roles", "grant computed to administrator;")
+	w.must(w.h.Exec(t.Context(), "template1", "grant computed to administrator"))
+	w.run()
+	w.lacks(nil, nil)
+	w.owned()
+	w.login("select count(*) from accounts", "300")
 }

@@ -144,6 +144,7 @@ type wayBack struct {
 	dump   string            // the file
 	out    map[string]string // what each step said
 
+	env         []string // of the steps, besides what they have
 	dumpOptions []string // of pg_dump, where both databases are compared
 }
 
@@ -213,6 +214,7 @@ func (w *wayBack) command(name string) *exec.Cmd {
 	}
 	cmd := exec.Command("bash")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "PGDATABASE=nowhere", "PGOPTIONS=-c nonsense=1", "LANG=C.UTF-8"}
+	cmd.Env = append(cmd.Env, w.env...)
 	cmd.Stdin = strings.NewReader(way.Block(w.host(), strconv.Itoa(i+1), &w.part.Steps[i]))
 	return cmd
 }
