@@ -75,7 +75,7 @@ func TestWayBackInterrupted(t *testing.T) {
 			s := s.as(fmt.Sprint("killed ", superuser), fmt.Sprint("kill", superuser))
 			s.User = s.Database
 			var w *wayBack
-			var lacks []func(string) string
+			lacks := []func(string) string{noSubscription}
 			if superuser {
 				w = newWayBack(t, host(t), s, dump, nil)
 				w.mayLogIn("")
@@ -84,7 +84,7 @@ func TestWayBackInterrupted(t *testing.T) {
 			} else {
 				w = poor(t, s, dump)
 				w.damaged(t, s.User)
-				w.dumpOptions, lacks = []string{"--no-owner", "--no-privileges"}, append(withoutObjects(unmakable), without("Name: public; Type: SCHEMA"))
+				w.dumpOptions, lacks = []string{"--no-owner", "--no-privileges"}, append(append(lacks, withoutObjects(unmakable)...), without("Name: public; Type: SCHEMA"))
 			}
 			v := w.visited(t)
 			defer v.leave()

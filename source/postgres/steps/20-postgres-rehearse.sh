@@ -18,6 +18,7 @@ if [ -s "$plan/pg-rehearsal" ]; then
   say "This server can't make these objects of the dump:"
   pg_tell "$plan/pg-rehearsal" "$plan/pg-rehearsal-again.log"
 fi
+pg_subscriptions
 [ "$pg_super" = t ] || pg_left_out
 # --- verify
 pg_lost "$plan/pg-rehearsal-again.log" < "$plan/pg-rehearsal" > "$plan/pg-rehearsal-lost"

@@ -192,7 +192,7 @@ pg_create() {
 pg_load() {
   local db=$1 log=$2
   shift 2
-  local how=(--no-tablespaces)
+  local how=(--no-tablespaces --no-subscriptions)
   [ "$pg_super" = t ] || how+=(--no-owner --no-privileges)
   pg_options=$(pg_set) pg_by pg_restore -v -d "$(pg_conn "$db")" "${how[@]}" "$@" 2> "$log"
 }
@@ -205,10 +205,10 @@ pg_set() { [ "$pg_super" != t ] || printf '%s' '-c lc_messages=C -c session_repl
 pg_errors() { grep -E '^pg_restore: (error|from TOC entry)|^(DETAIL|HINT|LINE)' "$1" | cut -c 1-500 | sed 40q >&2 || true; }
 
 # pg_objects writes what objects a list of pg_restore has: a line for each, with its ID, and without the numbers that differ from
-# server to server. Data of tables are none. Where there is no superuser, owners are none of it either, nor are grants.
+# server to server. Data of tables are none, nor are subscriptions. Where there is no superuser, owners are none of it either, nor are grants.
 pg_objects() {
   sed -n 's/^\([0-9][0-9]*\); [0-9][0-9]* [0-9][0-9]* /\1; /p' |
-    { grep -Ev '^[0-9]+; (TABLE DATA|SEQUENCE SET|BLOBS?|BLOB METADATA|STATISTICS DATA|[A-Z ]* - LARGE OBJECTS?) ' || true; } | pg_owners
+    { grep -Ev '^[0-9]+; (TABLE DATA|SEQUENCE SET|SUBSCRIPTION|BLOBS?|BLOB METADATA|STATISTICS DATA|[A-Z ]* - LARGE OBJECTS?) ' || true; } | pg_owners
 }
 
 pg_owners() {
@@ -318,6 +318,13 @@ pg_left_out() {
   others=$(awk -F ';' 'FILENAME != "-" { absent[$1]; next } !($1 in absent)' "$plan/pg-rehearsal" - < "$plan/pg-others" | sed 's/^[0-9]*; /  /')
   [ -z "$others" ] || printf "These objects had another owner, and will belong to Mastodon's role:\n%s\n" "$others" | pg_plain
   [ ! -s "$plan/pg-grants" ] || { printf 'These grants will not be made:\n' && sed 's/^/  /' "$plan/pg-grants"; } | pg_plain
+}
+
+# pg_subscriptions names what would take rows from another server, and would keep the database from being removed.
+pg_subscriptions() {
+  local all
+  all=$(sed -n 's/^[0-9]*; [0-9]* [0-9]* \(SUBSCRIPTION - \)/  \1/p' "$plan/pg-list")
+  [ -z "$all" ] || printf 'Subscriptions will not be made, as they would take rows from another server:\n%s\n' "$all" | pg_plain
 }
 
 # pg_may_lose says whether the administrator does without each extension that is missing.

@@ -19,6 +19,9 @@ update pg_index set indisunique = true, indisready = true where indexrelid in ('
 -- Rows without the one that they refer to.
 alter table statuses add constraint "fk Accounts" foreign key (account_id) references accounts on delete cascade;
 alter table users add foreign key (account_id) references accounts;
+create table parts (id int, account_id bigint references accounts) partition by list (id);
+create table parts_1 partition of parts for values in (1);
+insert into parts values (1, 5);
 set session_replication_role = replica;
 delete from accounts where id = 5;
 set session_replication_role = default;
@@ -36,6 +39,6 @@ create view after_all as select n from counted;
 create function noticed() returns event_trigger language plpgsql as $$ begin if current_setting('application_name') not like 'psql%' then raise 'no changes here'; end if; end $$;
 create event trigger guard on ddl_command_end execute function noticed();
 do $$ declare o record; begin
-	for o in select format('alter table %s owner to broken', oid::regclass) as s from pg_class where relkind in ('r', 'm', 'v') and relnamespace = 'public'::regnamespace and relname <> 'pg_stat_statements'
+	for o in select format('alter table %s owner to broken', oid::regclass) as s from pg_class where relkind in ('r', 'p', 'm', 'v') and relnamespace = 'public'::regnamespace and relname <> 'pg_stat_statements'
 	loop execute o.s; end loop;
 end $$;

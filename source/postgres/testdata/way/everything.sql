@@ -74,6 +74,7 @@ insert into secrets (owner, what) select 'nobody', 'hush' from generate_series(1
 select lo_from_bytea(77001, 'large'); select lo_from_bytea(77002, decode(repeat('00ff', 4000), 'hex'));
 comment on large object 77001 is 'an object'; grant select on large object 77001 to "a Reader"; alter large object 77002 owner to "an Owner";
 create publication "some One" for table statuses; create publication every for all tables; create publication "of Schemas" for tables in schema "own Schema";
+create subscription "from There" connection 'host=127.0.0.1 password=''hush hush''' publication it with (connect = false, slot_name = none);
 create function noticed() returns event_trigger language plpgsql as $$ begin if current_setting('application_name') not like 'psql%' then raise 'no changes here'; end if; end $$;
 
 do $$ declare o record; begin
