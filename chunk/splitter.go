@@ -3,6 +3,8 @@ package chunk
 import (
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/restic/chunker"
 )
@@ -50,11 +52,26 @@ func NewPolynomial() (uint64, error) {
 	return uint64(p), err
 }
 
+// irreducible holds polynomials that were found to be so, a few: to find it out takes a millisecond, and who opens a repository
+// asks of each several times.
+var irreducible struct {
+	sync.Mutex
+	some [32]uint64
+	next int
+}
+
 // CheckPolynomial returns an error unless p is one that NewPolynomial may have returned.
 func CheckPolynomial(p uint64) error {
+	irreducible.Lock()
+	defer irreducible.Unlock()
+	if p != 0 && slices.Contains(irreducible.some[:], p) {
+		return nil
+	}
 	if pol := chunker.Pol(p); pol.Deg() != 53 || !pol.Irreducible() {
 		return fmt.Errorf("not an irreducible polynomial of degree 53")
 	}
+	irreducible.some[irreducible.next] = p
+	irreducible.next = (irreducible.next + 1) % len(irreducible.some)
 	return nil
 }
 
