@@ -105,8 +105,9 @@
 // The JSON has one form: members in the order of Entry's fields, each once and in lower case, no room, strings and numbers as
 // Go's encoding/json writes them. Any other, with unknown members among it, is refused.
 //
-// It stands under the first number behind the entry before it that was free. Up to 100 numbers between them may be free
-// all the same, where junk or entries were lost; what jumps over more is no entry.
+// It stands under the first number behind the entry before it that was free: what is no entry may stand between them, and has to
+// stay. An entry that continues from the last one above a free number is none, nor is one above more than 100, where
+// entries were lost.
 //
 // A snapshot's ID is the SHA-256 of "permafrost snapshot 1\n", the manifest's name (32 bytes), the verify key of the entry's
 // signer (32 bytes) and the instance. A manifest may be named by several entries; it is the snapshot's whose signer signed it.

@@ -59,6 +59,7 @@ type history struct {
 	head      Head
 	empty     bool              // no valid entry yet
 	next      uint64            // the number to publish under
+	free      uint64            // numbers below it, down to the last valid entry, under which there was nothing
 	epoch     uint32            // the newest announced; 0 for the first, which no entry announces
 	epochs    map[uint32][]byte // signatures of the announced ones
 	people    []Person
@@ -122,7 +123,7 @@ func (h *history) isFar(object string) bool {
 // What does not authenticate is skipped: anyone who can write to the storage can put junk there. What
 // authenticates and continues from an entry that we did not find valid shows that this one was destroyed.
 func (h *history) take(seq uint64, o openedEntry) {
-	h.next = seq + 1
+	h.free, h.next = h.free+seq-h.next, seq+1
 	err := o.err
 	if (err == nil || errors.Is(err, ErrNewerFormat)) && !h.known(o.signer) {
 		err = errors.New("signed by a key that is not in the list of keys")
@@ -156,7 +157,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 	if h.empty {
 		h.first.Signed = e.Time
 	}
-	h.head, h.empty = at, false
+	h.head, h.empty, h.free = at, false, 0
 	h.hashes[seq] = o.hash
 	h.apply(o.signer, e)
 }
@@ -165,12 +166,18 @@ func (h *history) take(seq uint64, o openedEntry) {
 // returns an error for an entry that leaves valid ones out, or says of them what is not so: only a signer that ignored them
 // can have made it.
 //
+// Nobody continues from the last entry under any number but the first free one. Who did would leave numbers below him under which
+// others, who do not see his entry, publish theirs; and he himself could, when he has been taken off the list of keys.
+//
 // One that continues from what we do not have shows that this is lost. The log goes on with it, and with all that it says it
 // builds on, lost or not. Where it builds on less than there is, two logs were made of one: it is passed over, and shown.
 func (h *history) chain(at Head, e *Entry, byOwner bool) (goesOn bool, err error) {
 	prev := e.Prev
 	switch {
 	case prev == nil && h.empty, prev != nil && !h.empty && *prev == h.head:
+		if h.free > 0 {
+			return false, fmt.Errorf("stands above %d free numbers, and says that nothing was there", h.free)
+		}
 		if e.On != h.basis {
 			return false, fmt.Errorf("says that it builds on %v; below it are %v", e.On, h.basis)
 		}

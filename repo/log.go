@@ -26,7 +26,7 @@ const (
 	maxJunk, publishTries = 1000, 100
 
 	// maxJump is how many free numbers may lie below an entry, down to the valid one before it. Whoever publishes takes the
-	// first free number: more are free only where so many entries in a row were lost, or where a writer jumped ahead to use
+	// first free number: some are free only where so many entries in a row were lost, or where a writer jumped ahead to use
 	// the numbers up.
 	maxJump = 100
 )
@@ -94,7 +94,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 		h.first.Logged = times[slices.Min(slices.Collect(maps.Keys(h.hashes)))]
 	}
 	// Whoever publishes takes the first free number after the last valid entry: junk under a far number stays alone.
-	for h.next = h.behind(); ; h.next++ {
+	for h.next, h.free = h.behind(), 0; ; h.next++ {
 		if _, taken := sizes[h.next]; !taken {
 			return h, h.tooNew()
 		}
@@ -144,15 +144,13 @@ type logTake struct {
 	log    *history
 	sizes  map[uint64]int64
 	newest uint64 // entries below it that are opened already need not be read
-	next   uint64 // behind the newest number that was looked at
-	free   uint64 // numbers below that, down to the last valid entry, under which there is nothing
 	before openedLog
 	now    openedLog // what is a part of the log
 	news   bool      // there is something in it that was not there before
 }
 
 // reaches reports whether a number lies within maxJump of what was taken so far: under a farther one there is no entry.
-func (t *logTake) reaches(seq uint64) bool { return t.free+(seq-t.next) <= maxJump }
+func (t *logTake) reaches(seq uint64) bool { return t.log.free+(seq-t.log.next) <= maxJump }
 
 // entries reads some entries side by side and takes them in order, as far as they are within reach. It returns how many
 // it has taken.
@@ -178,10 +176,6 @@ func (t *logTake) entries(ctx context.Context, numbers []uint64) (int, error) {
 		}
 		if err := t.take(ctx, seq, got[i]); err != nil {
 			return 0, err
-		}
-		t.free, t.next = t.free+(seq-t.next), seq+1
-		if _, valid := t.log.hashes[seq]; valid {
-			t.free = 0
 		}
 	}
 	return len(numbers), nil

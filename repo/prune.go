@@ -489,9 +489,18 @@ func (r *Repo) discard(moved map[home][]*pack, indexes []Name) {
 
 // sweep deletes what prune entries name.
 func (p *prunePlan) sweep(ctx context.Context) error {
-	names := make([]string, len(p.doomed))
-	for i, o := range p.doomed {
-		names[i] = o.Name
+	log := p.repo.log
+	if len(log.far) > 0 {
+		if err := p.repo.catchUp(ctx, log); err != nil {
+			return err
+		}
+	}
+	var names []string
+	for _, o := range p.doomed {
+		// What the log has come near to meanwhile has to stay: entries may stand above it.
+		if _, far := log.far[o.Name]; !far || log.isFar(o.Name) {
+			names = append(names, o.Name)
+		}
 	}
 	return p.repo.removeAll(ctx, names, func(done int) { p.progress("deleting", int64(done), int64(len(names))) })
 }

@@ -1,0 +1,59 @@
+package repo_test
+
+import (
+	"testing"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// A writer signs an entry that continues from the last one, and leaves numbers below it free: nobody goes on from it. Otherwise
+// one who has not listed the log would publish below it what those who have don't see; and the writer could put an entry there
+// once he is removed, and break the log.
+func TestFreeNumbersBelowAnEntry(t *testing.T) {
+	for _, ahead := range []uint64{1, 50, 99} {
+		w, st, evil, first, c := twoInstances(t)
+		early, prepared := fresh(t, st, w.writer), fresh(t, st, evil)
+		head := early.Head().Seq
+		if err := fresh(t, st, evil).PublishAt(t.Context(), evilSnapshot(), head+1+ahead); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.open(w.owner).RemovePerson(t.Context(), "evil"); err != nil {
+			t.Fatal(err)
+		}
+		second, _ := mustSnapshot(t, early, night(2), 2)
+		third, _ := mustSnapshot(t, fresh(t, st, w.writer), night(3), 3)
+		_ = prepared.PublishRaw(t.Context(), evilSnapshot()) // where the number is free
+		for who, r := range map[string]*repo.Repo{"a machine that remembers": w.open(w.owner), "one that does not": fresh(t, st, w.writer)} {
+			all := r.Snapshots()
+			if len(r.Damage()) > 0 || len(all) != 3 || all[0].ID != first.ID || all[1].ID != second.ID || all[2].ID != third.ID {
+				t.Errorf("%d numbers left free, %s sees %d snapshots, damage %v", ahead, who, len(all), r.Damage())
+			}
+		}
+		mustSnapshot(t, fresh(t, st, w.writer), c, 4)
+	}
+}
+
+// What stands above junk is an entry as any other, and so it is where it was lost that something was there: who reads on says
+// that it is missing.
+func TestEntryAboveJunk(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	st.Set(number(1), []byte("junk"))
+	ref, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
+	if ref.Seq != 2 || len(fresh(t, st, w.owner).Snapshots()) != 1 {
+		t.Fatalf("entry %d", ref.Seq)
+	}
+	st.Delete(number(1))
+	for _, k := range []*repo.Keyring{w.writer, w.owner} {
+		r, err := w.tryOpen(st, k)
+		if k == w.owner && err == nil {
+			continue // it has not seen the log
+		}
+		refused(t, "the machine that has published it", r, err)
+	}
+	st.Set(number(1), []byte("anything"))
+	if n := len(w.open(w.writer).Snapshots()); n != 1 {
+		t.Errorf("something is there again, and %d snapshots are listed", n)
+	}
+}
