@@ -263,7 +263,7 @@ func (c *checker) snapshots(ctx context.Context, h *history, x *index, mark func
 		data, err := c.repo.readNamed(ctx, manifestObject(s.Manifest), s.Manifest, MaxObject)
 		var text []byte
 		if err == nil {
-			text, err = c.repo.openManifest(s, data)
+			text, err = openManifest(h.keys, s, data)
 		}
 		if err == nil {
 			err = c.blobs(ctx, of, marks[s.Instance](ctx, text))

@@ -310,7 +310,7 @@ func FuzzManifestObject(f *testing.F) {
 		if err != nil {
 			return nil, err
 		}
-		return r.openManifest(SnapshotRef{signer: k.verifyKey()}, stored)
+		return openManifest(r.Key(), SnapshotRef{signer: k.verifyKey()}, stored)
 	}
 	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
 		encoder().EncodeAll([]byte(`{"format":1}`), nil), encoder().EncodeAll(text(9000), nil))
@@ -673,7 +673,7 @@ func TestBombs(t *testing.T) {
 			t.Fatal(err)
 		}
 		fuzzing.Bound(t, 8*maxManifest, func() {
-			if _, err := r.openManifest(SnapshotRef{signer: k.verifyKey()}, stored); err == nil {
+			if _, err := openManifest(r.Key(), SnapshotRef{signer: k.verifyKey()}, stored); err == nil {
 				t.Errorf("%s: a manifest of 128 MiB is taken", name)
 			}
 		})

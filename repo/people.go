@@ -268,6 +268,10 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 	if err := r.ownerOnly("rotating the keys"); err != nil {
 		return nil, err
 	}
+	// Before anybody is given keys: the list of keys may be an older one, with somebody on it who was removed since.
+	if err := r.mayRotate(ctx); err != nil {
+		return nil, err
+	}
 	grown := *r.Key()
 	next, err := grown.NewEpoch()
 	if err == nil {
@@ -306,6 +310,17 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 	}
 	r.log.keys = &grown
 	return without, nil
+}
+
+// mayRotate returns an error where the log is damaged, unless an owner has said that it goes on as it is.
+func (r *Repo) mayRotate(ctx context.Context) error {
+	if err := r.catchUp(ctx, r.log); err != nil {
+		return err
+	}
+	if err := r.acceptDamage(ctx); err != nil || r.opts.AcceptHead {
+		return err
+	}
+	return r.log.mayAdd(&Entry{Epoch: new(EpochEntry)})
 }
 
 // wrapEpoch puts the keys for everybody on the roster who has a recipient, and returns the roster that says so.

@@ -305,14 +305,14 @@ func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
 		}
 		r.local.cache(object, data)
 	}
-	return r.openManifest(ref, data)
+	return openManifest(r.Key(), ref, data)
 }
 
 // openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
 // writer can name another's manifest in the log, and can't make it his own.
-func (r *Repo) openManifest(ref SnapshotRef, data []byte) ([]byte, error) {
+func openManifest(k *Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
 	object := manifestObject(ref.Manifest)
-	signer, body, err := r.Key().unseal(magicManifest, data)
+	signer, body, err := k.unseal(magicManifest, data)
 	if (err == nil || errors.Is(err, ErrNewerFormat)) && !ref.signer.Equal(signer) {
 		err = errors.New("it is signed by another key than the log entry that names it")
 	}
