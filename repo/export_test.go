@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -102,22 +103,47 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change
 	return r.putIndexes(ctx, instance, eachPack(lies))
 }
 
-// PlainEnvelopes makes envelopes cost nothing until the test ends: they say who made them and what they hold, in the clear.
+// PlainEnvelopes makes envelopes cost nothing until the test ends: they say in the clear who made them, under which keys, and
+// what they hold. Who lacks the keys opens none, and one that was changed is none.
 func PlainEnvelopes(t testing.TB) {
 	seal, unseal := sealing, unsealing
 	t.Cleanup(func() { sealing, unsealing = seal, unseal })
-	sealing = func(k *Keyring, _ *Epoch, magic string, body []byte) ([]byte, error) {
+	const head = 8 + ed25519.PublicKeySize + 16
+	proof := func(k *Keyring, head, keys, body []byte) []byte {
+		sum := sha256.Sum256(slices.Concat(k.Repository[:], head, keys, body))
+		return sum[:]
+	}
+	sealing = func(k *Keyring, e *Epoch, magic string, body []byte) ([]byte, error) {
 		nonce := make([]byte, 16) // no two envelopes are alike
 		rand.Read(nonce)
-		return slices.Concat([]byte(magic), k.verifyKey(), nonce, body), nil
+		h, keys := slices.Concat([]byte(magic), k.verifyKey(), nonce), e.Signature[:32]
+		return slices.Concat(h, keys, proof(k, h, keys, body), body), nil
 	}
-	unsealing = func(_ *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
-		head := len(magic) + ed25519.PublicKeySize + 16
-		if len(data) < head || string(data[:len(magic)]) != magic {
+	unsealing = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
+		if len(data) < head+64 || string(data[:7]) != magic[:7] {
 			return nil, nil, errors.New("not an envelope of that kind")
 		}
-		return ed25519.PublicKey(data[len(magic) : head-16]), data[head:], nil
+		keys, body := data[head:head+32], data[head+64:]
+		if !bytes.Equal(data[head+32:head+64], proof(k, data[:head], keys, body)) {
+			return nil, nil, errors.New("it was changed")
+		}
+		if !slices.ContainsFunc(k.Epochs, func(e Epoch) bool { return bytes.Equal(e.Signature[:32], keys) }) {
+			return nil, nil, errors.New("decrypting: no key fits")
+		}
+		signer := ed25519.PublicKey(data[8 : head-16])
+		if data[7] != magic[7] {
+			return signer, nil, ErrNewerFormat
+		}
+		return signer, body, nil
 	}
+}
+
+// OpensEnvelope reports whether a keyring opens what may be an envelope.
+func (k *Keyring) OpensEnvelope(data []byte) bool {
+	return slices.ContainsFunc([]string{magicIndex, magicManifest, magicEntry, magicLease}, func(magic string) bool {
+		_, _, err := k.unseal(magic, data)
+		return err == nil
+	})
 }
 
 // PutSwaps puts an index object for an instance that lists every known pack with the IDs of its frames' first and last
@@ -271,3 +297,32 @@ func (r *Repo) Believe(lie func(*Basis)) {
 	lie(&h.basis)
 	r.log = &h
 }
+
+// RotateTakingUp is Rotate, but that it takes up the keys that a rotation has left which died.
+func (r *Repo) RotateTakingUp(ctx context.Context, save func(*Keyring) error) ([]string, error) {
+	grown := *r.Key()
+	next := grown.Epoch(r.epoch().Number + 1)
+	if next == nil {
+		return r.Rotate(ctx, save)
+	}
+	people, without, err := r.wrapEpoch(ctx, &grown)
+	if err == nil {
+		err = save(&grown)
+	}
+	if err == nil {
+		err = r.PublishRaw(ctx, &Entry{Roster: &RosterEntry{people}})
+	}
+	if err == nil {
+		err = r.catchUp(ctx, r.log)
+	}
+	if err == nil {
+		err = r.PublishRaw(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature}})
+	}
+	return without, err
+}
+
+// Repo returns the ID of the repository that a keyring is of.
+func (k *Keyring) Repo() Name { return Name(k.Repository) }
+
+// Verifies returns the key by which what a keyring signs is verified.
+func (k *Keyring) Verifies() []byte { return k.verifyKey() }

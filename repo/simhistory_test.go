@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +55,12 @@ var simContents = map[string]content{
 	"other's s1": simContent("adfx"), "other's next": simContent("abcdefghixyz"),
 }
 
+// simHeld returns what a host holds: what stands behind a # tells it from others that hold the same.
+func simHeld(host string) content {
+	kind, _, _ := strings.Cut(host, "#")
+	return simContents[kind]
+}
+
 // simContent has two blobs for each letter, in two components. That of z is long enough for its pack to be damaged in one
 // place and read in another.
 func simContent(letters string) content {
@@ -92,7 +96,7 @@ func simSnapshot(ctx context.Context, r *repo.Repo, host string) (repo.SnapshotR
 
 func simCommit(ctx context.Context, w *repo.Writer, host string) (repo.SnapshotRef, error) {
 	m := manifest{make(map[string][]string)}
-	c := simContents[host]
+	c := simHeld(host)
 	for _, comp := range slices.Sorted(maps.Keys(c)) {
 		for _, b := range c[comp] {
 			id := w.Sum(comp, b)
@@ -115,15 +119,7 @@ type simPast map[string][]*simHistory
 
 // newSimPast makes the past, in bubbles, so that its times fit those of the simulations.
 func newSimPast(t *testing.T) simPast {
-	// What makes a run cheap: no disk where memory will do, no cryptography but that of packs, less collecting of garbage.
-	if _, err := os.Stat("/dev/shm"); err == nil {
-		before := os.Getenv("TMPDIR")
-		os.Setenv("TMPDIR", "/dev/shm") // t.Setenv would forbid parallel tests
-		t.Cleanup(func() { os.Setenv("TMPDIR", before) })
-	}
-	repo.PlainEnvelopes(t)
-	before := debug.SetGCPercent(400)
-	t.Cleanup(func() { debug.SetGCPercent(before) })
+	cheap(t)
 	st := storetest.NewMem(t)
 	w := newWorld(t, st, repo.InitOptions{})
 	other, err := w.owner.NewWriter("web2")
@@ -381,7 +377,7 @@ func simReadOne(ctx context.Context, r *repo.Repo, rd *repo.Reader, ref repo.Sna
 	if err := json.Unmarshal(text, &m); err != nil {
 		return err
 	}
-	for comp, blobs := range simContents[ref.Host] {
+	for comp, blobs := range simHeld(ref.Host) {
 		for i, want := range blobs {
 			id, err := chunk.ParseID(m.Blobs[comp.String()][i])
 			if err != nil {

@@ -86,6 +86,11 @@ func NewSched(m *Mem, seed uint64) *Sched {
 
 // Go adds a party. Its context ends when it dies.
 func (s *Sched) Go(name string, f func(context.Context, repo.Store) error) *Party {
+	return s.GoOn(name, s.mem, f)
+}
+
+// GoOn adds a party that works on another store.
+func (s *Sched) GoOn(name string, st repo.Store, f func(context.Context, repo.Store) error) *Party {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Party{Name: name, s: s, cancel: cancel, ended: make(chan struct{}), dieAt: -1, hurtAt: -1, sleepAt: -1, restAt: -1, sizes: make(map[string]int)}
 	switch s.rng.IntN(8) {
@@ -103,7 +108,7 @@ func (s *Sched) Go(name string, f func(context.Context, repo.Store) error) *Part
 	go func() {
 		defer close(p.ended)
 		defer cancel()
-		p.Err = f(ctx, p.view())
+		p.Err = f(ctx, &view{&Hook{Store: st, Before: p.wait}, p})
 	}()
 	return p
 }
@@ -257,6 +262,20 @@ func (s *Sched) note(t *turn, what string) {
 	s.trace = append(s.trace, strings.Join(strings.Fields(fmt.Sprintf("%4d %s: %s %s", s.steps, t.party.Name, what, label)), " "))
 }
 
+// Tell adds to the trace what nobody has done who takes turns.
+func (s *Sched) Tell(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trace = append(s.trace, fmt.Sprintf("%4d - %s", s.steps, what))
+}
+
+// Know numbers an object that no party has put.
+func (s *Sched) Know(object string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.name(object)
+}
+
 // Trace returns what was done, a line for each step. Objects that are named by chance have numbers in it.
 func (s *Sched) Trace() string { return strings.Join(s.trace, "\n") }
 
@@ -308,10 +327,6 @@ func (p *Party) wait(op Op) Fault {
 type view struct {
 	*Hook
 	party *Party
-}
-
-func (p *Party) view() repo.Store {
-	return &view{&Hook{Store: p.s.mem, Before: p.wait}, p}
 }
 
 // Put implements repo.Store.
