@@ -47,9 +47,13 @@ func WayBack(s Saved) (way.Part, error) {
 	if err != nil {
 		return way.Part{}, fmt.Errorf("the dump's table of contents: %w", err)
 	}
-	code, err := stepFiles.ReadFile("steps/functions.sh")
-	if err != nil {
-		return way.Part{}, err
+	var code []byte
+	for _, name := range []string{"steps/functions.sh", "steps/lacks.sh"} {
+		text, err := stepFiles.ReadFile(name)
+		if err != nil {
+			return way.Part{}, err
+		}
+		code = append(append(code, text...), '\n')
 	}
 	return way.Part{
 		Name:  "PostgreSQL",

@@ -84,7 +84,8 @@ func TestWayBackInterrupted(t *testing.T) {
 			} else {
 				w = poor(t, s, dump)
 				w.damaged(t, s.User)
-				w.dumpOptions, lacks = []string{"--no-owner", "--no-privileges"}, append(append(lacks, withoutObjects(unmakable)...), without("Name: public; Type: SCHEMA"))
+				w.dumpOptions = []string{"--no-owner", "--no-privileges"}
+				lacks = append(append(lacks, withoutObjects(unmakable)...), without("Name: public; Type: SCHEMA"))
 			}
 			v := w.visited(t)
 			defer v.leave()

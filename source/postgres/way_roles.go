@@ -152,7 +152,8 @@ func settings(b *strings.Builder, r *Role) {
 	}
 }
 
-// roleSettingsSQL returns a query for those settings of a role in the whole cluster that it does not have: one that is there is left alone.
+// roleSettingsSQL returns a query for those settings of a role in the whole cluster that it does not have: a role that was there is
+// left alone.
 func roleSettingsSQL(roles []Role, own string) string {
 	var rows []string
 	for i := range roles {
@@ -165,7 +166,8 @@ func roleSettingsSQL(roles []Role, own string) string {
 	if len(rows) == 0 {
 		return sqlHead
 	}
-	return sqlHead + "select " + literal("the role "+nameOf(own)+" does not have the setting that it had: ") + " || setting from (values " + strings.Join(rows, ", ") + ") as had(setting)\n" +
+	told := literal("the role " + nameOf(own) + " does not have the setting that it had: ")
+	return sqlHead + "select " + told + " || setting from (values " + strings.Join(rows, ", ") + ") as had(setting)\n" +
 		"where setting not in (select pg_catalog.unnest(rolconfig) from pg_catalog.pg_roles where rolname = " + literal(own) + ") order by 1;\n"
 }
 
