@@ -56,6 +56,7 @@ func TestCompose(t *testing.T) {
 		{"owners", (*composeTest).testOwners},
 		{"hints", (*composeTest).testHints},
 		{"way back", (*composeTest).testWayBack},
+		{"new host", (*composeTest).testNewHost},
 		{"volume", (*composeTest).testVolume},
 		{"way back to a volume", (*composeTest).testWayBack},
 	} {
@@ -221,16 +222,10 @@ func (w *composeTest) testWayBack() {
 	must("", os.RemoveAll(filepath.Join(m.Media.Root, "media_attachments")))
 	redis("flushall")
 	redis("set", "feed:home:1", "later")
-	tootctl := filepath.Join(t.TempDir(), "bin")
-	must("", os.MkdirAll(tootctl, 0o755))
-	must("", os.WriteFile(filepath.Join(tootctl, "tootctl"), []byte("#!/bin/sh\necho \"$*\" >>/tmp/tootctl\n"), 0o755))
-	must(w.Docker(ctx, "cp", tootctl, w.Container("web")+":/opt/mastodon/"))
-
+	w.giveTootctl()
 	target := filepath.Join(t.TempDir(), "restored")
 	w.run(exitDone, "restore", "-i", w.recovery, "--snapshot", "latest", "--target", target)
-	script := exec.CommandContext(ctx, "bash", filepath.Join(target, "restore.sh"), "--yes")
-	script.Env = []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", runMain + "=1"}
-	if out, err := script.CombinedOutput(); err != nil || !strings.Contains(string(out), "All steps hold.") {
+	if out, err := w.script(target); err != nil || !strings.Contains(out, "All steps are done.") {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if got := rows(); got != want {
@@ -248,6 +243,80 @@ func (w *composeTest) testWayBack() {
 	}
 	if said := must(w.Docker(ctx, "exec", w.Container("web"), "cat", "/tmp/tootctl")); !strings.Contains(said, "feeds build") {
 		t.Errorf("tootctl was called with %q", said)
+	}
+}
+
+// giveTootctl puts a stand-in for Mastodon's command into its container.
+func (w *composeTest) giveTootctl() {
+	w.t.Helper()
+	bin := filepath.Join(w.t.TempDir(), "bin")
+	err := os.Mkdir(bin, 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(bin, "tootctl"), []byte("#!/bin/sh\necho \"$*\" >>/tmp/tootctl\n"), 0o755)
+	}
+	if err == nil {
+		_, err = w.Docker(w.t.Context(), "cp", bin, w.Container("web")+":/opt/mastodon/")
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// script runs restore.sh.
+func (w *composeTest) script(target string) (string, error) {
+	script := exec.CommandContext(w.t.Context(), "bash", filepath.Join(target, "restore.sh"), "--yes")
+	script.Env = []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", runMain + "=1"}
+	out, err := script.CombinedOutput()
+	return string(out), err
+}
+
+// testNewHost brings the project back where there is its file alone: no containers, no volumes, no settings, no media.
+func (w *composeTest) testNewHost() {
+	t, ctx := w.t, w.t.Context()
+	m := w.snapshot(nil)
+	rows := func() string {
+		out, err := w.SQL(ctx, "select count(*), md5(string_agg(s::text, '' order by id)) from statuses s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	want := rows()
+	media, err := compare.Tree(m.Media.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Command(ctx, "down", "--volumes"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".env.production", "public/system", "redis/dump.rdb"} {
+		if err := os.RemoveAll(filepath.Join(w.Live, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	target := filepath.Join(t.TempDir(), "restored")
+	w.run(exitDone, "restore", "-i", w.recovery, "--snapshot", "latest", "--target", target)
+	if out, err := w.script(target); err == nil || !strings.Contains(out, "cd "+w.Live+" && docker compose up --no-start") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := w.Command(ctx, "up", "--no-start"); err != nil {
+		t.Fatal(err)
+	}
+	w.giveTootctl()
+	if out, err := w.script(target); err != nil || !strings.Contains(out, "All steps are done.") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got := rows(); got != want {
+		t.Errorf("rows %s, want %s", got, want)
+	}
+	got, err := compare.Tree(m.Media.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(media, ".") // the engine sets its time
+	delete(got, ".")
+	if err := media.Diff(got); err != nil {
+		t.Errorf("media: %v", err)
 	}
 }
 

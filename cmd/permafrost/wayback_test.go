@@ -132,7 +132,7 @@ var followers = []struct {
 }{
 	{"restore.sh", func(w *wayBack) {
 		out, err := w.shell("bash", filepath.Join(w.target, "restore.sh"), "--yes").CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("All steps hold.")) {
+		if err != nil || !bytes.Contains(out, []byte("All steps are done.")) {
 			w.t.Fatalf("%v\n%s", err, out)
 		}
 	}},
@@ -172,7 +172,7 @@ func followPasted(w *wayBack) {
 		fmt.Fprint(in, block+"\n")
 		held := false
 		for !held && lines.Scan() {
-			held = regexp.MustCompile(`^Step \d+ holds: `).MatchString(lines.Text())
+			held = regexp.MustCompile(`^Step \d+ done: `).MatchString(lines.Text())
 		}
 		if late.Stop(); !held {
 			w.t.Fatalf("it does not hold: %s\nthe terminal shows\n%s", block, said.String())
@@ -185,7 +185,7 @@ func followPasted(w *wayBack) {
 	}
 }
 
-// followStruck runs restore.sh and sends it a signal in each step, some time after the step began, until all steps hold. What
+// followStruck runs restore.sh and sends it a signal in each step, some time after the step began, until all steps are done. What
 // is interrupted ends at once and says so.
 func followStruck(w *wayBack, signal syscall.Signal) {
 	chance := rand.New(rand.NewPCG(*killSeed, 2))
@@ -218,7 +218,7 @@ func followStruck(w *wayBack, signal syscall.Signal) {
 		err = c.Wait()
 		status, _ := c.ProcessState.Sys().(syscall.WaitStatus)
 		switch {
-		case err == nil && strings.Contains(all.String(), "All steps hold."):
+		case err == nil && strings.Contains(all.String(), "All steps are done."):
 			return
 		case status.Signaled() && signal == syscall.SIGKILL:
 		case status.ExitStatus() == 130 && strings.Contains(errs.String(), "Stopped. Run this again") && time.Since(time.Unix(0, struck.Load())) < 20*time.Second:
@@ -245,6 +245,7 @@ for unit; do
 	*:-*) ;;
 	stop:mastodon*) rm -f running ;;
 	start:mastodon*) touch running ;;
+	cat:mastodon*) ;;
 	is-active:mastodon*) [ -e running ] || exit 3 ;;
 	*:redis-server)
 		exec 3<>/dev/tcp/127.0.0.1/` + w.redisManager() + `

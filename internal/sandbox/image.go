@@ -19,7 +19,7 @@ import (
 var imagePrograms = []string{"redis-server", "redis-cli", "sh", "bash", "sleep", "cat", "head", "mktemp", "rm", "mkdir", "chmod", "chown", "id", "env", "ls", "mv", "rmdir", "stat", "redis-check-rdb"}
 
 // imagePostgres are the programs of PostgreSQL's own directory.
-var imagePostgres = []string{"initdb", "postgres", "pg_dump", "pg_restore", "psql", "pg_ctl"}
+var imagePostgres = []string{"initdb", "postgres", "pg_dump", "pg_restore", "psql", "pg_isready", "pg_ctl"}
 
 const imagePasswd = `root:x:0:0:root:/root:/bin/sh
 postgres:x:999:999::/var/lib/postgresql:/bin/sh

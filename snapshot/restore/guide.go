@@ -45,28 +45,36 @@ func (g *page) code(text string) {
 // step adds a step.
 func (g *page) step(host string, number int, s *way.Step) {
 	g.blocks = append(g.blocks, fmt.Sprintf("## %d. %s", number, s.Title))
+	if s.Effect != "" {
+		g.blocks = append(g.blocks, "*"+s.Effect+"*")
+	}
 	if s.Why != "" {
 		g.blocks = append(g.blocks, s.Why)
 	}
 	g.code(way.Block(host, strconv.Itoa(number), s))
 	if s.Undo != "" {
-		g.blocks = append(g.blocks, "To take it back: "+s.Undo)
+		g.blocks = append(g.blocks, "**Undo:** "+s.Undo)
 	}
 }
 
-// begin returns a page that says which snapshot this is.
+// begin returns a page with its title.
 func (p *Plan) begin() *page {
-	m := p.restored.Manifest
 	g := new(page)
-	g.say("# Restoring %s, as of %s", m.Instance, markdown(m.Date))
-	g.say("Snapshot %v, taken on %s of the host %s by permafrost %s.", p.restored.Ref.ID,
-		markdown(m.Boundary.Time.UTC().Format(time.RFC1123)), m.Host, m.Version)
+	g.say("# Restoring %s, as of %s", p.restored.Manifest.Instance, markdown(p.restored.Manifest.Date))
 	return g
+}
+
+// origin says which snapshot this is.
+func (p *Plan) origin(g *page) {
+	m := p.restored.Manifest
+	g.say("Snapshot %v of the host %s, taken on %s by permafrost %s.", p.restored.Ref.ID, m.Host,
+		markdown(m.Boundary.Time.UTC().Format(time.RFC1123)), m.Version)
 }
 
 // refusal returns the page for a directory in which another user decides.
 func (p *Plan) refusal() []byte {
 	g := p.begin()
+	p.origin(g)
 	g.say("**This directory is the user %s's, who can change everything in it, this page too. So it holds no commands for root.**\n"+
 		"For those restore once more, into a directory that only root can write, such as `/root/restore`.", p.restored.Result.Owner)
 	return g.bytes()
@@ -75,9 +83,10 @@ func (p *Plan) refusal() []byte {
 // guide returns RESTORE.md.
 func (p *Plan) guide() []byte {
 	g := p.begin()
+	p.overview(g)
 	p.holdings(g)
 	p.unknown(g)
-	p.overview(g)
+	p.before(g)
 	number := 0
 	for i := range p.parts {
 		if text := p.parts[i].Text; text != "" {
@@ -95,11 +104,14 @@ func (p *Plan) guide() []byte {
 // holdings tells what the directory has, and what it lacks.
 func (p *Plan) holdings(g *page) {
 	m, out := p.restored.Manifest, p.restored.Result
+	g.blocks = append(g.blocks, "## What this directory has")
+	p.origin(g)
 	if m.Boundary.Method == "stopped" {
-		g.say("The services stood still: all parts are of one moment.")
+		g.say("Mastodon was stopped meanwhile: all parts are of one moment.")
 	} else {
-		g.say("The services ran: PostgreSQL was fixed first, then Redis, then the media were read. Every file that the\ndatabase names is there, unless it was deleted in these minutes.")
+		g.say("Mastodon was running. The media were read after the database, so every file that the database names is here, but for files\nthat were deleted in those minutes.")
 	}
+	p.sizes(g)
 	if n := m.Media.LeftOut; n > 0 {
 		g.say("**%d media files could not be read then and are not in the snapshot.** `permafrost show` names them.", n)
 	}
@@ -115,6 +127,42 @@ func (p *Plan) holdings(g *page) {
 		g.say("**The media are in object storage and not in this snapshot**: kind %s, bucket %s, at %s. They are to be had from there,\nas of %s if the bucket keeps versions.",
 			x.Kind, x.Bucket, x.Endpoint, markdown(m.Boundary.Time.UTC().Format(time.RFC3339)))
 	}
+}
+
+// sizes tells how much comes back, and to where.
+func (p *Plan) sizes(g *page) {
+	m := p.restored.Manifest
+	var items []string
+	item := func(format string, args ...any) {
+		for i, a := range args {
+			if name, ok := a.(snapshot.Text); ok {
+				args[i] = escape.Markdown(string(name))
+			}
+		}
+		items = append(items, "- "+fmt.Sprintf(format, args...))
+	}
+	if d := &m.Postgres; p.restored.Components["postgres"] && d.State == snapshot.Captured {
+		item("the database %s. PostgreSQL's disk needs %s for it, beside a database that is there already", snapshot.Text(d.Database), room(max(d.Server.Size, d.Size)))
+	}
+	if f := &m.Media; p.restored.Components["media"] && f.State == snapshot.Captured {
+		item("the media: %d files, %s, which are copied to %s", f.Files, room(f.Size), f.Root)
+	}
+	if len(items) > 0 {
+		g.blocks = append(g.blocks, strings.Join(items, "\n"))
+	}
+}
+
+// room says how much room something needs, in a rough number.
+func room(n int64) string {
+	for _, unit := range []struct {
+		size int64
+		name string
+	}{{10 << 30, "GiB"}, {10 << 20, "MiB"}} {
+		if n >= unit.size {
+			return fmt.Sprintf("%d %s", n*10/unit.size+1, unit.name)
+		}
+	}
+	return "some MiB"
 }
 
 // owners tells whose the media should be, where they could not be given to them.
@@ -164,36 +212,121 @@ func (p *Plan) unknown(g *page) {
 	}
 }
 
-// overview tells how the plan is followed.
+// overview tells in few words what is to be done.
 func (p *Plan) overview(g *page) {
-	m, here := p.restored.Manifest, p.restored.Target
-	g.blocks = append(g.blocks, "## Before you begin")
-	version := "Mastodon"
+	g.say("In short, on the server that is to run Mastodon:")
+	install := "Install " + p.needs() + ", as Mastodon's own guide says, but without `mastodon:setup`."
+	if p.restored.Manifest.Deployment.Kind == source.Compose {
+		install = p.project()
+	}
+	lines := []string{
+		"Become root (`sudo -i`), in `tmux` or `screen`: a lost SSH connection stops nothing there.",
+		install,
+		"Look through " + escape.Markdown(p.Host()) + ". It says where everything is, as it was on the old server. Correct what is different here.",
+		"Run the command below. It asks before each of the " + strconv.Itoa(len(p.Steps())) + " steps, and says what the step changes and how long it takes.",
+		"If a step fails, read the lines above, repair that, and run the same command again. It goes on with that step.",
+	}
+	for i := range lines {
+		lines[i] = strconv.Itoa(i+1) + ". " + lines[i]
+	}
+	g.blocks = append(g.blocks, strings.Join(lines, "\n"))
+	g.code("bash " + escape.Shell(p.restored.Target+"/"+ScriptName))
+}
+
+// needs lists what must be on a host without containers.
+func (p *Plan) needs() string {
+	m := p.restored.Manifest
+	needs := []string{"Mastodon"}
 	if m.Mastodon != "" {
-		version += " " + escape.Markdown(m.Mastodon)
+		needs[0] += " " + escape.Markdown(m.Mastodon)
 	}
-	if m.Deployment.Kind == source.Compose {
-		g.say("1. Install the container engine and Compose. Bring the project's directory back to %s, with its Compose file, of %s.\n"+
-			"   It has the settings once step 2 and 3 have run. Then make the containers, there: `docker compose create`.", m.Live, markdown(version))
-	} else {
-		g.say("1. Install what the instance needs: %s in %s for the user %s, PostgreSQL, Redis. Follow Mastodon's own\n"+
-			"   installation guide up to, and without, its setup (`mastodon:setup`).", markdown(version), m.Live, p.user())
+	needs[0] += " in " + escape.Markdown(string(m.Live)) + " for the user " + escape.Markdown(p.user())
+	if p.restored.Components["postgres"] {
+		needs = append(needs, "PostgreSQL"+orNewer(strconv.Itoa(m.Postgres.Server.VersionNum/10_000)))
 	}
-	g.say("2. Look at %s. It says where everything is on this host, as it was on the old one. Change there what is otherwise here.", p.Host())
-	g.say("3. Follow the steps, as root. There are two ways, and they do the same:")
-	g.say("   - Run all of them. It asks before each, stops where one does not hold, and goes on there when it is run again:")
-	g.code("bash " + escape.Shell(here+"/"+ScriptName))
-	g.say("   - Or paste each block into a root shell (bash). **A block that went well ends with a line like \"Step 1 holds\". If that line is\n     missing, stop there**: mend what the lines above say, and paste the same block again.")
-	g.say("Every step may be run again after it was interrupted. The database that is there stays in use until the new one is whole and\nverified, and is kept under another name.")
+	if p.restored.Components["redis"] {
+		name := "Redis"
+		if m.Redis.Server.Name == "valkey" {
+			name = "Valkey"
+		}
+		major, rest, _ := strings.Cut(cmp.Or(m.Redis.Server.Own, m.Redis.Server.Version), ".")
+		minor, _, _ := strings.Cut(rest, ".")
+		needs = append(needs, name+orNewer(major+"."+minor))
+	}
+	return strings.Join(needs, ", ")
+}
+
+// orNewer returns a version with a blank in front, "" for none.
+func orNewer(version string) string {
+	if v, err := strconv.ParseFloat(version, 64); err != nil || v <= 0 {
+		return ""
+	}
+	return " " + version + " or newer"
+}
+
+// project tells how a Compose project comes into being again.
+func (p *Plan) project() string {
+	m := p.restored.Manifest
+	text := "Install the container engine and Compose. Make the project's directory " + escape.Markdown(string(m.Live)) + ", with its Compose file"
+	for i := range m.Secrets.Files {
+		if name := string(m.Secrets.Files[i].Path); strings.Contains(path.Base(name), "compose") && p.restored.Components["secrets"] {
+			text += " (here as " + escape.Markdown(m.SecretName(i)) + ")"
+			break
+		}
+	}
+	for _, s := range m.Deployment.Services {
+		if s.Mastodon && s.Image != "" {
+			text += ", of the image " + escape.Markdown(s.Image)
+			break
+		}
+	}
+	return text + ". The steps bring the settings, and then stop once: type `docker compose up --no-start` in that directory, and go on."
+}
+
+// before tells what else one should know.
+func (p *Plan) before(g *page) {
+	here, own := p.restored.Target, "Mastodon's units of systemd"
+	if p.restored.Manifest.Deployment.Kind == source.Compose {
+		own = "the Compose file, unless it was added to the secrets"
+	}
+	g.blocks = append(g.blocks, "## Before you begin")
+	g.say("- **This directory must be %s** on the server that is to run Mastodon. If it is elsewhere, copy it there as root: all texts name that place.", here)
+	g.blocks[len(g.blocks)-1] += strings.Join([]string{"",
+		"- **What was written after the snapshot does not come back.** What the server has now is kept, but for media files of the same names: the\n" +
+			"  old database gets another name, and old settings and Redis' old data are put beside the new ones.",
+		"- The domain must stay the same, and the old server must be off: two servers with the same keys mix up all others.",
+		"- Not in this backup: " + own + "; nginx and its TLS certificates, DNS, the firewall, e-mail.\n" +
+			"  Set them up as for a new Mastodon: the first before the steps, all else before or after them.",
+		"- Copy the program `permafrost` to this server too, and name it in `host.sh`. Most steps do without it, and ask you for the database's password\n  where it is needed.",
+		"- Every step may be run again, also after Ctrl-C or a power cut.",
+		"- If you would rather see each command, paste the blocks below, one after the other, into a root shell (bash). **A block that went\n" +
+			"  well ends with a line like \"Step 1 done\". If that line is missing, stop there**: repair what the lines above say, and paste the block again.",
+		"- Only a part is lost? `permafrost restore --component postgres` (or `media`, `redis`, `secrets`) into another directory makes a\n" +
+			"  plan for that part alone.",
+	}, "\n")
 }
 
 // look ends the page.
 func (p *Plan) look(g *page) {
-	g.blocks = append(g.blocks, "## At the end: look")
-	g.say("`/health` answers 200 whatever the state. Log in, open old posts with pictures, follow somebody. Look at Sidekiq's retries.")
+	g.blocks = append(g.blocks, "## At the end")
+	g.say("**Look.** Log in, open old posts with pictures, follow somebody. In `/sidekiq` look at the retries. (`/health` says OK whatever the state.)")
 	m := p.restored.Manifest
-	if r := m.Rows(); r != nil && p.restored.Components["postgres"] {
+	postgres := p.restored.Components["postgres"]
+	if r := m.Rows(); r != nil && postgres {
 		g.say("The database had %d accounts, %d users, %d statuses and %d media attachments.", r.Accounts, r.Users, r.Statuses, r.MediaAttachments)
 	}
-	g.say("The backups of this host go on with a key of its own: `permafrost key add writer` makes one.")
+	g.say("**Back up again.** On a new server permafrost needs its configuration (`/etc/permafrost.toml`), an SSH key that the storage lets in,\n" +
+		"and a key of its own: `permafrost key add writer --name NAME --key-file /etc/permafrost/writer.key -i RECOVERY-FILE`.")
+	g.blocks = append(g.blocks, "**Remove, once all is well**, since these hold your users' data and all keys:")
+	items := []string{"- this directory, " + escape.Markdown(p.restored.Target) + ", and the recovery file, if you copied it to this server"}
+	if postgres {
+		items = append(items, "- the old database: type, as root in this directory, `( set -euo pipefail; . plan/host.sh; cd /; pg_begin; pg_drop \"$pg_old\" )`")
+	}
+	if p.restored.Components["redis"] {
+		items = append(items, "- Redis' old data, where the step that gave Redis its data said")
+	}
+	if p.restored.Components["secrets"] {
+		items = append(items, "- old settings: files whose names end in `.before-` and "+escape.Markdown(p.restored.Ref.ID.Short()))
+	}
+	g.blocks = append(g.blocks, strings.Join(items, "\n"))
 }

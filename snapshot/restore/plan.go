@@ -93,7 +93,9 @@ func (p *Plan) user() string {
 
 const sumsStep = `# Check the restored files
 #
-# Each file must still be what the snapshot has. Media were compared while they were written.
+# Changes nothing. Takes seconds, or minutes where the database is large.
+#
+# Each file must still be what the snapshot has. The media are not read once more: they were compared while they were written.
 
 # --- run
 if [ ! -s "$here/SHA256SUMS" ] && [ -f "$here/SHA256SUMS" ]; then
@@ -102,7 +104,7 @@ elif have_permafrost; then
 	"$permafrost" restore-step sums "$here"
 else
 	(cd -- "$here" && sha256sum --check --quiet SHA256SUMS 2>&1 | cat -v)
-fi || fail "Restore these files once more."
+fi || fail "Run the same permafrost restore again: it writes anew what differs."
 `
 
 // first is what is done before anything else.

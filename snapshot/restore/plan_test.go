@@ -214,6 +214,19 @@ func TestTexts(t *testing.T) {
 	}
 }
 
+// Every step says what it changes and how long it takes, in words for a terminal.
+func TestEffects(t *testing.T) {
+	m := sample()
+	for _, kind := range []source.DeploymentKind{source.Systemd, source.Compose} {
+		m.Deployment.Kind = kind
+		for _, s := range plan(t, m, "/srv/restore").Steps() {
+			if !regexp.MustCompile("^Changes [^`*]+\\. Takes [^`*]+\\.$").MatchString(s.Effect) || strings.HasPrefix(s.Why, "Changes ") {
+				t.Errorf("step %s says of its effect: %q", s.Name, s.Effect)
+			}
+		}
+	}
+}
+
 // What was found to deceive, by name.
 func TestNames(t *testing.T) {
 	m := sample()

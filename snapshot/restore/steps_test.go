@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -144,7 +145,7 @@ func TestSettingsAreKeptAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := h.mustRun(t, "settings")
-	if !strings.Contains(out, "These are set otherwise: MORE SECRET \n") || strings.Contains(out, "other\n") {
+	if !strings.Contains(out, "These differ in it: MORE SECRET \n") || strings.Contains(out, "other\n") {
 		t.Error(out)
 	}
 	if err := os.WriteFile(env, []byte("x=1\n"), 0o600); err != nil {
@@ -314,7 +315,63 @@ func TestMarksAreOfOneSnapshot(t *testing.T) {
 		h.write(t, "plan/done/"+other.restored.Ref.ID.Short()+"/"+s.Name, "")
 	}
 	out, err := exec.Command("bash", filepath.Join(h.restored, ScriptName), "--yes").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "nothing was done now") || strings.Contains(string(out), "All steps hold") {
+	if err != nil || !strings.Contains(string(out), "nothing was done now") || strings.Contains(string(out), "All steps are done") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// script runs restore.sh by a shell, with commands of its own.
+func (h *mastodonHost) script(shell, bin string, args ...string) (string, error) {
+	cmd := exec.Command(shell, append([]string{filepath.Join(h.restored, ScriptName)}, args...)...)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Restore.sh does steps again from one on, with Mastodon stopped first, and says what is wrong with host.sh. Any shell may begin it.
+func TestScript(t *testing.T) {
+	h := newHost(t)
+	bin := filepath.Join(h.dir, "bin")
+	h.write(t, "../bin/systemctl", "#!/bin/sh\necho systemctl \"$@\"\nexit 1\n")
+	if err := os.Chmod(filepath.Join(bin, "systemctl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	number := make(map[string]string)
+	for _, s := range h.plan.Steps() {
+		number[s.Name] = s.Number
+		h.write(t, "plan/done/"+h.plan.restored.Ref.ID.Short()+"/"+s.Name, "")
+	}
+	all := len(number)
+	if out, err := h.script("sh", bin, "--yes", "--from", number["search"]); err == nil || strings.Count(out, "(done)") != all-2 ||
+		!strings.Contains(out, "Step "+number["search"]+" done") || !strings.Contains(out, "Step "+number["refetch"]+" failed") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := h.script("bash", bin, "--yes", "--from", number["redis-load"]); err == nil || !strings.Contains(out, "systemctl stop mastodon-*\n") ||
+		!strings.Contains(out, "Step "+number["stop"]+" failed") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := h.script("bash", bin, "--list"); err != nil || strings.Contains(out, "Give Redis its data (done)") || strings.Contains(out, "Start Mastodon (done)") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, from := range []string{"0", "x", "1x", strconv.Itoa(all + 1), ""} {
+		if out, err := h.script("bash", bin, "--from", from); err == nil || !strings.Contains(out, "--from takes the number of a step: 1 to "+strconv.Itoa(all)) {
+			t.Errorf("%q: %v\n%s", from, err, out)
+		}
+	}
+	text := way.Host(h.restored, "", h.plan.parts)
+	for _, c := range []struct{ text, want string }{
+		{strings.Replace(text, "\npg_port=", "\npg_port = ", 1), "has a mistake"},
+		{strings.Replace(text, "\npg_port=", "\npg_port='", 1), "has a mistake"},
+	} {
+		h.write(t, hostName, c.text)
+		if out, err := h.script("bash", bin, "--yes"); err == nil || !strings.Contains(out, c.want) || strings.Contains(out, "Step") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+	if err := os.Remove(h.plan.Host()); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := h.script("bash", bin, "--list"); err == nil || !strings.Contains(out, "was moved or copied") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

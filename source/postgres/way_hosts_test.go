@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func (s Saved) as(db, id string) Saved {
 func (w *wayBack) fails(step string, texts ...string) {
 	w.t.Helper()
 	if err := w.step(step); err == nil {
-		w.t.Fatalf("%s holds:\n%s", step, w.out[step])
+		w.t.Fatalf("%s is done:\n%s", step, w.out[step])
 	}
 	w.says(step, texts...)
 }
@@ -102,6 +103,13 @@ func TestWayBackOfPostgres(t *testing.T) {
 	if got := w.databases(); got != "postgres postgres_before_20260627_030400" {
 		t.Errorf("databases %s", got)
 	}
+	// What RESTORE.md says to undo the swap does so, and the step swaps again.
+	w.undo("postgres-swap")
+	if got := w.databases(); got != "postgres postgres_restoring_pos1" {
+		t.Errorf("databases %s", got)
+	}
+	w.must(w.step("postgres-swap"))
+	w.login("select count(*) from accounts", "300")
 	// Once more, on the same day: nothing is lost to an old name.
 	w.must(w.step("postgres-data"))
 	w.fails("postgres-swap", "set pg_old to another name")
@@ -111,6 +119,24 @@ func TestWayBackOfPostgres(t *testing.T) {
 	w.must(w.step("postgres-login"))
 	if got := w.databases(); got != "postgres postgres_again postgres_before_20260627_030400" {
 		t.Errorf("databases %s", got)
+	}
+}
+
+// undo does what a step says of itself to undo it.
+func (w *wayBack) undo(name string) {
+	w.t.Helper()
+	for _, s := range w.part.Steps {
+		if s.Name != name {
+			continue
+		}
+		command := regexp.MustCompile(`(?m)^    (\(.*\))$`).FindStringSubmatch(s.Undo)
+		if command == nil {
+			w.t.Fatalf("no command in %q", s.Undo)
+		}
+		cmd := exec.Command("bash", "-c", strings.ReplaceAll(command[1], "plan/host.sh", shellWord(w.host())))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			w.t.Fatalf("%s: %v\n%s", command[1], err, out)
+		}
 	}
 }
 
@@ -199,7 +225,7 @@ func TestWayBackAsksForPassword(t *testing.T) {
 		if step.Name == "postgres-settings" {
 			w.fails(step.Name, "asked for on a terminal, and there is none")
 		}
-		if out, err := w.typed(step.Name); err != nil || !strings.Contains(out, "holds") || strings.Contains(out, rolePassword) {
+		if out, err := w.typed(step.Name); err != nil || !strings.Contains(out, "done: ") || strings.Contains(out, rolePassword) {
 			t.Errorf("%s: %v, %s", step.Name, err, out)
 		}
 	}

@@ -46,8 +46,8 @@ func WayBack(s Saved) way.Part {
 			step.Title += " (the server of Sidekiq's queues)"
 		}
 		names := strings.NewReplacer("redis_of redis", "redis_of "+s.Name, "redis-before", s.Name+"-before",
-			"`redis_file`", "`"+s.Name+"_file`", "`redis_replace`", "`"+s.Name+"_replace`")
-		for _, text := range []*string{&step.Check, &step.Run, &step.Verify, &step.Undo} {
+			"redis_mode", s.Name+"_mode", "`redis_file`", "`"+s.Name+"_file`", "`redis_replace`", "`"+s.Name+"_replace`")
+		for _, text := range []*string{&step.Effect, &step.Why, &step.Check, &step.Run, &step.Verify, &step.Undo} {
 			*text = names.Replace(*text)
 		}
 	}

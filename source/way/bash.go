@@ -27,16 +27,24 @@ as() {
 	esac
 }
 
-# mark notes that a step of this snapshot holds: restore.sh passes over it then.
+# mark notes that a step of this snapshot is done: restore.sh passes over it then.
 mark() { mkdir -p "$plan/done/${restore_id-}" && : >"$plan/done/${restore_id-}/$1"; }
+`
+
+// head is the beginning of host.sh.
+const head = `# Where things are on this server. Every step of RESTORE.md reads this file.
+# Look at each value, and correct what is different here. A line is NAME=VALUE, with no blank around the "=".
+# A value with blanks or other marks in it stands in single quotes: 'a b'.
+
+[ -n "${BASH_VERSION-}" ] || { echo "The steps are written for bash. Type bash first, then paste them again." >&2; exit 1; }
+
 `
 
 // Host returns host.sh: the variables of all parts, those that an administrator may change first, and their functions.
 // Here is the directory with the restored files, program the path of permafrost or "" where it is not to be used.
 func Host(here, program string, parts []Part) string {
 	var b strings.Builder
-	b.WriteString("# Where things are on this host. Every step of RESTORE.md reads this file.\n" +
-		"# Look at each value, and change what is otherwise here.\n\n")
+	b.WriteString(head)
 	writeVar(&b, Var{Name: "here", About: "the directory with the restored files", Values: []string{here}})
 	writeVar(&b, Var{Name: "permafrost", About: "the program; empty where it is not on this host", Values: []string{program}})
 	for i := range parts {
@@ -71,7 +79,7 @@ func writeVar(b *strings.Builder, v Var) {
 }
 
 // Block returns a step as commands to paste into a shell, or to give to bash. It ends where something fails, without ending the
-// shell that it was pasted into, and its last line of output says that the step holds. Host is the path of host.sh.
+// shell that it was pasted into, and its last line of output says that the step is done. Host is the path of host.sh.
 func Block(host string, number string, s *Step) string {
 	var b strings.Builder
 	b.WriteString("( set -euo pipefail; trap 'exit 130' INT; cd /; . " + escape.Shell(host) + "\n")
@@ -81,6 +89,6 @@ func Block(host string, number string, s *Step) string {
 		}
 	}
 	b.WriteString("mark " + s.Name + "\n")
-	b.WriteString("say " + escape.Shell("Step "+number+" holds: "+s.Title+".") + "\n) </dev/null\n") // else it could read what is pasted behind it
+	b.WriteString("say " + escape.Shell("Step "+number+" done: "+s.Title+".") + "\n) </dev/null\n") // else it could read what is pasted behind it
 	return b.String()
 }

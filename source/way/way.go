@@ -43,6 +43,7 @@ type File struct {
 type Step struct {
 	Name   string // letters, digits and dashes, other than those of all other steps
 	Title  string // some words of plain text
+	Effect string // what it changes and how long it takes: plain text that begins with "Changes"
 	Why    string // paragraphs of Markdown; may be empty
 	Check  string // bash that fails, and says why, where the step must not begin
 	Run    string // bash that does it. Begun again after it was interrupted, it does no harm
@@ -51,7 +52,7 @@ type Step struct {
 }
 
 // Read reads steps from files, in the order of their names. A step's name is its file's, without a number in front and
-// ".sh" behind. A file begins with comment lines: the title, and after an empty one the reason. Then come the sections, each
+// ".sh" behind. A file begins with paragraphs of comment lines: the title, the effect, and the reason. Then come the sections, each
 // below one of these lines, and each may be absent but run:
 //
 //	# --- check
@@ -101,6 +102,9 @@ func parse(text string) (Step, error) {
 	}
 	title, why, _ := strings.Cut(uncomment(text[:at[0][0]]), "\n\n")
 	s := Step{Title: title, Why: why}
+	if effect, rest, _ := strings.Cut(why, "\n\n"); strings.HasPrefix(effect, "Changes ") {
+		s.Effect, s.Why = strings.ReplaceAll(effect, "\n", " "), rest
+	}
 	for i, m := range at {
 		end := len(text)
 		if i+1 < len(at) {

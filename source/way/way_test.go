@@ -11,6 +11,9 @@ import (
 
 const sample = `# Make a thing
 #
+# Changes the thing.
+# Takes seconds.
+#
 # The thing is ` + "`needed`" + `.
 #
 # Twice.
@@ -27,7 +30,7 @@ true
 
 func TestRead(t *testing.T) {
 	steps := Read(fstest.MapFS{"steps/20-make-it.sh": {Data: []byte(sample)}, "steps/functions.sh": {Data: []byte("x")}}, "steps")
-	want := Step{Name: "make-it", Title: "Make a thing", Why: "The thing is `needed`.\n\nTwice.", Check: `[ -n "$name" ] || fail "no name"`,
+	want := Step{Name: "make-it", Title: "Make a thing", Effect: "Changes the thing. Takes seconds.", Why: "The thing is `needed`.\n\nTwice.", Check: `[ -n "$name" ] || fail "no name"`,
 		Run: `printf '%s\n' "$name" "${more[@]}"`, Verify: "true", Undo: "Take it away."}
 	if len(steps) != 1 || steps[0] != want {
 		t.Fatalf("read %q, want %q", steps, want)
@@ -54,7 +57,7 @@ func TestSay(t *testing.T) {
 // A block runs whatever the variables hold, and stops where its check fails.
 func TestBlock(t *testing.T) {
 	step := Read(fstest.MapFS{"20-make-it.sh": {Data: []byte(sample)}}, ".")[0]
-	for name, want := range map[string]string{"a b'c\"$(id)\n`x`": "a b'c\"$(id)\n`x`\n*\n; rm\nStep 3 holds: Make a thing.\nand on\n", "": "no name\nand on\n"} {
+	for name, want := range map[string]string{"a b'c\"$(id)\n`x`": "a b'c\"$(id)\n`x`\n*\n; rm\nStep 3 done: Make a thing.\nand on\n", "": "no name\nand on\n"} {
 		here := t.TempDir()
 		host := filepath.Join(here, "a host's.sh")
 		part := Part{Name: "Things", Vars: []Var{{Name: "name", About: "its\nname", Values: []string{name}}, {Name: "more", About: "more", Values: []string{"*", "; rm"}, Array: true}}}

@@ -1,7 +1,9 @@
 # Stop Mastodon
 #
-# Nothing may write to the database, to Redis or to the media while they are replaced. PostgreSQL and Redis themselves run on, and
-# with Compose they are started.
+# Changes what runs: Mastodon is down from here on. Takes a minute.
+#
+# Nothing may write to the database, to Redis or to the media while they are replaced. PostgreSQL and Redis themselves must run. With
+# Compose this step starts them.
 
 # --- run
 mastodon_stop
@@ -15,4 +17,4 @@ fi
 running=$(mastodon_runs)
 [ -z "$running" ] || fail "These still run: $running"
 # --- undo
-# Start it again: `systemctl start mastodon-web mastodon-sidekiq mastodon-streaming`, or `docker compose start`.
+# start it again: `systemctl start mastodon-web mastodon-sidekiq mastodon-streaming`, or `docker compose start`.

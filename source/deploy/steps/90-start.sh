@@ -1,11 +1,14 @@
 # Start Mastodon
 #
-# Services that find a unique index missing would make duplicates that nobody can tell apart later. So this step does not begin then.
+# Changes what runs: Mastodon is up again, and sends what waits in its queues. Takes a minute.
+#
+# The old server must be off. If an earlier step has named unique indexes as missing, this one refuses to begin: Mastodon would make
+# duplicates that nobody can tell apart later.
 
 # --- check
 if [ -s "$plan/pg-unsound" ]; then
 	cat "$plan/pg-unsound" >&2
-	fail "These unique indexes are missing. Mend them first, as the steps of PostgreSQL say. Then remove $plan/pg-unsound."
+	fail "These unique indexes are missing. Repair that first, as the step that made the indexes said. Then remove $plan/pg-unsound."
 fi
 # --- run
 mastodon_start
@@ -16,4 +19,4 @@ if [ "$services" = systemd ] || [ "$services" = compose ]; then
 	[ -z "$down" ] || fail "These do not run: $down. Their log says why: journalctl --unit='mastodon-*', or docker compose logs"
 fi
 # --- undo
-# Stop it again: `systemctl stop 'mastodon-*'`, or `docker compose stop`.
+# stop it again: `systemctl stop 'mastodon-*'`, or `docker compose stop`.

@@ -1,6 +1,8 @@
 # Build the home feeds
 #
-# Feeds live in Redis alone. This builds them anew, and goes on for minutes. Mastodon runs meanwhile.
+# Changes the home feeds in Redis. Takes minutes, and an hour where there are many users.
+#
+# The home timelines of users are kept in Redis alone, and are made from the database again. People can use Mastodon meanwhile.
 
 # --- run
 tootctl feeds build

@@ -1,9 +1,12 @@
 # Build the search index
 #
-# The index is no part of a backup. Without Elasticsearch (`ES_ENABLED=true`) this step does nothing.
+# Changes Elasticsearch's index, where Elasticsearch is used. Takes minutes, or hours where there are many posts.
+#
+# The index is no part of a backup. It is made from the database. Without Elasticsearch (`ES_ENABLED=true`) this step does nothing.
 
 # --- run
-if grep -Eq '^(export )?ES_ENABLED=["'\'']?true' -- "$here/env.production"; then
+if { cat -- "$here/env.production" 2>/dev/null || as "$mastodon_user" cat -- "$live/.env.production"; } |
+	grep -E '^(export )?ES_ENABLED=["'\'']?true' >/dev/null; then
 	tootctl search deploy
 else
 	say "Elasticsearch is not used."

@@ -1,11 +1,16 @@
 # Bring the media back
 #
-# Mastodon's user writes them, with no rights of root's: the user could plant links while this goes on. Where the user may not make
-# the directory, make it for the user first. Modes matter: the files of a suspended account are readable by nobody else. Files that are
-# there and not in the snapshot stay.
+# Changes Mastodon's media: files of the same names are replaced, others stay. Takes as long as copying them all.
+#
+# The files are copied, so the disk needs room for them twice. If it has not, and both directories are on one disk, move them by hand before
+# this step: as root, move the directory `public-system` to the place that `media_root` in `host.sh` names, where nothing may be yet, and
+# make an empty `public-system`.
+#
+# Mastodon's user writes the files. If that user may not make the directory, make it, and give it to the user. Modes matter: the files of a
+# suspended account can be read by nobody else.
 
 # --- check
-[ -d "$here/public-system" ] || fail "There are no media in $here. Restore them: permafrost restore --component media"
+[ -d "$here/public-system" ] || fail "There are no media in $here. Run permafrost restore again: it brings back what is missing."
 # --- run
 pack=(tar --create --sparse --acls --xattrs --xattrs-include='user.*' --directory="$here/public-system" --file=-)
 if [ "$services" = compose ]; then
@@ -24,6 +29,6 @@ else
 	missing=$(comm -z -23 <(media_list "$here/public-system" | sort -z) \
 		<(as "$mastodon_user" bash -c "$(declare -f media_list); media_list \"\$1\"" bash "$media_root" | sort -z) | tr '\0' '\n' | head)
 fi
-[ -z "$missing" ] || fail "These files did not arrive, with these sizes: $missing"
+[ -z "$missing" ] || fail "These files did not arrive, with these sizes. Has the disk room? Run this step again. $missing"
 # --- undo
-# Files of the same names were replaced, and others stayed. Nothing keeps what was replaced.
+# not possible: nothing keeps the files that were replaced.

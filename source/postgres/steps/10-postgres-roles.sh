@@ -1,10 +1,13 @@
-# Look at the server, and make the roles that it lacks
+# Look at PostgreSQL, and make the users that it lacks
 #
-# Tables belong to roles, and may be read by others. Roles are the server's, and a dump of a database has none. Those that are
-# missing are made: they can't log in, but for Mastodon's own, have no password, and none is a superuser. Roles that are there
-# are left as they are. Before that the step looks whether this server can take the database.
+# Changes PostgreSQL: users (roles) that are missing are made. Takes seconds.
+#
+# PostgreSQL calls its users roles. Each table belongs to one, and a dump has none of them. This step looks whether the server can take the
+# database: its version, its language settings, its extensions. Then it makes the roles that are missing, without a password. Only
+# Mastodon's own may log in, and none is an administrator (superuser). Roles that are there stay as they are.
 
 # --- check
+pg_wait
 pg_begin
 [ $((pg_version / 10000)) -ge "$pg_dump_version" ] ||
   fail "the dump is of PostgreSQL $pg_dump_version, and this server is of version $((pg_version / 10000)): it takes that version or a newer one"
@@ -28,4 +31,4 @@ if [ -n "$missing" ]; then
 fi
 pg_sql "$pg_main" < "$plan/pg-role-settings.sql" | pg_plain
 # --- undo
-# A role that was made is removed by `drop role`, as long as it owns nothing.
+# remove a role that was made with `drop role`. It must own nothing.

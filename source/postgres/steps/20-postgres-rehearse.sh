@@ -1,7 +1,8 @@
 # Try the database's structure in an empty database
 #
-# All objects of the dump are made once without data, in a database that is removed again. So what this server lacks shows before
-# hours are spent on data.
+# Changes nothing: the empty database is removed again. Takes a minute.
+#
+# All tables, indexes and functions of the dump are made once, without data. So what this server lacks shows now, and not after hours.
 
 # --- check
 pg_begin

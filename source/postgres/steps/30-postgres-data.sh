@@ -1,11 +1,13 @@
-# Bring the data back, into a database beside the one that is there
+# Bring the data back, into a new database
 #
-# The restored database has a name of its own until it is whole, and nothing else is touched. Where this step fails or is
-# interrupted, run it again: it begins anew, as half of a table can't be told from a whole one.
+# Changes nothing in the database that is there. Takes long: some minutes for each 10 GB.
+#
+# The new database has a name of its own until it is whole: `pg_new` in `host.sh`. If this step fails or is interrupted, run it again: it
+# begins anew. It says nothing while it works. To see the database grow, type `runuser -u postgres -- psql -c '\l+'` in a second terminal.
 
 # --- check
 pg_begin
-[ -f "$here/$pg_dump_file" ] || fail "the dump $here/$pg_dump_file is missing: restore the snapshot once more"
+[ -f "$here/$pg_dump_file" ] || fail "the dump $here/$pg_dump_file is missing: run permafrost restore again"
 # --- run
 if ! pg_fill "$plan/pg-toc.dump"; then
   # A constraint or a column may be computed by a function whose body has names without a schema.
@@ -23,4 +25,4 @@ mv -- "$plan/pg-oid.new" "$plan/pg-oid"
 # --- verify
 pg_find
 # --- undo
-# Remove the restored database: `drop database` with the name that `pg_new` in host.sh has.
+# type `runuser -u postgres -- dropdb NAME` with the name that `pg_new` in `host.sh` has.

@@ -1,7 +1,9 @@
-# Make indexes, foreign keys and all else that needs the data
+# Make indexes and foreign keys
 #
-# What can't be made does not keep the rest from being made. It is tried once more alone, and named at the end with the reason and
-# with what to do. Where a unique index is among it, Mastodon must not be started before that is mended.
+# Changes the new database alone. Takes about as long as the step before.
+#
+# What can't be made is tried once more alone. If it still can't be made it is named at the end, with the reason and with what to do, and all
+# else is made. If a unique index is among it, Mastodon must not be started before you have repaired that.
 
 # --- check
 pg_begin

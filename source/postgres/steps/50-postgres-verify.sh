@@ -1,5 +1,7 @@
 # Count the rows of every table
 #
+# Changes nothing. Takes minutes.
+#
 # The dump's rows were counted when it was made. Each table must have as many now. Before that the server gathers statistics, without
 # which its first hours would be slow.
 
@@ -15,6 +17,6 @@ if [ -s "$plan/pg-rows" ]; then
   say "These tables have other rows than the dump (table|dump|here):"
   pg_plain < "$plan/pg-rows"
   { ! grep -qv '|not there$' "$plan/pg-rows" && pg_may_lose; } ||
-    fail "the restored database does not have what the dump has: run the step that brings the data back once more"
+    fail "the restored database does not have what the dump has: run the step \"Bring the data back\" again"
 fi
 pg_doubts | pg_look -v ON_ERROR_STOP=0 | pg_plain

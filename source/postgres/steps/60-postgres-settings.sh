@@ -1,7 +1,9 @@
-# Set what is set for the database, and the role's password where it has another one
+# Set the database's options, and the password of Mastodon's role
 #
-# The password in the settings file is tried first. Only where the server refuses it does the role get it, in the form that
-# the server stores (SCRAM-SHA-256): the password itself is in no command and in no log.
+# Changes options of the new database, and the password of Mastodon's role where the server refuses the present one. Takes seconds.
+#
+# The password is the one in the settings file. It is stored in the form that the server itself uses (SCRAM-SHA-256), and stands in no
+# command and in no log.
 
 # --- check
 pg_begin
@@ -10,11 +12,11 @@ pg_find
 # --- run
 pg_sql "$pg_main" -b -v ON_ERROR_STOP=0 -v "new=$pg_db" < "$plan/pg-settings.sql" 2>&1 | pg_unset
 if ! pg_let_in 2> /dev/null; then
-  [ -n "$pg_asks" ] || fail "the server does not let the role in as the user $pg_role_user: look at pg_hba.conf. Where it asks for a password, set pg_asks in $plan/host.sh"
+  [ -n "$pg_asks" ] || fail "PostgreSQL does not let Mastodon's role in, as the user $pg_role_user and without a password. If it asks for one, set pg_asks=scram-sha-256 in $plan/host.sh. If not, it needs a line in pg_hba.conf: psql -c 'show hba_file' tells where that is"
   [ "$pg_super" = t ] || fail "the server refuses the role's password, and only a superuser can set it"
   pg_password
 fi
 # --- verify
-pg_let_in || fail "the server does not let Mastodon's role in with the password in $pg_settings: look at pg_hba.conf"
+pg_let_in || fail "PostgreSQL does not let Mastodon's role in with the password in $pg_settings. It needs a line in pg_hba.conf: psql -c 'show hba_file' tells where that is"
 # --- undo
-# The earlier password can't be had back.
+# not possible: the earlier password is not known.

@@ -1,6 +1,8 @@
 # Log in as Mastodon does
 #
-# The role gets in where Mastodon gets in, into the restored database, and reads from it.
+# Changes nothing. Takes seconds.
+#
+# Mastodon's role logs in to the restored database as Mastodon would, and reads from it.
 
 # --- check
 pg_begin
@@ -9,4 +11,4 @@ pg_find
 # --- run
 pg_let_in || fail "Mastodon's role can't log in"
 # --- verify
-[ "$pg_db" = "$pg_database" ] || fail "the restored database is called $pg_db: run the step before this one"
+[ "$pg_db" = "$pg_database" ] || fail "the restored database is called $pg_db: run the step before this one again"

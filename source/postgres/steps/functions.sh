@@ -67,7 +67,7 @@ pg_begin() {
   if ! state=$(pg_greet); then
     pg_main=postgres
     [ "$pg_database" != postgres ] && state=$(pg_greet) ||
-      fail "PostgreSQL is not reached as ${pg_admin:-$pg_role}, on port $pg_port: does it run? Look at pg_admin, pg_admin_user, pg_admin_host and pg_port in $plan/host.sh. Where there is no superuser leave pg_admin empty"
+      pg_fail_greet
   fi
   read -r pg_version pg_super standby left <<< "$state"
   [ "$standby" = f ] || fail "this server is a replica: nothing can be written to it"
@@ -82,6 +82,26 @@ pg_begin() {
 pg_greet() {
   pg_ask "select current_setting('server_version_num'), (select rolsuper from pg_roles where rolname = current_user), pg_is_in_recovery(),
     count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = :'tag' and pid <> pg_backend_pid()" -v "tag=$pg_tag" -F ' '
+}
+
+pg_fail_greet() {
+  local started="systemctl start postgresql"
+  [ -z "$pg_service" ] || started="docker compose start $pg_service"
+  fail "PostgreSQL does not answer as the user ${pg_admin:-$pg_role} on port $pg_port. If it does not run, start it: $started
+If it runs, correct pg_port, pg_admin, pg_admin_user and pg_admin_host in $plan/host.sh. If you are not its administrator (superuser), set pg_admin=''"
+}
+
+# pg_wait waits until the server in a container has started. At its first start that makes a database first, and answers the network last.
+pg_wait() {
+  local try status
+  [ -n "$pg_service" ] || return 0
+  for try in {1..60}; do
+    status=0
+    pg_at app pg_isready -q -h 127.0.0.1 ${pg_port:+-p "$pg_port"} < /dev/null 2> /dev/null || status=$?
+    case $status in 1 | 2) ;; *) break ;; esac # it does not answer yet
+    [ "$try" != 1 ] || say "Waiting for PostgreSQL in the container of $pg_service to start."
+    sleep 1
+  done
 }
 
 # pg_alone waits until these connections have ended.
@@ -123,7 +143,8 @@ pg_programs() {
 # pg_put copies a file to where the programs for "admin" or "app" run, and writes its path there.
 pg_put() {
   local path
-  path=$(pg_at "$1" sh -c 'umask 077; f=$(mktemp /tmp/permafrost.XXXXXXXXXX) && cat > "$f" && printf "%s\n" "$f"' < "$2")
+  path=$(pg_at "$1" sh -c 'umask 077; f=$(mktemp /tmp/permafrost.XXXXXXXXXX) && cat > "$f" && printf "%s\n" "$f"' < "$2") ||
+    fail "no copy of $2 can be written to /tmp${pg_service:+ in the container of $pg_service}: has its disk room?"
   printf '%s %s\n' "$1" "$path" >> "$plan/pg-copies"
   printf '%s\n' "$path"
 }
@@ -281,10 +302,10 @@ pg_why() {
 
 # pg_find finds the restored database by its number: until it is whole it has another name.
 pg_find() {
-  [ -s "$plan/pg-oid" ] || fail "there is no restored database yet: run the step that brings the data back"
+  [ -s "$plan/pg-oid" ] || fail "there is no restored database yet: run the step \"Bring the data back\" first"
   pg_oid=$(cat "$plan/pg-oid")
   pg_db=$(pg_ask "select datname from pg_database where oid = :oid" -v "oid=$pg_oid")
-  [ "$pg_db" = "$pg_new" ] || [ "$pg_db" = "$pg_database" ] || fail "the restored database is gone: run the step that brings the data back once more"
+  [ "$pg_db" = "$pg_new" ] || [ "$pg_db" = "$pg_database" ] || fail "the restored database is gone: run the step \"Bring the data back\" again"
 }
 
 # pg_processors writes how many things are done at once. Each takes one of the server's connections, of which there may be few.
@@ -445,4 +466,19 @@ alter database :\"name\" rename to :\"old\"; alter database :\"new\" rename to :
       return 1
       ;;
   esac
+}
+
+# pg_swap_back undoes that.
+pg_swap_back() {
+  local restored=$pg_new
+  local pg_new=$pg_old pg_old=$restored
+  pg_swap || fail "the databases can't be renamed"
+  say "$pg_database is the database again that was there before. The restored one is called $pg_old."
+}
+
+# pg_connected lists who is connected to the databases that are to be renamed.
+pg_connected() {
+  say "These are connected to them:"
+  pg_ask "select concat_ws(', ', '  ' || datname, 'user ' || usename, 'program ' || application_name, 'process ' || pid) from pg_stat_activity
+    where datname in (:'name', :'new')" -v "name=$pg_database" -v "new=$pg_new" | pg_plain
 }

@@ -1,10 +1,12 @@
 # Look at Redis, and at its dump
 #
-# An RDB replaces all that a server has. So this looks first whether the dump is whole, whether this server can read it, and
-# whether the server has something else: another database, or keys that are no Mastodon's. The server saves its own data for that.
-# Nothing is changed.
+# Changes nothing. Takes seconds.
 #
-# A server that is older than the dump would lose its data and start empty. A dump that is damaged would keep it from starting.
+# Redis has the jobs that wait (Sidekiq's queues) and the home feeds. Its dump replaces all that a server has. So this step looks whether
+# the dump is whole, whether this server can read it, and whether the server has data of something else than Mastodon.
+#
+# To go on without Redis' data, set `redis_mode` to `skip` in `host.sh`. Then the jobs that waited are lost: posts to send, notifications,
+# mail. The home feeds are built again below.
 
 # --- run
 redis_of redis

@@ -1,14 +1,15 @@
 # Give Redis its data
 #
-# Where the server's files are on this host, or in a container's volume, it is stopped, its own files are put aside, the dump is put
-# where the server reads at its start, and it is started. With `appendonly yes` that is the append-only file: a server that is given
-# an RDB alone starts empty. No configuration changes.
+# Changes all that Redis has; its present data are kept in a file. Takes a minute, with Redis down.
 #
-# A server on another host is made a replica of this dump for a moment, and then saves.
+# Redis is stopped, its own files are moved into a directory `before-restore.XXXXXX` beside them, the dump is put in their place, and Redis is
+# started. Its configuration stays as it is.
+#
+# A Redis on another host gets the dump over the network instead, from permafrost on this server.
 
 # --- check
 redis_of redis
-[ "$r_mode" = skip ] || [ -e "$r_counts" ] || fail "The step before this one has not looked at the dump yet."
+[ "$r_mode" = skip ] || [ -e "$r_counts" ] || fail "The step before this one has not looked at the dump yet. Run that first."
 # --- run
 if [ "$r_mode" != skip ]; then
 	redis_recall
@@ -29,10 +30,10 @@ if [ "$r_mode" != skip ]; then
 	redis_compare
 fi
 # --- undo
-# The step tells where the server's earlier data are. Where that is a directory `before-restore.XXXXXX` beside the server's files, this
-# puts them back. Type it in the directory of the restored files, with that name:
+# the step has told where the earlier data are. If that is a directory `before-restore.XXXXXX`, type this with its name, as root, in the
+# directory of the restored files:
 #
-#     ( set -euo pipefail; . plan/host.sh; redis_of redis; redis_recall; redis_put_back before-restore.XXXXXX )
+#     ( set -euo pipefail; . plan/host.sh; cd /; redis_of redis; redis_recall; redis_put_back before-restore.XXXXXX )
 #
-# Where it is a file `redis-before.XXXXXX`, that is an RDB, which the server gets as it got the dump: write its name to `redis_file`
-# and `yes` to `redis_replace` in host.sh, and run this step and the one before it once more.
+# If that is a file `redis-before.XXXXXX`, set `redis_file` to its name and `redis_replace` to `yes` in `host.sh`. Then paste the step before
+# this one and this one again.

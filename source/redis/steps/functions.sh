@@ -148,7 +148,7 @@ redis_sockets() {
 # redis_ask asks the server all that the steps need, and notes it for a step that is begun again while the server is down.
 redis_ask() {
 	local name value
-	redis_answers 10 || fail "no Redis answers at ${r_socket:-$r_host:$r_port}${r_container:+ in the container $r_container}. Start it, or say where it is in host.sh."
+	redis_answers 10 || fail "no Redis answers at ${r_socket:-$r_host:$r_port}${r_container:+ in the container $r_container}. Start it (systemctl start redis-server). If it is elsewhere, correct ${r_name}_host and ${r_name}_port in host.sh."
 	redis_leave
 	redis_look
 	r_dir='' r_rdb='' r_aof='' r_aof_dir='' r_aof_name=''
@@ -206,13 +206,15 @@ redis_unit() { sed -n 's#^[0-9]*:\(name=systemd\)\{0,1\}:/system\.slice/\(.*/\)\
 
 # redis_recall asks the server, or takes the notes where a step that was interrupted has left it stopped.
 redis_recall() {
+	local service
 	if redis_answers 10; then
 		redis_ask
 		r_up=yes
 	else
-		[ -e "$r_notes" ] || fail "no Redis answers, and nothing is noted of it. Start it."
+		[ -e "$r_notes" ] || fail "no Redis answers, and nothing is noted of it. Start it, and run the step before this one again."
 		. "$r_notes"
-		r_up=
+		service=${r_name}_service # it may have been corrected since
+		r_service=${!service:-$r_service} r_up=
 	fi
 }
 
@@ -355,7 +357,7 @@ redis_start() {
 	else
 		service_start "$r_service"
 	fi
-	redis_answers || fail "the server does not start. Its log says why. RESTORE.md tells below this step how to take it back."
+	redis_answers || fail "the server does not start. Its log says why. RESTORE.md tells below this step how to undo it."
 }
 
 # redis_replicate makes the server a replica of this dump for a moment.

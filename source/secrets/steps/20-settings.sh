@@ -1,13 +1,16 @@
 # Bring the settings back
 #
-# Without exactly these keys logins, push subscriptions and encrypted columns are lost. Never make new ones. Mastodon's user writes
-# them into Mastodon's directory. A file that is there already is kept aside.
+# Changes the settings in Mastodon's directory; the files that are there are kept. Takes seconds.
 #
-# Where PostgreSQL, Redis or paths are elsewhere on this host, change the settings after this step, and `host.sh` with them.
+# The settings (`.env.production`) hold the keys of this instance: logins, two-factor codes and push messages depend on them. Never make new
+# ones.
+#
+# If PostgreSQL, Redis or a directory is at another place on this server, correct it after this step in both: in Mastodon's settings, and in
+# `host.sh`.
 
 # --- check
 for file in "${settings_files[@]}"; do
-	[ -f "$here/$file" ] || fail "$here/$file is not there. Restore it: permafrost restore --component secrets"
+	[ -f "$here/$file" ] || fail "$here/$file is not there. Run permafrost restore again: it brings back what is missing."
 done
 # --- run
 for i in "${!settings_files[@]}"; do
@@ -18,4 +21,4 @@ for i in "${!settings_files[@]}"; do
 	as "$mastodon_user" cmp -- "${settings_paths[i]}" - <"$here/${settings_files[i]}"
 done
 # --- undo
-# What was there before lies beside it, with the end `.before-` and the snapshot's ID.
+# the files that were there are kept beside the new ones. Their names end in `.before-` and the snapshot's ID.

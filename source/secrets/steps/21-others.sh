@@ -1,15 +1,17 @@
-# Bring back files outside of Mastodon's directory
+# Bring back the files that root writes
 #
-# **Root writes these.** Look at each path: it must be one that you know. Take out of `host.sh` (others_files and the lines behind it)
-# what you don't want.
+# Changes the files that are listed here; those that are there are kept. Takes seconds.
+#
+# **Look at each path: it must be one that you know.** To leave a file out, open `host.sh` and delete its word in each of the four lines that
+# begin with `others_`.
 
 # --- check
 for file in "${others_files[@]}"; do
-	[ -f "$here/$file" ] || fail "$here/$file is not there. Restore it: permafrost restore --component secrets"
+	[ -f "$here/$file" ] || fail "$here/$file is not there. Run permafrost restore again: it brings back what is missing."
 done
 for path in "${others_paths[@]}"; do
 	roots_alone "${path%/*}"
-	[ ! -L "$path" ] || fail "$path is a link."
+	[ ! -L "$path" ] || fail "$path is a link. Remove it, or leave this file out in host.sh."
 done
 # --- run
 for i in "${!others_files[@]}"; do
@@ -17,7 +19,7 @@ for i in "${!others_files[@]}"; do
 	if ! cmp --silent -- "$here/${others_files[i]}" "$to"; then
 		if [ -e "$to" ] && [ ! -e "$to.before-$restore_id" ]; then
 			cp --no-target-directory --preserve=all -- "$to" "$to.before-$restore_id"
-			say "$to was there and is another. It is kept as $to.before-$restore_id."
+			say "$to was there and differs. It is kept as $to.before-$restore_id."
 		fi
 		mkdir --parents -- "${to%/*}"
 		install --owner=root --group=root --mode=0600 --no-target-directory -- "$here/${others_files[i]}" "$to.restored"
@@ -31,4 +33,4 @@ for i in "${!others_files[@]}"; do
 	cmp -- "$here/${others_files[i]}" "${others_paths[i]}"
 done
 # --- undo
-# What was there before lies beside it, with the end `.before-` and the snapshot's ID.
+# the files that were there are kept beside the new ones. Their names end in `.before-` and the snapshot's ID.

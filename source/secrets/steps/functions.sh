@@ -5,7 +5,7 @@ put() {
 	if ! as "$user" cmp --silent -- "$to" - <"$from"; then
 		if as "$user" test -e "$to" && ! as "$user" test -e "$aside"; then
 			as "$user" cp --no-target-directory --preserve=mode -- "$to" "$aside"
-			say "$to was there and is another. It is kept as $aside."
+			say "$to was there and differs. It is kept as $aside."
 			different_names "$user" "$from" "$aside"
 		fi
 		as "$user" install --mode=0600 --no-target-directory -- /dev/null "$to.restored"
@@ -21,7 +21,7 @@ different_names() {
 	names=$(sort <(grep -E '^(export )?[A-Za-z_][A-Za-z0-9_]*=' -- "$from" | sort -u) \
 		<(as "$user" cat -- "$aside" | grep -E '^(export )?[A-Za-z_][A-Za-z0-9_]*=' | sort -u) |
 		uniq --unique | sed -E 's/^export //; s/=.*//' | sort -u | tr '\n' ' ') || true
-	[ -z "$names" ] || say "These are set otherwise: $names"
+	[ -z "$names" ] || say "These differ in it: $names"
 }
 
 # roots_alone fails where others than root decide what a directory is. Where files are kept to their owners (/tmp) nobody
