@@ -220,6 +220,8 @@ func followStruck(w *wayBack, signal syscall.Signal) {
 		switch {
 		case err == nil && strings.Contains(all.String(), "All steps are done."):
 			return
+		case err == nil && len(seen) > 0 && strings.Contains(all.String(), "nothing was done now"): // it was struck after the last step's end
+			return
 		case status.Signaled() && signal == syscall.SIGKILL:
 		case status.ExitStatus() == 130 && strings.Contains(errs.String(), "Stopped. Run this again") && time.Since(time.Unix(0, struck.Load())) < 20*time.Second:
 		default:
