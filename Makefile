@@ -27,7 +27,7 @@ test-race:
 # detector only some are tried. What waits for processes runs beside others that do.
 test-whole:
 	$(GO) test -timeout 40m -parallel 4 ./cmd/...
-	$(GO) test -timeout 40m -run 'Mangled|CrashPoints|Simulat|Model' ./repo
+	$(GO) test -timeout 40m -run 'Mangled|CrashPoints|Simulat|HostileHist|Model' ./repo
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x
 
 # Every SFTP server of README's table, and each quirk of others. It takes root, for some of them.
@@ -80,11 +80,13 @@ LOAD ?= 5m
 KILLS ?= 300
 GUIDES ?= 100000
 LIES ?= 10000
+HISTORIES ?= 20000
 soak: setup
 	$(GO) test -timeout 0 -v -run 'TestHostileGuides$$' ./snapshot -guides $(GUIDES)
 	$(GO) test -timeout 0 -v -run 'TestHostileManifests$$' ./cmd/permafrost -manifests $(GUIDES)
 	$(GO) test -timeout 0 -v -run 'TestHostileCommands$$|TestHostileSettings$$' ./cmd/permafrost -snapshots 1200 -settings 10000
 	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
+	$(GO) test -timeout 0 -v -run 'TestHostileHistories$$' ./repo -hostile-histories $(HISTORIES)
 	$(GO) test -timeout 0 -v -run 'TestLoad$$|TestTogether$$' ./cmd/permafrost -load $(LOAD)
 	$(GO) test -timeout 0 -v -run 'TestHostileStorage$$' ./cmd/permafrost -hostile
 	$(GO) test -timeout 0 -v -run 'TestProcesses$$/struck' ./cmd/permafrost -kills $(KILLS)

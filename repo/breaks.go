@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"permafrost/internal/hint"
@@ -115,10 +116,46 @@ func (h *history) mayAdd(e *Entry) error {
 	return hint.Wrap(fmt.Errorf("the log is damaged, nothing is added to it: %w", damage[0]), help)
 }
 
+// Filler is what an owner puts under the numbers of lost entries when he accepts that they are lost. Nobody can put an entry
+// there then: who is in the middle of a run and knows nothing of that, or who was on the list of keys at that place of the log and
+// is not any more.
+const Filler = "permafrost: no entry is to stand here\n"
+
+var fillerHash = hashName([]byte(Filler))
+
+// A gap is where numbers of the log are free: from one on, up to a valid entry.
+type gap struct{ from, to uint64 }
+
+// fillFree puts something under each free number below the newest entry, and takes the log as it then is: who was faster
+// has put an entry.
+func (r *Repo) fillFree(ctx context.Context) error {
+	for range publishTries {
+		if len(r.log.gaps) == 0 {
+			return nil
+		}
+		for _, g := range r.log.gaps {
+			for seq := g.from; seq < g.to; seq++ {
+				if err := r.store.Put(ctx, entryObject(seq), []byte(Filler)); err != nil && !errors.Is(err, fs.ErrExist) {
+					return fmt.Errorf("putting something in the place of lost log entry %d: %w", seq, err)
+				}
+			}
+		}
+		h, err := r.readLog(ctx, r.Key(), false)
+		if err != nil {
+			return err
+		}
+		r.log, r.index = h, nil
+	}
+	return fmt.Errorf("log entry %d: others keep leaving numbers below it free", r.log.head.Seq)
+}
+
 // acceptDamage publishes that the log goes on from what is left of it, where an owner wants that.
 func (r *Repo) acceptDamage(ctx context.Context) error {
 	if len(r.log.breaks) == 0 || !r.opts.AcceptHead || r.key.Role != RoleOwner {
 		return nil
+	}
+	if err := r.fillFree(ctx); err != nil {
+		return err
 	}
 	accept := new(AcceptEntry)
 	return r.publish(ctx, &Entry{Accept: accept}, func(h *history) error {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
+	"permafrost/internal/hint"
 )
 
 const checkReads = 3 // packs that a check holds at once
@@ -145,6 +146,9 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 	h, err := c.repo.readLog(ctx, c.repo.Key(), false)
 	if err != nil {
 		return nil, err
+	}
+	if was := c.repo.log.seen(); !h.basis.covers(was.Basis) || h.hashes[was.Seq] != was.Hash {
+		return nil, hint.Wrap(&RollbackError{was.Head, h.head, was.Basis.String()}, "the storage shows the log each time otherwise: look at it first")
 	}
 	for {
 		c.res, c.found = CheckResult{Accepted: h.accepted}, h.problems()

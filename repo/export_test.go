@@ -248,7 +248,7 @@ func (r *Repo) PutLease(ctx context.Context, told []byte) error {
 	if err := json.Unmarshal(told, &l.text.process); err != nil {
 		return err
 	}
-	return l.put(ctx)
+	return errors.Join(l.put(ctx), l.put(ctx))
 }
 
 // Dead reports whether one process knows another one to be dead, by what they tell of themselves.

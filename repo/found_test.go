@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"errors"
 	"testing"
 
 	"permafrost/internal/storetest"
@@ -46,5 +47,36 @@ func TestCheckOvertakenByRotation(t *testing.T) {
 		if res := mustBeClean(t, r); res.Snapshots != 2 {
 			t.Errorf("%d snapshots", res.Snapshots)
 		}
+	}
+}
+
+// A storage shows a machine the removal of a writer, and the new keys, and when the log is read once more it shows neither:
+// nothing is written by what it shows then.
+func TestLogGoesBackWhileRead(t *testing.T) {
+	w, st, _ := removed(t)
+	removal := w.open(w.owner).Head().Seq
+	if _, err := w.open(w.owner).Rotate(t.Context(), nothing); err != nil {
+		t.Fatal(err)
+	}
+	last := w.open(w.owner).Head().Seq
+	st.Set(number(last+1), []byte("junk")) // so that it is read once more
+	early := fresh(t, st, w.writer)
+	lists := 0
+	view := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+		if op.Kind == "List" && op.Name == "log/" {
+			if lists++; lists == 2 {
+				for seq := removal; seq <= last; seq++ {
+					st.Delete(number(seq))
+				}
+			}
+		}
+		return storetest.None
+	}}
+	var rolled *repo.RollbackError
+	if _, err := openFresh(t.Context(), view, w.writer); !errors.As(err, &rolled) {
+		t.Errorf("open: %v", err)
+	}
+	if _, err := early.Check(t.Context(), mark, repo.CheckOptions{}); !errors.As(err, &rolled) {
+		t.Errorf("check: %v", err)
 	}
 }

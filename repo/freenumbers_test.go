@@ -1,6 +1,8 @@
 package repo_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"permafrost/internal/storetest"
@@ -56,4 +58,40 @@ func TestEntryAboveJunk(t *testing.T) {
 	if n := len(w.open(w.writer).Snapshots()); n != 1 {
 		t.Errorf("something is there again, and %d snapshots are listed", n)
 	}
+}
+
+// A writer says that an entry is missing, and leaves numbers free below. Once an owner has accepted that and removed him, neither
+// he nor a run that was in the middle puts an entry there, and nothing that was acknowledged is lost.
+func TestAcceptedGapIsFilled(t *testing.T) {
+	w, st, evil, first, c := twoInstances(t)
+	prepared, early := fresh(t, st, evil), fresh(t, st, w.writer)
+	wr, err := early.NewWriter(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := early.Head()
+	if err := fresh(t, st, evil).PublishAfter(t.Context(), evilSnapshot(), repo.Head{Seq: head.Seq + 60, Hash: repo.Name{1}}); err != nil {
+		t.Fatal(err)
+	}
+	accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+	if err == nil {
+		err = accepting.RemovePerson(t.Context(), "evil")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = prepared.PublishRaw(t.Context(), evilSnapshot())
+	second, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := fresh(t, st, w.owner)
+	all := slices.DeleteFunc(o.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.Instance != instance })
+	if len(o.Damage()) > 0 || len(all) != 2 || all[0].ID != first.ID || all[1].ID != second.ID {
+		t.Errorf("%d snapshots, damage %v", len(all), o.Damage())
+	}
+	if res, problems := check(t, o, repo.CheckOptions{}); len(res.Accepted) != 1 || slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), "log/") }) {
+		t.Errorf("check: accepted %v, problems %v", res.Accepted, problems)
+	}
+	mustSnapshot(t, fresh(t, st, w.writer), c, 4)
 }

@@ -60,6 +60,7 @@ type history struct {
 	empty     bool              // no valid entry yet
 	next      uint64            // the number to publish under
 	free      uint64            // numbers below it, down to the last valid entry, under which there was nothing
+	gaps      []gap             // where such numbers lie below a valid entry
 	epoch     uint32            // the newest announced; 0 for the first, which no entry announces
 	epochs    map[uint32][]byte // signatures of the announced ones
 	people    []Person
@@ -124,6 +125,9 @@ func (h *history) isFar(object string) bool {
 // authenticates and continues from an entry that we did not find valid shows that this one was destroyed.
 func (h *history) take(seq uint64, o openedEntry) {
 	h.free, h.next = h.free+seq-h.next, seq+1
+	if o.hash == fillerHash {
+		return
+	}
 	err := o.err
 	if (err == nil || errors.Is(err, ErrNewerFormat)) && !h.known(o.signer) {
 		err = errors.New("signed by a key that is not in the list of keys")
@@ -156,6 +160,9 @@ func (h *history) take(seq uint64, o openedEntry) {
 	}
 	if h.empty {
 		h.first.Signed = e.Time
+	}
+	if h.free > 0 {
+		h.gaps = append(h.gaps, gap{h.behind(), seq})
 	}
 	h.head, h.empty, h.free = at, false, 0
 	h.hashes[seq] = o.hash

@@ -33,13 +33,23 @@ type Lease struct {
 
 	mu     sync.Mutex
 	object string
+	at     time.Time // the storage's time of that object, as far as it is known
 }
 
 type leaseText struct {
 	ID      Name      `json:"id"` // random, the same in all objects of a lease: host names and PIDs repeat among containers
 	What    string    `json:"what"`
 	Started time.Time `json:"started"`
+
+	// Before is the storage's time of the lease's object before this one. Anybody who may put can put an object again, under
+	// another name, when its lease is long over. So one that says nothing of it, or came much later, counts for nothing.
+	Before time.Time `json:"before,omitzero"`
 	process
+}
+
+// isNew reports whether the object o came as the lease's holder has put it.
+func (t *leaseText) isNew(o Object) bool {
+	return !t.Before.IsZero() && o.Time.Sub(t.Before) <= leaseLife
 }
 
 // NewLease puts a lease and renews it until Release.
@@ -48,8 +58,15 @@ func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
 	rand.Read(text.ID[:])
 	ctx, cancel := context.WithCancel(ctx)
 	l := &Lease{repo: r, key: *r.key, epoch: r.epoch(), text: text, cancel: cancel, done: make(chan struct{})}
-	if err := l.put(ctx); err != nil {
+	// The first object tells the storage's time, the second one is the lease.
+	err := l.put(ctx)
+	if err == nil {
+		err = l.put(ctx)
+	}
+	if err != nil {
 		cancel()
+		close(l.done)
+		l.Release()
 		return nil, err
 	}
 	go func() {
@@ -71,7 +88,9 @@ func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
 
 // put puts a new object and removes the one before it: the storage's clock gives it its age.
 func (l *Lease) put(ctx context.Context) error {
-	body, err := json.Marshal(l.text)
+	text := l.text
+	text.Before = l.before(ctx)
+	body, err := json.Marshal(text)
 	if err != nil {
 		return err
 	}
@@ -87,12 +106,27 @@ func (l *Lease) put(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	old := l.object
-	l.object = object
+	l.object, l.at = object, time.Time{}
 	l.mu.Unlock()
 	if old != "" {
 		_ = l.repo.store.Remove(ctx, old) // an append-only storage keeps it; it goes stale
 	}
 	return nil
+}
+
+// before returns the storage's time of the newest object: zero where there is none, or it is not known.
+func (l *Lease) before(ctx context.Context) time.Time {
+	l.mu.Lock()
+	object, at := l.object, l.at
+	l.mu.Unlock()
+	if object == "" || !at.IsZero() {
+		return at.UTC()
+	}
+	o, err := l.repo.store.Stat(ctx, object)
+	if err != nil {
+		return time.Time{} // where we were suspended, taken for stale
+	}
+	return o.Time.UTC()
 }
 
 // current returns the name of the newest object.
@@ -116,6 +150,11 @@ func (l *Lease) now(ctx context.Context) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, fmt.Errorf("asking for the storage's time: %w", err)
 		}
+		l.mu.Lock()
+		if l.object == object {
+			l.at = o.Time
+		}
+		l.mu.Unlock()
 		return o.Time, nil
 	}
 }
@@ -127,7 +166,9 @@ func (l *Lease) Release() {
 		<-l.done
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		_ = l.repo.store.Remove(ctx, l.object) // one left behind goes stale
+		if l.object != "" {
+			_ = l.repo.store.Remove(ctx, l.object) // one left behind goes stale
+		}
 	})
 }
 
@@ -161,8 +202,8 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 		if signer, body, err := l.repo.Key().unseal(magicLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
 			continue
 		}
-		if t.ID == l.text.ID {
-			continue // an earlier object of this lease
+		if t.ID == l.text.ID || !t.isNew(o) {
+			continue // an earlier object of this lease, or of one that is over
 		}
 		if t.dead(&l.text.process) {
 			_ = l.repo.store.Remove(ctx, o.Name)

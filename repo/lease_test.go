@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
@@ -158,4 +160,46 @@ func TestLeaseOfAContainer(t *testing.T) {
 	if repo.Dead(told, own) || !repo.Dead(told, told) {
 		t.Errorf("whether %s has ended can be told there alone, and not from %s", told, own)
 	}
+}
+
+// Somebody who may put, and holds no key, puts a lease again that he has seen, under another name or under its own: nobody waits
+// for that once it is over.
+func TestLeasePutAgain(t *testing.T) {
+	h := newSimPast(t)["one"][0]
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(h.end))
+		st, seen := h.mem.CloneFor(t), make(map[string][]byte)
+		sees := after(st, "Put", "leases/", func(object string) { seen[object] = st.Bytes(object) })
+		r, err := repo.Open(t.Context(), sees, h.writer, repo.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := r.NewWriter(t.Context(), instance)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prune := func() error {
+			r, err := repo.Open(t.Context(), st, h.owner, repo.Options{})
+			if err == nil {
+				_, err = r.Prune(t.Context(), mark, repo.PruneOptions{})
+			}
+			return err
+		}
+		var locked *repo.LockedError
+		for range 3 {
+			if err := prune(); !errors.As(err, &locked) {
+				t.Errorf("a prune beside a snapshot: %v", err)
+			}
+			time.Sleep(30 * time.Minute)
+		}
+		w.Abort()
+		time.Sleep(21 * time.Minute)
+		for object, data := range seen {
+			st.Set(object, data)
+			st.Set("leases/"+strings.Repeat("0", 16)+object[len("leases/")+16:], data)
+		}
+		if err := prune(); err != nil {
+			t.Errorf("a prune beside leases that were put again: %v", err)
+		}
+	})
 }

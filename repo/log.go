@@ -37,11 +37,20 @@ const (
 func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*history, error) {
 	h, err := r.takeLog(ctx, keys, useCache)
 	if err == nil && useCache && len(h.problems()) > 0 {
-		h, err = r.takeLog(ctx, keys, false)
+		h, err = r.takeLogOn(ctx, keys, h)
 	}
 	// Where an announcement was lost and the keys were rotated since, the newer keyring opens what the older could not.
 	if err == nil && len(h.breaks) > 0 && len(h.keys.Epochs) > len(keys.Epochs) {
-		h, err = r.takeLog(ctx, h.keys, false)
+		h, err = r.takeLogOn(ctx, h.keys, h)
+	}
+	return h, err
+}
+
+// takeLogOn takes the whole log anew, which must say no less than it did a moment ago.
+func (r *Repo) takeLogOn(ctx context.Context, keys *Keyring, before *history) (*history, error) {
+	h, err := r.takeLog(ctx, keys, false)
+	if err == nil && !h.basis.covers(before.basis) && !r.opts.AcceptHead {
+		err = hint.Wrap(&RollbackError{before.head, h.head, before.basis.String()}, "the storage shows the log each time otherwise: look at it first")
 	}
 	return h, err
 }
@@ -105,7 +114,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 // meanwhile it may show the second alone, which would look as if the first was lost.
 func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 	missed := 0
-	for _, seq := range slices.Collect(maps.Keys(sizes)) {
+	for _, seq := range slices.Sorted(maps.Keys(sizes)) {
 		for seq > 0 {
 			seq--
 			if _, listed := sizes[seq]; listed {

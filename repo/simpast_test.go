@@ -224,3 +224,36 @@ func TestHostileHistories(t *testing.T) {
 	})
 	t.Logf("%d histories, %d operations in %v", count, steps.Load(), time.Since(began).Round(time.Second/10))
 }
+
+// A seed gives the same history again, so that a failure can be looked at.
+func TestHostileHistoriesRepeat(t *testing.T) {
+	pasts := newHostilePasts(t)
+	for seed := range uint64(30) {
+		first, err := tryHostile(t, pasts, seed, weaker{})
+		again, err2 := tryHostile(t, pasts, seed, weaker{})
+		if first.sched.Trace() != again.sched.Trace() || (err == nil) != (err2 == nil) {
+			t.Errorf("history %d differs when it is made again: %v, %v\n%s\n\n%s", seed, err, err2, first.sched.Trace(), again.sched.Trace())
+		}
+	}
+}
+
+// Weaker ways are found out.
+func TestHostileHistoriesOfWeaker(t *testing.T) {
+	pasts := newHostilePasts(t)
+	for what, weak := range map[string]weaker{
+		"others may write to uploads":                             {uploads: true},
+		"machines remember nothing":                               {forgets: true},
+		"an owner announces keys that a rotation left which died": {takesUp: true},
+	} {
+		var found error
+		seed := uint64(0)
+		for ; found == nil && seed < 1000; seed++ {
+			_, found = tryHostile(t, pasts, seed, weak)
+		}
+		if found == nil {
+			t.Errorf("where %s, nothing is found in %d histories", what, seed)
+		} else {
+			t.Logf("where %s: history %d: %v", what, seed-1, found)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"permafrost/internal/storetest"
@@ -32,6 +33,7 @@ func (h *hostileHistory) recovers(ctx context.Context) error {
 	if err := h.prunes(ctx, h.host, simView{h.storage, h.host}); err != nil && !(len(h.said) > 0 && names(err)) {
 		return fmt.Errorf("the host prunes: %w", err)
 	}
+	time.Sleep(30 * time.Minute) // since the host was at work
 	if err := h.settles(ctx); err != nil {
 		return fmt.Errorf("the owner settles it: %w", err)
 	}
@@ -56,8 +58,15 @@ func (h *hostileHistory) recovers(ctx context.Context) error {
 	return h.afterwards(ctx)
 }
 
-// atWork lets those who hold keys say that they are at work.
+// atWork lets those who hold keys say that they are at work, and somebody who may put say it for others who once were.
 func (h *hostileHistory) atWork() {
+	if h.outsider {
+		for object, versions := range h.storage.ever {
+			if strings.HasPrefix(object, "leases/") {
+				h.storage.plant(h.main, fmt.Sprintf("leases/%032x", h.fate.Uint64()), versions[0].data)
+			}
+		}
+	}
 	for _, v := range []*villain{h.evil, h.left} {
 		if v == nil || v == h.left && h.is(v.name) != "off" {
 			continue

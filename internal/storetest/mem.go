@@ -79,6 +79,9 @@ func (m *Mem) Put(ctx context.Context, name string, data ...[]byte) error {
 
 func (m *Mem) watchPut(name string, data []byte) {
 	m.t.Helper()
+	if string(data) == repo.Filler {
+		return // in the place of what was lost
+	}
 	sum := sha256.Sum256(data)
 	if before, ok := m.once[name]; ok && before != sum {
 		m.t.Errorf("object %s is put with another content than it once had", name)
