@@ -43,7 +43,7 @@ func (p *Postgres) rows() *repo.Rows {
 // checkCounts returns an error for what no dump can hold.
 func (p *Postgres) checkCounts() error {
 	for name, t := range p.Dump.Tables {
-		if t.Rows < 0 || t.Bytes < 0 || t.Rows > p.Size || t.Bytes > p.Size {
+		if t.Rows < 0 || t.Bytes < 0 || t.Offset < 0 || max(t.Rows, t.Bytes, t.Offset) > p.Size {
 			return fmt.Errorf("table %.100q with %d rows of %d bytes", name, t.Rows, t.Bytes)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/chunk"
+	"permafrost/internal/durable"
 	"permafrost/repo"
 )
 
@@ -71,7 +72,7 @@ func continueStream(ctx context.Context, rd blobReader, c repo.Component, s *Str
 			c, err, ok = next()
 		}
 	}
-	if err := writeStream(ctx, rd, c, rest, io.MultiWriter(f, h), told); err != nil {
+	if err := writeStream(ctx, rd, c, rest, io.MultiWriter(durable.Early(f), h), told); err != nil {
 		return err
 	}
 	return s.verify(h)

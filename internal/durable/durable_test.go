@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -131,4 +132,30 @@ func TestMkdirAll(t *testing.T) {
 		t.Errorf("removing again: %v", err)
 	}
 	only(t, dir)
+}
+
+// What goes through Early is in the file, from where the file was at, in pieces of any size.
+func TestEarly(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	want := bytes.Repeat([]byte("0123456789"), 4<<20)
+	if _, err := f.Write(want[:7]); err != nil {
+		t.Fatal(err)
+	}
+	w := Early(f)
+	for part := range slices.Chunk(want[7:], 3<<20|1) {
+		if n, err := w.Write(part); n != len(part) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if got, err := os.ReadFile(f.Name()); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, want %d: %v", len(got), len(want), err)
+	}
+	f.Close()
+	if _, err := w.Write(want); err == nil {
+		t.Error("a closed file takes more")
+	}
 }

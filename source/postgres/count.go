@@ -30,6 +30,9 @@ const (
 type Table struct {
 	Rows  int64 `json:"rows"`
 	Bytes int64 `json:"bytes"` // of its data as the dump has them, the end mark aside
+
+	// Where its data begin in the dump. A dump that went through a pipe does not say so itself.
+	Offset int64 `json:"offset"`
 }
 
 // A counter counts what a dump holds of each table, from the archive's data as they pass. It keeps a few bytes of them. What it
@@ -41,9 +44,11 @@ type counter struct {
 	objects int64 // bytes of large objects
 	err     error
 
+	pos   int64 // of the next byte in the dump
 	state countState
 	part  []byte // of a number that is not whole yet
 	left  int    // bytes of the chunk at hand
+	block int64  // where the block at hand begins
 	name  string // of the table at hand
 	table Table
 	lines int64
@@ -62,8 +67,9 @@ const (
 	atPiece                    // length of a chunk of a large object
 )
 
-func newCounter(a *archive) *counter {
-	return &counter{names: a.tables, intSize: a.intSize, tables: make(map[string]Table, len(a.tables))}
+// newCounter returns a counter of an archive's data, which begin at a position of the dump.
+func newCounter(a *archive, at int64) *counter {
+	return &counter{names: a.tables, intSize: a.intSize, tables: make(map[string]Table, len(a.tables)), pos: at}
 }
 
 // write counts the next bytes.
@@ -73,6 +79,7 @@ func (c *counter) write(b []byte) {
 			n := min(c.left, len(b))
 			c.chunk(b[:n])
 			c.left -= n
+			c.pos += int64(n)
 			b = b[n:]
 			continue
 		}
@@ -82,11 +89,13 @@ func (c *counter) write(b []byte) {
 		}
 		if len(c.part) == 0 && len(b) >= need {
 			c.number(b[:need])
+			c.pos += int64(need)
 			b = b[need:]
 			continue
 		}
 		n := min(need-len(c.part), len(b))
 		c.part = append(c.part, b[:n]...)
+		c.pos += int64(n)
 		b = b[n:]
 		if len(c.part) == need {
 			c.number(c.part)
@@ -116,6 +125,7 @@ var newline = []byte{'\n'}
 // number takes what stands between chunks: an int, or the kind of a block.
 func (c *counter) number(b []byte) {
 	if c.state == atBlock {
+		c.block = c.pos
 		switch b[0] {
 		case blockData:
 			c.state = atTable
@@ -162,7 +172,7 @@ func (c *counter) finish() {
 		c.fail(fmt.Errorf("the data of %.100q do not end as a table's do", c.name))
 		return
 	}
-	c.tables[c.name] = Table{Rows: c.lines - endLines, Bytes: c.table.Bytes - int64(len(dataEnd))}
+	c.tables[c.name] = Table{Rows: c.lines - endLines, Bytes: c.table.Bytes - int64(len(dataEnd)), Offset: c.block}
 }
 
 func (c *counter) fail(err error) { c.err = err }

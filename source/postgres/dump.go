@@ -119,7 +119,8 @@ func (d *Dump) readHead() error {
 	case a.tables == nil:
 		d.facts.Uncounted = fmt.Sprintf("there are more than %d tables, or a name is none", maxTables)
 	default:
-		d.count, d.head = newCounter(&a), int64(head.Len()-in.Buffered())
+		d.head = int64(head.Len() - in.Buffered())
+		d.count = newCounter(&a, d.head)
 	}
 	if d.facts.Note == "" {
 		d.facts.Entries, d.facts.Kinds = a.entries, a.kinds

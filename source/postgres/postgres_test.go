@@ -300,19 +300,52 @@ func checkCounts(t *testing.T, db string, f DumpFacts, data []byte) {
 	if n := query(t, db, "select coalesce(sum(length(data)), 0) from pg_largeobject"); strconv.FormatInt(f.LargeObjects, 10) != n {
 		t.Errorf("%d bytes of large objects, want %s", f.LargeObjects, n)
 	}
+	checkOffsets(t, db, f, data)
 	// The same, in whatever pieces the dump comes.
 	a, err := read(data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, size := range []int{1, 3, 1000} {
-		c := newCounter(&a)
-		for part := range slices.Chunk(data[dataAt(t, data):], size) {
+		at := dataAt(t, data)
+		c := newCounter(&a, int64(at))
+		for part := range slices.Chunk(data[at:], size) {
 			c.write(part)
 		}
 		if tables, objects, err := c.facts(); err != nil || !maps.Equal(tables, f.Tables) || objects != f.LargeObjects {
 			t.Errorf("in pieces of %d: %v, %d, %v", size, tables, objects, err)
 		}
+	}
+}
+
+// checkOffsets compares what is noted of where each table's data are with what pg_dump itself writes to a file.
+func checkOffsets(t *testing.T, db string, f DumpFacts, data []byte) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "dump")
+	if out, err := cluster.Command(t.Context(), "pg_dump", "--format=custom", "--compress=0", "--file="+file, "--dbname="+conninfoOf(db)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := dataAt(t, data)
+	toc, ok := withOffsets(data[:at], f.Tables)
+	if !ok || len(whole) != len(data) {
+		t.Fatalf("not all offsets are known, or the file has %d bytes and not %d", len(whole), len(data))
+	}
+	n := 0
+	d := &archiveReader{r: bufio.NewReader(bytes.NewReader(toc))}
+	d.visit = func(e *archiveEntry) {
+		if e.kind == "TABLE DATA" {
+			n++
+			if got, want := toc[e.offset:e.offset+1+d.offSize], whole[e.offset:e.offset+1+d.offSize]; !bytes.Equal(got, want) {
+				t.Errorf("the data of %s.%s are at %x, pg_dump says %x", e.schema, e.tag, got, want)
+			}
+		}
+	}
+	if _, err := d.read(); err != nil || n != len(f.Tables) {
+		t.Errorf("%d tables of %d: %v", n, len(f.Tables), err)
 	}
 }
 
@@ -333,7 +366,7 @@ func TestCountErrors(t *testing.T) {
 	num := func(n uint32) string { return string([]byte{0, byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}) }
 	whole := "\x01" + num(7) + num(4) + "row\n" + num(5) + dataEnd + num(0)
 	count := func(data string) error {
-		c := newCounter(a)
+		c := newCounter(a, 0)
 		c.write([]byte(data))
 		_, _, err := c.facts()
 		return err
@@ -395,7 +428,7 @@ func BenchmarkCount(b *testing.B) {
 	at := dataAt(b, data)
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		c := newCounter(&a)
+		c := newCounter(&a, int64(at))
 		for part := range slices.Chunk(data[at:], blockLen) {
 			c.write(part)
 		}

@@ -48,6 +48,29 @@ func TOC(r io.Reader) ([]byte, error) {
 	return slices.Clone(toc), nil
 }
 
+// withOffsets returns a table of contents that says where the data of tables are, as pg_dump writes it to a file, and whether it
+// says so of all of them. pg_restore with several jobs then reads no data twice, and begins with the largest tables and their indexes.
+func withOffsets(toc []byte, tables map[string]Table) ([]byte, bool) {
+	toc, all := slices.Clone(toc), true
+	d := &archiveReader{r: bufio.NewReader(bytes.NewReader(toc))}
+	d.visit = func(e *archiveEntry) {
+		if !e.data || e.kind != "TABLE DATA" {
+			return
+		}
+		t := tables[TableName(e.schema, e.tag)]
+		if t.Offset < int64(len(toc)) || d.offSize > 8 {
+			all = false
+			return
+		}
+		toc[e.offset] = offsetKnown
+		for i := range d.offSize {
+			toc[e.offset+1+i] = byte(t.Offset >> (8 * i))
+		}
+	}
+	_, err := d.read()
+	return toc, all && err == nil
+}
+
 // contents are what a table of contents tells that steps of a restore need.
 type contents struct {
 	archive

@@ -48,7 +48,7 @@ func WayBack(s Saved) (way.Part, error) {
 		return way.Part{}, fmt.Errorf("the dump's table of contents: %w", err)
 	}
 	var code []byte
-	for _, name := range []string{"steps/functions.sh", "steps/lacks.sh"} {
+	for _, name := range []string{"steps/server.sh", "steps/functions.sh", "steps/lacks.sh"} {
 		text, err := stepFiles.ReadFile(name)
 		if err != nil {
 			return way.Part{}, err
@@ -105,7 +105,7 @@ func (s *Saved) vars(c *contents) []way.Var {
 		one("pg_ctype", f.CType, "of the restored database: the locale that tells letters apart"),
 		one("pg_locale", f.Locale, "of the restored database: the locale of icu and builtin"),
 		{Name: "pg_without", About: "extensions that this server need not have: the tables that need them are not restored", Array: true},
-		one("pg_jobs", "", "how many indexes are made at once; empty for one a processor, and no more than 8"),
+		one("pg_jobs", "", "how many tables are filled and indexes made at once; empty for one a processor, and no more than 8"),
 		one("pg_dump_file", s.DumpFile, "the dump's name in the directory with the restored files"),
 		one("pg_new", cut(s.Database, "_restoring_"+s.ID), "what the restored database is called until it is whole"),
 		one("pg_rehearsal", cut(s.Database, "_rehearsal_"+s.ID), "an empty database, to try things in"),
@@ -180,8 +180,13 @@ func (s *Saved) files(c *contents) []way.File {
 			extensions = append(extensions, c.kept[i].tag)
 		}
 	}
+	offsets, ok := withOffsets(s.TOC, s.Dump.Tables)
+	if !ok {
+		offsets = s.TOC
+	}
 	return []way.File{
 		{Name: "pg-toc.dump", Data: s.TOC},
+		{Name: "pg-toc-offsets.dump", Data: offsets},
 		{Name: "pg-toc-path.dump", Data: c.withPath(s.TOC)},
 		{Name: "pg-roles.sql", Data: []byte(rolesSQL(roles, s.User))},
 		{Name: "pg-roles-missing.sql", Data: []byte(missingRolesSQL(roles))},

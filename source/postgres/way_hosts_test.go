@@ -83,7 +83,8 @@ func TestWayBackLacksLocale(t *testing.T) {
 	s.Facts.Collate, s.Facts.CType = "de_DE.UTF-8", "de_DE.UTF-8"
 	w := newWayBack(t, host(t), s, dump, nil)
 	w.source = "computed"
-	w.fails("postgres-roles", "localedef -i de_DE -f UTF-8 de_DE.UTF-8", "C.UTF-8")
+	w.must(w.step("postgres-roles"))
+	w.fails("postgres-rehearse", "localedef -i de_DE -f UTF-8 de_DE.UTF-8", "C.UTF-8")
 	if got := w.databases(); got != "" {
 		t.Errorf("databases %s", got)
 	}

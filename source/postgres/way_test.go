@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -142,6 +143,7 @@ type wayBack struct {
 	part   way.Part
 	here   string
 	dump   string            // the file
+	data   []byte            // what is in it
 	out    map[string]string // what each step said
 
 	env         []string // of the steps, besides what they have
@@ -154,7 +156,7 @@ const rolePassword = `pa:ss 'w\ord"$x`
 func newWayBack(t testing.TB, h *newHost, s Saved, dump []byte, change map[string]string) *wayBack {
 	t.Helper()
 	w := &wayBack{t: t, h: h, saved: s, source: s.Database, here: filepath.Join(t.TempDir(), "it's here"), out: make(map[string]string), dumpOptions: []string{"--create"}}
-	w.dump = filepath.Join(w.here, s.DumpFile)
+	w.dump, w.data = filepath.Join(w.here, s.DumpFile), dump
 	w.saved.EnvFile = filepath.Join(w.here, "env.production")
 	var err error
 	if w.part, err = WayBack(w.saved); err != nil {
@@ -242,6 +244,21 @@ func (w *wayBack) run() {
 			w.t.Fatal(err)
 		}
 		w.t.Logf("%v %s", time.Since(begin).Round(time.Millisecond), w.out[s.Name])
+	}
+	if w.data != nil {
+		w.isTakenBack()
+	}
+}
+
+// isTakenBack fails the test unless the dump is what it was, and is its owner's alone.
+func (w *wayBack) isTakenBack() {
+	w.t.Helper()
+	data, err := os.ReadFile(w.dump)
+	w.must(err)
+	info, err := os.Stat(w.dump)
+	w.must(err)
+	if st := info.Sys().(*syscall.Stat_t); !bytes.Equal(data, w.data) || info.Mode().Perm() != 0o600 || st.Gid != uint32(os.Getgid()) {
+		w.t.Errorf("the dump is left in mode %o of group %d, and is what it was: %v", info.Mode().Perm(), st.Gid, bytes.Equal(data, w.data))
 	}
 }
 
@@ -357,8 +374,33 @@ func TestWayBack(t *testing.T) {
 	sql(t, "ordinary", `do $$ declare t record; begin for t in select format('alter table %I.%I owner to ordinary', schemaname, tablename) as s from pg_tables where schemaname not like 'pg_%' and schemaname <> 'information_schema' loop execute t.s; end loop; end $$`)
 	s, dump := captured(t, "ordinary", "ordinary")
 	s.Facts.Login = "scram-sha-256"
-	w := newWayBack(t, host(t), s, dump, nil)
+	w := newWayBack(t, host(t), s, dump, map[string]string{"pg_jobs": "3"})
+	w.must(w.step("postgres-roles"))
+	w.killWhileLent()
 	w.run()
+	if log := w.plan("pg-data.log"); !strings.Contains(log, "launching item") {
+		t.Errorf("one job read the data: %s", log)
+	}
 	w.compare()
 	w.login("select count(*) from statuses", strconv.Itoa(rows))
+}
+
+// killWhileLent kills the step that brings the data back while several jobs read the dump: as another user, who may open it then.
+func (w *wayBack) killWhileLent() {
+	w.t.Helper()
+	cmd := w.command("postgres-data")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	w.must(cmd.Start())
+	for began, lent := time.Now(), false; !lent; time.Sleep(time.Millisecond) {
+		info, err := os.Stat(w.dump)
+		w.must(err)
+		data, err := os.ReadFile(w.dump)
+		w.must(err)
+		lent = info.Mode().Perm() == 0o640 && !bytes.Equal(data, w.data)
+		if !lent && time.Since(began) > time.Minute {
+			w.t.Fatal("the dump is not lent, or does not say where its data are")
+		}
+	}
+	w.must(syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL))
+	cmd.Wait()
 }

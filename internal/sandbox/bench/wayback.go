@@ -45,8 +45,8 @@ func (b *bench) wayBack() error {
 	})
 }
 
-// wayBackOnce restores the database once, by the floor or by permafrost: to the login as Mastodon. The steps that come then are
-// passed over, as the floor has none of them.
+// wayBackOnce restores the database once, by the floor or by permafrost: until all that the dump has is there and the rows
+// are counted. The steps that come then are passed over, as the floor has none of them.
 func (b *bench) wayBackOnce(round int, floor bool, p, least *program, host string) (m measurement, err error) {
 	here := filepath.Join(b.Dir, "bench", "back"+strconv.Itoa(round))
 	pg := b.Postgres
@@ -60,7 +60,7 @@ pg_restore -j "$JOBS" --no-owner -d "$DATABASE" "$HERE.dump"`,
 	} else {
 		m, err = b.do(p, b.Home, `"$PERMAFROST" restore -q -i owner.key --snapshot latest --component postgres --target "$HERE"
 sed -i -E "s|^pg_admin=.*|pg_admin=$ADMIN|; s|^pg_admin_user=.*|pg_admin_user=$ADMIN_USER|; s|^pg_admin_host=.*|pg_admin_host=$SOCKET|; s|^pg_asks=.*|pg_asks=''|; s|^pg_role_user=.*|pg_role_user=$ADMIN_USER|; s|^pg_host=.*|pg_host=$SOCKET|" "$HERE/plan/host.sh"
-(. "$HERE/plan/host.sh" && for step in start feeds search; do mark "$step"; done)
+(. "$HERE/plan/host.sh" && for step in postgres-{settings,swap,login,statistics} start feeds search; do mark "$step"; done)
 bash "$HERE/restore.sh" --yes`,
 			"PATH="+host+":"+os.Getenv("PATH"), "HERE="+here, "ADMIN="+pg.User, "ADMIN_USER="+pg.OSUser, "SOCKET="+pg.SocketDir)
 	}

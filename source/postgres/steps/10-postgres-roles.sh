@@ -3,7 +3,7 @@
 # Changes PostgreSQL: users (roles) that are missing are made. Takes seconds.
 #
 # PostgreSQL calls its users roles. Each table belongs to one, and a dump has none of them. This step looks whether the server can take the
-# database: its version, its language settings, its extensions. Then it makes the roles that are missing, without a password. Only
+# database: its version and its extensions. Then it makes the roles that are missing, without a password. Only
 # Mastodon's own may log in, and none is an administrator (superuser). Roles that are there stay as they are.
 
 # --- check
@@ -14,8 +14,6 @@ pg_begin
 [ "$pg_super" = t ] || pg_may
 pg_options='-c search_path=pg_catalog' pg_sql "$pg_main" < "$plan/pg-extensions-missing.sql" > "$plan/pg-extensions-missing"
 pg_packages
-pg_create "$pg_rehearsal" "${pg_admin:-$pg_role}" || pg_fail_locale
-pg_drop "$pg_rehearsal"
 # --- run
 if [ "$pg_super" = t ]; then
   pg_sql "$pg_main" < "$plan/pg-roles.sql" | pg_plain

@@ -7,7 +7,7 @@
 # --- check
 pg_begin
 # --- run
-pg_create "$pg_rehearsal" "$pg_role"
+pg_create "$pg_rehearsal" "$pg_role" || pg_fail_locale
 pg_load "$pg_rehearsal" "$plan/pg-rehearsal.log" --schema-only < "$plan/pg-toc.dump" || pg_ended "$plan/pg-rehearsal.log"
 pg_compare "$pg_rehearsal" | { grep -v '; MATERIALIZED VIEW DATA ' || true; } > "$plan/pg-rehearsal"
 if [ -s "$plan/pg-rehearsal" ]; then

@@ -9,9 +9,9 @@
 pg_begin
 pg_find
 # --- run
-toc=$(pg_put "$pg_hand" "$plan/pg-toc.dump")
+toc=$(pg_put "$pg_hand" "$plan/pg-toc-offsets.dump")
 rm -f -- "$plan"/pg-objects*.log
-pg_load "$pg_db" "$plan/pg-objects-1.log" --section=post-data -j "$(pg_processors)" "$toc" < /dev/null || true
+pg_load "$pg_db" "$plan/pg-objects-1.log" --section=post-data -j "$pg_jobs" "$toc" < /dev/null || true
 pg_compare "$pg_db" > "$plan/pg-absent.new"
 if [ -s "$plan/pg-absent.new" ]; then
   pg_mend

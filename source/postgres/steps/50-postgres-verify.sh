@@ -2,15 +2,12 @@
 #
 # Changes nothing. Takes minutes.
 #
-# The dump's rows were counted when it was made. Each table must have as many now. Before that the server gathers statistics, without
-# which its first hours would be slow.
+# The dump's rows were counted when it was made. Each table must have as many now.
 
 # --- check
 pg_begin
 pg_find
 # --- run
-pg_analyze || say "Statistics of some tables are missing: run ANALYZE later."
-# --- verify
 pg_look() { cat -- "$plan/pg-path.sql" - | pg_options='-c statement_timeout=0 -c row_security=off' pg_who=pg_by pg_sql "$pg_db" "$@"; }
 pg_look < "$plan/pg-rows.sql" > "$plan/pg-rows"
 if [ -s "$plan/pg-rows" ]; then
