@@ -78,12 +78,13 @@ bench: setup build micro
 SIMULATE ?= 200000
 LOAD ?= 5m
 KILLS ?= 300
-GUIDES ?= 100000
+PLANS ?= 20000
+MANIFESTS ?= 100000
 LIES ?= 10000
 HISTORIES ?= 20000
 soak: setup
-	$(GO) test -timeout 0 -v -run 'TestHostileGuides$$' ./snapshot -guides $(GUIDES)
-	$(GO) test -timeout 0 -v -run 'TestHostileManifests$$' ./cmd/permafrost -manifests $(GUIDES)
+	$(GO) test -timeout 0 -v -run 'TestHostilePlans$$' ./snapshot/restore -plans $(PLANS)
+	$(GO) test -timeout 0 -v -run 'TestHostileManifests$$' ./cmd/permafrost -manifests $(MANIFESTS)
 	$(GO) test -timeout 0 -v -run 'TestHostileCommands$$|TestHostileSettings$$' ./cmd/permafrost -snapshots 1200 -settings 10000
 	$(GO) test -timeout 0 -v -run 'TestSimulate$$' ./repo -simulate $(SIMULATE)
 	$(GO) test -timeout 0 -v -run 'TestHostileHistories$$' ./repo -hostile-histories $(HISTORIES)
