@@ -253,7 +253,7 @@ func (p *Plan) needs() string {
 		minor, _, _ := strings.Cut(rest, ".")
 		needs = append(needs, name+orNewer(major+"."+minor))
 	}
-	return strings.Join(needs, ", ")
+	return strings.Replace(strings.Join(needs, ", "), ", PostgreSQL", ",\n   PostgreSQL", 1)
 }
 
 // orNewer returns a version with a blank in front, "" for none.
@@ -280,7 +280,7 @@ func (p *Plan) project() string {
 			break
 		}
 	}
-	return text + ". The steps bring the settings, and then stop once: type `docker compose up --no-start` in that directory, and go on."
+	return text + ". Once\n   the settings are back, the script stops and asks for the containers: type `docker compose up --no-start` in that directory, and run it again."
 }
 
 // before tells what else one should know.
@@ -301,9 +301,11 @@ func (p *Plan) before(g *page) {
 		"- Every step may be run again, also after Ctrl-C or a power cut.",
 		"- If you would rather see each command, paste the blocks below, one after the other, into a root shell (bash). **A block that went\n" +
 			"  well ends with a line like \"Step 1 done\". If that line is missing, stop there**: repair what the lines above say, and paste the block again.",
-		"- Only a part is lost? `permafrost restore --component postgres` (or `media`, `redis`, `secrets`) into another directory makes a\n" +
-			"  plan for that part alone.",
 	}, "\n")
+	if c := p.restored.Components; c["secrets"] && c["postgres"] && c["redis"] && c["media"] {
+		g.blocks[len(g.blocks)-1] += "\n- Only a part is lost? `permafrost restore --component postgres` (or `media`, `redis`, `secrets`) into another directory" +
+			"\n  makes a plan for that part alone."
+	}
 }
 
 // look ends the page.
