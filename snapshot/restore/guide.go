@@ -280,7 +280,7 @@ func (p *Plan) project() string {
 			break
 		}
 	}
-	return text + ". Once\n   the settings are back, the script stops and asks for the containers: type `docker compose up --no-start` in that directory, and run it again."
+	return text + ". Once\n   the settings are back, the script stops and asks for the containers. Type, in that directory, `docker compose up --detach`, then\n   `docker compose stop`, and run it again."
 }
 
 // before tells what else one should know.

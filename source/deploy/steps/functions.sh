@@ -3,8 +3,8 @@ container() {
 	local id
 	id=$("$engine" ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" \
 		--filter "label=com.docker.compose.service=$1" --filter "label=com.docker.compose.oneoff=False")
-	[ -n "$id" ] || fail "The project $project has no container of the service $1. Make the containers: cd $live && docker compose up --no-start"
-	[ "$(wc -l <<<"$id")" = 1 ] || fail "The project $project has several containers of the service $1. Keep one: docker compose up --no-start --scale $1=1"
+	[ -n "$id" ] || fail "The project $project has no container of the service $1. Make the containers: cd $live, then docker compose up --detach, then docker compose stop"
+	[ "$(wc -l <<<"$id")" = 1 ] || fail "The project $project has several containers of the service $1. Keep one: docker compose up --detach --scale $1=1"
 	say "$id"
 }
 
