@@ -117,6 +117,21 @@ func (h *hostileHistory) check(ctx context.Context, r *repo.Repo) error {
 
 // judge is the oracle.
 func (h *hostileHistory) judge(ctx context.Context) error {
+	if err := h.judged(ctx); err != nil {
+		return err
+	}
+	for _, m := range []*simMachine{h.host, h.second, h.other, h.admin} {
+		if m.dir == "" || !m.caches {
+			continue
+		}
+		if err := bounded(m.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *hostileHistory) judged(ctx context.Context) error {
 	for _, m := range []*simMachine{h.host, h.second, h.other, h.admin} {
 		if m != h.second && h.mode == "" || m.dir == "" && m.newDir != nil {
 			continue // it comes by once more, or never was there
@@ -141,11 +156,6 @@ func (h *hostileHistory) judge(ctx context.Context) error {
 
 // revisits lets a machine see the repository once more.
 func (h *hostileHistory) revisits(ctx context.Context, m *simMachine) error {
-	if m.dir != "" && m.caches {
-		if err := bounded(m.dir); err != nil {
-			return err
-		}
-	}
 	_, err := h.open(ctx, m, simView{h.storage, m}, m.options())
 	wrong := (*violation)(nil)
 	switch {
@@ -318,6 +328,7 @@ func (h *hostileHistory) spoilt(ctx context.Context) error {
 	if given {
 		return nil
 	}
+	h.said["objects"] = true // what was taken off the index waits for a repair
 	return h.recovers(ctx)
 }
 

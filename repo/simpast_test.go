@@ -22,6 +22,7 @@ import (
 
 var (
 	hostileHistories = flag.Int("hostile-histories", 0, "hostile histories to simulate; 0: a few hundred, fewer with -short or the race detector")
+	hostileFrom      = flag.Uint64("hostile-histories.from", 0, "the seed before the first one")
 	hostileSeed      = flag.Uint64("hostile-histories.seed", 0, "simulate this hostile history alone, and tell its trace")
 )
 
@@ -109,6 +110,8 @@ func (p *hostilePast) fill(t *testing.T) {
 		people = append(people, p.person(of[0], of[1]))
 	}
 	must(open(p.owner).PublishRaw(ctx, &repo.Entry{Roster: &repo.RosterEntry{People: people}}))
+	_, err := simSnapshotOf(ctx, open(p.keys["evil"]), evilInstance, "next") // copies of much that others hold
+	must(err)
 	early, err := open(p.keys["web1"]).NewWriter(ctx, instance) // knows of none of the others, and stores their blobs again
 	must(err)
 	defer early.Abort()
@@ -118,8 +121,6 @@ func (p *hostilePast) fill(t *testing.T) {
 		must(err)
 	}
 	refs["past4"], err = simCommit(ctx, early, "past4")
-	must(err)
-	_, err = simSnapshotOf(ctx, open(p.keys["evil"]), evilInstance, "past1")
 	must(err)
 	p.kept, p.gone = []repo.SnapshotRef{refs["past2"], refs["past4"], refs["other's past2"]}, []repo.SnapshotRef{refs["past1"]}
 	must(open(p.owner).Forget(ctx, []repo.Name{refs["past1"].ID}))
@@ -213,9 +214,9 @@ func TestHostileHistories(t *testing.T) {
 					if seed > int64(count) {
 						return
 					}
-					h, err := tryHostile(t, pasts, uint64(seed), weaker{})
+					h, err := tryHostile(t, pasts, *hostileFrom+uint64(seed), weaker{})
 					if err != nil {
-						t.Errorf("history %d, where somebody was %s, and the storage %q: %v\n%s", seed, h.name, h.mode, err, h.sched.Trace())
+						t.Errorf("history %d, where somebody was %s, and the storage %q: %v\n%s", *hostileFrom+uint64(seed), h.name, h.mode, err, h.sched.Trace())
 					}
 					steps.Add(int64(h.sched.Steps()))
 				}

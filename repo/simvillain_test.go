@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -301,7 +302,7 @@ var villainies = []villainy{
 		return err
 	}},
 	{"signs a long entry", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		if v.h.fate.IntN(20) > 0 {
+		if v.h.fate.IntN(6) > 0 {
 			return nil
 		}
 		return r.PublishRaw(ctx, &repo.Entry{Bad: &repo.BadEntry{Packs: make([]repo.Name, 20_000)}})
@@ -338,12 +339,19 @@ func simSnapshotOf(ctx context.Context, r *repo.Repo, of, host string) (repo.Sna
 		return repo.SnapshotRef{}, err
 	}
 	defer w.Abort()
+	m := manifest{make(map[string][]string)}
 	for _, comp := range slices.Sorted(maps.Keys(simHeld(host))) {
 		for _, b := range simHeld(host)[comp] {
-			if _, err := w.Add(ctx, comp, w.Sum(comp, b), b); err != nil {
+			id := w.Sum(comp, b)
+			if _, err := w.Add(ctx, comp, id, b); err != nil {
 				return repo.SnapshotRef{}, err
 			}
+			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
 		}
 	}
-	return w.Commit(ctx, []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: of, Host: host})
+	text, err := json.Marshal(m)
+	if err != nil {
+		return repo.SnapshotRef{}, err
+	}
+	return w.Commit(ctx, text, repo.SnapshotInfo{Instance: of, Host: host})
 }
