@@ -54,7 +54,7 @@ type AcceptEntry struct {
 	Breaks []Break `json:"breaks"`
 }
 
-// maxBreaks is how many breaks one entry accepts. More are no accident.
+// maxBreaks is how many breaks one entry accepts. More are no accident, and take several entries.
 const maxBreaks = 10_000
 
 // brokenAt is a break, and what it tells of the log.
@@ -151,23 +151,22 @@ func (r *Repo) fillFree(ctx context.Context) error {
 
 // acceptDamage publishes that the log goes on from what is left of it, where an owner wants that.
 func (r *Repo) acceptDamage(ctx context.Context) error {
-	if len(r.log.breaks) == 0 || !r.opts.AcceptHead || r.key.Role != RoleOwner {
-		return nil
-	}
-	if err := r.fillFree(ctx); err != nil {
-		return err
-	}
-	accept := new(AcceptEntry)
-	return r.publish(ctx, &Entry{Accept: accept}, func(h *history) error {
-		accept.Breaks = nil
-		for _, b := range h.breaks {
-			accept.Breaks = append(accept.Breaks, b.Break)
+	for len(r.log.breaks) > 0 && r.opts.AcceptHead && r.key.Role == RoleOwner {
+		if err := r.fillFree(ctx); err != nil {
+			return err
 		}
-		if len(accept.Breaks) > maxBreaks {
-			return fmt.Errorf("the log is broken in %d places: restore it from a copy of the storage", len(accept.Breaks))
+		accept := new(AcceptEntry)
+		if err := r.publish(ctx, &Entry{Accept: accept}, func(h *history) error {
+			accept.Breaks = nil
+			for _, b := range h.breaks[:min(len(h.breaks), maxBreaks)] {
+				accept.Breaks = append(accept.Breaks, b.Break)
+			}
+			return nil
+		}); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // readyToRepair returns an error where nothing can be repaired by the log as it now stands.

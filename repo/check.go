@@ -293,12 +293,18 @@ func (c *checker) blobs(ctx context.Context, x *index, ids iter.Seq2[chunk.ID, e
 		}
 		if err == nil {
 			c.res.Blobs++
-			var ok bool
-			if _, ok, err = x.length(id); err != nil {
+			var pack *indexedPack
+			if pack, err = x.holder(id); err != nil {
 				return err
-			} else if !ok {
-				lost++
+			}
+			switch {
+			case pack == nil:
 				err = missing(id)
+			case pack.bad:
+				err = &DamageError{packObject(pack.name), fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", id.String()[:8])}
+			}
+			if err != nil {
+				lost++
 			}
 		}
 		if first == nil {

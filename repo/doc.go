@@ -4,7 +4,7 @@
 // # Objects
 //
 //	config              the repository's ID and format, in the clear
-//	keys/9a0b….age      a keyring wrapped to one person's age recipient
+//	keys/9a0b….age      a keyring wrapped to one person's age recipient, for whom has no key file
 //	packs/ab/ab12…      blobs
 //	index/cd34…         which pack holds which blob
 //	manifests/ef56…     a snapshot's manifest
@@ -100,7 +100,8 @@
 //
 // An envelope of JSON: see Entry. An entry names the valid entry before it by number and hash, and what it builds on (see
 // Basis). It says one thing: a snapshot is committed, snapshots are forgotten, confirmed (or a confirmation is taken back),
-// objects are pruned, packs are bad, the list of keys or the epoch is a new one, damage to the log is accepted.
+// objects are pruned, packs are bad, the list of keys or the epoch is a new one, damage to the log is accepted. What announces an
+// epoch has its keys: wrapped keyrings, as below keys/, of all on the list.
 //
 // The JSON has one form: members in the order of Entry's fields, each once and in lower case, no room, strings and numbers as
 // Go's encoding/json writes them. Any other, with unknown members among it, is refused.

@@ -107,7 +107,7 @@ type Person struct {
 	VerifyKey []byte   `json:"verify_key"`           // Ed25519, 32 bytes
 	MayForget bool     `json:"may_forget,omitempty"` // of a writer
 	Recipient string   `json:"recipient,omitempty"`  // age recipient, to which later epochs are wrapped
-	Keys      []string `json:"keys,omitempty"`       // objects below keys/ made for this person
+	Keys      []string `json:"keys,omitempty"`       // objects below keys/, made for this person when they were added
 }
 
 // serves reports whether a writer is for an instance.
@@ -119,10 +119,12 @@ type BadEntry struct {
 	Packs []Name `json:"packs"`
 }
 
-// An EpochEntry says that keys of a new epoch are in use from the next entry on.
+// An EpochEntry says that keys of a new epoch are in use from the next entry on, and gives them to everybody on the list of keys.
+// Nobody but the owner has them before: what is under keys that others don't have yet would be an entry to some and junk to others.
 type EpochEntry struct {
-	Number    uint32 `json:"number"`
-	Signature []byte `json:"signature"` // the epoch's own: no other set of keys of that number is meant
+	Number    uint32   `json:"number"`
+	Signature []byte   `json:"signature"`      // the epoch's own: no other set of keys of that number is meant
+	Keys      [][]byte `json:"keys,omitempty"` // wrapped keyrings, one for each person who has a recipient
 }
 
 const (

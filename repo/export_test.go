@@ -298,25 +298,31 @@ func (r *Repo) Believe(lie func(*Basis)) {
 	r.log = &h
 }
 
-// RotateTakingUp is Rotate, but that it takes up the keys that a rotation has left which died.
+// RotateTakingUp is Rotate, but that it puts the keys below keys/ for all on the list before it announces them, and takes up those
+// that a rotation has left which died.
 func (r *Repo) RotateTakingUp(ctx context.Context, save func(*Keyring) error) ([]string, error) {
 	grown := *r.Key()
-	next := grown.Epoch(r.epoch().Number + 1)
-	if next == nil {
-		return r.Rotate(ctx, save)
+	if grown.Epoch(r.epoch().Number+1) == nil {
+		next, err := grown.NewEpoch()
+		if err == nil {
+			err = grown.AddEpoch(next)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	people, without, err := r.wrapEpoch(ctx, &grown)
+	next := grown.Epoch(r.epoch().Number + 1)
+	keys, without, err := wrapEpoch(&grown, r.log.people)
 	if err == nil {
 		err = save(&grown)
 	}
-	if err == nil {
-		err = r.PublishRaw(ctx, &Entry{Roster: &RosterEntry{people}})
+	for _, data := range keys {
+		if err == nil {
+			err = r.store.Put(ctx, keyObject(data), data)
+		}
 	}
 	if err == nil {
-		err = r.catchUp(ctx, r.log)
-	}
-	if err == nil {
-		err = r.PublishRaw(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature}})
+		err = r.PublishRaw(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature, keys}})
 	}
 	return without, err
 }
@@ -326,3 +332,6 @@ func (k *Keyring) Repo() Name { return Name(k.Repository) }
 
 // Verifies returns the key by which what a keyring signs is verified.
 func (k *Keyring) Verifies() []byte { return k.verifyKey() }
+
+// MaxBreaks is how many breaks one entry accepts.
+const MaxBreaks = maxBreaks

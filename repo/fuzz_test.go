@@ -333,7 +333,7 @@ func sampleEntries(k, writer *Keyring) []Entry {
 		{Confirm: &ConfirmEntry{Snapshots: []Name{id(Name{3}, k)}}},
 		{Prune: &PruneEntry{Packs: []Name{{5}}, Indexes: []Name{{2}}, Manifests: []Name{{1}}, Added: []Name{{6}}}},
 		{Bad: &BadEntry{[]Name{{7}}}},
-		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature}},
+		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature, nil}},
 		{Accept: &AcceptEntry{[]Break{{Head{1, Name{8}}, Head{3, Name{9}}}, {At: Head{4, Name{7}}}}}},
 	}
 }

@@ -63,6 +63,7 @@ type history struct {
 	gaps      []gap             // where such numbers lie below a valid entry
 	epoch     uint32            // the newest announced; 0 for the first, which no entry announces
 	epochs    map[uint32][]byte // signatures of the announced ones
+	given     [][]byte          // keyrings that the newest announcement gives
 	people    []Person
 	rosterSeq uint64         // of the entry that set people
 	epochSeq  uint64         // of the entry that announced epoch; 0 for the first
@@ -267,7 +268,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 		why = "the epoch does not follow the one in use"
 	default:
 		h.epoch, h.epochSeq, h.basis.Epoch = e.Epoch.Number, e.Seq, e.Seq
-		h.epochs[h.epoch] = e.Epoch.Signature
+		h.epochs[h.epoch], h.given = e.Epoch.Signature, e.Epoch.Keys
 	}
 	if why != "" {
 		h.requests = append(h.requests, Request{e.Seq, by.person.Name, e, why})

@@ -281,14 +281,28 @@ func (x *index) find(id chunk.ID, places []place) ([]place, error) {
 
 // length returns a blob's length in bytes.
 func (x *index) length(id chunk.ID) (n int, ok bool, err error) {
+	pl, ok, err := x.best(id)
+	return int(pl.length), ok, err
+}
+
+// holder returns the pack that has a blob, or nil.
+func (x *index) holder(id chunk.ID) (*indexedPack, error) {
+	pl, ok, err := x.best(id)
+	if !ok {
+		return nil, err
+	}
+	return &x.packs[pl.pack], nil
+}
+
+// best returns a place of a blob: what a damaged or forged pack claims counts only where there is nothing better.
+func (x *index) best(id chunk.ID) (pl place, ok bool, err error) {
 	var room [4]place
 	places, err := x.find(id, room[:0])
 	if err != nil || len(places) == 0 {
-		return 0, false, err
+		return place{}, false, err
 	}
-	// What a damaged or forged pack claims counts only where there is nothing better.
 	i := slices.IndexFunc(places, func(pl place) bool { return !x.packs[pl.pack].bad })
-	return int(places[max(i, 0)].length), true, nil
+	return places[max(i, 0)], true, nil
 }
 
 // frame returns what is known of a frame of a pack.

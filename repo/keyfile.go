@@ -85,7 +85,7 @@ func (k *Keyring) identities() (ids []labelled) {
 		ids = append(ids, labelled{fmt.Sprintf("meta packs, index, manifests and log, epoch %d", e.Number), e.MetaIdentity})
 	}
 	if k.Identity != nil {
-		ids = append(ids, labelled{"keys of later epochs, below keys/", k.Identity})
+		ids = append(ids, labelled{"keys of later epochs", k.Identity})
 	}
 	return ids
 }

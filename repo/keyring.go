@@ -49,7 +49,8 @@
 //
 // # Wrapped keyring
 //
-// An object below keys/: an age file to one recipient, of at most 64 KiB, whose plaintext is
+// An object below keys/, or what the log entry that announces an epoch gives to somebody: an age file to one recipient, of at most
+// 64 KiB, whose plaintext is
 //
 //	0  8  magic: "PFKEYS\x00" and the version byte 1
 //	8     JSON as in a key file
@@ -104,7 +105,7 @@ type Keyring struct {
 	OwnerKey   ed25519.PublicKey  // who signs as the owner
 	SignKey    ed25519.PrivateKey // the owner's or, in a writer's keyring, its own; an update has none
 
-	// Later epochs reach the holder below keys/, wrapped to this identity. Nil where the holder brought a recipient
+	// Later epochs reach the holder by the log, wrapped to this identity. Nil where the holder brought a recipient
 	// of their own, and in updates.
 	Identity *age.HybridIdentity
 

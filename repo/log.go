@@ -21,9 +21,10 @@ const (
 	// maxUnlisted is how many entries a listing may miss: those that are published while it is made.
 	maxUnlisted = 1000
 
-	// maxJunk is how many numbers in a row are looked at, one by one, that hold no entry; and publishTries how often one is
-	// found taken behind the same entry. A storage could go on for ever. A listing passes over any number.
-	maxJunk, publishTries = 1000, 100
+	// maxJunk is how many numbers in a row are looked at, one by one, that hold no entry. A listing passes over any number of
+	// them; relists is how often one is asked for, and publishTries how often a number is found taken behind the same entry. A
+	// storage could go on for ever.
+	maxJunk, relists, publishTries = 1000, 10, 100
 
 	// maxJump is how many free numbers may lie below an entry, down to the valid one before it. Whoever publishes takes the
 	// first free number: some are free only where so many entries in a row were lost, or where a writer jumped ahead to use
@@ -207,7 +208,7 @@ func (t *logTake) take(ctx context.Context, seq uint64, data []byte) error {
 		t.now[seq] = e
 		t.news = t.news || t.before[seq].hash != e.hash
 	}
-	return t.repo.adoptEpoch(ctx, t.log)
+	return t.repo.adoptEpoch(t.log)
 }
 
 // keep puts the opened entries into the cache. Those of a log that is no continuation of what is there don't replace it,
@@ -239,6 +240,25 @@ func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, e
 // catchUp takes the entries that were published since h was read. They stand under the next numbers: no
 // listing is needed.
 func (r *Repo) catchUp(ctx context.Context, h *history) error {
+	for range relists {
+		if done, err := r.follow(ctx, h); done || err != nil {
+			return err
+		}
+		now, err := r.takeLogOn(ctx, h.keys, h)
+		if err != nil {
+			return err
+		}
+		if now.next <= h.next {
+			break // there are more to reading than to listing
+		}
+		*h = *now
+	}
+	return hint.Wrap(fmt.Errorf("reading the log: behind entry %d the storage has %d objects and more that are no entries", h.head.Seq, maxJunk),
+		"somebody fills the log with junk: look at who may write to the storage")
+}
+
+// follow is catchUp as far as there are not maxJunk numbers in a row without an entry: it reports whether it came to the end.
+func (r *Repo) follow(ctx context.Context, h *history) (done bool, err error) {
 	for junk, head := 0, h.head; junk < maxJunk; junk++ {
 		if h.head != head {
 			junk, head = 0, h.head
@@ -246,22 +266,21 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 		data, err := r.readObject(ctx, entryObject(h.next), maxEntryObject)
 		var long *DamageError
 		if errors.Is(err, fs.ErrNotExist) {
-			return h.tooNew()
+			return true, h.tooNew()
 		} else if errors.As(err, &long) {
 			data = nil // too long to be an entry; take calls it what it is
 		} else if err != nil {
-			return fmt.Errorf("reading the log: %w", err)
+			return false, fmt.Errorf("reading the log: %w", err)
 		}
 		h.take(h.next, h.keys.openEntry(data))
 		if h == r.log {
 			r.index = nil // the log may name other index objects now
 		}
-		if err := r.adoptEpoch(ctx, h); err != nil {
-			return err
+		if err := r.adoptEpoch(h); err != nil {
+			return false, err
 		}
 	}
-	return hint.Wrap(fmt.Errorf("reading the log: behind entry %d the storage has %d objects and more that are no entries", h.head.Seq, maxJunk),
-		"somebody fills the log with junk: look at who may write to the storage")
+	return false, nil
 }
 
 // publish appends e to the log, once all that was put is seen to be there, and sees that e is. Before each try it calls check

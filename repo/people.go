@@ -16,22 +16,13 @@ import (
 	"permafrost/internal/objname"
 )
 
-// keyObjects yields the content of every object below keys/, of those first that are named: anyone can put more there than
-// anybody can read.
-func (r *Repo) keyObjects(ctx context.Context, first []string) iter.Seq2[[]byte, error] {
+// keyObjects yields the content of every object below keys/.
+func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		for _, object := range first {
-			if data, err := r.keyringObject(ctx, object); (data != nil || err != nil) && !yield(data, err) || err != nil {
-				return
-			}
-		}
 		for o, err := range r.store.List(ctx, "keys/") {
 			if err != nil {
 				yield(nil, fmt.Errorf("listing keyrings: %w", err))
 				return
-			}
-			if slices.Contains(first, o.Name) {
-				continue
 			}
 			if data, err := r.keyringObject(ctx, o.Name); (data != nil || err != nil) && !yield(data, err) || err != nil {
 				return
@@ -92,38 +83,30 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 }
 
 // adoptEpoch gives h a keyring that holds the epoch that the log has announced, and none in its place: a new one, since
-// others may be reading by the one that it had. The new keys lie below keys/, wrapped to the identity that each key file
+// others may be reading by the one that it had. The announcement has the new keys, wrapped to the identity that each key file
 // brings, or to the recipient that a person brought.
-func (r *Repo) adoptEpoch(ctx context.Context, h *history) error {
+func (r *Repo) adoptEpoch(h *history) error {
 	if h.announced(h.keys) {
 		return nil
 	}
 	// What a rotation saved and never announced gives way to what another has announced.
-	known := *h.keys
-	known.Epochs = slices.Clone(known.Epochs[:h.lastKnown(h.keys)])
+	known := h.inUse(h.keys)
 	ids := r.opts.Identities
 	if r.key.Identity != nil {
 		ids = append([]age.Identity{r.key.Identity}, ids...)
 	}
-	if len(ids) > 0 {
-		for data, err := range r.keyObjects(ctx, h.keyObjects()) {
-			if err != nil {
-				return err
-			}
-			// Objects for others, of rotations that failed, and junk are passed over: anyone can put one there.
-			update, err := UnwrapKeyring(data, ids...)
-			if err != nil {
-				continue
-			}
-			if e := update.Epoch(h.epoch); e == nil || !bytes.Equal(e.Signature, h.epochs[h.epoch]) {
-				continue
-			}
-			update.Epochs = update.Epochs[:h.epoch]
-			grown := known
-			if grown.Merge(update) == nil && h.announced(&grown) {
-				h.keys = &grown
-				return nil
-			}
+	for _, data := range h.given {
+		if len(ids) == 0 {
+			break
+		}
+		update, err := UnwrapKeyring(data, ids...)
+		if err != nil {
+			continue // for somebody else
+		}
+		grown := *known
+		if grown.Merge(update) == nil && h.announced(&grown) {
+			h.keys = &grown
+			return nil
 		}
 	}
 	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated and none was left for this one", h.epoch), For: "reading the log on"}
@@ -137,6 +120,13 @@ func (h *history) lastKnown(k *Keyring) uint32 {
 		}
 	}
 	return 1
+}
+
+// inUse returns a keyring without the epochs behind the newest that the log has announced.
+func (h *history) inUse(k *Keyring) *Keyring {
+	known := *k
+	known.Epochs = slices.Clone(k.Epochs[:h.lastKnown(k)])
+	return &known
 }
 
 // announced reports whether a keyring has the newest epoch that the log announces.
@@ -260,10 +250,10 @@ func owners(h *history) (n int) {
 }
 
 // Rotate starts a new epoch: what is stored from now on is under new keys, and what was stored before stays readable
-// with the old. Everybody on the roster who has a recipient gets the new keys through the storage; the names of the
+// with the old. The entry that announces it gives the new keys to everybody on the roster who has a recipient; the names of the
 // others, who have to be given them anew, are returned. save must make the grown keyring durable: it is called before
-// anything leans on the new keys. What a rotation that dies has made is never used: the next one makes keys of its own, since
-// somebody who was given these may have been removed meanwhile.
+// anything leans on the new keys. What a rotation that dies has made is never used, and nobody else has it: the next one makes
+// keys of its own.
 func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without []string, err error) {
 	if err := r.ownerOnly("rotating the keys"); err != nil {
 		return nil, err
@@ -271,6 +261,11 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 	// Before anybody is given keys: the list of keys may be an older one, with somebody on it who was removed since.
 	if err := r.mayRotate(ctx); err != nil {
 		return nil, err
+	}
+	if len(r.log.lostRoster()) > 0 { // it is stated anew by this: nobody announces anything before
+		if err := r.publishRoster(ctx, func(h *history) ([]Person, error) { return slices.Clone(h.people), nil }); err != nil {
+			return nil, err
+		}
 	}
 	grown := *r.Key()
 	next, err := grown.NewEpoch()
@@ -283,27 +278,14 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 	if err := save(&grown); err != nil {
 		return nil, fmt.Errorf("saving the new keys: %w", err)
 	}
-	roster := r.log.rosterSeq
-	people, without, err := r.wrapEpoch(ctx, &grown)
-	if err != nil {
-		return nil, err
-	}
-	err = r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {
-		if h.epoch >= next.Number || h.rosterSeq != roster {
-			return hint.Wrap(errors.New("the keys or the list of them changed meanwhile"), "run it again")
+	e := &EpochEntry{Number: next.Number, Signature: next.Signature}
+	err = r.publish(ctx, &Entry{Epoch: e}, func(h *history) (err error) {
+		if h.epoch >= next.Number {
+			return hint.Wrap(errors.New("another owner rotated the keys meanwhile"), "run it again if that was not you")
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	// Under the old epoch still, for all to read. Those on the list must be those who were given the keys.
-	roster = r.log.rosterSeq
-	err = r.publish(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature}}, func(h *history) error {
-		if h.epoch >= next.Number || h.rosterSeq != roster {
-			return hint.Wrap(errors.New("another owner rotated the keys or changed the list of them meanwhile"), "run it again if that was not you")
-		}
-		return nil
+		// Those who are given the keys are those on the list as the entry finds it.
+		e.Keys, without, err = wrapEpoch(&grown, h.people)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -323,10 +305,9 @@ func (r *Repo) mayRotate(ctx context.Context) error {
 	return r.log.mayAdd(&Entry{Epoch: new(EpochEntry)})
 }
 
-// wrapEpoch puts the keys for everybody on the roster who has a recipient, and returns the roster that says so.
-func (r *Repo) wrapEpoch(ctx context.Context, grown *Keyring) (people []Person, without []string, err error) {
-	people = r.Roster()
-	for i, p := range people {
+// wrapEpoch returns the keys for everybody on the roster who has a recipient, and the names of those who have none.
+func wrapEpoch(grown *Keyring, people []Person) (keys [][]byte, without []string, err error) {
+	for _, p := range people {
 		if p.Recipient == "" {
 			without = append(without, p.Name)
 			continue
@@ -341,11 +322,11 @@ func (r *Repo) wrapEpoch(ctx context.Context, grown *Keyring) (people []Person, 
 				return nil, nil, err
 			}
 		}
-		object, err := r.putKeyring(ctx, give, to)
+		data, err := WrapKeyring(give, to)
 		if err != nil {
 			return nil, nil, err
 		}
-		people[i].Keys = append(slices.Clone(p.Keys), object)
+		keys = append(keys, data)
 	}
-	return people, without, nil
+	return keys, without, nil
 }

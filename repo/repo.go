@@ -34,7 +34,7 @@ type Options struct {
 	CacheDir   string            // where copies of immutable objects are kept
 	AcceptHead bool              // take the log as it is, though it is older than the one remembered, or damaged
 	Head       *Head             // a log entry noted elsewhere, which must be part of the log
-	Identities []age.Identity    // open keyrings of later epochs below keys/, beside the keyring's own identity
+	Identities []age.Identity    // open keyrings of later epochs, beside the keyring's own identity
 	Note       func(note string) // hears what a person should know and no error says; may be nil
 }
 
@@ -159,7 +159,7 @@ func Unlock(ctx context.Context, st Store, id *Identity, accept func(*Keyring) e
 	r := &Repo{store: newWitness(st), local: new(local)}
 	var found *Keyring
 	var refused error
-	for data, err := range r.keyObjects(ctx, nil) {
+	for data, err := range r.keyObjects(ctx) {
 		if err != nil {
 			return nil, err
 		}
@@ -265,8 +265,14 @@ func (r *Repo) CacheDir() *localdir.Dir { return r.local.copies }
 // written. It is not to be changed.
 func (r *Repo) Key() *Keyring { return r.log.keys }
 
+// Given returns the keyring as somebody new is given it: without what a rotation has made that was not announced.
+func (r *Repo) Given() *Keyring { return r.log.inUse(r.log.keys) }
+
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
 func (r *Repo) Snapshots() []SnapshotRef { return r.log.live() }
+
+// Own reports whether a snapshot was committed with the key that the repository was opened with.
+func (r *Repo) Own(ref SnapshotRef) bool { return ref.signer.Equal(r.key.verifyKey()) }
 
 // Requests returns the log entries that their signers were not entitled to. They have no effect.
 func (r *Repo) Requests() []Request { return slices.Clone(r.log.requests) }

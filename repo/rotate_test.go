@@ -108,7 +108,7 @@ func TestRotateFails(t *testing.T) {
 			}
 		}
 	}
-	if points < 6 {
+	if points < 2 {
 		t.Errorf("only %d points", points)
 	}
 }

@@ -202,10 +202,10 @@ func (a *app) addKey(ctx context.Context, role repo.Role, recipient []string, fl
 		}
 		a.warnWeak(to)
 	}
-	p, make := repo.Person{Name: flags.name}, r.Key().ForOwner
+	p, make := repo.Person{Name: flags.name}, r.Given().ForOwner
 	if role == repo.RoleWriter {
 		p.Instance, p.MayForget = flags.instance, !flags.noForget
-		make = r.Key().NewWriter
+		make = r.Given().NewWriter
 	}
 	k, err := make(flags.name)
 	if err != nil {

@@ -1,0 +1,46 @@
+package repo_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// Nobody but the owner has the keys of an epoch that the log has not announced: neither by a rotation that has died, nor as somebody
+// who was given a key since. What such a one makes under these keys would be an entry to the owner and junk to all others, who
+// would add their own behind it that the owner then passes over.
+func TestNobodyHasKeysToCome(t *testing.T) {
+	w, st, evil, _, _ := twoInstances(t)
+	onDisk := w.owner
+	was := st.Names()
+	dies := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+		if op.Kind == "Put" && strings.HasPrefix(op.Name, "log/") {
+			return storetest.NotDone
+		}
+		return storetest.None
+	}}
+	if _, err := fresh(t, dies, w.owner).Rotate(t.Context(), func(k *repo.Keyring) error { onDisk = viaFile(t, k); return nil }); err == nil {
+		t.Fatal("the rotation did not die")
+	}
+	if is := st.Names(); !slices.Equal(was, is) {
+		t.Errorf("before the new keys are announced the storage has %v, and had %v", is, was)
+	}
+	late, err := fresh(t, st, onDisk).Given().NewWriter("late")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(onDisk.Epochs) != 2 || len(late.Epochs) != 1 {
+		t.Errorf("the owner has %d epochs, and gives %d to a new writer", len(onDisk.Epochs), len(late.Epochs))
+	}
+	if _, err := fresh(t, st, onDisk).Rotate(t.Context(), nothing); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []*repo.Keyring{w.owner, onDisk, w.writer, evil} {
+		if n := len(fresh(t, st, k).Given().Epochs); n != 3 {
+			t.Errorf("%s has %d epochs", k.Name, n)
+		}
+	}
+}
