@@ -322,10 +322,10 @@ func plain(err error) error {
 	return err
 }
 
-// previousID returns the newest snapshot of the instance that has a stream, or zero.
+// previousID returns the newest snapshot of the instance that this key made and that has a stream, or zero.
 func (c *creation) previousID(ctx context.Context, stream string) repo.Name {
 	for _, ref := range slices.Backward(c.repo.Snapshots()) {
-		if ref.Instance == c.inst.Domain && hasStream(ctx, c.repo, &ref, stream) {
+		if ref.Instance == c.inst.Domain && c.repo.Own(ref) && hasStream(ctx, c.repo, &ref, stream) {
 			return ref.ID
 		}
 	}

@@ -144,11 +144,12 @@ func (c *creation) localMedia(ctx context.Context) (files int64) {
 	return files
 }
 
-// previous returns the newest snapshot of the instance that has media, or nil. It only saves time: one that can't be read is
-// no reason to fail.
+// previous returns the newest snapshot of the instance that this key made and that has media, or nil. What it says of a file that
+// looks unchanged is taken for the file's content: so nobody else's word will do. It only saves time: one that can't be read is no
+// reason to fail.
 func (c *creation) previous(ctx context.Context) *Manifest {
 	for _, ref := range slices.Backward(c.repo.Snapshots()) {
-		if ref.Instance != c.inst.Domain || ref.Holding.Media.State != Captured {
+		if ref.Instance != c.inst.Domain || ref.Holding.Media.State != Captured || !c.repo.Own(ref) {
 			continue
 		}
 		m, err := Load(ctx, c.repo, ref)
