@@ -96,8 +96,9 @@ type checker struct {
 	found     []error  // what was found wrong before packs are read
 	instances []string // that the log knows of
 
-	mu  sync.Mutex
-	res CheckResult
+	mu    sync.Mutex
+	res   CheckResult
+	isBad map[Name]bool // those in res.Bad
 }
 
 // problem notes damage that is found while packs are read.
@@ -113,7 +114,8 @@ func (c *checker) problem(err error) {
 func (c *checker) bad(p *indexedPack) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !slices.Contains(c.res.Bad, p.name) {
+	if !c.isBad[p.name] {
+		c.isBad[p.name] = true
 		c.res.Bad = append(c.res.Bad, p.name)
 	}
 }
@@ -151,7 +153,7 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 		return nil, hint.Wrap(&RollbackError{was.Head, h.head, was.Basis.String()}, "the storage shows the log each time otherwise: look at it first")
 	}
 	for {
-		c.res, c.found = CheckResult{Accepted: h.accepted}, h.problems()
+		c.res, c.found, c.isBad = CheckResult{Accepted: h.accepted}, h.problems(), make(map[Name]bool)
 		c.instances = h.instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {
@@ -195,7 +197,7 @@ func (c *checker) damaged(err error) error {
 
 // indexes reads every index object anew.
 func (c *checker) indexes(ctx context.Context, h *history) (*index, error) {
-	c.res.Indexes = len(h.indexes)
+	c.res.Indexes = h.indexes.len()
 	return c.repo.buildIndex(ctx, h, false, func(err error) error {
 		c.res.Indexes--
 		c.res.Lost++
@@ -228,21 +230,25 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 			}
 		}
 	}
-	for i := range x.packs {
-		p := &x.packs[i]
-		if p.gone {
-			continue
-		}
-		size := sizes[i]
-		right := x.firstListed(p.name, size)
-		if size == p.size {
-			if right == i { // one that is listed several times counts once
-				c.res.Packs++
-			}
+	for same := range x.groups() { // one that is listed several times counts once
+		c.packSize(x, same, sizes[same[0]])
+	}
+	return nil
+}
+
+// packSize compares the size of a pack, -1 where it is missing, with its listings.
+func (c *checker) packSize(x *index, listed []uint32, size int64) {
+	right := slices.ContainsFunc(listed, func(n uint32) bool { return x.packs[n].size == size })
+	if right {
+		c.res.Packs++
+	}
+	for _, n := range listed {
+		p := &x.packs[n]
+		if p.size == size {
 			continue
 		}
 		p.gone = true
-		if right >= 0 {
+		if right {
 			c.found = append(c.found, &DamageError{indexObject(x.objects[p.object].name), fmt.Errorf("it says that pack %s has %d bytes; it has %d", p.name.Short(), p.size, size)})
 			continue
 		}
@@ -253,7 +259,6 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 		}
 		c.found = append(c.found, &DamageError{packObject(p.name), err})
 	}
-	return nil
 }
 
 // snapshots reads every manifest anew, and looks for every blob that it leads to.

@@ -335,3 +335,19 @@ func (k *Keyring) Verifies() []byte { return k.verifyKey() }
 
 // MaxBreaks is how many breaks one entry accepts.
 const MaxBreaks = maxBreaks
+
+// PutListings puts an index object for an instance that lists one pack n times, each time with another blob.
+func (r *Repo) PutListings(ctx context.Context, instance string, name Name, n int) ([]Name, error) {
+	const header = 2000
+	return r.putIndexes(ctx, instance, func(yield func(*pack, error) bool) {
+		for i := range n {
+			p := &pack{name: name, header: header, directory: directory{epoch: 1, component: Media,
+				frames: []frame{{codecRaw, 1, []blobRef{{chunk.ID{1, byte(i >> 16), byte(i >> 8), byte(i)}, 1}}}}}}
+			plain := int64(len(packMagic) + len(p.directory.append(nil)) + packFooter + 1)
+			p.size = header + plain + ageOverhead
+			if !yield(p, nil) {
+				return
+			}
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
@@ -75,5 +76,82 @@ func TestDamageIsNotForgotten(t *testing.T) {
 		if _, problems := check(t, w.open(k), repo.CheckOptions{}); !slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), victim) }) {
 			t.Errorf("the next check by the %s: %v", k.Role, problems)
 		}
+	}
+}
+
+// soon fails the test where f takes a time that what is stored does not justify.
+func soon(t *testing.T, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("%s takes for ever", what)
+	}
+}
+
+// A writer of another instance says one thing very often, in objects of a few MB: what others do takes its time once for each
+// time that it is said, and not for each pair of them.
+func TestSaidOften(t *testing.T) {
+	repo.PlainEnvelopes(t)
+	const often = 200_000
+	victim := repo.Name{1}
+	publish := func(r *repo.Repo, indexes []repo.Name) error {
+		return r.PublishSnapshot(t.Context(), []byte(`{"blobs":{}}`), evilSnapshot(indexes...).Snapshot)
+	}
+	for name, say := range map[string]func(r *repo.Repo) error{
+		"a pack is listed": func(r *repo.Repo) error {
+			listed, err := r.PutListings(t.Context(), "evil.example", victim, often)
+			if err == nil {
+				err = publish(r, listed)
+			}
+			return err
+		},
+		"index objects are named and dropped": func(r *repo.Repo) error {
+			names := make([]repo.Name, often/2)
+			for i := range names {
+				names[i] = repo.Name{7, byte(i >> 16), byte(i >> 8), byte(i)}
+			}
+			err := publish(r, names)
+			if err == nil {
+				_, err = r.CatchUp(t.Context())
+			}
+			if err == nil {
+				err = r.PublishRaw(t.Context(), &repo.Entry{Prune: &repo.PruneEntry{Indexes: names}})
+			}
+			return err
+		},
+		"a listed pack is named": func(r *repo.Repo) error {
+			listed, err := r.PutListings(t.Context(), "evil.example", victim, often)
+			e := &repo.Entry{Prune: &repo.PruneEntry{Packs: slices.Repeat([]repo.Name{victim}, often/2)}}
+			if err == nil {
+				err = r.PublishRaw(t.Context(), e)
+			}
+			if err == nil {
+				_, err = r.CatchUp(t.Context())
+			}
+			if err == nil {
+				err = publish(r, listed)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, st, evil, _, c := twoInstances(t)
+			soon(t, name, func() {
+				if err := say(fresh(t, st, evil)); err != nil {
+					t.Error(err)
+				}
+				mustSnapshot(t, fresh(t, st, w.writer), c, 2)
+				check(t, fresh(t, st, w.owner), repo.CheckOptions{})
+				if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{DryRun: true}); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }

@@ -46,12 +46,6 @@ func (s scope) serves(instance string) bool {
 // mayForget reports whether the signer could forget, prune and confirm.
 func (s scope) mayForget() bool { return s.owner || s.person.Role == RoleWriter && s.person.MayForget }
 
-// An indexRef is an index object that the log names, and who vouched for it by naming it.
-type indexRef struct {
-	name Name
-	by   scope
-}
-
 // history is what the log says: the state after its last valid entry.
 type history struct {
 	keys      *Keyring // with the epochs that the log has announced; never changed, only replaced
@@ -75,10 +69,10 @@ type history struct {
 	confirmed map[Name]bool
 	recorded  map[string]*Recorded // by instance
 	first     Moment
-	indexes   []indexRef // live, in the order they were added
+	indexes   indexList
 	prunes    int
-	pruned    map[string][]scope // object's name in the store, to who named it in a prune entry
-	bad       map[Name][]scope   // packs found damaged, to who says so
+	pruned    map[string]scopes // object's name in the store, to who named it in a prune entry
+	bad       map[Name]scopes   // packs found damaged, to who says so
 	requests  []Request
 	far       map[string]uint64 // objects below log/, with their numbers, that are out of reach
 	skipped   []error           // entries that are no part of the log
@@ -98,8 +92,8 @@ func newHistory(keys *Keyring) *history {
 		forgotten: make(map[Name]uint64),
 		confirmed: make(map[Name]bool),
 		recorded:  make(map[string]*Recorded),
-		pruned:    make(map[string][]scope),
-		bad:       make(map[Name][]scope),
+		pruned:    make(map[string]scopes),
+		bad:       make(map[Name]scopes),
 		hashes:    make(map[uint64]Name),
 		far:       make(map[string]uint64),
 	}
@@ -256,7 +250,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 		why = cmp.Or(h.applyPrune(by, e.Prune), h.applyRecords(by, e.Seq, e.Prune.Records))
 	case e.Bad != nil:
 		for _, n := range e.Bad.Packs {
-			h.bad[n] = append(h.bad[n], by)
+			h.bad[n] = h.bad[n].with(by)
 		}
 	case !by.owner:
 		why = "only the owner key may add, remove or rotate keys, or accept damage"
@@ -289,7 +283,7 @@ func (h *history) applySnapshot(by scope, signer ed25519.PublicKey, e *Entry) (w
 	h.snapshots = append(h.snapshots, SnapshotRef{Seq: e.Seq, ID: id, Manifest: s.Manifest, Writer: by.person.Name, SnapshotInfo: s.SnapshotInfo,
 		Signed: e.Time, Bound: !by.mayForget(), signer: bytes.Clone(signer)})
 	for _, n := range s.Indexes {
-		h.indexes = append(h.indexes, indexRef{n, by})
+		h.indexes.add(n, by)
 	}
 	// What a prune for others has named before is there all the same: the signer has looked.
 	for _, object := range s.objects() {
@@ -305,7 +299,7 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 		return "the list of keys does not let this writer prune"
 	}
 	h.prunes++
-	note := func(object string) { h.pruned[object] = append(h.pruned[object], by) }
+	note := func(object string) { h.pruned[object] = h.pruned[object].with(by) }
 	for _, n := range e.Packs {
 		note(packObject(n))
 	}
@@ -316,18 +310,16 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 		}
 		note(manifestObject(n))
 	}
-	drop := make(map[Name]bool)
 	for _, n := range e.Indexes {
 		if !h.mayDrop(by, n) {
 			why = "it names an index object of another instance"
 			continue
 		}
-		drop[n] = true
+		h.indexes.drop(n)
 		note(indexObject(n))
 	}
-	h.indexes = slices.DeleteFunc(h.indexes, func(r indexRef) bool { return drop[r.name] })
 	for _, n := range e.Added {
-		h.indexes = append(h.indexes, indexRef{n, by})
+		h.indexes.add(n, by)
 	}
 	return why
 }
@@ -349,9 +341,7 @@ func (h *history) mayPruneManifest(by scope, n Name) bool {
 // mayDrop reports whether a signer's prune may name an index object: not one that anybody has named for others, whoever did so
 // first.
 func (h *history) mayDrop(by scope, n Name) bool {
-	return by.owner || !slices.ContainsFunc(h.indexes, func(r indexRef) bool {
-		return r.name == n && (r.by.owner || !by.serves(r.by.person.Instance))
-	})
+	return by.owner || !slices.ContainsFunc(h.indexes.of(n), func(s scope) bool { return s.owner || !by.serves(s.person.Instance) })
 }
 
 // gone reports whether a prune by somebody who speaks for the instance has named an object.
@@ -385,7 +375,7 @@ func (h *history) problems() []error { return slices.Concat(h.damage(), h.skippe
 // needed returns the index objects, and the manifests of snapshots that are not forgotten.
 func (h *history) needed() map[string]bool {
 	m := make(map[string]bool)
-	for _, ref := range h.indexes {
+	for ref := range h.indexes.all() {
 		m[indexObject(ref.name)] = true
 	}
 	for _, s := range h.live() {

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -176,20 +177,14 @@ func (x *index) settle(h *history) {
 			x.byName = append(x.byName, uint32(i))
 		}
 	}
-	slices.SortFunc(x.byName, func(a, b uint32) int {
-		if c := bytes.Compare(x.packs[a].name[:], x.packs[b].name[:]); c != 0 {
-			return c
+	slices.SortFunc(x.byName, x.compareListings)
+	last := -1
+	for _, n := range x.byName {
+		if last >= 0 && x.packs[last].saysTheSame(&x.packs[n]) {
+			x.packs[n].gone = true
+		} else {
+			last = int(n)
 		}
-		return int(a) - int(b)
-	})
-	for i := 0; i < len(x.byName); {
-		same := x.listed(x.packs[x.byName[i]].name)
-		for j, a := range same {
-			for _, b := range same[:j] {
-				x.hideOne(&x.packs[a], &x.packs[b])
-			}
-		}
-		i += len(same)
 	}
 	x.dropGone()
 }
@@ -199,26 +194,52 @@ func (x *index) dropGone() {
 	x.byName = slices.DeleteFunc(x.byName, func(n uint32) bool { return x.packs[n].gone })
 }
 
-// hideOne hides one of two listings of a pack that say the same: rather the one that is not trusted.
-func (x *index) hideOne(a, b *indexedPack) {
-	if a.gone || b.gone || a.instance != b.instance || a.digest != b.digest || a.size != b.size || a.header != b.header {
-		return
+// compareListings sorts listings by their packs' names, those for one instance together, and of those that say the same one that
+// is trusted first.
+func (x *index) compareListings(a, b uint32) int {
+	p, q := &x.packs[a], &x.packs[b]
+	if c := p.compare(q); c != 0 {
+		return c
 	}
-	if a.trusted && !b.trusted {
-		b.gone = true
-	} else {
-		a.gone = true
+	if p.trusted != q.trusted {
+		if p.trusted {
+			return -1
+		}
+		return 1
 	}
+	return cmp.Compare(a, b)
 }
+
+// compare compares what two listings say.
+func (p *indexedPack) compare(q *indexedPack) int {
+	return cmp.Or(bytes.Compare(p.name[:], q.name[:]), cmp.Compare(p.instance, q.instance), bytes.Compare(p.digest[:], q.digest[:]),
+		cmp.Compare(p.size, q.size), cmp.Compare(p.header, q.header))
+}
+
+func (p *indexedPack) saysTheSame(q *indexedPack) bool { return p.compare(q) == 0 }
 
 // listed returns the numbers of the listings of a pack.
 func (x *index) listed(name Name) []uint32 {
-	from, _ := slices.BinarySearchFunc(x.byName, name, func(n uint32, name Name) int { return bytes.Compare(x.packs[n].name[:], name[:]) })
-	to := from
-	for to < len(x.byName) && x.packs[x.byName[to]].name == name {
-		to++
+	end := func(behind int) int {
+		i, _ := slices.BinarySearchFunc(x.byName, name, func(n uint32, name Name) int {
+			return cmp.Or(bytes.Compare(x.packs[n].name[:], name[:]), behind)
+		})
+		return i
 	}
-	return x.byName[from:to]
+	return x.byName[end(0):end(-1)]
+}
+
+// groups yields the numbers of the listings of each pack.
+func (x *index) groups() iter.Seq[[]uint32] {
+	return func(yield func([]uint32) bool) {
+		for i := 0; i < len(x.byName); {
+			same := x.listed(x.packs[x.byName[i]].name)
+			if !yield(same) {
+				return
+			}
+			i += len(same)
+		}
+	}
 }
 
 // contested returns the packs that are listed for several instances. Each was written for one of them at most: the
@@ -229,28 +250,16 @@ func (x *index) contested() []Name {
 
 // names returns the packs that are listed.
 func (x *index) names() (names []Name) {
-	for i := 0; i < len(x.byName); {
-		name := x.packs[x.byName[i]].name
-		names = append(names, name)
-		i += len(x.listed(name))
+	for same := range x.groups() {
+		names = append(names, x.packs[same[0]].name)
 	}
 	return names
 }
 
 // isContested reports whether a pack is listed for several instances.
 func (x *index) isContested(pack Name) bool {
-	listed := x.listed(pack)
-	return slices.ContainsFunc(listed, func(n uint32) bool { return x.packs[n].instance != x.packs[listed[0]].instance })
-}
-
-// firstListed returns the number of the first listing of a pack that says that it has so many bytes, or -1.
-func (x *index) firstListed(pack Name, size int64) int {
-	for _, n := range x.listed(pack) {
-		if x.packs[n].size == size {
-			return int(n)
-		}
-	}
-	return -1
+	listed := x.listed(pack) // those for one instance lie together
+	return len(listed) > 0 && x.packs[listed[0]].instance != x.packs[listed[len(listed)-1]].instance
 }
 
 // serves reports whether a pack is listed for an instance.

@@ -200,7 +200,7 @@ func (r *Repo) distrust(x *index, objects map[Name]bool) *index {
 // lostIndexes returns the index objects that the log names and the storage does not list.
 func (r *Repo) lostIndexes(ctx context.Context) (map[Name]bool, error) {
 	lost := make(map[Name]bool)
-	for _, ref := range r.log.indexes {
+	for ref := range r.log.indexes.all() {
 		lost[ref.name] = true
 	}
 	for o, err := range r.store.List(ctx, "index/") {

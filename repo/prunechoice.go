@@ -8,6 +8,7 @@ import (
 
 // choose decides what goes.
 func (p *prunePlan) choose() {
+	living := p.livingListings()
 	for i := range p.index.packs {
 		ip := &p.index.packs[i]
 		if ip.gone {
@@ -17,7 +18,7 @@ func (p *prunePlan) choose() {
 		p.res.Live += p.keeps[i]
 		p.res.Dead += dead
 		switch {
-		case !p.mine(ip), p.index.isContested(ip.name), p.livesElsewhere(uint32(i)):
+		case !p.mine(ip), p.index.isContested(ip.name), p.livesElsewhere(uint32(i), living):
 			// Where this key can't tell whose a pack is, it is left to the one that can. Where its listings contradict each
 			// other, a check that reads it calls it bad.
 		case p.keeps[i] == 0 && len(p.dead) < p.opts.packs():
@@ -49,10 +50,30 @@ func (p *prunePlan) choose() {
 	p.chooseObjects()
 }
 
+// livingListings returns by how many of its listings a pack has something that lives, of packs that are listed several times.
+func (p *prunePlan) livingListings() map[Name]int {
+	living := make(map[Name]int)
+	for same := range p.index.groups() {
+		if len(same) == 1 {
+			continue
+		}
+		for _, n := range same {
+			if p.keeps[n] > 0 {
+				living[p.index.packs[n].name]++
+			}
+		}
+	}
+	return living
+}
+
 // livesElsewhere reports whether something that lives is listed for a pack by another listing than n: somebody has listed it as
 // what it is not, and a pack that goes is gone by all of its listings.
-func (p *prunePlan) livesElsewhere(n uint32) bool {
-	return slices.ContainsFunc(p.index.listed(p.index.packs[n].name), func(other uint32) bool { return other != n && p.keeps[other] > 0 })
+func (p *prunePlan) livesElsewhere(n uint32, living map[Name]int) bool {
+	others := living[p.index.packs[n].name]
+	if p.keeps[n] > 0 {
+		others--
+	}
+	return others > 0
 }
 
 // chooseObjects names index objects that are spent, the manifests of forgotten snapshots, and what is left over.

@@ -144,7 +144,7 @@ func unread(h *history, x *index) (lost []Name) {
 	for i := range x.objects {
 		have[x.objects[i].name] = true
 	}
-	for _, ref := range h.indexes {
+	for ref := range h.indexes.all() {
 		if !have[ref.name] {
 			lost = append(lost, ref.name)
 		}

@@ -52,7 +52,7 @@ func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damage
 		dir = r.local.tables()
 	}
 	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: r.key.tableKey(), want: make(map[Name]bool)}
-	for _, ref := range h.indexes {
+	for ref := range h.indexes.all() {
 		b.want[ref.name] = true
 	}
 	for {
@@ -163,7 +163,7 @@ func (b *indexBuild) choose(have []*table) (tables []*table, missing []Name) {
 			tables = append(tables, t)
 		}
 	}
-	for _, ref := range b.log.indexes {
+	for ref := range b.log.indexes.all() {
 		if !covered[ref.name] {
 			covered[ref.name] = true
 			missing = append(missing, ref.name)
@@ -312,10 +312,6 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 
 // assemble makes the index of tables by what the log says of the index objects that they cover.
 func (b *indexBuild) assemble(tables []*table) (*index, error) {
-	by := make(map[Name][]scope, len(b.log.indexes))
-	for _, ref := range b.log.indexes {
-		by[ref.name] = append(by[ref.name], ref.by)
-	}
 	x := &index{keys: b.log.keys, cache: new(pageCache), damage: &tableDamage{local: b.repo.local, note: b.noteDamage}}
 	covered := make(map[Name]bool)
 	for _, t := range tables {
@@ -323,7 +319,7 @@ func (b *indexBuild) assemble(tables []*table) (*index, error) {
 			as.live = b.want[o.name] && !covered[o.name]
 			covered[o.name] = true
 			// The instance that it names counts where whoever named the object in the log spoke for that instance.
-			if slices.ContainsFunc(by[o.name], func(s scope) bool { return s.serves(o.instance) }) {
+			if slices.ContainsFunc(b.log.indexes.of(o.name), func(s scope) bool { return s.serves(o.instance) }) {
 				as.instance = o.instance
 				as.trusted = o.instance != "" && b.log.scope(o.signer[:]).serves(o.instance)
 			}

@@ -1,0 +1,91 @@
+package repo
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+)
+
+// Who says something is noted once, however often it is said: what a reader does for an object is bounded by those who may
+// speak of it.
+type scopes []scope
+
+// with returns s with a further scope.
+func (s scopes) with(by scope) scopes {
+	if slices.ContainsFunc(s, by.equal) {
+		return s
+	}
+	return append(s, by)
+}
+
+// equal reports whether two scopes are of one signer with the same rights.
+func (s scope) equal(o scope) bool {
+	p, q := &s.person, &o.person
+	return s.owner == o.owner && bytes.Equal(p.VerifyKey, q.VerifyKey) && p.Role == q.Role && p.Instance == q.Instance && p.MayForget == q.MayForget
+}
+
+// An indexRef is an index object that the log names, and who vouched for it by naming it.
+type indexRef struct {
+	name Name
+	by   scopes
+}
+
+// An indexList holds the index objects that the log names. Each operation takes as long whatever the list's length: a writer can
+// name as many as it likes.
+type indexList struct {
+	refs []indexRef // in the order they were added; one that was dropped has no name
+	at   map[Name]int
+}
+
+// add notes that somebody vouches for an index object.
+func (l *indexList) add(name Name, by scope) {
+	if i, ok := l.at[name]; ok {
+		l.refs[i].by = l.refs[i].by.with(by)
+		return
+	}
+	if l.at == nil {
+		l.at = make(map[Name]int)
+	}
+	l.at[name] = len(l.refs)
+	l.refs = append(l.refs, indexRef{name, scopes{by}})
+}
+
+// drop takes an index object off the list.
+func (l *indexList) drop(name Name) {
+	i, ok := l.at[name]
+	if !ok {
+		return
+	}
+	delete(l.at, name)
+	l.refs[i] = indexRef{}
+	if len(l.refs) < 2*len(l.at)+64 {
+		return
+	}
+	kept := make([]indexRef, 0, 2*len(l.at))
+	for r := range l.all() {
+		l.at[r.name] = len(kept)
+		kept = append(kept, r)
+	}
+	l.refs = kept
+}
+
+// of returns who vouches for an index object.
+func (l *indexList) of(name Name) scopes {
+	if i, ok := l.at[name]; ok {
+		return l.refs[i].by
+	}
+	return nil
+}
+
+// all yields the list in the order it was added to.
+func (l *indexList) all() iter.Seq[indexRef] {
+	return func(yield func(indexRef) bool) {
+		for _, r := range l.refs {
+			if !r.name.IsZero() && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+func (l *indexList) len() int { return len(l.at) }
