@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"slices"
 	"strings"
 
@@ -15,21 +14,6 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/objname"
 )
-
-// keyObjects yields the content of every object below keys/.
-func (r *Repo) keyObjects(ctx context.Context) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for o, err := range r.store.List(ctx, "keys/") {
-			if err != nil {
-				yield(nil, fmt.Errorf("listing keyrings: %w", err))
-				return
-			}
-			if data, err := r.keyringObject(ctx, o.Name); (data != nil || err != nil) && !yield(data, err) || err != nil {
-				return
-			}
-		}
-	}
-}
 
 // keyringObject returns the content of an object below keys/: nil where it is not there, or longer than any keyring.
 func (r *Repo) keyringObject(ctx context.Context, object string) ([]byte, error) {

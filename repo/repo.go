@@ -147,44 +147,6 @@ func personOf(k *Keyring, keys []string) Person {
 	return p
 }
 
-// Unlock returns the keyring that an identity file gives: its own, or one from keys/ that it opens. accept decides whether
-// a keyring from the storage is the repository's: anyone who can write there could have put it.
-func Unlock(ctx context.Context, st Store, id *Identity, accept func(*Keyring) error) (*Keyring, error) {
-	if id.Keyring != nil {
-		return id.Keyring, nil
-	}
-	if _, err := readConfig(ctx, st); err != nil {
-		return nil, err
-	}
-	r := &Repo{store: newWitness(st), local: new(local)}
-	var found *Keyring
-	var refused error
-	for data, err := range r.keyObjects(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		k, err := UnwrapKeyring(data, id.Identities...)
-		if err != nil || k.SignKey == nil {
-			continue // made for somebody else, or junk, or an update
-		}
-		if err := accept(k); err != nil {
-			refused = err
-			continue
-		}
-		// The oldest holds no epoch that was never announced; Open adds those that were.
-		if found == nil || k.Role == RoleOwner && found.Role != RoleOwner || k.Role == found.Role && len(k.Epochs) < len(found.Epochs) {
-			found = k
-		}
-	}
-	switch {
-	case found != nil:
-		return found, nil
-	case refused != nil:
-		return nil, refused
-	}
-	return nil, &MissingKeyError{Need: "a key of its list of keys; this one opens none of its keyrings", For: "opening the repository"}
-}
-
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
 // see Damage.
 func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error) {

@@ -1,0 +1,95 @@
+package repo_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"permafrost/repo"
+)
+
+// A counting identity counts what it was asked to open.
+type countingIdentity struct {
+	age.Identity
+	asked *atomic.Int64
+}
+
+func (c countingIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	c.asked.Add(1)
+	return c.Identity.Unwrap(stanzas)
+}
+
+// A person who brought a key of their own gets the keyring that the list of keys says to be theirs: not one that a writer of
+// another instance has wrapped for them, be it as genuine as that writer's own. And what anybody puts below keys/ afterwards is
+// not even tried.
+func TestUnlockByTheList(t *testing.T) {
+	for _, role := range []repo.Role{repo.RoleWriter, repo.RoleOwner} {
+		w, st, evil, _, _ := twoInstances(t)
+		id, err := age.GenerateX25519Identity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		hers, err := w.owner.ForOwner("alice")
+		if role == repo.RoleWriter {
+			hers, err = w.owner.NewWriter("alice")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := repo.Person{Name: "alice", Instance: instance}
+		if err := fresh(t, st, w.owner).AddPerson(t.Context(), hers, p, id.Recipient(), id.Recipient().String()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fresh(t, st, w.owner).Rotate(t.Context(), nothing); err != nil {
+			t.Fatal(err)
+		}
+		data, err := repo.WrapKeyring(evil, id.Recipient())
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := new(atomic.Int64)
+		unlock := func() *repo.Keyring {
+			t.Helper()
+			asked.Store(0)
+			k, err := repo.Unlock(context.Background(), st, &repo.Identity{Identities: []age.Identity{countingIdentity{id, asked}}},
+				func(k *repo.Keyring) error { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		unlock()
+		most := asked.Load()
+		for i := range 50 {
+			for _, name := range []string{fmt.Sprintf("keys/%064x.age", i), fmt.Sprintf("keys/f%063x.age", i)} {
+				st.Set(name, data)
+				st.SetTime(name, time.Now().Add(time.Hour))
+			}
+		}
+		if k := unlock(); k.Name != "alice" || k.Role != role {
+			t.Errorf("alice, %s, gets the keyring of %s", role, k.Name)
+		}
+		if n := asked.Load(); n > most {
+			t.Errorf("her identity is asked %d times, and %d times before", n, most)
+		}
+		// The forged one is the older: she is who she was all the same.
+		for _, name := range objectsOf(st, "keys") {
+			st.SetTime(name, time.Now().Add(time.Hour))
+		}
+		st.SetTime(fmt.Sprintf("keys/%064x.age", 0), time.Now())
+		if k := unlock(); k.Name != "alice" || k.Role != role {
+			t.Errorf("alice, %s, gets the keyring of %s", role, k.Name)
+		}
+		if role == repo.RoleWriter {
+			r, err := repo.Open(t.Context(), st, unlock(), repo.Options{Identities: []age.Identity{id}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustSnapshot(t, r, night(3), 3)
+		}
+	}
+}
