@@ -111,7 +111,11 @@ func (c *checker) problem(err error) {
 	}
 }
 
+// bad notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
 func (c *checker) bad(p *indexedPack) {
+	if by := c.repo.log.scope(c.repo.key.verifyKey()); !by.serves(p.instance) {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.isBad[p.name] {
@@ -160,7 +164,7 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 			err = c.repo.sortOut(ctx, h, x, x.contested(), c.wrong, c.wrong)
 		}
 		if err == nil {
-			err = c.packs(ctx, x)
+			err = c.packs(ctx, h, x)
 		}
 		if err == nil {
 			err = c.keys(ctx, h)
@@ -206,7 +210,7 @@ func (c *checker) indexes(ctx context.Context, h *history) (*index, error) {
 }
 
 // packs compares the packs in the store with the index, and marks those that are not as they should be as gone.
-func (c *checker) packs(ctx context.Context, x *index) error {
+func (c *checker) packs(ctx context.Context, h *history, x *index) error {
 	sizes := make([]int64, len(x.packs)) // -1: missing
 	for i := range sizes {
 		sizes[i] = -1
@@ -229,6 +233,16 @@ func (c *checker) packs(ctx context.Context, x *index) error {
 				c.res.Strays = append(c.res.Strays, o.Name)
 			}
 		}
+	}
+	// One of another size may be none of the instance's that it is listed for.
+	var other []Name
+	for same := range x.groups() {
+		if size := sizes[same[0]]; size >= 0 && !slices.ContainsFunc(same, func(n uint32) bool { return x.packs[n].size == size }) {
+			other = append(other, x.packs[same[0]].name)
+		}
+	}
+	if err := c.repo.sortOut(ctx, h, x, other, c.wrong, ignore); err != nil {
+		return err
 	}
 	for same := range x.groups() { // one that is listed several times counts once
 		c.packSize(x, same, sizes[same[0]])

@@ -137,6 +137,40 @@ func (p *prunePlan) mayBeFound(ctx context.Context, instance string, id chunk.ID
 	return false, nil
 }
 
+// askYoung looks whose the young packs are that nothing is needed of. A pack says itself for whom it was written, and a listing may
+// lie: of a pack that another instance's run has just put, and that nobody else lists yet.
+func (p *prunePlan) askYoung(ctx context.Context) error {
+	var names []Name
+	for i := range p.index.packs {
+		ip := &p.index.packs[i]
+		if p.young.has(i) && p.keeps[i] == 0 && !ip.gone && p.mine(ip) && p.repo.log.hasOthers(ip.instance) {
+			names = append(names, ip.name)
+		}
+	}
+	slices.SortFunc(names, func(a, b Name) int { return bytes.Compare(a[:], b[:]) })
+	names = slices.Compact(names)
+	openers, err := p.repo.readMarks(ctx, p.index.keys, names)
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		p.openers[name] = openers[i]
+	}
+	return nil
+}
+
+// mayBeOthers reports whether a young pack was not written for the instance that it is listed for, or this key can't tell.
+func (p *prunePlan) mayBeOthers(n uint32) bool {
+	ip := &p.index.packs[n]
+	o, asked := p.openers[ip.name]
+	return p.young.has(int(n)) && asked && (o == nil && !p.repo.key.CanRead() || o != nil && !o.isFor(ip.instance))
+}
+
+// hasOthers reports whether somebody may make snapshots of other instances than one.
+func (h *history) hasOthers(instance string) bool {
+	return slices.ContainsFunc(h.people, func(p Person) bool { return p.Role == RoleWriter && p.Instance != instance })
+}
+
 // instances returns the names of all instances that the log knows of.
 func (h *history) instances() []string {
 	var names []string

@@ -203,6 +203,7 @@ type prunePlan struct {
 	live  bitset  // by the places' ranks
 	keeps []int64 // live bytes of each pack
 	sizes []int64 // of each pack as it is in the store, 0 where it is missing
+	young bitset  // packs that a run of another instance may have put, and be about to list
 
 	dead     []uint32 // packs that go
 	rewrite  []uint32 // packs that go once their live part is moved
@@ -224,6 +225,9 @@ func (r *Repo) planPrune(ctx context.Context, clock func(context.Context) (time.
 	if err := p.mark(ctx, mark); err != nil {
 		return nil, err
 	}
+	if err := p.askYoung(ctx); err != nil {
+		return nil, err
+	}
 	p.choose()
 	return p, nil
 }
@@ -235,7 +239,7 @@ func (r *Repo) survey(ctx context.Context, now time.Time, o PruneOptions) (*prun
 		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`, then `permafrost repair index` with the owner key")
 	}
 	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x, rooms: newPackRooms(r.store)},
-		openers: make(map[Name]*packOpener), live: newBitset(x.ranks), keeps: make([]int64, len(x.packs)), sizes: make([]int64, len(x.packs))}
+		openers: make(map[Name]*packOpener), live: newBitset(x.ranks), keeps: make([]int64, len(x.packs)), sizes: make([]int64, len(x.packs)), young: newBitset(len(x.packs))}
 	if p.mine, err = r.mayPrune(); err != nil {
 		return nil, err
 	}
@@ -278,6 +282,9 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 			for _, n := range p.packsOf(o.Name) {
 				p.sizes[n] = o.Size
 				known = true
+				if now.Sub(o.Time) <= DefaultGrace {
+					p.young.set(int(n))
+				}
 			}
 			switch {
 			case known, needed[o.Name]: // whatever somebody else's prune has named

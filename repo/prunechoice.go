@@ -21,6 +21,8 @@ func (p *prunePlan) choose() {
 		case !p.mine(ip), p.index.isContested(ip.name), p.livesElsewhere(uint32(i), living):
 			// Where this key can't tell whose a pack is, it is left to the one that can. Where its listings contradict each
 			// other, a check that reads it calls it bad.
+		case p.keeps[i] == 0 && p.mayBeOthers(uint32(i)):
+			// It waits until it is so old that a run would take notice.
 		case p.keeps[i] == 0 && len(p.dead) < p.opts.packs():
 			p.dead = append(p.dead, uint32(i))
 		case float64(dead) <= p.opts.MaxUnused*float64(ip.total), ip.bad, p.opts.lean, len(p.dead)+len(p.rewrite) >= maxPruned:
