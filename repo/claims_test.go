@@ -160,3 +160,22 @@ func TestOldUploadsPrunedByOthers(t *testing.T) {
 		t.Errorf("commit: %v", err)
 	}
 }
+
+// How long a blob is that an instance has stored, a writer of another one does not say.
+func TestLengthByOthers(t *testing.T) {
+	w, st, evil, _, _ := twoInstances(t)
+	b := blobs(6, 1, 5000)[0]
+	if _, err := oneBlob(t, st, evil, "evil.example", b, nil); err != nil {
+		t.Fatal(err)
+	}
+	for of, k := range map[string]*repo.Keyring{instance: w.writer, "evil.example": evil} {
+		wr, err := fresh(t, st, k).NewWriter(t.Context(), of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, ok := wr.Length(wr.Sum(repo.Media, b)); ok != (k == evil) {
+			t.Errorf("of %s a blob has %d bytes, %v", of, n, ok)
+		}
+		wr.Abort()
+	}
+}

@@ -351,3 +351,12 @@ func (r *Repo) PutListings(ctx context.Context, instance string, name Name, n in
 		}
 	})
 }
+
+// PutBomb puts a manifest of n spaces.
+func (r *Repo) PutBomb(ctx context.Context, n int) (Name, error) {
+	data, err := r.seal(magicManifest, encoder().EncodeAll(bytes.Repeat([]byte(" "), n), nil))
+	if err != nil {
+		return Name{}, err
+	}
+	return hashName(data), r.store.Put(ctx, manifestObject(hashName(data)), data)
+}

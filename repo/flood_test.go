@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -153,5 +154,27 @@ func TestSaidOften(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A manifest is no longer than what it is stored in justifies: everybody who checks or prunes reads it.
+func TestManifestOfNothing(t *testing.T) {
+	_, st, evil, _, _ := twoInstances(t)
+	r := fresh(t, st, evil)
+	name, err := r.PutBomb(t.Context(), 32<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := evilSnapshot()
+	e.Snapshot.Manifest = name
+	if err := r.PublishRaw(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var d *repo.DamageError
+	if text, err := r.Manifest(t.Context(), r.Snapshots()[1]); !errors.As(err, &d) {
+		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }

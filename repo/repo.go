@@ -28,6 +28,10 @@ const (
 	maxManifest  = 64 << 20 // decompressed
 )
 
+// manifestRoom is how long a manifest may be that is stored in so many bytes. Each check and prune reads all of them, those of other
+// instances too, and what repeats itself for ever takes no room. JSON of ours becomes a tenth at best.
+func manifestRoom(stored int) int { return min(1<<20+100*stored, maxManifest) }
+
 // Options say how a repository is opened. The zero value keeps nothing on this machine.
 type Options struct {
 	StateDir   string            // where the newest log entry seen, key copies and journals are kept
@@ -292,9 +296,10 @@ func openManifest(k *Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
 		return nil, &DamageError{object, err}
 	}
 	defer d.Close()
-	text, err := io.ReadAll(io.LimitReader(d, maxManifest+1))
-	if err == nil && len(text) > maxManifest {
-		err = fmt.Errorf("decompresses to more than %d bytes", maxManifest)
+	room := manifestRoom(len(body))
+	text, err := io.ReadAll(io.LimitReader(d, int64(room)+1))
+	if err == nil && len(text) > room {
+		err = fmt.Errorf("its %d bytes decompress to more than %d", len(body), room)
 	}
 	if err != nil {
 		return nil, &DamageError{object, err}
@@ -313,8 +318,9 @@ func (r *Repo) seal(magic string, body []byte) ([]byte, error) {
 
 // sealManifest is the inverse of openManifest.
 func (r *Repo) sealManifest(text []byte) ([]byte, error) {
-	if len(text) > maxManifest {
-		return nil, fmt.Errorf("manifest of %d bytes is above the limit of %d", len(text), maxManifest)
+	body := encoder().EncodeAll(text, nil)
+	if room := manifestRoom(len(body)); len(text) > room {
+		return nil, fmt.Errorf("manifest of %d bytes, which become %d, is above the limit of %d", len(text), len(body), room)
 	}
-	return r.seal(magicManifest, encoder().EncodeAll(text, nil))
+	return r.seal(magicManifest, body)
 }

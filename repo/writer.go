@@ -87,7 +87,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 		return nil, err
 	}
 	w := &Writer{
-		repo: r, index: x, epoch: r.epoch(), instance: instance, prunes: r.log.prunes, journal: j, unlock: unlock,
+		repo: r, index: x.of(instance), epoch: r.epoch(), instance: instance, prunes: r.log.prunes, journal: j, unlock: unlock,
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[Name]*presence),
 	}
