@@ -182,6 +182,9 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 	if err := r.checkHead(remembered); err != nil {
 		return nil, err
 	}
+	if n := len(key.Epochs); int(r.log.lastKnown(key)) < n {
+		r.note("the key file has keys of epoch %d, which the log does not announce: a rotation was interrupted, or the storage shows a log of before that", n)
+	}
 	if err := r.copyKeys(ctx); err != nil {
 		return nil, err
 	}

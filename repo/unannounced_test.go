@@ -44,3 +44,23 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 		}
 	}
 }
+
+// A machine that has never seen the log, and is shown that of before a rotation, is told by the new key file.
+func TestKeyFileAheadOfTheLog(t *testing.T) {
+	w, st, _, _, _ := twoInstances(t)
+	old := st.Clone()
+	recovery := w.owner
+	if _, err := fresh(t, st, w.owner).Rotate(t.Context(), func(k *repo.Keyring) error { recovery = viaFile(t, k); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for shown, want := range map[*storetest.Mem]bool{st: false, old: true} {
+		told := false
+		note := func(s string) { told = told || strings.Contains(s, "epoch 2, which the log does not announce") }
+		if _, err := repo.Open(t.Context(), shown, recovery, repo.Options{Note: note}); err != nil {
+			t.Fatal(err)
+		}
+		if told != want {
+			t.Errorf("told: %v, want %v", told, want)
+		}
+	}
+}

@@ -43,14 +43,14 @@ func Unlock(ctx context.Context, st Store, id *Identity, accept func(*Keyring) e
 				return mine, nil
 			}
 		}
-		// Where the list can't be read, or names none: the oldest epochs hold none that was never announced, and Open adds those
-		// that were.
+		// Where the list can't be read, or an owner is none of it: the oldest epochs hold none that was never announced, and Open adds
+		// those that were.
 		if found == nil || k.Role == RoleOwner && found.Role != RoleOwner || k.Role == found.Role && len(k.Epochs) < len(found.Epochs) {
 			found = k
 		}
 	}
 	switch {
-	case found != nil:
+	case found != nil && (found.Role == RoleOwner || !u.read):
 		return found, nil
 	case u.refused != nil:
 		return nil, u.refused
@@ -64,6 +64,7 @@ type unlocking struct {
 	ids     []age.Identity
 	accept  func(*Keyring) error
 	refused error
+	read    bool // the list was
 }
 
 // objects returns what lies below keys/, the oldest first.
@@ -103,6 +104,7 @@ func (u *unlocking) listed(ctx context.Context, k *Keyring) (mine *Keyring) {
 	if err != nil {
 		return nil
 	}
+	u.read = true
 	for _, p := range h.people {
 		for _, object := range p.Keys {
 			k, err := u.open(ctx, object)

@@ -51,6 +51,7 @@ func TestUnlockByTheList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		theirs := objectsOf(st, "keys")
 		asked := new(atomic.Int64)
 		unlock := func() *repo.Keyring {
 			t.Helper()
@@ -85,6 +86,10 @@ func TestUnlockByTheList(t *testing.T) {
 			t.Errorf("alice, %s, gets the keyring of %s", role, k.Name)
 		}
 		if role == repo.RoleWriter {
+			lost := copyWithout(t, st, theirs...)
+			if k, err := repo.Unlock(context.Background(), lost, &repo.Identity{Identities: []age.Identity{id}}, func(*repo.Keyring) error { return nil }); err == nil {
+				t.Errorf("alice, whose keyring is lost, gets that of %s", k.Name)
+			}
 			r, err := repo.Open(t.Context(), st, unlock(), repo.Options{Identities: []age.Identity{id}})
 			if err != nil {
 				t.Fatal(err)
