@@ -322,7 +322,10 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*Keyring) error) ([
 		}
 	}
 	if err == nil {
-		err = r.PublishRaw(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature, keys}})
+		err = r.publish(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature, keys}}, func(*history) error { return nil })
+	}
+	if err == nil {
+		r.log.keys = &grown
 	}
 	return without, err
 }
