@@ -24,11 +24,3 @@ func Explore[S comparable](start S, next func(s S, out []S) []S, holds func(*S) 
 	}
 	return len(seen), nil, nil
 }
-
-// distinct appends x to list unless it is there.
-func distinct[T comparable](list []T, x T) []T {
-	if slices.Contains(list, x) {
-		return list
-	}
-	return append(list, x)
-}
