@@ -1,7 +1,5 @@
 package repo
 
-import "slices"
-
 // Explore visits every state that next leads to, and returns how many there are. It ends at the first in which something does not
 // hold, and returns that and what is wrong there.
 func Explore[S comparable](start S, next func(s S, out []S) []S, holds func(*S) error) (states int, wrong *S, why error) {
