@@ -277,16 +277,18 @@ func (r *Repo) PutNewerEntry(ctx context.Context) error {
 
 // PublishAt puts an entry into the log under a number of the signer's choice.
 func (r *Repo) PublishAt(ctx context.Context, e *Entry, seq uint64) error {
-	h := *r.log
-	h.next = seq
-	liar := &Repo{store: r.store, key: r.key, opts: r.opts, local: new(local), log: &h}
-	return liar.PublishRaw(ctx, e)
+	return r.PublishBehind(ctx, e, r.log.head, seq)
 }
 
 // PublishAfter puts an entry that continues from head, whatever lies below.
 func (r *Repo) PublishAfter(ctx context.Context, e *Entry, head Head) error {
+	return r.PublishBehind(ctx, e, head, head.Seq+1)
+}
+
+// PublishBehind puts an entry under a number of the signer's choice that continues from head.
+func (r *Repo) PublishBehind(ctx context.Context, e *Entry, head Head, seq uint64) error {
 	h := *r.log
-	h.head, h.next = head, head.Seq+1
+	h.head, h.next = head, seq
 	liar := &Repo{store: r.store, key: r.key, opts: r.opts, local: new(local), log: &h}
 	return liar.PublishRaw(ctx, e)
 }

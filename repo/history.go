@@ -123,32 +123,25 @@ func (h *history) take(seq uint64, o openedEntry) {
 	if o.hash == fillerHash {
 		return
 	}
-	err := o.err
-	if (err == nil || errors.Is(err, ErrNewerFormat)) && !h.known(o.signer) {
-		err = errors.New("signed by a key that is not in the list of keys")
-	}
-	var e *Entry
-	if err == nil {
-		if e, err = o.entry(); err != nil {
-			// Its signer holds a key, and means something by it.
-			err = fmt.Errorf("%w, or malformed: %v", ErrNewerFormat, err)
-		}
-	}
-	if err == nil && e.Seq != seq {
-		err = fmt.Errorf("says that it is entry %d", e.Seq)
-	}
-	at := Head{seq, o.hash}
+	at, byOwner, goesOn := Head{seq, o.hash}, h.owner.Equal(o.signer), false
+	e, err := h.understand(seq, o)
 	if errors.Is(err, ErrNewerFormat) {
 		h.breakAt(at, &DamageError{entryObject(seq), err})
 		return
 	}
-	goesOn := false
 	if err == nil {
-		goesOn, err = h.chain(at, e, h.owner.Equal(o.signer))
+		goesOn, err = h.chain(at, e, byOwner)
 		h.signed = h.signed || !goesOn
 	}
 	if err != nil {
-		h.skipped = append(h.skipped, &DamageError{entryObject(seq), err})
+		err = &DamageError{entryObject(seq), err}
+		if e == nil || !byOwner {
+			h.skipped = append(h.skipped, err)
+			return
+		}
+		// An owner ignores nothing: what stands below is not what he found there.
+		h.breakAt(at, err)
+		h.basis = h.basis.with(e.On).with(e.sets())
 	}
 	if !goesOn {
 		return
@@ -164,9 +157,28 @@ func (h *history) take(seq uint64, o openedEntry) {
 	h.apply(o.signer, e)
 }
 
+// understand returns the entry that stands under a number, or an error for what is none: of ErrNewerFormat where one on the list
+// of keys means something by it.
+func (h *history) understand(seq uint64, o openedEntry) (*Entry, error) {
+	if (o.err == nil || errors.Is(o.err, ErrNewerFormat)) && !h.known(o.signer) {
+		return nil, errors.New("signed by a key that is not in the list of keys")
+	}
+	if o.err != nil {
+		return nil, o.err
+	}
+	e, err := o.entry()
+	if err != nil {
+		return nil, fmt.Errorf("%w, or malformed: %v", ErrNewerFormat, err)
+	}
+	if e.Seq != seq {
+		return nil, fmt.Errorf("says that it is entry %d", e.Seq)
+	}
+	return e, nil
+}
+
 // chain compares what e says of the entries below it with what there is, and reports whether the log goes on with it. It
-// returns an error for an entry that leaves valid ones out, or says of them what is not so: only a signer that ignored them
-// can have made it.
+// returns an error for an entry that leaves valid ones out, or says of them what is not so: its signer ignored them, or did not
+// find them there.
 //
 // Nobody continues from the last entry under any number but the first free one. Who did would leave numbers below him under which
 // others, who do not see his entry, publish theirs; and he himself could, when he has been taken off the list of keys.
