@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"errors"
 	"testing"
 
 	"permafrost/repo"
@@ -36,5 +37,41 @@ func TestForkBelowARemoval(t *testing.T) {
 			r, err := w.tryOpen(st, k)
 			refused(t, "the machine of the "+string(k.Role), r, err)
 		}
+	}
+}
+
+// A machine has published an entry where the storage made a number free, and then sees a log that does not go on from there. Once
+// the storage has taken that entry away too, the log is whole, and ends as it was seen to end; but it is not the one that was seen.
+func TestBrokenLogHealsWithoutAnEntry(t *testing.T) {
+	w, st, evil, ref, _ := twoInstances(t)
+	full := st.Clone()
+	full.Set(number(ref.Seq+1), []byte("junk"))
+	if err := fresh(t, full, evil).PublishRaw(t.Context(), evilSnapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if err := fresh(t, full, w.owner).RemovePerson(t.Context(), "evil"); err != nil {
+		t.Fatal(err)
+	}
+	wr, err := w.open(w.writer).NewWriter(t.Context(), instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, seq := range []uint64{ref.Seq + 2, ref.Seq + 3} {
+		st.Set(number(seq), full.Bytes(number(seq)))
+	}
+	mine, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and as often as it looks
+		r, err := w.tryOpen(st, w.writer)
+		if refused(t, "the machine", r, err); err != nil || r.Head().Seq == mine.Seq {
+			t.Errorf("the log is not broken above what was published: %v", err)
+		}
+	}
+	st.Set(number(mine.Seq), []byte("junk"))
+	var rolled *repo.RollbackError
+	if r, err := w.tryOpen(st, w.writer); !errors.As(err, &rolled) {
+		t.Errorf("%v, damage %v", err, r.Damage())
 	}
 }

@@ -153,8 +153,9 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 	if err != nil {
 		return nil, err
 	}
-	if was := c.repo.log.seen(); !h.basis.covers(was.Basis) || h.hashes[was.Seq] != was.Hash {
-		return nil, hint.Wrap(&RollbackError{was.Head, h.head, was.Basis.String()}, "the storage shows the log each time otherwise: look at it first")
+	was := c.repo.log.seen()
+	if entry, missing := was.missing(h); missing || !h.basis.covers(was.Basis) {
+		return nil, hint.Wrap(&RollbackError{entry, h.head, was.Basis.String()}, "the storage shows the log each time otherwise: look at it first")
 	}
 	for {
 		c.res, c.found, c.isBad = CheckResult{Accepted: h.accepted}, h.problems(), make(map[Name]bool)

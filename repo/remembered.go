@@ -1,10 +1,13 @@
 package repo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"slices"
+	"strconv"
 	"strings"
 
 	"permafrost/internal/hint"
@@ -12,36 +15,70 @@ import (
 
 // What this machine remembers of the log is one line in the file "head" of the state directory: the newest entry that it has
 // seen, as Head.String writes it; the entries that set the list of keys and the epoch, and how many commit snapshots, in
-// decimal; the CRC-32C of all that in hexadecimal. Spaces stand between them, and a newline at the end.
+// decimal; where the log was broken, the newest entry below each break; the CRC-32C of all that in hexadecimal. Spaces stand
+// between them, and a newline at the end.
 const (
 	headFile = "head"
-	maxHead  = 256
+	maxHead  = 4 << 10
+	maxBelow = 32 // entries below breaks that are remembered: of more, the newest
 )
 
-// seen is how far a log was seen. A log that has that entry, and has lost what lies below it, is not the same one.
+// seen is how far a log was seen. A log that has that entry, and has lost what lies below it, is not the same one. Nor is one
+// that is broken no more, and has lost what stood below the break: an entry's hash stands for those that it continues from.
 type seen struct {
 	Head
 	Basis
+	below []Head
 }
 
 // seen returns how far this log goes.
-func (h *history) seen() seen { return seen{h.head, h.basis} }
+func (h *history) seen() seen {
+	s := seen{Head: h.head, Basis: h.basis}
+	for _, b := range h.breaks {
+		if b.After != (Head{}) && b.After != h.head {
+			s.below = append(s.below, b.After)
+		}
+	}
+	s.below = slices.Compact(s.below)
+	s.below = s.below[max(0, len(s.below)-maxBelow):]
+	return s
+}
+
+// missing returns an entry that was seen and is not in a log, or else the newest that was seen.
+func (s *seen) missing(h *history) (entry Head, lost bool) {
+	for _, e := range append([]Head{s.Head}, s.below...) {
+		if hash, ok := h.hashes[e.Seq]; !ok || hash != e.Hash {
+			return e, true
+		}
+	}
+	return s.Head, false
+}
 
 func (s seen) encode() []byte {
 	text := fmt.Sprintf("%v %d %d %d", s.Head, s.Roster, s.Epoch, s.Snapshots)
+	for _, e := range s.below {
+		text += fmt.Sprintf(" %v", e)
+	}
 	return fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
 
 func decodeSeen(data []byte) (s seen, err error) {
-	head, rest, _ := strings.Cut(string(data), " ")
-	if s.Head, err = ParseHead(head); err == nil {
-		_, err = fmt.Sscanf(rest, "%d %d %d", &s.Roster, &s.Epoch, &s.Snapshots)
+	fields := strings.Fields(string(data))
+	if len(fields) < 5 {
+		return s, errors.New("it is cut, or empty")
+	}
+	s.Head, err = ParseHead(fields[0])
+	for _, text := range fields[4 : len(fields)-1] {
+		e, belowErr := ParseHead(text)
+		s.below, err = append(s.below, e), cmp.Or(err, belowErr)
+	}
+	for i, n := range []*uint64{&s.Roster, &s.Epoch, &s.Snapshots} {
+		var numberErr error
+		*n, numberErr = strconv.ParseUint(fields[1+i], 10, 64)
+		err = cmp.Or(err, numberErr)
 	}
 	if err == nil && string(s.encode()) != string(data) {
 		err = errors.New("it is not as it was written")
-	}
-	if len(data) == 0 {
-		err = errors.New("it is empty")
 	}
 	return s, err
 }

@@ -201,14 +201,15 @@ func (r *Repo) checkHead(remembered *seen) error {
 		if s == nil || r.opts.AcceptHead {
 			continue
 		}
+		entry, missing := s.missing(r.log)
 		lost := ""
-		if hash, ok := r.log.hashes[s.Seq]; ok && hash == s.Hash {
+		if !missing {
 			if r.log.basis.covers(s.Basis) {
 				continue
 			}
 			lost = s.Basis.String()
 		}
-		return hint.Wrap(&RollbackError{s.Head, r.log.head, lost},
+		return hint.Wrap(&RollbackError{entry, r.log.head, lost},
 			"look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there")
 	}
 	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.head.Seq && !r.opts.AcceptHead {
