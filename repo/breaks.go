@@ -123,10 +123,10 @@ const Filler = "permafrost: no entry is to stand here\n"
 
 var fillerHash = hashName([]byte(Filler))
 
-// A gap is where numbers of the log are free: from one on, up to a valid entry.
+// A gap is where numbers of the log are free: from one on, up to an object.
 type gap struct{ from, to uint64 }
 
-// fillFree puts something under each free number below the newest entry, and takes the log as it then is: who was faster
+// fillFree puts something under each free number below the newest entry or break, and takes the log as it then is: who was faster
 // has put an entry.
 func (r *Repo) fillFree(ctx context.Context) error {
 	for range publishTries {

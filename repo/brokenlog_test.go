@@ -75,3 +75,25 @@ func TestBrokenLogHealsWithoutAnEntry(t *testing.T) {
 		t.Errorf("%v, damage %v", err, r.Damage())
 	}
 }
+
+// A writer leaves numbers free, and signs above them what can't be so, and that there were more snapshots: the owner accepts that
+// once, and all go on.
+func TestAcceptedAboveAGap(t *testing.T) {
+	w, st, evil, ref, _ := twoInstances(t)
+	r := fresh(t, st, evil)
+	r.Believe(func(b *repo.Basis) { b.Snapshots++ })
+	if err := r.PublishBehind(t.Context(), idle(), repo.Head{Seq: ref.Seq, Hash: repo.Name{1}}, ref.Seq+3); err != nil {
+		t.Fatal(err)
+	}
+	r, err := openFresh(t.Context(), st, w.owner)
+	refused(t, "the owner", r, err)
+	r, err = repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.RepairIndex(t.Context(), mark, repo.RepairOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	mustSnapshot(t, fresh(t, st, w.writer), night(2), 2)
+	mustBeClean(t, fresh(t, st, w.owner))
+}

@@ -51,10 +51,11 @@ type history struct {
 	keys      *Keyring // with the epochs that the log has announced; never changed, only replaced
 	owner     ed25519.PublicKey
 	head      Head
+	top       uint64            // the number behind the newest entry that is valid, or a break
 	empty     bool              // no valid entry yet
 	next      uint64            // the number to publish under
 	free      uint64            // numbers below it, down to the last valid entry, under which there was nothing
-	gaps      []gap             // where such numbers lie below a valid entry
+	gaps      []gap             // where such numbers lie below top
 	epoch     uint32            // the newest announced; 0 for the first, which no entry announces
 	epochs    map[uint32][]byte // signatures of the announced ones
 	given     [][]byte          // keyrings that the newest announcement gives
@@ -99,19 +100,11 @@ func newHistory(keys *Keyring) *history {
 	}
 }
 
-// behind returns the number behind the last valid entry.
-func (h *history) behind() uint64 {
-	if h.empty {
-		return 0
-	}
-	return h.head.Seq + 1
-}
-
 // isFar reports whether an object stands under a number of the log that is out of reach: it is no entry, and none can come
 // to stand there before the log has grown by maxJump.
 func (h *history) isFar(object string) bool {
 	seq, far := h.far[object]
-	return far && seq >= h.behind()+maxJump
+	return far && seq >= h.top+maxJump
 }
 
 // take takes the entry seq, which is the next after all taken so far.
@@ -119,6 +112,9 @@ func (h *history) isFar(object string) bool {
 // What does not authenticate is skipped: anyone who can write to the storage can put junk there. What
 // authenticates and continues from an entry that we did not find valid shows that this one was destroyed.
 func (h *history) take(seq uint64, o openedEntry) {
+	if seq > h.next {
+		h.gaps = append(h.gaps, gap{h.next, seq})
+	}
 	h.free, h.next = h.free+seq-h.next, seq+1
 	if o.hash == fillerHash {
 		return
@@ -149,10 +145,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 	if h.empty {
 		h.first.Signed = e.Time
 	}
-	if h.free > 0 {
-		h.gaps = append(h.gaps, gap{h.behind(), seq})
-	}
-	h.head, h.empty, h.free = at, false, 0
+	h.head, h.top, h.empty, h.free = at, seq+1, false, 0
 	h.hashes[seq] = o.hash
 	h.apply(o.signer, e)
 }
@@ -218,6 +211,7 @@ func (h *history) chain(at Head, e *Entry, byOwner bool) (goesOn bool, err error
 
 // breakAt notes that the log does not go on at an entry.
 func (h *history) breakAt(at Head, err error) {
+	h.top = max(h.top, at.Seq+1)
 	h.breaks = append(h.breaks, brokenAt{Break{h.head, at}, err})
 }
 

@@ -103,8 +103,9 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 	if len(h.hashes) > 0 {
 		h.first.Logged = times[slices.Min(slices.Collect(maps.Keys(h.hashes)))]
 	}
-	// Whoever publishes takes the first free number after the last valid entry: junk under a far number stays alone.
-	for h.next, h.free = h.behind(), 0; ; h.next++ {
+	h.gaps = slices.DeleteFunc(h.gaps, func(g gap) bool { return g.from >= h.top })
+	// Whoever publishes takes the first free number behind what is an entry, or a break: junk under a far number stays alone.
+	for h.next, h.free = h.top, 0; ; h.next++ {
 		if _, taken := sizes[h.next]; !taken {
 			return h, h.tooNew()
 		}
