@@ -323,7 +323,7 @@ func (h *hostileHistory) spoilt(ctx context.Context) error {
 			return violated("a prune has lost blob %d of %v in the snapshot of %s", b.i, b.comp, b.host)
 		}
 	}
-	given := len(h.storage.dropped) > 0
+	given := len(h.storage.dropped) > 0 || slices.ContainsFunc(h.steps, func(s *hostileStep) bool { return s.what == "repair-packs" })
 	h.storage.heal(h.main)
 	if given {
 		return nil

@@ -63,7 +63,7 @@ func (h *hostileHistory) atWork() {
 	if h.outsider {
 		for object, versions := range h.storage.ever {
 			if strings.HasPrefix(object, "leases/") {
-				h.storage.plant(h.main, fmt.Sprintf("leases/%032x", h.fate.Uint64()), versions[0].data)
+				h.storage.plant(h.main, "leases/"+hashed("", []byte(object))[1:33], versions[0].data)
 			}
 		}
 	}

@@ -257,10 +257,11 @@ var villainies = []villainy{
 		far := []uint64{r.Head().Seq + 102, 4999, 9_999_999, 9_999_999_999}
 		return r.PublishAt(ctx, v.snapshot(repo.Name{}), far[v.h.fate.IntN(len(far))])
 	}},
-	{"leaves numbers free", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		v.early = r
-		return r.PublishAt(ctx, v.snapshot(repo.Name{1}), r.Head().Seq+2+uint64(v.h.fate.IntN(98)))
-	}},
+	{"leaves numbers free", "objects", // where somebody puts something there, it is an entry
+		func(ctx context.Context, v *villain, r *repo.Repo) error {
+			v.early = r
+			return r.PublishAt(ctx, v.snapshot(repo.Name{1}), r.Head().Seq+2+uint64(v.h.fate.IntN(98)))
+		}},
 	{"signs what he has prepared", "", func(ctx context.Context, v *villain, _ *repo.Repo) error { return v.prepared(ctx) }},
 	{"is of a newer version", "newer", func(ctx context.Context, _ *villain, r *repo.Repo) error { return r.PutNewerEntry(ctx) }},
 	{"signs nothing", "newer", func(ctx context.Context, _ *villain, r *repo.Repo) error { return r.PublishRaw(ctx, &repo.Entry{}) }},
