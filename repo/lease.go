@@ -119,7 +119,7 @@ func (l *Lease) before(ctx context.Context) time.Time {
 	l.mu.Lock()
 	object, at := l.object, l.at
 	l.mu.Unlock()
-	if object == "" || !at.IsZero() {
+	if object == "" || !at.IsZero() || ctx.Err() != nil {
 		return at.UTC()
 	}
 	o, err := l.repo.store.Stat(ctx, object)

@@ -227,6 +227,18 @@ func TestHostileHistories(t *testing.T) {
 	t.Logf("%d histories, %d operations in %v", count, steps.Load(), time.Since(began).Round(time.Second/10))
 }
 
+// A seed gives the same history again, so that a failure can be looked at.
+func TestHostileHistoriesRepeat(t *testing.T) {
+	pasts := newHostilePasts(t)
+	for seed := range uint64(30) {
+		first, err := tryHostile(t, pasts, seed, weaker{})
+		again, err2 := tryHostile(t, pasts, seed, weaker{})
+		if first.sched.Trace() != again.sched.Trace() || (err == nil) != (err2 == nil) {
+			t.Errorf("history %d differs when it is made again: %v, %v\n%s\n\n%s", seed, err, err2, first.sched.Trace(), again.sched.Trace())
+		}
+	}
+}
+
 // Weaker ways are found out.
 func TestHostileHistoriesOfWeaker(t *testing.T) {
 	pasts := newHostilePasts(t)
