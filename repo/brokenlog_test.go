@@ -2,13 +2,24 @@ package repo_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
+	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
 
 // idle is an entry that says nothing of moment.
 func idle() *repo.Entry { return &repo.Entry{Bad: &repo.BadEntry{Packs: []repo.Name{{1}}}} }
+
+// falseLoss has a writer leave numbers free below an entry, and say that one is lost there.
+func falseLoss(t *testing.T, st *storetest.Mem, evil *repo.Keyring, next, free uint64) {
+	t.Helper()
+	lost := repo.Head{Seq: next + free - 1, Hash: repo.Name{1}}
+	if err := fresh(t, st, evil).PublishBehind(t.Context(), idle(), lost, next+free); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A storage had junk under the number below the entry by which a writer was removed, and puts this writer's own entry there: to
 // one who is shown the removal it is not undone.
@@ -96,4 +107,46 @@ func TestAcceptedAboveAGap(t *testing.T) {
 	}
 	mustSnapshot(t, fresh(t, st, w.writer), night(2), 2)
 	mustBeClean(t, fresh(t, st, w.owner))
+}
+
+// farEntry puts an entry that is out of reach, and returns its number and what brings it into reach: one more entry by the same
+// signer.
+func farEntry(t *testing.T, st *storetest.Mem, evil *repo.Keyring, next uint64) (far uint64, reach func()) {
+	t.Helper()
+	forged := st.Clone()
+	far = next + 101
+	if err := fresh(t, forged, evil).PublishRaw(t.Context(), idle()); err != nil {
+		t.Fatal(err)
+	}
+	falseLoss(t, forged, evil, next+1, 100)
+	st.Set(number(far), forged.Bytes(number(far)))
+	return far, func() { st.Set(number(next), forged.Bytes(number(next))) }
+}
+
+// An entry that was out of reach when the log was read, and may come into reach, is nothing that a prune removes: others may have
+// seen it as the newest before it is gone.
+func TestFarEntryComesIntoReach(t *testing.T) {
+	for name, when := range map[string]string{"before the prune looks": "", "before it deletes": "log/"} {
+		t.Run(name, func(t *testing.T) {
+			w, st, evil, ref, _ := twoInstances(t)
+			far, reach := farEntry(t, st, evil, ref.Seq+1)
+			st.Set("log/junk", []byte("junk"))
+			var o *repo.Repo
+			if when == "" {
+				o = fresh(t, st, w.owner)
+				reach()
+			} else {
+				o = fresh(t, before(st, "Remove", when, reach), w.owner)
+			}
+			if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+				t.Error(err)
+			}
+			if !slices.Contains(st.Names(), number(far)) || slices.Contains(st.Names(), "log/junk") {
+				t.Errorf("left are %v", objectsOf(st, "log"))
+			}
+			if head := fresh(t, st, w.writer).Head(); head.Seq != far {
+				t.Errorf("the newest entry is %d", head.Seq)
+			}
+		})
+	}
 }

@@ -101,10 +101,10 @@ func newHistory(keys *Keyring) *history {
 }
 
 // isFar reports whether an object stands under a number of the log that is out of reach: it is no entry, and none can come
-// to stand there before the log has grown by maxJump.
+// to stand there before the log has grown.
 func (h *history) isFar(object string) bool {
 	seq, far := h.far[object]
-	return far && seq >= h.top+maxJump
+	return far && seq > h.top+maxJump
 }
 
 // take takes the entry seq, which is the next after all taken so far.

@@ -296,7 +296,7 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	if err := p.repo.junk(ctx, p.repo.log, []string{"keys/", "log/"}, p.addJunk); err != nil {
+	if err := p.listJunk(ctx); err != nil {
 		return err
 	}
 	for object := range missing {
@@ -315,15 +315,6 @@ func (p *prunePlan) list(ctx context.Context, now time.Time) error {
 func (p *prunePlan) sentenced(object string) bool {
 	me := p.repo.key.verifyKey()
 	return slices.ContainsFunc(p.repo.log.pruned[object], func(by scope) bool { return by.owner || me.Equal(ed25519.PublicKey(by.person.VerifyKey)) })
-}
-
-// addJunk has the owner delete what has no name that an object can have. No entry names it: nothing leans on it.
-func (p *prunePlan) addJunk(o Object) {
-	if p.repo.key.Role == RoleOwner {
-		p.doomed = append(p.doomed, o)
-		p.res.LeftOver++
-		p.res.Freed += o.Size
-	}
 }
 
 // packsOf returns the listings of a pack, by its object's name, that are not gone.
