@@ -14,6 +14,8 @@ import (
 	"permafrost/repo"
 )
 
+const raceDetector = repo.RaceDetector
+
 // A process that dies at any of its writes, in any of three ways, or that lives on with the error of any of its
 // operations, loses nothing that was acknowledged: every snapshot listed afterwards is whole, a check finds no damage,
 // and the next run succeeds.

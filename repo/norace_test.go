@@ -1,5 +1,6 @@
 //go:build !race
 
-package repo_test
+package repo
 
-const raceDetector = false
+// RaceDetector reports whether tests run with it.
+const RaceDetector = false

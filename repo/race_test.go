@@ -1,5 +1,6 @@
 //go:build race
 
-package repo_test
+package repo
 
-const raceDetector = true
+// RaceDetector reports whether tests run with it.
+const RaceDetector = true

@@ -1,0 +1,134 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+)
+
+// A codeLog makes of the entries of a model those that the code reads.
+type codeLog struct {
+	t    *testing.T
+	by   map[byte]*Keyring
+	made map[codeEntry]openedEntry
+}
+
+// A codeEntry is all that an entry goes by.
+type codeEntry struct {
+	logEntry
+	id      uint8
+	prev    Head
+	accepts [2]Break
+}
+
+// real returns an entry as its signer would have made it.
+func (c *codeLog) real(s *logState, id uint8) openedEntry {
+	key := codeEntry{logEntry: *s.entry(id), id: id}
+	key.prev = c.head(s, key.prevSeq, key.logEntry.prev)
+	for i, b := range key.logEntry.accepts {
+		if b.at != nobody {
+			key.accepts[i] = Break{c.head(s, s.entry(b.after).seq, b.after), c.head(s, s.entry(b.at).seq, b.at)}
+		}
+	}
+	o, ok := c.made[key]
+	if !ok {
+		o = sealed(c.t, c.by[key.by], c.entry(&key))
+		c.made[key] = o
+	}
+	return o
+}
+
+// head returns what entries say that they continue from, or accept.
+func (c *codeLog) head(s *logState, seq, id uint8) Head {
+	switch id {
+	case nobody:
+		return Head{}
+	case madeUp:
+		return Head{uint64(seq), Name{0xff}}
+	}
+	return Head{uint64(seq), c.real(s, id).hash}
+}
+
+// entry makes an entry.
+func (c *codeLog) entry(k *codeEntry) *Entry {
+	e := &Entry{Seq: uint64(k.seq), Time: time.Unix(int64(k.id), 0).UTC()}
+	e.On = Basis{uint64(k.on.roster), uint64(k.on.epoch), uint64(k.on.snapshots)}
+	if k.seq > 0 {
+		e.Prev = &k.prev
+	}
+	people := []Person{personOf(c.by['o'], nil), personOf(c.by['h'], nil), personOf(c.by['l'], nil)}
+	switch k.kind {
+	case 'k':
+		e.Roster = &RosterEntry{people[:3-min(1, k.seq)]}
+	case 'e':
+		e.Epoch = &EpochEntry{Number: uint32(k.seq) + 1}
+	case 's':
+		e.Snapshot = &SnapshotEntry{Manifest: Name{k.id}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}
+	case 'b':
+		e.Bad = &BadEntry{[]Name{{1}}}
+	case 'a':
+		e.Accept = &AcceptEntry{k.accepts[:]}
+	}
+	return e
+}
+
+// compare returns an error where the code makes something else of a stored log than the model's reader.
+func (c *codeLog) compare(r *logRules, s *logState) error {
+	m, h := r.read(s), newHistory(c.by['o'])
+	for seq, id := range s.slots {
+		switch {
+		case m.held>>seq&1 == 0:
+		case id == junk:
+			h.take(uint64(seq), openedEntry{hash: fillerHash})
+		default:
+			h.take(uint64(seq), c.real(s, id))
+		}
+	}
+	taken := []uint64{}
+	for id := uint8(1); id <= s.n; id++ {
+		if m.taken&bit(id) != 0 {
+			taken = append(taken, uint64(s.entry(id).seq))
+		}
+	}
+	slices.Sort(taken)
+	gaps := uint8(0)
+	for _, g := range h.gaps {
+		for seq := g.from; seq < g.to && g.from < h.top; seq++ {
+			gaps |= 1 << seq
+		}
+	}
+	basis := logBasis{uint8(h.basis.Roster), uint8(h.basis.Epoch), uint8(h.basis.Snapshots)}
+	differ := func(e *Entry, kind byte) bool { return (h.mayAdd(e) == nil) != r.mayAdd(m, kind) }
+	code := slices.Sorted(maps.Keys(h.hashes))
+	switch {
+	case !slices.Equal(taken, code) || h.head.Seq != uint64(s.entry(m.head).seq):
+		return fmt.Errorf("the code takes %v, up to %d", code, h.head.Seq)
+	case basis != m.basis || h.rosterSeq != uint64(m.roster) || h.epochSeq != uint64(m.epoch):
+		return fmt.Errorf("the code builds on %v, by %d and %d", h.basis, h.rosterSeq, h.epochSeq)
+	case h.known(c.by['l'].verifyKey()) != m.listed:
+		return errors.New("the code has another list of keys")
+	case len(h.breaks) != len(m.breaks) || h.top != uint64(m.top) || gaps != m.gaps:
+		return fmt.Errorf("the code finds %d breaks and the free numbers %b, and goes on behind %d", len(h.breaks), gaps, h.top)
+	case differ(&Entry{Snapshot: new(SnapshotEntry)}, 's'), differ(&Entry{Roster: new(RosterEntry)}, 'k'),
+		differ(&Entry{Epoch: new(EpochEntry)}, 'e'):
+		return fmt.Errorf("the code may add something else: %v", h.damage())
+	}
+	return nil
+}
+
+// newCodeLog returns one with keys.
+func newCodeLog(t *testing.T) *codeLog {
+	owner := fuzzOwner(t)
+	c := &codeLog{t: t, by: map[byte]*Keyring{'o': owner}, made: make(map[codeEntry]openedEntry)}
+	for _, name := range []string{"host", "liar"} {
+		k, err := owner.NewWriter(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.by[name[0]] = k
+	}
+	return c
+}
