@@ -127,3 +127,48 @@ func TestPackListedOtherwise(t *testing.T) {
 		})
 	}
 }
+
+// The storage has spoilt an index object that this machine has in its cache. No other one finds what that lists: a copy that
+// another index object lists stays, and so does another listing.
+func TestPruneReadsListings(t *testing.T) {
+	w, st, _, first, c := twoInstances(t)
+	one := func(seed uint64, between func()) repo.SnapshotRef {
+		ref, err := oneBlob(t, st, w.writer, instance, blobs(seed, 1, 5000)[0], between)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ref
+	}
+	forgotten := one(5, nil)
+	r := fresh(t, st, w.owner)
+	again, err := r.PutLies(t.Context(), instance, repo.AsItIs, func(n int) int { return n }) // each pack has two listings
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &repo.SnapshotEntry{Indexes: again, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-02"}}
+	if err := r.PublishSnapshot(t.Context(), []byte(`{"blobs":{}}`), e); err != nil {
+		t.Fatal(err)
+	}
+	twice := one(6, func() { one(6, nil) }) // and a blob two copies
+	if err := fresh(t, st, w.owner).Forget(t.Context(), []repo.Name{forgotten.ID}); err != nil {
+		t.Fatal(err)
+	}
+	for _, spoilt := range objectsOf(st, "index") {
+		st := st.CloneFor(t)
+		w := &world{t, st, w.owner, w.writer, t.TempDir()}
+		if _, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{DryRun: true}); err != nil {
+			t.Fatal(err)
+		}
+		data := st.Bytes(spoilt)
+		data[len(data)-10] ^= 1
+		st.Set(spoilt, data)
+		lost := func() [2]bool {
+			return [2]bool{verify(t.Context(), fresh(t, st, w.owner), first, c) != nil, readsBlob(t.Context(), st, w.owner, twice) != nil}
+		}
+		before := lost()
+		_, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{})
+		if after := lost(); after != before {
+			t.Errorf("after a prune (%v) others lack %v, and %v before", err, after, before)
+		}
+	}
+}

@@ -39,7 +39,7 @@ func (p *prunePlan) goes() bitset {
 }
 
 // readDuplicates reads each blob of which a copy goes that was chosen against, wherever it stays for the same instance: copies
-// of others serve none of its snapshots.
+// of others serve none of its snapshots. The index objects that say where are read before.
 func (p *prunePlan) readDuplicates(ctx context.Context) error {
 	goes := p.goes()
 	var stay []wanted
@@ -56,7 +56,10 @@ func (p *prunePlan) readDuplicates(ctx context.Context) error {
 			}
 		}
 	}
-	all := byPack(stay)
+	if err := p.readListings(ctx, stay, goes); err != nil {
+		return err
+	}
+	all := byPack(slices.DeleteFunc(stay, func(w wanted) bool { return !p.canRead(&p.index.packs[w.pack]) }))
 	for i := range all {
 		all[i] = slices.Compact(all[i])
 	}
@@ -70,7 +73,7 @@ func (p *prunePlan) readDuplicates(ctx context.Context) error {
 	return nil
 }
 
-// staying appends all copies that stay, for the same instance, of the blobs of a pack that goes, as far as they can be read.
+// staying appends all copies that stay, for the same instance, of the blobs of a pack that goes.
 func (p *prunePlan) staying(stay []wanted, l packListing, goes bitset) ([]wanted, error) {
 	var room [4]place
 	of := p.index.of(p.index.packs[l.n].instance)
@@ -81,13 +84,50 @@ func (p *prunePlan) staying(stay []wanted, l packListing, goes bitset) ([]wanted
 				return nil, err
 			}
 			for _, pl := range places {
-				if p.live.has(pl.rank) && !goes.has(int(pl.pack)) && p.canRead(&p.index.packs[pl.pack]) {
+				if p.live.has(pl.rank) && !goes.has(int(pl.pack)) {
 					stay = append(stay, wanted{b.id, pl})
 				}
 			}
 		}
 	}
 	return stay, nil
+}
+
+// readListings reads the index objects from the storage that are leant on. This machine may know still what they said when the
+// storage has spoilt them, and no other one would find what is left.
+func (p *prunePlan) readListings(ctx context.Context, stay []wanted, goes bitset) error {
+	read := func(ctx context.Context, n Name) ([]byte, error) { return p.repo.indexData(ctx, n, false, false) }
+	for o := range ahead(ctx, p.leantOn(stay, goes), read) {
+		if o.err != nil {
+			return hint.Wrap(fmt.Errorf("what is to stay is listed there, nothing is pruned: %w", o.err),
+				"run `permafrost check`, then `permafrost repair index` with the owner key")
+		}
+	}
+	return nil
+}
+
+// leantOn returns the index objects that list copies which stay while others go, and those that list a pack which stays as one
+// does that lists a pack which goes: where that one is replaced, it is listed there alone.
+func (p *prunePlan) leantOn(stay []wanted, goes bitset) (names []Name) {
+	objects := make(map[uint32]bool)
+	for _, w := range stay {
+		objects[p.index.packs[w.pack].object] = true
+	}
+	for _, n := range p.touched() {
+		o := &p.index.objects[n]
+		for i := range o.packs {
+			double := &p.index.packs[o.first+i]
+			for _, m := range p.index.listed(double.name) {
+				if ip := &p.index.packs[m]; ip.object != n && !goes.has(int(m)) && ip.saysTheSame(double) {
+					objects[ip.object] = true
+				}
+			}
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(objects)) {
+		names = append(names, p.index.objects[n].name)
+	}
+	return names
 }
 
 // A home is where packs are indexed together: those of one instance, under one epoch's keys.
