@@ -22,7 +22,9 @@ func DiffTables(a, b *Manifest) (changes []TableChange, counted bool) {
 		return nil, false
 	}
 	for name, old := range x {
-		if now, ok := y[name]; !ok {
+		now, ok := y[name]
+		old.Offset, now.Offset = 0, 0 // a table is the same wherever the dump has it
+		if !ok {
 			changes = append(changes, TableChange{name, &old, nil})
 		} else if now != old {
 			changes = append(changes, TableChange{name, &old, &now})
@@ -30,6 +32,7 @@ func DiffTables(a, b *Manifest) (changes []TableChange, counted bool) {
 	}
 	for name, now := range y {
 		if _, ok := x[name]; !ok {
+			now.Offset = 0
 			changes = append(changes, TableChange{name, nil, &now})
 		}
 	}

@@ -153,7 +153,7 @@ func (w *struckWriter) haltedPruner(r *sandbox.Relay, through func(...string) *c
 func (s *site) testKilledWriter(t *testing.T) {
 	r, through := s.relay(0, 0)
 	w := newStruckWriter(t, s)
-	u := w.haltedAt(r, through, "leases")
+	u := w.haltedAt(r, through, "packs")
 	s.run(exitLocked, "prune", "-i", s.recovery, "--retry-lock", "0s")
 	signalTo(t, u.c.Process.Pid, unix.SIGKILL)
 	u.mustBeKilled()

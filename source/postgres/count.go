@@ -32,7 +32,7 @@ type Table struct {
 	Bytes int64 `json:"bytes"` // of its data as the dump has them, the end mark aside
 
 	// Where its data begin in the dump. A dump that went through a pipe does not say so itself.
-	Offset int64 `json:"offset"`
+	Offset int64 `json:"offset,omitempty"`
 }
 
 // A counter counts what a dump holds of each table, from the archive's data as they pass. It keeps a few bytes of them. What it
