@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -309,16 +310,16 @@ func TestLeaseRenewedMeanwhile(t *testing.T) {
 	h := newSimPast(t)["one"][0]
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(h.end))
-		st, renewals := h.mem.CloneFor(t), 0
+		st := h.mem.CloneFor(t)
+		var renewals atomic.Int32
 		slow := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
-			if op.Kind == "Stat" && strings.HasPrefix(op.Name, "leases/") && renewals < 10 {
-				renewals++
+			if op.Kind == "Stat" && strings.HasPrefix(op.Name, "leases/") && renewals.Add(1) <= 10 {
 				time.Sleep(5 * time.Minute)
 			}
 			return storetest.None
 		}}
-		if _, err := fresh(t, slow, h.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil || renewals < 10 {
-			t.Errorf("after %d renewals: %v", renewals, err)
+		if _, err := fresh(t, slow, h.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil || renewals.Load() < 10 {
+			t.Errorf("after %d renewals: %v", renewals.Load(), err)
 		}
 	})
 }

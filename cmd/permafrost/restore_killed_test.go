@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"io/fs"
 	"math/rand/v2"
@@ -74,10 +73,7 @@ func TestRestoreKilled(t *testing.T) {
 	}
 	var summary restoreSummary
 	last := fetched(func() {
-		out := restore(target).must(exitDone).stdout
-		if err := json.Unmarshal([]byte(out), &summary); err != nil {
-			t.Fatal(err)
-		}
+		summary = theSummary(t, restore(target).must(exitDone).stdout)
 	})
 	t.Logf("fetched %d at last, with %d of %d bytes there", last, have, all)
 	if most := all - have + all/50; last > most {
@@ -99,15 +95,22 @@ func TestRestoreKilled(t *testing.T) {
 // restored returns what a restore into a target that is finished finds there.
 func (s *site) restored(target string) (sum restoreSummary) {
 	s.t.Helper()
-	out := s.run(exitDone, "restore", "-i", s.recovery, "--snapshot", "latest", "--json", "--trust-media", "--target", target).stdout
-	if err := json.Unmarshal([]byte(out), &sum); err != nil {
-		s.t.Fatal(err)
-	}
+	sum = theSummary(s.t, s.run(exitDone, "restore", "-i", s.recovery, "--snapshot", "latest", "--json", "--trust-media", "--target", target).stdout)
 	if sum.Files != 0 || sum.Bytes != 0 {
 		s.t.Errorf("something was not finished: %+v", sum)
 	}
 	sum.Files = sum.KeptFiles
 	return sum
+}
+
+// theSummary returns the summary of a restore. A slow one told of its progress before.
+func theSummary(t *testing.T, out string) restoreSummary {
+	t.Helper()
+	all := decode[restoreSummary](t, out, "summary")
+	if len(all) != 1 {
+		t.Fatalf("%d summaries in %q", len(all), out)
+	}
+	return all[0]
 }
 
 func (s *site) size(path string) int64 {
