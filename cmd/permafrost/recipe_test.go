@@ -13,22 +13,22 @@ import (
 	"permafrost/internal/sandbox"
 )
 
-// recipe returns the indented block of DESIGN.md that begins with a word.
+// recipe returns the indented block of docs/storage.md that begins with a word.
 func recipe(t *testing.T, first string) string {
 	t.Helper()
-	design, err := os.ReadFile("../../DESIGN.md")
+	text, err := os.ReadFile("../../docs/storage.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(design), "\n\n    "+first)
+	_, rest, ok := strings.Cut(string(text), "\n\n    "+first)
 	block, _, _ := strings.Cut(rest, "\n\n")
 	if !ok {
-		t.Fatalf("DESIGN.md has no block that begins with %q", first)
+		t.Fatalf("docs/storage.md has no block that begins with %q", first)
 	}
 	return strings.ReplaceAll(first+block, "\n    ", "\n") + "\n"
 }
 
-// DESIGN.md's recipe of an append-only account with plain OpenSSH, as it stands: nights go by it, a hostile client changes
+// The recipe in docs/storage.md of an append-only account with plain OpenSSH, as it stands: nights go by it, a hostile client changes
 // and removes nothing and gets no further key in, and is out once its key is taken away.
 func TestPlainAppendOnly(t *testing.T) {
 	t.Parallel()
