@@ -154,8 +154,8 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 		return nil, err
 	}
 	was := c.repo.log.seen()
-	if entry, missing := was.missing(h); missing || !h.basis.covers(was.Basis) {
-		return nil, hint.Wrap(&RollbackError{entry, h.head, was.Basis.String()}, "the storage shows the log each time otherwise: look at it first")
+	if err := h.lacks(&was, c.repo.key.verifyKey()); err != nil {
+		return nil, hint.Wrap(err, shownOtherwiseHelp)
 	}
 	for {
 		c.res, c.found, c.isBad = CheckResult{Accepted: h.accepted}, h.problems(), make(map[Name]bool)

@@ -81,6 +81,8 @@ type history struct {
 	breaks    []brokenAt        // that no owner has accepted
 	accepted  []error           // those that one has
 	hashes    map[uint64]Name   // of the valid entries
+	passed    map[Head]passed   // entries that are signed, and that the log leaves out
+	everybody map[string]Person // all that were on the list of keys ever, by verify key
 	lenient   bool              // go on though something is too new: a person has said so, and a hostile writer may have made it
 }
 
@@ -96,6 +98,8 @@ func newHistory(keys *Keyring) *history {
 		pruned:    make(map[string]scopes),
 		bad:       make(map[Name]scopes),
 		hashes:    make(map[uint64]Name),
+		passed:    make(map[Head]passed),
+		everybody: make(map[string]Person),
 		far:       make(map[string]uint64),
 	}
 }
@@ -133,6 +137,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 		err = &DamageError{entryObject(seq), err}
 		if e == nil || !byOwner {
 			h.skipped = append(h.skipped, err)
+			h.passOver(at, o)
 			return
 		}
 		// An owner ignores nothing: what stands below is not what he found there.
@@ -140,6 +145,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 		h.basis = h.basis.with(e.On).with(e.sets())
 	}
 	if !goesOn {
+		h.passOver(at, o)
 		return
 	}
 	if h.empty {
@@ -264,6 +270,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 		h.applyAccept(e)
 	case e.Roster != nil:
 		h.people, h.rosterSeq, h.basis.Roster = e.Roster.People, e.Seq, e.Seq
+		h.remember(h.people)
 	case e.Epoch.Number <= max(1, h.epoch) || e.Epoch.Number > maxEpochs:
 		why = "the epoch does not follow the one in use"
 	default:

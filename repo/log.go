@@ -50,8 +50,8 @@ func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 // takeLogOn takes the whole log anew, which must say no less than it did a moment ago.
 func (r *Repo) takeLogOn(ctx context.Context, keys *Keyring, before *history) (*history, error) {
 	h, err := r.takeLog(ctx, keys, false)
-	if err == nil && !h.basis.covers(before.basis) && !r.opts.AcceptHead {
-		err = hint.Wrap(&RollbackError{before.head, h.head, before.basis.String()}, "the storage shows the log each time otherwise: look at it first")
+	if was := before.seen(); err == nil && !r.opts.AcceptHead && !h.covers(&was, r.key.verifyKey()) {
+		err = hint.Wrap(&RollbackError{was.Head, h.head, was.Basis.String()}, shownOtherwiseHelp)
 	}
 	return h, err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,12 +14,12 @@ import (
 
 // What this machine remembers of the log is one line in the file "head" of the state directory: the newest entry that it has
 // seen, as Head.String writes it; the entries that set the list of keys and the epoch, and how many commit snapshots, in
-// decimal; where the log was broken, the newest entry below each break; the CRC-32C of all that in hexadecimal. Spaces stand
-// between them, and a newline at the end.
+// decimal; for each break of the log the entries below and above it, with a comma between, or "-" and that above; the CRC-32C of
+// all that in hexadecimal. Spaces stand between them, and a newline at the end.
 const (
-	headFile = "head"
-	maxHead  = 4 << 10
-	maxBelow = 32 // entries below breaks that are remembered: of more, the newest
+	headFile      = "head"
+	maxHead       = 8 << 10
+	maxBreaksSeen = 32 // breaks that are remembered: of more, the newest
 )
 
 // seen is how far a log was seen. A log that has that entry, and has lost what lies below it, is not the same one. Nor is one
@@ -28,36 +27,29 @@ const (
 type seen struct {
 	Head
 	Basis
-	below []Head
+	breaks []Break
 }
 
 // seen returns how far this log goes.
 func (h *history) seen() seen {
 	s := seen{Head: h.head, Basis: h.basis}
 	for _, b := range h.breaks {
-		if b.After != (Head{}) && b.After != h.head {
-			s.below = append(s.below, b.After)
+		if b.After != h.head {
+			s.breaks = append(s.breaks, b.Break)
 		}
 	}
-	s.below = slices.Compact(s.below)
-	s.below = s.below[max(0, len(s.below)-maxBelow):]
+	s.breaks = s.breaks[max(0, len(s.breaks)-maxBreaksSeen):]
 	return s
-}
-
-// missing returns an entry that was seen and is not in a log, or else the newest that was seen.
-func (s *seen) missing(h *history) (entry Head, lost bool) {
-	for _, e := range append([]Head{s.Head}, s.below...) {
-		if hash, ok := h.hashes[e.Seq]; !ok || hash != e.Hash {
-			return e, true
-		}
-	}
-	return s.Head, false
 }
 
 func (s seen) encode() []byte {
 	text := fmt.Sprintf("%v %d %d %d", s.Head, s.Roster, s.Epoch, s.Snapshots)
-	for _, e := range s.below {
-		text += fmt.Sprintf(" %v", e)
+	for _, b := range s.breaks {
+		after := noEntry
+		if b.After != (Head{}) {
+			after = b.After.String()
+		}
+		text += fmt.Sprintf(" %s,%v", after, b.At)
 	}
 	return fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
@@ -69,8 +61,8 @@ func decodeSeen(data []byte) (s seen, err error) {
 	}
 	s.Head, err = ParseHead(fields[0])
 	for _, text := range fields[4 : len(fields)-1] {
-		e, belowErr := ParseHead(text)
-		s.below, err = append(s.below, e), cmp.Or(err, belowErr)
+		b, breakErr := parseBreak(text)
+		s.breaks, err = append(s.breaks, b), cmp.Or(err, breakErr)
 	}
 	for i, n := range []*uint64{&s.Roster, &s.Epoch, &s.Snapshots} {
 		var numberErr error
@@ -81,6 +73,19 @@ func decodeSeen(data []byte) (s seen, err error) {
 		err = errors.New("it is not as it was written")
 	}
 	return s, err
+}
+
+// noEntry stands for the entry below a break where the log's beginning is lost.
+const noEntry = "-"
+
+func parseBreak(text string) (b Break, err error) {
+	after, at, _ := strings.Cut(text, ",")
+	if after != noEntry {
+		b.After, err = ParseHead(after)
+	}
+	var atErr error
+	b.At, atErr = ParseHead(at)
+	return b, cmp.Or(err, atErr)
 }
 
 // head returns the newest log entry that this machine has seen, if it has seen any.

@@ -201,16 +201,9 @@ func (r *Repo) checkHead(remembered *seen) error {
 		if s == nil || r.opts.AcceptHead {
 			continue
 		}
-		entry, missing := s.missing(r.log)
-		lost := ""
-		if !missing {
-			if r.log.basis.covers(s.Basis) {
-				continue
-			}
-			lost = s.Basis.String()
+		if err := r.log.lacks(s, r.key.verifyKey()); err != nil {
+			return hint.Wrap(err, "look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there")
 		}
-		return hint.Wrap(&RollbackError{entry, r.log.head, lost},
-			"look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there")
 	}
 	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.head.Seq && !r.opts.AcceptHead {
 		return nil // what another process here has seen since then is newer

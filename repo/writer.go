@@ -377,7 +377,8 @@ func (w *Writer) stillThere(ctx context.Context, h *history, e *SnapshotEntry) e
 		return err
 	}
 	for name, s := range w.checked {
-		if s.ok && !now.serves(name, w.instance) {
+		// No index object lists yet what this run or one before it has uploaded; it was looked at above.
+		if s.ok && !now.serves(name, w.instance) && !slices.Contains(w.done, name) {
 			return ErrPruned
 		}
 	}

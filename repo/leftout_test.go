@@ -1,0 +1,121 @@
+package repo_test
+
+import (
+	"crypto/sha256"
+	"errors"
+	"testing"
+
+	"permafrost/internal/storetest"
+	"permafrost/repo"
+)
+
+// leavesFree has a writer leave numbers of the log free, by the last of some entries that a machine then takes for the newest, and
+// returns that one's number.
+var leavesFree = map[string]func(t *testing.T, st *storetest.Mem, liar *repo.Keyring, of string) uint64{
+	"above one that is passed over": func(t *testing.T, st *storetest.Mem, liar *repo.Keyring, of string) uint64 {
+		r := fresh(t, st, liar)
+		head := r.Head()
+		if err := r.PublishAt(t.Context(), liarsSnapshot(of, 1), head.Seq+4); err != nil {
+			t.Fatal(err)
+		}
+		below := repo.Head{Seq: head.Seq + 4, Hash: sha256.Sum256(st.Bytes(number(head.Seq + 4)))}
+		if err := r.PublishBehind(t.Context(), liarsSnapshot(of, 2), below, head.Seq+7); err != nil {
+			t.Fatal(err)
+		}
+		return head.Seq + 7
+	},
+	"above one that never was": func(t *testing.T, st *storetest.Mem, liar *repo.Keyring, of string) uint64 {
+		r := fresh(t, st, liar)
+		head := r.Head()
+		if err := r.PublishBehind(t.Context(), liarsSnapshot(of, 1), repo.Head{Seq: head.Seq + 4, Hash: repo.Name{1}}, head.Seq+7); err != nil {
+			t.Fatal(err)
+		}
+		return head.Seq + 7
+	},
+}
+
+func liarsSnapshot(of string, n byte) *repo.Entry {
+	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: of, Date: "2026-06-02"}}}
+}
+
+// A machine remembers an entry of another instance's writer, who has left numbers free below it. Honest ones take a number there
+// and leave it out: the storage is not blamed for that, and all go on once an owner has accepted that the log was broken.
+func TestLeftOutIsNoRollback(t *testing.T) {
+	for name, leaves := range leavesFree {
+		for _, removed := range []bool{false, true} {
+			w, st, evil, first, _ := twoInstances(t)
+			early, owner := fresh(t, st, w.writer), fresh(t, st, w.owner)
+			newest := leaves(t, st, evil, "evil.example")
+			if head := w.open(w.writer).Head(); head.Seq != newest {
+				t.Fatalf("%s: the machine takes entry %d for the newest", name, head.Seq)
+			}
+			if removed {
+				if err := owner.RemovePerson(t.Context(), "evil"); err != nil {
+					t.Fatal(err)
+				}
+				early = fresh(t, st, w.writer)
+			}
+			var second repo.SnapshotRef
+			if !removed {
+				second, _ = mustSnapshot(t, early, night(2), 2)
+			}
+			r, err := w.tryOpen(st, w.writer)
+			if err != nil {
+				t.Fatalf("%s, removed: %v: %v", name, removed, err)
+			}
+			if removed != (len(r.Damage()) == 0) {
+				t.Errorf("%s, removed: %v: damage %v", name, removed, r.Damage())
+			}
+			accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+			if err == nil {
+				_, err = accepting.RepairIndex(t.Context(), mark, repo.RepairOptions{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustSnapshot(t, w.open(w.writer), night(3), 3)
+			all := fresh(t, st, w.owner).Snapshots()
+			if all[0].ID != first.ID || !removed && all[1].ID != second.ID {
+				t.Errorf("%s, removed: %v: %d snapshots", name, removed, len(all))
+			}
+		}
+	}
+}
+
+// What is left out is still there; and among entries of the own instance an acknowledged snapshot may be.
+func TestLeftOutAndLost(t *testing.T) {
+	for name, leaves := range leavesFree {
+		for what, of := range map[string]string{"it is gone": "evil.example", "it is of the own instance": instance} {
+			w, st, evil, _, _ := twoInstances(t)
+			if of == instance {
+				evil = secondWriter(t, w)
+			}
+			early := fresh(t, st, w.writer)
+			newest := leaves(t, st, evil, of)
+			if head := w.open(w.writer).Head(); head.Seq != newest {
+				t.Fatalf("%s: the machine takes entry %d for the newest", name, head.Seq)
+			}
+			mustSnapshot(t, early, night(2), 2)
+			if of != instance {
+				st.Delete(number(newest))
+			}
+			var rolled *repo.RollbackError
+			if _, err := w.tryOpen(st, w.writer); !errors.As(err, &rolled) {
+				t.Errorf("%s, and %s: %v", name, what, err)
+			}
+		}
+	}
+}
+
+// secondWriter adds a further writer of the instance.
+func secondWriter(t *testing.T, w *world) *repo.Keyring {
+	t.Helper()
+	k, err := w.owner.NewWriter("second")
+	if err == nil {
+		err = w.open(w.owner).AddPerson(t.Context(), k, repo.Person{Name: "second", Instance: instance}, nil, "")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}

@@ -1,0 +1,109 @@
+package repo
+
+import (
+	"crypto/ed25519"
+	"slices"
+)
+
+// A passed entry is signed and stands in the log's place, and the log leaves it out.
+type passed struct {
+	prev *Head
+	by   scope // that its signer had at any time
+}
+
+const shownOtherwiseHelp = "the storage shows the log each time otherwise: look at it first"
+
+// passOver notes an entry that the log leaves out, if it is one.
+func (h *history) passOver(at Head, o openedEntry) {
+	if o.err != nil {
+		return
+	}
+	if e, err := o.entry(); err == nil && e.Seq == at.Seq {
+		h.passed[at] = passed{e.Prev, h.everScope(o.signer)}
+	}
+}
+
+// remember keeps people who may be off the list of keys later.
+func (h *history) remember(people []Person) {
+	for _, p := range people {
+		h.everybody[string(p.VerifyKey)] = p
+	}
+}
+
+// everScope returns what a key may speak for, or could when it was last on the list of keys.
+func (h *history) everScope(key ed25519.PublicKey) scope {
+	return scope{h.owner.Equal(key), h.everybody[string(key)]}
+}
+
+// concerns reports whether two signers may speak for the same instance.
+func (s scope) concerns(other scope) bool {
+	return s.owner || other.owner || s.serves(other.person.Instance) || other.serves(s.person.Instance) ||
+		s.person.Instance == "" && other.person.Instance == ""
+}
+
+// A writer may leave numbers of the log free and sign entries above them. To whom reads these first, the newest of them goes on from
+// a lost one, and is remembered. An honest entry then takes a number below, and leaves them out. Nothing was lost by that, and the
+// storage is not to blame: all that was seen is still there. The writer is to blame, and so this goes for one whose entries do not
+// concern whoever remembers them: among those of the own instance an acknowledged snapshot may be.
+
+// isLeftOut reports whether an entry that was valid in a log that was seen is left out by now, and nothing that was valid below it,
+// down to a break, is lost; me is the key that remembers it.
+func (h *history) isLeftOut(at Head, s *seen, me ed25519.PublicKey) bool {
+	mine := h.everScope(me)
+	if !mine.owner && mine.person.Role != RoleWriter {
+		return false // the log does not know this key: it may be an old one
+	}
+	for !h.has(at) {
+		p, there := h.passed[at]
+		if !there || mine.concerns(p.by) {
+			return false
+		}
+		if s.wentOnAt(at) {
+			return true // nothing was valid between it and the entry below the break, which is looked for too
+		}
+		if p.prev == nil || p.prev.Seq >= at.Seq {
+			return false
+		}
+		at = *p.prev
+	}
+	return true
+}
+
+// wentOnAt reports whether a log that was seen went on with an entry behind a break.
+func (s *seen) wentOnAt(at Head) bool {
+	return slices.ContainsFunc(s.breaks, func(b Break) bool { return b.At == at })
+}
+
+// has reports whether an entry is valid in this log.
+func (h *history) has(at Head) bool {
+	hash, ok := h.hashes[at.Seq]
+	return ok && hash == at.Hash
+}
+
+// covers reports whether this log builds on no less than one did that was seen. Who is left out has counted snapshots of his own.
+func (h *history) covers(s *seen, me ed25519.PublicKey) bool {
+	on := s.Basis
+	if !h.has(s.Head) && h.isLeftOut(s.Head, s, me) {
+		on.Snapshots = 0
+	}
+	return h.basis.covers(on)
+}
+
+// lacks returns a RollbackError where the log has lost something of one that was seen.
+func (h *history) lacks(s *seen, me ed25519.PublicKey) error {
+	valid := []Head{s.Head}
+	for _, b := range s.breaks {
+		if b.After != (Head{}) {
+			valid = append(valid, b.After)
+		}
+	}
+	for _, e := range valid {
+		if !h.has(e) && !h.isLeftOut(e, s, me) {
+			return &RollbackError{e, h.head, ""}
+		}
+	}
+	if !h.covers(s, me) {
+		return &RollbackError{s.Head, h.head, s.Basis.String()}
+	}
+	return nil
+}
