@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
@@ -130,10 +132,7 @@ func (p *problems) add(err error) {
 	}
 	p.told[key] = key != ""
 	p.n++
-	p.ui.JSON("damage", struct {
-		Object  string `json:"object,omitempty"`
-		Message string `json:"message"`
-	}{object, err.Error()})
+	p.ui.JSON(keeper.Damage{Object: object, Message: err.Error()})
 	p.ui.Print("damage: %v", err)
 }
 
@@ -227,45 +226,29 @@ func losses(ctx context.Context, r *session, verifiers map[string]*snapshot.Veri
 
 // tellCheck tells what a check has found, and returns an error where that is damage.
 func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
-	a.ui.JSON("check", struct {
-		Snapshots int    `json:"snapshots"`
-		Indexes   int    `json:"indexes"`
-		Packs     int    `json:"packs"`
-		Blobs     int64  `json:"blobs"`
-		Unused    int    `json:"packs_unused"`
-		Unnamed   int    `json:"objects_unnamed"`
-		Junk      int    `json:"junk"`
-		ReadPacks int    `json:"packs_read"`
-		ReadBytes int64  `json:"bytes_read"`
-		Due       int    `json:"packs_due"`
-		Deep      bool   `json:"decrypted"`
-		Problems  int    `json:"problems"`
-		Head      string `json:"head"`
-	}{res.Snapshots, res.Indexes, res.Packs, res.Blobs, res.Unused, res.Unnamed, res.Junk, res.ReadPacks, res.ReadBytes, res.Due, res.Deep, problems, r.Head().String()})
-	a.ui.Report("%s, %s in %s", plural(int64(res.Snapshots), "snapshot", "snapshots"), plural(res.Blobs, "blob", "blobs"), plural(int64(res.Packs), "pack", "packs"))
+	a.ui.JSON(keeper.NewChecked(res, problems, r.Head()))
+	a.ui.Report("%s, %s in %s", units.Plural(int64(res.Snapshots), "snapshot", "snapshots"), units.Plural(res.Blobs, "blob", "blobs"), units.Plural(int64(res.Packs), "pack", "packs"))
 	if res.ReadPacks > 0 {
 		how := "compared with their hashes"
 		if res.Deep {
 			how = "decrypted, and each blob verified"
 		}
-		a.ui.Report("%s read, %v: %s", plural(int64(res.ReadPacks), "pack", "packs"), size(res.ReadBytes), how)
+		a.ui.Report("%s read, %v: %s", units.Plural(int64(res.ReadPacks), "pack", "packs"), size(res.ReadBytes), how)
 	}
 	if res.Due > 0 {
-		a.ui.Report("%s left for the next time", plural(int64(res.Due), "pack", "packs"))
+		a.ui.Report("%s left for the next time", units.Plural(int64(res.Due), "pack", "packs"))
 	}
 	if res.Unused > 0 {
-		a.ui.Report("%s that no index lists: left over, to be removed by prune", plural(int64(res.Unused), "pack", "packs"))
+		a.ui.Report("%s that no index lists: left over, to be removed by prune", units.Plural(int64(res.Unused), "pack", "packs"))
 	}
 	if res.Unnamed > 0 {
-		a.ui.Report("%s that no log entry leads to: harmless", plural(int64(res.Unnamed), "object", "objects"))
+		a.ui.Report("%s that no log entry leads to: harmless", units.Plural(int64(res.Unnamed), "object", "objects"))
 	}
 	if res.Junk > 0 {
-		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", plural(int64(res.Junk), "object", "objects"))
+		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", units.Plural(int64(res.Junk), "object", "objects"))
 	}
 	for _, object := range res.Strays {
-		a.ui.JSON("stray", struct {
-			Object string `json:"object"`
-		}{object})
+		a.ui.JSON(keeper.Stray{Object: object})
 		a.ui.Detail("not in use: %s", printable(object))
 	}
 	for _, err := range res.Accepted {
@@ -293,11 +276,7 @@ func (a *app) tellHead(r *session) { a.ui.Detail("log head %v", r.Head()) }
 // tellRequests tells of log entries whose signers were not entitled to them: what a host asks for and does not get.
 func (a *app) tellRequests(r *session) {
 	for _, q := range r.Requests() {
-		a.ui.JSON("request", struct {
-			Entry  uint64 `json:"entry"`
-			Signer string `json:"signer"`
-			Why    string `json:"why"`
-		}{q.Seq, q.Signer, q.Why})
+		a.ui.JSON(keeper.Request{Entry: q.Seq, Signer: q.Signer, Why: q.Why})
 		a.ui.Warn("log entry %d by %s has no effect: %s", q.Seq, printable(q.Signer), printable(q.Why))
 	}
 }
@@ -306,7 +285,7 @@ func (a *app) tellRequests(r *session) {
 type damageError struct{ problems int }
 
 func (e *damageError) Error() string {
-	return "the repository is damaged: " + plural(int64(e.problems), "problem", "problems") + " found"
+	return "the repository is damaged: " + units.Plural(int64(e.problems), "problem", "problems") + " found"
 }
 
 // A subsetFlag is a part of the packs, as a flag takes it.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"permafrost/internal/keeper"
 )
 
 func init() {
@@ -139,7 +141,7 @@ func (s *site) testWrongClock(w *struckWriter, wrong func(...string) *command, k
 	u.mustBeKilled()
 	w.listed(u)
 	left := s.names("packs")
-	got := decode[pruneLine](t, prune(exitDone).stdout, "prune")
+	got := decode[keeper.Pruned](t, prune(exitDone).stdout, "prune")
 	if got[0].LeftOver != 0 || !maps.Equal(left, s.names("packs")) {
 		t.Errorf("what is young was deleted: %+v", got)
 	}
@@ -152,7 +154,7 @@ func (s *site) testWrongClock(w *struckWriter, wrong func(...string) *command, k
 	}
 
 	s.age("", 80*time.Hour)
-	got = decode[pruneLine](t, prune(exitDone).stdout, "prune")
+	got = decode[keeper.Pruned](t, prune(exitDone).stdout, "prune")
 	if got[0].LeftOver == 0 {
 		t.Errorf("what is old was not deleted: %+v", got)
 	}

@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot/retain"
 )
@@ -47,8 +49,8 @@ not made with --append-only or --no-forget. With --revoke a confirmation is take
 			if len(todo) > 1 {
 				done = map[bool]string{true: "are no longer confirmed", false: "are confirmed"}[revoke]
 			}
-			a.ui.Done("%s %s", plural(int64(len(todo)), "snapshot", "snapshots"), done)
-			a.ui.Report("%s %s", plural(int64(len(todo)), "snapshot", "snapshots"), done)
+			a.ui.Done("%s %s", units.Plural(int64(len(todo)), "snapshot", "snapshots"), done)
+			a.ui.Report("%s %s", units.Plural(int64(len(todo)), "snapshot", "snapshots"), done)
 			a.tellHead(r)
 			return nil
 		},
@@ -87,13 +89,9 @@ func (a *app) toConfirm(refs []repo.SnapshotRef, verdicts retain.Judgements, rev
 			return nil, hint.Wrap(fmt.Errorf("snapshot %s does not look wrong: there is nothing to confirm", ref.ID.Short()),
 				"permafrost snapshots marks those that do")
 		}
-		a.ui.JSON("confirm", struct {
-			snapshotLine
-			Revoke bool        `json:"revoke"`
-			News   bool        `json:"news"`
-			Doubts []doubtLine `json:"doubts"`
-		}{newSnapshotLine(ref), revoke, revoke || !v.Confirmed, doubtLines(v)})
-		for _, d := range doubtLines(v) {
+		doubts := keeper.Doubts(v)
+		a.ui.JSON(keeper.Confirmation{Snapshot: keeper.NewSnapshot(ref), Revoke: revoke, News: revoke || !v.Confirmed, Doubts: doubts})
+		for _, d := range doubts {
 			a.ui.Report("snapshot %s of %s, %s: %s", ref.ID.Short(), printable(ref.Instance), printable(ref.Date), d.Text)
 		}
 		if !revoke && v.Confirmed {

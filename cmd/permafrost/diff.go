@@ -6,6 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
+	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 	"permafrost/source/postgres"
@@ -41,12 +44,12 @@ snapshots share is not read.`,
 			}
 			a.diffSecrets(from, to)
 			a.diffTables(from, to)
-			var sum diffSum
-			if err := a.diffMedia(cmd.Context(), r, from, to, &sum, metadata); err != nil {
+			var sum keeper.Compared
+			if err := a.diffMedia(cmd.Context(), r.Repo, from, to, &sum, metadata); err != nil {
 				return err
 			}
-			a.ui.JSON("summary", sum)
-			a.ui.Report("%s", &sum)
+			a.ui.JSON(sum)
+			a.ui.Report("%s", compared(&sum))
 			return nil
 		},
 	}
@@ -58,10 +61,7 @@ snapshots share is not read.`,
 // diffSecrets lists the secrets that differ.
 func (a *app) diffSecrets(from, to *snapshot.Manifest) {
 	for _, c := range snapshot.DiffSecrets(from, to) {
-		a.ui.JSON("secret", struct {
-			Change string        `json:"change"`
-			Name   snapshot.Text `json:"name"`
-		}{c.Kind, snapshot.Text(c.Name)})
+		a.ui.JSON(keeper.SecretChange{Change: c.Kind, Name: snapshot.Text(c.Name)})
 		a.ui.Print("%s %s", c.Kind, printable(c.Name))
 	}
 }
@@ -84,18 +84,13 @@ func (a *app) diffTables(from, to *snapshot.Manifest) {
 		} else {
 			now = *c.New
 		}
-		a.ui.JSON("table", struct {
-			Change string          `json:"change"`
-			Table  string          `json:"table"`
-			Before *postgres.Table `json:"before,omitempty"`
-			After  *postgres.Table `json:"after,omitempty"`
-		}{kind, c.Table, c.Old, c.New})
-		a.ui.Print("%s postgres %s: %s to %s, %v to %v", kind, printable(c.Table), formatCount(old.Rows), plural(now.Rows, "row", "rows"), size(old.Bytes), size(now.Bytes))
+		a.ui.JSON(keeper.TableChange{Change: kind, Table: c.Table, Before: c.Old, After: c.New})
+		a.ui.Print("%s postgres %s: %s to %s, %v to %v", kind, printable(c.Table), units.Count(old.Rows), units.Plural(now.Rows, "row", "rows"), size(old.Bytes), size(now.Bytes))
 	}
 }
 
 // diffMedia lists the media that differ, where both snapshots have some.
-func (a *app) diffMedia(ctx context.Context, r *session, from, to *snapshot.Manifest, sum *diffSum, metadata bool) error {
+func (a *app) diffMedia(ctx context.Context, r *repo.Repo, from, to *snapshot.Manifest, sum *keeper.Compared, metadata bool) error {
 	for _, m := range []*snapshot.Manifest{from, to} {
 		if m.Media.State != snapshot.Captured {
 			a.ui.Warn("the media are not compared: in the snapshot of %s they are %s", printable(m.Date), m.Media.State)
@@ -110,51 +105,16 @@ func (a *app) diffMedia(ctx context.Context, r *session, from, to *snapshot.Mani
 		if err != nil {
 			return err
 		}
-		if kind := sum.add(&c); kind != "m" || metadata {
-			a.ui.JSON("change", struct {
-				Change string        `json:"change"`
-				Path   snapshot.Text `json:"path"`
-			}{kind, snapshot.Text("media/" + c.Path())})
+		if kind := sum.Add(&c); kind != "m" || metadata {
+			a.ui.JSON(keeper.MediaChange{Change: kind, Path: snapshot.Text("media/" + c.Path())})
 			a.ui.Print("%s media/%s", kind, printable(c.Path()))
 		}
 	}
 	return nil
 }
 
-// A diffSum counts changes of media.
-type diffSum struct {
-	Added        int64 `json:"added"`
-	Removed      int64 `json:"removed"`
-	Modified     int64 `json:"modified"`
-	Metadata     int64 `json:"metadata"`
-	AddedBytes   int64 `json:"bytes_added"`
-	RemovedBytes int64 `json:"bytes_removed"`
-}
-
-// add counts a change and returns its letter.
-func (s *diffSum) add(c *snapshot.Change) string {
-	if c.Old != nil && c.Content() {
-		s.RemovedBytes += c.Old.Size
-	}
-	if c.New != nil && c.Content() {
-		s.AddedBytes += c.New.Size
-	}
-	switch {
-	case c.Old == nil:
-		s.Added++
-		return "+"
-	case c.New == nil:
-		s.Removed++
-		return "-"
-	case c.Content():
-		s.Modified++
-		return "M"
-	}
-	s.Metadata++
-	return "m"
-}
-
-func (s *diffSum) String() string {
+// compared says in how many files of the media two snapshots differ.
+func compared(s *keeper.Compared) string {
 	return fmt.Sprintf("media: %s added, %s removed, %s modified, %s with other metadata only; %v added, %v removed",
-		formatCount(s.Added), formatCount(s.Removed), formatCount(s.Modified), formatCount(s.Metadata), size(s.AddedBytes), size(s.RemovedBytes))
+		units.Count(s.Added), units.Count(s.Removed), units.Count(s.Modified), units.Count(s.Metadata), size(s.AddedBytes), size(s.RemovedBytes))
 }

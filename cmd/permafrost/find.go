@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
@@ -71,17 +72,13 @@ func (a *app) findIn(ctx context.Context, r *session, ref repo.SnapshotRef, patt
 	if err != nil {
 		return false, err
 	}
-	err = entries(ctx, r, m, "", func(l listLine) {
+	err = entries(ctx, r.Repo, m, "", func(l keeper.Entry) {
 		if !pattern.Match(string(l.Path), l.Type == string(source.Dir)) {
 			return
 		}
 		found = true
-		a.ui.JSON("match", struct {
-			Snapshot string `json:"snapshot"`
-			Date     string `json:"date"`
-			listLine
-		}{ref.ID.String(), ref.Date, l})
-		a.ui.Print("%s %s  %s", ref.ID.Short(), printable(ref.Date), l.text(long))
+		a.ui.JSON(keeper.Match{Snapshot: ref.ID.String(), Date: ref.Date, Entry: l})
+		a.ui.Print("%s %s  %s", ref.ID.Short(), printable(ref.Date), entryText(&l, long))
 	})
 	return found, err
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot/retain"
 )
@@ -122,7 +124,7 @@ func (a *app) carryOut(ctx context.Context, r *session, decisions []retain.Decis
 	if len(gone) == 0 {
 		return nil
 	}
-	a.ui.Done("%s forgotten", plural(int64(len(gone)), "snapshot is", "snapshots are"))
+	a.ui.Done("%s forgotten", units.Plural(int64(len(gone)), "snapshot is", "snapshots are"))
 	return nil
 }
 
@@ -139,12 +141,7 @@ func removed(decisions []retain.Decision) (gone []repo.Name) {
 // tellForget tells the decisions, which have been carried out unless this is a dry run.
 func (a *app) tellForget(r *session, decisions []retain.Decision, dryRun bool) {
 	for i := range decisions {
-		d := &decisions[i]
-		a.ui.JSON("decision", struct {
-			snapshotLine
-			Keep    bool     `json:"keep"`
-			Reasons []string `json:"reasons"`
-		}{newSnapshotLine(&d.Snapshot), d.Keep(), slices.Concat([]string{}, d.Reasons)})
+		a.ui.JSON(keeper.NewDecision(&decisions[i]))
 	}
 	if !a.ui.quiet {
 		a.ui.Lines(listDecisions(decisions, dryRun))
@@ -180,7 +177,7 @@ func listDecisions(decisions []retain.Decision, dryRun bool) []string {
 			n++
 		}
 	}
-	return append(t.lines(), fmt.Sprintf(count, plural(n, "snapshot", "snapshots"), int64(len(decisions))-n))
+	return append(t.lines(), fmt.Sprintf(count, units.Plural(n, "snapshot", "snapshots"), int64(len(decisions))-n))
 }
 
 func printableReasons(reasons []string) string {

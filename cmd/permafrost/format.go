@@ -9,32 +9,14 @@ import (
 	"unicode/utf8"
 
 	"permafrost/internal/escape"
+	"permafrost/internal/units"
 )
 
 // A size is a number of bytes, as a flag takes it: "500M" is 500 MiB.
 type size int64
 
-var sizeUnits = []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-
-// String returns the size in binary units with three digits: "512 B", "1.50 KiB", "36.0 MiB".
-func (s size) String() string {
-	if s < 1024 {
-		return fmt.Sprintf("%d B", int64(s))
-	}
-	v, unit := float64(s), 0
-	for v >= 1023.5 { // what would round to 1024
-		v /= 1024
-		unit++
-	}
-	digits := 2
-	switch {
-	case v >= 99.95:
-		digits = 0
-	case v >= 9.995:
-		digits = 1
-	}
-	return strconv.FormatFloat(v, 'f', digits, 64) + " " + sizeUnits[unit]
-}
+// String returns the size as people read it.
+func (s size) String() string { return units.Bytes(int64(s)) }
 
 // Set reads a whole or decimal number with a unit (k, M, G, T; also KiB, MiB …), or bytes without one.
 func (s *size) Set(text string) error {
@@ -99,46 +81,8 @@ func (d *date) notAhead(now time.Time) error {
 // Type names the flag's value in help texts.
 func (d *date) Type() string { return "date" }
 
-// formatDuration returns d as people say it: "0.4s", "12s", "3m05s", "2h14m".
-func formatDuration(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < 9950*time.Millisecond:
-		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s"
-	case d < time.Minute-500*time.Millisecond:
-		return fmt.Sprintf("%.0fs", d.Seconds())
-	case d < time.Hour-500*time.Millisecond:
-		s := int(d.Round(time.Second).Seconds())
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	}
-	m := int(d.Round(time.Minute).Minutes())
-	return fmt.Sprintf("%dh%02dm", m/60, m%60)
-}
-
 // formatTime returns t in this machine's time zone, to the second.
 func formatTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
-
-// formatCount returns n with thousands set apart: "1,234,567".
-func formatCount(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	first := 0
-	if n < 0 {
-		first = 1
-	}
-	for i := len(s) - 3; i > first; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// plural returns "1 file" or "1,234 files".
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return formatCount(n) + " " + many
-}
 
 // A table lays out rows of text in columns. A heading that begins with '>' sets its column to the right.
 type table struct {

@@ -79,7 +79,7 @@ func TestIncompleteNight(t *testing.T) {
 		t.Errorf("show says\n%s", show)
 	}
 	s.run(exitFailed, "snapshot", "-q", "--strict", "--secret", "/nowhere")
-	if all := s.snapshots(t); len(all) != 1 || !slices.Equal(all[0].Part, []string{"secrets"}) || len(all[0].Failed) != 0 || len(all[0].Skipped) != 0 {
+	if all := s.snapshots(t); len(all) != 1 || !slices.Equal(all[0].Incomplete, []string{"secrets"}) || len(all[0].Failed) != 0 || len(all[0].Skipped) != 0 {
 		t.Errorf("snapshots %+v", all)
 	}
 	config := filepath.Join(s.home, "permafrost.toml")

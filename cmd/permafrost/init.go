@@ -13,6 +13,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
+	"permafrost/internal/keeper"
 	"permafrost/internal/sftpstore"
 	"permafrost/repo"
 	"permafrost/source"
@@ -209,15 +210,10 @@ func (a *app) tellInit(flags *initFlags, owner *repo.Keyring) {
 	if p, err := parsePlace(a.repository); err == nil {
 		where = p.inFull()
 	}
-	a.ui.JSON("init", struct {
-		Repository  string `json:"repository"`
-		Fingerprint string `json:"fingerprint"`
-		Recovery    string `json:"recovery_key"`
-		Writer      string `json:"writer_key"`
-		Instance    string `json:"instance,omitempty"`
-		AppendOnly  bool   `json:"append_only"`
-		Location    string `json:"location"`
-	}{repo.Name(owner.Repository).String(), owner.Fingerprint(), flags.recovery, a.writerKey, flags.instance, flags.appendOnly, where})
+	a.ui.JSON(keeper.NewRepository{
+		Repository: repo.Name(owner.Repository).String(), Fingerprint: owner.Fingerprint(), Recovery: flags.recovery, Writer: a.writerKey,
+		Instance: flags.instance, AppendOnly: flags.appendOnly, Location: where,
+	})
 	a.ui.Report("made repository %s…", repo.Name(owner.Repository).Short())
 	a.ui.Report("place          %s", printable(where))
 	a.ui.Report("fingerprint    %s", owner.Fingerprint())

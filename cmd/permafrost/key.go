@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
 	"permafrost/repo"
 )
 
@@ -41,16 +42,9 @@ func (a *app) keyListCommand() *cobra.Command {
 			defer r.Close()
 			t := newTable("Name", "Role", "Instance", "May", "Key", "")
 			for _, p := range r.Roster() {
-				kind, weak := keyKind(&p)
-				a.ui.JSON("key", struct {
-					Name      string `json:"name"`
-					Role      string `json:"role"`
-					Instance  string `json:"instance,omitempty"`
-					MayForget bool   `json:"may_forget"`
-					Kind      string `json:"kind"`
-					Weakness  string `json:"weakness,omitempty"`
-				}{p.Name, string(p.Role), p.Instance, p.Role == repo.RoleOwner || p.MayForget, kind, weak})
-				t.add(printable(p.Name), string(p.Role), instanceName(&p), rights(&p), kind, weak)
+				k := keeper.NewKey(&p)
+				a.ui.JSON(k)
+				t.add(printable(p.Name), k.Role, instanceName(&p), rights(&p), k.Kind, k.Weakness)
 			}
 			a.ui.Lines(t.lines())
 			a.ui.Print("fingerprint %s", r.Key().Fingerprint())
@@ -77,21 +71,6 @@ func rights(p *repo.Person) string {
 		return "add, forget"
 	}
 	return "add"
-}
-
-// keyKind says by what a person opens a keyring, and what is weak about it.
-func keyKind(p *repo.Person) (kind, weak string) {
-	switch {
-	case p.Recipient == "" && len(p.Keys) > 0:
-		return "passphrase", repo.WeakPassphrase
-	case len(p.Keys) == 0:
-		return "file", ""
-	}
-	_, kind, weak, err := repo.ParseRecipient(p.Recipient)
-	if err != nil {
-		return "unknown", ""
-	}
-	return kind, weak
 }
 
 // An ownerKey is what somebody's keyring is wrapped to.

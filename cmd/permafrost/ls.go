@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/keeper"
+	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 	"permafrost/source"
@@ -68,31 +70,18 @@ func wishFor(part string) retain.Wish {
 	return retain.Wish{Components: []retain.Component{retain.Component(first)}}
 }
 
-// A listLine is an entry as JSON lists it.
-type listLine struct {
-	Path   snapshot.Text `json:"path"`
-	Type   string        `json:"type"` // one letter, as in find -type
-	Mode   uint32        `json:"mode"`
-	UID    uint32        `json:"uid"`
-	GID    uint32        `json:"gid"`
-	Size   int64         `json:"size"`
-	MTime  time.Time     `json:"mtime,omitzero"`
-	Target snapshot.Text `json:"target,omitempty"` // of a symbolic link
-	Link   snapshot.Text `json:"link,omitempty"`   // the first name of the same file
-}
-
 // list writes the entries at path and below it. found tells whether there were any.
 func (a *app) list(ctx context.Context, r *session, m *snapshot.Manifest, path string, long bool) (found bool, err error) {
-	err = entries(ctx, r, m, path, func(l listLine) {
+	err = entries(ctx, r.Repo, m, path, func(l keeper.Entry) {
 		found = true
-		a.ui.JSON("entry", l)
-		a.ui.Print("%s", l.text(long))
+		a.ui.JSON(l)
+		a.ui.Print("%s", entryText(&l, long))
 	})
 	return found, err
 }
 
 // entries passes each entry of a snapshot at path and below it to emit.
-func entries(ctx context.Context, r *session, m *snapshot.Manifest, path string, emit func(listLine)) error {
+func entries(ctx context.Context, r *repo.Repo, m *snapshot.Manifest, path string, emit func(keeper.Entry)) error {
 	for _, l := range streams(m) {
 		if within(string(l.Path), path) {
 			emit(l)
@@ -117,7 +106,10 @@ func entries(ctx context.Context, r *session, m *snapshot.Manifest, path string,
 		if e.Path != "." {
 			name += "/" + e.Path
 		}
-		emit(listLine{snapshot.Text(name), string(e.Type), e.Mode, e.UID, e.GID, e.Size, time.Unix(0, e.MTime).UTC(), snapshot.Text(e.Target), linkName(e.Link)})
+		emit(keeper.Entry{
+			Path: snapshot.Text(name), Type: string(e.Type), Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, MTime: time.Unix(0, e.MTime).UTC(),
+			Target: snapshot.Text(e.Target), Link: linkName(e.Link),
+		})
 	}
 	return nil
 }
@@ -130,18 +122,18 @@ func linkName(link string) snapshot.Text {
 }
 
 // streams returns what a snapshot holds besides media.
-func streams(m *snapshot.Manifest) []listLine {
-	var lines []listLine
+func streams(m *snapshot.Manifest) []keeper.Entry {
+	var lines []keeper.Entry
 	for i := range m.Secrets.Files {
 		f := &m.Secrets.Files[i]
-		lines = append(lines, listLine{Path: "secrets" + f.Path, Type: string(source.File), Mode: f.Mode, UID: f.UID, GID: f.GID, Size: f.Size, MTime: time.Unix(0, f.MTime).UTC()})
+		lines = append(lines, keeper.Entry{Path: "secrets" + f.Path, Type: string(source.File), Mode: f.Mode, UID: f.UID, GID: f.GID, Size: f.Size, MTime: time.Unix(0, f.MTime).UTC()})
 	}
 	if m.Postgres.State == snapshot.Captured {
-		lines = append(lines, listLine{Path: "postgres", Type: string(source.File), Mode: 0o600, Size: m.Postgres.Size, MTime: m.Boundary.Time})
+		lines = append(lines, keeper.Entry{Path: "postgres", Type: string(source.File), Mode: 0o600, Size: m.Postgres.Size, MTime: m.Boundary.Time})
 	}
 	for name, r := range m.Redises {
 		if r.State == snapshot.Captured {
-			lines = append(lines, listLine{Path: snapshot.Text(name), Type: string(source.File), Mode: 0o600, Size: r.Size, MTime: m.Boundary.Redis})
+			lines = append(lines, keeper.Entry{Path: snapshot.Text(name), Type: string(source.File), Mode: 0o600, Size: r.Size, MTime: m.Boundary.Redis})
 		}
 	}
 	return lines
@@ -152,8 +144,8 @@ func within(path, dir string) bool {
 	return dir == "" || path == dir || strings.HasPrefix(path, dir+"/")
 }
 
-// text returns the line as ls shows it.
-func (l *listLine) text(long bool) string {
+// entryText returns an entry as ls shows it.
+func entryText(l *keeper.Entry, long bool) string {
 	name := printable(string(l.Path))
 	if !long {
 		return name

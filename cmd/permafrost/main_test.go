@@ -80,6 +80,7 @@ func (c *command) run(t *testing.T) result {
 	}
 	r := result{c.ProcessState.ExitCode(), out.String(), errs.String()}
 	checkTerminal(t, c.Args[1:], r)
+	checkMessages(t, c.Args[1:], r)
 	return r
 }
 

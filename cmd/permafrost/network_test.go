@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox"
 	"permafrost/internal/sandbox/compare"
 )
@@ -175,7 +176,7 @@ func (s *site) testServerGone(t *testing.T) {
 			cases++
 		}
 	}
-	if after := s.snapshots(t); !slices.EqualFunc(before, after, func(a, b snapshotLine) bool { return a.ID == b.ID }) {
+	if after := s.snapshots(t); !slices.EqualFunc(before, after, func(a, b keeper.Snapshot) bool { return a.ID == b.ID }) {
 		t.Errorf("%+v became %+v", before, after)
 	}
 	w.begin(through).must(exitDone)

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox"
 )
 
@@ -104,7 +105,7 @@ func TestNights(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, sandbox.Config{Sidekiq: true})
 	s.init()
-	first := decode[snapshotLine](t, s.run(exitDated, "snapshot", "--date", "2026-06-26", "--tag", "first", "--json").stdout, "summary")
+	first := decode[keeper.Snapshot](t, s.run(exitDated, "snapshot", "--date", "2026-06-26", "--tag", "first", "--json").stdout, "summary")
 	if len(first) != 1 || first[0].Date != "2026-06-26" || first[0].Size < 1<<20 || !slices.Equal(first[0].Tags, []string{"first"}) {
 		t.Fatalf("summary %+v", first)
 	}
@@ -140,7 +141,7 @@ func (s *site) testList(t *testing.T) {
 	if len(lines) != 2 || lines[1].Date != "2026-06-27" || lines[1].Stored*4 > lines[0].Stored {
 		t.Errorf("snapshots %+v", lines)
 	}
-	if got := decode[snapshotLine](t, s.run(exitDone, "snapshots", "--json", "--tag", "first").stdout, "snapshot"); len(got) != 1 {
+	if got := decode[keeper.Snapshot](t, s.run(exitDone, "snapshots", "--json", "--tag", "first").stdout, "snapshot"); len(got) != 1 {
 		t.Errorf("with the tag there are %d", len(got))
 	}
 	table := s.run(exitDone, "snapshots").stdout
@@ -184,7 +185,7 @@ func (s *site) testFind(t *testing.T) {
 		t.Errorf("diff says\n%s", r.stdout)
 	}
 	r = s.run(exitDone, "diff", "latest", "latest~1", "--json", "--metadata")
-	sum := decode[diffSum](t, r.stdout, "summary")[0]
+	sum := decode[keeper.Compared](t, r.stdout, "summary")[0]
 	if sum.Removed != 1 || sum.Metadata != 1 || sum.RemovedBytes != int64(len("second night\n")) {
 		t.Errorf("the way back: %+v", sum)
 	}
@@ -235,7 +236,7 @@ func (s *site) testForget(t *testing.T) {
 	if len(dry) != 2 || dry[0].Keep || !dry[1].Keep || dry[1].Reasons[0] != "looks wrong, kept beside the sound ones: the newest" {
 		t.Errorf("while they are in doubt: %+v", dry)
 	}
-	told := decode[struct{ Doubts []doubtLine }](t, doubted.stdout, "suspect")
+	told := decode[struct{ Doubts []keeper.Doubt }](t, doubted.stdout, "suspect")
 	if len(told) != 2 || !strings.HasPrefix(told[0].Doubts[0].Text, "it is dated 2026-06-26, but was made on ") {
 		t.Errorf("forget tells of %+v", told)
 	}
@@ -441,7 +442,7 @@ func (s *site) testLocked(t *testing.T) {
 	s.run(exitLocked, "snapshot")
 }
 
-func (s *site) snapshots(t *testing.T) []snapshotLine {
+func (s *site) snapshots(t *testing.T) []keeper.Snapshot {
 	t.Helper()
-	return decode[snapshotLine](t, s.run(exitDone, "snapshots", "--json").stdout, "snapshot")
+	return decode[keeper.Snapshot](t, s.run(exitDone, "snapshots", "--json").stdout, "snapshot")
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/keeper"
 	"permafrost/repo"
 )
 
@@ -66,7 +67,7 @@ func (v *victim) testPoison() {
 			v.run(exitDone, "forget", "--keep-last", "1")
 			left = v.snapshots(t)
 			ahead := name == "future" || name == "flood" // what is dated in the future pushes out nothing even then
-			if gone := !slices.ContainsFunc(left, func(l snapshotLine) bool { return l.ID == newest }); gone == (ahead || name == "past") {
+			if gone := !slices.ContainsFunc(left, func(l keeper.Snapshot) bool { return l.ID == newest }); gone == (ahead || name == "past") {
 				t.Errorf("once it is confirmed there are %+v", left)
 			}
 		})

@@ -10,6 +10,9 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 )
 
 // statusEvery is how often a line of JSON tells how far a command is.
@@ -179,7 +182,7 @@ func (q *part) line(now time.Time) string {
 	case nothing && elapsed < time.Second:
 		return " working"
 	case nothing:
-		return " working, " + formatDuration(elapsed)
+		return " working, " + units.Duration(elapsed)
 	}
 	line := " " + size(done).String()
 	if q.traffic != nil {
@@ -188,7 +191,7 @@ func (q *part) line(now time.Time) string {
 		line += map[bool]string{true: " of about ", false: " of "}[q.about.Load()] + size(total).String()
 	}
 	if files > 0 {
-		line += ", " + plural(files, "file", "files")
+		line += ", " + units.Plural(files, "file", "files")
 	}
 	if elapsed < time.Second || done == 0 {
 		return line
@@ -196,25 +199,16 @@ func (q *part) line(now time.Time) string {
 	rate := float64(done) / elapsed.Seconds()
 	line += fmt.Sprintf(", %v/s", size(rate))
 	if left := total - done; left > 0 {
-		line += ", " + formatDuration(time.Duration(float64(left)/rate*float64(time.Second))) + " left"
+		line += ", " + units.Duration(time.Duration(float64(left)/rate*float64(time.Second))) + " left"
 	}
 	return line
-}
-
-// A status is a line of JSON that tells how far a component is.
-type status struct {
-	Component string  `json:"component"`
-	Files     int64   `json:"files_done,omitempty"`
-	Bytes     int64   `json:"bytes_done"`
-	Total     int64   `json:"bytes_total,omitempty"`
-	Seconds   float64 `json:"seconds_elapsed"`
 }
 
 // writeStatus writes, each statusEvery, how far the parts are.
 func (p *progress) writeStatus() {
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
-	written := make(map[*part]status)
+	written := make(map[*part]keeper.Status)
 	for {
 		select {
 		case <-p.stop:
@@ -226,18 +220,18 @@ func (p *progress) writeStatus() {
 }
 
 // writeParts writes a line for each part that has moved since the one in written.
-func (p *progress) writeParts(written map[*part]status) {
+func (p *progress) writeParts(written map[*part]keeper.Status) {
 	p.mu.Lock()
 	parts := slices.Clone(p.parts)
 	p.mu.Unlock()
 	for _, q := range parts {
 		q.ask()
-		s := status{Component: q.name, Files: q.files.Load(), Bytes: q.bytes.Load(), Total: q.total.Load()}
+		s := keeper.Status{Component: q.name, Files: q.files.Load(), Bytes: q.bytes.Load(), Total: q.total.Load()}
 		if last, ok := written[q]; ok && last == s {
 			continue
 		}
 		written[q] = s
-		s.Seconds = time.Since(q.start).Round(time.Millisecond).Seconds()
-		p.ui.JSON("status", s)
+		s.Seconds = keeper.Seconds(time.Since(q.start))
+		p.ui.JSON(s)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"permafrost/internal/keeper"
 	"permafrost/repo"
 )
 
@@ -28,8 +29,11 @@ func TestProgressStatus(t *testing.T) {
 		p.Done("media")
 		p.Close()
 		time.Sleep(statusEvery)
-		want := []status{{"media", 3, 500, 1000, 1}, {"media", 4, 600, 1000, 11}}
-		if got := decode[status](t, out.String(), "status"); fmt.Sprint(got) != fmt.Sprint(want) {
+		want := []keeper.Status{
+			{Component: "media", Files: 3, Bytes: 500, Total: 1000, Seconds: 1},
+			{Component: "media", Files: 4, Bytes: 600, Total: 1000, Seconds: 11},
+		}
+		if got := decode[keeper.Status](t, out.String(), "status"); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
@@ -54,22 +56,6 @@ func (p *pruneFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().Var(&p.maxUnused, "max-unused", "`share` of a pack that may be dead before it is rewritten")
 }
 
-// A pruneLine is what a prune did as JSON tells it.
-type pruneLine struct {
-	DryRun     bool  `json:"dry_run"`
-	Live       int64 `json:"bytes_live"`
-	Dead       int64 `json:"bytes_dead"`
-	Removed    int   `json:"packs_removed"`
-	Freed      int64 `json:"bytes_freed"`
-	Rewritten  int   `json:"packs_rewritten"`
-	Moved      int64 `json:"bytes_moved"`
-	Waiting    int   `json:"packs_waiting"`
-	WaitingFor int64 `json:"bytes_waiting"`
-	Manifests  int   `json:"manifests_removed"`
-	LeftOver   int   `json:"leftovers_removed"`
-	Lost       int   `json:"blobs_lost"`
-}
-
 // prune prunes the repository and tells what it did.
 func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error {
 	p := newProgress(a.ui)
@@ -87,23 +73,23 @@ func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error 
 		a.tellClock(verdicts)
 		a.ui.Done("the prune is done")
 	}
-	a.ui.JSON("prune", pruneLine{dryRun, res.Live, res.Dead, res.Removed, res.Freed, res.Rewritten, res.Moved, res.Waiting, res.WaitingFor, res.Manifests, res.LeftOver, res.Lost})
+	a.ui.JSON(keeper.NewPruned(res, dryRun))
 	did, freed := "removed", "freed"
 	if dryRun {
 		did, freed = "would remove", "would free"
 	}
-	a.ui.Report("%s %s and %s, %s %v", did, plural(int64(res.Removed), "pack", "packs"),
-		plural(int64(res.LeftOver), "left-over object", "left-over objects"), freed, size(res.Freed))
+	a.ui.Report("%s %s and %s, %s %v", did, units.Plural(int64(res.Removed), "pack", "packs"),
+		units.Plural(int64(res.LeftOver), "left-over object", "left-over objects"), freed, size(res.Freed))
 	if res.Lost > 0 {
-		a.ui.Report("%s that snapshots need %s lost, and passed over", plural(int64(res.Lost), "blob", "blobs"), map[bool]string{true: "is", false: "are"}[res.Lost == 1])
+		a.ui.Report("%s that snapshots need %s lost, and passed over", units.Plural(int64(res.Lost), "blob", "blobs"), map[bool]string{true: "is", false: "are"}[res.Lost == 1])
 	}
 	if res.Rewritten > 0 {
-		a.ui.Report("rewrote %s, storing %v anew", plural(int64(res.Rewritten), "pack", "packs"), size(res.Moved))
+		a.ui.Report("rewrote %s, storing %v anew", units.Plural(int64(res.Rewritten), "pack", "packs"), size(res.Moved))
 	}
 	a.ui.Report("the packs %s %v, of which %v %s needed", map[bool]string{true: "hold", false: "held"}[dryRun], size(res.Live+res.Dead), size(res.Live),
 		map[bool]string{true: "are", false: "were"}[dryRun])
 	if res.Waiting > 0 {
-		a.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingFor))
+		a.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", units.Plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingFor))
 	}
 	if !dryRun {
 		a.tellHead(r)

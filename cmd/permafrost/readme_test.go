@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox"
 )
 
@@ -112,7 +113,7 @@ func TestREADMESetUp(t *testing.T) {
 		t.Errorf("cron would mail\n%s", out)
 	}
 	list := host.inside(s, "permafrost snapshots --json")
-	if nights := decode[snapshotLine](t, list, "snapshot"); runtime.GOARCH == "amd64" && (len(nights) != 2 || nights[0].Date == nights[1].Date) {
+	if nights := decode[keeper.Snapshot](t, list, "snapshot"); runtime.GOARCH == "amd64" && (len(nights) != 2 || nights[0].Date == nights[1].Date) {
 		t.Errorf("two nights later there are\n%s", list)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot"
 )
@@ -86,15 +88,7 @@ or can't be opened; others as permafrost help exit-codes tells.`,
 }
 
 func (a *app) tellIndexRepair(r *repairRun, res *repo.IndexRepair) error {
-	a.ui.JSON("repair_index", struct {
-		DryRun  bool `json:"dry_run"`
-		Dropped int  `json:"indexes_dropped"`
-		Added   int  `json:"indexes_added"`
-		Read    int  `json:"packs_read"`
-		Listed  int  `json:"packs_listed"`
-		Bad     int  `json:"packs_damaged"`
-		Lacking bool `json:"lacking"`
-	}{r.DryRun, len(res.Dropped), res.Added, res.Read, res.Listed, len(res.Bad), res.Lacking})
+	a.ui.JSON(keeper.NewIndexRepaired(res, r.DryRun))
 	if len(res.Dropped)+res.Read == 0 && !res.Lacking {
 		a.ui.Report("the index is whole: nothing to repair")
 		return nil
@@ -103,17 +97,17 @@ func (a *app) tellIndexRepair(r *repairRun, res *repo.IndexRepair) error {
 	if r.DryRun {
 		took, listed = "would take", "to be listed again"
 	}
-	a.ui.Report("%s %s off the log that were missing or damaged", took, plural(int64(len(res.Dropped)), "index object", "index objects"))
-	a.ui.Report("%s that no index listed: %s needed, and %s", plural(int64(res.Read), "pack", "packs"), formatCount(int64(res.Listed)), listed)
+	a.ui.Report("%s %s off the log that were missing or damaged", took, units.Plural(int64(len(res.Dropped)), "index object", "index objects"))
+	a.ui.Report("%s that no index listed: %s needed, and %s", units.Plural(int64(res.Read), "pack", "packs"), units.Count(int64(res.Listed)), listed)
 	switch {
 	case len(res.Bad) > 0:
-		return hint.Wrap(&partialError{fmt.Errorf("%s among them", plural(int64(len(res.Bad)), "damaged pack is", "damaged packs are"))},
+		return hint.Wrap(&partialError{fmt.Errorf("%s among them", units.Plural(int64(len(res.Bad)), "damaged pack is", "damaged packs are"))},
 			"`permafrost repair packs` saves what can be had of them; nothing leans on them until then")
 	case res.Lacking:
 		return hint.Wrap(&partialError{errors.New("something that snapshots need was not found, or could not be looked for")},
 			"`permafrost repair packs`, and a snapshot, may bring some of it back: then repair the index once more")
 	case r.found.n > 0:
-		return &partialError{fmt.Errorf("%s can't be used, and no snapshot needs them", plural(int64(r.found.n), "pack", "packs"))}
+		return &partialError{fmt.Errorf("%s can't be used, and no snapshot needs them", units.Plural(int64(r.found.n), "pack", "packs"))}
 	}
 	return nil
 }
@@ -145,7 +139,7 @@ permafrost help exit-codes tells.`,
 				case !dryRun:
 					return a.tellLosses(cmd.Context(), r.session)
 				case res.Lost > 0:
-					return &partialError{fmt.Errorf("%s lost", plural(int64(res.Lost), "blob is", "blobs are"))}
+					return &partialError{fmt.Errorf("%s lost", units.Plural(int64(res.Lost), "blob is", "blobs are"))}
 				}
 				return nil
 			})
@@ -156,13 +150,7 @@ permafrost help exit-codes tells.`,
 }
 
 func (a *app) tellPackRepair(res *repo.PackRepair, dryRun bool) {
-	a.ui.JSON("repair_packs", struct {
-		DryRun   bool  `json:"dry_run"`
-		Packs    int   `json:"packs_damaged"`
-		Salvaged int   `json:"blobs_saved"`
-		Lost     int   `json:"blobs_lost"`
-		Moved    int64 `json:"bytes_moved"`
-	}{dryRun, len(res.Packs), res.Salvaged, res.Lost, res.Moved})
+	a.ui.JSON(keeper.NewPacksRepaired(res, dryRun))
 	if len(res.Packs) == 0 {
 		a.ui.Report("no pack is known to be damaged: `permafrost check --read-data` looks into each")
 		return
@@ -171,8 +159,8 @@ func (a *app) tellPackRepair(res *repo.PackRepair, dryRun bool) {
 	if dryRun {
 		saved = "can be saved"
 	}
-	a.ui.Report("%s: %s %s, %s lost", plural(int64(len(res.Packs)), "damaged or missing pack", "damaged or missing packs"),
-		plural(int64(res.Salvaged), "blob", "blobs"), saved, formatCount(int64(res.Lost)))
+	a.ui.Report("%s: %s %s, %s lost", units.Plural(int64(len(res.Packs)), "damaged or missing pack", "damaged or missing packs"),
+		units.Plural(int64(res.Salvaged), "blob", "blobs"), saved, units.Count(int64(res.Lost)))
 }
 
 // tellLosses names what snapshots lack, and returns an error where that is something.
@@ -181,14 +169,9 @@ func (a *app) tellLosses(ctx context.Context, r *session) error {
 	err := eachLoss(ctx, r, func(ref repo.SnapshotRef, lost []loss) {
 		snapshots++
 		parts += len(lost)
-		a.ui.Print("snapshot %s of %s lacks %s:", ref.ID.Short(), printable(ref.Date), plural(int64(len(lost)), "part", "parts"))
+		a.ui.Print("snapshot %s of %s lacks %s:", ref.ID.Short(), printable(ref.Date), units.Plural(int64(len(lost)), "part", "parts"))
 		for i, l := range lost {
-			a.ui.JSON("lost", struct {
-				Snapshot string `json:"snapshot"`
-				Date     string `json:"date"`
-				Part     string `json:"part"`
-				Message  string `json:"message"`
-			}{ref.ID.String(), ref.Date, l.part, l.err.Error()})
+			a.ui.JSON(keeper.Lost{Snapshot: ref.ID.String(), Date: ref.Date, Part: l.part, Message: l.err.Error()})
 			switch {
 			case i < lostTold || a.ui.verbose:
 				a.ui.Print("  %s", printable(l.part))
@@ -204,6 +187,6 @@ func (a *app) tellLosses(ctx context.Context, r *session) error {
 		a.ui.Report("every snapshot is whole")
 		return nil
 	}
-	return hint.Wrap(&partialError{fmt.Errorf("%s %s", plural(int64(snapshots), "snapshot lacks", "snapshots lack"), plural(int64(parts), "part", "parts"))},
+	return hint.Wrap(&partialError{fmt.Errorf("%s %s", units.Plural(int64(snapshots), "snapshot lacks", "snapshots lack"), units.Plural(int64(parts), "part", "parts"))},
 		"make a snapshot: it stores again what is still there at the source; `permafrost repair index` finds what came back; what stays lost, `permafrost prune --accept-lost` passes over")
 }

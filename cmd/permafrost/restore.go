@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/snapshot"
 	"permafrost/snapshot/restore"
 	"permafrost/snapshot/retain"
@@ -186,48 +188,29 @@ func (o *overwrite) Set(text string) error {
 	return fmt.Errorf("%q is none of always, if-changed and never", text)
 }
 
-// A restoreSummary is what a restore, or a dry run of one, tells programs.
-type restoreSummary struct {
-	Target    string        `json:"target"`
-	Files     int64         `json:"files"` // of media, written
-	Bytes     int64         `json:"bytes"` // written
-	KeptFiles int64         `json:"kept_files"`
-	KeptBytes int64         `json:"kept_bytes"`
-	Deleted   int64         `json:"deleted"`
-	Refused   int           `json:"refused"`
-	Owners    []media.Owner `json:"owners_not_restored,omitempty"`
-	DryRun    bool          `json:"dry_run,omitempty"`
-	Seconds   float64       `json:"seconds"`
-}
-
-func summarize(o *snapshot.RestoreOptions, res *snapshot.RestoreResult, took time.Duration) restoreSummary {
-	return restoreSummary{o.Target, res.Files, res.Bytes, res.KeptFiles, res.KeptBytes, res.Deleted, res.Refused, res.Owners,
-		o.Plan != nil, took.Round(time.Millisecond).Seconds()}
-}
-
 // tellPlanned tells what would become of one file.
 func (a *app) tellPlanned(p snapshot.Planned) {
-	a.ui.JSON("planned", p)
+	a.ui.JSON(keeper.Planned{Planned: p})
 	a.ui.Print("%-6s  %s", p.Action, printable(string(p.Path)))
 }
 
 // tellDryRun tells what a restore would do in all.
 func (a *app) tellDryRun(o *snapshot.RestoreOptions, res *snapshot.RestoreResult) {
-	a.ui.JSON("summary", summarize(o, res, 0))
+	a.ui.JSON(keeper.NewRestored(o, res, 0))
 	a.ui.Say("would write %v, %s of media among it; keep %v; delete %s. Nothing was changed",
-		size(res.Bytes), plural(res.Files, "file", "files"), size(res.KeptBytes), plural(res.Deleted, "file", "files"))
+		size(res.Bytes), units.Plural(res.Files, "file", "files"), size(res.KeptBytes), units.Plural(res.Deleted, "file", "files"))
 }
 
 // tellRestore tells what was restored and how to go on.
 func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResult, took time.Duration) {
-	a.ui.JSON("summary", summarize(o, res, took))
+	a.ui.JSON(keeper.NewRestored(o, res, took))
 	a.ui.Report("restored %v into %s, %s of media among it, in %s", size(res.Bytes), printable(o.Target),
-		plural(res.Files, "file", "files"), formatDuration(took))
+		units.Plural(res.Files, "file", "files"), units.Duration(took))
 	if res.KeptBytes > 0 || res.KeptFiles > 0 {
-		a.ui.Report("%v were there already, %s of media among it", size(res.KeptBytes), plural(res.KeptFiles, "file", "files"))
+		a.ui.Report("%v were there already, %s of media among it", size(res.KeptBytes), units.Plural(res.KeptFiles, "file", "files"))
 	}
 	if res.Deleted > 0 {
-		a.ui.Report("removed %s of media that the snapshot does not have", plural(res.Deleted, "file", "files"))
+		a.ui.Report("removed %s of media that the snapshot does not have", units.Plural(res.Deleted, "file", "files"))
 	}
 	a.tellOwners(res.Owners)
 	if res.Owner != "" {
@@ -255,7 +238,7 @@ func (a *app) tellOwners(owners []media.Owner) {
 			a.ui.Warn("%d more owners were not restored", len(owners)-most)
 			break
 		}
-		a.ui.Warn("%s of media should belong to %s:%s", plural(o.Files, "file", "files"), named(o.User, o.UID), named(o.Group, o.GID))
+		a.ui.Warn("%s of media should belong to %s:%s", units.Plural(o.Files, "file", "files"), named(o.User, o.UID), named(o.Group, o.GID))
 	}
 }
 
@@ -281,7 +264,7 @@ func incomplete(res *snapshot.RestoreResult) error {
 		err = &partialError{fmt.Errorf("%s not restored, or not all of it: the snapshot does not have it", strings.Join(parts, ", "))}
 	}
 	if res.Refused > 0 {
-		err = hint.Join(err, hint.Wrap(&partialError{fmt.Errorf("the target refused %s, of which the first are named above", plural(int64(res.Refused), "file", "files"))},
+		err = hint.Join(err, hint.Wrap(&partialError{fmt.Errorf("the target refused %s, of which the first are named above", units.Plural(int64(res.Refused), "file", "files"))},
 			"choose a --target on another file system, and restore these once more there"))
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox"
 	"permafrost/internal/sandbox/compare"
 )
@@ -71,7 +72,7 @@ func TestRestoreKilled(t *testing.T) {
 	if have == 0 {
 		t.Error("no kill came in the middle")
 	}
-	var summary restoreSummary
+	var summary keeper.Restored
 	last := fetched(func() {
 		summary = theSummary(t, restore(target).must(exitDone).stdout)
 	})
@@ -93,7 +94,7 @@ func TestRestoreKilled(t *testing.T) {
 }
 
 // restored returns what a restore into a target that is finished finds there.
-func (s *site) restored(target string) (sum restoreSummary) {
+func (s *site) restored(target string) (sum keeper.Restored) {
 	s.t.Helper()
 	sum = theSummary(s.t, s.run(exitDone, "restore", "-i", s.recovery, "--snapshot", "latest", "--json", "--trust-media", "--target", target).stdout)
 	if sum.Files != 0 || sum.Bytes != 0 {
@@ -104,9 +105,9 @@ func (s *site) restored(target string) (sum restoreSummary) {
 }
 
 // theSummary returns the summary of a restore. A slow one told of its progress before.
-func theSummary(t *testing.T, out string) restoreSummary {
+func theSummary(t *testing.T, out string) keeper.Restored {
 	t.Helper()
-	all := decode[restoreSummary](t, out, "summary")
+	all := decode[keeper.Restored](t, out, "summary")
 	if len(all) != 1 {
 		t.Fatalf("%d summaries in %q", len(all), out)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox/compare"
 	"permafrost/snapshot"
 )
@@ -57,7 +58,7 @@ func (s *site) testRestoreInto(t *testing.T, target string) {
 	for _, p := range plan {
 		count[p.Action]++
 	}
-	sum := decode[restoreSummary](t, s.run(exitDone, args...).stdout, "summary")[0]
+	sum := decode[keeper.Restored](t, s.run(exitDone, args...).stdout, "summary")[0]
 	if sum.Deleted != count[snapshot.WouldDelete] || sum.Deleted == 0 || sum.Bytes == 0 || sum.KeptFiles == 0 || sum.Refused != 0 || sum.DryRun {
 		t.Errorf("planned %v, done %+v", count, sum)
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
@@ -89,16 +91,6 @@ type night struct {
 	kept, removed int // snapshots
 }
 
-// A runLine is a run as JSON tells it.
-type runLine struct {
-	Snapshot  string  `json:"snapshot"`
-	ExitCode  int     `json:"exit_code"`
-	Retention string  `json:"retention"` // done, no policy, not allowed or failed
-	Kept      int     `json:"snapshots_kept"`
-	Removed   int     `json:"snapshots_removed"`
-	Seconds   float64 `json:"seconds"`
-}
-
 // end removes what the policy does not keep and tells how the night was. wrong is what is wrong with its snapshot: it is
 // not hidden by what comes after.
 func (n *night) end(ctx context.Context, begin time.Time, wrong error) error {
@@ -112,10 +104,13 @@ func (n *night) end(ctx context.Context, begin time.Time, wrong error) error {
 		err = &retentionError{fmt.Errorf("snapshot %s is kept; removing old snapshots after it failed: %w", n.res.Ref.ID.Short(), err), code}
 	}
 	err = hint.Join(wrong, err)
-	n.ui.JSON("run", runLine{n.res.Ref.ID.String(), exitCode(err), done, n.kept, n.removed, time.Since(begin).Round(time.Millisecond).Seconds()})
+	n.ui.JSON(keeper.Run{
+		Snapshot: n.res.Ref.ID.String(), ExitCode: exitCode(err), Retention: done, Kept: n.kept, Removed: n.removed,
+		Seconds: keeper.Seconds(time.Since(begin)),
+	})
 	switch done {
 	case "done":
-		n.ui.Report("%s kept, %d removed; the night took %s", plural(int64(n.kept), "snapshot", "snapshots"), n.removed, formatDuration(time.Since(begin)))
+		n.ui.Report("%s kept, %d removed; the night took %s", units.Plural(int64(n.kept), "snapshot", "snapshots"), n.removed, units.Duration(time.Since(begin)))
 	case "no policy":
 		n.ui.Say("no policy says what to keep, so every snapshot stays: add a table [keep] to the configuration, or use --keep-daily 7 and so on")
 	case "not allowed":
@@ -164,7 +159,7 @@ func (n *night) forget(ctx context.Context) (done string, err error) {
 	n.kept = len(decisions) - n.removed
 	for i := range decisions {
 		if d := &decisions[i]; !d.Keep() {
-			n.ui.JSON("removed", newSnapshotLine(&d.Snapshot))
+			n.ui.JSON(keeper.Removed{Snapshot: keeper.NewSnapshot(&d.Snapshot)})
 			n.ui.Report("removed snapshot %s, %s", d.Snapshot.ID.Short(), printable(d.Snapshot.Date))
 		}
 	}

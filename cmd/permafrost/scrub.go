@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 )
 
@@ -52,15 +54,10 @@ Exit codes: 0 all is as its name says, 1 failed, 2 wrong usage, 10 no repository
 }
 
 func (a *app) tellScrub(res *repo.ScrubResult) error {
-	a.ui.JSON("scrub", struct {
-		Objects  int   `json:"objects"`
-		Bytes    int64 `json:"bytes_read"`
-		Problems int   `json:"problems"`
-		Junk     int   `json:"junk"`
-	}{res.Objects, res.Bytes, res.Problems, res.Junk})
-	a.ui.Report("%s read, %v", plural(int64(res.Objects), "object", "objects"), size(res.Bytes))
+	a.ui.JSON(keeper.Scrubbed{Objects: res.Objects, Bytes: res.Bytes, Problems: res.Problems, Junk: res.Junk})
+	a.ui.Report("%s read, %v", units.Plural(int64(res.Objects), "object", "objects"), size(res.Bytes))
 	if res.Junk > 0 {
-		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", plural(int64(res.Junk), "object", "objects"))
+		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", units.Plural(int64(res.Junk), "object", "objects"))
 	}
 	if res.Problems == 0 {
 		a.ui.Report("each is what its name says")

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
@@ -39,12 +41,7 @@ that are kept only because the rest of their blob is still needed.`,
 				return err
 			}
 			v := retain.JudgeAll(r, []repo.SnapshotRef{ref}).Of(&ref)
-			a.ui.JSON("manifest", struct {
-				ID        string      `json:"id"`
-				Confirmed bool        `json:"confirmed"`
-				Doubts    []doubtLine `json:"doubts"`
-				*snapshot.Manifest
-			}{ref.ID.String(), v.Confirmed, doubtLines(v), m})
+			a.ui.JSON(keeper.Manifest{ID: ref.ID.String(), Confirmed: v.Confirmed, Doubts: keeper.Doubts(v), Manifest: m})
 			a.ui.Lines(describe(&ref, m, v))
 			return nil
 		},
@@ -70,7 +67,7 @@ func describe(ref *repo.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (l
 	line("snapshot", "%v", ref.ID)
 	line("instance", "%s", printable(m.Instance))
 	line("date", "%s", printable(m.Date))
-	line("taken", "%s, in %s", formatTime(m.Created), formatDuration(m.Finished.Sub(m.Created)))
+	line("taken", "%s, in %s", formatTime(m.Created), units.Duration(m.Finished.Sub(m.Created)))
 	line("host", "%s, by %s with permafrost %s", printable(m.Host), printable(ref.Writer), printable(m.Version))
 	if m.Mastodon != "" {
 		line("mastodon", "%s, database migration %s", printable(m.Mastodon), printable(cmp.Or(m.Postgres.Server.SchemaMigration, "unknown")))
@@ -80,7 +77,7 @@ func describe(ref *repo.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (l
 	}
 	line("boundary", "%s", boundary(&m.Boundary))
 	line("size", "%v, of which %v were stored by this snapshot", size(ref.Size), size(ref.Stored))
-	for _, d := range doubtLines(v) {
+	for _, d := range keeper.Doubts(v) {
 		line(map[bool]string{true: "confirmed", false: "doubt"}[v.Confirmed], "%s", d.Text)
 	}
 	lines = append(append(lines, ""), components(m)...)
@@ -88,7 +85,7 @@ func describe(ref *repo.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (l
 		add("left out: media/%s: %s", printable(string(l.Path)), printable(l.Reason))
 	}
 	if n := m.Media.LeftOut - len(m.Media.Left); n > 0 {
-		add("left out: %s more", plural(int64(n), "file", "files"))
+		add("left out: %s more", units.Plural(int64(n), "file", "files"))
 	}
 	for _, x := range m.Absent() {
 		add("%s: %s", x.Part, printable(x.String()))
@@ -102,7 +99,7 @@ func describe(ref *repo.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (l
 // boundary says at which moment the components agree.
 func boundary(b *snapshot.Boundary) string {
 	if b.StoppedFrom != nil && b.StoppedTo != nil {
-		return fmt.Sprintf("services stopped from %s, for %s", formatTime(*b.StoppedFrom), formatDuration(b.StoppedTo.Sub(*b.StoppedFrom)))
+		return fmt.Sprintf("services stopped from %s, for %s", formatTime(*b.StoppedFrom), units.Duration(b.StoppedTo.Sub(*b.StoppedFrom)))
 	}
 	text := "in order, the services running: begun at " + formatTime(b.Time)
 	if b.Snapshot != "" {
@@ -120,7 +117,7 @@ func boundary(b *snapshot.Boundary) string {
 	return text
 }
 
-func later(from, to time.Time) string { return formatDuration(to.Sub(from)) + " later" }
+func later(from, to time.Time) string { return units.Duration(to.Sub(from)) + " later" }
 
 // components lays out what the snapshot has of each component.
 func components(m *snapshot.Manifest) []string {
@@ -138,7 +135,7 @@ func components(m *snapshot.Manifest) []string {
 	for i := range m.Secrets.Files {
 		secrets += m.Secrets.Files[i].Size
 	}
-	add("secrets", m.Secrets.State, secrets, &m.Secrets.Cost, plural(int64(len(m.Secrets.Files)), "file", "files"))
+	add("secrets", m.Secrets.State, secrets, &m.Secrets.Cost, units.Plural(int64(len(m.Secrets.Files)), "file", "files"))
 	add("postgres", m.Postgres.State, m.Postgres.Size, &m.Postgres.Cost, printable(m.Postgres.Database)+", "+postgresFacts(m))
 	for name, r := range m.Redises {
 		add(name, r.State, r.Size, &r.Cost, redisFacts(r))
@@ -147,13 +144,13 @@ func components(m *snapshot.Manifest) []string {
 		t.add("media", "", "", "", "", fmt.Sprintf("external: %s bucket %s", printable(x.Kind), printable(x.Bucket)))
 		return t.lines()
 	}
-	content := plural(m.Media.Files, "file", "files")
+	content := units.Plural(m.Media.Files, "file", "files")
 	for _, extra := range []struct {
 		n    int64
 		what string
 	}{{m.Media.Changed, "changed meanwhile"}, {m.Media.Vanished, "vanished"}, {int64(m.Media.LeftOut), "left out"}} {
 		if extra.n > 0 {
-			content += fmt.Sprintf(", %s %s", formatCount(extra.n), extra.what)
+			content += fmt.Sprintf(", %s %s", units.Count(extra.n), extra.what)
 		}
 	}
 	add("media", m.Media.State, m.Media.Size, &m.Media.Cost, content)
@@ -165,7 +162,7 @@ func postgresFacts(m *snapshot.Manifest) string {
 	f, d := &m.Postgres.Server, &m.Postgres.Dump
 	text := "PostgreSQL " + printable(strings.Fields(f.Version + " ?")[0])
 	if d.Entries > 0 {
-		text += ", " + plural(int64(d.Entries), "entry", "entries")
+		text += ", " + units.Plural(int64(d.Entries), "entry", "entries")
 	}
 	return text + ", verified: " + printable(d.Verified)
 }
@@ -176,7 +173,7 @@ func redisFacts(r *snapshot.Redis) string {
 	for _, n := range r.Server.Keys {
 		keys += n
 	}
-	text := plural(keys, "key", "keys") + ", by " + printable(r.Dump.Method)
+	text := units.Plural(keys, "key", "keys") + ", by " + printable(r.Dump.Method)
 	if r.Server.Version != "" {
 		text = printable(r.Server.Server()) + ", " + text
 	}
@@ -185,7 +182,7 @@ func redisFacts(r *snapshot.Redis) string {
 		for _, n := range q.Queues {
 			jobs += n
 		}
-		text += ", " + plural(jobs, "job", "jobs")
+		text += ", " + units.Plural(jobs, "job", "jobs")
 	}
 	return text
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
@@ -175,17 +177,14 @@ func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration)
 	a.ui.Done("snapshot %s of %s is committed", ref.ID.Short(), printable(ref.Instance))
 	log := r.Chronicle(ref.Instance)
 	verdict := retain.Judge(&log).Of(ref.ID)
-	a.ui.JSON("summary", struct {
-		snapshotLine
-		Doubts  []doubtLine `json:"doubts"`
-		Seconds float64     `json:"seconds"`
-		Head    string      `json:"head"`
-	}{newSnapshotLine(ref), doubtLines(verdict), took.Round(time.Millisecond).Seconds(), r.Head().String()})
+	a.ui.JSON(keeper.Taken{
+		Snapshot: keeper.NewSnapshot(ref), Doubts: keeper.Doubts(verdict), Seconds: keeper.Seconds(took), Head: r.Head().String(),
+	})
 	if !a.ui.quiet {
 		a.ui.Lines(components(m))
 	}
 	a.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", ref.ID.Short(), printable(ref.Instance), ref.Date,
-		size(ref.Size), size(ref.Stored), formatDuration(took))
+		size(ref.Size), size(ref.Stored), units.Duration(took))
 	a.tellHead(r)
 	return hint.Join(lacking(res), doubtful(ref, verdict), partial(res))
 }
@@ -218,7 +217,7 @@ func partial(res *snapshot.Result) error {
 		return nil
 	}
 	return &partialError{fmt.Errorf("snapshot %s is kept without %s, named in the warnings above", ref.ID.Short(),
-		plural(int64(m.Media.LeftOut), "file, directory or link of the media", "files, directories or links of the media"))}
+		units.Plural(int64(m.Media.LeftOut), "file, directory or link of the media", "files, directories or links of the media"))}
 }
 
 const lockPoll = 2 * time.Second // how often a lock is tried that is held
@@ -240,7 +239,7 @@ func (a *app) patiently(ctx context.Context, f func() error) error {
 		}
 		if text := err.Error(); text != told {
 			told = text
-			a.ui.Say("waiting for up to %s: %v", formatDuration(time.Until(deadline)), err)
+			a.ui.Say("waiting for up to %s: %v", units.Duration(time.Until(deadline)), err)
 		}
 		select {
 		case <-time.After(lockPoll):

@@ -4,50 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot/retain"
 )
-
-// A snapshotLine is a snapshot as JSON lists it.
-type snapshotLine struct {
-	ID       string    `json:"id"`
-	Manifest string    `json:"manifest"` // the object's name below manifests/
-	Instance string    `json:"instance"`
-	Date     string    `json:"date"`
-	Time     time.Time `json:"time"`
-	Host     string    `json:"host"`
-	Writer   string    `json:"writer"`
-	Tags     []string  `json:"tags"`
-	Partial  int       `json:"left_out"`   // files
-	Failed   []string  `json:"failed"`     // components
-	Part     []string  `json:"incomplete"` // components
-	Skipped  []string  `json:"skipped"`    // components
-	Size     int64     `json:"size"`
-	Stored   int64     `json:"stored"`
-}
-
-// inState returns the components that a snapshot has in a state.
-func inState(h *repo.Holding, state repo.State) []string {
-	names := []string{}
-	for _, c := range []struct {
-		name  string
-		state repo.State
-	}{{"secrets", h.Secrets}, {"postgres", h.Postgres.State}, {"redis", h.Redis}, {"media", h.Media.State}} {
-		if c.state == state {
-			names = append(names, c.name)
-		}
-	}
-	return names
-}
-
-func newSnapshotLine(r *repo.SnapshotRef) snapshotLine {
-	return snapshotLine{r.ID.String(), r.Manifest.String(), r.Instance, r.Date, r.Time, r.Host, r.Writer, slices.Concat([]string{}, r.Tags), r.Partial,
-		inState(&r.Holding, repo.Failed), inState(&r.Holding, repo.Incomplete), inState(&r.Holding, repo.Skipped), r.Size, r.Stored}
-}
 
 func (a *app) snapshotsCommand() *cobra.Command {
 	var (
@@ -71,9 +35,7 @@ nobody remembers holds back what came later.`,
 			}
 			defer r.Close()
 			if head {
-				a.ui.JSON("head", struct {
-					Head string `json:"head"`
-				}{r.Head().String()})
+				a.ui.JSON(keeper.Head{Head: r.Head().String()})
 				a.ui.Print("%v", r.Head())
 				return nil
 			}
@@ -81,13 +43,7 @@ nobody remembers holds back what came later.`,
 			verdicts := retain.JudgeAll(r, refs)
 			a.ui.Lines(listSnapshots(refs, verdicts))
 			for i := range refs {
-				v := verdicts.Of(&refs[i])
-				a.ui.JSON("snapshot", struct {
-					snapshotLine
-					Sound     bool        `json:"sound"`
-					Confirmed bool        `json:"confirmed"`
-					Doubts    []doubtLine `json:"doubts"`
-				}{newSnapshotLine(&refs[i]), v.Sound(), v.Confirmed, doubtLines(v)})
+				a.ui.JSON(keeper.NewListed(&refs[i], verdicts.Of(&refs[i])))
 			}
 			a.tellRequests(r)
 			return nil
@@ -130,12 +86,12 @@ func (a *app) find(r *session, pick *selection, spec string, wish retain.Wish) (
 	for i := range found.Over {
 		ref := &found.Over[i]
 		if i == named {
-			a.ui.Warn("%s more are passed over", formatCount(int64(len(found.Over)-named)))
+			a.ui.Warn("%s more are passed over", units.Count(int64(len(found.Over)-named)))
 			break
 		}
 		why := "it lacks " + joined(wish.Lacks(&ref.Holding))
 		if v := verdicts.Of(ref); wish.Doubted(v) {
-			why = "it looks wrong: " + doubtsText(v)
+			why = "it looks wrong: " + keeper.DoubtsText(v)
 		}
 		a.ui.Warn("snapshot %s of %s is passed over: %s", ref.ID.Short(), printable(ref.Date), why)
 	}
@@ -158,20 +114,20 @@ func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string
 	t := newTable(heads...)
 	for _, r := range refs {
 		var marks []string
-		if failed := inState(&r.Holding, repo.Failed); len(failed) > 0 {
+		if failed := keeper.InState(&r.Holding, repo.Failed); len(failed) > 0 {
 			marks = append(marks, strings.Join(failed, ", ")+" failed")
 		}
-		for _, name := range inState(&r.Holding, repo.Incomplete) {
+		for _, name := range keeper.InState(&r.Holding, repo.Incomplete) {
 			marks = append(marks, name+": incomplete")
 		}
-		if skipped := inState(&r.Holding, repo.Skipped); len(skipped) > 0 {
+		if skipped := keeper.InState(&r.Holding, repo.Skipped); len(skipped) > 0 {
 			marks = append(marks, strings.Join(skipped, ", ")+" skipped")
 		}
 		if r.Partial > 0 {
 			marks = append(marks, fmt.Sprintf("partial, %d left out", r.Partial))
 		}
 		if v := verdicts.Of(&r); !v.Sound() {
-			marks = append(marks, "looks wrong: "+doubtsText(v))
+			marks = append(marks, "looks wrong: "+keeper.DoubtsText(v))
 		}
 		row := []string{r.ID.Short(), printable(r.Date), formatTime(r.Time), printable(r.Host), printableList(r.Tags),
 			size(r.Size).String(), size(r.Stored).String(), strings.Join(marks, "; ")}
@@ -180,7 +136,7 @@ func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string
 		}
 		t.add(row...)
 	}
-	return append(t.lines(), plural(int64(len(refs)), "snapshot", "snapshots"))
+	return append(t.lines(), units.Plural(int64(len(refs)), "snapshot", "snapshots"))
 }
 
 // joined lists components.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox"
 )
 
@@ -59,7 +60,7 @@ func (s *site) testSuspendedWriter(t *testing.T) {
 	for _, stage := range []string{"leases", "tmp", "packs", "index", "manifests"} {
 		u := w.haltedAt(r, through, stage)
 		s.age("", 80*time.Hour)
-		pruned := decode[pruneLine](t, s.run(exitDone, "prune", "-i", s.recovery, "--json").stdout, "prune")
+		pruned := decode[keeper.Pruned](t, s.run(exitDone, "prune", "-i", s.recovery, "--json").stdout, "prune")
 		if stage != "leases" && stage != "tmp" && pruned[0].LeftOver == 0 {
 			t.Errorf("%s: nothing was left over", stage)
 		}

@@ -21,6 +21,7 @@ import (
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/hostile"
+	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
@@ -78,9 +79,9 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 	say(describe(&ref, m, hostileVerdict(r)))
 	say(listSnapshots([]repo.SnapshotRef{ref, {}}, nil))
 	say(listDecisions([]retain.Decision{{Snapshot: ref, Reasons: []string{hostile.Name(r)}}, {}}, true))
-	for _, l := range append(streams(m), listLine{Path: snapshot.Text("media/" + hostile.Path(r)), Type: "l", Target: snapshot.Text(hostile.Name(r)), Link: snapshot.Text(hostile.Name(r))}) {
-		u.Print("%s", l.text(false))
-		u.Print("%s  %s", ref.Date, l.text(true))
+	for _, l := range append(streams(m), keeper.Entry{Path: snapshot.Text("media/" + hostile.Path(r)), Type: "l", Target: snapshot.Text(hostile.Name(r)), Link: snapshot.Text(hostile.Name(r))}) {
+		u.Print("%s", entryText(&l, false))
+		u.Print("%s  %s", ref.Date, entryText(&l, true))
 		lines += 2
 	}
 	u.Print("forgotten by the caller: %s", hostile.Name(r))
@@ -117,7 +118,7 @@ func TestHostileManifests(t *testing.T) {
 		out.Reset()
 		errs.Reset()
 		u.json = true
-		u.JSON("manifest", m)
+		u.JSON(keeper.Manifest{Manifest: m})
 		show(r, u, m)
 		checkTerminal(t, []string{"json"}, result{0, out.String(), errs.String()})
 		for line := range bytes.Lines(append(out.Bytes(), errs.Bytes()...)) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox"
 	"permafrost/internal/sandbox/compare"
 	"permafrost/repo"
@@ -122,7 +123,7 @@ func (c *crowd) write(w *loadWriter) {
 
 // forget takes the oldest off the list where there are more than two.
 func (c *crowd) forget(at func(...string) *command) {
-	lines := decode[snapshotLine](c.t, at("snapshots", "--json", "-i", c.recovery).run(c.t).stdout, "snapshot")
+	lines := decode[keeper.Snapshot](c.t, at("snapshots", "--json", "-i", c.recovery).run(c.t).stdout, "snapshot")
 	if len(lines) <= 2 {
 		return
 	}

@@ -27,6 +27,7 @@ import (
 
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
 )
 
 // A ui writes what people and scripts read. Its methods may be called from several goroutines at once.
@@ -76,12 +77,12 @@ func (u *ui) Report(format string, args ...any) {
 	}
 }
 
-// JSON writes v as a line of data, with its message_type, where data is JSON.
-func (u *ui) JSON(messageType string, v any) {
+// JSON writes a message as a line of data, where data is JSON.
+func (u *ui) JSON(m keeper.Message) {
 	if !u.json {
 		return
 	}
-	line, err := jsonLine(messageType, v)
+	line, err := jsonLine(m)
 	if err != nil {
 		u.fail(err)
 		return
@@ -139,9 +140,7 @@ func (u *ui) Warn(format string, args ...any) {
 		u.talk("permafrost: warning: " + text)
 		return
 	}
-	line, _ := jsonLine("warning", struct {
-		Message string `json:"message"`
-	}{escape.Cut(text, escape.MaxMessage)})
+	line, _ := jsonLine(keeper.Warning{Message: escape.Cut(text, escape.MaxMessage)})
 	u.tell(string(line))
 }
 
@@ -156,11 +155,7 @@ func (u *ui) Hint(text string) {
 func (u *ui) Error(err error, code int) {
 	h := hint.Of(err)
 	if u.json {
-		line, _ := jsonLine("error", struct {
-			Code    int    `json:"code"`
-			Message string `json:"message"`
-			Hint    string `json:"hint,omitempty"`
-		}{code, escape.Cut(err.Error(), escape.MaxMessage), h})
+		line, _ := jsonLine(keeper.Failure{Code: code, Message: escape.Cut(err.Error(), escape.MaxMessage), Hint: h})
 		u.tell(string(line))
 		return
 	}
@@ -188,13 +183,13 @@ func (u *ui) redirect(w io.Writer) (before io.Writer) {
 	return before
 }
 
-// jsonLine returns the JSON object v as a line of visible text, with message_type as its first member.
-func jsonLine(messageType string, v any) ([]byte, error) {
-	body, err := json.Marshal(v)
+// jsonLine returns a message as a line of visible text, with message_type as its first member.
+func jsonLine(m keeper.Message) ([]byte, error) {
+	body, err := json.Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("encoding %s: %w", messageType, err)
+		return nil, fmt.Errorf("encoding %s: %w", m.MessageType(), err)
 	}
-	line := fmt.Appendf(nil, `{"message_type":%q`, messageType)
+	line := fmt.Appendf(nil, `{"message_type":%q`, m.MessageType())
 	if string(body) != "{}" {
 		line = append(line, ',')
 	}

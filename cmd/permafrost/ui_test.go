@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
 )
 
 func TestUIKeepsDataAndTalkApart(t *testing.T) {
@@ -19,7 +20,7 @@ func TestUIKeepsDataAndTalkApart(t *testing.T) {
 		{"verbose", func(u *ui) { u.verbose = true }, "data\n", "said\ndetail\npermafrost: warning: careful\npermafrost: error: broken\npermafrost: hint: mend it\n"},
 		{"quiet", func(u *ui) { u.quiet = true }, "data\n", "permafrost: warning: careful\npermafrost: error: broken\npermafrost: hint: mend it\n"},
 		{"json", func(u *ui) { u.json = true },
-			`{"message_type":"thing","a":1}` + "\n",
+			`{"message_type":"head","head":"7"}` + "\n",
 			`{"message_type":"warning","message":"careful"}` + "\n" + `{"message_type":"error","code":1,"message":"broken","hint":"mend it"}` + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -27,9 +28,7 @@ func TestUIKeepsDataAndTalkApart(t *testing.T) {
 			u := newUI(&out, &errs)
 			tt.set(u)
 			u.Print("data")
-			u.JSON("thing", struct {
-				A int `json:"a"`
-			}{1})
+			u.JSON(keeper.Head{Head: "7"})
 			u.Say("said")
 			u.Detail("detail")
 			u.Warn("careful")
@@ -57,12 +56,21 @@ func TestUIRemembersWriteErrors(t *testing.T) {
 	}
 }
 
+// An emptyMessage has no members, and a badMessage can't be JSON.
+type (
+	emptyMessage struct{}
+	badMessage   chan int
+)
+
+func (emptyMessage) MessageType() string { return "empty" }
+func (badMessage) MessageType() string   { return "bad" }
+
 func TestJSONLine(t *testing.T) {
-	line, err := jsonLine("empty", struct{}{})
+	line, err := jsonLine(emptyMessage{})
 	if err != nil || string(line) != `{"message_type":"empty"}`+"\n" {
 		t.Errorf("%s, %v", line, err)
 	}
-	if _, err := jsonLine("bad", make(chan int)); err == nil {
+	if _, err := jsonLine(make(badMessage)); err == nil {
 		t.Error("a channel is no JSON")
 	}
 }

@@ -5,22 +5,15 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"permafrost/internal/keeper"
 )
 
 // version is set by the linker in releases; elsewhere the module's version and revision tell.
 var version = ""
 
-// A buildInfo says what program this is.
-type buildInfo struct {
-	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
-	Go       string `json:"go"`
-	OS       string `json:"os"`
-	Arch     string `json:"arch"`
-}
-
-func readBuildInfo() buildInfo {
-	b := buildInfo{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+func readBuildInfo() keeper.Version {
+	b := keeper.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
@@ -53,7 +46,7 @@ func (a *app) versionCommand() *cobra.Command {
 		},
 		Run: func(*cobra.Command, []string) {
 			b := readBuildInfo()
-			a.ui.JSON("version", b)
+			a.ui.JSON(b)
 			a.ui.Print("permafrost %s %s %s %s/%s", b.Version, b.Revision, b.Go, b.OS, b.Arch)
 		},
 	}

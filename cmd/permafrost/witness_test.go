@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox/compare"
 )
 
@@ -165,7 +166,7 @@ func (w *witness) snapshotFails(args []string, want ...string) {
 }
 
 // nothingCame looks at what a failed snapshot left.
-func (w *witness) nothingCame(before []snapshotLine) {
+func (w *witness) nothingCame(before []keeper.Snapshot) {
 	w.t.Helper()
 	if after := w.snapshots(w.t); len(after) != len(before) {
 		w.t.Errorf("%d snapshots became %d", len(before), len(after))

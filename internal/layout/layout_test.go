@@ -47,6 +47,7 @@ var may = []struct {
 	{"permafrost/internal/sandbox/...", []string{"permafrost/internal/sandbox/..."}},
 	{"permafrost/internal/layout", nil},
 	{"permafrost/internal/hint", nil},
+	{"permafrost/internal/units", nil},
 	{"permafrost/internal/escape", nil},
 	{"permafrost/internal/hostile", nil},
 	{"permafrost/internal/fuzzing", nil},
@@ -69,8 +70,9 @@ var may = []struct {
 	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/internal/localdir", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
 	{"permafrost/snapshot/retain", []string{"permafrost/repo", "permafrost/internal/hint"}},
 	{"permafrost/snapshot/restore", []string{"permafrost/snapshot", "permafrost/source/...", "permafrost/internal/escape"}},
+	{"permafrost/internal/keeper", []string{"permafrost/repo", "permafrost/snapshot/...", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/units"}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/snapshot/restore", "permafrost/snapshot/retain", "permafrost/source/...",
-		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore"}},
+		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore", "permafrost/internal/keeper", "permafrost/internal/units"}},
 }
 
 var storeImports = []string{"permafrost/repo", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/objname", "permafrost/internal/parts"}

@@ -1,0 +1,59 @@
+// Package keeper holds the verbs of permafrost, and what each of them has to tell: named results that a command prints, and
+// that --json writes as they are.
+//
+// A [Message] is one line of JSON. Its members and their names are a promise to scripts: docs/json.md has them all, made of
+// the types below. The comment on a member that is a number begins with its unit and a colon.
+package keeper
+
+import "time"
+
+// A Message is a line of JSON that a command writes.
+type Message interface {
+	// MessageType returns the value of the line's first member, message_type.
+	MessageType() string
+}
+
+// A Warning tells what deserves attention and stops nothing. It goes to standard error.
+type Warning struct {
+	Message string `json:"message"`
+}
+
+// MessageType returns "warning".
+func (Warning) MessageType() string { return "warning" }
+
+// A Failure tells why a command ends without having done all its work. It is the last line on standard error.
+type Failure struct {
+	Code    int    `json:"code"` // number: the exit code, as permafrost help exit-codes lists them
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"` // what to do
+}
+
+// MessageType returns "error".
+func (Failure) MessageType() string { return "error" }
+
+// A Status tells how far a command is, for each component or phase that has moved within the last second.
+type Status struct {
+	Component string  `json:"component"`             // or the name of a phase
+	Files     int64   `json:"files_done,omitempty"`  // files: done so far
+	Bytes     int64   `json:"bytes_done"`            // bytes: done so far; of a phase that counts objects, objects
+	Total     int64   `json:"bytes_total,omitempty"` // bytes: to be done in all, where that is known; of a phase that counts objects, objects
+	Seconds   float64 `json:"seconds_elapsed"`       // seconds: since the component or the phase began
+}
+
+// MessageType returns "status".
+func (Status) MessageType() string { return "status" }
+
+// Seconds returns a span of time the way messages have it, to the millisecond.
+func Seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+
+// A Version says what program this is.
+type Version struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"` // of the source, with "+changes" where it was changed
+	Go       string `json:"go"`                 // version of Go that built it
+	OS       string `json:"os"`
+	Arch     string `json:"arch"`
+}
+
+// MessageType returns "version".
+func (Version) MessageType() string { return "version" }

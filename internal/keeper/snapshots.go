@@ -1,0 +1,111 @@
+package keeper
+
+import (
+	"slices"
+	"time"
+
+	"permafrost/repo"
+	"permafrost/snapshot"
+	"permafrost/snapshot/retain"
+)
+
+// A Snapshot names a snapshot, and tells what its log entry says of it.
+type Snapshot struct {
+	ID         string    `json:"id"`
+	Manifest   string    `json:"manifest"` // name of the manifest object, below manifests/
+	Instance   string    `json:"instance"` // LOCAL_DOMAIN
+	Date       string    `json:"date"`     // the night, as YYYY-MM-DD
+	Time       time.Time `json:"time"`     // when the run began
+	Host       string    `json:"host"`
+	Writer     string    `json:"writer"` // whose key signed it, by the name in the list of keys
+	Tags       []string  `json:"tags"`
+	LeftOut    int       `json:"left_out"`   // files: of the media, that could not be read
+	Failed     []string  `json:"failed"`     // components that could not be read
+	Incomplete []string  `json:"incomplete"` // components of which a part could not be read
+	Skipped    []string  `json:"skipped"`    // components that the settings leave out
+	Size       int64     `json:"size"`       // bytes: of the source
+	Stored     int64     `json:"stored"`     // bytes: that the snapshot added to the storage
+}
+
+// NewSnapshot returns what the log says of a snapshot.
+func NewSnapshot(r *repo.SnapshotRef) Snapshot {
+	return Snapshot{
+		ID: r.ID.String(), Manifest: r.Manifest.String(), Instance: r.Instance, Date: r.Date, Time: r.Time, Host: r.Host, Writer: r.Writer,
+		Tags: slices.Concat([]string{}, r.Tags), LeftOut: r.Partial,
+		Failed: InState(&r.Holding, repo.Failed), Incomplete: InState(&r.Holding, repo.Incomplete), Skipped: InState(&r.Holding, repo.Skipped),
+		Size: r.Size, Stored: r.Stored,
+	}
+}
+
+// InState returns the components that a snapshot has in a state, never nil.
+func InState(h *repo.Holding, state repo.State) []string {
+	names := []string{}
+	for _, c := range []struct {
+		name  string
+		state repo.State
+	}{{"secrets", h.Secrets}, {"postgres", h.Postgres.State}, {"redis", h.Redis}, {"media", h.Media.State}} {
+		if c.state == state {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// A Listed is a snapshot that is there, with the verdict on it.
+type Listed struct {
+	Snapshot
+	Sound     bool    `json:"sound"`     // the policy counts it
+	Confirmed bool    `json:"confirmed"` // a person has confirmed it
+	Doubts    []Doubt `json:"doubts"`
+}
+
+// MessageType returns "snapshot".
+func (Listed) MessageType() string { return "snapshot" }
+
+// NewListed returns a snapshot with the verdict on it.
+func NewListed(r *repo.SnapshotRef, v *retain.Verdict) Listed {
+	return Listed{Snapshot: NewSnapshot(r), Sound: v.Sound(), Confirmed: v.Confirmed, Doubts: Doubts(v)}
+}
+
+// A Head is the log's head, which stands for all that was committed so far.
+type Head struct {
+	Head string `json:"head"` // as check --head takes it
+}
+
+// MessageType returns "head".
+func (Head) MessageType() string { return "head" }
+
+// A Manifest is all about a snapshot.
+type Manifest struct {
+	ID        string  `json:"id"`
+	Confirmed bool    `json:"confirmed"` // a person has confirmed it
+	Doubts    []Doubt `json:"doubts"`
+	*snapshot.Manifest
+}
+
+// MessageType returns "manifest".
+func (Manifest) MessageType() string { return "manifest" }
+
+// A Taken is a snapshot that was just made.
+type Taken struct {
+	Snapshot
+	Doubts  []Doubt `json:"doubts"`
+	Seconds float64 `json:"seconds"` // seconds: that it took
+	Head    string  `json:"head"`    // of the log, with the snapshot in it
+}
+
+// MessageType returns "summary".
+func (Taken) MessageType() string { return "summary" }
+
+// A Run is a whole night: a snapshot that was kept, and what the policy removed after it.
+type Run struct {
+	Snapshot  string  `json:"snapshot"`          // the ID
+	ExitCode  int     `json:"exit_code"`         // number: with which the command ends
+	Retention string  `json:"retention"`         // done, no policy, not allowed or failed
+	Kept      int     `json:"snapshots_kept"`    // snapshots: of the instance, that stay
+	Removed   int     `json:"snapshots_removed"` // snapshots: that the policy removed
+	Seconds   float64 `json:"seconds"`           // seconds: that the night took
+}
+
+// MessageType returns "run".
+func (Run) MessageType() string { return "run" }
