@@ -119,3 +119,23 @@ func secondWriter(t *testing.T, w *world) *repo.Keyring {
 	}
 	return k
 }
+
+// A storage shows an entry above a number that is taken, to a machine of another instance; and then something else under that number,
+// which leaves the entry out. It was valid, and nothing was broken then.
+func TestLeftOutOfAWholeLog(t *testing.T) {
+	w, st, evil, ref, _ := twoInstances(t)
+	other := st.Clone()
+	mustSnapshot(t, fresh(t, other, w.writer), night(2), 2)
+	st.Set(number(ref.Seq+1), []byte("junk"))
+	if err := fresh(t, st, evil).PublishRaw(t.Context(), evilSnapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if head := w.open(w.writer).Head(); head.Seq != ref.Seq+2 {
+		t.Fatalf("the newest entry is %d", head.Seq)
+	}
+	st.Set(number(ref.Seq+1), other.Bytes(number(ref.Seq+1)))
+	var rolled *repo.RollbackError
+	if _, err := w.tryOpen(st, w.writer); !errors.As(err, &rolled) {
+		t.Error(err)
+	}
+}

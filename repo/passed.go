@@ -41,32 +41,30 @@ func (s scope) concerns(other scope) bool {
 		s.person.Instance == "" && other.person.Instance == ""
 }
 
-// A writer may leave numbers of the log free and sign entries above them. To whom reads these first, the newest of them goes on from
-// a lost one, and is remembered. An honest entry then takes a number below, and leaves them out. Nothing was lost by that, and the
-// storage is not to blame: all that was seen is still there. The writer is to blame, and so this goes for one whose entries do not
-// concern whoever remembers them: among those of the own instance an acknowledged snapshot may be.
+// A writer may leave numbers of the log free and sign entries above them. To whom reads these first, one of them goes on from a lost
+// one: the log is broken there, and the newest above the break is remembered. An honest entry then takes a number below, and leaves them
+// out. Nothing was lost by that, and the storage is not to blame: all that was seen is still there. The writer is to blame, and so this
+// goes for one whose entries do not concern whoever remembers them: among those of the own instance an acknowledged snapshot may be.
 
-// isLeftOut reports whether an entry that was valid in a log that was seen is left out by now, and nothing that was valid below it,
-// down to a break, is lost; me is the key that remembers it.
+// isLeftOut reports whether an entry that was valid above a break of a log that was seen is left out by now, and is still there with
+// all that was valid between the break and it; me is the key that remembers it.
 func (h *history) isLeftOut(at Head, s *seen, me ed25519.PublicKey) bool {
 	mine := h.everScope(me)
 	if !mine.owner && mine.person.Role != RoleWriter {
 		return false // the log does not know this key: it may be an old one
 	}
-	for !h.has(at) {
+	for {
 		p, there := h.passed[at]
-		if !there || mine.concerns(p.by) {
+		switch {
+		case !there || mine.concerns(p.by):
 			return false
-		}
-		if s.wentOnAt(at) {
-			return true // nothing was valid between it and the entry below the break, which is looked for too
-		}
-		if p.prev == nil || p.prev.Seq >= at.Seq {
+		case s.wentOnAt(at):
+			return true
+		case p.prev == nil || p.prev.Seq >= at.Seq:
 			return false
 		}
 		at = *p.prev
 	}
-	return true
 }
 
 // wentOnAt reports whether a log that was seen went on with an entry behind a break.

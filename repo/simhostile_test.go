@@ -348,6 +348,12 @@ func (h *hostileHistory) rotate(ctx context.Context, m *simMachine, r *repo.Repo
 	}
 	_, err := rotate(ctx, save)
 	if err == nil {
+		// An owner who is shown the log of before a removal gives the keys to who is on that list.
+		for _, p := range r.Roster() {
+			if h.mode == "loses" || h.mode == "forks" {
+				delete(closed, p.Name)
+			}
+		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.epoch, h.closedTo, m.closed = grown.CurrentEpoch().Number, closed, closed
