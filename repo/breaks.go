@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-
-	"permafrost/internal/hint"
 )
 
 // A Basis is what an entry builds on: what the entries below it have said. No part of it ever goes back, in whatever
@@ -76,16 +74,16 @@ func (h *history) lostRoster() []error {
 	if h.empty || h.basis.Roster == h.rosterSeq && len(h.people) > 0 {
 		return nil
 	}
-	return []error{hint.Wrap(&DamageError{entryObject(h.basis.Roster), fmt.Errorf("the list of keys that it set is lost; the one in use is that of entry %d", h.rosterSeq)},
-		"with the owner key, `permafrost key list` shows the list in use: `permafrost key remove` who should not be on it, then `permafrost key rotate`")}
+	return []error{&CauseError{CauseLostRoster,
+		&DamageError{entryObject(h.basis.Roster), fmt.Errorf("the list of keys that it set is lost; the one in use is that of entry %d", h.rosterSeq)}}}
 }
 
 func (h *history) lostEpoch() []error {
 	if h.basis.Epoch == h.epochSeq {
 		return nil
 	}
-	return []error{hint.Wrap(&DamageError{entryObject(h.basis.Epoch), errors.New("the keys that it announced were lost with it, and others may have the older ones")},
-		"`permafrost key rotate` with the newest recovery file")}
+	return []error{&CauseError{CauseLostEpoch,
+		&DamageError{entryObject(h.basis.Epoch), errors.New("the keys that it announced were lost with it, and others may have the older ones")}}}
 }
 
 // tooNew returns an error where somebody on the list of keys means something that this program can't understand: unless an
@@ -109,11 +107,7 @@ func (h *history) mayAdd(e *Entry) error {
 	case e.Roster != nil, e.Epoch != nil && len(h.lostRoster()) == 0:
 		return nil
 	}
-	help := hint.Of(damage[0])
-	if help == "" {
-		help = "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` goes on from what is left, once and for all"
-	}
-	return hint.Wrap(fmt.Errorf("the log is damaged, nothing is added to it: %w", damage[0]), help)
+	return because(CauseLogDamaged, "the log is damaged, nothing is added to it: %w", damage[0])
 }
 
 // Filler is what an owner puts under the numbers of lost entries when he accepts that they are lost. Nobody can put an entry

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 )
 
 const checkReads = 3 // packs that a check holds at once
@@ -154,8 +153,9 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 		return nil, err
 	}
 	was := c.repo.log.seen()
-	if err := h.lacks(&was, c.repo.key.verifyKey()); err != nil {
-		return nil, hint.Wrap(err, shownOtherwiseHelp)
+	if lost := h.lacks(&was, c.repo.key.verifyKey()); lost != nil {
+		lost.Since = true
+		return nil, lost
 	}
 	for {
 		c.res, c.found, c.isBad = CheckResult{Accepted: h.accepted}, h.problems(), make(map[Name]bool)

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"permafrost/internal/hint"
 )
 
 // A Record says, in the entry of a forget, a prune or a confirmation, what was thought of the times of an instance's
@@ -93,7 +90,10 @@ func (r *Repo) Forget(ctx context.Context, ids []Name, records ...Record) error 
 			return err
 		}
 		by := h.scope(r.key.verifyKey())
-		return notAllowed(h.mayForget(by, ids), "forget with the owner key: -i RECOVERY-FILE")
+		if why := h.mayForget(by, ids); why != "" {
+			return &NotAllowedError{Right: RightForget, Why: why}
+		}
+		return nil
 	})
 }
 
@@ -109,15 +109,11 @@ func (r *Repo) Confirm(ctx context.Context, ids []Name, revoke bool, records ...
 			return err
 		}
 		by := h.scope(r.key.verifyKey())
-		return notAllowed(h.mayConfirm(by, ids), "this takes the owner key (-i RECOVERY-FILE)"+h.othersWho(ids))
-	})
-}
-
-func notAllowed(why, help string) error {
-	if why == "" {
+		if why := h.mayConfirm(by, ids); why != "" {
+			return &NotAllowedError{Right: RightConfirm, Why: why, Who: h.othersWho(ids)}
+		}
 		return nil
-	}
-	return hint.Wrap(fmt.Errorf("%w: %s", ErrNotAllowed, why), help)
+	})
 }
 
 // mustList returns an error for a snapshot that is not listed.
@@ -163,17 +159,13 @@ func (h *history) mayNot(by scope, ids []Name, verb string) string {
 }
 
 // othersWho names the writers that may forget, and so confirm, these snapshots.
-func (h *history) othersWho(ids []Name) string {
-	var names []string
+func (h *history) othersWho(ids []Name) (names []string) {
 	for _, p := range h.people {
 		if h.mayForget(scope{person: p}, ids) == "" {
 			names = append(names, p.Name)
 		}
 	}
-	if len(names) == 0 {
-		return ""
-	}
-	return ", or the key of " + strings.Join(names, " or ")
+	return names
 }
 
 // applyForget takes a forget into account.

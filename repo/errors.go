@@ -10,6 +10,9 @@ var (
 	// ErrNoRepository says that the storage holds no repository.
 	ErrNoRepository = errors.New("no repository there")
 
+	// ErrRepositoryExists says that the storage holds a repository already, where one was to be made.
+	ErrRepositoryExists = errors.New("a repository stands there already")
+
 	// ErrNewerFormat says that an object was written by a newer version of this program.
 	ErrNewerFormat = errors.New("written by a newer version of permafrost")
 
@@ -68,6 +71,7 @@ func (e *LockedError) Error() string { return "the repository is in use: " + e.B
 type RollbackError struct {
 	Remembered, Found Head
 	Lost              string // what was known of the log below Remembered, where that is there and this is not
+	Since             bool   // Remembered was seen since the repository was opened: the storage does not show the same log each time
 }
 
 func (e *RollbackError) Error() string {

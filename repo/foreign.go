@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 )
 
 // errForeign says that a pack is listed for an instance that it was not written for. The listing is to blame for that, and
@@ -71,9 +70,8 @@ func (x *index) undecided(listed []uint32) error {
 	a := &x.packs[listed[0]]
 	i := slices.IndexFunc(listed, func(n uint32) bool { return x.packs[n].instance != a.instance })
 	b := &x.packs[listed[i]]
-	return hint.Wrap(&DamageError{indexObject(x.objects[a.object].name), fmt.Errorf("it lists pack %s for %q, and %s lists that for %q: one of them is false",
-		a.name.Short(), a.instance, indexObject(x.objects[b.object].name), b.instance)},
-		"check with the owner key, which can tell: -i RECOVERY-FILE")
+	return &CauseError{CauseFalseListing, &DamageError{indexObject(x.objects[a.object].name), fmt.Errorf("it lists pack %s for %q, and %s lists that for %q: one of them is false",
+		a.name.Short(), a.instance, indexObject(x.objects[b.object].name), b.instance)}}
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.

@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/localdir"
 )
 
@@ -52,13 +51,9 @@ func newLocal(stateDir, cacheDir string, id Name) *local {
 	return l
 }
 
-// spoilt says of a file of the state directory that can't be opened what to do about it.
-func spoilt(dir *localdir.Dir, name, what string, err error, without string) error {
-	err = fmt.Errorf("%s: %w", what, err)
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
-		return hint.Wrap(err, "run it as the user whom the directory belongs to, or name another one with --state-dir")
-	}
-	return hint.Wrap(err, "move "+dir.Path(name)+" away and run it again: "+without)
+// spoilt is the error of a file of the state directory that can't be opened; loses is what comes of removing it.
+func spoilt(dir *localdir.Dir, name, what string, err error, loses string) error {
+	return &StateFileError{Path: dir.Path(name), Loses: loses, Err: fmt.Errorf("%s: %w", what, err)}
 }
 
 // cached returns the copy of an object. Whoever asks verifies it.

@@ -160,8 +160,14 @@ func TestSpoiltLocalFiles(t *testing.T) {
 				if err == nil {
 					return
 				}
-				if text := err.Error() + hint.Of(err); !strings.Contains(text, path) || hint.Of(err) == "" {
-					t.Errorf("it names neither the file nor what to do: %v; hint: %s", err, hint.Of(err))
+				text, spoilt := err.Error()+hint.Of(err), (*repo.StateFileError)(nil)
+				if errors.As(err, &spoilt) {
+					text += spoilt.Path
+				} else if hint.Of(err) == "" && !errors.As(err, new(*repo.CauseError)) {
+					t.Errorf("nobody can say what to do about it: %v", err)
+				}
+				if !strings.Contains(text, path) {
+					t.Errorf("it does not name the file: %v; hint: %s", err, hint.Of(err))
 				}
 				if err := os.RemoveAll(path); err != nil {
 					t.Fatal(err)
@@ -228,8 +234,8 @@ func TestSpoiltHead(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if _, err := m.open(repo.Options{}); err == nil || !strings.Contains(err.Error(), m.headOf()) || !strings.Contains(hint.Of(err), "--accept-head") {
-				t.Fatalf("%v; hint: %s", err, hint.Of(err))
+			if _, err := m.open(repo.Options{}); err == nil || !strings.Contains(err.Error(), m.headOf()) || causeOf(err) != repo.CauseHeadUnread {
+				t.Fatalf("%v; cause: %q", err, causeOf(err))
 			}
 		}
 		if _, err := m.open(repo.Options{AcceptHead: true}); err != nil {

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"permafrost/internal/hint"
 )
 
 const (
@@ -51,7 +49,7 @@ func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 func (r *Repo) takeLogOn(ctx context.Context, keys *Keyring, before *history) (*history, error) {
 	h, err := r.takeLog(ctx, keys, false)
 	if was := before.seen(); err == nil && !r.opts.AcceptHead && !h.covers(&was, r.key.verifyKey()) {
-		err = hint.Wrap(&RollbackError{was.Head, h.head, was.Basis.String()}, shownOtherwiseHelp)
+		err = &RollbackError{Remembered: was.Head, Found: h.head, Lost: was.Basis.String(), Since: true}
 	}
 	return h, err
 }
@@ -130,7 +128,7 @@ func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 				return fmt.Errorf("reading the log: %w", err)
 			}
 			if sizes[seq], missed = o.Size, missed+1; missed > maxUnlisted {
-				return hint.Wrap(fmt.Errorf("listing the log: the storage leaves out more than %d entries that are there", maxUnlisted), falseReportHelp)
+				return because(CauseHiddenEntries, "listing the log: the storage leaves out more than %d entries that are there", maxUnlisted)
 			}
 		}
 	}
@@ -254,8 +252,7 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 		}
 		*h = *now
 	}
-	return hint.Wrap(fmt.Errorf("reading the log: behind entry %d the storage has %d objects and more that are no entries", h.head.Seq, maxJunk),
-		"somebody fills the log with junk: look at who may write to the storage")
+	return because(CauseJunkInLog, "reading the log: behind entry %d the storage has %d objects and more that are no entries", h.head.Seq, maxJunk)
 }
 
 // follow is catchUp as far as there are not maxJunk numbers in a row without an entry: it reports whether it came to the end.
@@ -293,8 +290,7 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 			taken, head = 0, r.log.head
 		}
 		if taken == publishTries {
-			return hint.Wrap(fmt.Errorf("publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.next, taken),
-				"either "+falseReportHelp+", or somebody fills the log with junk")
+			return because(CauseTakenNumbers, "publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.next, taken)
 		}
 		if e.Accept == nil {
 			if err := r.acceptDamage(ctx); err != nil {

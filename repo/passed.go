@@ -11,8 +11,6 @@ type passed struct {
 	by   scope // that its signer had at any time
 }
 
-const shownOtherwiseHelp = "the storage shows the log each time otherwise: look at it first"
-
 // passOver notes an entry that the log leaves out, if it is one.
 func (h *history) passOver(at Head, o openedEntry) {
 	if o.err != nil {
@@ -87,8 +85,8 @@ func (h *history) covers(s *seen, me ed25519.PublicKey) bool {
 	return h.basis.covers(on)
 }
 
-// lacks returns a RollbackError where the log has lost something of one that was seen.
-func (h *history) lacks(s *seen, me ed25519.PublicKey) error {
+// lacks returns an error where the log has lost something of one that was seen, nil where it has not.
+func (h *history) lacks(s *seen, me ed25519.PublicKey) *RollbackError {
 	valid := []Head{s.Head}
 	for _, b := range s.breaks {
 		if b.After != (Head{}) {
@@ -97,11 +95,11 @@ func (h *history) lacks(s *seen, me ed25519.PublicKey) error {
 	}
 	for _, e := range valid {
 		if !h.has(e) && !h.isLeftOut(e, s, me) {
-			return &RollbackError{e, h.head, ""}
+			return &RollbackError{Remembered: e, Found: h.head}
 		}
 	}
 	if !h.covers(s, me) {
-		return &RollbackError{s.Head, h.head, s.Basis.String()}
+		return &RollbackError{Remembered: s.Head, Found: h.head, Lost: s.Basis.String()}
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 
 	"filippo.io/age"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/objname"
 )
 
@@ -183,7 +182,7 @@ func (r *Repo) AddPerson(ctx context.Context, k *Keyring, p Person, to age.Recip
 
 func nameFree(h *history, name string) error {
 	if slices.ContainsFunc(h.people, func(p Person) bool { return p.Name == name }) {
-		return hint.Wrap(fmt.Errorf("the list of keys has a %q already", name), "choose another --name, or `permafrost key remove` it first")
+		return because(CauseNameTaken, "the list of keys has a %q already", name)
 	}
 	return nil
 }
@@ -207,7 +206,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	err := r.publishRoster(ctx, func(h *history) ([]Person, error) {
 		i := slices.IndexFunc(h.people, func(p Person) bool { return p.Name == name })
 		if i < 0 {
-			return nil, hint.Wrap(fmt.Errorf("the list of keys has no %q", name), "`permafrost key list` shows the names")
+			return nil, because(CauseNameAbsent, "the list of keys has no %q", name)
 		}
 		gone = h.people[i]
 		if gone.Role == RoleOwner && owners(h) == 1 {
@@ -265,7 +264,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 	e := &EpochEntry{Number: next.Number, Signature: next.Signature}
 	err = r.publish(ctx, &Entry{Epoch: e}, func(h *history) (err error) {
 		if h.epoch >= next.Number {
-			return hint.Wrap(errors.New("another owner rotated the keys meanwhile"), "run it again if that was not you")
+			return because(CauseRotated, "another owner rotated the keys meanwhile")
 		}
 		// Those who are given the keys are those on the list as the entry finds it.
 		e.Keys, without, err = wrapEpoch(&grown, h.people)

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
-
-	"permafrost/internal/hint"
 )
 
 // What this machine remembers of the log is one line in the file "head" of the state directory: the newest entry that it has
@@ -129,5 +127,5 @@ func (r *Repo) remembered() (*seen, error) {
 		r.note("%v; what the storage has is taken for the newest", err)
 		return nil, nil
 	}
-	return nil, hint.Wrap(err, "the file tells a storage that was rolled back; --accept-head takes the log as the storage has it, and writes the file anew")
+	return nil, &CauseError{CauseHeadUnread, err}
 }

@@ -14,7 +14,6 @@ import (
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/localdir"
 )
 
@@ -66,7 +65,7 @@ func readConfig(ctx context.Context, st Store) (Name, error) {
 	n, err := st.ReadAt(ctx, configObject, buf, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Name{}, hint.Wrap(ErrNoRepository, "check the repository's address; `permafrost init` makes a new one")
+		return Name{}, ErrNoRepository
 	case err == nil:
 		return Name{}, &DamageError{configObject, fmt.Errorf("longer than %d bytes", maxConfig)}
 	case err != io.EOF:
@@ -75,7 +74,7 @@ func readConfig(ctx context.Context, st Store) (Name, error) {
 	var c config
 	var format struct{ Format int }
 	if err := json.Unmarshal(buf[:n], &format); err == nil && format.Format > Format {
-		return Name{}, hint.Wrap(fmt.Errorf("repository format %d: %w", format.Format, ErrNewerFormat), "update permafrost on this machine")
+		return Name{}, fmt.Errorf("repository format %d: %w", format.Format, ErrNewerFormat)
 	}
 	d := json.NewDecoder(bytes.NewReader(buf[:n]))
 	d.DisallowUnknownFields()
@@ -124,7 +123,7 @@ func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) 
 	w := newWitness(st)
 	if err := w.Put(ctx, configObject, data); err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			return hint.Wrap(errors.New("a repository stands there already"), "choose another place, or use it with its own keys")
+			return ErrRepositoryExists
 		}
 		return fmt.Errorf("writing the config: %w", err)
 	}
@@ -174,7 +173,7 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 		return nil, err
 	}
 	if r.log.empty && len(r.log.problems()) == 0 {
-		return nil, hint.Wrap(&DamageError{"log/", errors.New("the log is empty")}, "if `init` was interrupted, delete the repository's config file and run it again")
+		return nil, &CauseError{CauseEmptyLog, &DamageError{"log/", errors.New("the log is empty")}}
 	}
 	if r.log.empty {
 		return nil, r.log.problems()[0]
@@ -201,8 +200,8 @@ func (r *Repo) checkHead(remembered *seen) error {
 		if s == nil || r.opts.AcceptHead {
 			continue
 		}
-		if err := r.log.lacks(s, r.key.verifyKey()); err != nil {
-			return hint.Wrap(err, "look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there")
+		if lost := r.log.lacks(s, r.key.verifyKey()); lost != nil {
+			return lost
 		}
 	}
 	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.head.Seq && !r.opts.AcceptHead {

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"time"
-
-	"permafrost/internal/hint"
 )
 
 const (
@@ -64,7 +62,7 @@ func (m *room) within(ctx context.Context, f func() error) error {
 		}
 		steps := []func(context.Context) (bool, error){m.sweep, m.takeReserve}
 		if m.steps == len(steps) {
-			return hint.Wrap(err, "nothing more can be deleted without room for a log entry: free some MiB on the storage by other means, then run `permafrost prune`")
+			return &CauseError{CauseNoRoom, err}
 		}
 		step := steps[m.steps]
 		m.steps++

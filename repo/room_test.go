@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
@@ -96,8 +94,8 @@ func TestPruneWithoutReserve(t *testing.T) {
 		w.store = mem
 		return err
 	}
-	if err := pruneFull(); !errors.Is(err, repo.ErrNoSpace) || !strings.Contains(hint.Of(err), "free some MiB") {
-		t.Errorf("with nothing to free: %v; hint: %s", err, hint.Of(err))
+	if err := pruneFull(); !errors.Is(err, repo.ErrNoSpace) || causeOf(err) != repo.CauseNoRoom {
+		t.Errorf("with nothing to free: %v; cause: %q", err, causeOf(err))
 	}
 	if err := w.open(w.writer).Forget(t.Context(), []repo.Name{refs[1].ID}); err != nil {
 		t.Fatal(err)

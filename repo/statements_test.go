@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 )
@@ -328,7 +327,7 @@ func TestLostRosterIsStatedAnew(t *testing.T) {
 	if err := accepting().MarkBad(t.Context(), []repo.Name{{1}}); err == nil {
 		t.Error("something is added though the list of keys is lost")
 	}
-	if r := fresh(t, st, recovery); len(r.Damage()) != 2 || !strings.Contains(hint.Of(r.Damage()[0]), "key remove") {
+	if r := fresh(t, st, recovery); len(r.Damage()) != 2 || causeOf(r.Damage()[0]) != repo.CauseLostRoster {
 		t.Errorf("damage: %v", r.Damage())
 	}
 	if _, err := fresh(t, st, recovery).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {

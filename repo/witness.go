@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/objname"
 )
 
@@ -34,8 +33,6 @@ type FalseReportError struct {
 func (e *FalseReportError) Error() string {
 	return fmt.Sprintf("the storage reported success for %s, but %s", e.Object, e.Found)
 }
-
-const falseReportHelp = "this storage can't be relied on for backups: look at the server's log and its free space; OpenSSH's server is known to work"
 
 // A witness takes no answer of a store for a deed. There are servers that answer yes and do nothing, and gateways that
 // keep a part. So it looks at each object that was put, its name and size, before anything is published that refers to it:
@@ -130,13 +127,13 @@ func (w *witness) look(ctx context.Context, name string, size int64) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return hint.Wrap(&FalseReportError{name, "there is no such object"}, falseReportHelp)
+		return &FalseReportError{name, "there is no such object"}
 	case err != nil:
 		return fmt.Errorf("looking whether %s was stored: %w", name, err)
 	case o.Size != size:
-		return hint.Wrap(&FalseReportError{name, fmt.Sprintf("it has %d of %d bytes", o.Size, size)}, falseReportHelp)
+		return &FalseReportError{name, fmt.Sprintf("it has %d of %d bytes", o.Size, size)}
 	case !same:
-		return hint.Wrap(&FalseReportError{name, "it holds something else"}, falseReportHelp)
+		return &FalseReportError{name, "it holds something else"}
 	}
 	return nil
 }
@@ -146,11 +143,11 @@ func (r *Repo) confirmEntry(ctx context.Context, name string, data []byte) error
 	stored, err := r.readObject(ctx, name, maxEntryObject)
 	switch d := (*DamageError)(nil); {
 	case errors.Is(err, fs.ErrNotExist):
-		return hint.Wrap(&FalseReportError{name, "there is no such object"}, falseReportHelp)
+		return &FalseReportError{name, "there is no such object"}
 	case err != nil && !errors.As(err, &d):
 		return fmt.Errorf("looking whether %s was stored: %w", name, err)
 	case err != nil || !bytes.Equal(stored, data):
-		return hint.Wrap(&FalseReportError{name, "it holds something else"}, falseReportHelp)
+		return &FalseReportError{name, "it holds something else"}
 	}
 	return nil
 }
@@ -179,7 +176,7 @@ func (r *Repo) removeAll(ctx context.Context, names []string, progress func(done
 			_, err := r.store.Stat(gctx, name)
 			switch {
 			case err == nil:
-				return hint.Wrap(&FalseReportError{name, "the object that was to be deleted is still there"}, falseReportHelp)
+				return &FalseReportError{name, "the object that was to be deleted is still there"}
 			case !errors.Is(err, fs.ErrNotExist):
 				return fmt.Errorf("looking whether %s was deleted: %w", name, err)
 			}

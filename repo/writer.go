@@ -117,11 +117,10 @@ func (r *Repo) mayWrite(h *history, instance string) error {
 	}
 	p := by.person
 	if p.Role != RoleWriter {
-		return hint.Wrap(fmt.Errorf("%w: the list of keys does not have it", ErrNotAllowed), "it may have been removed; `permafrost key add writer` makes a new one")
+		return &NotAllowedError{Right: RightAny, Why: "the list of keys does not have it"}
 	}
 	if !p.serves(instance) {
-		return hint.Wrap(fmt.Errorf("%w: it is for %s, and this is %s", ErrNotAllowed, p.Instance, instance),
-			"`permafrost key add writer` makes a key for a further instance")
+		return &NotAllowedError{Right: RightInstance, Why: fmt.Sprintf("it is for %s, and this is %s", p.Instance, instance)}
 	}
 	return nil
 }

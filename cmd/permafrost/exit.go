@@ -106,7 +106,7 @@ func exitCode(err error) int {
 
 // withHint returns err with a hint, unless it has one.
 func withHint(err error, text string) error {
-	if hint.Of(err) != "" {
+	if hintFor(err) != "" {
 		return err
 	}
 	return hint.Wrap(err, text)

@@ -2,18 +2,162 @@ package main
 
 import (
 	"errors"
+	"io/fs"
+	"strings"
 	"syscall"
 
 	"permafrost/repo"
 )
 
-// advised returns err with a hint where its kind asks for the same in every command, unless it has one.
-func advised(err error) error {
-	if errors.Is(err, repo.ErrNoSpace) {
-		return withHint(err, "free room with `permafrost forget` and `permafrost prune`: both work on a full storage")
+// A rule gives the hint for an error, looking at that error alone and not at those that it wraps; "" where it has none.
+type rule func(err error) string
+
+// is gives the hint for one error.
+func is(target error, hint string) rule {
+	return func(err error) string {
+		if err == target {
+			return hint
+		}
+		return ""
 	}
-	if errors.Is(err, syscall.EROFS) {
-		return withHint(err, "the storage's file system is read-only: see whether it was mounted so, or whether its disk fails")
+}
+
+// as gives the hint for errors of a type.
+func as[T error](hint func(T) string) rule {
+	return func(err error) string {
+		if e, ok := err.(T); ok {
+			return hint(e)
+		}
+		return ""
 	}
-	return err
+}
+
+// because gives the hint for errors with a cause.
+func because(c repo.Cause, hint string) rule {
+	return as(func(e *repo.CauseError) string { return only(e.Cause == c, hint) })
+}
+
+// withheld gives the hint for a right that the list of keys does not give.
+func withheld(r repo.Right, hint string) rule {
+	return as(func(e *repo.NotAllowedError) string { return only(e.Right == r, hint) })
+}
+
+func only(fits bool, hint string) string {
+	if fits {
+		return hint
+	}
+	return ""
+}
+
+const liarHint = "this storage can't be relied on for backups: look at the server's log and its free space; OpenSSH's server is known to work"
+
+// rules are the hints for what can go wrong below the commands, which knows nothing of them. docs/errors.md lists them.
+func rules() []rule {
+	return []rule{
+		is(repo.ErrNoRepository, "check the repository's address; `permafrost init` makes a new one"),
+		is(repo.ErrRepositoryExists, "choose another place, or use it with its own keys"),
+		is(repo.ErrNewerFormat, "update permafrost on this machine"),
+		as(func(*repo.FalseReportError) string { return liarHint }),
+		as(rollbackHint),
+		as(stateFileHint),
+
+		because(repo.CauseHiddenEntries, liarHint),
+		because(repo.CauseJunkInLog, "somebody fills the log with junk: look at who may write to the storage"),
+		because(repo.CauseTakenNumbers, "either "+liarHint+", or somebody fills the log with junk"),
+		because(repo.CauseNoRoom, "nothing more can be deleted without room for a log entry: free some MiB on the storage by other means, then run `permafrost prune`"),
+
+		because(repo.CauseEmptyLog, "if `init` was interrupted, delete the repository's config file and run it again"),
+		because(repo.CauseLostRoster, "with the owner key, `permafrost key list` shows the list in use: `permafrost key remove` who should not be on it, then `permafrost key rotate`"),
+		because(repo.CauseLostEpoch, "`permafrost key rotate` with the newest recovery file"),
+		as(logDamagedHint),
+		because(repo.CauseFalseListing, "check with the owner key, which can tell: -i RECOVERY-FILE"),
+		because(repo.CauseHeadUnread, "the file tells a storage that was rolled back; --accept-head takes the log as the storage has it, and writes the file anew"),
+
+		because(repo.CauseNameTaken, "choose another --name, or `permafrost key remove` it first"),
+		because(repo.CauseNameAbsent, "`permafrost key list` shows the names"),
+		because(repo.CauseRotated, "run it again if that was not you"),
+
+		withheld(repo.RightAny, "it may have been removed; `permafrost key add writer` makes a new one"),
+		withheld(repo.RightInstance, "`permafrost key add writer` makes a key for a further instance"),
+		withheld(repo.RightForget, "forget with the owner key: -i RECOVERY-FILE"),
+		as(confirmHint),
+	}
+}
+
+// lastRules are for errors of which nothing else says what to do.
+func lastRules() []rule {
+	return []rule{
+		is(repo.ErrNoSpace, "free room with `permafrost forget` and `permafrost prune`: both work on a full storage"),
+		is(syscall.EROFS, "the storage's file system is read-only: see whether it was mounted so, or whether its disk fails"),
+	}
+}
+
+func rollbackHint(e *repo.RollbackError) string {
+	if e.Since {
+		return "the storage shows the log each time otherwise: look at it first"
+	}
+	return "look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there"
+}
+
+func stateFileHint(e *repo.StateFileError) string {
+	if errors.Is(e.Err, fs.ErrPermission) || errors.Is(e.Err, syscall.EROFS) {
+		return "run it as the user whom the directory belongs to, or name another one with --state-dir"
+	}
+	return "move " + e.Path + " away and run it again: " + e.Loses
+}
+
+// logDamagedHint leaves the word to what is damaged, where that has a hint of its own.
+func logDamagedHint(e *repo.CauseError) string {
+	var inner *repo.CauseError
+	if e.Cause != repo.CauseLogDamaged || errors.As(e.Err, &inner) {
+		return ""
+	}
+	return "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` goes on from what is left, once and for all"
+}
+
+func confirmHint(e *repo.NotAllowedError) string {
+	switch {
+	case e.Right != repo.RightConfirm:
+		return ""
+	case len(e.Who) == 0:
+		return "this takes the owner key (-i RECOVERY-FILE)"
+	}
+	return "this takes the owner key (-i RECOVERY-FILE), or the key of " + strings.Join(e.Who, " or ")
+}
+
+// hintFor returns the hint of an error: the outermost that was given where it arose, or that rules have.
+func hintFor(err error) string { return search(err, rules()) }
+
+// lastHint returns the hint that is told with the error with which a command ends.
+func lastHint(err error) string {
+	if h := hintFor(err); h != "" {
+		return h
+	}
+	return search(err, lastRules())
+}
+
+// search goes through an error and what it wraps, the outermost first.
+func search(err error, rules []rule) string {
+	if err == nil {
+		return ""
+	}
+	if h, ok := err.(interface{ Hint() string }); ok {
+		return h.Hint()
+	}
+	for _, r := range rules {
+		if h := r(err); h != "" {
+			return h
+		}
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return search(e.Unwrap(), rules)
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			if h := search(err, rules); h != "" {
+				return h
+			}
+		}
+	}
+	return ""
 }

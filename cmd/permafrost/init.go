@@ -90,7 +90,7 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	if there, err := repo.Exists(ctx, st); err != nil {
 		return err
 	} else if there {
-		return hint.Wrap(errors.New("a repository stands there already"), "choose another place, or use it with its own keys")
+		return repo.ErrRepositoryExists
 	}
 	owner, err := repo.NewOwnerKeyring()
 	if err != nil {
@@ -195,7 +195,7 @@ func (a *app) initFailed(ctx context.Context, st repo.Store, recovery string, er
 		os.Remove(a.writerKey)
 		var unfit *sftpstore.UnfitError
 		if errors.As(err, &unfit) { // whatever was tried
-			return hint.Wrap(unfit, hint.Of(err))
+			return hint.Wrap(unfit, hintFor(err))
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			return withHint(err, "a repository can't be made there: choose a directory that this user may make and write to")

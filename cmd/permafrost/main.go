@@ -47,6 +47,6 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		err = asUsageError(err)
 	}
 	code := exitCode(err)
-	a.ui.Error(advised(err), code)
+	a.ui.Error(err, code)
 	return code
 }

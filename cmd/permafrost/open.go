@@ -90,7 +90,7 @@ func (a *app) openOn(ctx context.Context, st repo.Store, closeStore func() error
 	}
 	for _, d := range r.Damage() {
 		a.ui.Warn("the log is damaged: %v", d)
-		if help := hint.Of(d); help != "" {
+		if help := hintFor(d); help != "" {
 			a.ui.Hint(help)
 		}
 	}
@@ -142,7 +142,7 @@ func keyAdvice(err error, files string) error {
 	case errors.As(err, &foreign):
 		return hint.Wrap(fmt.Errorf("key file %s: %w", printable(files), err),
 			"give this repository's own key file with -i or --writer-key, or the other repository's address with -r")
-	case errors.As(err, &missing) && hint.Of(err) == "":
+	case errors.As(err, &missing) && hintFor(err) == "":
 		return hint.Wrap(fmt.Errorf("key file %s: %w", printable(files), err), "give a key that `permafrost key list` names, or the recovery file")
 	}
 	return err

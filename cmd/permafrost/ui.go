@@ -26,7 +26,6 @@ import (
 	"golang.org/x/term"
 
 	"permafrost/internal/escape"
-	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 )
 
@@ -153,7 +152,7 @@ func (u *ui) Hint(text string) {
 
 // Error tells why the command ends, with the exit code.
 func (u *ui) Error(err error, code int) {
-	h := hint.Of(err)
+	h := lastHint(err)
 	if u.json {
 		line, _ := jsonLine(keeper.Failure{Code: code, Message: escape.Cut(err.Error(), escape.MaxMessage), Hint: h})
 		u.tell(string(line))

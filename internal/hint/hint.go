@@ -13,6 +13,9 @@ type hinted struct {
 
 func (h *hinted) Unwrap() error { return h.error }
 
+// Hint returns the text.
+func (h *hinted) Hint() string { return h.text }
+
 // Wrap returns err with a hint: one sentence that says what is likely wrong or what to do. The error's own
 // text stays as it is.
 func Wrap(err error, text string) error {

@@ -1,0 +1,79 @@
+package repo
+
+import "fmt"
+
+// A Cause says what an error is about, where no type of its own does. What a person can do about it is for the program to
+// say that the person runs.
+type Cause string
+
+// Causes of what the storage does.
+const (
+	CauseHiddenEntries Cause = "hidden entries" // it has many log entries that it does not list
+	CauseJunkInLog     Cause = "junk in log"    // it has many objects below log/ that are no entries
+	CauseTakenNumbers  Cause = "taken numbers"  // it says that the log's next number is taken, and shows nothing there
+	CauseNoRoom        Cause = "no room"        // it is full, and nothing can be deleted without room for a log entry
+)
+
+// Causes in the log. Each is of a DamageError, or stands around one.
+const (
+	CauseEmptyLog     Cause = "empty log"     // init was interrupted, or all is lost
+	CauseLostRoster   Cause = "lost roster"   // a later list of keys than the one in use is lost
+	CauseLostEpoch    Cause = "lost epoch"    // a later rotation than the one in use is lost
+	CauseLogDamaged   Cause = "log damaged"   // nothing is added to it until an owner accepts the damage
+	CauseFalseListing Cause = "false listing" // of two listings of a pack one is false, and this key can't tell which
+)
+
+// Causes in the list of keys.
+const (
+	CauseNameTaken  Cause = "name taken"
+	CauseNameAbsent Cause = "name absent"
+	CauseRotated    Cause = "rotated" // another owner has rotated the keys meanwhile
+)
+
+// CauseHeadUnread is that this machine can't read what it remembers of the log, so that a rollback would pass unnoticed.
+const CauseHeadUnread Cause = "head unread"
+
+// A CauseError is an error and its cause. Its text is the error's alone.
+type CauseError struct {
+	Cause Cause
+	Err   error
+}
+
+func (e *CauseError) Error() string { return e.Err.Error() }
+func (e *CauseError) Unwrap() error { return e.Err }
+
+// because is fmt.Errorf with a cause.
+func because(c Cause, format string, args ...any) error {
+	return &CauseError{c, fmt.Errorf(format, args...)}
+}
+
+// A Right is what the list of keys may withhold from a key.
+type Right string
+
+// The rights.
+const (
+	RightAny      Right = "any"      // the list of keys does not have the key at all
+	RightInstance Right = "instance" // to make snapshots of this instance
+	RightForget   Right = "forget"   // to forget these snapshots
+	RightConfirm  Right = "confirm"  // to confirm these snapshots
+)
+
+// A NotAllowedError says what the list of keys does not let this key do. It is ErrNotAllowed.
+type NotAllowedError struct {
+	Right Right
+	Why   string
+	Who   []string // of RightConfirm: the writers, by name, whose keys have it
+}
+
+func (e *NotAllowedError) Error() string { return ErrNotAllowed.Error() + ": " + e.Why }
+func (e *NotAllowedError) Unwrap() error { return ErrNotAllowed }
+
+// A StateFileError says that a file in which this machine remembers something can't be opened.
+type StateFileError struct {
+	Path  string // of the file
+	Loses string // what comes of removing it
+	Err   error
+}
+
+func (e *StateFileError) Error() string { return e.Err.Error() }
+func (e *StateFileError) Unwrap() error { return e.Err }
