@@ -84,7 +84,7 @@ func (r *Repo) Forget(ctx context.Context, ids []Name, records ...Record) error 
 	if len(ids) == 0 {
 		return nil
 	}
-	f := &ForgetEntry{ids, r.recordable(records)}
+	f := &ForgetEntry{ids, r.log.scope(r.key.verifyKey()).recordable(records)}
 	return r.publishOnFull(ctx, &Entry{Forget: f}, func(h *history) error {
 		if err := h.mustList(ids); err != nil {
 			return err
@@ -103,7 +103,7 @@ func (r *Repo) Confirm(ctx context.Context, ids []Name, revoke bool, records ...
 	if len(ids) == 0 {
 		return errors.New("there is nothing to confirm")
 	}
-	c := &ConfirmEntry{ids, revoke, r.recordable(records)}
+	c := &ConfirmEntry{ids, revoke, r.log.scope(r.key.verifyKey()).recordable(records)}
 	return r.publish(ctx, &Entry{Confirm: c}, func(h *history) error {
 		if err := h.mustList(ids); err != nil {
 			return err
@@ -225,12 +225,12 @@ func (h *history) applyRecords(by scope, seq uint64, records []Record) (why stri
 	return why
 }
 
-// recordable returns the records that this key may publish.
-func (r *Repo) recordable(records []Record) (may []Record) {
-	by, n := r.log.scope(r.key.verifyKey()), 0
+// recordable returns the records that may be published.
+func (s scope) recordable(records []Record) (may []Record) {
+	n := 0
 	for _, rec := range records {
 		n += len(rec.Doubts)
-		if by.mayForget() && by.serves(rec.Instance) && n <= maxRecorded {
+		if s.mayForget() && s.serves(rec.Instance) && n <= maxRecorded {
 			may = append(may, rec)
 		}
 	}

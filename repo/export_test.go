@@ -65,7 +65,8 @@ func (r *Repo) Spent(ctx context.Context) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return len((&prunePlan{repo: r, index: x}).spent()), nil
+	v := r.inventory(x)
+	return len(v.spent()), nil
 }
 
 // PutLies puts an index object for an instance, signed by the key at hand, that lists every known pack with what change

@@ -11,8 +11,6 @@ import (
 
 	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
-
-	"permafrost/chunk"
 )
 
 // errForeign says that a pack is listed for an instance that it was not written for. The listing is to blame for that, and
@@ -110,58 +108,6 @@ func (r *Repo) readMark(ctx context.Context, keys *Keyring, name Name) (*packOpe
 		return nil, &DamageError{object, fmt.Errorf("decrypting: %w", err)}
 	}
 	return o, nil
-}
-
-// mayBeFound reports whether a repair of the index may find a blob that is not listed for an instance: in a pack of that
-// instance which is listed for another one. It may where this key can't tell whose the pack is.
-func (p *prunePlan) mayBeFound(ctx context.Context, instance string, id chunk.ID) (bool, error) {
-	places, err := p.index.find(id, nil)
-	if err != nil {
-		return false, err
-	}
-	for _, pl := range places {
-		name := p.index.packs[pl.pack].name
-		if _, read := p.openers[name]; !read {
-			opener, err := p.repo.readMark(ctx, p.index.keys, name)
-			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
-				return false, err
-			}
-			p.openers[name] = opener
-		}
-		if o := p.openers[name]; o == nil && !p.repo.key.CanRead() || o != nil && o.isFor(instance) {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// askYoung looks whose the young packs are that nothing is needed of. A pack says itself for whom it was written, and a listing may
-// lie: of a pack that another instance's run has just put, and that nobody else lists yet.
-func (p *prunePlan) askYoung(ctx context.Context) error {
-	var names []Name
-	for i := range p.index.packs {
-		ip := &p.index.packs[i]
-		if p.young.has(i) && p.keeps[i] == 0 && !ip.gone && p.mine(ip) && p.repo.log.hasOthers(ip.instance) {
-			names = append(names, ip.name)
-		}
-	}
-	slices.SortFunc(names, func(a, b Name) int { return bytes.Compare(a[:], b[:]) })
-	names = slices.Compact(names)
-	openers, err := p.repo.readMarks(ctx, p.index.keys, names)
-	if err != nil {
-		return err
-	}
-	for i, name := range names {
-		p.openers[name] = openers[i]
-	}
-	return nil
-}
-
-// mayBeOthers reports whether a young pack was not written for the instance that it is listed for, or this key can't tell.
-func (p *prunePlan) mayBeOthers(n uint32) bool {
-	ip := &p.index.packs[n]
-	o, asked := p.openers[ip.name]
-	return p.young.has(int(n)) && asked && (o == nil && !p.repo.key.CanRead() || o != nil && !o.isFor(ip.instance))
 }
 
 // hasOthers reports whether somebody may make snapshots of other instances than one.

@@ -144,7 +144,7 @@ func (p copySet) best() copySet {
 	return 1 << best
 }
 
-// mark is prunePlan.mark: it returns the listings whose copies stay, or none where an instance has no copy.
+// mark is marker.blob: it returns the listings whose copies stay, or none where an instance has no copy.
 func (w copyWeakness) mark(s *copyState, who int, x copySet) (live copySet) {
 	a, b := s.places(x, 'A'), s.places(x, 'B')
 	switch {

@@ -403,7 +403,7 @@ func (r *logRules) put(s *logState, i int, h *logHistory, kind byte) {
 	}
 }
 
-// clean is what a prune removes of log/: prunePlan.addFar.
+// clean is what a prune removes of log/: survey.listJunk.
 func (r *logRules) clean(s *logState, m *logMachine, h *logHistory) {
 	for seq, id := range s.slots {
 		far := m.far>>seq&1 != 0 && seq > int(h.top+r.jump) // isFar

@@ -2,17 +2,13 @@ package repo
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"permafrost/internal/hint"
-	"permafrost/internal/objname"
 )
 
 const (
@@ -52,6 +48,12 @@ type PruneOptions struct {
 	most int  // packs that are rewritten at once; 0: any number
 }
 
+func (o *PruneOptions) progress(phase string, done, total int64) {
+	if o.Progress != nil {
+		o.Progress(phase, done, total)
+	}
+}
+
 // packs returns how many packs one entry may name.
 func (o *PruneOptions) packs() int {
 	if o.lean {
@@ -77,9 +79,8 @@ type PruneResult struct {
 
 // Prune deletes what no snapshot needs. mark is called anew for each try.
 //
-// It decides by the log as it stands; publishes, as the very next entry, what goes; and only then deletes. A snapshot
-// below that entry was marked, and one above it has read it. If we die before the entry, new packs are left over that
-// nobody names. If we die behind it, the next prune deletes the rest: the entry says what.
+// It decides by the log as it stands; publishes, as the very next entry, what goes; and only then deletes: see tryPrune. A
+// snapshot below that entry was marked, and one above it has read it.
 //
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
@@ -152,30 +153,75 @@ func (r *Repo) hasGrown(ctx context.Context) bool {
 
 var errNewcomers = errors.New("the log has grown")
 
-func (r *Repo) tryPrune(ctx context.Context, now func(context.Context) (time.Time, error), mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
-	if err := r.catchUp(ctx, r.log); err != nil {
+// tryPrune goes through a prune once, from phase to phase. Each makes one value of those before it:
+//
+//	survey     what there is: what the index lists, and what the storage has of it
+//	marks      what snapshots need of that
+//	prunePlan  what goes, and the entry that says so
+//	rewritten  what was put for that entry to lean on
+//
+// Nothing is deleted before the entry stands that names it.
+func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.Time, error), mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+	if err := r.readyToPrune(ctx); err != nil {
 		return nil, err
 	}
-	if damage := r.log.damage(); len(damage) > 0 {
-		return nil, hint.Wrap(fmt.Errorf("the log is damaged, nothing is pruned: %w", damage[0]), "run `permafrost check`")
-	}
 	if o.DryRun {
-		p, err := r.supposing(o.Forgotten).planPrune(ctx, now, mark, o)
-		if err != nil {
-			return nil, err
-		}
-		return &p.res, nil
+		r = r.supposing(o.Forgotten)
 	}
-	p, err := r.planPrune(ctx, now, mark, o)
+	now, err := clock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !p.empty() {
-		if err := p.publish(ctx); err != nil {
-			return nil, err
-		}
+
+	// Survey, mark and plan: the first two only read, and the third does not even that. If we die here the storage is as it was.
+	s, err := r.survey(ctx, now, o.Grace)
+	if err != nil {
+		return nil, err
 	}
-	return &p.res, p.sweep(ctx)
+	m, err := r.mark(ctx, s, mark, o)
+	if err != nil {
+		return nil, err
+	}
+	p := planPrune(s, m, o)
+	switch {
+	case o.DryRun:
+		return &p.result, nil
+	case p.empty():
+		return &p.result, r.sweep(ctx, p.deletes, o.progress)
+	}
+	if err := r.readDuplicates(ctx, s, m, p); err != nil {
+		return nil, err
+	}
+
+	// Rewrite: new packs and index objects. If we die here they are left over: no entry names them, and a later prune deletes
+	// them once they are old. All that there was is there still, and counts.
+	w, err := r.rewrite(ctx, s.index, p, r.liveMover(s.index, m.live), o.progress)
+	if err != nil {
+		return nil, err
+	}
+
+	// Publish: one object, the entry. If it is not there when we die all is as before it. If it is there, what it names counts
+	// no more, and the new packs and index objects do.
+	if err := r.publishPlan(ctx, p, w); err != nil {
+		return nil, err
+	}
+
+	// Sweep: if we die here the rest of what the entry names is still there. The survey of any later prune finds it, and that prune
+	// deletes it without a further entry.
+	res := p.result
+	res.Moved = w.size
+	return &res, r.sweep(ctx, p.deletes, o.progress)
+}
+
+// readyToPrune takes what was added to the log, and returns an error where that is damaged.
+func (r *Repo) readyToPrune(ctx context.Context) error {
+	if err := r.catchUp(ctx, r.log); err != nil {
+		return err
+	}
+	if damage := r.log.damage(); len(damage) > 0 {
+		return hint.Wrap(fmt.Errorf("the log is damaged, nothing is pruned: %w", damage[0]), "run `permafrost check`")
+	}
+	return nil
 }
 
 // supposing returns the repository as it would be if the next log entry forgot some snapshots. It is for planning alone.
@@ -188,227 +234,35 @@ func (r *Repo) supposing(forgotten []Name) *Repo {
 	return &Repo{store: r.store, key: r.key, opts: r.opts, local: r.local, log: &h}
 }
 
-// A prunePlan is what one try decided, on the log as it stood at head.
-type prunePlan struct {
-	repo  *Repo
-	opts  PruneOptions
-	head  Head
-	index *index
-	packs *packReader
-	mine  func(*indexedPack) bool // packs that this key may prune
-
-	openers map[Name]*packOpener // of packs that were asked whose they are; nil for one that can't be opened
-
-	live  bitset  // by the places' ranks
-	keeps []int64 // live bytes of each pack
-	sizes []int64 // of each pack as it is in the store, 0 where it is missing
-	young bitset  // packs that a run of another instance may have put, and be about to list
-
-	dead     []uint32 // packs that go
-	rewrite  []uint32 // packs that go once their live part is moved
-	entry    PruneEntry
-	leftover []Object // in no log entry; the entry will name them
-	doomed   []Object // named by an earlier prune entry, or temporary
-	res      PruneResult
-}
-
-func (r *Repo) planPrune(ctx context.Context, clock func(context.Context) (time.Time, error), mark func(*Reader) Mark, o PruneOptions) (*prunePlan, error) {
-	now, err := clock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p, err := r.survey(ctx, now, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.mark(ctx, mark); err != nil {
-		return nil, err
-	}
-	if err := p.askYoung(ctx); err != nil {
-		return nil, err
-	}
-	p.choose()
-	return p, nil
-}
-
-// survey looks at all that there is, at that time by the storage's clock, and decides nothing yet.
-func (r *Repo) survey(ctx context.Context, now time.Time, o PruneOptions) (*prunePlan, error) {
-	x, err := r.buildIndex(ctx, r.log, true, func(err error) error { return err })
-	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`, then `permafrost repair index` with the owner key")
-	}
-	p := &prunePlan{repo: r, opts: o, head: r.log.head, index: x, packs: &packReader{repo: r, index: x, rooms: newPackRooms(r.store)},
-		openers: make(map[Name]*packOpener), live: newBitset(x.ranks), keeps: make([]int64, len(x.packs)), sizes: make([]int64, len(x.packs)), young: newBitset(len(x.packs))}
-	if p.mine, err = r.mayPrune(); err != nil {
-		return nil, err
-	}
-	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
-		return nil, err
-	}
-	return p, p.list(ctx, now)
-}
-
-// mayPrune returns which packs this key may prune: the owner key all, a writer's those of its own instance where its
-// roster entry lets it forget.
-func (r *Repo) mayPrune() (func(*indexedPack) bool, error) {
-	if r.key.Role == RoleOwner {
-		return func(*indexedPack) bool { return true }, nil
-	}
-	by := r.log.scope(r.key.verifyKey())
-	if !by.person.MayForget {
-		return nil, hint.Wrap(fmt.Errorf("%w: the list of keys does not let this writer prune", ErrNotAllowed), "prune with the owner key: -i RECOVERY-FILE")
-	}
-	return func(ip *indexedPack) bool { return by.serves(ip.instance) }, nil
-}
-
-// list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
-func (p *prunePlan) list(ctx context.Context, now time.Time) error {
-	named := p.repo.log.named()
-	needed := p.repo.log.needed()
-	missing := maps.Clone(needed)
-	for _, dir := range []string{"packs/", "index/", "manifests/", "tmp/"} {
-		for o, err := range p.repo.store.List(ctx, dir) {
-			if err != nil {
-				return fmt.Errorf("listing %s: %w", dir, err)
-			}
-			delete(missing, o.Name)
-			if dir != "tmp/" && !objname.Shaped(o.Name) {
-				p.addJunk(o)
-				continue
-			}
-			old := now.Sub(o.Time) > p.opts.Grace
-			known := false
-			for _, n := range p.packsOf(o.Name) {
-				p.sizes[n] = o.Size
-				known = true
-				if now.Sub(o.Time) <= DefaultGrace {
-					p.young.set(int(n))
-				}
-			}
-			switch {
-			case known, needed[o.Name]: // whatever somebody else's prune has named
-			case p.sentenced(o.Name), dir == "tmp/" && old:
-				p.doomed = append(p.doomed, o)
-			case dir != "tmp/" && !named[o.Name] && old && !p.repo.log.signed:
-				// Where somebody's signed entry was passed over, what it names is left alone: it may be a snapshot.
-				p.leftover = append(p.leftover, o)
-			}
-		}
-	}
-	if err := p.listJunk(ctx); err != nil {
-		return err
-	}
-	for object := range missing {
-		help := "`permafrost repair index` with the owner key makes the index anew"
-		if strings.HasPrefix(object, "manifests/") {
-			help = "without its manifest a snapshot is lost: `permafrost check` names it, and it can be forgotten"
-		}
-		return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &DamageError{object, errors.New("is missing")}), help)
-	}
-	return nil
-}
-
-// sentenced reports whether an object that nothing needs can be deleted by what the log says already: the owner has named it,
-// which every run heeds, or this key itself. What others have named is left over like what nobody has: a run of another
-// instance may take no notice of that, and be about to publish what it has uploaded.
-func (p *prunePlan) sentenced(object string) bool {
-	me := p.repo.key.verifyKey()
-	return slices.ContainsFunc(p.repo.log.pruned[object], func(by scope) bool { return by.owner || me.Equal(ed25519.PublicKey(by.person.VerifyKey)) })
-}
-
-// packsOf returns the listings of a pack, by its object's name, that are not gone.
-func (p *prunePlan) packsOf(object string) []uint32 {
-	name, err := packName(object)
-	if err != nil {
-		return nil
-	}
-	return p.index.listed(name)
-}
-
-func (p *prunePlan) empty() bool {
-	return len(p.entry.Packs)+len(p.entry.Indexes)+len(p.entry.Manifests) == 0
-}
-
-func (p *prunePlan) progress(phase string, done, total int64) {
-	if p.opts.Progress != nil {
-		p.opts.Progress(phase, done, total)
-	}
-}
-
-// publish moves what lives in packs that go, and publishes the entry.
-func (p *prunePlan) publish(ctx context.Context) error {
-	if err := p.readDuplicates(ctx); err != nil {
-		return err
-	}
-	if err := p.replace(ctx, p.movePack); err != nil {
-		return err
-	}
-	for _, n := range slices.Concat(p.dead, p.rewrite) {
-		p.doomed = append(p.doomed, Object{Name: packObject(p.index.packs[n].name)})
-	}
-	for _, n := range p.entry.Indexes {
-		p.doomed = append(p.doomed, Object{Name: indexObject(n)})
-	}
-	for _, n := range p.entry.Manifests {
-		p.doomed = append(p.doomed, Object{Name: manifestObject(n)})
-	}
-	return nil
-}
-
-// replace moves what move takes of the packs that are rewritten, writes the index that then holds, and publishes the entry.
-func (p *prunePlan) replace(ctx context.Context, move mover) error {
-	moved, err := p.move(ctx, move)
-	if err == nil && !p.opts.lean { // else what is listed of packs that are gone is passed over, as where it can't be replaced
-		err = p.reindex(ctx, moved)
-	}
-	if err != nil {
-		p.repo.discard(moved, p.entry.Added)
-		return err
-	}
-	if !p.opts.lean {
-		p.entry.Records = p.repo.recordable(p.opts.Records)
-	}
-	err = p.repo.publishAt(ctx, p.head, &Entry{Prune: &p.entry})
+// publishPlan publishes the plan's entry, which names what was written for it too.
+func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) error {
+	entry := p.entry
+	entry.Added = w.indexes
+	err := r.publishAt(ctx, p.head, &Entry{Prune: &entry})
 	if errors.Is(err, errNewcomers) || errors.Is(err, ErrNoSpace) {
-		p.repo.discard(moved, p.entry.Added)
+		r.discard(w)
 	}
 	if err != nil {
 		// After any other error the entry may stand all the same: what it leans on stays, and is left over if not.
 		return err
 	}
-	p.repo.index = nil
+	r.index = nil
 	return nil
 }
 
-// discard removes what an attempt wrote for an entry that was surely not published: nobody but us knows of it. What it
-// can't remove is left over.
-func (r *Repo) discard(moved map[home][]*pack, indexes []Name) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	for _, h := range slices.SortedFunc(maps.Keys(moved), home.compare) {
-		for _, np := range moved[h] {
-			_ = r.store.Remove(ctx, packObject(np.name))
-		}
-	}
-	for _, n := range indexes {
-		_ = r.store.Remove(ctx, indexObject(n))
-	}
-}
-
-// sweep deletes what prune entries name.
-func (p *prunePlan) sweep(ctx context.Context) error {
-	log := p.repo.log
-	if len(log.far) > 0 {
-		if err := p.repo.catchUp(ctx, log); err != nil {
+// sweep deletes objects that prune entries name.
+func (r *Repo) sweep(ctx context.Context, deletes []string, progress func(phase string, done, total int64)) error {
+	if len(r.log.far) > 0 {
+		if err := r.catchUp(ctx, r.log); err != nil {
 			return err
 		}
 	}
 	var names []string
-	for _, o := range p.doomed {
+	for _, object := range deletes {
 		// What the log has come near to meanwhile has to stay: entries may stand above it.
-		if _, far := log.far[o.Name]; !far || log.isFar(o.Name) {
-			names = append(names, o.Name)
+		if _, far := r.log.far[object]; !far || r.log.isFar(object) {
+			names = append(names, object)
 		}
 	}
-	return p.repo.removeAll(ctx, names, func(done int) { p.progress("deleting", int64(done), int64(len(names))) })
+	return r.removeAll(ctx, names, func(done int) { progress("deleting", int64(done), int64(len(names))) })
 }

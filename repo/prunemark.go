@@ -1,47 +1,72 @@
 package repo
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
 )
 
+// marks are what snapshots need of what there is.
+type marks struct {
+	live   bitset  // by the places' ranks
+	keeps  []int64 // live bytes of each pack
+	lost   int     // blobs that snapshots lack
+	others bitset  // young packs of which nothing is needed, and that were or may have been written for another instance
+}
+
+// A marker makes marks.
+type marker struct {
+	*survey
+	marks
+	repo       *Repo
+	acceptLost bool
+	openers    map[Name]*packOpener // of packs that were asked whose they are; nil for one that can't be opened
+}
+
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
-func (p *prunePlan) mark(ctx context.Context, mark func(*Reader) Mark) error {
-	marks := make(map[string]Mark)
-	snapshots := p.repo.log.live()
-	for i, s := range snapshots {
-		p.progress("marking", int64(i), int64(len(snapshots)))
-		of := p.index.of(s.Instance)
-		if marks[s.Instance] == nil {
-			marks[s.Instance] = mark(p.repo.readerOf(of))
+func (r *Repo) mark(ctx context.Context, s *survey, mark func(*Reader) Mark, o PruneOptions) (*marks, error) {
+	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[Name]*packOpener),
+		marks: marks{live: newBitset(s.index.ranks), keeps: make([]int64, len(s.index.packs)), others: newBitset(len(s.index.packs))}}
+	of := make(map[string]Mark)
+	snapshots := s.log.live()
+	for i, ref := range snapshots {
+		o.progress("marking", int64(i), int64(len(snapshots)))
+		theirs := s.index.of(ref.Instance)
+		if of[ref.Instance] == nil {
+			of[ref.Instance] = mark(r.readerOf(theirs))
 		}
-		text, err := p.repo.Manifest(ctx, s)
+		text, err := r.Manifest(ctx, ref)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for id, err := range marks[s.Instance](ctx, text) {
+		for id, err := range of[ref.Instance](ctx, text) {
 			if err == nil {
-				err = p.markBlob(ctx, of, id)
+				err = m.blob(ctx, theirs, id)
 			}
 			if err != nil {
 				help := "run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair` has looked for it"
-				if p.opts.AcceptLost {
+				if o.AcceptLost {
 					help = "what that snapshot needs can't be told any more, or is not lost: run `permafrost repair`, or forget the snapshot"
 				}
-				return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &SnapshotError{s, err}), help)
+				return nil, hint.Wrap(fmt.Errorf("nothing is pruned: %w", &SnapshotError{ref, err}), help)
 			}
 		}
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return &m.marks, m.askYoung(ctx)
 }
 
-// markBlob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not by the word
+// blob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not by the word
 // of one who is no longer on the roster, and still less in a pack that is known to be damaged.
-func (p *prunePlan) markBlob(ctx context.Context, of *index, id chunk.ID) error {
+func (m *marker) blob(ctx context.Context, of *index, id chunk.ID) error {
 	var room [4]place
 	places, err := of.find(id, room[:0])
 	if err != nil {
@@ -49,25 +74,25 @@ func (p *prunePlan) markBlob(ctx context.Context, of *index, id chunk.ID) error 
 	}
 	found, best := false, -1
 	for i, pl := range places {
-		ip := &p.index.packs[pl.pack]
-		if p.sizes[pl.pack] != ip.size {
+		ip := &m.index.packs[pl.pack]
+		if m.sizes[pl.pack] != ip.size {
 			continue
 		}
 		found = true
 		switch {
-		case !p.canRead(ip):
-			p.keep(pl)
-		case best < 0 || ip.better(&p.index.packs[places[best].pack]):
+		case !m.canRead(ip):
+			m.keep(pl)
+		case best < 0 || ip.better(&m.index.packs[places[best].pack]):
 			best = i
 		}
 	}
 	if best >= 0 {
-		p.keep(places[best])
+		m.keep(places[best])
 	}
-	if len(places) == 0 && p.opts.AcceptLost {
-		found, err = p.mayBeFound(ctx, of.only, id)
+	if len(places) == 0 && m.acceptLost {
+		found, err = m.mayBeFound(ctx, of.only, id)
 		if err == nil && !found {
-			p.res.Lost++
+			m.lost++
 			return nil
 		}
 		found = false
@@ -79,9 +104,9 @@ func (p *prunePlan) markBlob(ctx context.Context, of *index, id chunk.ID) error 
 }
 
 // keep marks a place as one that stays.
-func (p *prunePlan) keep(pl place) {
-	if p.live.set(pl.rank) {
-		p.keeps[pl.pack] += int64(pl.length)
+func (m *marks) keep(pl place) {
+	if m.live.set(pl.rank) {
+		m.keeps[pl.pack] += int64(pl.length)
 	}
 }
 
@@ -93,6 +118,54 @@ func (p *indexedPack) better(q *indexedPack) bool {
 	return p.trusted && !q.trusted
 }
 
-func (p *prunePlan) canRead(ip *indexedPack) bool {
-	return ip.component == Meta || p.repo.key.CanRead()
+// mayBeFound reports whether a repair of the index may find a blob that is not listed for an instance: in a pack of that
+// instance which is listed for another one. It may where this key can't tell whose the pack is.
+func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (bool, error) {
+	places, err := m.index.find(id, nil)
+	if err != nil {
+		return false, err
+	}
+	for _, pl := range places {
+		name := m.index.packs[pl.pack].name
+		if _, read := m.openers[name]; !read {
+			opener, err := m.repo.readMark(ctx, m.index.keys, name)
+			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
+				return false, err
+			}
+			m.openers[name] = opener
+		}
+		if o := m.openers[name]; o == nil && !m.reads || o != nil && o.isFor(instance) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// askYoung looks whose the young packs are that nothing is needed of. A pack says itself for whom it was written, and a listing may
+// lie: of a pack that another instance's run has just put, and that nobody else lists yet.
+func (m *marker) askYoung(ctx context.Context) error {
+	var names []Name
+	for i := range m.index.packs {
+		ip := &m.index.packs[i]
+		if m.young.has(i) && m.keeps[i] == 0 && !ip.gone && m.by.serves(ip.instance) && m.log.hasOthers(ip.instance) {
+			names = append(names, ip.name)
+		}
+	}
+	slices.SortFunc(names, func(a, b Name) int { return bytes.Compare(a[:], b[:]) })
+	names = slices.Compact(names)
+	openers, err := m.repo.readMarks(ctx, m.index.keys, names)
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		m.openers[name] = openers[i]
+	}
+	for i := range m.index.packs {
+		ip := &m.index.packs[i]
+		o, asked := m.openers[ip.name]
+		if asked && m.young.has(i) && m.keeps[i] == 0 && (o == nil && !m.reads || o != nil && !o.isFor(ip.instance)) {
+			m.others.set(i)
+		}
+	}
+	return nil
 }

@@ -27,6 +27,12 @@ type RepairOptions struct {
 	Progress func(phase string, done, total int64)
 }
 
+func (o *RepairOptions) progress(phase string, done, total int64) {
+	if o.Progress != nil {
+		o.Progress(phase, done, total)
+	}
+}
+
 // An IndexRepair says what RepairIndex did, or would do.
 type IndexRepair struct {
 	Dropped []Name // index objects that are missing, damaged or false: the log names them no more
@@ -195,7 +201,7 @@ func (x *indexRepair) publish(ctx context.Context, head Head, needs map[string][
 	}
 	if err := r.publishAt(ctx, head, &Entry{Prune: &entry}); err != nil {
 		if errors.Is(err, errNewcomers) {
-			r.discard(nil, entry.Added)
+			r.discard(&rewritten{indexes: entry.Added})
 		}
 		return err
 	}
@@ -261,7 +267,7 @@ func (x *indexRepair) look(ctx context.Context, known, of *index, snapshots []Sn
 	l := &look{uses: make(map[uint32]bool)}
 	mark := x.mark(x.repo.readerOf(of))
 	for i, s := range snapshots {
-		x.progress("looking", int64(i), int64(len(snapshots)))
+		x.opts.progress("looking", int64(i), int64(len(snapshots)))
 		text, err := x.repo.Manifest(ctx, s)
 		if err == nil {
 			for id, merr := range mark(ctx, text) {
@@ -311,7 +317,7 @@ func (x *indexRepair) read(ctx context.Context, known *index) (more bool, err er
 		}
 	})
 	if err == nil {
-		err = x.repo.readWhole(ctx, packs, x.progress, x.take)
+		err = x.repo.readWhole(ctx, packs, x.opts.progress, x.take)
 	}
 	if err != nil {
 		return false, err
@@ -367,12 +373,6 @@ func (x *indexRepair) take(o Object, data []byte, err error) error {
 	x.bad[name] = err != nil
 	x.names[instance] = append(x.names[instance], name)
 	return x.found.add(p)
-}
-
-func (x *indexRepair) progress(phase string, done, total int64) {
-	if x.opts.Progress != nil {
-		x.opts.Progress(phase, done, total)
-	}
 }
 
 // readWhole reads objects side by side and calls f with each, or with the DamageError that says why it can't be read, from

@@ -3,132 +3,11 @@ package repo
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"iter"
 	"maps"
 	"slices"
-
-	"permafrost/chunk"
-	"permafrost/internal/hint"
+	"time"
 )
-
-// touched returns the index objects that list a pack which goes, as the index numbers them: those too of which the listing
-// is hidden, since another one says the same.
-func (p *prunePlan) touched() []uint32 {
-	goes := make(map[Name]bool)
-	for _, n := range slices.Concat(p.dead, p.rewrite) {
-		goes[p.index.packs[n].name] = true
-	}
-	objects := make(map[uint32]bool)
-	for i := range p.index.packs {
-		ip := &p.index.packs[i]
-		if goes[ip.name] && p.index.objects[ip.object].live {
-			objects[ip.object] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(objects))
-}
-
-// goes reports by pack which go.
-func (p *prunePlan) goes() bitset {
-	g := newBitset(len(p.index.packs))
-	for _, n := range slices.Concat(p.dead, p.rewrite) {
-		g.set(int(n))
-	}
-	return g
-}
-
-// readDuplicates reads each blob of which a copy goes that was chosen against, wherever it stays for the same instance: copies
-// of others serve none of its snapshots. The index objects that say where are read before.
-func (p *prunePlan) readDuplicates(ctx context.Context) error {
-	goes := p.goes()
-	var stay []wanted
-	for _, o := range p.touched() {
-		for l, err := range p.repo.listings(ctx, p.index, int(o)) {
-			if err != nil {
-				return err
-			}
-			if !goes.has(int(l.n)) {
-				continue
-			}
-			if stay, err = p.staying(stay, l, goes); err != nil {
-				return err
-			}
-		}
-	}
-	if err := p.readListings(ctx, stay, goes); err != nil {
-		return err
-	}
-	all := byPack(slices.DeleteFunc(stay, func(w wanted) bool { return !p.canRead(&p.index.packs[w.pack]) }))
-	for i := range all {
-		all[i] = slices.Compact(all[i])
-	}
-	failed, err := p.packs.fetch(ctx, all, func(chunk.ID, []byte) error { return nil })
-	if err != nil {
-		return err
-	}
-	for _, err := range failed {
-		return hint.Wrap(fmt.Errorf("a copy that is to stay can't be read, nothing is pruned: %w", err), "run `permafrost check --read-data`")
-	}
-	return nil
-}
-
-// staying appends all copies that stay, for the same instance, of the blobs of a pack that goes.
-func (p *prunePlan) staying(stay []wanted, l packListing, goes bitset) ([]wanted, error) {
-	var room [4]place
-	of := p.index.of(p.index.packs[l.n].instance)
-	for _, f := range l.frames {
-		for _, b := range f.blobs {
-			places, err := of.find(b.id, room[:0])
-			if err != nil {
-				return nil, err
-			}
-			for _, pl := range places {
-				if p.live.has(pl.rank) && !goes.has(int(pl.pack)) {
-					stay = append(stay, wanted{b.id, pl})
-				}
-			}
-		}
-	}
-	return stay, nil
-}
-
-// readListings reads the index objects from the storage that are leant on. This machine may know still what they said when the
-// storage has spoilt them, and no other one would find what is left.
-func (p *prunePlan) readListings(ctx context.Context, stay []wanted, goes bitset) error {
-	read := func(ctx context.Context, n Name) ([]byte, error) { return p.repo.indexData(ctx, n, false, false) }
-	for o := range ahead(ctx, p.leantOn(stay, goes), read) {
-		if o.err != nil {
-			return hint.Wrap(fmt.Errorf("what is to stay is listed there, nothing is pruned: %w", o.err),
-				"run `permafrost check`, then `permafrost repair index` with the owner key")
-		}
-	}
-	return nil
-}
-
-// leantOn returns the index objects that list copies which stay while others go, and those that list a pack which stays as one
-// does that lists a pack which goes: where that one is replaced, it is listed there alone.
-func (p *prunePlan) leantOn(stay []wanted, goes bitset) (names []Name) {
-	objects := make(map[uint32]bool)
-	for _, w := range stay {
-		objects[p.index.packs[w.pack].object] = true
-	}
-	for _, n := range p.touched() {
-		o := &p.index.objects[n]
-		for i := range o.packs {
-			double := &p.index.packs[o.first+i]
-			for _, m := range p.index.listed(double.name) {
-				if ip := &p.index.packs[m]; ip.object != n && !goes.has(int(m)) && ip.saysTheSame(double) {
-					objects[ip.object] = true
-				}
-			}
-		}
-	}
-	for _, n := range slices.Sorted(maps.Keys(objects)) {
-		names = append(names, p.index.objects[n].name)
-	}
-	return names
-}
 
 // A home is where packs are indexed together: those of one instance, under one epoch's keys.
 type home struct {
@@ -143,84 +22,179 @@ func (h home) compare(o home) int {
 // A mover adds to g what is to be kept of a pack.
 type mover func(ctx context.Context, g *packing, l packListing) error
 
-// move writes what is to be kept of the packs that are rewritten into new ones.
-func (p *prunePlan) move(ctx context.Context, movePack mover) (map[home][]*pack, error) {
-	rewrite := newBitset(len(p.index.packs))
+// A rewritten is what was put for a plan's entry to lean on.
+type rewritten struct {
+	packs   map[home][]*pack // by where they are indexed
+	indexes []Name
+	size    int64 // stored bytes of the packs
+}
+
+// homes returns where the packs are indexed, in order.
+func (w *rewritten) homes() []home { return slices.SortedFunc(maps.Keys(w.packs), home.compare) }
+
+// A rewriting is a rewritten in the making.
+type rewriting struct {
+	rewritten
+	repo     *Repo
+	index    *index
+	plan     *prunePlan
+	move     mover
+	progress func(phase string, done, total int64)
+	done     int64 // packs that were moved
+}
+
+// rewrite writes what move keeps of the packs that the plan rewrites into new ones, and index objects in the place of those that
+// it replaces. Where that fails it removes what it wrote.
+func (r *Repo) rewrite(ctx context.Context, x *index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
+	w := &rewriting{repo: r, index: x, plan: p, move: move, progress: progress, rewritten: rewritten{packs: make(map[home][]*pack)}}
+	err := w.movePacks(ctx)
+	if err == nil {
+		err = w.reindex(ctx)
+	}
+	if err != nil {
+		r.discard(&w.rewritten)
+		return nil, err
+	}
+	return &w.rewritten, nil
+}
+
+// movePacks writes what is to be kept of the packs that are rewritten into new ones.
+func (w *rewriting) movePacks(ctx context.Context) error {
+	rewrite := newBitset(len(w.index.packs))
 	homes := make(map[home]map[uint32]bool) // and the index objects that list packs of each
-	for _, n := range p.rewrite {
+	for _, n := range w.plan.rewrite {
 		rewrite.set(int(n))
-		ip := &p.index.packs[n]
+		ip := &w.index.packs[n]
 		h := home{ip.instance, ip.epoch}
 		if homes[h] == nil {
 			homes[h] = make(map[uint32]bool)
 		}
 		homes[h][ip.object] = true
 	}
-	moved := make(map[home][]*pack)
-	done := int64(0)
 	for _, h := range slices.SortedFunc(maps.Keys(homes), home.compare) {
-		objects := homes[h]
-		g := newPacking(ctx, p.repo.store, p.index.keys.Epoch(h.epoch), h.instance, func(np *pack) error {
-			moved[h] = append(moved[h], np)
-			p.res.Moved += np.size
-			return nil
-		})
-		defer g.cancel(nil)
-		for _, o := range slices.Sorted(maps.Keys(objects)) {
-			for l, err := range p.repo.listings(ctx, p.index, int(o)) {
-				if err == nil && rewrite.has(int(l.n)) && l.epoch == h.epoch {
-					p.progress("rewriting", done, int64(len(p.rewrite)))
-					done++
-					err = movePack(ctx, g, l)
-				}
-				if err != nil {
-					g.abort()
-					return moved, err
-				}
-			}
-		}
-		if err := g.flush(); err != nil {
-			return moved, err
+		if err := w.moveHome(ctx, h, slices.Sorted(maps.Keys(homes[h])), rewrite); err != nil {
+			return err
 		}
 	}
-	return moved, nil
+	return nil
 }
 
-// movePack adds a pack's live blobs to g, in their order.
-func (p *prunePlan) movePack(ctx context.Context, g *packing, l packListing) error {
-	var frames []uint32
-	var places [4]place
-	want := make([][]wanted, len(l.frames))
-	for i, f := range l.frames {
-		offset := uint32(0)
-		for _, b := range f.blobs {
-			found, err := p.index.find(b.id, places[:0])
+// moveHome writes what is to be kept of the packs of one home, which these index objects list.
+func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewrite bitset) error {
+	g := newPacking(ctx, w.repo.store, w.index.keys.Epoch(h.epoch), h.instance, func(np *pack) error {
+		w.packs[h] = append(w.packs[h], np)
+		w.size += np.size
+		return nil
+	})
+	defer g.cancel(nil)
+	for _, o := range objects {
+		for l, err := range w.repo.listings(ctx, w.index, int(o)) {
+			if err == nil && rewrite.has(int(l.n)) && l.epoch == h.epoch {
+				w.progress("rewriting", w.done, int64(len(w.plan.rewrite)))
+				w.done++
+				err = w.move(ctx, g, l)
+			}
 			if err != nil {
+				g.abort()
 				return err
 			}
-			for _, pl := range found {
-				if pl.pack == l.n && int(pl.frame) == i && pl.offset == offset && p.live.has(pl.rank) {
-					want[i] = append(want[i], wanted{b.id, pl})
-				}
-			}
-			offset += uint32(b.length)
-		}
-		if len(want[i]) > 0 {
-			frames = append(frames, uint32(i))
 		}
 	}
+	return g.flush()
+}
+
+// reindex writes index objects for the new packs, and for what stays of every index object that is replaced.
+func (w *rewriting) reindex(ctx context.Context) error {
+	instances := make(map[string]bool)
+	for _, o := range w.plan.replaced {
+		instances[w.index.objects[o].instance] = true
+	}
+	for h := range w.packs {
+		instances[h.instance] = true
+	}
+	for _, instance := range slices.Sorted(maps.Keys(instances)) {
+		names, err := w.repo.putIndexes(ctx, instance, w.stays(ctx, instance))
+		w.indexes = append(w.indexes, names...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stays yields the packs of an instance that the replaced index objects list and that stay, and the new ones.
+func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack, error] {
+	return func(yield func(*pack, error) bool) {
+		for _, o := range w.plan.replaced {
+			if w.index.objects[o].instance != instance {
+				continue
+			}
+			for l, err := range w.repo.listings(ctx, w.index, int(o)) {
+				if err == nil && (w.plan.goes.has(int(l.n)) || w.index.packs[l.n].gone) {
+					continue
+				}
+				if !yield(l.pack, err) || err != nil {
+					return
+				}
+			}
+		}
+		for _, h := range w.homes() {
+			if h.instance != instance {
+				continue
+			}
+			for _, np := range w.packs[h] {
+				if !yield(np, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// discard removes what an attempt wrote for an entry that was surely not published: nobody but us knows of it. What it
+// can't remove is left over.
+func (r *Repo) discard(w *rewritten) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, h := range w.homes() {
+		for _, np := range w.packs[h] {
+			_ = r.store.Remove(ctx, packObject(np.name))
+		}
+	}
+	for _, n := range w.indexes {
+		_ = r.store.Remove(ctx, indexObject(n))
+	}
+}
+
+// liveMover returns the mover of what lives, blob by blob in their order, each verified.
+func (r *Repo) liveMover(x *index, live bitset) mover {
+	m := &living{&packReader{repo: r, index: x}, live}
+	return m.move
+}
+
+// The living are the blobs that a prune moves.
+type living struct {
+	packs *packReader
+	live  bitset // by the places' ranks
+}
+
+func (m *living) move(ctx context.Context, g *packing, l packListing) error {
+	want, frames, err := m.of(l)
+	if err != nil {
+		return err
+	}
 	var room packRoom
-	src, err := p.packs.open(ctx, l.n, frames, &room)
+	src, err := m.packs.open(ctx, l.n, frames, &room)
 	if err != nil {
 		return err
 	}
 	for _, i := range frames {
-		plain, err := p.packs.decode(src, frameKey{l.n, i}, &room)
+		plain, err := m.packs.decode(src, frameKey{l.n, i}, &room)
 		if err != nil {
 			return err
 		}
 		for _, b := range want[i] {
-			data, err := p.packs.cut(plain, b.place, b.id)
+			data, err := m.packs.cut(plain, b.place, b.id)
 			if err != nil {
 				return err
 			}
@@ -232,61 +206,27 @@ func (p *prunePlan) movePack(ctx context.Context, g *packing, l packListing) err
 	return nil
 }
 
-// reindex writes index objects for the moved packs, and for what stays of every index object that lists one that goes.
-func (p *prunePlan) reindex(ctx context.Context, moved map[home][]*pack) error {
-	// What can't be replaced stays as it is: it lists packs that are gone then, until all of them are (see spent).
-	touched := slices.DeleteFunc(p.touched(), func(o uint32) bool { return !p.replaceable(o) })
-	instances := make(map[string]bool)
-	for _, o := range touched {
-		instances[p.index.objects[o].instance] = true
-		p.entry.Indexes = append(p.entry.Indexes, p.index.objects[o].name)
-	}
-	for h := range moved {
-		instances[h.instance] = true
-	}
-	for _, instance := range slices.Sorted(maps.Keys(instances)) {
-		names, err := p.repo.putIndexes(ctx, instance, p.stays(ctx, instance, touched, moved))
-		p.entry.Added = append(p.entry.Added, names...)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// replaceable reports whether an index object may give way to one that this key signs: it may be dropped, and is trusted.
-// What the new signature vouches for is deduplicated against, and nobody has read what a removed writer listed.
-func (p *prunePlan) replaceable(o uint32) bool {
-	me := p.repo.log.scope(p.repo.key.verifyKey())
-	return p.index.objects[o].trusted && p.repo.log.mayDrop(me, p.index.objects[o].name)
-}
-
-// stays yields the packs of an instance that the touched index objects list and that stay, and those that were moved.
-func (p *prunePlan) stays(ctx context.Context, instance string, touched []uint32, moved map[home][]*pack) iter.Seq2[*pack, error] {
-	return func(yield func(*pack, error) bool) {
-		goes := p.goes()
-		for _, o := range touched {
-			if p.index.objects[o].instance != instance {
-				continue
+// of returns the blobs of a pack that live, by frame, and the frames that have some.
+func (m *living) of(l packListing) (want [][]wanted, frames []uint32, err error) {
+	var places [4]place
+	want = make([][]wanted, len(l.frames))
+	for i, f := range l.frames {
+		offset := uint32(0)
+		for _, b := range f.blobs {
+			found, err := m.packs.index.find(b.id, places[:0])
+			if err != nil {
+				return nil, nil, err
 			}
-			for l, err := range p.repo.listings(ctx, p.index, int(o)) {
-				if err == nil && (goes.has(int(l.n)) || p.index.packs[l.n].gone) {
-					continue
-				}
-				if !yield(l.pack, err) || err != nil {
-					return
+			for _, pl := range found {
+				if pl.pack == l.n && int(pl.frame) == i && pl.offset == offset && m.live.has(pl.rank) {
+					want[i] = append(want[i], wanted{b.id, pl})
 				}
 			}
+			offset += uint32(b.length)
 		}
-		for _, h := range slices.SortedFunc(maps.Keys(moved), home.compare) {
-			if h.instance != instance {
-				continue
-			}
-			for _, np := range moved[h] {
-				if !yield(np, nil) {
-					return
-				}
-			}
+		if len(want[i]) > 0 {
+			frames = append(frames, uint32(i))
 		}
 	}
+	return want, frames, nil
 }

@@ -57,7 +57,7 @@ type room struct {
 func (m *room) within(ctx context.Context, f func() error) error {
 	err := f()
 	for errors.Is(err, ErrNoSpace) {
-		if _, denied := m.repo.mayPrune(); denied != nil {
+		if m.repo.mayPrune() != nil {
 			return err
 		}
 		steps := []func(context.Context) (bool, error){m.sweep, m.takeReserve}
@@ -83,19 +83,23 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	p, err := m.repo.survey(ctx, now, PruneOptions{Grace: m.grace})
+	s, err := m.repo.survey(ctx, now, m.grace)
 	if err != nil {
 		return false, err
+	}
+	var names []string
+	for _, o := range s.deletable {
+		names = append(names, o.Name)
 	}
 	for o, err := range m.repo.store.List(ctx, "leases/") {
 		if err != nil {
 			return false, fmt.Errorf("listing leases: %w", err)
 		}
 		if now.Sub(o.Time) > leaseLife {
-			p.doomed = append(p.doomed, o)
+			names = append(names, o.Name)
 		}
 	}
-	return len(p.doomed) > 0, p.sweep(ctx)
+	return len(names) > 0, m.repo.sweep(ctx, names, func(string, int64, int64) {})
 }
 
 // takeReserve removes the reserve.

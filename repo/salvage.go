@@ -27,43 +27,117 @@ type PackRepair struct {
 // are missing. What is lost is then listed nowhere, so that the next snapshot stores it again where the source still has
 // it. Damaged are packs of another size than the index says, and those that a check has found so (see MarkBad). A
 // prune deletes them. It takes the owner key.
-//
-// As in a prune, new packs and index objects are durable before the entry that names what goes.
 func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
-	var res PackRepair
-	err := r.repair(ctx, "repair of packs", o, func(ctx context.Context) error {
-		res = PackRepair{}
-		s, err := r.planSalvage(ctx, o)
-		if err != nil || len(s.out) == 0 {
-			return err
-		}
-		res.Packs = s.out
-		if o.DryRun {
-			err = s.look(ctx)
-		} else {
-			err = s.replace(ctx, s.salvagePack)
-		}
-		res.Moved = s.prunePlan.res.Moved
-		for _, saved := range s.blobs {
-			if saved {
-				res.Salvaged++
-			} else {
-				res.Lost++
-			}
-		}
+	var res *PackRepair
+	err := r.repair(ctx, "repair of packs", o, func(ctx context.Context) (err error) {
+		res, err = r.tryRepairPacks(ctx, o)
 		return err
 	})
-	return &res, err
+	return res, err
 }
 
-// A salvage is a prune of damaged packs alone, of which all is kept that verifies.
-type salvage struct {
-	*prunePlan
-	damaged bitset        // the packs that go
-	out     []Name        // their names
+// tryRepairPacks goes through a repair once. It makes a plan of its own, and rewrites and publishes as a prune does: tryPrune says
+// what is left where we die. It deletes nothing: what can still be read of a damaged pack is there until the next prune.
+func (r *Repo) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
+	v, err := r.takeInventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := planSalvage(v)
+	if p.more {
+		r.note("there are more damaged packs than one repair takes: run it again")
+	}
+	s := &salvage{repo: r, index: v.index, damaged: p.goes, problem: o.Problem, blobs: make(map[servedBlob]bool), unread: make(map[Name]bool)}
+	switch {
+	case len(p.damaged) == 0:
+		return new(PackRepair), nil
+	case o.DryRun:
+		err := s.look(ctx, p.touched)
+		return s.result(p, 0), err
+	}
+	w, err := r.rewrite(ctx, v.index, &p.prunePlan, s.move, o.progress)
+	if err != nil {
+		return nil, err
+	}
+	p.spare(s.unread)
+	return s.result(p, w.size), r.publishPlan(ctx, &p.prunePlan, w)
+}
+
+// takeInventory compares what index objects list with the sizes of the packs on the storage.
+func (r *Repo) takeInventory(ctx context.Context) (*inventory, error) {
+	x, err := r.buildIndex(ctx, r.log, false, func(err error) error { return err })
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
+	}
+	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
+		return nil, err
+	}
+	v := r.inventory(x)
+	return &v, r.eachPack(ctx, func(name Name, obj Object) {
+		for _, n := range x.listed(name) {
+			v.sizes[n] = obj.Size
+		}
+	})
+}
+
+// A salvagePlan rewrites damaged packs, of which all is kept that verifies.
+type salvagePlan struct {
+	prunePlan
+	damaged []Name
 	stuck   map[Name]bool // packs that can be taken off the index by their name alone
+	more    bool          // there are more than one entry may name
+}
+
+// planSalvage decides which packs go: all listings of one, since what is named is gone for every instance. One that is
+// missing is not named, if it can be taken off the index otherwise: it may come back, and be listed again.
+func planSalvage(v *inventory) *salvagePlan {
+	p := &salvagePlan{prunePlan: prunePlan{head: v.head}, stuck: v.irreplaceable()}
+	for _, n := range v.index.byName { // sorted by name
+		ip := &v.index.packs[n]
+		if v.sizes[n] == ip.size && !ip.bad || len(p.damaged) > 0 && p.damaged[len(p.damaged)-1] == ip.name {
+			continue
+		}
+		if len(p.damaged) == maxPruned {
+			p.more = true
+			break
+		}
+		p.damaged = append(p.damaged, ip.name)
+		p.rewrite = append(p.rewrite, v.index.listed(ip.name)...)
+		if v.sizes[n] > 0 || p.stuck[ip.name] {
+			p.entry.Packs = append(p.entry.Packs, ip.name)
+		}
+	}
+	p.follow(v)
+	p.replace(v)
+	return p
+}
+
+// irreplaceable returns the packs that index objects list which can't be replaced.
+func (v *inventory) irreplaceable() map[Name]bool {
+	m := make(map[Name]bool)
+	for i, o := range v.index.objects {
+		if o.live && !v.replaceable(uint32(i)) {
+			for _, p := range v.index.packs[o.first : o.first+o.packs] {
+				m[p.name] = true
+			}
+		}
+	}
+	return m
+}
+
+// spare takes packs off the entry of which nothing could be read, as far as they are taken off the index otherwise.
+func (p *salvagePlan) spare(unread map[Name]bool) {
+	p.entry.Packs = slices.DeleteFunc(p.entry.Packs, func(n Name) bool { return unread[n] && !p.stuck[n] })
+}
+
+// A salvage collects what verifies in damaged packs, and what is lost of them.
+type salvage struct {
+	repo    *Repo
+	index   *index
+	damaged bitset
 	problem func(error)
 	blobs   map[servedBlob]bool // of these packs: whether it was saved
+	unread  map[Name]bool       // packs of which nothing can be had, now
 }
 
 // A servedBlob is a blob as an instance has it.
@@ -72,66 +146,22 @@ type servedBlob struct {
 	id       halfID
 }
 
-// planSalvage chooses the packs that go.
-func (r *Repo) planSalvage(ctx context.Context, o RepairOptions) (*salvage, error) {
-	x, err := r.buildIndex(ctx, r.log, false, func(err error) error { return err })
-	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
-	}
-	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
-		return nil, err
-	}
-	p := &prunePlan{repo: r, opts: PruneOptions{Progress: o.Progress}, head: r.log.head, index: x, sizes: make([]int64, len(x.packs))}
-	if err := r.eachPack(ctx, func(name Name, obj Object) {
-		for _, n := range x.listed(name) {
-			p.sizes[n] = obj.Size
+// result says what was saved of the damaged packs, in new packs of so many bytes.
+func (s *salvage) result(p *salvagePlan, moved int64) *PackRepair {
+	res := &PackRepair{Packs: p.damaged, Moved: moved}
+	for _, saved := range s.blobs {
+		if saved {
+			res.Salvaged++
+		} else {
+			res.Lost++
 		}
-	}); err != nil {
-		return nil, err
 	}
-	s := &salvage{prunePlan: p, problem: o.Problem, blobs: make(map[servedBlob]bool)}
-	s.chooseDamaged()
-	s.damaged = p.goes()
-	return s, nil
+	return res
 }
 
-// chooseDamaged chooses the packs that go: all listings of one, since what is named is gone for every instance. One that is
-// missing is not named, if it can be taken off the index otherwise: it may come back, and be listed again.
-func (s *salvage) chooseDamaged() {
-	s.stuck = s.irreplaceable()
-	for _, n := range s.index.byName { // sorted by name
-		ip := &s.index.packs[n]
-		if s.sizes[n] == ip.size && !ip.bad || len(s.out) > 0 && s.out[len(s.out)-1] == ip.name {
-			continue
-		}
-		if len(s.out) == maxPruned {
-			s.repo.note("there are more damaged packs than one repair takes: run it again")
-			return
-		}
-		s.out = append(s.out, ip.name)
-		s.rewrite = append(s.rewrite, s.index.listed(ip.name)...)
-		if s.sizes[n] > 0 || s.stuck[ip.name] {
-			s.entry.Packs = append(s.entry.Packs, ip.name)
-		}
-	}
-}
-
-// irreplaceable returns the packs that index objects list which can't be replaced.
-func (s *salvage) irreplaceable() map[Name]bool {
-	m := make(map[Name]bool)
-	for i, o := range s.index.objects {
-		if o.live && !s.replaceable(uint32(i)) {
-			for _, p := range s.index.packs[o.first : o.first+o.packs] {
-				m[p.name] = true
-			}
-		}
-	}
-	return m
-}
-
-// look counts what there is to salvage.
-func (s *salvage) look(ctx context.Context) error {
-	for _, o := range s.touched() {
+// look counts what there is to salvage of packs that these index objects list.
+func (s *salvage) look(ctx context.Context, objects []uint32) error {
+	for _, o := range objects {
 		for l, err := range s.repo.listings(ctx, s.index, int(o)) {
 			if err == nil && s.damaged.has(int(l.n)) {
 				err = s.eachBlob(ctx, l, func(blobRef, []byte) error { return nil })
@@ -144,8 +174,8 @@ func (s *salvage) look(ctx context.Context) error {
 	return nil
 }
 
-// salvagePack adds what verifies in a pack to g.
-func (s *salvage) salvagePack(ctx context.Context, g *packing, l packListing) error {
+// move adds what verifies in a pack to g.
+func (s *salvage) move(ctx context.Context, g *packing, l packListing) error {
 	return s.eachBlob(ctx, l, func(b blobRef, data []byte) error { return g.add(ctx, l.component, b, data) })
 }
 
@@ -156,8 +186,8 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 	if err != nil {
 		return err
 	}
-	if src == nil { // nothing of it can be had, now
-		s.entry.Packs = slices.DeleteFunc(s.entry.Packs, func(n Name) bool { return n == l.name && !s.stuck[n] })
+	if src == nil {
+		s.unread[l.name] = true
 		src = bytes.NewReader(nil)
 	}
 	lost := 0

@@ -1,0 +1,114 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"permafrost/chunk"
+	"permafrost/internal/hint"
+)
+
+// Survivors are the copies of blobs that stay while others go, for the same instance: those of others serve none of its snapshots.
+type survivors struct {
+	*survey
+	repo *Repo
+	live bitset
+	plan *prunePlan
+	stay []wanted
+}
+
+// readDuplicates reads the surviving copy of every blob whose other copy is about to be deleted. It reads the index objects that
+// say where before.
+func (r *Repo) readDuplicates(ctx context.Context, s *survey, m *marks, p *prunePlan) error {
+	d := &survivors{survey: s, repo: r, live: m.live, plan: p}
+	for _, o := range p.touched {
+		for l, err := range r.listings(ctx, s.index, int(o)) {
+			if err == nil && p.goes.has(int(l.n)) {
+				err = d.staying(l)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.readListings(ctx); err != nil {
+		return err
+	}
+	return d.readCopies(ctx)
+}
+
+// staying notes all copies that stay, for the same instance, of the blobs of a pack that goes.
+func (d *survivors) staying(l packListing) error {
+	var room [4]place
+	of := d.index.of(d.index.packs[l.n].instance)
+	for _, f := range l.frames {
+		for _, b := range f.blobs {
+			places, err := of.find(b.id, room[:0])
+			if err != nil {
+				return err
+			}
+			for _, pl := range places {
+				if d.live.has(pl.rank) && !d.plan.goes.has(int(pl.pack)) {
+					d.stay = append(d.stay, wanted{b.id, pl})
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// readListings reads the index objects from the storage that are leant on. This machine may know still what they said when the
+// storage has spoilt them, and no other one would find what is left.
+func (d *survivors) readListings(ctx context.Context) error {
+	read := func(ctx context.Context, n Name) ([]byte, error) { return d.repo.indexData(ctx, n, false, false) }
+	for o := range ahead(ctx, d.leantOn(), read) {
+		if o.err != nil {
+			return hint.Wrap(fmt.Errorf("what is to stay is listed there, nothing is pruned: %w", o.err),
+				"run `permafrost check`, then `permafrost repair index` with the owner key")
+		}
+	}
+	return nil
+}
+
+// leantOn returns the index objects that list copies which stay while others go, and those that list a pack which stays as one
+// does that lists a pack which goes: where that one is replaced, it is listed there alone.
+func (d *survivors) leantOn() (names []Name) {
+	objects := make(map[uint32]bool)
+	for _, w := range d.stay {
+		objects[d.index.packs[w.pack].object] = true
+	}
+	for _, n := range d.plan.touched {
+		o := &d.index.objects[n]
+		for i := range o.packs {
+			double := &d.index.packs[o.first+i]
+			for _, m := range d.index.listed(double.name) {
+				if ip := &d.index.packs[m]; ip.object != n && !d.plan.goes.has(int(m)) && ip.saysTheSame(double) {
+					objects[ip.object] = true
+				}
+			}
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(objects)) {
+		names = append(names, d.index.objects[n].name)
+	}
+	return names
+}
+
+// readCopies reads the copies that stay, as far as this key can.
+func (d *survivors) readCopies(ctx context.Context) error {
+	all := byPack(slices.DeleteFunc(d.stay, func(w wanted) bool { return !d.canRead(&d.index.packs[w.pack]) }))
+	for i := range all {
+		all[i] = slices.Compact(all[i])
+	}
+	packs := &packReader{repo: d.repo, index: d.index, rooms: newPackRooms(d.repo.store)}
+	failed, err := packs.fetch(ctx, all, func(chunk.ID, []byte) error { return nil })
+	if err != nil {
+		return err
+	}
+	for _, err := range failed {
+		return hint.Wrap(fmt.Errorf("a copy that is to stay can't be read, nothing is pruned: %w", err), "run `permafrost check --read-data`")
+	}
+	return nil
+}

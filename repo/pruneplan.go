@@ -1,0 +1,222 @@
+package repo
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// A prunePlan is what a prune, or a repair of packs, is to do. Packs and index objects are numbered as in the index.
+type prunePlan struct {
+	head     Head       // of the log that it was made by: the entry stands upon that, or not at all
+	dead     []uint32   // packs that go
+	rewrite  []uint32   // packs that go once their live part is moved
+	goes     bitset     // both, by pack
+	touched  []uint32   // index objects that list a pack which goes
+	replaced []uint32   // of these, those that give way to new ones
+	entry    PruneEntry // without the index objects that the rewriting adds
+	deletes  []string   // objects, once the entry stands: those that it names, and what earlier ones have named
+	result   PruneResult
+}
+
+// planPrune decides what goes. It asks nobody: the same survey and marks give the same plan.
+func planPrune(s *survey, m *marks, o PruneOptions) *prunePlan {
+	p := &prunePlan{head: s.head, result: PruneResult{Lost: m.lost}}
+	for _, obj := range s.junk {
+		p.result.LeftOver++
+		p.result.Freed += obj.Size
+	}
+	p.choosePacks(s, m, o)
+	p.namePacks(s)
+	p.entry.Indexes = s.spent()
+	p.entry.Manifests = s.forgotten()
+	p.result.Manifests = len(p.entry.Manifests)
+	for _, obj := range s.deletable {
+		p.deletes = append(p.deletes, obj.Name)
+	}
+	p.nameLeftover(s, o.packs())
+	p.follow(&s.inventory)
+	if !o.lean { // else what is listed of packs that are gone is passed over, as where it can't be replaced
+		p.replace(&s.inventory)
+		p.entry.Records = s.by.recordable(o.Records)
+	}
+	p.deleteNamed(s.index)
+	return p
+}
+
+// empty reports whether nothing is left to be said by an entry.
+func (p *prunePlan) empty() bool {
+	return len(p.entry.Packs)+len(p.entry.Indexes)+len(p.entry.Manifests) == 0
+}
+
+// choosePacks decides which packs go, and of which a part is moved.
+func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
+	living := m.livingListings(s.index)
+	for i := range s.index.packs {
+		ip := &s.index.packs[i]
+		if ip.gone {
+			continue
+		}
+		dead := ip.total - m.keeps[i]
+		p.result.Live += m.keeps[i]
+		p.result.Dead += dead
+		switch {
+		case !s.by.serves(ip.instance), s.index.isContested(ip.name), m.livesElsewhere(ip, i, living):
+			// Where this key can't tell whose a pack is, it is left to the one that can. Where its listings contradict each
+			// other, a check that reads it calls it bad.
+		case m.keeps[i] == 0 && m.others.has(i):
+			// It waits until it is so old that a run would take notice.
+		case m.keeps[i] == 0 && len(p.dead) < o.packs():
+			p.dead = append(p.dead, uint32(i))
+		case float64(dead) <= o.MaxUnused*float64(ip.total), ip.bad, o.lean, len(p.dead)+len(p.rewrite) >= maxPruned:
+		case s.canRead(ip):
+			p.rewrite = append(p.rewrite, uint32(i))
+		default:
+			p.result.Waiting++
+			p.result.WaitingFor += dead
+		}
+	}
+	if o.most > 0 && len(p.rewrite) > o.most { // first those that take the least room
+		slices.SortStableFunc(p.rewrite, func(a, b uint32) int { return cmp.Compare(m.keeps[a], m.keeps[b]) })
+		p.rewrite = p.rewrite[:o.most]
+	}
+	p.result.Rewritten = len(p.rewrite)
+}
+
+// livingListings returns by how many of its listings a pack has something that lives, of packs that are listed several times.
+func (m *marks) livingListings(x *index) map[Name]int {
+	living := make(map[Name]int)
+	for same := range x.groups() {
+		if len(same) == 1 {
+			continue
+		}
+		for _, n := range same {
+			if m.keeps[n] > 0 {
+				living[x.packs[n].name]++
+			}
+		}
+	}
+	return living
+}
+
+// livesElsewhere reports whether something that lives is listed for a pack by another listing than the one numbered n: somebody
+// has listed it as what it is not, and a pack that goes is gone by all of its listings.
+func (m *marks) livesElsewhere(ip *indexedPack, n int, living map[Name]int) bool {
+	others := living[ip.name]
+	if m.keeps[n] > 0 {
+		others--
+	}
+	return others > 0
+}
+
+// namePacks names the packs that go, each once however often it is listed.
+func (p *prunePlan) namePacks(s *survey) {
+	named := make(map[Name]bool)
+	for _, n := range p.going() {
+		name := s.index.packs[n].name
+		if named[name] {
+			continue
+		}
+		named[name] = true
+		p.entry.Packs = append(p.entry.Packs, name)
+		p.result.Removed++
+		p.result.Freed += s.sizes[n]
+	}
+}
+
+// going returns the packs that go.
+func (p *prunePlan) going() []uint32 { return slices.Concat(p.dead, p.rewrite) }
+
+// nameLeftover names what is left over, as much as one entry may name.
+func (p *prunePlan) nameLeftover(s *survey, most int) {
+	leftover := s.leftover
+	if p.result.Lost > 0 {
+		// What is lost may yet be found in a pack that no index object lists.
+		leftover = slices.DeleteFunc(slices.Clone(leftover), func(o Object) bool { return strings.HasPrefix(o.Name, "packs/") })
+	}
+	for _, o := range leftover[:min(len(leftover), most)] {
+		name, err := ParseName(o.Name[strings.LastIndexByte(o.Name, '/')+1:])
+		if err != nil {
+			continue // not one of ours: left alone
+		}
+		switch {
+		case o.Name == packObject(name):
+			p.entry.Packs = append(p.entry.Packs, name)
+			p.result.Removed++
+		case o.Name == indexObject(name):
+			p.entry.Indexes = append(p.entry.Indexes, name)
+		case o.Name == manifestObject(name):
+			p.entry.Manifests = append(p.entry.Manifests, name)
+		default:
+			continue
+		}
+		p.result.LeftOver++
+		p.result.Freed += o.Size
+		p.deletes = append(p.deletes, o.Name)
+	}
+}
+
+// follow notes what follows for the index of the packs that go.
+func (p *prunePlan) follow(v *inventory) {
+	p.goes = newBitset(len(v.index.packs))
+	for _, n := range p.going() {
+		p.goes.set(int(n))
+	}
+	p.touched = v.touched(p.going())
+}
+
+// replace names the index objects that list a pack which goes and give way to new ones. What can't be replaced stays as it
+// is: it lists packs that are gone then, until all of them are (see spent).
+func (p *prunePlan) replace(v *inventory) {
+	for _, o := range p.touched {
+		if v.replaceable(o) {
+			p.replaced = append(p.replaced, o)
+			p.entry.Indexes = append(p.entry.Indexes, v.index.objects[o].name)
+		}
+	}
+}
+
+// deleteNamed has the packs that go deleted, and the other objects that the entry names.
+func (p *prunePlan) deleteNamed(x *index) {
+	for _, n := range p.going() {
+		p.deletes = append(p.deletes, packObject(x.packs[n].name))
+	}
+	for _, n := range p.entry.Indexes {
+		p.deletes = append(p.deletes, indexObject(n))
+	}
+	for _, n := range p.entry.Manifests {
+		p.deletes = append(p.deletes, manifestObject(n))
+	}
+}
+
+// spent returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
+// list, or it never counted. A writer's prune leaves such objects where the owner has named them.
+func (v *inventory) spent() (names []Name) {
+	there := func(ip indexedPack) bool {
+		return ip.instance != "" && !ip.foreign && !v.log.gone(packObject(ip.name), ip.instance)
+	}
+	for _, o := range v.index.objects {
+		if o.live && !slices.ContainsFunc(v.index.packs[o.first:o.first+o.packs], there) && v.log.mayDrop(v.by, o.name) {
+			names = append(names, o.name)
+		}
+	}
+	return names
+}
+
+// forgotten returns the manifests of forgotten snapshots that this key may prune, without those that a snapshot is made of
+// which is not forgotten.
+func (v *inventory) forgotten() (names []Name) {
+	needed, seen := v.log.needed(), make(map[Name]bool)
+	for _, s := range v.log.snapshots {
+		object := manifestObject(s.Manifest)
+		if _, gone := v.log.forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || v.mayDelete(object) {
+			continue
+		}
+		if v.by.serves(s.Instance) {
+			seen[s.Manifest] = true
+			names = append(names, s.Manifest)
+		}
+	}
+	slices.SortFunc(names, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
+	return names
+}

@@ -1,0 +1,215 @@
+package repo
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"permafrost/internal/hint"
+	"permafrost/internal/objname"
+)
+
+// An inventory is what index objects list, and what the storage has of it.
+type inventory struct {
+	head  Head // of the log, as it stands
+	log   *history
+	me    ed25519.PublicKey
+	by    scope // what this key speaks for
+	reads bool  // this key opens packs of content
+	index *index
+	sizes []int64 // of each pack as it is in the store, 0 where it is missing
+}
+
+// inventory returns the inventory of an index, with no sizes yet.
+func (r *Repo) inventory(x *index) inventory {
+	me := r.key.verifyKey()
+	return inventory{head: r.log.head, log: r.log, me: me, by: r.log.scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.packs))}
+}
+
+// canRead reports whether this key reads a pack's content.
+func (v *inventory) canRead(ip *indexedPack) bool { return ip.component == Meta || v.reads }
+
+// mayDelete reports whether an object that nothing needs can be deleted by what the log says already: the owner has named it,
+// which every run heeds, or this key itself. What others have named is left over like what nobody has: a run of another
+// instance may take no notice of that, and be about to publish what it has uploaded.
+func (v *inventory) mayDelete(object string) bool {
+	return slices.ContainsFunc(v.log.pruned[object], func(by scope) bool { return by.owner || v.me.Equal(ed25519.PublicKey(by.person.VerifyKey)) })
+}
+
+// replaceable reports whether an index object may give way to one that this key signs: it may be dropped, and is trusted.
+// What the new signature vouches for is deduplicated against, and nobody has read what a removed writer listed.
+func (v *inventory) replaceable(o uint32) bool {
+	return v.index.objects[o].trusted && v.log.mayDrop(v.by, v.index.objects[o].name)
+}
+
+// touched returns the index objects that list a pack which goes, as the index numbers them: those too of which the listing
+// is hidden, since another one says the same.
+func (v *inventory) touched(goes []uint32) []uint32 {
+	names := make(map[Name]bool)
+	for _, n := range goes {
+		names[v.index.packs[n].name] = true
+	}
+	objects := make(map[uint32]bool)
+	for i := range v.index.packs {
+		ip := &v.index.packs[i]
+		if names[ip.name] && v.index.objects[ip.object].live {
+			objects[ip.object] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(objects))
+}
+
+// A survey is what there is that a prune may touch.
+type survey struct {
+	inventory
+	young     bitset   // packs that a run of another instance may have put, and be about to list
+	deletable []Object // needed by nothing and named by an earlier entry; uploads that were given up; junk
+	junk      []Object // of these, what has no name that an object can have
+	leftover  []Object // old, and in no log entry: one has to name it first
+}
+
+// survey looks at all that there is, at that time by the storage's clock.
+func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
+	x, err := r.buildIndex(ctx, r.log, true, func(err error) error { return err })
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`, then `permafrost repair index` with the owner key")
+	}
+	if err := r.mayPrune(); err != nil {
+		return nil, err
+	}
+	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
+		return nil, err
+	}
+	s := newSurveyor(r.inventory(x), now, grace)
+	if err := s.list(ctx, r); err != nil {
+		return nil, err
+	}
+	found := s.survey
+	return &found, nil
+}
+
+// mayPrune returns an error unless this key may prune: the owner key may all, a writer's those packs that it serves, where the list
+// of keys lets it forget.
+func (r *Repo) mayPrune() error {
+	if !r.log.scope(r.key.verifyKey()).mayForget() {
+		return hint.Wrap(fmt.Errorf("%w: the list of keys does not let this writer prune", ErrNotAllowed), "prune with the owner key: -i RECOVERY-FILE")
+	}
+	return nil
+}
+
+// A surveyor makes a survey of the objects in the store.
+type surveyor struct {
+	survey
+	now           time.Time // by the storage's clock
+	grace         time.Duration
+	named, needed map[string]bool // see history
+}
+
+func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {
+	return &surveyor{survey: survey{inventory: v, young: newBitset(len(v.index.packs))}, now: now, grace: grace, named: v.log.named(), needed: v.log.needed()}
+}
+
+// list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
+func (s *surveyor) list(ctx context.Context, r *Repo) error {
+	missing := maps.Clone(s.needed)
+	for _, dir := range []string{"packs/", "index/", "manifests/", "tmp/"} {
+		for o, err := range r.store.List(ctx, dir) {
+			if err != nil {
+				return fmt.Errorf("listing %s: %w", dir, err)
+			}
+			delete(missing, o.Name)
+			s.add(o)
+		}
+	}
+	if err := s.listJunk(ctx, r); err != nil {
+		return err
+	}
+	for object := range missing {
+		help := "`permafrost repair index` with the owner key makes the index anew"
+		if strings.HasPrefix(object, "manifests/") {
+			help = "without its manifest a snapshot is lost: `permafrost check` names it, and it can be forgotten"
+		}
+		return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &DamageError{object, errors.New("is missing")}), help)
+	}
+	return nil
+}
+
+// add notes what an object is to a prune.
+func (s *surveyor) add(o Object) {
+	upload := strings.HasPrefix(o.Name, "tmp/")
+	if !upload && !objname.Shaped(o.Name) {
+		s.addJunk(o)
+		return
+	}
+	age := s.now.Sub(o.Time)
+	switch {
+	case s.isListed(o, age <= DefaultGrace), s.needed[o.Name]: // whatever somebody else's prune has named
+	case s.mayDelete(o.Name), upload && age > s.grace:
+		s.deletable = append(s.deletable, o)
+	case !upload && !s.named[o.Name] && age > s.grace && !s.log.signed:
+		// Where somebody's signed entry was passed over, what it names is left alone: it may be a snapshot.
+		s.leftover = append(s.leftover, o)
+	}
+}
+
+// isListed reports whether an object is a pack with listings that are not gone, and notes its size.
+func (s *survey) isListed(o Object, young bool) bool {
+	name, err := packName(o.Name)
+	if err != nil {
+		return false
+	}
+	listed := s.index.listed(name)
+	for _, n := range listed {
+		s.sizes[n] = o.Size
+		if young {
+			s.young.set(int(n))
+		}
+	}
+	return len(listed) > 0
+}
+
+// listJunk looks for what has no name of a repository's objects, or a number of the log that is out of reach.
+func (s *surveyor) listJunk(ctx context.Context, r *Repo) error {
+	var junk []Object
+	err := r.junk(ctx, s.log, []string{"keys/", "log/"}, func(o Object) { junk = append(junk, o) })
+	if err != nil {
+		return err
+	}
+	for _, o := range junk {
+		if comes, err := r.mayComeIntoReach(ctx, o); err != nil {
+			return err
+		} else if !comes {
+			s.addJunk(o)
+		}
+	}
+	return nil
+}
+
+// mayComeIntoReach reports whether an object below log/ is an entry by somebody on the list of keys. It is none yet; but it may be
+// one to others by the time that it is deleted, if its signer adds to the log meanwhile.
+func (r *Repo) mayComeIntoReach(ctx context.Context, o Object) (bool, error) {
+	seq, far := r.log.far[o.Name]
+	if !far || r.key.Role != RoleOwner {
+		return false, nil
+	}
+	data, err := r.readEntry(ctx, seq, o.Size)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	e := r.log.keys.openEntry(data)
+	return (e.err == nil || errors.Is(e.err, ErrNewerFormat)) && r.log.known(e.signer), err
+}
+
+// addJunk has the owner delete what has no name that an object can have. No entry names it: nothing leans on it.
+func (s *survey) addJunk(o Object) {
+	if s.by.owner {
+		s.deletable = append(s.deletable, o)
+		s.junk = append(s.junk, o)
+	}
+}
