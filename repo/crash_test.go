@@ -157,7 +157,7 @@ var crashModes = []crashMode{
 func (k *crashCase) crash(t *testing.T, mode string, m crashMode, oracle func(what string, st repo.Store, done bool)) (points int) {
 	stride := 1
 	if raceDetector {
-		stride = 3
+		stride = 11
 	}
 	for n := 0; ; n += stride {
 		mine := k.st.Clone()

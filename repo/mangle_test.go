@@ -58,9 +58,13 @@ func readAll(t *testing.T, st repo.Store, k *repo.Keyring, nights []content, ref
 // snapshots that do not need the object come back whole. Under the race detector a part is tried: it is slow, and this
 // test is not about races.
 func TestMangledObjects(t *testing.T) {
+	repo.RememberEnvelopes(t)
 	w, st, nights, refs := small(t)
 	step := 1
-	if raceDetector || testing.Short() {
+	switch {
+	case raceDetector:
+		step = 101
+	case testing.Short():
 		step = 29
 	}
 	var cases atomic.Int64

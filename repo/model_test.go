@@ -336,7 +336,7 @@ func (s *modelState) String() string {
 func TestModel(t *testing.T) {
 	const w1, w2, p1, p2, f, l = 0, 1, 2, 3, 4, 5
 	all := [][]int{{w1, p1, f}, {w1, p1, f, l}, {w1, w2, p1, f}, {w1, p1, p2, f}, {w1, w2, p1, l}, {w1, w2, p1, p2, f}}
-	if raceDetector || testing.Short() {
+	if testing.Short() {
 		all = all[:4]
 	}
 	for _, parties := range all {

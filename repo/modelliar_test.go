@@ -215,7 +215,7 @@ func soundLogs() []logModel {
 		{"a writer that lies twice", liarLog([3]string{"s", "", "c"}, 2, "b"), unharmed},
 		{"a removed writer that lies twice, and the storage", storageLog([3]string{"s", "", "k"}, 2, "a", 1, 0), undeceived},
 	}
-	if RaceDetector || testing.Short() {
+	if testing.Short() {
 		return all[:1]
 	}
 	return all
@@ -263,7 +263,7 @@ func TestModelLogOfWeaker(t *testing.T) {
 		belowBreaks:     {"entries are added below what is broken", twice, unharmed},
 		farRemoved:      {"what is out of reach is removed", twice, unharmed},
 	} {
-		if weak == breaksForgotten && (RaceDetector || testing.Short()) {
+		if weak == breaksForgotten && testing.Short() {
 			continue // this takes millions of states
 		}
 		m.weak = weak

@@ -194,7 +194,7 @@ func TestHostileHistories(t *testing.T) {
 	case *hostileHistories > 0:
 		count = *hostileHistories
 	case raceDetector:
-		count = 40
+		count = 20
 	case testing.Short():
 		count = 100
 	}

@@ -378,7 +378,7 @@ func TestSimulate(t *testing.T) {
 	case *simulate > 0:
 		count = *simulate
 	case raceDetector:
-		count = 300
+		count = 100
 	case testing.Short():
 		count = 1200
 	}

@@ -120,7 +120,8 @@ func (s *site) trace(calls map[hostCall]int, places map[string]string, args ...s
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c.Args = append([]string{"strace", "-ff", "-k", "-y", "-s", "4096", "-o", out, "-e", "trace=" + tracedCalls, "-e", "signal=none", c.Path}, c.Args[1:]...)
+	// Without --seccomp-bpf every call of the process stops at strace, not these alone.
+	c.Args = append([]string{"strace", "-ff", "--seccomp-bpf", "-k", "-y", "-s", "4096", "-o", out, "-e", "trace=" + tracedCalls, "-e", "signal=none", c.Path}, c.Args[1:]...)
 	c.Path = strace
 	if r := c.run(s.t); r.code != exitDone && (args[0] != "snapshot" || r.code != exitDated) {
 		s.t.Fatalf("%v under strace: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
