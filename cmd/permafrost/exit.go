@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
 	"permafrost/repo"
 )
 
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 	var (
 		usage    *usageError
 		partial  *partialError
-		suspect  *suspectError
+		suspect  *keeper.SuspectError
 		lacking  *incompleteError
 		silent   *unreportedError
 		locked   *repo.LockedError

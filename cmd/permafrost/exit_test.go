@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
 	"permafrost/repo"
 )
 
@@ -22,7 +23,7 @@ func TestExitCode(t *testing.T) {
 		{errors.New("x"), 1},
 		{usagef("x"), 2},
 		{&partialError{errors.New("x")}, 3},
-		{&suspectError{errors.New("x")}, 4},
+		{&keeper.SuspectError{Text: "x"}, 4},
 		{&incompleteError{errors.New("x")}, 5},
 		{hint.Join(&partialError{errors.New("x")}, &incompleteError{errors.New("y")}), 5},
 		{&unreportedError{"x", io.ErrShortWrite}, 9},

@@ -38,7 +38,7 @@ lists. ` + "`permafrost help patterns`" + ` says what a pattern is.`,
 				return err
 			}
 			defer r.Close()
-			refs := pick.of(r.Snapshots())
+			refs := pick.Of(r.Snapshots())
 			if in != "" {
 				ref, err := a.find(r, &pick, in, retain.Wish{})
 				if err != nil {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -63,26 +61,15 @@ newest of its snapshots of each of the last 14 days.`,
 				return err
 			}
 			defer r.Close()
-			refs := pick.of(r.Snapshots())
-			verdicts := retain.JudgeAll(r, refs)
-			var decisions []retain.Decision
-			if len(specs) > 0 {
-				decisions, err = decide(refs, specs)
-			} else {
-				a.tellDoubts(refs, verdicts)
-				decisions, err = policy.Apply(refs, verdicts, time.Now())
-			}
-			if err == nil && !dryRun {
-				err = a.carryOut(cmd.Context(), r, decisions, verdicts.Records(r.Head().Seq))
-			}
+			res, err := a.forget(cmd.Context(), r.Repo, keeper.ForgetOptions{Selection: pick.Selection, Names: specs, Policy: policy, DryRun: dryRun})
 			if err != nil {
 				return err
 			}
-			a.tellForget(r, decisions, dryRun)
+			a.tellForget(r, res.Decisions, dryRun)
 			if !prune {
 				return nil
 			}
-			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun, Forgotten: removed(decisions)})
+			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun, Forgotten: res.Removed()})
 		},
 	}
 	policy.flags(cmd.Flags())
@@ -98,44 +85,19 @@ func noPolicy() error {
 		"say what to keep, for example --keep-daily 7 --keep-weekly 4 --keep-monthly 12")
 }
 
-// decide removes the snapshots that specs name, and keeps the rest.
-func decide(refs []repo.SnapshotRef, specs []string) ([]retain.Decision, error) {
-	decisions := make([]retain.Decision, len(refs))
-	for i, r := range refs {
-		decisions[i] = retain.Decision{Snapshot: r, Reasons: []string{"not named"}}
+// forget removes snapshots, and tells of those that look wrong.
+func (a *app) forget(ctx context.Context, r *repo.Repo, o keeper.ForgetOptions) (*keeper.Forgotten, error) {
+	res, err := keeper.Forget(ctx, r, o, &news{ui: a.ui})
+	if n := len(res.Suspects); n > 0 {
+		a.ui.Hint(hintFor(res.Suspects[n-1])) // once, whatever their number
 	}
-	for _, spec := range specs {
-		found, err := retain.Find(refs, nil, spec, retain.Wish{}) // what looks wrong too: it is what one wants to forget
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(refs, func(r repo.SnapshotRef) bool { return r.ID == found.ID })
-		decisions[i].Reasons = nil
+	if err != nil {
+		return res, err
 	}
-	return decisions, nil
-}
-
-// carryOut forgets what the decisions don't keep.
-func (a *app) carryOut(ctx context.Context, r *session, decisions []retain.Decision, records []repo.Record) error {
-	gone := removed(decisions)
-	if err := r.Forget(ctx, gone, records...); err != nil {
-		return fmt.Errorf("forgetting: %w", err)
+	if gone := len(res.Removed()); gone > 0 && !o.DryRun {
+		a.ui.Done("%s forgotten", units.Plural(int64(gone), "snapshot is", "snapshots are"))
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	a.ui.Done("%s forgotten", units.Plural(int64(len(gone)), "snapshot is", "snapshots are"))
-	return nil
-}
-
-// removed returns the snapshots that the decisions don't keep.
-func removed(decisions []retain.Decision) (gone []repo.Name) {
-	for i := range decisions {
-		if d := &decisions[i]; !d.Keep() {
-			gone = append(gone, d.Snapshot.ID)
-		}
-	}
-	return gone
+	return res, nil
 }
 
 // tellForget tells the decisions, which have been carried out unless this is a dry run.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"syscall"
 
+	"permafrost/internal/keeper"
 	"permafrost/repo"
 )
 
@@ -81,6 +83,10 @@ func rules() []rule {
 		withheld(repo.RightInstance, "`permafrost key add writer` makes a key for a further instance"),
 		withheld(repo.RightForget, "forget with the owner key: -i RECOVERY-FILE"),
 		as(confirmHint),
+
+		as(suspectHint),
+		is(keeper.ErrNotSuspect, "permafrost snapshots marks those that do"),
+		as(func(*keeper.IDError) string { return "confirm takes IDs: permafrost snapshots lists them" }),
 	}
 }
 
@@ -123,6 +129,10 @@ func confirmHint(e *repo.NotAllowedError) string {
 		return "this takes the owner key (-i RECOVERY-FILE)"
 	}
 	return "this takes the owner key (-i RECOVERY-FILE), or the key of " + strings.Join(e.Who, " or ")
+}
+
+func suspectHint(e *keeper.SuspectError) string {
+	return fmt.Sprintf("if the instance really is like that: permafrost confirm %[1]s; if not, find out why, and remove the snapshot: permafrost forget %[1]s", e.Snapshot.Short())
 }
 
 // hintFor returns the hint of an error: the outermost that was given where it arose, or that rules have.

@@ -11,8 +11,6 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
-	"permafrost/snapshot"
-	"permafrost/snapshot/retain"
 )
 
 func (a *app) pruneCommand() *cobra.Command {
@@ -60,20 +58,17 @@ func (p *pruneFlags) flags(cmd *cobra.Command) {
 func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error {
 	p := newProgress(a.ui)
 	defer p.Close()
-	o.Patience, o.Progress = a.retryLock, p.Phase
-	verdicts := retain.JudgeAll(r, r.Snapshots())
-	o.Records = verdicts.Records(r.Head().Seq)
-	res, err := r.Prune(ctx, snapshot.Marker, o)
+	o.Patience = a.retryLock
+	res, err := keeper.Prune(ctx, r.Repo, o, &news{a.ui, p})
 	p.Close()
 	if err != nil {
-		return fmt.Errorf("pruning: %w", err)
+		return err
 	}
 	dryRun := o.DryRun
 	if !dryRun {
-		a.tellClock(verdicts)
 		a.ui.Done("the prune is done")
 	}
-	a.ui.JSON(keeper.NewPruned(res, dryRun))
+	a.ui.JSON(res)
 	did, freed := "removed", "freed"
 	if dryRun {
 		did, freed = "would remove", "would free"
@@ -89,7 +84,7 @@ func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error 
 	a.ui.Report("the packs %s %v, of which %v %s needed", map[bool]string{true: "hold", false: "held"}[dryRun], size(res.Live+res.Dead), size(res.Live),
 		map[bool]string{true: "are", false: "were"}[dryRun])
 	if res.Waiting > 0 {
-		a.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", units.Plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingFor))
+		a.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", units.Plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingBytes))
 	}
 	if !dryRun {
 		a.tellHead(r)

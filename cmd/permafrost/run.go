@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -136,29 +135,22 @@ func (n *night) retain(ctx context.Context) (done string, err error) {
 
 // forget removes what the policy does not keep.
 func (n *night) forget(ctx context.Context) (done string, err error) {
-	pick := selection{instance: n.res.Ref.Instance}
-	refs := pick.of(n.Snapshots())
-	n.kept = len(refs)
+	o := keeper.ForgetOptions{Selection: keeper.Selection{Instance: n.res.Ref.Instance}, Policy: n.policy, Known: n.res.Ref.ID}
+	n.kept = len(o.Of(n.Snapshots()))
 	if n.policy.Empty() {
 		return "no policy", nil
 	}
-	verdicts := retain.JudgeAll(n.session, refs)
-	// Of the snapshot that was just made it is told at the end.
-	n.tellDoubts(slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool { return r.ID == n.res.Ref.ID }), verdicts)
-	decisions, err := n.policy.Apply(refs, verdicts, time.Now())
-	if err != nil {
-		return "", err
-	}
-	switch err := n.carryOut(ctx, n.session, decisions, verdicts.Records(n.Head().Seq)); {
+	res, err := n.app.forget(ctx, n.Repo, o)
+	switch {
 	case errors.Is(err, repo.ErrNotAllowed):
 		return "not allowed", nil
 	case err != nil:
 		return "", err
 	}
-	n.removed = len(removed(decisions))
-	n.kept = len(decisions) - n.removed
-	for i := range decisions {
-		if d := &decisions[i]; !d.Keep() {
+	n.removed = len(res.Removed())
+	n.kept = len(res.Decisions) - n.removed
+	for i := range res.Decisions {
+		if d := &res.Decisions[i]; !d.Keep() {
 			n.ui.JSON(keeper.Removed{Snapshot: keeper.NewSnapshot(&d.Snapshot)})
 			n.ui.Report("removed snapshot %s, %s", d.Snapshot.ID.Short(), printable(d.Snapshot.Date))
 		}

@@ -155,8 +155,8 @@ func (a *app) snapshot(ctx context.Context, r *session, inst *source.Instance, f
 
 // lastSizes returns how large each component was in the instance's newest snapshot, as far as that can be told.
 func lastSizes(ctx context.Context, r *session, instance string) map[string]int64 {
-	pick := selection{instance: instance}
-	ref, err := retain.Find(pick.of(r.Snapshots()), nil, "latest", retain.Wish{})
+	pick := keeper.Selection{Instance: instance}
+	ref, err := retain.Find(pick.Of(r.Snapshots()), nil, "latest", retain.Wish{})
 	if err != nil {
 		return nil
 	}
@@ -186,7 +186,11 @@ func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration)
 	a.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", ref.ID.Short(), printable(ref.Instance), ref.Date,
 		size(ref.Size), size(ref.Stored), units.Duration(took))
 	a.tellHead(r)
-	return hint.Join(lacking(res), doubtful(ref, verdict), partial(res))
+	var looks error
+	if s := keeper.Suspicion(ref, verdict); s != nil {
+		looks = s
+	}
+	return hint.Join(lacking(res), looks, partial(res))
 }
 
 // lacking returns an error that names the components which failed or are incomplete, or nil.

@@ -39,7 +39,7 @@ nobody remembers holds back what came later.`,
 				a.ui.Print("%v", r.Head())
 				return nil
 			}
-			refs := pick.of(r.Snapshots())
+			refs := pick.Of(r.Snapshots())
 			verdicts := retain.JudgeAll(r, refs)
 			a.ui.Lines(listSnapshots(refs, verdicts))
 			for i := range refs {
@@ -55,28 +55,17 @@ nobody remembers holds back what came later.`,
 }
 
 // A selection is a part of a repository's snapshots.
-type selection struct {
-	instance string
-	tags     []string
-}
+type selection struct{ keeper.Selection }
 
 func (s *selection) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.instance, "instance", "", "only snapshots of the instance with this `domain`")
-	cmd.Flags().StringArrayVar(&s.tags, "tag", nil, "only snapshots with this `tag`; repeatable")
-}
-
-// of returns the refs that are selected.
-func (s *selection) of(refs []repo.SnapshotRef) []repo.SnapshotRef {
-	return slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool {
-		missing := func(tag string) bool { return !slices.Contains(r.Tags, tag) }
-		return s.instance != "" && r.Instance != s.instance || slices.ContainsFunc(s.tags, missing)
-	})
+	cmd.Flags().StringVar(&s.Instance, "instance", "", "only snapshots of the instance with this `domain`")
+	cmd.Flags().StringArrayVar(&s.Tags, "tag", nil, "only snapshots with this `tag`; repeatable")
 }
 
 // find returns the selected snapshot that a person names, for the sake of a wish. It names those that it passes over, and says
 // where the one that it finds looks wrong.
 func (a *app) find(r *session, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, error) {
-	refs := pick.of(r.Snapshots())
+	refs := pick.Of(r.Snapshots())
 	verdicts := retain.JudgeAll(r, refs)
 	found, err := retain.Find(refs, verdicts, spec, wish)
 	if err != nil {
@@ -96,7 +85,7 @@ func (a *app) find(r *session, pick *selection, spec string, wish retain.Wish) (
 		a.ui.Warn("snapshot %s of %s is passed over: %s", ref.ID.Short(), printable(ref.Date), why)
 	}
 	if v := verdicts.Of(&found.SnapshotRef); wish.Doubted(v) {
-		a.ui.Warn("%s", looksWrong(&found.SnapshotRef, v))
+		a.ui.Warn("%v", keeper.Suspicion(&found.SnapshotRef, v))
 	}
 	return found.SnapshotRef, nil
 }

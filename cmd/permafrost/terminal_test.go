@@ -87,7 +87,7 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 	u.Print("forgotten by the caller: %s", hostile.Name(r))
 	p := repo.Person{Name: hostile.Name(r), Role: repo.RoleWriter, Instance: hostile.Name(r)}
 	u.Print("%s %s", p.Name, instanceName(&p))
-	u.Warn("%s", looksWrong(&ref, hostileVerdict(r)))
+	u.Warn("%v", keeper.Suspicion(&ref, hostileVerdict(r)))
 	u.Say("%v", hostile.Name(r))
 	u.Error(hint.Wrap(fmt.Errorf("a: %w", errors.New(hostile.Name(r))), hostile.Name(r)), 1)
 	return lines + 2, 4

@@ -69,9 +69,9 @@ type Pruned struct {
 // MessageType returns "prune".
 func (Pruned) MessageType() string { return "prune" }
 
-// NewPruned returns the result of a prune as it is told.
-func NewPruned(res *repo.PruneResult, dryRun bool) Pruned {
-	return Pruned{
+// pruned returns the result of a prune as it is told.
+func pruned(res *repo.PruneResult, dryRun bool) *Pruned {
+	return &Pruned{
 		DryRun: dryRun, Live: res.Live, Dead: res.Dead, Removed: res.Removed, Freed: res.Freed, Rewritten: res.Rewritten, Moved: res.Moved,
 		Waiting: res.Waiting, WaitingBytes: res.WaitingFor, Manifests: res.Manifests, LeftOver: res.LeftOver, Lost: res.Lost,
 	}
