@@ -28,6 +28,9 @@ const (
 	CauseNameTaken  Cause = "name taken"
 	CauseNameAbsent Cause = "name absent"
 	CauseRotated    Cause = "rotated" // another owner has rotated the keys meanwhile
+
+	// CauseUnannounced is that the key file has keys which the log does not announce.
+	CauseUnannounced Cause = "unannounced"
 )
 
 // CauseHeadUnread is that this machine can't read what it remembers of the log, so that a rollback would pass unnoticed.

@@ -250,6 +250,9 @@ func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without [
 			return nil, err
 		}
 	}
+	if err := r.allAnnounced(); err != nil {
+		return nil, err
+	}
 	grown := *r.Key()
 	next, err := grown.NewEpoch()
 	if err == nil {
@@ -286,6 +289,16 @@ func (r *Repo) mayRotate(ctx context.Context) error {
 		return err
 	}
 	return r.log.mayAdd(&Entry{Epoch: new(EpochEntry)})
+}
+
+// allAnnounced returns an error where the key file has epochs that the log does not announce, unless an owner has said that the log is
+// as it should be. A rotation that died leaves such keys, which nobody uses. But if the storage shows an older log they are in use, and
+// a rotation would give them to all on its list, with whoever was removed since.
+func (r *Repo) allAnnounced() error {
+	if n := len(r.log.keys.Epochs); int(r.log.lastKnown(r.log.keys)) < n && !r.opts.AcceptHead {
+		return because(CauseUnannounced, "the key file has keys of epoch %d, which the log does not announce", n)
+	}
+	return nil
 }
 
 // wrapEpoch returns the keys for everybody on the roster who has a recipient, and the names of those who have none.

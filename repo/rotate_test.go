@@ -85,7 +85,7 @@ func TestRotateFails(t *testing.T) {
 				t.Fatalf("fault %d at change %d: no error", fault, n)
 			}
 			points++
-			r, err = openFresh(t.Context(), mine, onDisk)
+			r, err = repo.Open(t.Context(), storetest.Alone(mine), onDisk, repo.Options{AcceptHead: true})
 			if err != nil {
 				t.Fatalf("fault %d at change %d: the key file that was saved: %v", fault, n, err)
 			}

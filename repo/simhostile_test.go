@@ -203,7 +203,16 @@ func (h *hostileHistory) plan() {
 				if err != nil {
 					return err
 				}
-				return h.do(ctx, m, what, contents, r)
+				err = h.do(ctx, m, what, contents, r)
+				if cause := (*repo.CauseError)(nil); !errors.As(err, &cause) || cause.Cause != repo.CauseUnannounced || h.mode == "loses" || h.mode == "forks" {
+					return err
+				}
+				o := m.options() // the owner knows that it died
+				o.AcceptHead = true
+				if r, err = h.open(ctx, m, storetest.Alone(st), o); err == nil {
+					err = h.do(ctx, m, what, contents, r)
+				}
+				return err
 			})
 			before = step.party
 			h.steps = append(h.steps, step)

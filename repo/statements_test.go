@@ -114,7 +114,7 @@ func TestRotationTakesFreshKeys(t *testing.T) {
 	if err := fresh(t, st, onDisk).RemovePerson(t.Context(), "gone"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fresh(t, st, onDisk).Rotate(t.Context(), save); err != nil {
+	if _, err := accepting(t, st, onDisk).Rotate(t.Context(), save); err != nil {
 		t.Fatal(err)
 	}
 	second, _ := mustSnapshot(t, fresh(t, st, w.writer), night(2), 2)

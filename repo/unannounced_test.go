@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 	if len(onDisk.Epochs) != 2 || len(late.Epochs) != 1 {
 		t.Errorf("the owner has %d epochs, and gives %d to a new writer", len(onDisk.Epochs), len(late.Epochs))
 	}
-	if _, err := fresh(t, st, onDisk).Rotate(t.Context(), nothing); err != nil {
+	if _, err := accepting(t, st, onDisk).Rotate(t.Context(), nothing); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []*repo.Keyring{w.owner, onDisk, w.writer, evil} {
@@ -45,7 +46,18 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 	}
 }
 
-// A machine that has never seen the log, and is shown that of before a rotation, is told by the new key file.
+// accepting opens a repository for a person who has said that the log is as it should be.
+func accepting(t *testing.T, st repo.Store, k *repo.Keyring) *repo.Repo {
+	t.Helper()
+	r, err := repo.Open(t.Context(), storetest.Alone(st), k, repo.Options{AcceptHead: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A machine that has never seen the log, and is shown that of before a rotation, is told by the new key file. It gives the keys in
+// that file to nobody on the older list.
 func TestKeyFileAheadOfTheLog(t *testing.T) {
 	w, st, _, _, _ := twoInstances(t)
 	old := st.Clone()
@@ -61,6 +73,11 @@ func TestKeyFileAheadOfTheLog(t *testing.T) {
 		}
 		if told != want {
 			t.Errorf("told: %v, want %v", told, want)
+		}
+		before := shown.Names()
+		_, err := fresh(t, shown, recovery).Rotate(t.Context(), nothing)
+		if cause := (*repo.CauseError)(nil); want != (errors.As(err, &cause) && cause.Cause == repo.CauseUnannounced) || want != slices.Equal(before, shown.Names()) {
+			t.Errorf("rotating: %v", err)
 		}
 	}
 }

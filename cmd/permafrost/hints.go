@@ -78,6 +78,7 @@ func rules() []rule {
 		because(repo.CauseNameTaken, "choose another --name, or `permafrost key remove` it first"),
 		because(repo.CauseNameAbsent, "`permafrost key list` shows the names"),
 		because(repo.CauseRotated, "run it again if that was not you"),
+		because(repo.CauseUnannounced, "if a rotation was interrupted, run `permafrost key rotate --accept-head`; otherwise look at the storage first: an older log may list somebody who was removed since"),
 
 		withheld(repo.RightAny, "it may have been removed; `permafrost key add writer` makes a new one"),
 		withheld(repo.RightInstance, "`permafrost key add writer` makes a key for a further instance"),

@@ -73,6 +73,7 @@ func examples() map[string]error {
 		"repo.CauseHeadUnread":    cause(repo.CauseHeadUnread, "the newest log entry that this machine has seen can't be read: malformed"),
 		"repo.CauseNameTaken":     cause(repo.CauseNameTaken, `the list of keys has a "web1" already`),
 		"repo.CauseNameAbsent":    cause(repo.CauseNameAbsent, `the list of keys has no "web1"`),
+		"repo.CauseUnannounced":   cause(repo.CauseUnannounced, "the key file has keys of epoch 3, which the log does not announce"),
 		"repo.CauseRotated":       cause(repo.CauseRotated, "another owner rotated the keys meanwhile"),
 
 		"repo.RightAny":      denied(repo.RightAny, "the list of keys does not have it"),
