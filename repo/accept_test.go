@@ -42,26 +42,9 @@ func TestAcceptLostKeepsUnlisted(t *testing.T) {
 	wholeAgain(t, w, st, nights, refs)
 }
 
-// A mark that reads its first blob, as one does a node of a tree, and ends where it can't.
-func markByNode(node chunk.ID) func(*repo.Reader) repo.Mark {
-	return func(rd *repo.Reader) repo.Mark {
-		return func(ctx context.Context, text []byte) iter.Seq2[chunk.ID, error] {
-			return func(yield func(chunk.ID, error) bool) {
-				for id, err := range mark(rd)(ctx, text) {
-					if !yield(id, err) {
-						return
-					}
-					if id != node {
-						continue
-					}
-					if _, err := rd.Blob(ctx, id); err != nil {
-						yield(chunk.ID{}, err)
-						return
-					}
-				}
-			}
-		}
-	}
+// markByNode makes the Inspector of trees that begin at a node.
+func markByNode(node chunk.ID) repo.Inspect {
+	return func(rd *repo.Reader) repo.Inspector { return inspector{rd, node} }
 }
 
 // A repair of the index that could not look for all says so, and nothing that it might have found is pruned.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -16,15 +15,9 @@ import (
 
 	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
-
-	"permafrost/chunk"
 )
 
 const checkReads = 3 // packs that a check holds at once
-
-// A Mark yields the ID of every blob that a snapshot needs, listings and recipes included. It need not repeat those of
-// the manifests that it was given before.
-type Mark func(ctx context.Context, manifest []byte) iter.Seq2[chunk.ID, error]
 
 // CheckOptions say how deep a check goes.
 type CheckOptions struct {
@@ -124,13 +117,13 @@ func (c *checker) bad(p *indexedPack) {
 }
 
 // Check verifies the repository: the log's chain, read anew from the storage; the keyrings that the roster names; every
-// index object; that every pack is there with the right size; every manifest; and, by mark, that every blob of every
-// snapshot is in one of these packs.
+// index object; that every pack is there with the right size; every manifest; and that each snapshot can be put together
+// again from what is in these packs, and holds what its log entry says.
 // With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
 // hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
-func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOptions) (*CheckResult, error) {
+func (r *Repo) Check(ctx context.Context, inspect Inspect, o CheckOptions) (*CheckResult, error) {
 	c := &checker{repo: r, opts: o}
-	x, err := c.structure(ctx, mark)
+	x, err := c.structure(ctx, inspect)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +140,7 @@ func (r *Repo) Check(ctx context.Context, mark func(*Reader) Mark, o CheckOption
 
 // structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
 // published meanwhile, that may be why, and it looks again.
-func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*index, error) {
+func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error) {
 	h, err := c.repo.readLog(ctx, c.repo.Key(), false)
 	if err != nil {
 		return nil, err
@@ -174,7 +167,7 @@ func (c *checker) structure(ctx context.Context, mark func(*Reader) Mark) (*inde
 			err = c.strays(ctx, h)
 		}
 		if err == nil {
-			err = c.snapshots(ctx, h, x, mark)
+			err = c.snapshots(ctx, h, c.repo.inspectors(x, inspect))
 		}
 		if err != nil || len(c.found) == len(h.problems()) {
 			return x, err
@@ -274,67 +267,6 @@ func (c *checker) packSize(x *index, listed []uint32, size int64) {
 		}
 		c.found = append(c.found, &DamageError{packObject(p.name), err})
 	}
-}
-
-// snapshots reads every manifest anew, and looks for every blob that it leads to.
-func (c *checker) snapshots(ctx context.Context, h *history, x *index, mark func(*Reader) Mark) error {
-	marks := make(map[string]Mark)
-	for _, s := range h.live() {
-		of := x.of(s.Instance)
-		if marks[s.Instance] == nil {
-			marks[s.Instance] = mark(c.repo.readerOf(of))
-		}
-		data, err := c.repo.readNamed(ctx, manifestObject(s.Manifest), s.Manifest, MaxObject)
-		var text []byte
-		if err == nil {
-			text, err = openManifest(h.keys, s, data)
-		}
-		if err == nil {
-			err = c.blobs(ctx, of, marks[s.Instance](ctx, text))
-		}
-		if err != nil {
-			if err := c.damaged(&SnapshotError{s, err}); err != nil {
-				return err
-			}
-			continue
-		}
-		c.res.Snapshots++
-	}
-	return nil
-}
-
-// blobs looks each ID up and returns the first error, with the number of blobs that no pack holds.
-func (c *checker) blobs(ctx context.Context, x *index, ids iter.Seq2[chunk.ID, error]) error {
-	var first error
-	lost := 0
-	for id, err := range ids {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err == nil {
-			c.res.Blobs++
-			var pack *indexedPack
-			if pack, err = x.holder(id); err != nil {
-				return err
-			}
-			switch {
-			case pack == nil:
-				err = missing(id)
-			case pack.bad:
-				err = &DamageError{packObject(pack.name), fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", id.String()[:8])}
-			}
-			if err != nil {
-				lost++
-			}
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	if lost > 1 {
-		return fmt.Errorf("%d blobs are lost, the first: %w", lost, first)
-	}
-	return first
 }
 
 // read reads packs side by side, those first whose turn is longest ago.

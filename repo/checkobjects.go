@@ -85,3 +85,64 @@ func (c *checker) keys(ctx context.Context, h *history) error {
 	}
 	return nil
 }
+
+// snapshots reads every manifest anew, and looks whether the snapshot can be put together again and is what its log entry says.
+func (c *checker) snapshots(ctx context.Context, h *history, in *inspectors) error {
+	for _, s := range h.live() {
+		holding, err := c.snapshot(ctx, h.keys, in, s)
+		if err == nil {
+			c.res.Snapshots++
+			if !holding.equal(&s.Holding) {
+				c.wrong(&SnapshotError{s, errors.New("its log entry says other numbers than its manifest")})
+			}
+			continue
+		}
+		if err := c.damaged(&SnapshotError{s, err}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshot returns what a snapshot's manifest says that it holds. An error says what of it is lost, or why that can't be told.
+func (c *checker) snapshot(ctx context.Context, keys *Keyring, in *inspectors, s SnapshotRef) (h Holding, err error) {
+	data, err := c.repo.readNamed(ctx, manifestObject(s.Manifest), s.Manifest, MaxObject)
+	if err != nil {
+		return h, err
+	}
+	text, err := openManifest(keys, s, data)
+	if err != nil {
+		return h, err
+	}
+	inspector, x := in.of(s.Instance)
+	found := checkedSnapshot{check: c, index: x}
+	if h, err = inspector.Inspect(ctx, text, &found); err == nil {
+		err = found.first
+	}
+	if found.lost > 1 {
+		err = fmt.Errorf("%d parts can't be put together again, the first: %w", found.lost, err)
+	}
+	return h, err
+}
+
+// A checkedSnapshot is the Visitor that looks for all that a snapshot needs, and counts what is lost.
+type checkedSnapshot struct {
+	check *checker
+	index *index
+	lost  int // parts
+	first error
+}
+
+// Need implements Visitor.
+func (s *checkedSnapshot) Need(_ context.Context, n Need) error {
+	s.check.res.Blobs++
+	return s.index.has(&n)
+}
+
+// Lost implements Visitor.
+func (s *checkedSnapshot) Lost(part string, err error) error {
+	if s.lost++; s.lost == 1 {
+		s.first = partError(part, err)
+	}
+	return nil
+}

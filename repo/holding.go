@@ -1,5 +1,10 @@
 package repo
 
+import (
+	"bytes"
+	"encoding/json"
+)
+
 // A State says what a snapshot has of a component.
 type State string
 
@@ -25,6 +30,13 @@ type Holding struct {
 // Whole reports whether no component failed or is incomplete.
 func (h *Holding) Whole() bool {
 	return h.Secrets != Failed && h.Secrets != Incomplete && h.Postgres.State != Failed && h.Redis != Failed && h.Media.State != Failed
+}
+
+// equal reports whether both say the same in the log.
+func (h *Holding) equal(o *Holding) bool {
+	a, err := json.Marshal(h)
+	b, also := json.Marshal(o)
+	return err == nil && also == nil && bytes.Equal(a, b)
 }
 
 // A DatabaseHolding is what a snapshot has of the database.

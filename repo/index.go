@@ -294,15 +294,6 @@ func (x *index) length(id chunk.ID) (n int, ok bool, err error) {
 	return int(pl.length), ok, err
 }
 
-// holder returns the pack that has a blob, or nil.
-func (x *index) holder(id chunk.ID) (*indexedPack, error) {
-	pl, ok, err := x.best(id)
-	if !ok {
-		return nil, err
-	}
-	return &x.packs[pl.pack], nil
-}
-
 // best returns a place of a blob: what a damaged or forged pack claims counts only where there is nothing better.
 func (x *index) best(id chunk.ID) (pl place, ok bool, err error) {
 	var room [4]place

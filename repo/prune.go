@@ -77,19 +77,19 @@ type PruneResult struct {
 	Lost       int   // blobs that snapshots lack
 }
 
-// Prune deletes what no snapshot needs. mark is called anew for each try.
+// Prune deletes what no snapshot needs. inspect is called anew for each try.
 //
 // It decides by the log as it stands; publishes, as the very next entry, what goes; and only then deletes: see tryPrune. A
 // snapshot below that entry was marked, and one above it has read it.
 //
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
-func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	if o.Grace == 0 || r.key.Role != RoleOwner {
 		o.Grace = max(o.Grace, DefaultGrace)
 	}
 	if o.DryRun {
-		return r.prune(ctx, r.clock, mark, o)
+		return r.prune(ctx, r.clock, inspect, o)
 	}
 	var lease *Lease
 	m := &room{repo: r, grace: o.Grace}
@@ -104,9 +104,9 @@ func (r *Repo) Prune(ctx context.Context, mark func(*Reader) Mark, o PruneOption
 	if err := lease.Wait(ctx, o.Patience); err != nil {
 		return nil, err
 	}
-	res, err := r.prune(ctx, lease.now, mark, o)
+	res, err := r.prune(ctx, lease.now, inspect, o)
 	if errors.Is(err, ErrNoSpace) {
-		res, err = r.pruneFull(ctx, m, lease, mark, o)
+		res, err = r.pruneFull(ctx, m, lease, inspect, o)
 	}
 	if err != nil {
 		return nil, err
@@ -131,9 +131,9 @@ func (r *Repo) clock(ctx context.Context) (time.Time, error) {
 }
 
 // prune tries until it was not overtaken by others. now tells the storage's time.
-func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, error), mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	for range pruneTries {
-		res, err := r.tryPrune(ctx, now, mark, o)
+		res, err := r.tryPrune(ctx, now, inspect, o)
 		switch {
 		case errors.Is(err, errNewcomers), err != nil && !errors.Is(err, ErrNoSpace) && r.hasGrown(ctx):
 			r.note("the log has grown meanwhile: prune begins anew")
@@ -161,7 +161,7 @@ var errNewcomers = errors.New("the log has grown")
 //	rewritten  what was put for that entry to lean on
 //
 // Nothing is deleted before the entry stands that names it.
-func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.Time, error), mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	if err := r.readyToPrune(ctx); err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 	if err != nil {
 		return nil, err
 	}
-	m, err := r.mark(ctx, s, mark, o)
+	m, err := r.mark(ctx, s, inspect, o)
 	if err != nil {
 		return nil, err
 	}

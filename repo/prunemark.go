@@ -30,32 +30,24 @@ type marker struct {
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
-func (r *Repo) mark(ctx context.Context, s *survey, mark func(*Reader) Mark, o PruneOptions) (*marks, error) {
+func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
 	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[Name]*packOpener),
 		marks: marks{live: newBitset(s.index.ranks), keeps: make([]int64, len(s.index.packs)), others: newBitset(len(s.index.packs))}}
-	of := make(map[string]Mark)
+	in := r.inspectors(s.index, inspect)
 	snapshots := s.log.live()
 	for i, ref := range snapshots {
 		o.progress("marking", int64(i), int64(len(snapshots)))
-		theirs := s.index.of(ref.Instance)
-		if of[ref.Instance] == nil {
-			of[ref.Instance] = mark(r.readerOf(theirs))
-		}
 		text, err := r.Manifest(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
-		for id, err := range of[ref.Instance](ctx, text) {
-			if err == nil {
-				err = m.blob(ctx, theirs, id)
+		inspector, of := in.of(ref.Instance)
+		if _, err := inspector.Inspect(ctx, text, &marking{m, of}); err != nil {
+			help := "run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair` has looked for it"
+			if o.AcceptLost {
+				help = "what that snapshot needs can't be told any more, or is not lost: run `permafrost repair`, or forget the snapshot"
 			}
-			if err != nil {
-				help := "run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair` has looked for it"
-				if o.AcceptLost {
-					help = "what that snapshot needs can't be told any more, or is not lost: run `permafrost repair`, or forget the snapshot"
-				}
-				return nil, hint.Wrap(fmt.Errorf("nothing is pruned: %w", &SnapshotError{ref, err}), help)
-			}
+			return nil, hint.Wrap(fmt.Errorf("nothing is pruned: %w", &SnapshotError{ref, err}), help)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -63,6 +55,18 @@ func (r *Repo) mark(ctx context.Context, s *survey, mark func(*Reader) Mark, o P
 	}
 	return &m.marks, m.askYoung(ctx)
 }
+
+// A marking is the Visitor that marks what an instance's snapshot needs. It ends with the first part that is lost.
+type marking struct {
+	*marker
+	of *index // what is listed for the instance
+}
+
+// Need implements Visitor.
+func (m *marking) Need(ctx context.Context, n Need) error { return m.blob(ctx, m.of, n.Blob) }
+
+// Lost implements Visitor.
+func (m *marking) Lost(part string, err error) error { return partError(part, err) }
 
 // blob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not by the word
 // of one who is no longer on the roster, and still less in a pack that is known to be damaged.

@@ -49,9 +49,9 @@ type IndexRepair struct {
 // an instance is relied on by that: so a pack is listed as sound only when each blob in it was verified, and listed only
 // where a snapshot needs it. What a run under way has put is nobody's business.
 type indexRepair struct {
-	repo *Repo
-	opts RepairOptions
-	mark func(*Reader) Mark
+	repo    *Repo
+	opts    RepairOptions
+	inspect Inspect
 
 	mu    sync.Mutex
 	tried map[Name]bool
@@ -66,13 +66,13 @@ type indexRepair struct {
 // and listed. It takes the owner key.
 //
 // New index objects are durable before the entry that names them; if we die before that, they are left over.
-func (r *Repo) RepairIndex(ctx context.Context, mark func(*Reader) Mark, o RepairOptions) (*IndexRepair, error) {
+func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
 	spool, err := r.local.spool()
 	if err != nil {
 		return nil, err
 	}
 	defer spool.close()
-	x := &indexRepair{repo: r, opts: o, mark: mark, tried: make(map[Name]bool), found: spool, bad: make(map[Name]bool), names: make(map[string][]Name)}
+	x := &indexRepair{repo: r, opts: o, inspect: inspect, tried: make(map[Name]bool), found: spool, bad: make(map[Name]bool), names: make(map[string][]Name)}
 	err = r.repair(ctx, "repair of the index", o, x.try)
 	return &x.res, err
 }
@@ -249,8 +249,11 @@ func (x *indexRepair) need(ctx context.Context, known *index, instance string, s
 	}
 }
 
-// A look is what the snapshots of an instance need of packs that no index object lists for it.
+// A look is what the snapshots of an instance need of packs that no index object lists for it. It is the Visitor of these.
 type look struct {
+	known *index // as the storage has it
+	of    *index // what is known for the instance, and what was found beside that
+
 	uses  map[uint32]bool // packs, as the index numbers them
 	lacks bool            // there is something that none of these holds, or that could not be looked for
 }
@@ -264,42 +267,41 @@ func (l *look) needed(x *index) (names []Name) {
 
 // look finds every blob of some snapshots in an index: that of the storage, known, and what was found beside that.
 func (x *indexRepair) look(ctx context.Context, known, of *index, snapshots []SnapshotRef) (*look, error) {
-	l := &look{uses: make(map[uint32]bool)}
-	mark := x.mark(x.repo.readerOf(of))
+	l := &look{uses: make(map[uint32]bool), known: known, of: of}
+	in := x.inspect(x.repo.readerOf(of))
 	for i, s := range snapshots {
 		x.opts.progress("looking", int64(i), int64(len(snapshots)))
 		text, err := x.repo.Manifest(ctx, s)
 		if err == nil {
-			for id, merr := range mark(ctx, text) {
-				if err = merr; err != nil {
-					break
-				}
-				if err := l.blob(known, of, id); err != nil {
-					return l, err
-				}
-			}
+			_, err = in.Inspect(ctx, text, l)
 		}
 		if d := (*DamageError)(nil); err != nil && (!errors.As(err, &d) || errors.Is(err, ErrNewerFormat)) {
 			return l, err
 		}
-		l.lacks = l.lacks || err != nil // what lies behind it could not be looked for
+		l.lacks = l.lacks || err != nil // what the manifest leads to could not be looked for
 	}
 	return l, ctx.Err()
 }
 
-// blob notes where a blob lies.
-func (l *look) blob(known, of *index, id [32]byte) error {
+// Lost implements Visitor.
+func (l *look) Lost(string, error) error {
+	l.lacks = true // what lies behind it could not be looked for
+	return nil
+}
+
+// Need implements Visitor: it notes where a blob lies.
+func (l *look) Need(_ context.Context, n Need) error {
 	var room [4]place
-	places, err := of.find(id, room[:0])
+	places, err := l.of.find(n.Blob, room[:0])
 	if err != nil {
 		return err
 	}
-	listed := func(pl place) bool { return int(pl.pack) < len(known.packs) && !of.packs[pl.pack].bad }
+	listed := func(pl place) bool { return int(pl.pack) < len(l.known.packs) && !l.of.packs[pl.pack].bad }
 	if slices.ContainsFunc(places, listed) {
 		return nil
 	}
 	for _, pl := range places {
-		if int(pl.pack) >= len(known.packs) {
+		if int(pl.pack) >= len(l.known.packs) {
 			l.uses[pl.pack] = true
 		}
 	}

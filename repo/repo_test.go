@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
@@ -74,16 +73,30 @@ type manifest struct {
 	Blobs map[string][]string `json:"blobs"`
 }
 
-func mark(*repo.Reader) repo.Mark {
-	return func(_ context.Context, text []byte) iter.Seq2[chunk.ID, error] {
-		return func(yield func(chunk.ID, error) bool) {
-			for _, id := range idsOf(text) {
-				if !yield(id, nil) {
-					return
-				}
-			}
+// mark makes the Inspector of such manifests.
+func mark(rd *repo.Reader) repo.Inspector { return inspector{rd: rd} }
+
+// An inspector takes each blob for a part of the snapshot. It reads the blob node, unless that is zero, as one does a node of a tree.
+type inspector struct {
+	rd   *repo.Reader
+	node chunk.ID
+}
+
+func (in inspector) Inspect(ctx context.Context, text []byte, v repo.Visitor) (repo.Holding, error) {
+	for _, id := range idsOf(text) {
+		part := id.String()[:8]
+		err := v.Need(ctx, repo.Need{Part: part, Blob: id})
+		if err == nil && id == in.node && !id.IsZero() {
+			_, err = in.rd.Blob(ctx, id)
+		}
+		if d := (*repo.DamageError)(nil); errors.As(err, &d) {
+			err = v.Lost(part, err)
+		}
+		if err != nil {
+			return repo.Holding{}, err
 		}
 	}
+	return repo.Holding{}, nil
 }
 
 func idsOf(text []byte) (ids []chunk.ID) {

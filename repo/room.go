@@ -140,11 +140,11 @@ func (r *Repo) publishOnFull(ctx context.Context, e *Entry, check func(*history)
 
 // pruneFull is Prune on a storage that has no room for all of it. Packs that are dead as a whole go first: that takes a log
 // entry and nothing else. Then others are rewritten, as many at once as there is room for.
-func (r *Repo) pruneFull(ctx context.Context, m *room, lease *Lease, mark func(*Reader) Mark, o PruneOptions) (*PruneResult, error) {
+func (r *Repo) pruneFull(ctx context.Context, m *room, lease *Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	var all PruneResult
 	o.lean = true
 	err := m.within(ctx, func() error {
-		res, err := r.prune(ctx, lease.now, mark, o)
+		res, err := r.prune(ctx, lease.now, inspect, o)
 		if err == nil {
 			all.add(res)
 		}
@@ -155,7 +155,7 @@ func (r *Repo) pruneFull(ctx context.Context, m *room, lease *Lease, mark func(*
 	}
 	o.lean = false
 	for o.most = mostRewritten; o.most > 0; {
-		res, err := r.prune(ctx, lease.now, mark, o)
+		res, err := r.prune(ctx, lease.now, inspect, o)
 		switch {
 		case errors.Is(err, ErrNoSpace):
 			o.most /= 2

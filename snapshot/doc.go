@@ -1,8 +1,8 @@
 // Package snapshot makes snapshots of a Mastodon instance, and brings them back.
 //
 // Create reads the four components of an instance (secrets, PostgreSQL, Redis, media) in an order that keeps them
-// consistent, cuts them into blobs, and commits a manifest. Restore, Dump, Entries, Diff and Verifier read one; Marker
-// tells the repository which blobs it needs. A Policy says which snapshots to keep.
+// consistent, cuts them into blobs, and commits a manifest. Restore, Dump, Entries and Diff read one. An Inspector tells the
+// repository what a snapshot needs, and whether it can be put together again.
 //
 // # Numbers
 //

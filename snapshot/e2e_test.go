@@ -323,7 +323,7 @@ func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)
 	}
 }
 
-// What Marker tells is enough: after a prune the snapshots that are left come back whole.
+// What an Inspector tells is enough: after a prune the snapshots that are left come back whole.
 func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
@@ -340,7 +340,7 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	if err := r.Forget(t.Context(), []repo.Name{first.Ref.ID}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := r.Prune(t.Context(), func(rd *repo.Reader) repo.Mark { return Marker(rd) }, repo.PruneOptions{})
+	out, err := r.Prune(t.Context(), NewInspector, repo.PruneOptions{})
 	if err != nil || out.Freed < 3<<20 {
 		t.Fatalf("prune: %+v, %v", out, err)
 	}

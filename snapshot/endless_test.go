@@ -10,10 +10,6 @@ import (
 	"permafrost/source"
 )
 
-func newTestVerifier(b hostileBlobs) *Verifier {
-	return &Verifier{rd: verifiedReader{&watched{BlobGetter: b}, b}, leaves: make(map[chunk.ID]Counts), good: make(map[chunk.ID]branch)}
-}
-
 // A check looks at what is stored once, however often a recipe names it; and a snapshot asks once whether it may lean on it.
 func TestEndlessRecipesAreCheckedOnce(t *testing.T) {
 	b := hostileBlobs{make(blobs)}
@@ -21,10 +17,10 @@ func TestEndlessRecipesAreCheckedOnce(t *testing.T) {
 	for name, leaf := range map[string][]byte{"one blob": appendChunk(nil, &Chunk{Length: 1, ID: x}), "holes": appendChunk(nil, &Chunk{Length: 1})} {
 		t.Run(name, func(t *testing.T) {
 			r := endless(b, leaf, 1)
-			v := newTestVerifier(b)
+			in := newInspector("mastodon.example", b)
 			inTime(t, true, func(ctx context.Context) error {
 				for range 1000 {
-					if err := v.recipe(ctx, &r); err != nil {
+					if err := in.inspectRecipe(ctx, &r, b); err != nil {
 						t.Error(err)
 						return err
 					}
@@ -54,13 +50,13 @@ func TestCheckedBranches(t *testing.T) {
 	}
 	sound, _ := b.put(appendChunk([]byte{kindRecipe, 0}, &Chunk{Length: 1, ID: x}))
 	bad, _ := b.put(appendChunk([]byte{kindRecipe, 0}, &Chunk{Length: 2, ID: x}))
-	v := newTestVerifier(b)
+	in := newInspector("mastodon.example", b)
 	for range 2 {
-		if err := v.recipe(t.Context(), root(sound, 1)); err != nil {
+		if err := in.inspectRecipe(t.Context(), root(sound, 1), b); err != nil {
 			t.Error(err)
 		}
 		for _, r := range []*Recipe{root(sound, 2), root(bad, 2), {Size: 1, Depth: 2, Root: root(sound, 1).Root}} {
-			if err := v.recipe(t.Context(), r); err == nil {
+			if err := in.inspectRecipe(t.Context(), r, b); err == nil {
 				t.Errorf("%+v passes", r)
 			}
 		}
@@ -107,7 +103,8 @@ func TestEndlessListing(t *testing.T) {
 	}
 	for name, walk := range map[string]func(ctx context.Context) error{
 		"check": func(ctx context.Context) error {
-			_, err := newTestVerifier(b).listing(ctx, &l)
+			in := &inspection{Inspector: newInspector("mastodon.example", b), visitor: &lookUp{rd: b}}
+			_, err := in.listing(ctx, &l)
 			return err
 		},
 		"leaves": func(ctx context.Context) error { return l.eachLeaf(ctx, b, func(chunk.ID) {}) },

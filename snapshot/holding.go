@@ -1,8 +1,6 @@
 package snapshot
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,14 +19,6 @@ func (m *Manifest) holding() repo.Holding {
 		Media: repo.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize,
 			Classes: m.Media.Classes, Local: m.Media.Local},
 	}
-}
-
-// Holds reports whether a snapshot's log entry says of the components what its manifest says.
-func (m *Manifest) Holds(entry *repo.Holding) bool {
-	mine := m.holding()
-	a, err := json.Marshal(&mine)
-	b, also := json.Marshal(entry)
-	return err == nil && also == nil && bytes.Equal(a, b)
 }
 
 // rows counts the rows of the tables that a verdict looks at; nil where they were not counted.

@@ -121,18 +121,6 @@ func (w *window) each() iter.Seq2[*Chunk, []byte] {
 	}
 }
 
-// blobLength returns the length of a blob, which must be known and hold n bytes from off on: exactly these if whole.
-func blobLength(rd interface{ Length(chunk.ID) (int, bool) }, id chunk.ID, off, n int, whole bool) (int, error) {
-	length, ok := rd.Length(id)
-	switch {
-	case !ok:
-		return 0, &repo.DamageError{Object: "blob " + id.String()[:8], Err: errors.New("no index lists it")}
-	case off+n > length || whole && n != length:
-		return 0, &repo.DamageError{Object: "blob " + id.String()[:8], Err: fmt.Errorf("it has %d bytes, a recipe wants %d from %d on", length, n, off)}
-	}
-	return length, nil
-}
-
 var zeros [64 << 10]byte
 
 // writeZeros writes a hole as n zeros.

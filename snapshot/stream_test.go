@@ -175,7 +175,7 @@ func TestStreamExtents(t *testing.T) {
 		t.Fatal(err)
 	}
 	rd := w.reader()
-	v := NewVerifier(rd.Reader)
+	insp := newInspector(rd.Instance(), rd)
 	var b bytes.Buffer
 	if err := writeStream(t.Context(), rd, repo.Postgres, good.chunks(t.Context(), rd), &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), want) {
 		t.Errorf("%d bytes of %d: %v", b.Len(), len(want), err)
@@ -191,7 +191,7 @@ func TestStreamExtents(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(file, "large")); err != nil || !bytes.Equal(got, want) || told != int64(len(want)-70_000) {
 		t.Errorf("a file of parts has %d bytes, %d told: %v", len(got), told, err)
 	}
-	if err := v.recipe(t.Context(), &good); err != nil {
+	if err := insp.inspectRecipe(t.Context(), &good, rd); err != nil {
 		t.Error(err)
 	}
 	for name, r := range bad {
@@ -207,7 +207,7 @@ func TestStreamExtents(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(file, "bad")); err == nil {
 			t.Errorf("%s: a damaged file was left", name)
 		}
-		if err := v.recipe(t.Context(), &r); (err == nil) != (name == "another chunk") {
+		if err := insp.inspectRecipe(t.Context(), &r, rd); (err == nil) != (name == "another chunk") {
 			t.Errorf("%s: verified: %v", name, err)
 		}
 	}

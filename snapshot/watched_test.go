@@ -17,10 +17,8 @@ func (s silentStore) Blob(context.Context, chunk.ID) ([]byte, error) { return ni
 // What is malformed is damage, whoever made it; a storage that does not answer is none.
 func TestBlame(t *testing.T) {
 	var damage *repo.DamageError
-	for _, err := range marker("social.example", silentStore{})(t.Context(), []byte(`{"format":1}`)) {
-		if !errors.As(err, &damage) {
-			t.Errorf("a malformed manifest: %v", err)
-		}
+	if _, err := newInspector("social.example", silentStore{}).Inspect(t.Context(), []byte(`{"format":1}`), &lookUp{}); !errors.As(err, &damage) {
+		t.Errorf("a malformed manifest: %v", err)
 	}
 	gone := errors.New("connection lost")
 	w := &watched{BlobGetter: silentStore{gone}}

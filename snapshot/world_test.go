@@ -2,12 +2,14 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 
+	"permafrost/chunk"
 	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
@@ -116,14 +118,11 @@ func (w *world) verify(res *Result) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	counts, err := NewVerifier(rd).Verify(w.t.Context(), m)
-	if err != nil {
-		w.t.Fatal(err)
+	v := &lookUp{rd: rd}
+	if err := (&inspection{Inspector: newInspector(rd.Instance(), rd), visitor: v}).manifest(w.t.Context(), m); err != nil || v.lost != nil {
+		w.t.Fatal(err, v.lost)
 	}
-	if counts.Bytes != m.Size() || counts.Files != m.Media.Files || counts.Entries != m.Media.Listing.Entries {
-		w.t.Errorf("verified %+v of a snapshot of %d bytes, %d files, %d entries", counts, m.Size(), m.Media.Files, m.Media.Listing.Entries)
-	}
-	check, err := r.Check(w.t.Context(), func(rd *repo.Reader) repo.Mark { return Marker(rd) },
+	check, err := r.Check(w.t.Context(), NewInspector,
 		repo.CheckOptions{Read: &repo.Subset{Percent: 100}, Problem: func(err error) { w.t.Error(err) }})
 	if err != nil {
 		w.t.Fatal(err)
@@ -131,6 +130,39 @@ func (w *world) verify(res *Result) {
 	if check.Problems > 0 || check.Blobs == 0 {
 		w.t.Errorf("check: %+v", check)
 	}
+}
+
+// A lookUp is a repo.Visitor that looks blobs up by their lengths.
+type lookUp struct {
+	rd interface {
+		Length(id chunk.ID) (int, bool)
+	}
+	needs int
+	lost  []error
+}
+
+func (v *lookUp) Need(_ context.Context, n repo.Need) error {
+	v.needs++
+	length, ok := v.rd.Length(n.Blob)
+	if !ok || n.Offset+n.Length > length || n.Whole && n.Length != length {
+		return &repo.DamageError{Object: "blob " + n.Blob.String()[:8], Err: fmt.Errorf("it has %d bytes of %+v", length, n)}
+	}
+	return nil
+}
+
+func (v *lookUp) Lost(_ string, err error) error {
+	v.lost = append(v.lost, err)
+	return nil
+}
+
+// inspectRecipe returns what is wrong with a stream.
+func (i *Inspector) inspectRecipe(ctx context.Context, r *Recipe, rd interface {
+	Length(id chunk.ID) (int, bool)
+}) error {
+	v := &lookUp{rd: rd}
+	in := &inspection{Inspector: i, visitor: v}
+	in.settle("stream", in.recipe(ctx, r))
+	return errors.Join(append(v.lost, in.stop)...)
 }
 
 // openDir returns a directory that Mastodon's user may read, as what it holds is read with his rights.

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +71,7 @@ prints it at any time.`,
 			}
 			p := newProgress(a.ui)
 			defer p.Close()
-			res, err := r.Check(cmd.Context(), snapshot.Marker, repo.CheckOptions{
+			res, err := r.Check(cmd.Context(), snapshot.NewInspector, repo.CheckOptions{
 				Read:     read,
 				MaxAge:   ago(maxAge, time.Now()),
 				MaxTime:  maxTime,
@@ -83,9 +81,6 @@ prints it at any time.`,
 			p.Close()
 			if err != nil {
 				return fmt.Errorf("checking: %w", err)
-			}
-			if err := assemble(cmd.Context(), r, found); err != nil {
-				return err
 			}
 			if err := r.MarkBad(cmd.Context(), res.Bad); err != nil {
 				a.ui.Warn("the damaged packs could not be noted in the log: %v", err)
@@ -134,94 +129,6 @@ func (p *problems) add(err error) {
 	p.n++
 	p.ui.JSON(keeper.Damage{Object: object, Message: err.Error()})
 	p.ui.Print("damage: %v", err)
-}
-
-// assemble checks that every snapshot can be put together again: what its parts add up to, not only that they are
-// there. Of a snapshot that lacks several, the first is told, and how many they are.
-func assemble(ctx context.Context, r *session, found *problems) error {
-	if err := compareEntries(ctx, r, found); err != nil {
-		return err
-	}
-	return eachLoss(ctx, r, func(ref repo.SnapshotRef, parts []loss) {
-		err := fmt.Errorf("%s: %w", printable(parts[0].part), parts[0].err)
-		if n := len(parts); n > 1 {
-			err = fmt.Errorf("%d parts can't be put together again, the first: %w", n, err)
-		}
-		found.add(&repo.SnapshotError{Ref: ref, Err: err})
-	})
-}
-
-// compareEntries looks for snapshots whose log entry says something else of what they hold than their manifest does. What is
-// thought of a snapshot goes by the entry alone; a manifest that can't be read is told of elsewhere.
-func compareEntries(ctx context.Context, r *session, found *problems) error {
-	for _, ref := range r.Snapshots() {
-		m, err := snapshot.Load(ctx, r.Repo, ref)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil && !m.Holds(&ref.Holding) {
-			found.add(&repo.SnapshotError{Ref: ref, Err: errors.New("its log entry says other numbers than its manifest")})
-		}
-	}
-	return nil
-}
-
-// A loss is a part of a snapshot that can't be put together again.
-type loss struct {
-	part string // as dump takes it
-	err  error
-}
-
-// eachLoss calls f with each snapshot that lacks something, oldest first. Its error is one of reading.
-func eachLoss(ctx context.Context, r *session, f func(ref repo.SnapshotRef, parts []loss)) error {
-	verifiers := make(map[string]*snapshot.Verifier)
-	for _, ref := range r.Snapshots() {
-		for {
-			parts, err := losses(ctx, r, verifiers, ref)
-			if err == nil && len(parts) == 0 {
-				break
-			}
-			// A prune may have moved meanwhile what is missing, or have taken all of a snapshot that was forgotten.
-			pruned, logErr := r.CatchUp(ctx)
-			if logErr != nil {
-				return logErr
-			}
-			if pruned {
-				clear(verifiers)
-				if !slices.ContainsFunc(r.Snapshots(), func(s repo.SnapshotRef) bool { return s.ID == ref.ID }) {
-					break
-				}
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			f(ref, parts)
-			break
-		}
-	}
-	return nil
-}
-
-// losses returns what a snapshot lacks.
-func losses(ctx context.Context, r *session, verifiers map[string]*snapshot.Verifier, ref repo.SnapshotRef) (parts []loss, err error) {
-	v := verifiers[ref.Instance]
-	if v == nil {
-		rd, err := r.NewReader(ctx, ref.Instance)
-		if err != nil {
-			return nil, err
-		}
-		v = snapshot.NewVerifier(rd)
-		verifiers[ref.Instance] = v
-	}
-	v.Lost = func(part string, err error) { parts = append(parts, loss{part, err}) }
-	m, err := snapshot.Load(ctx, r.Repo, ref)
-	if err == nil {
-		_, err = v.Verify(ctx, m)
-	} else if d := (*repo.DamageError)(nil); errors.As(err, &d) && !errors.Is(err, repo.ErrNewerFormat) {
-		return []loss{{"all of it", err}}, nil
-	}
-	return parts, err
 }
 
 // tellCheck tells what a check has found, and returns an error where that is damage.

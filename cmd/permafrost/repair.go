@@ -75,7 +75,7 @@ or can't be opened; others as permafrost help exit-codes tells.`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.repair(cmd.Context(), dryRun, func(r *repairRun) error {
-				res, err := r.RepairIndex(cmd.Context(), snapshot.Marker, r.RepairOptions)
+				res, err := r.RepairIndex(cmd.Context(), snapshot.NewInspector, r.RepairOptions)
 				if err != nil {
 					return fmt.Errorf("repairing the index: %w", err)
 				}
@@ -166,15 +166,15 @@ func (a *app) tellPackRepair(res *repo.PackRepair, dryRun bool) {
 // tellLosses names what snapshots lack, and returns an error where that is something.
 func (a *app) tellLosses(ctx context.Context, r *session) error {
 	snapshots, parts := 0, 0
-	err := eachLoss(ctx, r, func(ref repo.SnapshotRef, lost []loss) {
+	err := r.Losses(ctx, snapshot.NewInspector, func(ref repo.SnapshotRef, lost []repo.Loss) {
 		snapshots++
 		parts += len(lost)
 		a.ui.Print("snapshot %s of %s lacks %s:", ref.ID.Short(), printable(ref.Date), units.Plural(int64(len(lost)), "part", "parts"))
 		for i, l := range lost {
-			a.ui.JSON(keeper.Lost{Snapshot: ref.ID.String(), Date: ref.Date, Part: l.part, Message: l.err.Error()})
+			a.ui.JSON(keeper.Lost{Snapshot: ref.ID.String(), Date: ref.Date, Part: l.Part, Message: l.Err.Error()})
 			switch {
 			case i < lostTold || a.ui.verbose:
-				a.ui.Print("  %s", printable(l.part))
+				a.ui.Print("  %s", printable(l.Part))
 			case i == lostTold:
 				a.ui.Print("  and %d more, which --verbose names", len(lost)-i)
 			}

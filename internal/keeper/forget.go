@@ -142,7 +142,7 @@ func Prune(ctx context.Context, r *repo.Repo, o repo.PruneOptions, news Observer
 	o.Progress = news.Phase
 	verdicts := retain.JudgeAll(r, r.Snapshots())
 	o.Records = verdicts.Records(r.Head().Seq)
-	res, err := r.Prune(ctx, snapshot.Marker, o)
+	res, err := r.Prune(ctx, snapshot.NewInspector, o)
 	if err != nil {
 		return nil, fmt.Errorf("pruning: %w", err)
 	}

@@ -1,0 +1,168 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"permafrost/chunk"
+	"permafrost/internal/escape"
+)
+
+// A Need is what a snapshot needs of one blob.
+type Need struct {
+	Part   string // of the snapshot that needs it, as dump takes it: "postgres", "media/accounts/a.png"
+	Blob   chunk.ID
+	Offset int  // bytes into the blob
+	Length int  // bytes from there on; 0: the whole blob, however long it is
+	Whole  bool // the blob has no more than these bytes
+}
+
+// fits returns an error unless a blob of length bytes has what is needed.
+func (n *Need) fits(length int) error {
+	if n.Offset+n.Length > length || n.Whole && n.Length != length {
+		return &DamageError{"blob " + n.Blob.String()[:8], fmt.Errorf("it has %d bytes, a recipe wants %d from %d on", length, n.Length, n.Offset)}
+	}
+	return nil
+}
+
+// An Inspector knows what snapshots consist of. It serves the snapshots of one instance, and reads their listings and
+// recipes by one Reader.
+type Inspector interface {
+	// Inspect tells a Visitor all that the snapshot of a manifest needs, and which of its parts can't be put together
+	// again. What lies below a listing's or recipe's blob that was found good is not told again for the snapshots that
+	// come after. It returns what the manifest says that the snapshot holds. A DamageError, unless it is the Visitor's,
+	// is of the manifest.
+	Inspect(ctx context.Context, manifest []byte, v Visitor) (Holding, error)
+}
+
+// A Visitor is told of an inspection.
+type Visitor interface {
+	// Need returns why a blob can't be had, if it can't. By a DamageError the part that needs it is lost; any other error
+	// ends the inspection.
+	Need(ctx context.Context, n Need) error
+
+	// Lost hears of a part that can't be put together again, once. An error that it returns ends the inspection.
+	Lost(part string, err error) error
+}
+
+// An Inspect makes the Inspector of an instance's snapshots that reads by rd.
+type Inspect func(rd *Reader) Inspector
+
+// inspectors are those of all instances, by one index.
+type inspectors struct {
+	repo  *Repo
+	index *index
+	make  Inspect
+	known map[string]Inspector
+}
+
+func (r *Repo) inspectors(x *index, inspect Inspect) *inspectors {
+	return &inspectors{r, x, inspect, make(map[string]Inspector)}
+}
+
+// of returns the inspector of an instance's snapshots, and what the index has for these.
+func (s *inspectors) of(instance string) (Inspector, *index) {
+	x := s.index.of(instance)
+	in := s.known[instance]
+	if in == nil {
+		in = s.make(s.repo.readerOf(x))
+		s.known[instance] = in
+	}
+	return in, x
+}
+
+// has returns an error unless the index lists a pack that has what is needed and is not known to be damaged.
+func (x *index) has(n *Need) error {
+	pl, ok, err := x.best(n.Blob)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return missing(n.Blob)
+	}
+	if p := &x.packs[pl.pack]; p.bad {
+		return &DamageError{packObject(p.name), fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", n.Blob.String()[:8])}
+	}
+	return n.fits(int(pl.length))
+}
+
+// partError says of which part of a snapshot an error is.
+func partError(part string, err error) error {
+	return fmt.Errorf("%s: %w", escape.Name(part), err)
+}
+
+// A Loss is a part of a snapshot that can't be put together again.
+type Loss struct {
+	Part string // as dump takes it; "all of it" where the manifest can't be read
+	Err  error
+}
+
+// losses is the Visitor that collects what a snapshot lacks.
+type losses struct {
+	index *index
+	parts []Loss
+}
+
+// Need implements Visitor.
+func (l *losses) Need(_ context.Context, n Need) error { return l.index.has(&n) }
+
+// Lost implements Visitor.
+func (l *losses) Lost(part string, err error) error {
+	l.parts = append(l.parts, Loss{part, err})
+	return nil
+}
+
+// Losses calls f with each snapshot that can't be put together again from what the index lists, oldest first. The content of
+// packs is not looked at. Its error is one of reading.
+func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref SnapshotRef, lost []Loss)) error {
+	var in *inspectors
+	for _, ref := range r.Snapshots() {
+		for tries := 0; ; tries++ {
+			if in == nil {
+				x, err := r.loadIndex(ctx)
+				if err != nil {
+					return err
+				}
+				in = r.inspectors(x, inspect)
+			}
+			lost, err := in.losses(ctx, ref)
+			if err == nil && len(lost) == 0 {
+				break
+			}
+			// A prune may have moved meanwhile what is missing, or have taken all of a snapshot that was forgotten.
+			pruned, logErr := r.CatchUp(ctx)
+			if logErr != nil {
+				return logErr
+			}
+			if pruned || isTableError(err) && tries < pruneTries {
+				in = nil
+				if !slices.ContainsFunc(r.Snapshots(), func(s SnapshotRef) bool { return s.ID == ref.ID }) {
+					break
+				}
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			f(ref, lost)
+			break
+		}
+	}
+	return nil
+}
+
+// losses returns what a snapshot lacks.
+func (s *inspectors) losses(ctx context.Context, ref SnapshotRef) ([]Loss, error) {
+	in, x := s.of(ref.Instance)
+	found := losses{index: x}
+	text, err := s.repo.Manifest(ctx, ref)
+	if err == nil {
+		_, err = in.Inspect(ctx, text, &found)
+	}
+	if d := (*DamageError)(nil); errors.As(err, &d) && !errors.Is(err, ErrNewerFormat) {
+		return []Loss{{"all of it", err}}, nil
+	}
+	return found.parts, err
+}

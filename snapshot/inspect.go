@@ -1,0 +1,247 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"permafrost/chunk"
+	"permafrost/repo"
+	"permafrost/source"
+)
+
+// An Inspector knows what the snapshots of an instance need, and whether that makes what they were: that each recipe and listing is
+// well-formed, and sums and counts are what the manifest says. Whether the blobs of content are there its visitor says; they are not
+// read.
+//
+// It reads each listing's and recipe's blob once, however many snapshots share it and however often a recipe names it: the work is
+// bounded by what is stored. Where something below a blob was lost it is read again, so that every snapshot hears of its own loss.
+type Inspector struct {
+	instance string
+	get      *watched
+	recipes  map[chunk.ID]branch // that were found good
+	listings map[chunk.ID]region // likewise
+}
+
+// A branch is what a recipe says of the blob that it names.
+type branch struct {
+	level  int
+	weight int64
+}
+
+// A region is what a listing says of the blob that it names, and what was found below.
+type region struct {
+	branch
+	first, last string // paths
+	counts
+}
+
+// counts are of the media.
+type counts struct {
+	files int64 // regular ones; each name of a hard link counts
+	bytes int64 // a hard link's count once
+}
+
+// NewInspector returns an Inspector that reads by rd. It is a repo.Inspect.
+func NewInspector(rd *repo.Reader) repo.Inspector { return newInspector(rd.Instance(), rd) }
+
+func newInspector(instance string, get BlobGetter) *Inspector {
+	return &Inspector{instance, &watched{BlobGetter: get}, make(map[chunk.ID]branch), make(map[chunk.ID]region)}
+}
+
+// Inspect implements repo.Inspector.
+func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v repo.Visitor) (repo.Holding, error) {
+	m, err := parseManifestOf(i.instance, manifest)
+	if err != nil {
+		return repo.Holding{}, i.get.blame("manifest", err)
+	}
+	return m.holding(), (&inspection{Inspector: i, visitor: v}).manifest(ctx, m)
+}
+
+// An inspection is that of one snapshot. The first part of it that is lost does not end it.
+type inspection struct {
+	*Inspector
+	visitor repo.Visitor
+	lost    int    // parts
+	stop    error  // that ends it
+	part    string // at hand
+	fault   error  // of the visitor, by which the part at hand can't be had
+}
+
+// manifest inspects all parts of a snapshot.
+func (i *inspection) manifest(ctx context.Context, m *Manifest) error {
+	for name, r := range m.recipes() {
+		if i.part = name; !i.settle(name, i.recipe(ctx, r)) {
+			return i.stop
+		}
+	}
+	lost := i.lost
+	media, err := i.listing(ctx, &m.Media.Listing)
+	if i.stop != nil {
+		return i.stop
+	}
+	if err == nil && i.lost == lost && (media.files != m.Media.Files || media.bytes != m.Media.Size) {
+		err = fmt.Errorf("%d files of %d bytes, and the manifest says %d of %d", media.files, media.bytes, m.Media.Files, m.Media.Size)
+	}
+	i.settle("media", err)
+	return i.stop
+}
+
+// settle tells of a part that is lost, if err says that it is, and reports whether the inspection goes on.
+func (i *inspection) settle(part string, err error) bool {
+	if i.fault != nil {
+		err, i.fault = i.fault, nil
+	}
+	if err = i.get.blame(part, err); isDamage(err) {
+		i.lost++
+		i.stop = i.visitor.Lost(part, err)
+	} else if err != nil {
+		i.stop = fmt.Errorf("%s: %w", part, err)
+	}
+	return i.stop == nil
+}
+
+// need tells of one need of the part at hand, and reports whether it can be met.
+func (i *inspection) need(ctx context.Context, n repo.Need) bool {
+	if i.fault == nil {
+		n.Part = i.part
+		i.fault = i.visitor.Need(ctx, n)
+	}
+	return i.fault == nil
+}
+
+// recipe inspects a stream.
+func (i *inspection) recipe(ctx context.Context, r *Recipe) error {
+	if r.Depth == 0 {
+		return i.chunks(ctx, r.Root, r.Size)
+	}
+	t := treeReader{kind: kindRecipe, get: i.get}
+	t.enter = func(x ref, level int, _ string) bool {
+		return i.need(ctx, repo.Need{Blob: x.id}) && i.recipes[x.id] != branch{level, x.weight}
+	}
+	t.leaf = func(x ref, records []byte) (bool, error) {
+		err := i.chunks(ctx, records, x.weight)
+		return i.fault == nil, err
+	}
+	t.leave = func(x ref, level int) {
+		if i.fault == nil {
+			i.recipes[x.id] = branch{level, x.weight}
+		}
+	}
+	return t.walk(ctx, r.Depth, r.Root, r.Size)
+}
+
+// chunks inspects a leaf's records, of size bytes of a stream.
+func (i *inspection) chunks(ctx context.Context, records []byte, size int64) error {
+	return eachChunk(records, size, func(c Chunk) bool {
+		if !c.Hole() && c.Extents == nil {
+			return i.need(ctx, repo.Need{Blob: c.ID, Length: int(c.Length), Whole: true})
+		}
+		for _, x := range c.Extents {
+			if !i.need(ctx, repo.Need{Blob: x.Blob, Offset: x.Offset, Length: x.Length}) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// listing inspects the media and counts the files.
+func (i *inspection) listing(ctx context.Context, l *Listing) (counts, error) {
+	w := mediaWalk{inspection: i}
+	if l.Entries == 0 {
+		return w.total, nil
+	}
+	t := treeReader{kind: kindListing, get: i.get, enter: func(x ref, level int, next string) bool { return w.enter(ctx, x, level, next) },
+		leaf: func(x ref, records []byte) (bool, error) { return w.leaf(ctx, x, records) }, leave: w.leave}
+	i.part = "media"
+	err := t.walk(ctx, l.Depth, l.Root, l.Entries)
+	return w.total, err
+}
+
+// A mediaWalk is on its way through a listing.
+type mediaWalk struct {
+	*inspection
+	total counts                // so far
+	last  string                // path so far
+	end   string                // at which the branch that was entered last ends; "" where nothing tells
+	begun [maxDepth + 1]mediaAt // of the branch of each level that is being walked
+}
+
+// A mediaAt is where a branch begins.
+type mediaAt struct {
+	counts
+	lost int
+}
+
+// enter implements treeReader.enter.
+func (w *mediaWalk) enter(ctx context.Context, x ref, level int, next string) bool {
+	if !w.need(ctx, repo.Need{Blob: x.id}) {
+		return false
+	}
+	if r, ok := w.listings[x.id]; ok && r.branch == (branch{level, x.weight}) && r.first == x.first && before(r.last, next) {
+		w.total.add(r.counts)
+		w.last = r.last
+		return false
+	}
+	w.end, w.begun[level] = next, mediaAt{w.total, w.lost}
+	return true
+}
+
+// leave implements treeReader.leave.
+func (w *mediaWalk) leave(x ref, level int) {
+	if from := w.begun[level]; w.fault == nil && w.lost == from.lost {
+		found := counts{w.total.files - from.files, w.total.bytes - from.bytes}
+		w.listings[x.id] = region{branch{level, x.weight}, x.first, w.last, found}
+	}
+}
+
+// leaf inspects the entries of one leaf.
+func (w *mediaWalk) leaf(ctx context.Context, x ref, records []byte) (bool, error) {
+	err := eachEntry(x, records, func(e *Entry) bool {
+		w.last = e.Path
+		if e.Type != source.File {
+			return true
+		}
+		w.total.files++
+		if e.Link != "" {
+			return true
+		}
+		w.total.bytes += e.Content.Size
+		w.part = "media/" + e.Path
+		return w.settle(w.part, w.recipe(ctx, &e.Content))
+	})
+	w.part = "media"
+	if err == nil && w.stop == nil && !before(w.last, w.end) {
+		err = errors.New("leaves are out of order")
+	}
+	return w.stop == nil, err
+}
+
+// before reports whether a path lies before the end of a branch, "" where nothing tells that.
+func before(path, end string) bool { return end == "" || source.ComparePaths(path, end) < 0 }
+
+func (c *counts) add(d counts) {
+	c.files += d.files
+	c.bytes += d.bytes
+}
+
+// recipes yields the recipe of each stream of the snapshot, with its name as Dump takes it.
+func (m *Manifest) recipes() iter.Seq2[string, *Recipe] {
+	return func(yield func(string, *Recipe) bool) {
+		for i := range m.Secrets.Files {
+			if f := &m.Secrets.Files[i]; !yield("secrets"+string(f.Path), &f.Recipe) {
+				return
+			}
+		}
+		if m.Postgres.State == Captured && !yield("postgres", &m.Postgres.Recipe) {
+			return
+		}
+		for name, r := range m.Redises {
+			if r.State == Captured && !yield(name, &r.Recipe) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package snapshot
+
+import (
+	"slices"
+	"testing"
+
+	"permafrost/chunk"
+	"permafrost/source"
+)
+
+// Every snapshot hears of its own loss, though another one has the same listing; what both share is read once.
+func TestInspectSharedListing(t *testing.T) {
+	b := hostileBlobs{make(blobs)}
+	entries := mastodonTree(1, 3000)
+	content, _ := b.put([]byte("content"))
+	var files int64
+	for _, e := range entries {
+		if e.Type == source.File {
+			e.Size, e.Link = 7, ""
+			e.Content = wholeBlob(content, 7)
+			files++
+		}
+	}
+	i := slices.IndexFunc(entries, func(e *Entry) bool { return e.Type == source.File })
+	lost := entries[i]
+	lost.Content = wholeBlob(chunk.ID{1}, 7)
+	m := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, b.blobs, entries), Files: files, Size: 7 * files}}
+	in := newInspector("mastodon.example", b)
+	needs := 0
+	for n := range 3 {
+		v := &lookUp{rd: b}
+		if err := (&inspection{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || len(v.lost) != 1 {
+			t.Fatalf("snapshot %d: %v, lost %v", n, err, v.lost)
+		}
+		if n > 0 && v.needs > needs/2 {
+			t.Errorf("snapshot %d is told %d needs, the first one %d", n, v.needs, needs)
+		}
+		needs = max(needs, v.needs)
+	}
+	b.blobs[chunk.ID{1}] = []byte("content")
+	for n := range 3 {
+		v := &lookUp{rd: b}
+		if err := (&inspection{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || v.lost != nil || (v.needs > 32) == (n > 0) {
+			t.Fatalf("a whole snapshot: %v, lost %v, %d needs", err, v.lost, v.needs)
+		}
+	}
+	m.Media.Files++
+	v := &lookUp{rd: b}
+	if err := (&inspection{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || len(v.lost) != 1 {
+		t.Errorf("a wrong count of files: %v, lost %v", err, v.lost)
+	}
+}
+
+// A leaf that is sound by itself reaches beyond the next one: that is found, whether the leaf is known from elsewhere or not.
+func TestInspectDisorder(t *testing.T) {
+	b := hostileBlobs{make(blobs)}
+	leaf := func(names ...string) ref {
+		var coder entryCoder
+		buf := []byte{kindListing, 0}
+		for _, name := range names {
+			buf = coder.append(buf, &Entry{Entry: source.Entry{Path: name, Type: source.Dir, Mode: 0o755}})
+		}
+		id, _ := b.put(buf)
+		return ref{id, int64(len(names)), names[0]}
+	}
+	listing := func(refs ...ref) *Manifest {
+		n := new(node)
+		n.reset(kindListing, 1)
+		for _, r := range refs {
+			n.addRef(r)
+		}
+		return &Manifest{Media: Media{State: Captured, Listing: Listing{n.weight, 1, n.buf[nodeHeader:]}}}
+	}
+	wide, inner := leaf("a", "m"), leaf("b", "c")
+	sound, unsound := listing(wide, leaf("n")), listing(wide, inner)
+	in := newInspector("mastodon.example", b)
+	for _, c := range []struct {
+		name string
+		m    *Manifest
+		lost int
+	}{{"unknown", unsound, 1}, {"sound", sound, 0}, {"known", unsound, 1}} {
+		v := &lookUp{rd: b}
+		if err := (&inspection{Inspector: in, visitor: v}).manifest(t.Context(), c.m); err != nil || len(v.lost) != c.lost {
+			t.Errorf("%s: %v, lost %v", c.name, err, v.lost)
+		}
+	}
+}
