@@ -77,7 +77,7 @@ type history struct {
 	requests  []Request
 	far       map[string]uint64 // objects below log/, with their numbers, that are out of reach
 	skipped   []error           // entries that are no part of the log
-	signed    bool              // one of them was signed by a key on the roster
+	leftOut   scopes            // who was on the list of keys and signed one of them
 	breaks    []brokenAt        // that no owner has accepted
 	accepted  []error           // those that one has
 	hashes    map[uint64]Name   // of the valid entries
@@ -131,7 +131,9 @@ func (h *history) take(seq uint64, o openedEntry) {
 	}
 	if err == nil {
 		goesOn, err = h.chain(at, e, byOwner)
-		h.signed = h.signed || !goesOn
+		if !goesOn {
+			h.leftOut = h.leftOut.with(h.scope(o.signer))
+		}
 	}
 	if err != nil {
 		err = &DamageError{entryObject(seq), err}

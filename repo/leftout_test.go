@@ -3,7 +3,10 @@ package repo_test
 import (
 	"crypto/sha256"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
@@ -137,5 +140,41 @@ func TestLeftOutOfAWholeLog(t *testing.T) {
 	var rolled *repo.RollbackError
 	if _, err := w.tryOpen(st, w.writer); !errors.As(err, &rolled) {
 		t.Error(err)
+	}
+}
+
+// What an entry may name that is left out stays for its signer's sake, and nobody else's leftovers do.
+func TestLeftoversWhereSomebodyIsLeftOut(t *testing.T) {
+	w, st, evil, ref, _ := twoInstances(t)
+	left := func(k *repo.Keyring, of string) (pack string) {
+		before := st.Names()
+		wr, err := fresh(t, st, k).NewWriter(t.Context(), of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := []byte("what a run has left of " + of)
+		if _, err := wr.Add(t.Context(), repo.Media, wr.Sum(repo.Media, b), b); err != nil {
+			t.Fatal(err)
+		}
+		if err := wr.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		wr.Abort()
+		for _, name := range st.Names() {
+			if strings.HasPrefix(name, "packs/") && !slices.Contains(before, name) {
+				pack = name
+			}
+		}
+		return pack
+	}
+	ours, theirs := left(w.writer, instance), left(evil, "evil.example")
+	if err := fresh(t, st, evil).PublishAt(t.Context(), evilSnapshot(), ref.Seq+4); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{Grace: -time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if names := st.Names(); slices.Contains(names, ours) || !slices.Contains(names, theirs) {
+		t.Errorf("ours is left: %v, theirs: %v", slices.Contains(names, ours), slices.Contains(names, theirs))
 	}
 }

@@ -284,10 +284,6 @@ func TestPrunePlan(t *testing.T) {
 		"objects within the grace": {
 			scene: scene{store: []Object{recent(packObject(Name{1})), recent(indexObject(Name{2})), recent(manifestObject(Name{3})), recent("tmp/1")}},
 		},
-		"an entry was passed over: what it names may be left": {
-			scene: scene{store: []Object{old(packObject(Name{1})), old("tmp/1")}, log: func(h *history) { h.signed = true }},
-			want:  "delete tmp/1",
-		},
 		"something is lost: it may be in a pack that nothing lists": {
 			scene: scene{store: []Object{old(packObject(Name{1})), old(indexObject(Name{2}))}, lost: 1},
 			want:  "name index 2; delete index 2, index 2",

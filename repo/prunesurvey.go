@@ -130,6 +130,9 @@ func (s *surveyor) list(ctx context.Context, r *Repo) error {
 	if err := s.listJunk(ctx, r); err != nil {
 		return err
 	}
+	if err := s.spareLeftOut(ctx, r); err != nil {
+		return err
+	}
 	for object := range missing {
 		help := "`permafrost repair index` with the owner key makes the index anew"
 		if strings.HasPrefix(object, "manifests/") {
@@ -152,10 +155,47 @@ func (s *surveyor) add(o Object) {
 	case s.isListed(o, age <= DefaultGrace), s.needed[o.Name]: // whatever somebody else's prune has named
 	case s.mayDelete(o.Name), upload && age > s.grace:
 		s.deletable = append(s.deletable, o)
-	case !upload && !s.named[o.Name] && age > s.grace && !s.log.signed:
-		// Where somebody's signed entry was passed over, what it names is left alone: it may be a snapshot.
+	case !upload && !s.named[o.Name] && age > s.grace:
 		s.leftover = append(s.leftover, o)
 	}
+}
+
+// spareLeftOut takes off the leftovers what an entry may name that the log leaves out: it may be a snapshot. Packs tell for whom they were
+// written, so nobody's entry keeps packs of an instance that its signer had no right to.
+func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
+	if len(s.log.leftOut) == 0 {
+		return nil
+	}
+	var packs []Name
+	for _, o := range s.leftover {
+		if name, err := packName(o.Name); err == nil {
+			packs = append(packs, name)
+		}
+	}
+	openers, err := r.readMarks(ctx, s.index.keys, packs)
+	if err != nil {
+		return err
+	}
+	of := make(map[string]*packOpener)
+	for i, name := range packs {
+		of[packObject(name)] = openers[i]
+	}
+	s.leftover = slices.DeleteFunc(s.leftover, func(o Object) bool {
+		switch opener, pack := of[o.Name]; {
+		case !pack:
+			return true
+		case opener == nil:
+			return !s.reads // who reads all packs, and can't open this one, has nothing to lose by it
+		default:
+			return slices.ContainsFunc(s.log.leftOut, opener.mayBeOf)
+		}
+	})
+	return nil
+}
+
+// mayBeOf reports whether a pack may be of an instance that a signer speaks for.
+func (o *packOpener) mayBeOf(by scope) bool {
+	return by.owner || by.person.Instance == "" || o.isFor(by.person.Instance)
 }
 
 // isListed reports whether an object is a pack with listings that are not gone, and notes its size.
