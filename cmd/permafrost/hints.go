@@ -85,6 +85,7 @@ func rules() []rule {
 		withheld(repo.RightForget, "forget with the owner key: -i RECOVERY-FILE"),
 		as(confirmHint),
 
+		as(initHint),
 		as(suspectHint),
 		is(keeper.ErrNotSuspect, "permafrost snapshots marks those that do"),
 		as(func(*keeper.IDError) string { return "confirm takes IDs: permafrost snapshots lists them" }),
@@ -130,6 +131,19 @@ func confirmHint(e *repo.NotAllowedError) string {
 		return "this takes the owner key (-i RECOVERY-FILE)"
 	}
 	return "this takes the owner key (-i RECOVERY-FILE), or the key of " + strings.Join(e.Who, " or ")
+}
+
+// initHint leaves the word to what went wrong, where that has a hint of its own.
+func initHint(e *keeper.InitError) string {
+	switch {
+	case hintFor(e.Err) != "":
+		return ""
+	case e.Made:
+		return "the repository may have been made in part; its keys are in " + strings.Join(e.Files, " and ")
+	case errors.Is(e.Err, fs.ErrNotExist), errors.Is(e.Err, fs.ErrPermission):
+		return "a repository can't be made there: choose a directory that this user may make and write to"
+	}
+	return ""
 }
 
 func suspectHint(e *keeper.SuspectError) string {

@@ -91,6 +91,7 @@ func examples() map[string]error {
 		"hostfs.ErrNotRegular":   hostfs.ErrNotRegular,
 		"hostfs.ErrTooLarge":     hostfs.ErrTooLarge,
 		"keeper.SuspectError":    &keeper.SuspectError{Snapshot: repo.Name{0x99}, Text: "it has 1 media file (not counting the cache), where snapshot 1f40ab12 has 12,000"},
+		"keeper.InitError":       &keeper.InitError{Made: true, Files: []string{"recovery.key", "writer.key"}, Err: errors.New("publishing log entry 0: connection lost")},
 		"keeper.IDError":         &keeper.IDError{Err: errors.New("no snapshot's ID begins with latest")},
 		"keeper.ErrNotSuspect":   fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotSuspect),
 		"keeper.ErrNotConfirmed": fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotConfirmed),

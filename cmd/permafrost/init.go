@@ -12,10 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
-	"permafrost/internal/hostfs"
 	"permafrost/internal/keeper"
 	"permafrost/internal/sftpstore"
-	"permafrost/repo"
 	"permafrost/source"
 )
 
@@ -86,44 +84,21 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 		return err
 	}
 	defer closeStore()
-	// Init itself refuses a place that is taken; asked first, no key files are written for nothing.
-	if there, err := repo.Exists(ctx, st); err != nil {
-		return err
-	} else if there {
-		return repo.ErrRepositoryExists
+	o := keeper.InitOptions{
+		Recovery: flags.recovery, Writer: a.writerKey, Name: flags.name, Instance: flags.instance, AppendOnly: flags.appendOnly,
+		Owners: further, Location: a.location(),
 	}
-	owner, err := repo.NewOwnerKeyring()
-	if err != nil {
-		return err
-	}
-	writer, err := owner.NewWriter(flags.name)
-	if err != nil {
-		return err
-	}
-	if err := a.writeKeys(flags.recovery, owner, writer); err != nil {
+	made, err := keeper.Init(ctx, st, o, &news{ui: a.ui})
+	var failed *keeper.InitError
+	var unfit *sftpstore.UnfitError
+	switch {
+	case errors.As(err, &failed) && !failed.Made && errors.As(err, &unfit): // whatever was tried
+		return hint.Wrap(unfit, hintFor(err))
+	case err != nil:
 		return err
 	}
-	if err := repo.Init(ctx, st, owner, writer, repo.InitOptions{Instance: flags.instance, AppendOnly: flags.appendOnly}); err != nil {
-		return a.initFailed(ctx, st, flags.recovery, err)
-	}
-	if len(further) > 0 {
-		r, err := repo.Open(ctx, st, owner, repo.Options{})
-		if err != nil {
-			return err
-		}
-		for i, o := range further {
-			a.warnWeak(o)
-			k, err := owner.ForOwner(fmt.Sprintf("owner%d", i+1))
-			if err != nil {
-				return err
-			}
-			if err := r.AddPerson(ctx, k, repo.Person{Name: k.Name}, o.recipient, o.text); err != nil {
-				return fmt.Errorf("adding %s: %w", k.Name, err)
-			}
-		}
-	}
-	a.ui.Done("the repository is made, and its keys are in %s and %s", printable(flags.recovery), printable(a.writerKey))
-	a.tellInit(flags, owner)
+	a.ui.Done("the repository is made, and its keys are in %s and %s", printable(made.Recovery), printable(made.Writer))
+	a.tellInit(made)
 	lasting.tell(a.ui)
 	return nil
 }
@@ -171,53 +146,20 @@ func (f *initFlags) complete() (warnings []string, err error) {
 	return warnings, nil
 }
 
-// writeKeys writes both key files, or none.
-func (a *app) writeKeys(recovery string, owner, writer *repo.Keyring) error {
-	dir, err := hostfs.MakeDir(filepath.Dir(a.writerKey))
-	if err != nil {
-		return fmt.Errorf("making a directory for the writer file: %w", err)
-	}
-	dir.Close()
-	if err := repo.WriteKeyFile(recovery, owner); err != nil {
-		return err
-	}
-	if err := repo.WriteKeyFile(a.writerKey, writer); err != nil {
-		os.Remove(recovery)
-		return err
-	}
-	return nil
-}
-
-// initFailed removes the key files where it is sure that no repository was made with them.
-func (a *app) initFailed(ctx context.Context, st repo.Store, recovery string, err error) error {
-	if there, ask := repo.Exists(ctx, st); ask == nil && !there {
-		os.Remove(recovery)
-		os.Remove(a.writerKey)
-		var unfit *sftpstore.UnfitError
-		if errors.As(err, &unfit) { // whatever was tried
-			return hint.Wrap(unfit, hintFor(err))
-		}
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			return withHint(err, "a repository can't be made there: choose a directory that this user may make and write to")
-		}
-		return err
-	}
-	return withHint(err, "the repository may have been made in part; its keys are in "+recovery+" and "+a.writerKey)
-}
-
-func (a *app) tellInit(flags *initFlags, owner *repo.Keyring) {
-	where := a.repository
+// location returns where the repository is, for whoever looks for it from elsewhere.
+func (a *app) location() string {
 	if p, err := parsePlace(a.repository); err == nil {
-		where = p.inFull()
+		return p.inFull()
 	}
-	a.ui.JSON(keeper.NewRepository{
-		Repository: repo.Name(owner.Repository).String(), Fingerprint: owner.Fingerprint(), Recovery: flags.recovery, Writer: a.writerKey,
-		Instance: flags.instance, AppendOnly: flags.appendOnly, Location: where,
-	})
-	a.ui.Report("made repository %s…", repo.Name(owner.Repository).Short())
-	a.ui.Report("place          %s", printable(where))
-	a.ui.Report("fingerprint    %s", owner.Fingerprint())
-	a.ui.Report("recovery file  %s", printable(flags.recovery))
-	a.ui.Report("writer file    %s", printable(a.writerKey))
-	a.ui.Warn("move %s off this host, to a safe place or two: without it nothing can be restored", printable(flags.recovery))
+	return a.repository
+}
+
+func (a *app) tellInit(made *keeper.NewRepository) {
+	a.ui.JSON(made)
+	a.ui.Report("made repository %s…", shortID(made.Repository))
+	a.ui.Report("place          %s", printable(made.Location))
+	a.ui.Report("fingerprint    %s", made.Fingerprint)
+	a.ui.Report("recovery file  %s", printable(made.Recovery))
+	a.ui.Report("writer file    %s", printable(made.Writer))
+	a.ui.Warn("move %s off this host, to a safe place or two: without it nothing can be restored", printable(made.Recovery))
 }

@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"strings"
 
-	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
@@ -73,17 +70,10 @@ func rights(p *repo.Person) string {
 	return "add"
 }
 
-// An ownerKey is what somebody's keyring is wrapped to.
-type ownerKey struct {
-	recipient age.Recipient
-	text      string // kept on the roster; empty for a passphrase
-	weak      string
-}
-
 // passphraseWord stands for a passphrase where a recipient or an identity file is asked for.
 const passphraseWord = "passphrase"
 
-func parseOwners(texts []string) (owners []ownerKey, err error) {
+func parseOwners(texts []string) (owners []keeper.Recipient, err error) {
 	for _, text := range texts {
 		o, err := parseOwnerKey(text)
 		if err != nil {
@@ -95,33 +85,27 @@ func parseOwners(texts []string) (owners []ownerKey, err error) {
 }
 
 // parseOwnerKey reads a recipient, or asks for a new passphrase.
-func parseOwnerKey(text string) (ownerKey, error) {
+func parseOwnerKey(text string) (keeper.Recipient, error) {
 	if text != passphraseWord {
 		r, _, weak, err := repo.ParseRecipient(text)
 		if err != nil {
-			return ownerKey{}, &usageError{err}
+			return keeper.Recipient{}, &usageError{err}
 		}
-		return ownerKey{r, strings.TrimSpace(text), weak}, nil
+		return keeper.Recipient{To: r, Text: strings.TrimSpace(text), Weak: weak}, nil
 	}
 	first, err := readPassphrase("New passphrase")
 	if err != nil {
-		return ownerKey{}, err
+		return keeper.Recipient{}, err
 	}
 	second, err := readPassphrase("The same again")
 	switch {
 	case err != nil:
-		return ownerKey{}, err
+		return keeper.Recipient{}, err
 	case len(first) == 0 || !bytes.Equal(first, second):
-		return ownerKey{}, errors.New("the passphrases are empty or differ")
+		return keeper.Recipient{}, errors.New("the passphrases are empty or differ")
 	}
 	r, err := repo.NewPassphraseRecipient(first)
-	return ownerKey{r, "", repo.WeakPassphrase}, err
-}
-
-func (a *app) warnWeak(o ownerKey) {
-	if o.weak != "" {
-		a.ui.Warn("this key becomes the repository's weakest door: %s", o.weak)
-	}
+	return keeper.Recipient{To: r, Weak: repo.WeakPassphrase}, err
 }
 
 // keyAddFlags describe a new holder of a key.
@@ -174,32 +158,16 @@ func (a *app) addKey(ctx context.Context, role repo.Role, recipient []string, fl
 		return err
 	}
 	defer r.Close()
-	var to ownerKey
+	o := keeper.AddKeyOptions{Role: role, Name: flags.name, Instance: flags.instance, MayForget: !flags.noForget, File: flags.file}
 	if len(recipient) > 0 {
-		if to, err = parseOwnerKey(recipient[0]); err != nil {
+		to, err := parseOwnerKey(recipient[0])
+		if err != nil {
 			return err
 		}
-		a.warnWeak(to)
+		o.To = &to
 	}
-	p, make := repo.Person{Name: flags.name}, r.Given().ForOwner
-	if role == repo.RoleWriter {
-		p.Instance, p.MayForget = flags.instance, !flags.noForget
-		make = r.Given().NewWriter
-	}
-	k, err := make(flags.name)
-	if err != nil {
+	if err := keeper.AddKey(ctx, r.Repo, o, &news{ui: a.ui}); err != nil {
 		return err
-	}
-	if flags.file != "" {
-		if err := repo.WriteKeyFile(flags.file, k); err != nil {
-			return err
-		}
-	}
-	if err := r.AddPerson(ctx, k, p, to.recipient, to.text); err != nil {
-		if flags.file != "" {
-			os.Remove(flags.file)
-		}
-		return fmt.Errorf("adding %s: %w", printable(flags.name), err)
 	}
 	a.ui.Say("added %s %s; the fingerprint to give with it is %s", role, printable(flags.name), r.Key().Fingerprint())
 	return nil
@@ -220,8 +188,8 @@ where they are in wrong hands, rotate them too.`,
 				return err
 			}
 			defer r.Close()
-			if err := r.RemovePerson(cmd.Context(), args[0]); err != nil {
-				return fmt.Errorf("removing %s: %w", printable(args[0]), err)
+			if err := keeper.RemoveKey(cmd.Context(), r.Repo, args[0]); err != nil {
+				return err
 			}
 			a.ui.Say("removed %s", printable(args[0]))
 			a.ui.Warn("whoever has had this key may have kept it: new content is safe from them only after `permafrost key rotate`")
@@ -255,21 +223,16 @@ make a new repository.`,
 			if err != nil {
 				return err
 			}
-			without, err := r.Rotate(cmd.Context(), func(k *repo.Keyring) error {
-				if file == "" {
-					return nil // its new keys come through the storage, as everybody's do
-				}
-				return repo.ReplaceKeyFile(file, k)
-			})
+			res, err := keeper.RotateKeys(cmd.Context(), r.Repo, file)
 			if err != nil {
-				return fmt.Errorf("rotating the keys: %w", err)
+				return err
 			}
-			a.ui.Say("new keys are in use: epoch %d", r.Key().CurrentEpoch().Number)
+			a.ui.Say("new keys are in use: epoch %d", res.Epoch)
 			a.ui.Warn("the next snapshot of each instance stores everything anew: it takes as long as the first one did, and the storage needs room for it")
 			if file != "" {
 				a.ui.Warn("%s holds the new keys: replace its other copies", printable(file))
 			}
-			for _, name := range without {
+			for _, name := range res.Without {
 				a.ui.Warn("%s has no key of its own, and must be added anew: permafrost key remove %[1]s, then key add", printable(name))
 			}
 			return nil

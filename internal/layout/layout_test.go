@@ -70,7 +70,7 @@ var may = []struct {
 	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/internal/localdir", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
 	{"permafrost/snapshot/retain", []string{"permafrost/repo", "permafrost/internal/hint"}},
 	{"permafrost/snapshot/restore", []string{"permafrost/snapshot", "permafrost/source/...", "permafrost/internal/escape"}},
-	{"permafrost/internal/keeper", []string{"permafrost/repo", "permafrost/snapshot/...", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/units"}},
+	{"permafrost/internal/keeper", []string{"permafrost/repo", "permafrost/snapshot/...", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/units"}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/snapshot/restore", "permafrost/snapshot/retain", "permafrost/source/...",
 		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore", "permafrost/internal/keeper", "permafrost/internal/units"}},
 }
@@ -117,7 +117,7 @@ var home = map[string][]string{
 	"github.com/kevinburke/ssh_config": {"permafrost/internal/sftpstore"},
 	"github.com/restic/chunker":        {"permafrost/chunk"},
 	"github.com/zeebo/blake3":          {"permafrost/chunk"},
-	"filippo.io/age":                   {"permafrost/repo", "permafrost/cmd/permafrost"},
+	"filippo.io/age":                   {"permafrost/repo", "permafrost/internal/keeper", "permafrost/cmd/permafrost"},
 	"github.com/klauspost/compress":    {"permafrost/repo", "permafrost/snapshot"},
 	"github.com/spf13/cobra":           {"permafrost/cmd/permafrost"},
 	"github.com/vbauerster/mpb/v8":     {"permafrost/cmd/permafrost"},
