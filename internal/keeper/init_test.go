@@ -42,7 +42,7 @@ func TestInitRollsBack(t *testing.T) {
 			initFails(t, brief.Store, brief, func() bool { return changes > left }, outcomes)
 		}
 	}
-	if outcomes[true] < 5 || outcomes[false] < 3 {
+	if outcomes[true] < 10 || outcomes[false] < 2 {
 		t.Errorf("it was made %d times, and not %d times", outcomes[true], outcomes[false])
 	}
 }
