@@ -20,6 +20,12 @@ import (
 	"permafrost/repo"
 )
 
+// A simSecret is what a machine has put, and to whom that is closed.
+type simSecret struct {
+	data   []byte // where the storage shows others something else, they may find something else under its name
+	closed map[string]bool
+}
+
 // A simMachine is one of those that keep to the rules, with what it remembers; or, hostile, one that remembers nothing.
 type simMachine struct {
 	name     string
@@ -35,14 +41,14 @@ type simMachine struct {
 	seen    map[repo.Name]repo.SnapshotRef // snapshots that were listed here
 	people  map[string]bool                // names on the list of keys here; false: not any more
 	closed  map[string]bool                // who was removed and can't read what it writes
-	secrets map[string]map[string]bool     // what it has written, and to whom that is closed
+	secrets map[string]simSecret           // what it has written, by name
 	moves   bool                           // it prunes or repairs
 }
 
 // wrote notes an object that it has put. What is moved from one pack into another stays under the keys that it was under.
-func (m *simMachine) wrote(name string) {
+func (m *simMachine) wrote(name string, data []byte) {
 	if len(m.closed) > 0 && !(m.moves && strings.HasPrefix(name, "packs/")) {
-		m.secrets[name] = m.closed
+		m.secrets[name] = simSecret{data, m.closed}
 	}
 }
 
@@ -140,7 +146,7 @@ func (p *hostilePast) run(t *testing.T, seed uint64, weak weaker) (h *hostileHis
 func (h *hostileHistory) machines(t *testing.T) {
 	machine := func(name, instance, key string) *simMachine {
 		m := &simMachine{name: name, instance: instance, key: func() *repo.Keyring { return h.keys[key] }, ids: h.identities(key), at: h.main, caches: h.plans.IntN(4) == 0,
-			seen: make(map[repo.Name]repo.SnapshotRef), people: make(map[string]bool), secrets: make(map[string]map[string]bool)}
+			seen: make(map[repo.Name]repo.SnapshotRef), people: make(map[string]bool), secrets: make(map[string]simSecret)}
 		knows := h.plans.IntN(4) > 0
 		m.newDir = func() string { return h.newDir(t, knows) }
 		if knows {

@@ -184,8 +184,8 @@ func bounded(dir string) error {
 func (h *hostileHistory) learned() error {
 	for _, m := range []*simMachine{h.host, h.second, h.other, h.admin} {
 		for _, object := range slices.Sorted(maps.Keys(m.secrets)) {
-			for name := range m.secrets[object] {
-				if h.reads(name, h.storage.first(object).data) {
+			for name := range m.secrets[object].closed {
+				if h.reads(name, m.secrets[object].data) {
 					dir, _, _ := strings.Cut(object, "/")
 					return violated("%s, who was removed, can read something below %s/ that %s has written since", name, dir, m.name)
 				}

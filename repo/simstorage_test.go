@@ -182,7 +182,7 @@ func (v simView) Put(ctx context.Context, name string, data ...[]byte) error {
 	if v.m.hostile {
 		v.s.planted[name] = true
 	} else {
-		v.m.wrote(name)
+		v.m.wrote(name, whole)
 		v.s.rewrote = v.s.rewrote || v.s.spoilt[name]
 	}
 	v.s.mu.Unlock()
