@@ -13,7 +13,6 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
-	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 )
 
@@ -64,28 +63,19 @@ prints it at any time.`,
 				return err
 			}
 			defer r.Close()
-			found := &problems{ui: a.ui, told: make(map[string]bool)}
 			read := subset.set
 			if readData {
 				read = &repo.Subset{Part: 1, Of: 1}
 			}
 			p := newProgress(a.ui)
 			defer p.Close()
-			res, err := r.Check(cmd.Context(), snapshot.NewInspector, repo.CheckOptions{
-				Read:     read,
-				MaxAge:   ago(maxAge, time.Now()),
-				MaxTime:  maxTime,
-				Problem:  found.add,
-				Progress: func(done, total int64) { p.Phase("packs", done, total) },
-			})
+			o := keeper.CheckOptions{Read: read, MaxAge: ago(maxAge, time.Now()), MaxTime: maxTime}
+			res, err := keeper.Check(cmd.Context(), r.Repo, o, &news{a.ui, p})
 			p.Close()
 			if err != nil {
-				return fmt.Errorf("checking: %w", err)
+				return err
 			}
-			if err := r.MarkBad(cmd.Context(), res.Bad); err != nil {
-				a.ui.Warn("the damaged packs could not be noted in the log: %v", err)
-			}
-			return a.tellCheck(r, res, found.n)
+			return a.tellCheck(r.Repo, res)
 		},
 	}
 	cmd.Flags().BoolVar(&readData, "read-data", false, "read every pack")
@@ -104,43 +94,16 @@ func ago(s retain.Span, now time.Time) time.Duration {
 	return now.Sub(s.Before(now))
 }
 
-// problems tells of damage as it is found, of each damaged object once.
-type problems struct {
-	ui   *ui
-	n    int
-	told map[string]bool
-}
-
-func (p *problems) add(err error) {
-	var d *repo.DamageError
-	var s *repo.SnapshotError
-	object := ""
-	if errors.As(err, &d) {
-		object = d.Object
-	}
-	key := object
-	if errors.As(err, &s) {
-		key = s.Ref.ID.String() // several may lack the same object
-	}
-	if p.told[key] {
-		return
-	}
-	p.told[key] = key != ""
-	p.n++
-	p.ui.JSON(keeper.Damage{Object: object, Message: err.Error()})
-	p.ui.Print("damage: %v", err)
-}
-
 // tellCheck tells what a check has found, and returns an error where that is damage.
-func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
-	a.ui.JSON(keeper.NewChecked(res, problems, r.Head()))
+func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
+	a.ui.JSON(res.Checked)
 	a.ui.Report("%s, %s in %s", units.Plural(int64(res.Snapshots), "snapshot", "snapshots"), units.Plural(res.Blobs, "blob", "blobs"), units.Plural(int64(res.Packs), "pack", "packs"))
-	if res.ReadPacks > 0 {
+	if res.PacksRead > 0 {
 		how := "compared with their hashes"
-		if res.Deep {
+		if res.Decrypted {
 			how = "decrypted, and each blob verified"
 		}
-		a.ui.Report("%s read, %v: %s", units.Plural(int64(res.ReadPacks), "pack", "packs"), size(res.ReadBytes), how)
+		a.ui.Report("%s read, %v: %s", units.Plural(int64(res.PacksRead), "pack", "packs"), size(res.BytesRead), how)
 	}
 	if res.Due > 0 {
 		a.ui.Report("%s left for the next time", units.Plural(int64(res.Due), "pack", "packs"))
@@ -163,15 +126,15 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 	}
 	a.tellRequests(r)
 	a.ui.Say("log head %v (noted elsewhere and given to `permafrost check --head`, it finds a storage that was set back to an older state)", r.Head())
-	if problems == 0 {
+	if res.Problems == 0 {
 		a.ui.Report("no damage found")
 		return nil
 	}
-	err := error(&damageError{problems})
+	err := error(&damageError{res.Problems})
 	switch {
 	case res.Lost > 0:
 		err = hint.Wrap(err, "`permafrost repair index -i RECOVERY-FILE` makes the index anew from the packs")
-	case len(res.Bad) > 0:
+	case res.Bad > 0:
 		err = hint.Wrap(err, "`permafrost repair packs -i RECOVERY-FILE` saves what can be had of damaged packs; the next snapshot stores again what is lost and still there at the source")
 	}
 	return err
@@ -181,10 +144,10 @@ func (a *app) tellCheck(r *session, res *repo.CheckResult, problems int) error {
 func (a *app) tellHead(r *session) { a.ui.Detail("log head %v", r.Head()) }
 
 // tellRequests tells of log entries whose signers were not entitled to them: what a host asks for and does not get.
-func (a *app) tellRequests(r *session) {
-	for _, q := range r.Requests() {
-		a.ui.JSON(keeper.Request{Entry: q.Seq, Signer: q.Signer, Why: q.Why})
-		a.ui.Warn("log entry %d by %s has no effect: %s", q.Seq, printable(q.Signer), printable(q.Why))
+func (a *app) tellRequests(r *repo.Repo) {
+	for _, q := range keeper.Requests(r) {
+		a.ui.JSON(q)
+		a.ui.Warn("log entry %d by %s has no effect: %s", q.Entry, printable(q.Signer), printable(q.Why))
 	}
 }
 

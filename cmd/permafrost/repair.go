@@ -11,7 +11,6 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
-	"permafrost/snapshot"
 )
 
 // lostTold is how many lost parts of a snapshot are named where nobody asked for more.
@@ -33,14 +32,8 @@ that need it are whole once more by that.`,
 	}, a.repairIndexCommand(), a.repairPacksCommand())
 }
 
-// A repairRun is a repair, from opening the repository to what it tells.
-type repairRun struct {
-	*session
-	repo.RepairOptions
-	found *problems // what could not be repaired
-}
-
-func (a *app) repair(ctx context.Context, dryRun bool, run func(*repairRun) error) error {
+// repair opens the repository, has run repair it, and tells the log's head afterwards.
+func (a *app) repair(ctx context.Context, o *keeper.RepairOptions, run func(*repo.Repo, *news) error) error {
 	r, err := a.open(ctx, contentKey)
 	if err != nil {
 		return err
@@ -48,19 +41,19 @@ func (a *app) repair(ctx context.Context, dryRun bool, run func(*repairRun) erro
 	defer r.Close()
 	p := newProgress(a.ui)
 	defer p.Close()
-	found := &problems{ui: a.ui, told: make(map[string]bool)}
-	if !dryRun {
+	if !o.DryRun {
 		a.ui.Done("the repair is done")
 	}
-	err = run(&repairRun{r, repo.RepairOptions{DryRun: dryRun, Patience: a.retryLock, Problem: found.add, Progress: p.Phase}, found})
-	if err == nil && !dryRun {
+	o.Patience = a.retryLock
+	err = run(r.Repo, &news{a.ui, p})
+	if err == nil && !o.DryRun {
 		a.tellHead(r)
 	}
 	return err
 }
 
 func (a *app) repairIndexCommand() *cobra.Command {
-	var dryRun bool
+	var o keeper.RepairOptions
 	cmd := &cobra.Command{
 		Use:   "index",
 		Short: "list again what no index lists",
@@ -74,46 +67,46 @@ or can't be opened; others as permafrost help exit-codes tells.`,
   permafrost repair index -i permafrost-recovery.key`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.repair(cmd.Context(), dryRun, func(r *repairRun) error {
-				res, err := r.RepairIndex(cmd.Context(), snapshot.NewInspector, r.RepairOptions)
+			return a.repair(cmd.Context(), &o, func(r *repo.Repo, n *news) error {
+				res, unusable, err := keeper.RepairIndex(cmd.Context(), r, o, n)
 				if err != nil {
-					return fmt.Errorf("repairing the index: %w", err)
+					return err
 				}
-				return a.tellIndexRepair(r, res)
+				return a.tellIndexRepair(res, unusable)
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be done")
+	cmd.Flags().BoolVarP(&o.DryRun, "dry-run", "n", false, "only tell what would be done")
 	return cmd
 }
 
-func (a *app) tellIndexRepair(r *repairRun, res *repo.IndexRepair) error {
-	a.ui.JSON(keeper.NewIndexRepaired(res, r.DryRun))
-	if len(res.Dropped)+res.Read == 0 && !res.Lacking {
+func (a *app) tellIndexRepair(res *keeper.IndexRepaired, unusable int) error {
+	a.ui.JSON(res)
+	if res.Dropped+res.Read == 0 && !res.Lacking {
 		a.ui.Report("the index is whole: nothing to repair")
 		return nil
 	}
 	took, listed := "took", "listed again"
-	if r.DryRun {
+	if res.DryRun {
 		took, listed = "would take", "to be listed again"
 	}
-	a.ui.Report("%s %s off the log that were missing or damaged", took, units.Plural(int64(len(res.Dropped)), "index object", "index objects"))
+	a.ui.Report("%s %s off the log that were missing or damaged", took, units.Plural(int64(res.Dropped), "index object", "index objects"))
 	a.ui.Report("%s that no index listed: %s needed, and %s", units.Plural(int64(res.Read), "pack", "packs"), units.Count(int64(res.Listed)), listed)
 	switch {
-	case len(res.Bad) > 0:
-		return hint.Wrap(&partialError{fmt.Errorf("%s among them", units.Plural(int64(len(res.Bad)), "damaged pack is", "damaged packs are"))},
+	case res.Damaged > 0:
+		return hint.Wrap(&partialError{fmt.Errorf("%s among them", units.Plural(int64(res.Damaged), "damaged pack is", "damaged packs are"))},
 			"`permafrost repair packs` saves what can be had of them; nothing leans on them until then")
 	case res.Lacking:
 		return hint.Wrap(&partialError{errors.New("something that snapshots need was not found, or could not be looked for")},
 			"`permafrost repair packs`, and a snapshot, may bring some of it back: then repair the index once more")
-	case r.found.n > 0:
-		return &partialError{fmt.Errorf("%s can't be used, and no snapshot needs them", units.Plural(int64(r.found.n), "pack", "packs"))}
+	case unusable > 0:
+		return &partialError{fmt.Errorf("%s can't be used, and no snapshot needs them", units.Plural(int64(unusable), "pack", "packs"))}
 	}
 	return nil
 }
 
 func (a *app) repairPacksCommand() *cobra.Command {
-	var dryRun bool
+	var o keeper.RepairOptions
 	cmd := &cobra.Command{
 		Use:   "packs",
 		Short: "save what verifies in damaged packs",
@@ -129,15 +122,15 @@ permafrost help exit-codes tells.`,
   permafrost snapshot`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.repair(cmd.Context(), dryRun, func(r *repairRun) error {
-				res, err := r.RepairPacks(cmd.Context(), r.RepairOptions)
+			return a.repair(cmd.Context(), &o, func(r *repo.Repo, n *news) error {
+				res, err := keeper.RepairPacks(cmd.Context(), r, o, n)
 				if err != nil {
-					return fmt.Errorf("repairing packs: %w", err)
+					return err
 				}
-				a.tellPackRepair(res, dryRun)
+				a.tellPackRepair(res)
 				switch {
-				case !dryRun:
-					return a.tellLosses(cmd.Context(), r.session)
+				case !o.DryRun:
+					return a.tellLosses(cmd.Context(), r)
 				case res.Lost > 0:
 					return &partialError{fmt.Errorf("%s lost", units.Plural(int64(res.Lost), "blob is", "blobs are"))}
 				}
@@ -145,33 +138,33 @@ permafrost help exit-codes tells.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be done")
+	cmd.Flags().BoolVarP(&o.DryRun, "dry-run", "n", false, "only tell what would be done")
 	return cmd
 }
 
-func (a *app) tellPackRepair(res *repo.PackRepair, dryRun bool) {
-	a.ui.JSON(keeper.NewPacksRepaired(res, dryRun))
-	if len(res.Packs) == 0 {
+func (a *app) tellPackRepair(res *keeper.PacksRepaired) {
+	a.ui.JSON(res)
+	if res.Packs == 0 {
 		a.ui.Report("no pack is known to be damaged: `permafrost check --read-data` looks into each")
 		return
 	}
 	saved := "saved"
-	if dryRun {
+	if res.DryRun {
 		saved = "can be saved"
 	}
-	a.ui.Report("%s: %s %s, %s lost", units.Plural(int64(len(res.Packs)), "damaged or missing pack", "damaged or missing packs"),
-		units.Plural(int64(res.Salvaged), "blob", "blobs"), saved, units.Count(int64(res.Lost)))
+	a.ui.Report("%s: %s %s, %s lost", units.Plural(int64(res.Packs), "damaged or missing pack", "damaged or missing packs"),
+		units.Plural(int64(res.Saved), "blob", "blobs"), saved, units.Count(int64(res.Lost)))
 }
 
 // tellLosses names what snapshots lack, and returns an error where that is something.
-func (a *app) tellLosses(ctx context.Context, r *session) error {
+func (a *app) tellLosses(ctx context.Context, r *repo.Repo) error {
 	snapshots, parts := 0, 0
-	err := r.Losses(ctx, snapshot.NewInspector, func(ref repo.SnapshotRef, lost []repo.Loss) {
+	err := keeper.Losses(ctx, r, func(ref *repo.SnapshotRef, lost []keeper.Lost) {
 		snapshots++
 		parts += len(lost)
 		a.ui.Print("snapshot %s of %s lacks %s:", ref.ID.Short(), printable(ref.Date), units.Plural(int64(len(lost)), "part", "parts"))
 		for i, l := range lost {
-			a.ui.JSON(keeper.Lost{Snapshot: ref.ID.String(), Date: ref.Date, Part: l.Part, Message: l.Err.Error()})
+			a.ui.JSON(l)
 			switch {
 			case i < lostTold || a.ui.verbose:
 				a.ui.Print("  %s", printable(l.Part))

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -31,30 +31,23 @@ Exit codes: 0 all is as its name says, 1 failed, 2 wrong usage, 10 no repository
 				return err
 			}
 			defer closeStore()
-			switch there, err := repo.Exists(ctx, st); {
-			case err != nil:
-				return err
-			case !there:
-				return a.noRepository()
-			}
-			found := &problems{ui: a.ui, told: make(map[string]bool)}
 			p := newProgress(a.ui)
 			defer p.Close()
-			res, err := repo.Scrub(ctx, st, repo.ScrubOptions{
-				Problem:  found.add,
-				Progress: func(done, total int64) { p.Phase("objects", done, total) },
-			})
+			res, err := keeper.Scrub(ctx, st, &news{a.ui, p})
 			p.Close()
-			if err != nil {
-				return fmt.Errorf("scrubbing: %w", err)
+			switch {
+			case errors.Is(err, repo.ErrNoRepository):
+				return a.noRepository()
+			case err != nil:
+				return err
 			}
 			return a.tellScrub(res)
 		},
 	}
 }
 
-func (a *app) tellScrub(res *repo.ScrubResult) error {
-	a.ui.JSON(keeper.Scrubbed{Objects: res.Objects, Bytes: res.Bytes, Problems: res.Problems, Junk: res.Junk})
+func (a *app) tellScrub(res *keeper.Scrubbed) error {
+	a.ui.JSON(res)
 	a.ui.Report("%s read, %v", units.Plural(int64(res.Objects), "object", "objects"), size(res.Bytes))
 	if res.Junk > 0 {
 		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", units.Plural(int64(res.Junk), "object", "objects"))

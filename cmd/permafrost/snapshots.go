@@ -45,7 +45,7 @@ nobody remembers holds back what came later.`,
 			for i := range refs {
 				a.ui.JSON(keeper.NewListed(&refs[i], verdicts.Of(&refs[i])))
 			}
-			a.tellRequests(r)
+			a.tellRequests(r.Repo)
 			return nil
 		},
 	}

@@ -31,8 +31,8 @@ type Checked struct {
 // MessageType returns "check".
 func (Checked) MessageType() string { return "check" }
 
-// NewChecked returns the result of a check as it is told.
-func NewChecked(res *repo.CheckResult, problems int, head repo.Head) Checked {
+// checked returns the result of a check as it is told.
+func checked(res *repo.CheckResult, problems int, head repo.Head) Checked {
 	return Checked{
 		Snapshots: res.Snapshots, Indexes: res.Indexes, Packs: res.Packs, Blobs: res.Blobs, Unused: res.Unused, Unnamed: res.Unnamed, Junk: res.Junk,
 		PacksRead: res.ReadPacks, BytesRead: res.ReadBytes, Due: res.Due, Decrypted: res.Deep, Problems: problems, Head: head.String(),
@@ -82,9 +82,9 @@ type IndexRepaired struct {
 // MessageType returns "repair_index".
 func (IndexRepaired) MessageType() string { return "repair_index" }
 
-// NewIndexRepaired returns the result of a repair of the index as it is told.
-func NewIndexRepaired(res *repo.IndexRepair, dryRun bool) IndexRepaired {
-	return IndexRepaired{
+// indexRepaired returns the result of a repair of the index as it is told.
+func indexRepaired(res *repo.IndexRepair, dryRun bool) *IndexRepaired {
+	return &IndexRepaired{
 		DryRun: dryRun, Dropped: len(res.Dropped), Added: res.Added, Read: res.Read, Listed: res.Listed, Damaged: len(res.Bad), Lacking: res.Lacking,
 	}
 }
@@ -101,9 +101,9 @@ type PacksRepaired struct {
 // MessageType returns "repair_packs".
 func (PacksRepaired) MessageType() string { return "repair_packs" }
 
-// NewPacksRepaired returns the result of a repair of packs as it is told.
-func NewPacksRepaired(res *repo.PackRepair, dryRun bool) PacksRepaired {
-	return PacksRepaired{DryRun: dryRun, Packs: len(res.Packs), Saved: res.Salvaged, Lost: res.Lost, Moved: res.Moved}
+// packsRepaired returns the result of a repair of packs as it is told.
+func packsRepaired(res *repo.PackRepair, dryRun bool) *PacksRepaired {
+	return &PacksRepaired{DryRun: dryRun, Packs: len(res.Packs), Saved: res.Salvaged, Lost: res.Lost, Moved: res.Moved}
 }
 
 // A Lost is a part that a snapshot lacks.
