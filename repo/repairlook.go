@@ -1,0 +1,123 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+)
+
+// Needs are what snapshots need of packs that no index object lists.
+type needs struct {
+	packs   map[string][]Name // by instance
+	lacking bool              // something was not found, or could not be looked for
+}
+
+// A looker looks for what snapshots need.
+type looker struct {
+	needs
+	repo     *Repo
+	known    *index // as the storage has it
+	unlisted *unlisted
+	inspect  Inspect
+	opts     RepairOptions
+}
+
+// lookFor looks for what snapshots need, in an index and then in the packs that it does not list.
+func (r *Repo) lookFor(ctx context.Context, known *index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
+	k := &looker{repo: r, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]Name)}}
+	instances := make(map[string][]SnapshotRef)
+	for _, s := range r.log.live() {
+		instances[s.Instance] = append(instances[s.Instance], s)
+	}
+	for _, instance := range slices.Sorted(maps.Keys(instances)) {
+		names, err := k.need(ctx, instance, instances[instance])
+		if err != nil {
+			return nil, err
+		}
+		if len(names) > 0 {
+			k.packs[instance] = names
+		}
+	}
+	return &k.needs, nil
+}
+
+// need returns the packs that are to be listed for an instance. Each round finds what the one before could not look
+// for, its listings and recipes being lost too.
+func (k *looker) need(ctx context.Context, instance string, snapshots []SnapshotRef) ([]Name, error) {
+	with := k.known
+	for {
+		l, err := k.look(ctx, with.of(instance), snapshots)
+		if err != nil || !l.lacks {
+			return l.needed(with), err
+		}
+		more, err := k.unlisted.readAll(ctx, k.known)
+		if err != nil || !more && with != k.known {
+			k.lacking = true
+			return l.needed(with), err
+		}
+		if with, err = k.repo.with(k.known, instance, k.unlisted.of(instance)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// A look is what the snapshots of an instance need of packs that no index object lists for it. It is the Visitor of these.
+type look struct {
+	known *index // as the storage has it
+	of    *index // what is known for the instance, and what was found beside that
+
+	uses  map[uint32]bool // packs, as the index numbers them
+	lacks bool            // there is something that none of these holds, or that could not be looked for
+}
+
+func (l *look) needed(x *index) (names []Name) {
+	for _, n := range slices.Sorted(maps.Keys(l.uses)) {
+		names = append(names, x.packs[n].name)
+	}
+	return names
+}
+
+// look finds every blob of some snapshots in an index: that of the storage, and what was found beside that.
+func (k *looker) look(ctx context.Context, of *index, snapshots []SnapshotRef) (*look, error) {
+	l := &look{uses: make(map[uint32]bool), known: k.known, of: of}
+	in := k.inspect(k.repo.readerOf(of))
+	for i, s := range snapshots {
+		k.opts.progress("looking", int64(i), int64(len(snapshots)))
+		text, err := k.repo.Manifest(ctx, s)
+		if err == nil {
+			_, err = in.Inspect(ctx, text, l)
+		}
+		if d := (*DamageError)(nil); err != nil && (!errors.As(err, &d) || errors.Is(err, ErrNewerFormat)) {
+			return l, err
+		}
+		l.lacks = l.lacks || err != nil // what the manifest leads to could not be looked for
+	}
+	return l, ctx.Err()
+}
+
+// Lost implements Visitor.
+func (l *look) Lost(string, error) error {
+	l.lacks = true // what lies behind it could not be looked for
+	return nil
+}
+
+// Need implements Visitor: it notes where a blob lies.
+func (l *look) Need(_ context.Context, n Need) error {
+	var room [4]place
+	places, err := l.of.find(n.Blob, room[:0])
+	if err != nil {
+		return err
+	}
+	listed := func(pl place) bool { return int(pl.pack) < len(l.known.packs) && !l.of.packs[pl.pack].bad }
+	if slices.ContainsFunc(places, listed) {
+		return nil
+	}
+	for _, pl := range places {
+		if int(pl.pack) >= len(l.known.packs) {
+			l.uses[pl.pack] = true
+		}
+	}
+	l.lacks = l.lacks || len(places) == 0
+	return nil
+}

@@ -1,0 +1,203 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"slices"
+	"sync"
+
+	"filippo.io/age"
+	"golang.org/x/sync/errgroup"
+
+	"permafrost/internal/wire"
+)
+
+// Unlisted are the packs that no index object lists, as far as they were read.
+//
+// A pack says itself what is in it, and for which instance. But who made it, it does not say, and what the owner lists for
+// an instance is relied on by that: so a pack is listed as sound only when each blob in it was verified, and listed only
+// where a snapshot needs it. What a run under way has put is nobody's business.
+type unlisted struct {
+	repo *Repo
+	opts RepairOptions
+
+	mu    sync.Mutex
+	tried map[Name]bool
+	count int               // packs that were read
+	found *journal          // of these, those that can be listed
+	bad   map[Name]bool     // of these, damaged ones
+	names map[string][]Name // of all of these, by the instance that they were written for
+}
+
+// of yields the packs that were found for an instance.
+func (u *unlisted) of(instance string) iter.Seq2[*pack, error] {
+	return u.found.packs(u.names[instance])
+}
+
+// readAll reads the packs that an index does not list. It reports whether any was read that was not before.
+func (u *unlisted) readAll(ctx context.Context, known *index) (more bool, err error) {
+	var packs []Object
+	err = u.repo.eachPack(ctx, func(name Name, o Object) {
+		named := slices.ContainsFunc(u.repo.log.pruned[o.Name], func(s scope) bool { return s.owner })
+		if !u.tried[name] && !named && len(known.listed(name)) == 0 {
+			packs = append(packs, o)
+		}
+	})
+	if err == nil {
+		err = u.repo.readWhole(ctx, packs, u.opts.progress, u.take)
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, o := range packs { // those too that were gone when they were to be read
+		if name, err := packName(o.Name); err == nil {
+			u.tried[name] = true
+		}
+	}
+	return len(packs) > 0, nil
+}
+
+// take notes a pack that was read.
+func (u *unlisted) take(o Object, data []byte, err error) error {
+	name, nameErr := packName(o.Name)
+	if nameErr != nil {
+		return nameErr
+	}
+	var p *pack
+	instance := ""
+	if err == nil {
+		p, instance, err = u.repo.inspect(name, data)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.tried[name] = true
+	u.count++
+	if err != nil && u.opts.Problem != nil {
+		u.opts.Problem(err)
+	}
+	if p == nil {
+		return nil
+	}
+	u.bad[name] = err != nil
+	u.names[instance] = append(u.names[instance], name)
+	return u.found.add(p)
+}
+
+// readWhole reads objects side by side and calls f with each, or with the DamageError that says why it can't be read, from
+// several goroutines.
+func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(phase string, done, total int64), f func(o Object, data []byte, err error) error) error {
+	total := int64(0)
+	for _, o := range objects {
+		total += o.Size
+	}
+	var mu sync.Mutex
+	done := int64(0)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(checkReads)
+	for _, o := range objects {
+		g.Go(func() error {
+			var data []byte
+			err := r.again(ctx, o.Name, func() (err error) {
+				data, err = r.readObject(ctx, o.Name, MaxObject)
+				return err
+			})
+			if d := (*DamageError)(nil); errors.Is(err, fs.ErrNotExist) {
+				return nil // removed since it was listed
+			} else if err != nil && !errors.As(err, &d) {
+				return fmt.Errorf("reading a pack: %w", err)
+			}
+			mu.Lock()
+			done += o.Size
+			progress("reading", done, total)
+			mu.Unlock()
+			return f(o, data, err)
+		})
+	}
+	return g.Wait()
+}
+
+// again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
+// another object is a DamageError: a disk fails in places.
+func (r *Repo) again(ctx context.Context, object string, read func() error) error {
+	plain := func(err error) bool {
+		d := (*DamageError)(nil)
+		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
+	}
+	err := read()
+	if plain(err) {
+		return err
+	}
+	if err = read(); plain(err) || ctx.Err() != nil {
+		return err
+	}
+	if _, other := readConfig(ctx, r.store); other != nil {
+		return err
+	}
+	return &DamageError{object, fmt.Errorf("can't be read: %w", err)}
+}
+
+// inspect returns what an index lists of a pack that none lists, the instance that it was written for, and what is wrong
+// with it: nil and that where it can't be listed.
+func (r *Repo) inspect(name Name, data []byte) (*pack, string, error) {
+	p := &pack{name: name, size: int64(len(data))}
+	object := packObject(name)
+	src, size, component, opener, err := r.decryptPack(data)
+	if err != nil {
+		return nil, "", &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+	}
+	d, err := readDirectory(src, size)
+	if err == nil && (d.component == Meta) != (component == Meta) {
+		err = errors.New("it is encrypted as what it is not")
+	}
+	instance := opener.whose(r.log.instances())
+	if err == nil && instance == "" {
+		err = errors.New("it was written for no instance that the log knows of")
+	}
+	if err != nil {
+		return nil, "", &DamageError{object, err}
+	}
+	header, err := age.ExtractHeader(bytes.NewReader(data))
+	if err == nil {
+		p.directory, p.header = *d, len(header)+ageNonce
+		err = p.fits()
+	}
+	if err != nil {
+		return nil, "", &DamageError{object, err}
+	}
+	if err := r.Key().checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil {
+		return p, instance, err
+	}
+	if hashName(data) != name {
+		return p, instance, &DamageError{object, errors.New("content does not have the hash that names it")}
+	}
+	return p, instance, nil
+}
+
+// fits returns an error where no index object would hold the pack. Ours all fit: one that does not was made to harm.
+func (p *pack) fits() error {
+	data := p.append(nil)
+	if len(data) > PackSize+indexTarget {
+		return fmt.Errorf("its directory has %d bytes", len(data))
+	}
+	r := wire.NewReader(data)
+	parsePack(r)
+	return r.Close()
+}
+
+// decryptPack opens a pack by the keys of meta packs, or else those of data.
+func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as Component, opener *packOpener, err error) {
+	for _, as = range []Component{Meta, Media} {
+		if opener, err = r.Key().opener(as); err != nil {
+			break
+		}
+		if src, size, err = age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), opener); err == nil {
+			break
+		}
+	}
+	return src, size, as, opener, err
+}
