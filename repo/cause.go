@@ -23,6 +23,18 @@ const (
 	CauseFalseListing Cause = "false listing" // of two listings of a pack one is false, and this key can't tell which
 )
 
+// Causes why nothing is pruned.
+const (
+	CauseOutrun          Cause = "outrun"           // others were faster each time; a LockedError
+	CauseLogUnsound      Cause = "log unsound"      // the log is damaged
+	CauseIndexDamaged    Cause = "index damaged"    // an index object is missing or damaged, and it is needed
+	CauseIndexMissing    Cause = "index missing"    // an index object that the log names is not listed
+	CauseManifestMissing Cause = "manifest missing" // likewise of a manifest
+	CauseCopyUnread      Cause = "copy unread"      // of two copies the one that is to stay can't be read
+	CauseSnapshotLacks   Cause = "snapshot lacks"   // something that a snapshot needs is lost
+	CauseSnapshotUntold  Cause = "snapshot untold"  // what a snapshot needs can't be told, or is not lost though losses are accepted
+)
+
 // Causes in the list of keys.
 const (
 	CauseNameTaken  Cause = "name taken"
@@ -59,6 +71,7 @@ const (
 	RightInstance Right = "instance" // to make snapshots of this instance
 	RightForget   Right = "forget"   // to forget these snapshots
 	RightConfirm  Right = "confirm"  // to confirm these snapshots
+	RightPrune    Right = "prune"
 )
 
 // A NotAllowedError says what the list of keys does not let this key do. It is ErrNotAllowed.

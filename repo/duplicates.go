@@ -2,12 +2,10 @@ package repo
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 )
 
 // Survivors are the copies of blobs that stay while others go, for the same instance: those of others serve none of its snapshots.
@@ -65,8 +63,7 @@ func (d *survivors) readListings(ctx context.Context) error {
 	read := func(ctx context.Context, n Name) ([]byte, error) { return d.repo.indexData(ctx, n, false, false) }
 	for o := range ahead(ctx, d.leantOn(), read) {
 		if o.err != nil {
-			return hint.Wrap(fmt.Errorf("what is to stay is listed there, nothing is pruned: %w", o.err),
-				"run `permafrost check`, then `permafrost repair index` with the owner key")
+			return because(CauseIndexDamaged, "what is to stay is listed there, nothing is pruned: %w", o.err)
 		}
 	}
 	return nil
@@ -108,7 +105,7 @@ func (d *survivors) readCopies(ctx context.Context) error {
 		return err
 	}
 	for _, err := range failed {
-		return hint.Wrap(fmt.Errorf("a copy that is to stay can't be read, nothing is pruned: %w", err), "run `permafrost check --read-data`")
+		return because(CauseCopyUnread, "a copy that is to stay can't be read, nothing is pruned: %w", err)
 	}
 	return nil
 }

@@ -3,12 +3,9 @@ package repo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"time"
-
-	"permafrost/internal/hint"
 )
 
 const (
@@ -141,7 +138,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 			return res, err
 		}
 	}
-	return nil, hint.Wrap(&LockedError{"others kept adding to the log"}, "run prune at a quieter time")
+	return nil, &CauseError{CauseOutrun, &LockedError{"others kept adding to the log"}}
 }
 
 // hasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
@@ -219,7 +216,7 @@ func (r *Repo) readyToPrune(ctx context.Context) error {
 		return err
 	}
 	if damage := r.log.damage(); len(damage) > 0 {
-		return hint.Wrap(fmt.Errorf("the log is damaged, nothing is pruned: %w", damage[0]), "run `permafrost check`")
+		return because(CauseLogUnsound, "the log is damaged, nothing is pruned: %w", damage[0])
 	}
 	return nil
 }

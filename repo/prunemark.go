@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 )
 
 // marks are what snapshots need of what there is.
@@ -43,11 +41,11 @@ func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOpti
 		}
 		inspector, of := in.of(ref.Instance)
 		if _, err := inspector.Inspect(ctx, text, &marking{m, of}); err != nil {
-			help := "run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair` has looked for it"
+			cause := CauseSnapshotLacks
 			if o.AcceptLost {
-				help = "what that snapshot needs can't be told any more, or is not lost: run `permafrost repair`, or forget the snapshot"
+				cause = CauseSnapshotUntold
 			}
-			return nil, hint.Wrap(fmt.Errorf("nothing is pruned: %w", &SnapshotError{ref, err}), help)
+			return nil, because(cause, "nothing is pruned: %w", &SnapshotError{ref, err})
 		}
 	}
 	if err := ctx.Err(); err != nil {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/objname"
 )
 
@@ -78,7 +77,7 @@ type survey struct {
 func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
 	x, err := r.buildIndex(ctx, r.log, true, func(err error) error { return err })
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("prune needs the whole index: %w", err), "run `permafrost check`, then `permafrost repair index` with the owner key")
+		return nil, because(CauseIndexDamaged, "prune needs the whole index: %w", err)
 	}
 	if err := r.mayPrune(); err != nil {
 		return nil, err
@@ -98,7 +97,7 @@ func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (
 // of keys lets it forget.
 func (r *Repo) mayPrune() error {
 	if !r.log.scope(r.key.verifyKey()).mayForget() {
-		return hint.Wrap(fmt.Errorf("%w: the list of keys does not let this writer prune", ErrNotAllowed), "prune with the owner key: -i RECOVERY-FILE")
+		return &NotAllowedError{Right: RightPrune, Why: "the list of keys does not let this writer prune"}
 	}
 	return nil
 }
@@ -134,11 +133,11 @@ func (s *surveyor) list(ctx context.Context, r *Repo) error {
 		return err
 	}
 	for object := range missing {
-		help := "`permafrost repair index` with the owner key makes the index anew"
+		cause := CauseIndexMissing
 		if strings.HasPrefix(object, "manifests/") {
-			help = "without its manifest a snapshot is lost: `permafrost check` names it, and it can be forgotten"
+			cause = CauseManifestMissing
 		}
-		return hint.Wrap(fmt.Errorf("nothing is pruned: %w", &DamageError{object, errors.New("is missing")}), help)
+		return because(cause, "nothing is pruned: %w", &DamageError{object, errors.New("is missing")})
 	}
 	return nil
 }

@@ -75,6 +75,15 @@ func rules() []rule {
 		because(repo.CauseFalseListing, "check with the owner key, which can tell: -i RECOVERY-FILE"),
 		because(repo.CauseHeadUnread, "the file tells a storage that was rolled back; --accept-head takes the log as the storage has it, and writes the file anew"),
 
+		because(repo.CauseLogUnsound, "run `permafrost check`"),
+		because(repo.CauseIndexDamaged, "run `permafrost check`, then `permafrost repair index` with the owner key"),
+		because(repo.CauseIndexMissing, "`permafrost repair index` with the owner key makes the index anew"),
+		because(repo.CauseManifestMissing, "without its manifest a snapshot is lost: `permafrost check` names it, and it can be forgotten"),
+		because(repo.CauseCopyUnread, "run `permafrost check --read-data`"),
+		because(repo.CauseSnapshotLacks, "run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair` has looked for it"),
+		because(repo.CauseSnapshotUntold, "what that snapshot needs can't be told any more, or is not lost: run `permafrost repair`, or forget the snapshot"),
+		because(repo.CauseOutrun, "run it at a quieter time"),
+
 		because(repo.CauseNameTaken, "choose another --name, or `permafrost key remove` it first"),
 		because(repo.CauseNameAbsent, "`permafrost key list` shows the names"),
 		because(repo.CauseRotated, "run it again if that was not you"),
@@ -84,6 +93,7 @@ func rules() []rule {
 		withheld(repo.RightInstance, "`permafrost key add writer` makes a key for a further instance"),
 		withheld(repo.RightForget, "forget with the owner key: -i RECOVERY-FILE"),
 		as(confirmHint),
+		withheld(repo.RightPrune, "prune with the owner key: -i RECOVERY-FILE"),
 
 		as(initHint),
 		as(suspectHint),
