@@ -13,6 +13,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 var acceptLost = repo.PruneOptions{AcceptLost: true}
@@ -107,7 +108,7 @@ func TestRepairIndexLacking(t *testing.T) {
 func TestRepairUnderARun(t *testing.T) {
 	for name, repair := range map[string]func(t *testing.T, w *world, st *storetest.Mem, ref repo.SnapshotRef, pack, index string){
 		"index": func(t *testing.T, w *world, st *storetest.Mem, ref repo.SnapshotRef, _, index string) {
-			if err := fresh(t, st, w.owner).Forget(t.Context(), []repo.Name{ref.ID}); err != nil {
+			if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{ref.ID}); err != nil {
 				t.Fatal(err)
 			}
 			st.Delete(index)
@@ -151,7 +152,7 @@ func TestRepairUnderARun(t *testing.T) {
 
 // A deniedStore does not let an object be read.
 type deniedStore struct {
-	repo.Store
+	store.Store
 	name string
 }
 
@@ -170,9 +171,9 @@ func TestDeniedIsNotDamaged(t *testing.T) {
 	if res, err := r.Check(t.Context(), mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("check: %+v, %v", res, err)
 	}
-	bad, err := repo.ParseName(victim[len("packs/ab/"):])
+	bad, err := store.ParseName(victim[len("packs/ab/"):])
 	if err == nil {
-		err = r.MarkBad(t.Context(), []repo.Name{bad})
+		err = r.MarkBad(t.Context(), []store.Name{bad})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -201,17 +202,17 @@ func TestLieIsNotTheVictims(t *testing.T) {
 }
 
 // A ghostStore lists a pack that nobody can open.
-type ghostStore struct{ repo.Store }
+type ghostStore struct{ store.Store }
 
-func (g *ghostStore) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
+func (g *ghostStore) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
 		for o, err := range g.Store.List(ctx, prefix) {
 			if !yield(o, err) {
 				return
 			}
 		}
 		if strings.HasPrefix("packs/", prefix) {
-			yield(repo.Object{Name: "packs/ab/ab" + strings.Repeat("0", 62), Size: 7, Time: time.Now()}, nil)
+			yield(store.Object{Name: "packs/ab/ab" + strings.Repeat("0", 62), Size: 7, Time: time.Now()}, nil)
 		}
 	}
 }
@@ -240,10 +241,10 @@ func TestNewerIndexAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := fresh(t, st, w.owner)
-	if err := o.Forget(t.Context(), []repo.Name{o.Snapshots()[1].ID}); err != nil {
+	if err := o.Forget(t.Context(), []store.Name{o.Snapshots()[1].ID}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, repo.ErrNewerFormat) {
+	if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("prune: %v", err)
 	}
 	accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+
+	"permafrost/repo/store"
 )
 
 // A Basis is what an entry builds on: what the entries below it have said. No part of it ever goes back, in whatever
@@ -75,7 +77,7 @@ func (h *history) lostRoster() []error {
 		return nil
 	}
 	return []error{&CauseError{CauseLostRoster,
-		&DamageError{entryObject(h.basis.Roster), fmt.Errorf("the list of keys that it set is lost; the one in use is that of entry %d", h.rosterSeq)}}}
+		&store.DamageError{Object: store.LogObject(h.basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the one in use is that of entry %d", h.rosterSeq)}}}
 }
 
 func (h *history) lostEpoch() []error {
@@ -83,14 +85,14 @@ func (h *history) lostEpoch() []error {
 		return nil
 	}
 	return []error{&CauseError{CauseLostEpoch,
-		&DamageError{entryObject(h.basis.Epoch), errors.New("the keys that it announced were lost with it, and others may have the older ones")}}}
+		&store.DamageError{Object: store.LogObject(h.basis.Epoch), Err: errors.New("the keys that it announced were lost with it, and others may have the older ones")}}}
 }
 
 // tooNew returns an error where somebody on the list of keys means something that this program can't understand: unless an
 // owner has accepted to go on without it.
 func (h *history) tooNew() error {
 	for _, b := range h.breaks {
-		if errors.Is(b.err, ErrNewerFormat) && !h.lenient {
+		if errors.Is(b.err, store.ErrNewerFormat) && !h.lenient {
 			return b.err
 		}
 	}
@@ -110,12 +112,7 @@ func (h *history) mayAdd(e *Entry) error {
 	return because(CauseLogDamaged, "the log is damaged, nothing is added to it: %w", damage[0])
 }
 
-// Filler is what an owner puts under the numbers of lost entries when he accepts that they are lost. Nobody can put an entry
-// there then: who is in the middle of a run and knows nothing of that, or who was on the list of keys at that place of the log and
-// is not any more.
-const Filler = "permafrost: no entry is to stand here\n"
-
-var fillerHash = hashName([]byte(Filler))
+var fillerHash = store.NameOf([]byte(store.Filler))
 
 // A gap is where numbers of the log are free: from one on, up to an object.
 type gap struct{ from, to uint64 }
@@ -129,7 +126,7 @@ func (r *Repo) fillFree(ctx context.Context) error {
 		}
 		for _, g := range r.log.gaps {
 			for seq := g.from; seq < g.to; seq++ {
-				if err := r.store.Put(ctx, entryObject(seq), []byte(Filler)); err != nil && !errors.Is(err, fs.ErrExist) {
+				if err := r.store.Put(ctx, store.LogObject(seq), []byte(store.Filler)); err != nil && !errors.Is(err, fs.ErrExist) {
 					return fmt.Errorf("putting something in the place of lost log entry %d: %w", seq, err)
 				}
 			}

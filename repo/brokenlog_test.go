@@ -7,15 +7,16 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // idle is an entry that says nothing of moment.
-func idle() *repo.Entry { return &repo.Entry{Bad: &repo.BadEntry{Packs: []repo.Name{{1}}}} }
+func idle() *repo.Entry { return &repo.Entry{Bad: &repo.BadEntry{Packs: []store.Name{{1}}}} }
 
 // falseLoss has a writer leave numbers free below an entry, and say that one is lost there.
 func falseLoss(t *testing.T, st *storetest.Mem, evil *repo.Keyring, next, free uint64) {
 	t.Helper()
-	lost := repo.Head{Seq: next + free - 1, Hash: repo.Name{1}}
+	lost := repo.Head{Seq: next + free - 1, Hash: store.Name{1}}
 	if err := fresh(t, st, evil).PublishBehind(t.Context(), idle(), lost, next+free); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestAcceptedAboveAGap(t *testing.T) {
 	w, st, evil, ref, _ := twoInstances(t)
 	r := fresh(t, st, evil)
 	r.Believe(func(b *repo.Basis) { b.Snapshots++ })
-	if err := r.PublishBehind(t.Context(), idle(), repo.Head{Seq: ref.Seq, Hash: repo.Name{1}}, ref.Seq+3); err != nil {
+	if err := r.PublishBehind(t.Context(), idle(), repo.Head{Seq: ref.Seq, Hash: store.Name{1}}, ref.Seq+3); err != nil {
 		t.Fatal(err)
 	}
 	r, err := openFresh(t.Context(), st, w.owner)

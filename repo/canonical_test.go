@@ -5,11 +5,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 // An entry has one form: what a reader could take for another, or pass over, is none.
 func TestOneFormOfEntries(t *testing.T) {
-	e := &Entry{Seq: 7, Prev: &Head{6, Name{1}}, Time: time.Date(2026, 6, 1, 3, 0, 0, 0, time.UTC), Forget: &ForgetEntry{Snapshots: []Name{{2}}}}
+	e := &Entry{Seq: 7, Prev: &Head{6, store.Name{1}}, Time: time.Date(2026, 6, 1, 3, 0, 0, 0, time.UTC), Forget: &ForgetEntry{Snapshots: []store.Name{{2}}}}
 	good, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/repo/store"
+
 	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
 )
@@ -41,11 +43,11 @@ type CheckResult struct {
 	Problems  int
 	ReadPacks int
 	ReadBytes int64
-	Due       int      // packs that were to be read, when the time was over
-	Deep      bool     // the content of packs was decrypted, and each blob verified
-	Bad       []Name   // packs that are missing or damaged
-	Strays    []string // the first of the unused packs, the unnamed objects and the junk
-	Accepted  []error  // damage to the log that an owner has accepted: no problem, and not forgotten
+	Due       int          // packs that were to be read, when the time was over
+	Deep      bool         // the content of packs was decrypted, and each blob verified
+	Bad       []store.Name // packs that are missing or damaged
+	Strays    []string     // the first of the unused packs, the unnamed objects and the junk
+	Accepted  []error      // damage to the log that an owner has accepted: no problem, and not forgotten
 }
 
 // A Subset is a part of the packs, for a check that is spread over days.
@@ -90,7 +92,7 @@ type checker struct {
 
 	mu    sync.Mutex
 	res   CheckResult
-	isBad map[Name]bool // those in res.Bad
+	isBad map[store.Name]bool // those in res.Bad
 }
 
 // problem notes damage that is found while packs are read.
@@ -151,7 +153,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error
 		return nil, lost
 	}
 	for {
-		c.res, c.found, c.isBad = CheckResult{Accepted: h.accepted}, h.problems(), make(map[Name]bool)
+		c.res, c.found, c.isBad = CheckResult{Accepted: h.accepted}, h.problems(), make(map[store.Name]bool)
 		c.instances = h.instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {
@@ -185,7 +187,7 @@ func (c *checker) wrong(err error) { c.found = append(c.found, err) }
 
 // damaged notes a DamageError and returns every other error.
 func (c *checker) damaged(err error) error {
-	var d *DamageError
+	var d *store.DamageError
 	if errors.As(err, &d) {
 		c.found = append(c.found, err)
 		return nil
@@ -209,12 +211,12 @@ func (c *checker) packs(ctx context.Context, h *history, x *index) error {
 	for i := range sizes {
 		sizes[i] = -1
 	}
-	for o, err := range c.repo.store.List(ctx, "packs/") {
+	for o, err := range c.repo.store.List(ctx, store.Pack.Dir()) {
 		if err != nil {
 			return fmt.Errorf("listing packs: %w", err)
 		}
-		name, err := packName(o.Name)
-		if err != nil {
+		kind, name := store.Parse(o.Name)
+		if kind != store.Pack {
 			continue // junk, which is no damage
 		}
 		listed := x.listed(name)
@@ -229,7 +231,7 @@ func (c *checker) packs(ctx context.Context, h *history, x *index) error {
 		}
 	}
 	// One of another size may be none of the instance's that it is listed for.
-	var other []Name
+	var other []store.Name
 	for same := range x.groups() {
 		if size := sizes[same[0]]; size >= 0 && !slices.ContainsFunc(same, func(n uint32) bool { return x.packs[n].size == size }) {
 			other = append(other, x.packs[same[0]].name)
@@ -257,7 +259,7 @@ func (c *checker) packSize(x *index, listed []uint32, size int64) {
 		}
 		p.gone = true
 		if right {
-			c.found = append(c.found, &DamageError{indexObject(x.objects[p.object].name), fmt.Errorf("it says that pack %s has %d bytes; it has %d", p.name.Short(), p.size, size)})
+			c.found = append(c.found, &store.DamageError{Object: store.Index.Object(x.objects[p.object].name), Err: fmt.Errorf("it says that pack %s has %d bytes; it has %d", p.name.Short(), p.size, size)})
 			continue
 		}
 		c.bad(p)
@@ -265,7 +267,7 @@ func (c *checker) packSize(x *index, listed []uint32, size int64) {
 		if size >= 0 {
 			err = fmt.Errorf("has %d bytes, the index says %d", size, p.size)
 		}
-		c.found = append(c.found, &DamageError{packObject(p.name), err})
+		c.found = append(c.found, &store.DamageError{Object: store.Pack.Object(p.name), Err: err})
 	}
 }
 
@@ -310,7 +312,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				err = c.vanished(ctx, x.keys, p)
 			}
-			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
+			if d := (*store.DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return err
 			}
 			c.finish(p, err, known, total)
@@ -323,10 +325,10 @@ func (c *checker) read(ctx context.Context, x *index) error {
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
 func (c *checker) vanished(ctx context.Context, keys *Keyring, p *indexedPack) error {
 	h, err := c.repo.readLog(ctx, keys, true)
-	if err != nil || h.gone(packObject(p.name), p.instance) {
+	if err != nil || h.gone(store.Pack.Object(p.name), p.instance) {
 		return err
 	}
-	return &DamageError{packObject(p.name), errors.New("is missing")}
+	return &store.DamageError{Object: store.Pack.Object(p.name), Err: errors.New("is missing")}
 }
 
 // finish counts a pack that was read, remembers that it was found right, or notes the damage.
@@ -351,64 +353,64 @@ func (c *checker) finish(p *indexedPack, damage error, known *verified, total in
 
 // checkPack reads a pack into buf, and verifies its hash or, where the key can read it, all that is in it.
 func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf []byte) error {
-	r, object := c.repo, packObject(p.name)
+	r, object := c.repo, store.Pack.Object(p.name)
 	n := 0
 	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, buf, 0)
 		return err
 	})
 	if err == io.EOF {
-		return &DamageError{object, fmt.Errorf("ends after %d bytes of %d", n, len(buf))}
+		return &store.DamageError{Object: object, Err: fmt.Errorf("ends after %d bytes of %d", n, len(buf))}
 	} else if err != nil {
 		return fmt.Errorf("reading a pack: %w", err)
 	}
 	opener, err := x.keys.opener(p.component)
 	if err != nil { // a sealed host
-		if Name(sha256.Sum256(buf)) != p.name {
-			return &DamageError{object, errors.New("content does not have the hash that names it")}
+		if store.Name(sha256.Sum256(buf)) != p.name {
+			return &store.DamageError{Object: object, Err: errors.New("content does not have the hash that names it")}
 		}
 		return nil
 	}
 	// The hash would tell no more: age authenticates every byte, and what is in the pack must be what the index says.
 	src, size, err := age.DecryptReaderAt(bytes.NewReader(buf), p.size, opener)
 	if err != nil {
-		return &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+		return &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	if !opener.isFor(p.instance) {
 		return x.foreign(p, opener.whose(c.instances))
 	}
 	d, err := readDirectory(src, size)
 	if err != nil {
-		return &DamageError{object, err}
+		return &store.DamageError{Object: object, Err: err}
 	}
 	if err := x.keys.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
 		return err
 	}
-	return &DamageError{object, errors.New("its directory is not what the index says")}
+	return &store.DamageError{Object: object, Err: errors.New("its directory is not what the index says")}
 }
 
 // checkFrames verifies every blob of a pack, read from its beginning.
 func (k *Keyring) checkFrames(object string, d *directory, src io.Reader) error {
 	magic := make([]byte, len(packMagic))
 	if _, err := io.ReadFull(src, magic); err != nil || string(magic) != packMagic {
-		return &DamageError{object, errors.New("does not begin with a pack's mark")}
+		return &store.DamageError{Object: object, Err: errors.New("does not begin with a pack's mark")}
 	}
 	var stored, plain []byte
 	for _, f := range d.frames {
 		stored = slices.Grow(stored[:0], f.stored)[:f.stored]
 		if _, err := io.ReadFull(src, stored); err != nil {
-			return &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+			return &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 		}
 		content, err := decodeFrame(plain, stored, f.codec, f.length())
 		if err != nil {
-			return &DamageError{object, err}
+			return &store.DamageError{Object: object, Err: err}
 		}
 		if f.codec != codecRaw {
 			plain = content
 		}
 		for _, b := range f.blobs {
 			if sum, ok := k.sum(d.epoch, d.component, content[:b.length]); !ok || sum != b.id {
-				return &DamageError{object, fmt.Errorf("blob %s… in it is not what it should be", b.id.String()[:8])}
+				return &store.DamageError{Object: object, Err: fmt.Errorf("blob %s… in it is not what it should be", b.id.String()[:8])}
 			}
 			content = content[b.length:]
 		}

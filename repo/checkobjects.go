@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"permafrost/internal/objname"
+	"permafrost/repo/store"
 )
 
 // maxStrays bounds how many strays a check names.
@@ -28,32 +28,32 @@ func (c *checker) strays(ctx context.Context, h *history) error {
 			named[object] = true
 		}
 	}
-	for _, dir := range []string{"index/", "manifests/", "keys/"} {
-		for o, err := range c.repo.store.List(ctx, dir) {
+	for _, kind := range []store.Kind{store.Index, store.Manifest, store.Key} {
+		for o, err := range c.repo.store.List(ctx, kind.Dir()) {
 			if err != nil {
-				return fmt.Errorf("listing %s: %w", dir, err)
+				return fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
-			if objname.Shaped(o.Name) && !named[o.Name] {
+			if k, _ := store.Parse(o.Name); k != store.None && !named[o.Name] {
 				c.res.Unnamed++
 				c.note(o.Name)
 			}
 		}
 	}
-	return c.repo.junk(ctx, h, []string{"keys/", "packs/", "index/", "manifests/", "log/"}, func(o Object) {
+	return c.repo.junk(ctx, h, append(store.Hashed(), store.Log), func(o store.Object) {
 		c.res.Junk++
 		c.note(o.Name)
 	})
 }
 
-// junk calls f with each object below some directories that has a name which no object of a repository has, or a number of
+// junk calls f with each object in the place of some kinds that has a name which no object of a repository has, or a number of
 // the log out of reach. Who may write to the storage can put such, and nothing leans on them.
-func (r *Repo) junk(ctx context.Context, h *history, dirs []string, f func(Object)) error {
-	for _, dir := range dirs {
-		for o, err := range r.store.List(ctx, dir) {
+func (r *Repo) junk(ctx context.Context, h *history, kinds []store.Kind, f func(store.Object)) error {
+	for _, kind := range kinds {
+		for o, err := range r.store.List(ctx, kind.Dir()) {
 			if err != nil {
-				return fmt.Errorf("listing %s: %w", dir, err)
+				return fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
-			if !objname.Shaped(o.Name) || h.isFar(o.Name) {
+			if k, _ := store.Parse(o.Name); k == store.None || h.isFar(o.Name) {
 				f(o)
 			}
 		}
@@ -67,7 +67,7 @@ func (c *checker) keys(ctx context.Context, h *history) error {
 	for _, p := range h.people {
 		for _, object := range p.Keys {
 			data, err := c.repo.readObject(ctx, object, maxKeyObject)
-			var long *DamageError
+			var long *store.DamageError
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
 				err = errors.New("is missing")
@@ -79,7 +79,7 @@ func (c *checker) keys(ctx context.Context, h *history) error {
 				err = errors.New("content does not have the hash that names it")
 			}
 			if err != nil {
-				c.found = append(c.found, &DamageError{object, fmt.Errorf("%w; it is a keyring of %q: remove that key and add it anew", err, p.Name)})
+				c.found = append(c.found, &store.DamageError{Object: object, Err: fmt.Errorf("%w; it is a keyring of %q: remove that key and add it anew", err, p.Name)})
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (c *checker) snapshots(ctx context.Context, h *history, in *inspectors) err
 
 // snapshot returns what a snapshot's manifest says that it holds. An error says what of it is lost, or why that can't be told.
 func (c *checker) snapshot(ctx context.Context, keys *Keyring, in *inspectors, s SnapshotRef) (h Holding, err error) {
-	data, err := c.repo.readNamed(ctx, manifestObject(s.Manifest), s.Manifest, MaxObject)
+	data, err := c.repo.readNamed(ctx, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
 	if err != nil {
 		return h, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 // A Record says, in the entry of a forget, a prune or a confirmation, what was thought of the times of an instance's
@@ -20,8 +22,8 @@ type Record struct {
 
 // A TimesDoubt says why a snapshot's times can't be.
 type TimesDoubt struct {
-	Snapshot Name   `json:"snapshot"`
-	Why      string `json:"why"`
+	Snapshot store.Name `json:"snapshot"`
+	Why      string     `json:"why"`
 }
 
 const (
@@ -32,18 +34,18 @@ const (
 // A ConfirmEntry says that a person has looked at what makes some snapshots doubtful, and that it is right; or takes that
 // back.
 type ConfirmEntry struct {
-	Snapshots []Name   `json:"snapshots"`
-	Revoke    bool     `json:"revoke,omitempty"`
-	Records   []Record `json:"records,omitempty"`
+	Snapshots []store.Name `json:"snapshots"`
+	Revoke    bool         `json:"revoke,omitempty"`
+	Records   []Record     `json:"records,omitempty"`
 }
 
 // A Chronicle is what the log says of an instance's snapshots, the forgotten ones among them: log entries are never
 // deleted, so that what is thought of a snapshot does not depend on which others are still listed.
 type Chronicle struct {
-	Snapshots []SnapshotRef   // all ever, in the order they were committed
-	Forgotten map[Name]uint64 // to the entry that forgot it
-	Confirmed map[Name]bool   // what a person has confirmed, and not taken back
-	First     Moment          // of the log's first entry
+	Snapshots []SnapshotRef         // all ever, in the order they were committed
+	Forgotten map[store.Name]uint64 // to the entry that forgot it
+	Confirmed map[store.Name]bool   // what a person has confirmed, and not taken back
+	First     Moment                // of the log's first entry
 	Recorded
 }
 
@@ -52,14 +54,14 @@ type Moment struct{ Signed, Logged time.Time }
 
 // Recorded is what log entries have recorded of the times of an instance's snapshots.
 type Recorded struct {
-	Through uint64          // number of the newest entry that was looked at
-	Doubts  map[Name]string // why a snapshot's times can't be
-	Clock   time.Duration   // by which the storage's clock was last said to be ahead
+	Through uint64                // number of the newest entry that was looked at
+	Doubts  map[store.Name]string // why a snapshot's times can't be
+	Clock   time.Duration         // by which the storage's clock was last said to be ahead
 }
 
 // Chronicle returns what the log says of an instance's snapshots. It is not to be changed.
 func (r *Repo) Chronicle(instance string) Chronicle {
-	c := Chronicle{Forgotten: make(map[Name]uint64), Confirmed: make(map[Name]bool), First: r.log.first}
+	c := Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: r.log.first}
 	if rec := r.log.recorded[instance]; rec != nil {
 		c.Recorded = *rec
 	}
@@ -80,7 +82,7 @@ func (r *Repo) Chronicle(instance string) Chronicle {
 
 // Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
 // of the times of snapshots below it.
-func (r *Repo) Forget(ctx context.Context, ids []Name, records ...Record) error {
+func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...Record) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -99,7 +101,7 @@ func (r *Repo) Forget(ctx context.Context, ids []Name, records ...Record) error 
 
 // Confirm says that a person has looked at some snapshots that are in doubt, and found them right. With revoke it takes that
 // back.
-func (r *Repo) Confirm(ctx context.Context, ids []Name, revoke bool, records ...Record) error {
+func (r *Repo) Confirm(ctx context.Context, ids []store.Name, revoke bool, records ...Record) error {
 	if len(ids) == 0 {
 		return errors.New("there is nothing to confirm")
 	}
@@ -117,7 +119,7 @@ func (r *Repo) Confirm(ctx context.Context, ids []Name, revoke bool, records ...
 }
 
 // mustList returns an error for a snapshot that is not listed.
-func (h *history) mustList(ids []Name) error {
+func (h *history) mustList(ids []store.Name) error {
 	for _, id := range ids {
 		_, known := h.byID[id]
 		if _, gone := h.forgotten[id]; !known || gone {
@@ -128,7 +130,7 @@ func (h *history) mustList(ids []Name) error {
 }
 
 // mayForget returns why that signer may not forget these snapshots, or "".
-func (h *history) mayForget(by scope, ids []Name) string {
+func (h *history) mayForget(by scope, ids []store.Name) string {
 	if !by.mayForget() {
 		return "the list of keys does not let this writer forget"
 	}
@@ -137,7 +139,7 @@ func (h *history) mayForget(by scope, ids []Name) string {
 
 // mayConfirm returns why that signer may not confirm these snapshots, or "". Who may forget may confirm: a policy removes no
 // more for the sake of a confirmed snapshot than that signer could remove by name.
-func (h *history) mayConfirm(by scope, ids []Name) string {
+func (h *history) mayConfirm(by scope, ids []store.Name) string {
 	if !by.mayForget() {
 		return "the list of keys does not let this writer forget, and so it can't confirm"
 	}
@@ -145,7 +147,7 @@ func (h *history) mayConfirm(by scope, ids []Name) string {
 }
 
 // mayNot returns which of the snapshots are none of a signer's, or "".
-func (h *history) mayNot(by scope, ids []Name, verb string) string {
+func (h *history) mayNot(by scope, ids []store.Name, verb string) string {
 	for _, id := range ids {
 		i, ok := h.byID[id]
 		switch {
@@ -159,7 +161,7 @@ func (h *history) mayNot(by scope, ids []Name, verb string) string {
 }
 
 // othersWho names the writers that may forget, and so confirm, these snapshots.
-func (h *history) othersWho(ids []Name) (names []string) {
+func (h *history) othersWho(ids []store.Name) (names []string) {
 	for _, p := range h.people {
 		if h.mayForget(scope{person: p}, ids) == "" {
 			names = append(names, p.Name)
@@ -210,7 +212,7 @@ func (h *history) applyRecords(by scope, seq uint64, records []Record) (why stri
 		}
 		rec := h.recorded[r.Instance]
 		if rec == nil {
-			rec = &Recorded{Doubts: make(map[Name]string)}
+			rec = &Recorded{Doubts: make(map[store.Name]string)}
 			h.recorded[r.Instance] = rec
 		}
 		for _, d := range r.Doubts {

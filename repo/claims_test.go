@@ -9,10 +9,11 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // after returns a view of st on which f is called after each operation of a kind on a name that begins so.
-func after(st repo.Store, kind, name string, f func(object string)) repo.Store {
+func after(st store.Store, kind, name string, f func(object string)) store.Store {
 	var one sync.Mutex
 	return &storetest.Hook{Store: st, After: func(op storetest.Op, err error) {
 		if op.Kind == kind && strings.HasPrefix(op.Name, name) && err == nil {
@@ -26,14 +27,14 @@ func after(st repo.Store, kind, name string, f func(object string)) repo.Store {
 // A writer of another instance sees each manifest, index object and pack that a run puts, and is faster to publish entries that
 // name them: as its own snapshot's, and as what its prune takes for left over. The run is committed and whole all the same.
 func TestNobodyTakesNames(t *testing.T) {
-	names := func(object string) []repo.Name {
-		name, err := repo.ParseName(object[strings.LastIndexByte(object, '/')+1:])
+	names := func(object string) []store.Name {
+		name, err := store.ParseName(object[strings.LastIndexByte(object, '/')+1:])
 		if err != nil {
 			t.Fatal(err)
 		}
-		return []repo.Name{name}
+		return []store.Name{name}
 	}
-	claim := func(n repo.Name) *repo.Entry {
+	claim := func(n store.Name) *repo.Entry {
 		e := evilSnapshot()
 		e.Snapshot.Manifest = n
 		return e
@@ -92,9 +93,9 @@ func TestNamedByOthersIsNotSwept(t *testing.T) {
 	steps := []func(){
 		func() {
 			e := &repo.PruneEntry{}
-			for kind, names := range map[string]*[]repo.Name{"packs": &e.Packs, "index": &e.Indexes, "manifests": &e.Manifests} {
+			for kind, names := range map[string]*[]store.Name{"packs": &e.Packs, "index": &e.Indexes, "manifests": &e.Manifests} {
 				for _, object := range objectsOf(st, kind) {
-					if name, err := repo.ParseName(object[strings.LastIndexByte(object, '/')+1:]); err == nil && !slices.Contains(was, object) {
+					if name, err := store.ParseName(object[strings.LastIndexByte(object, '/')+1:]); err == nil && !slices.Contains(was, object) {
 						*names = append(*names, name)
 					}
 				}

@@ -7,12 +7,13 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // Whoever may forget a snapshot may confirm it, and nobody else: neither an append-only host nor another instance's writer.
 func TestWhoMayConfirm(t *testing.T) {
 	w, st, evil, ref, _ := twoInstances(t)
-	ids := []repo.Name{ref.ID}
+	ids := []store.Name{ref.ID}
 	confirmed := func() bool {
 		c := fresh(t, st, w.writer).Chronicle(instance)
 		return c.Confirmed[ref.ID]
@@ -28,7 +29,7 @@ func TestWhoMayConfirm(t *testing.T) {
 			t.Errorf("taking it back: %v", err)
 		}
 	}
-	if err := fresh(t, st, w.owner).Confirm(t.Context(), []repo.Name{{9}}, false); err == nil {
+	if err := fresh(t, st, w.owner).Confirm(t.Context(), []store.Name{{9}}, false); err == nil {
 		t.Error("a snapshot that is not there is confirmed")
 	}
 	bound, err := w.owner.NewWriter("bound")
@@ -76,7 +77,7 @@ func TestRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := repo.Record{Instance: instance, Through: refs[1].Seq, Doubts: []repo.TimesDoubt{{Snapshot: refs[1].ID, Why: "first"}, {Snapshot: refs[2].ID, Why: "above it"}}}
-	if err := fresh(t, st, w.writer).Forget(t.Context(), []repo.Name{refs[3].ID}, first); err != nil {
+	if err := fresh(t, st, w.writer).Forget(t.Context(), []store.Name{refs[3].ID}, first); err != nil {
 		t.Fatal(err)
 	}
 	second := repo.Record{Instance: instance, Through: refs[3].Seq, Doubts: []repo.TimesDoubt{{Snapshot: refs[0].ID, Why: "anew"}, {Snapshot: refs[2].ID, Why: "second"}}}
@@ -95,7 +96,7 @@ func TestRecords(t *testing.T) {
 		t.Errorf("times are missing: %+v, %+v", c.First, c.Snapshots[0])
 	}
 	later := repo.Record{Instance: instance, Through: 1000}
-	err = fresh(t, st, w.owner).PublishRaw(t.Context(), &repo.Entry{Confirm: &repo.ConfirmEntry{Snapshots: []repo.Name{refs[0].ID}, Records: []repo.Record{later}}})
+	err = fresh(t, st, w.owner).PublishRaw(t.Context(), &repo.Entry{Confirm: &repo.ConfirmEntry{Snapshots: []store.Name{refs[0].ID}, Records: []repo.Record{later}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 const raceDetector = repo.RaceDetector
@@ -26,7 +27,7 @@ func TestCrashPoints(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			points := 0
 			for i, m := range crashModes {
-				points += k.crash(t, fmt.Sprint("mode ", i), m, func(what string, st repo.Store, done bool) {
+				points += k.crash(t, fmt.Sprint("mode ", i), m, func(what string, st store.Store, done bool) {
 					h.sound(t, k, what, st, done)
 				})
 			}
@@ -47,7 +48,7 @@ type crashes struct {
 }
 
 // sound fails the test where the repository lacks what it must have.
-func (h *crashes) sound(t *testing.T, k crashCase, what string, st repo.Store, done bool) {
+func (h *crashes) sound(t *testing.T, k crashCase, what string, st store.Store, done bool) {
 	t.Helper()
 	r := afterCrash(t, what, st, h.owner, k.must, h.nights, h.refs, done && k.name == "snapshot")
 	_, problems := check(t, r, repo.CheckOptions{})
@@ -70,7 +71,7 @@ func newCrashes(t *testing.T) *crashes {
 	}
 	forgotten := st.Clone()
 	w.store = forgotten
-	if err := w.open(w.owner).Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+	if err := w.open(w.owner).Forget(t.Context(), []store.Name{refs[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -109,7 +110,7 @@ func newCrashes(t *testing.T) *crashes {
 			if len(r.Snapshots()) < 2 {
 				return nil // the run before has done it
 			}
-			return r.Forget(ctx, []repo.Name{refs[0].ID})
+			return r.Forget(ctx, []store.Name{refs[0].ID})
 		}, func(r *repo.Repo) bool { return len(r.Snapshots()) == 1 }},
 		{"prune by the owner", forgotten, w.owner, refs[1:], false, prune, pruned},
 		{"prune by the writer", forgotten, w.writer, refs[1:], false, prune, nil},
@@ -144,7 +145,7 @@ type crashCase struct {
 // A crashMode is how operation number n fails, and whether the process dies of it.
 type crashMode struct {
 	fault storetest.Fault
-	at    func(repo.Store, int, storetest.Fault) (*storetest.Hook, func() bool)
+	at    func(store.Store, int, storetest.Fault) (*storetest.Hook, func() bool)
 }
 
 var crashModes = []crashMode{
@@ -154,7 +155,7 @@ var crashModes = []crashMode{
 
 // crash runs the case as often as it has operations, each time with the next one failing, and then once more as the next
 // night would. The oracle looks at the repository in between, and is told whether a run said that it was done.
-func (k *crashCase) crash(t *testing.T, mode string, m crashMode, oracle func(what string, st repo.Store, done bool)) (points int) {
+func (k *crashCase) crash(t *testing.T, mode string, m crashMode, oracle func(what string, st store.Store, done bool)) (points int) {
 	stride := 1
 	if raceDetector {
 		stride = 11
@@ -183,16 +184,16 @@ func (k *crashCase) crash(t *testing.T, mode string, m crashMode, oracle func(wh
 }
 
 // failAt returns a view of st on which change number n meets the fault and the process lives on: it may yet do harm.
-func failAt(st repo.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
+func failAt(st store.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
 	return failNth(st, n, fault, storetest.Op.Changes)
 }
 
 // failAnyAt is failAt with every operation counted, those that only read too.
-func failAnyAt(st repo.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
+func failAnyAt(st store.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
 	return failNth(st, n, fault, func(storetest.Op) bool { return true })
 }
 
-func failNth(st repo.Store, n int, fault storetest.Fault, counts func(storetest.Op) bool) (view *storetest.Hook, failed func() bool) {
+func failNth(st store.Store, n int, fault storetest.Fault, counts func(storetest.Op) bool) (view *storetest.Hook, failed func() bool) {
 	var ops atomic.Int64
 	return &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
 		if counts(op) && ops.Add(1) == int64(n)+1 {
@@ -218,7 +219,7 @@ func onRoster(r *repo.Repo, name string) bool {
 }
 
 // runOn opens the repository as a machine that remembers below dir.
-func runOn(ctx context.Context, st repo.Store, k *repo.Keyring, dir string, run func(context.Context, *repo.Repo) error) error {
+func runOn(ctx context.Context, st store.Store, k *repo.Keyring, dir string, run func(context.Context, *repo.Repo) error) error {
 	r, err := repo.Open(ctx, storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
 	if err != nil {
 		return err
@@ -227,13 +228,13 @@ func runOn(ctx context.Context, st repo.Store, k *repo.Keyring, dir string, run 
 }
 
 // afterCrash reads the whole repository on a machine that has never seen it.
-func afterCrash(t *testing.T, what string, st repo.Store, owner *repo.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) *repo.Repo {
+func afterCrash(t *testing.T, what string, st store.Store, owner *repo.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) *repo.Repo {
 	t.Helper()
 	r, err := openFresh(t.Context(), st, viaFile(t, owner))
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
-	listed := make(map[repo.Name]bool)
+	listed := make(map[store.Name]bool)
 	for _, s := range r.Snapshots() {
 		listed[s.ID] = true
 		i := slices.IndexFunc(refs, func(ref repo.SnapshotRef) bool { return ref.ID == s.ID })

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/wire"
+	"permafrost/repo/store"
 )
 
 // A Component says what a blob is part of. Blobs of different components never share a pack: they age
@@ -126,10 +127,10 @@ func parseDirectory(b []byte) (*directory, error) {
 		total += f.stored
 		switch n := f.length(); {
 		case f.codec >= codecCount:
-			r.Fail(fmt.Errorf("frame codec %d: %w", f.codec, ErrNewerFormat))
+			r.Fail(fmt.Errorf("frame codec %d: %w", f.codec, store.ErrNewerFormat))
 		case n == 0 || f.stored == 0 || n > maxFrame || f.codec == codecRaw && n != f.stored:
 			r.Fail(errors.New("frame of impossible length"))
-		case total > MaxObject:
+		case total > store.MaxObject:
 			r.Fail(errors.New("frames are longer than a pack may be"))
 		}
 		if r.Err() != nil {

@@ -108,7 +108,7 @@
 //
 // It stands under the first number behind the entry before it that was free: what is no entry may stand between them, and has to
 // stay. An entry that continues from the last one above a free number is none, nor is one above more than 100, where
-// entries were lost. Where an owner accepts that, something is put under these numbers first (see Filler), which is no entry
+// entries were lost. Where an owner accepts that, something is put under these numbers first (see store.Filler), which is no entry
 // either and no damage.
 //
 // A snapshot's ID is the SHA-256 of "permafrost snapshot 1\n", the manifest's name (32 bytes), the verify key of the entry's

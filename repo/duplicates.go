@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"permafrost/chunk"
+	"permafrost/repo/store"
 )
 
 // Survivors are the copies of blobs that stay while others go, for the same instance: those of others serve none of its snapshots.
@@ -60,7 +61,7 @@ func (d *survivors) staying(l packListing) error {
 // readListings reads the index objects from the storage that are leant on. This machine may know still what they said when the
 // storage has spoilt them, and no other one would find what is left.
 func (d *survivors) readListings(ctx context.Context) error {
-	read := func(ctx context.Context, n Name) ([]byte, error) { return d.repo.indexData(ctx, n, false, false) }
+	read := func(ctx context.Context, n store.Name) ([]byte, error) { return d.repo.indexData(ctx, n, false, false) }
 	for o := range ahead(ctx, d.leantOn(), read) {
 		if o.err != nil {
 			return because(CauseIndexDamaged, "what is to stay is listed there, nothing is pruned: %w", o.err)
@@ -71,7 +72,7 @@ func (d *survivors) readListings(ctx context.Context) error {
 
 // leantOn returns the index objects that list copies which stay while others go, and those that list a pack which stays as one
 // does that lists a pack which goes: where that one is replaced, it is listed there alone.
-func (d *survivors) leantOn() (names []Name) {
+func (d *survivors) leantOn() (names []store.Name) {
 	objects := make(map[uint32]bool)
 	for _, w := range d.stay {
 		objects[d.index.packs[w.pack].object] = true

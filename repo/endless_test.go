@@ -14,6 +14,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // An endless store says of the log's numbers, for ever, what is not so.
@@ -41,9 +42,9 @@ func (e *endless) Put(ctx context.Context, name string, data ...[]byte) error {
 	return e.Mem.Put(ctx, name, data...)
 }
 
-func (e *endless) Stat(ctx context.Context, name string) (repo.Object, error) {
+func (e *endless) Stat(ctx context.Context, name string) (store.Object, error) {
 	if e.below && newNumber(e.Mem, name) {
-		return repo.Object{Name: name, Size: 1, Time: time.Now()}, nil
+		return store.Object{Name: name, Size: 1, Time: time.Now()}, nil
 	}
 	return e.Mem.Stat(ctx, name)
 }
@@ -67,8 +68,8 @@ func (e *endless) ReadAt(ctx context.Context, name string, p []byte, off int64) 
 	return e.Mem.ReadAt(ctx, name, p, off)
 }
 
-func (e *endless) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
+func (e *endless) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
 		for o, err := range e.Mem.List(ctx, prefix) {
 			if !yield(o, err) {
 				return
@@ -82,7 +83,7 @@ func (e *endless) List(ctx context.Context, prefix string) iter.Seq2[repo.Object
 			more = append(more, fmt.Sprintf("log/%010d", 10_000+2*i))
 		}
 		for _, name := range more {
-			if prefix == "log/" && !yield(repo.Object{Name: name, Size: 1, Time: time.Now()}, nil) {
+			if prefix == "log/" && !yield(store.Object{Name: name, Size: 1, Time: time.Now()}, nil) {
 				return
 			}
 		}

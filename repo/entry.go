@@ -11,13 +11,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 // A Head is a position in the log: an entry's number and the SHA-256 of its stored bytes. Whoever keeps one
 // can tell later whether the log still continues from it.
 type Head struct {
-	Seq  uint64 `json:"seq"`
-	Hash Name   `json:"hash"`
+	Seq  uint64     `json:"seq"`
+	Hash store.Name `json:"hash"`
 }
 
 // String returns "42:ab12…", which ParseHead reads.
@@ -54,14 +56,14 @@ type Entry struct {
 
 // A SnapshotEntry commits a snapshot.
 type SnapshotEntry struct {
-	Manifest Name   `json:"manifest"` // the manifest object's name
-	Indexes  []Name `json:"indexes"`  // index objects that its run wrote
+	Manifest store.Name   `json:"manifest"` // the manifest object's name
+	Indexes  []store.Name `json:"indexes"`  // index objects that its run wrote
 	SnapshotInfo
 }
 
 // snapshotID returns the ID of a snapshot: the SHA-256 of "permafrost snapshot 1\n", the manifest's name, the verify key of the
 // entry's signer and the instance. Who sees a manifest before the log names it can't take its ID.
-func snapshotID(manifest Name, signer ed25519.PublicKey, instance string) Name {
+func snapshotID(manifest store.Name, signer ed25519.PublicKey, instance string) store.Name {
 	return sha256.Sum256(slices.Concat([]byte("permafrost snapshot 1\n"), manifest[:], signer, []byte(instance)))
 }
 
@@ -80,16 +82,16 @@ type SnapshotInfo struct {
 
 // A ForgetEntry takes snapshots off the list. Their content goes with the next prune.
 type ForgetEntry struct {
-	Snapshots []Name   `json:"snapshots,omitempty"`
-	Records   []Record `json:"records,omitempty"`
+	Snapshots []store.Name `json:"snapshots,omitempty"`
+	Records   []Record     `json:"records,omitempty"`
 }
 
 // A PruneEntry names what is deleted once it is published, and what stands for it.
 type PruneEntry struct {
-	Packs     []Name `json:"packs,omitempty"`
-	Indexes   []Name `json:"indexes,omitempty"`
-	Manifests []Name `json:"manifests,omitempty"`
-	Added     []Name `json:"added,omitempty"` // new index objects
+	Packs     []store.Name `json:"packs,omitempty"`
+	Indexes   []store.Name `json:"indexes,omitempty"`
+	Manifests []store.Name `json:"manifests,omitempty"`
+	Added     []store.Name `json:"added,omitempty"` // new index objects
 
 	Records []Record `json:"records,omitempty"`
 }
@@ -116,7 +118,7 @@ func (p *Person) serves(instance string) bool { return p.Instance == "" || p.Ins
 // A BadEntry names packs that were found damaged: no instance that its signer speaks for is deduplicated against them
 // any more.
 type BadEntry struct {
-	Packs []Name `json:"packs"`
+	Packs []store.Name `json:"packs"`
 }
 
 // An EpochEntry says that keys of a new epoch are in use from the next entry on, and gives them to everybody on the list of keys.
@@ -127,13 +129,7 @@ type EpochEntry struct {
 	Keys      [][]byte `json:"keys,omitempty"` // wrapped keyrings, one for each person who has a recipient
 }
 
-const (
-	maxEntryObject = 16 << 20       // bytes of a stored log entry
-	maxEntries     = 10_000_000_000 // all that ten digits can number
-)
-
-// entryObject is the name of entry seq in the store.
-func entryObject(seq uint64) string { return fmt.Sprintf("log/%010d", seq) }
+const maxEntryObject = 16 << 20 // bytes of a stored log entry
 
 // encode returns an entry's JSON, in the one form that parseEntry takes. What is no UTF-8 in it, which a host's name may be, is
 // replaced before: in JSON that has two forms.

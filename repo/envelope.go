@@ -3,11 +3,11 @@ package repo
 import (
 	"bytes"
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+
+	"permafrost/repo/store"
 
 	"filippo.io/age"
 )
@@ -24,50 +24,6 @@ const (
 	signatureDomain = "permafrost envelope 1\n"
 	envelopeHeader  = 8 + ed25519.PublicKeySize + ed25519.SignatureSize
 )
-
-// A Name is the SHA-256 of an object's stored bytes.
-type Name [sha256.Size]byte
-
-// String returns the name as 64 hexadecimal digits.
-func (n Name) String() string { return hex.EncodeToString(n[:]) }
-
-// Short returns as much of the name as people are shown.
-func (n Name) Short() string { return hex.EncodeToString(n[:4]) }
-
-// IsZero reports whether n is the zero Name, which no object has.
-func (n Name) IsZero() bool { return n == Name{} }
-
-// MarshalText returns what String returns.
-func (n Name) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, n[:]), nil }
-
-// UnmarshalText reads what MarshalText wrote.
-func (n *Name) UnmarshalText(b []byte) error {
-	if len(b) != 2*len(n) || bytes.ContainsFunc(b, func(r rune) bool { return 'A' <= r && r <= 'F' }) {
-		return errors.New("not a SHA-256 in lower-case hexadecimal")
-	}
-	_, err := hex.Decode(n[:], b)
-	return err
-}
-
-// ParseName reads what String returned.
-func ParseName(s string) (n Name, err error) {
-	err = n.UnmarshalText([]byte(s))
-	return n, err
-}
-
-func packObject(n Name) string     { return "packs/" + n.String()[:2] + "/" + n.String() }
-func indexObject(n Name) string    { return "index/" + n.String() }
-func manifestObject(n Name) string { return "manifests/" + n.String() }
-
-// packName returns the name of a pack from its object's.
-func packName(object string) (Name, error) {
-	if len(object) == len("packs/ab/")+2*len(Name{}) {
-		if n, err := ParseName(object[len("packs/ab/"):]); err == nil && packObject(n) == object {
-			return n, nil
-		}
-	}
-	return Name{}, &DamageError{object, errors.New("not the name of a pack")}
-}
 
 // verifyKey is the public half of the keyring's signing key.
 func (k *Keyring) verifyKey() ed25519.PublicKey { return k.SignKey.Public().(ed25519.PublicKey) }
@@ -135,7 +91,7 @@ func (k *Keyring) decrypt(magic string, data []byte) (signer ed25519.PublicKey, 
 		return nil, nil, errors.New("signature does not verify")
 	}
 	if got != magic {
-		return signer, nil, fmt.Errorf("%s version %d: %w", magic[2:7], got[7], ErrNewerFormat)
+		return signer, nil, fmt.Errorf("%s version %d: %w", magic[2:7], got[7], store.ErrNewerFormat)
 	}
 	return signer, body, nil
 }

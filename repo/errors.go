@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"permafrost/repo/store"
 )
 
 var (
@@ -13,9 +15,6 @@ var (
 	// ErrRepositoryExists says that the storage holds a repository already, where one was to be made.
 	ErrRepositoryExists = errors.New("a repository stands there already")
 
-	// ErrNewerFormat says that an object was written by a newer version of this program.
-	ErrNewerFormat = errors.New("written by a newer version of permafrost")
-
 	// ErrPruned says that while a snapshot was being made a prune removed what it leaned on. Nothing of
 	// it was committed, and another run will succeed.
 	ErrPruned = errors.New("a prune removed data that this snapshot leaned on while it was being made")
@@ -23,15 +22,6 @@ var (
 	// ErrNotAllowed says that the roster does not let this key do what was asked.
 	ErrNotAllowed = errors.New("this key is not allowed to do that")
 )
-
-// A DamageError says that an object of the repository is missing, cut, or not what it should be.
-type DamageError struct {
-	Object string // the object's name in the store
-	Err    error
-}
-
-func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Object, e.Err) }
-func (e *DamageError) Unwrap() error { return e.Err }
 
 // A SnapshotError says what is wrong with a snapshot.
 type SnapshotError struct {
@@ -46,7 +36,7 @@ func (e *SnapshotError) Error() string {
 func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // A ForeignKeyError says that a key is of one repository, and was used to open another one.
-type ForeignKeyError struct{ Key, Repository Name }
+type ForeignKeyError struct{ Key, Repository store.Name }
 
 func (e *ForeignKeyError) Error() string {
 	return fmt.Sprintf("the key is of repository %s…, and this is repository %s…", e.Key.Short(), e.Repository.Short())

@@ -17,6 +17,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
+	"permafrost/repo/store"
 )
 
 // What a hostile holder of a key can do is more than this package's exported API: these let tests do it.
@@ -34,7 +35,7 @@ func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *Snapshot
 }
 
 // PutManifest puts a manifest that no log entry names.
-func (r *Repo) PutManifest(ctx context.Context, manifest []byte) (Name, error) {
+func (r *Repo) PutManifest(ctx context.Context, manifest []byte) (store.Name, error) {
 	return r.putManifest(ctx, manifest)
 }
 
@@ -44,16 +45,16 @@ func (r *Repo) PublishRaw(ctx context.Context, e *Entry) error {
 	if err != nil {
 		return err
 	}
-	return r.store.Put(ctx, entryObject(e.Seq), data)
+	return r.store.Put(ctx, store.LogObject(e.Seq), data)
 }
 
 // Listed returns every pack that the index lists.
-func (r *Repo) Listed(ctx context.Context) ([]Name, error) {
+func (r *Repo) Listed(ctx context.Context) ([]store.Name, error) {
 	x, err := r.loadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var names []Name
+	var names []store.Name
 	for _, n := range x.byName {
 		names = append(names, x.packs[n].name)
 	}
@@ -72,7 +73,7 @@ func (r *Repo) Spent(ctx context.Context) (n int, err error) {
 
 // PutLies puts an index object for an instance, signed by the key at hand, that lists every known pack with what change
 // makes of each blob, as of component c.
-func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change func(length int) int) ([]Name, error) {
+func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change func(length int) int) ([]store.Name, error) {
 	x, err := r.loadIndex(ctx)
 	if err != nil {
 		return nil, err
@@ -134,7 +135,7 @@ func PlainEnvelopes(t testing.TB) {
 		}
 		signer := ed25519.PublicKey(data[8 : head-16])
 		if data[7] != magic[7] {
-			return signer, nil, ErrNewerFormat
+			return signer, nil, store.ErrNewerFormat
 		}
 		return signer, body, nil
 	}
@@ -145,7 +146,7 @@ func PlainEnvelopes(t testing.TB) {
 func RememberEnvelopes(t testing.TB) {
 	type envelope struct {
 		epochs, magic string
-		sum           Name
+		sum           store.Name
 	}
 	type opened struct {
 		signer ed25519.PublicKey
@@ -155,7 +156,7 @@ func RememberEnvelopes(t testing.TB) {
 	t.Cleanup(func() { unsealing = unseal })
 	var known sync.Map
 	unsealing = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
-		e := envelope{magic: magic, sum: hashName(data)}
+		e := envelope{magic: magic, sum: store.NameOf(data)}
 		for _, epoch := range k.Epochs {
 			e.epochs += string(epoch.Signature)
 		}
@@ -180,7 +181,7 @@ func (k *Keyring) OpensEnvelope(data []byte) bool {
 
 // PutSwaps puts an index object for an instance that lists every known pack with the IDs of its frames' first and last
 // blobs swapped.
-func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]Name, error) {
+func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]store.Name, error) {
 	return r.putListings(ctx, instance, func(p *pack) {
 		for _, f := range p.frames {
 			first, last := &f.blobs[0], &f.blobs[len(f.blobs)-1]
@@ -194,7 +195,7 @@ func (r *Repo) DataSum(b []byte) chunk.ID { return r.epoch().DataKey.Sum(b) }
 
 // PutClaims puts an index object for an instance that lists every known pack, with another ID for the first blob of each
 // frame.
-func (r *Repo) PutClaims(ctx context.Context, instance string, id func(length int) chunk.ID) ([]Name, error) {
+func (r *Repo) PutClaims(ctx context.Context, instance string, id func(length int) chunk.ID) ([]store.Name, error) {
 	return r.putListings(ctx, instance, func(p *pack) {
 		for _, f := range p.frames {
 			f.blobs[0].id = id(f.blobs[0].length)
@@ -203,7 +204,7 @@ func (r *Repo) PutClaims(ctx context.Context, instance string, id func(length in
 }
 
 // putListings puts an index object for an instance that lists every known pack as change leaves it.
-func (r *Repo) putListings(ctx context.Context, instance string, change func(*pack)) ([]Name, error) {
+func (r *Repo) putListings(ctx context.Context, instance string, change func(*pack)) ([]store.Name, error) {
 	x, err := r.loadIndex(ctx)
 	if err != nil {
 		return nil, err
@@ -223,17 +224,17 @@ func (r *Repo) putListings(ctx context.Context, instance string, change func(*pa
 }
 
 // PutNewerIndex puts an index object of a format to come.
-func (r *Repo) PutNewerIndex(ctx context.Context) (Name, error) {
+func (r *Repo) PutNewerIndex(ctx context.Context) (store.Name, error) {
 	data, err := r.seal("PFINDEX\x02", []byte("what a newer version says"))
 	if err != nil {
-		return Name{}, err
+		return store.Name{}, err
 	}
-	return hashName(data), r.store.Put(ctx, indexObject(hashName(data)), data)
+	return store.NameOf(data), r.store.Put(ctx, store.Index.Object(store.NameOf(data)), data)
 }
 
 // PutPack puts a pack that no index object lists, for an instance, of one frame for each blob, for which its directory may
 // tell lies, and with some recipients more than it needs.
-func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id func(i int) chunk.ID, more int) (Name, error) {
+func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id func(i int) chunk.ID, more int) (store.Name, error) {
 	e := r.epoch()
 	d := directory{epoch: e.Number, component: Media}
 	for i, b := range blobs {
@@ -243,7 +244,7 @@ func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id 
 	for range more {
 		id, err := age.GenerateHybridIdentity()
 		if err != nil {
-			return Name{}, err
+			return store.Name{}, err
 		}
 		to = append(to, id.Recipient())
 	}
@@ -258,10 +259,10 @@ func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id 
 		err = w.Close()
 	}
 	if err != nil {
-		return Name{}, err
+		return store.Name{}, err
 	}
-	name := hashName(out.Bytes())
-	return name, r.store.Put(ctx, packObject(name), out.Bytes())
+	name := store.NameOf(out.Bytes())
+	return name, r.store.Put(ctx, store.Pack.Object(name), out.Bytes())
 }
 
 // ThisProcess returns what a lease of this process says of it, as JSON.
@@ -304,7 +305,7 @@ func (r *Repo) PutNewerEntry(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.store.Put(ctx, entryObject(r.log.next), data)
+	return r.store.Put(ctx, store.LogObject(r.log.next), data)
 }
 
 // PublishAt puts an entry into the log under a number of the signer's choice.
@@ -365,7 +366,7 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*Keyring) error) ([
 }
 
 // Repo returns the ID of the repository that a keyring is of.
-func (k *Keyring) Repo() Name { return Name(k.Repository) }
+func (k *Keyring) Repo() store.Name { return store.Name(k.Repository) }
 
 // Verifies returns the key by which what a keyring signs is verified.
 func (k *Keyring) Verifies() []byte { return k.verifyKey() }
@@ -374,7 +375,7 @@ func (k *Keyring) Verifies() []byte { return k.verifyKey() }
 const MaxBreaks = maxBreaks
 
 // PutListings puts an index object for an instance that lists one pack n times, each time with another blob.
-func (r *Repo) PutListings(ctx context.Context, instance string, name Name, n int) ([]Name, error) {
+func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name, n int) ([]store.Name, error) {
 	const header = 2000
 	return r.putIndexes(ctx, instance, func(yield func(*pack, error) bool) {
 		for i := range n {
@@ -390,10 +391,10 @@ func (r *Repo) PutListings(ctx context.Context, instance string, name Name, n in
 }
 
 // PutBomb puts a manifest of n spaces.
-func (r *Repo) PutBomb(ctx context.Context, n int) (Name, error) {
+func (r *Repo) PutBomb(ctx context.Context, n int) (store.Name, error) {
 	data, err := r.seal(magicManifest, encoder().EncodeAll(bytes.Repeat([]byte(" "), n), nil))
 	if err != nil {
-		return Name{}, err
+		return store.Name{}, err
 	}
-	return hashName(data), r.store.Put(ctx, manifestObject(hashName(data)), data)
+	return store.NameOf(data), r.store.Put(ctx, store.Manifest.Object(store.NameOf(data)), data)
 }

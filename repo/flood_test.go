@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // Somebody who may only add objects puts junk under the log's next numbers while a run is under way, more than are looked at one by
@@ -43,7 +44,7 @@ func TestVeryManyBreaks(t *testing.T) {
 	e := fresh(t, st, evil)
 	at := e.Head()
 	for i := range uint64(repo.MaxBreaks + 10) {
-		if err := e.PublishAfter(t.Context(), &repo.Entry{Bad: &repo.BadEntry{Packs: []repo.Name{{9}}}}, repo.Head{Seq: at.Seq + 1 + i, Hash: repo.Name{7}}); err != nil {
+		if err := e.PublishAfter(t.Context(), &repo.Entry{Bad: &repo.BadEntry{Packs: []store.Name{{9}}}}, repo.Head{Seq: at.Seq + 1 + i, Hash: store.Name{7}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,8 +101,8 @@ func soon(t *testing.T, what string, f func()) {
 func TestSaidOften(t *testing.T) {
 	repo.PlainEnvelopes(t)
 	const often = 200_000
-	victim := repo.Name{1}
-	publish := func(r *repo.Repo, indexes []repo.Name) error {
+	victim := store.Name{1}
+	publish := func(r *repo.Repo, indexes []store.Name) error {
 		return r.PublishSnapshot(t.Context(), []byte(`{"blobs":{}}`), evilSnapshot(indexes...).Snapshot)
 	}
 	for name, say := range map[string]func(r *repo.Repo) error{
@@ -113,9 +114,9 @@ func TestSaidOften(t *testing.T) {
 			return err
 		},
 		"index objects are named and dropped": func(r *repo.Repo) error {
-			names := make([]repo.Name, often/2)
+			names := make([]store.Name, often/2)
 			for i := range names {
-				names[i] = repo.Name{7, byte(i >> 16), byte(i >> 8), byte(i)}
+				names[i] = store.Name{7, byte(i >> 16), byte(i >> 8), byte(i)}
 			}
 			err := publish(r, names)
 			if err == nil {
@@ -128,7 +129,7 @@ func TestSaidOften(t *testing.T) {
 		},
 		"a listed pack is named": func(r *repo.Repo) error {
 			listed, err := r.PutListings(t.Context(), "evil.example", victim, often)
-			e := &repo.Entry{Prune: &repo.PruneEntry{Packs: slices.Repeat([]repo.Name{victim}, often/2)}}
+			e := &repo.Entry{Prune: &repo.PruneEntry{Packs: slices.Repeat([]store.Name{victim}, often/2)}}
 			if err == nil {
 				err = r.PublishRaw(t.Context(), e)
 			}
@@ -173,7 +174,7 @@ func TestManifestOfNothing(t *testing.T) {
 	if _, err := r.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var d *repo.DamageError
+	var d *store.DamageError
 	if text, err := r.Manifest(t.Context(), r.Snapshots()[1]); !errors.As(err, &d) {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}

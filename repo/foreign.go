@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"slices"
 
+	"permafrost/repo/store"
+
 	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
 )
@@ -23,13 +25,13 @@ func (x *index) foreign(p *indexedPack, whose string) error {
 	if whose != "" {
 		err = fmt.Errorf("%w, %q", err, whose)
 	}
-	return &DamageError{indexObject(x.objects[p.object].name), err}
+	return &store.DamageError{Object: store.Index.Object(x.objects[p.object].name), Err: err}
 }
 
 // sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.
-func (r *Repo) sortOut(ctx context.Context, h *history, x *index, packs []Name, found, undecided func(error)) error {
+func (r *Repo) sortOut(ctx context.Context, h *history, x *index, packs []store.Name, found, undecided func(error)) error {
 	openers, err := r.readMarks(ctx, x.keys, packs)
 	if err != nil {
 		return err
@@ -68,19 +70,19 @@ func (x *index) undecided(listed []uint32) error {
 	a := &x.packs[listed[0]]
 	i := slices.IndexFunc(listed, func(n uint32) bool { return x.packs[n].instance != a.instance })
 	b := &x.packs[listed[i]]
-	return &CauseError{CauseFalseListing, &DamageError{indexObject(x.objects[a.object].name), fmt.Errorf("it lists pack %s for %q, and %s lists that for %q: one of them is false",
-		a.name.Short(), a.instance, indexObject(x.objects[b.object].name), b.instance)}}
+	return &CauseError{CauseFalseListing, &store.DamageError{Object: store.Index.Object(x.objects[a.object].name), Err: fmt.Errorf("it lists pack %s for %q, and %s lists that for %q: one of them is false",
+		a.name.Short(), a.instance, store.Index.Object(x.objects[b.object].name), b.instance)}}
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.
-func (r *Repo) readMarks(ctx context.Context, keys *Keyring, packs []Name) ([]*packOpener, error) {
+func (r *Repo) readMarks(ctx context.Context, keys *Keyring, packs []store.Name) ([]*packOpener, error) {
 	openers := make([]*packOpener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(statsInFlight)
 	for i, name := range packs {
 		g.Go(func() error {
 			o, err := r.readMark(ctx, keys, name)
-			if d := (*DamageError)(nil); errors.As(err, &d) {
+			if d := (*store.DamageError)(nil); errors.As(err, &d) {
 				return nil
 			}
 			openers[i] = o
@@ -91,21 +93,21 @@ func (r *Repo) readMarks(ctx context.Context, keys *Keyring, packs []Name) ([]*p
 }
 
 // readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
-func (r *Repo) readMark(ctx context.Context, keys *Keyring, name Name) (*packOpener, error) {
-	object, head, n := packObject(name), make([]byte, maxAgeHeader), 0
+func (r *Repo) readMark(ctx context.Context, keys *Keyring, name store.Name) (*packOpener, error) {
+	object, head, n := store.Pack.Object(name), make([]byte, maxAgeHeader), 0
 	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, head, 0)
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		err = &DamageError{object, err}
+		err = &store.DamageError{Object: object, Err: err}
 	}
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
 	o := &packOpener{identities: append(keys.MetaIdentities(), keys.DataIdentities()...)}
 	if _, err := age.Decrypt(bytes.NewReader(head[:n]), o); err != nil {
-		return nil, &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+		return nil, &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	return o, nil
 }

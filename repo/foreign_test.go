@@ -11,13 +11,14 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 const foreignText = "that was written for another instance"
 
 // steal lets a writer of evil.example list every known pack for its own instance, and publish a snapshot of all that
 // another one has. It returns that and the index objects.
-func steal(t *testing.T, r *repo.Repo, ref repo.SnapshotRef) (stolen repo.SnapshotRef, text []byte, listed []repo.Name) {
+func steal(t *testing.T, r *repo.Repo, ref repo.SnapshotRef) (stolen repo.SnapshotRef, text []byte, listed []store.Name) {
 	t.Helper()
 	text, err := r.Manifest(t.Context(), ref)
 	if err != nil {
@@ -29,7 +30,7 @@ func steal(t *testing.T, r *repo.Repo, ref repo.SnapshotRef) (stolen repo.Snapsh
 	return publishStolen(t, r, text, listed), text, listed
 }
 
-func publishStolen(t *testing.T, r *repo.Repo, text []byte, listed []repo.Name) repo.SnapshotRef {
+func publishStolen(t *testing.T, r *repo.Repo, text []byte, listed []store.Name) repo.SnapshotRef {
 	t.Helper()
 	e := &repo.SnapshotEntry{Indexes: listed, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}
 	if err := r.PublishSnapshot(t.Context(), text, e); err != nil {
@@ -44,7 +45,7 @@ func publishStolen(t *testing.T, r *repo.Repo, text []byte, listed []repo.Name) 
 
 // nothingStolen asserts that a key reads nothing of what a snapshot of evil.example names, but what is allowed. What it
 // refuses it must call what it is.
-func nothingStolen(t *testing.T, st repo.Store, k *repo.Keyring, stolen repo.SnapshotRef, want string) {
+func nothingStolen(t *testing.T, st store.Store, k *repo.Keyring, stolen repo.SnapshotRef, want string) {
 	t.Helper()
 	r := fresh(t, st, k)
 	text, err := r.Manifest(t.Context(), stolen)
@@ -67,7 +68,7 @@ func nothingStolen(t *testing.T, st repo.Store, k *repo.Keyring, stolen repo.Sna
 		if err != nil {
 			t.Fatal(err)
 		}
-		var d *repo.DamageError
+		var d *store.DamageError
 		if data, err := rd.Blob(t.Context(), id); !errors.As(err, &d) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, %s: %d bytes, %v", k.Role, comp, len(data), err)
 		}
@@ -81,12 +82,12 @@ func nothingStolen(t *testing.T, st repo.Store, k *repo.Keyring, stolen repo.Sna
 }
 
 // namesListing asserts that one of the problems is with one of the index objects, and calls that what it is.
-func namesListing(t *testing.T, problems []error, listed []repo.Name, text string) {
+func namesListing(t *testing.T, problems []error, listed []store.Name, text string) {
 	t.Helper()
 	if !slices.ContainsFunc(problems, func(err error) bool {
-		var d *repo.DamageError
+		var d *store.DamageError
 		return errors.As(err, &d) && strings.Contains(err.Error(), text) &&
-			slices.ContainsFunc(listed, func(n repo.Name) bool { return d.Object == "index/"+n.String() })
+			slices.ContainsFunc(listed, func(n store.Name) bool { return d.Object == "index/"+n.String() })
 	}) {
 		t.Errorf("no problem is %q with %v: %v", text, listed, problems)
 	}
@@ -146,7 +147,7 @@ func TestForeignPacksAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := fresh(t, st, w.writer)
-	if err := host.Forget(t.Context(), []repo.Name{ref.ID}); err != nil {
+	if err := host.Forget(t.Context(), []store.Name{ref.ID}); err != nil {
 		t.Fatal(err)
 	}
 	kept := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
@@ -212,7 +213,7 @@ func TestForeignManifest(t *testing.T) {
 	o := fresh(t, st, w.owner)
 	for _, ref := range o.Snapshots() {
 		text, err := o.Manifest(t.Context(), ref)
-		var d *repo.DamageError
+		var d *store.DamageError
 		if ref.Manifest == id && (!errors.As(err, &d) || d.Object != "manifests/"+id.String()) {
 			t.Errorf("%s, %v", text, err)
 		}
@@ -228,12 +229,12 @@ func TestForeignManifest(t *testing.T) {
 func TestForeignNames(t *testing.T) {
 	w, st, evil, _, _ := twoInstances(t)
 	was := st.Names()
-	named := func(kind string) (names []repo.Name) {
+	named := func(kind string) (names []store.Name) {
 		for _, n := range objectsOf(st, kind) {
 			if slices.Contains(was, n) {
 				continue
 			}
-			name, err := repo.ParseName(n[len(kind)+1:])
+			name, err := store.ParseName(n[len(kind)+1:])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +242,7 @@ func TestForeignNames(t *testing.T) {
 		}
 		return names
 	}
-	var indexes []repo.Name
+	var indexes []store.Name
 	c := night(7)
 	ref, _ := mustSnapshot(t, fresh(t, before(st, "Put", "log/", func() {
 		indexes = named("index")
@@ -259,8 +260,8 @@ func TestForeignNames(t *testing.T) {
 		t.Errorf("claimed is %+v", claimed)
 	}
 	for _, e := range []*repo.Entry{
-		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{claimed.ID}}},
-		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{ref.ID}}},
+		{Forget: &repo.ForgetEntry{Snapshots: []store.Name{claimed.ID}}},
+		{Forget: &repo.ForgetEntry{Snapshots: []store.Name{ref.ID}}},
 		{Prune: &repo.PruneEntry{Indexes: indexes, Manifests: named("manifests")}},
 	} {
 		if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A writer signs an entry that continues from the last one, and leaves numbers below it free: nobody goes on from it. Otherwise
@@ -70,7 +71,7 @@ func TestAcceptedGapIsFilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	head := early.Head()
-	if err := fresh(t, st, evil).PublishAfter(t.Context(), evilSnapshot(), repo.Head{Seq: head.Seq + 60, Hash: repo.Name{1}}); err != nil {
+	if err := fresh(t, st, evil).PublishAfter(t.Context(), evilSnapshot(), repo.Head{Seq: head.Seq + 60, Hash: store.Name{1}}); err != nil {
 		t.Fatal(err)
 	}
 	accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})

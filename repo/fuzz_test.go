@@ -21,6 +21,7 @@ import (
 	"permafrost/internal/fuzzing"
 	"permafrost/internal/parts"
 	"permafrost/internal/wire"
+	"permafrost/repo/store"
 )
 
 // perByte bounds what a parser of binary input may allocate for each byte of it.
@@ -227,7 +228,7 @@ func FuzzIndex(f *testing.F) {
 			t.Errorf("%x\n is read and written as\n%x", body, again)
 		}
 		if len(body) < 8<<10 {
-			indexed(t, &listed{tableObject: tableObject{name: Name{1}, instance: instance}, packs: packs, live: true})
+			indexed(t, &listed{tableObject: tableObject{name: store.Name{1}, instance: instance}, packs: packs, live: true})
 		}
 	})
 }
@@ -243,7 +244,7 @@ func indexed(t *testing.T, o *listed) {
 			}
 		}
 	}
-	x := testIndex(t, []*table{makeTable(t, "", 100, addObjects([]*listed{o}))}, func(Name) bool { return true })
+	x := testIndex(t, []*table{makeTable(t, "", 100, addObjects([]*listed{o}))}, func(store.Name) bool { return true })
 	for _, id := range pool {
 		places, err := x.find(id, nil)
 		if err != nil {
@@ -324,17 +325,19 @@ func FuzzManifestObject(f *testing.F) {
 
 // sampleEntries are log entries of each kind.
 func sampleEntries(k, writer *Keyring) []Entry {
-	id := func(manifest Name, by *Keyring) Name { return snapshotID(manifest, by.verifyKey(), "social.example") }
+	id := func(manifest store.Name, by *Keyring) store.Name {
+		return snapshotID(manifest, by.verifyKey(), "social.example")
+	}
 	return []Entry{
 		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: RoleWriter, Instance: "social.example", VerifyKey: writer.verifyKey(), Keys: []string{"keys/a.age"}}}}},
-		{Snapshot: &SnapshotEntry{Manifest: Name{1}, Indexes: []Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
-		{Snapshot: &SnapshotEntry{Manifest: Name{3}, Indexes: []Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
-		{Forget: &ForgetEntry{Snapshots: []Name{id(Name{1}, writer)}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{id(Name{3}, k), "says so"}}, Clock: time.Hour}}}},
-		{Confirm: &ConfirmEntry{Snapshots: []Name{id(Name{3}, k)}}},
-		{Prune: &PruneEntry{Packs: []Name{{5}}, Indexes: []Name{{2}}, Manifests: []Name{{1}}, Added: []Name{{6}}}},
-		{Bad: &BadEntry{[]Name{{7}}}},
+		{Snapshot: &SnapshotEntry{Manifest: store.Name{1}, Indexes: []store.Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
+		{Snapshot: &SnapshotEntry{Manifest: store.Name{3}, Indexes: []store.Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
+		{Forget: &ForgetEntry{Snapshots: []store.Name{id(store.Name{1}, writer)}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{id(store.Name{3}, k), "says so"}}, Clock: time.Hour}}}},
+		{Confirm: &ConfirmEntry{Snapshots: []store.Name{id(store.Name{3}, k)}}},
+		{Prune: &PruneEntry{Packs: []store.Name{{5}}, Indexes: []store.Name{{2}}, Manifests: []store.Name{{1}}, Added: []store.Name{{6}}}},
+		{Bad: &BadEntry{[]store.Name{{7}}}},
 		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature, nil}},
-		{Accept: &AcceptEntry{[]Break{{Head{1, Name{8}}, Head{3, Name{9}}}, {At: Head{4, Name{7}}}}}},
+		{Accept: &AcceptEntry{[]Break{{Head{1, store.Name{8}}, Head{3, store.Name{9}}}, {At: Head{4, store.Name{7}}}}}},
 	}
 }
 
@@ -352,7 +355,7 @@ func FuzzLogEntry(f *testing.F) {
 	var seeds [][]byte
 	for i, e := range sampleEntries(k, k) {
 		if e.Time = time.Unix(1_780_000_000, 0).UTC(); i > 0 {
-			e.Seq, e.Prev = uint64(i), &Head{uint64(i - 1), Name{8}}
+			e.Seq, e.Prev = uint64(i), &Head{uint64(i - 1), store.Name{8}}
 		}
 		seeds = append(seeds, encodeEntry(f, &e))
 	}
@@ -547,7 +550,7 @@ func useTable(tb *table, pool []chunk.ID) {
 		}
 	}
 	w, err := newTableWriter(tablePlace{inMemory: true}, testKey)
-	if err == nil && w.table(tb, func(Name) bool { return true }) == nil {
+	if err == nil && w.table(tb, func(store.Name) bool { return true }) == nil {
 		w.finish("")
 	}
 }
@@ -555,7 +558,7 @@ func useTable(tb *table, pool []chunk.ID) {
 // FuzzNames reads what people copy from one command's output into another's input.
 func FuzzNames(f *testing.F) {
 	k := fuzzOwner(f)
-	for _, s := range []string{Head{42, Name{1}}.String(), Name{0xab}.String(), k.Fingerprint(), strings.ToUpper(k.Fingerprint())} {
+	for _, s := range []string{Head{42, store.Name{1}}.String(), store.Name{0xab}.String(), k.Fingerprint(), strings.ToUpper(k.Fingerprint())} {
 		f.Add(s)
 	}
 	if _, err := ParseFingerprint(k.Fingerprint()); err != nil {
@@ -567,7 +570,7 @@ func FuzzNames(f *testing.F) {
 				t.Errorf("head %q reads as %v, and that as %v, %v", s, h, again, err)
 			}
 		}
-		if n, err := ParseName(s); err == nil && n.String() != s {
+		if n, err := store.ParseName(s); err == nil && n.String() != s {
 			t.Errorf("name %q reads as %v", s, n)
 		}
 		if p, err := ParseFingerprint(s); err == nil {

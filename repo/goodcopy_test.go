@@ -8,10 +8,11 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // readsBlob returns an error unless an instance has the one blob of a snapshot that oneBlob made.
-func readsBlob(ctx context.Context, st repo.Store, k *repo.Keyring, ref repo.SnapshotRef) error {
+func readsBlob(ctx context.Context, st store.Store, k *repo.Keyring, ref repo.SnapshotRef) error {
 	r, err := openFresh(ctx, st, k)
 	if err != nil {
 		return err
@@ -81,11 +82,11 @@ func TestOthersCopyIsNone(t *testing.T) {
 // A writer of the same instance, who is removed since, has listed a pack as what it is not, beside the true listing: what is dead
 // by the one is alive by the other, and stays.
 func TestPackListedOtherwise(t *testing.T) {
-	for name, lie := range map[string]func(r *repo.Repo) ([]repo.Name, error){
-		"other blobs": func(r *repo.Repo) ([]repo.Name, error) {
+	for name, lie := range map[string]func(r *repo.Repo) ([]store.Name, error){
+		"other blobs": func(r *repo.Repo) ([]store.Name, error) {
 			return r.PutClaims(t.Context(), instance, func(length int) chunk.ID { return chunk.ID{1, byte(length)} })
 		},
-		"more": func(r *repo.Repo) ([]repo.Name, error) {
+		"more": func(r *repo.Repo) ([]store.Name, error) {
 			return r.PutLies(t.Context(), instance, repo.AsItIs, func(n int) int { return n + 1 })
 		},
 	} {
@@ -150,7 +151,7 @@ func TestPruneReadsListings(t *testing.T) {
 		t.Fatal(err)
 	}
 	twice := one(6, func() { one(6, nil) }) // and a blob two copies
-	if err := fresh(t, st, w.owner).Forget(t.Context(), []repo.Name{forgotten.ID}); err != nil {
+	if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{forgotten.ID}); err != nil {
 		t.Fatal(err)
 	}
 	for _, spoilt := range objectsOf(st, "index") {

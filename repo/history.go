@@ -8,14 +8,16 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 // A SnapshotRef is a snapshot that the log lists.
 type SnapshotRef struct {
-	Seq      uint64 // of the log entry
-	ID       Name   // see snapshotID; it is the manifest's, its signer's and the instance's, and nobody else's
-	Manifest Name   // the manifest object's name
-	Writer   string // name on the roster; "owner" for one that the owner key made
+	Seq      uint64     // of the log entry
+	ID       store.Name // see snapshotID; it is the manifest's, its signer's and the instance's, and nobody else's
+	Manifest store.Name // the manifest object's name
+	Writer   string     // name on the roster; "owner" for one that the owner key made
 	SnapshotInfo
 	Signed time.Time // when its log entry was made, by the signer's clock
 	Logged time.Time // likewise by the storage's clock; zero where the entry came after the log was listed
@@ -60,44 +62,44 @@ type history struct {
 	epochs    map[uint32][]byte // signatures of the announced ones
 	given     [][]byte          // keyrings that the newest announcement gives
 	people    []Person
-	rosterSeq uint64         // of the entry that set people
-	epochSeq  uint64         // of the entry that announced epoch; 0 for the first
-	basis     Basis          // what the next entry builds on: what was lost is in it too
-	snapshots []SnapshotRef  // all ever, in order; a forgotten one is in forgotten too
-	byID      map[Name]int   // in snapshots
-	madeOf    map[Name][]int // likewise, by manifest
-	forgotten map[Name]uint64
-	confirmed map[Name]bool
+	rosterSeq uint64               // of the entry that set people
+	epochSeq  uint64               // of the entry that announced epoch; 0 for the first
+	basis     Basis                // what the next entry builds on: what was lost is in it too
+	snapshots []SnapshotRef        // all ever, in order; a forgotten one is in forgotten too
+	byID      map[store.Name]int   // in snapshots
+	madeOf    map[store.Name][]int // likewise, by manifest
+	forgotten map[store.Name]uint64
+	confirmed map[store.Name]bool
 	recorded  map[string]*Recorded // by instance
 	first     Moment
 	indexes   indexList
 	prunes    int
-	pruned    map[string]scopes // object's name in the store, to who named it in a prune entry
-	bad       map[Name]scopes   // packs found damaged, to who says so
+	pruned    map[string]scopes     // object's name in the store, to who named it in a prune entry
+	bad       map[store.Name]scopes // packs found damaged, to who says so
 	requests  []Request
-	far       map[string]uint64 // objects below log/, with their numbers, that are out of reach
-	skipped   []error           // entries that are no part of the log
-	leftOut   scopes            // who was on the list of keys and signed one of them
-	breaks    []brokenAt        // that no owner has accepted
-	accepted  []error           // those that one has
-	hashes    map[uint64]Name   // of the valid entries
-	passed    map[Head]passed   // entries that are signed, and that the log leaves out
-	everybody map[string]Person // all that were on the list of keys ever, by verify key
-	lenient   bool              // go on though something is too new: a person has said so, and a hostile writer may have made it
+	far       map[string]uint64     // objects below log/, with their numbers, that are out of reach
+	skipped   []error               // entries that are no part of the log
+	leftOut   scopes                // who was on the list of keys and signed one of them
+	breaks    []brokenAt            // that no owner has accepted
+	accepted  []error               // those that one has
+	hashes    map[uint64]store.Name // of the valid entries
+	passed    map[Head]passed       // entries that are signed, and that the log leaves out
+	everybody map[string]Person     // all that were on the list of keys ever, by verify key
+	lenient   bool                  // go on though something is too new: a person has said so, and a hostile writer may have made it
 }
 
 func newHistory(keys *Keyring) *history {
 	return &history{
 		keys: keys, owner: keys.OwnerKey, empty: true,
 		epochs:    make(map[uint32][]byte),
-		byID:      make(map[Name]int),
-		madeOf:    make(map[Name][]int),
-		forgotten: make(map[Name]uint64),
-		confirmed: make(map[Name]bool),
+		byID:      make(map[store.Name]int),
+		madeOf:    make(map[store.Name][]int),
+		forgotten: make(map[store.Name]uint64),
+		confirmed: make(map[store.Name]bool),
 		recorded:  make(map[string]*Recorded),
 		pruned:    make(map[string]scopes),
-		bad:       make(map[Name]scopes),
-		hashes:    make(map[uint64]Name),
+		bad:       make(map[store.Name]scopes),
+		hashes:    make(map[uint64]store.Name),
 		passed:    make(map[Head]passed),
 		everybody: make(map[string]Person),
 		far:       make(map[string]uint64),
@@ -125,8 +127,8 @@ func (h *history) take(seq uint64, o openedEntry) {
 	}
 	at, byOwner, goesOn := Head{seq, o.hash}, h.owner.Equal(o.signer), false
 	e, err := h.understand(seq, o)
-	if errors.Is(err, ErrNewerFormat) {
-		h.breakAt(at, &DamageError{entryObject(seq), err})
+	if errors.Is(err, store.ErrNewerFormat) {
+		h.breakAt(at, &store.DamageError{Object: store.LogObject(seq), Err: err})
 		return
 	}
 	if err == nil {
@@ -136,7 +138,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 		}
 	}
 	if err != nil {
-		err = &DamageError{entryObject(seq), err}
+		err = &store.DamageError{Object: store.LogObject(seq), Err: err}
 		if e == nil || !byOwner {
 			h.skipped = append(h.skipped, err)
 			h.passOver(at, o)
@@ -161,7 +163,7 @@ func (h *history) take(seq uint64, o openedEntry) {
 // understand returns the entry that stands under a number, or an error for what is none: of ErrNewerFormat where one on the list
 // of keys means something by it.
 func (h *history) understand(seq uint64, o openedEntry) (*Entry, error) {
-	if (o.err == nil || errors.Is(o.err, ErrNewerFormat)) && !h.known(o.signer) {
+	if (o.err == nil || errors.Is(o.err, store.ErrNewerFormat)) && !h.known(o.signer) {
 		return nil, errors.New("signed by a key that is not in the list of keys")
 	}
 	if o.err != nil {
@@ -169,7 +171,7 @@ func (h *history) understand(seq uint64, o openedEntry) (*Entry, error) {
 	}
 	e, err := o.entry()
 	if err != nil {
-		return nil, fmt.Errorf("%w, or malformed: %v", ErrNewerFormat, err)
+		return nil, fmt.Errorf("%w, or malformed: %v", store.ErrNewerFormat, err)
 	}
 	if e.Seq != seq {
 		return nil, fmt.Errorf("says that it is entry %d", e.Seq)
@@ -208,7 +210,7 @@ func (h *history) chain(at Head, e *Entry, byOwner bool) (goesOn bool, err error
 	if n := int64(e.On.Snapshots) - int64(h.basis.Snapshots); n > 0 {
 		lost = fmt.Sprintf("; snapshots lost with it: %d", n)
 	}
-	h.breakAt(at, &DamageError{entryObject(prev.Seq), fmt.Errorf("entry %d continues from it, and it is missing or not what it was%s", at.Seq, lost)})
+	h.breakAt(at, &store.DamageError{Object: store.LogObject(prev.Seq), Err: fmt.Errorf("entry %d continues from it, and it is missing or not what it was%s", at.Seq, lost)})
 	goesOn = (h.empty || prev.Seq > h.head.Seq) && e.On.covers(h.basis)
 	h.basis = h.basis.with(e.On)
 	if !goesOn && byOwner {
@@ -316,14 +318,14 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 	h.prunes++
 	note := func(object string) { h.pruned[object] = h.pruned[object].with(by) }
 	for _, n := range e.Packs {
-		note(packObject(n))
+		note(store.Pack.Object(n))
 	}
 	for _, n := range e.Manifests {
 		if !h.mayPruneManifest(by, n) {
 			why = "it names the manifest of a snapshot that is not forgotten, or not of the signer's instance"
 			continue
 		}
-		note(manifestObject(n))
+		note(store.Manifest.Object(n))
 	}
 	for _, n := range e.Indexes {
 		if !h.mayDrop(by, n) {
@@ -331,7 +333,7 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 			continue
 		}
 		h.indexes.drop(n)
-		note(indexObject(n))
+		note(store.Index.Object(n))
 	}
 	for _, n := range e.Added {
 		h.indexes.add(n, by)
@@ -341,7 +343,7 @@ func (h *history) applyPrune(by scope, e *PruneEntry) (why string) {
 
 // mayPruneManifest reports whether a signer's prune may name a manifest: where the log names it, all of that signer's snapshots
 // that are made of it must be forgotten, and there must be one. Others may have named it too, whose it is not.
-func (h *history) mayPruneManifest(by scope, n Name) bool {
+func (h *history) mayPruneManifest(by scope, n store.Name) bool {
 	theirs := false
 	for _, i := range h.madeOf[n] {
 		s := &h.snapshots[i]
@@ -355,7 +357,7 @@ func (h *history) mayPruneManifest(by scope, n Name) bool {
 
 // mayDrop reports whether a signer's prune may name an index object: not one that anybody has named for others, whoever did so
 // first.
-func (h *history) mayDrop(by scope, n Name) bool {
+func (h *history) mayDrop(by scope, n store.Name) bool {
 	return by.owner || !slices.ContainsFunc(h.indexes.of(n), func(s scope) bool { return s.owner || !by.serves(s.person.Instance) })
 }
 
@@ -369,7 +371,7 @@ func (h *history) gone(object, instance string) bool {
 func (h *history) isNamed(object string) bool { return len(h.pruned[object]) > 0 }
 
 // isBad reports whether somebody who speaks for the instance has found a pack damaged.
-func (h *history) isBad(pack Name, instance string) bool {
+func (h *history) isBad(pack store.Name, instance string) bool {
 	return slices.ContainsFunc(h.bad[pack], func(s scope) bool { return s.serves(instance) })
 }
 
@@ -391,10 +393,10 @@ func (h *history) problems() []error { return slices.Concat(h.damage(), h.skippe
 func (h *history) needed() map[string]bool {
 	m := make(map[string]bool)
 	for ref := range h.indexes.all() {
-		m[indexObject(ref.name)] = true
+		m[store.Index.Object(ref.name)] = true
 	}
 	for _, s := range h.live() {
-		m[manifestObject(s.Manifest)] = true
+		m[store.Manifest.Object(s.Manifest)] = true
 	}
 	return m
 }
@@ -403,7 +405,7 @@ func (h *history) needed() map[string]bool {
 func (h *history) named() map[string]bool {
 	m := h.needed()
 	for _, s := range h.snapshots {
-		m[manifestObject(s.Manifest)] = true
+		m[store.Manifest.Object(s.Manifest)] = true
 	}
 	return m
 }

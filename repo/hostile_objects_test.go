@@ -13,6 +13,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // hostileWounds are what a storage does to an object, given another of its kind.
@@ -145,7 +146,7 @@ func (h *hostileCase) check() {
 		want = "log/0000000088"
 	}
 	if !slices.ContainsFunc(problems, func(err error) bool {
-		var d *repo.DamageError
+		var d *store.DamageError
 		return errors.As(err, &d) && d.Object == want
 	}) {
 		h.t.Errorf("check does not name %s: %v", want, problems)

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // twoInstances returns a repository with a snapshot of the instance, and the key of a writer for another one, which may
@@ -27,7 +28,7 @@ func twoInstances(t *testing.T) (w *world, st *storetest.Mem, evil *repo.Keyring
 	return w, st, evil, ref, c
 }
 
-func fresh(t *testing.T, st repo.Store, k *repo.Keyring) *repo.Repo {
+func fresh(t *testing.T, st store.Store, k *repo.Keyring) *repo.Repo {
 	t.Helper()
 	r, err := openFresh(t.Context(), st, k)
 	if err != nil {
@@ -36,12 +37,12 @@ func fresh(t *testing.T, st repo.Store, k *repo.Keyring) *repo.Repo {
 	return r
 }
 
-func evilSnapshot(indexes ...repo.Name) *repo.Entry {
-	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{6, 6, 6}, Indexes: indexes, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}}
+func evilSnapshot(indexes ...store.Name) *repo.Entry {
+	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{6, 6, 6}, Indexes: indexes, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}}
 }
 
 // wholeAfterPrune asserts that the instance's snapshot is untouched: now, and after its own writer and the owner prune.
-func wholeAfterPrune(t *testing.T, w *world, st repo.Store, ref repo.SnapshotRef, c content) {
+func wholeAfterPrune(t *testing.T, w *world, st store.Store, ref repo.SnapshotRef, c content) {
 	t.Helper()
 	if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
 		t.Fatalf("the snapshot: %v", err)
@@ -52,14 +53,14 @@ func wholeAfterPrune(t *testing.T, w *world, st repo.Store, ref repo.SnapshotRef
 		if k == w.owner {
 			for _, s := range r.Snapshots() {
 				if s.Instance != instance {
-					if err := r.Forget(t.Context(), []repo.Name{s.ID}); err != nil {
+					if err := r.Forget(t.Context(), []store.Name{s.ID}); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 		}
 		_, err := r.Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05})
-		var d *repo.DamageError
+		var d *store.DamageError
 		if err != nil && !errors.As(err, &d) {
 			t.Fatal(err)
 		}
@@ -112,7 +113,7 @@ func TestSharedPack(t *testing.T) {
 	}
 	publishStolen(t, r, []byte(`{"blobs":{"media":["`+idsOf(text)[0].String()+`"]}}`), listed)
 	before := objectsOf(st, "packs")
-	var d *repo.DamageError
+	var d *store.DamageError
 	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05}); !errors.As(err, &d) {
 		t.Errorf("prune: %v", err)
 	}
@@ -126,7 +127,7 @@ func TestSharedPack(t *testing.T) {
 func TestMissingIndex(t *testing.T) {
 	w, st, evil, ref, c := twoInstances(t)
 	r := fresh(t, st, evil)
-	if err := r.PublishRaw(t.Context(), evilSnapshot(repo.Name{1, 2, 3})); err != nil {
+	if err := r.PublishRaw(t.Context(), evilSnapshot(store.Name{1, 2, 3})); err != nil {
 		t.Fatal(err)
 	}
 	if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
@@ -150,10 +151,10 @@ func TestPruneOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var indexes []repo.Name
+	var indexes []store.Name
 	for _, n := range st.Names() {
 		if hex, ok := strings.CutPrefix(n, "index/"); ok {
-			name, err := repo.ParseName(hex)
+			name, err := store.ParseName(hex)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,9 +163,9 @@ func TestPruneOfOthers(t *testing.T) {
 	}
 	for _, e := range []*repo.Entry{
 		{Prune: &repo.PruneEntry{Packs: packs}},
-		{Prune: &repo.PruneEntry{Manifests: []repo.Name{ref.ID}, Indexes: indexes}},
-		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{ref.ID}}},
-		{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{{7, 7}}}},
+		{Prune: &repo.PruneEntry{Manifests: []store.Name{ref.ID}, Indexes: indexes}},
+		{Forget: &repo.ForgetEntry{Snapshots: []store.Name{ref.ID}}},
+		{Forget: &repo.ForgetEntry{Snapshots: []store.Name{{7, 7}}}},
 		{Bad: &repo.BadEntry{Packs: packs}},
 		{Roster: &repo.RosterEntry{}},
 		{Epoch: &repo.EpochEntry{Number: 2}},
@@ -221,7 +222,7 @@ func TestAcceptedDamage(t *testing.T) {
 		t.Error(err)
 	}
 	res, _ := check(t, o, repo.CheckOptions{})
-	var d *repo.DamageError
+	var d *store.DamageError
 	if len(res.Accepted) != 1 || !errors.As(res.Accepted[0], &d) || d.Object != "log/0000000002" {
 		t.Errorf("check: accepted %v", res.Accepted)
 	}
@@ -232,7 +233,7 @@ func TestAcceptedDamage(t *testing.T) {
 }
 
 // mustAccept has an owner accept what is left of the log.
-func mustAccept(t *testing.T, st repo.Store, k *repo.Keyring) {
+func mustAccept(t *testing.T, st store.Store, k *repo.Keyring) {
 	t.Helper()
 	r, err := repo.Open(t.Context(), st, k, repo.Options{AcceptHead: true})
 	if err == nil {
@@ -249,7 +250,7 @@ func TestNewerEntry(t *testing.T) {
 	if err := fresh(t, st, w.writer).PublishRaw(t.Context(), &repo.Entry{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openFresh(t.Context(), st, w.writer); !errors.Is(err, repo.ErrNewerFormat) {
+	if _, err := openFresh(t.Context(), st, w.writer); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("open: %v", err)
 	}
 	r, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/wire"
+	"permafrost/repo/store"
 )
 
 const (
@@ -37,7 +38,7 @@ func encodeIndex(instance string, packs []*pack) []byte {
 func parseIndex(body []byte, f func(*pack) error) (instance string, err error) {
 	r := wire.NewReader(body)
 	instance = string(r.Bytes(r.Count(maxInstance, 1)))
-	n := r.Count(maxIndexPacks, len(Name{}))
+	n := r.Count(maxIndexPacks, len(store.Name{}))
 	for range n {
 		p := parsePack(r)
 		if p == nil {
@@ -105,7 +106,7 @@ type indexedPack struct {
 
 // An indexedObject is an index object that the tables cover.
 type indexedObject struct {
-	name         Name // zero for what this run adds
+	name         store.Name // zero for what this run adds
 	instance     string
 	trusted      bool
 	live         bool   // the log names it, and no table before this one covers it
@@ -171,7 +172,7 @@ func (x *index) settle(h *history) {
 	x.byName = x.byName[:0]
 	for i := range x.packs {
 		p := &x.packs[i]
-		p.gone = p.gone || p.instance == "" || len(h.pruned) > 0 && h.gone(packObject(p.name), p.instance)
+		p.gone = p.gone || p.instance == "" || len(h.pruned) > 0 && h.gone(store.Pack.Object(p.name), p.instance)
 		p.bad = h.isBad(p.name, p.instance)
 		if !p.gone {
 			x.byName = append(x.byName, uint32(i))
@@ -219,9 +220,9 @@ func (p *indexedPack) compare(q *indexedPack) int {
 func (p *indexedPack) saysTheSame(q *indexedPack) bool { return p.compare(q) == 0 }
 
 // listed returns the numbers of the listings of a pack.
-func (x *index) listed(name Name) []uint32 {
+func (x *index) listed(name store.Name) []uint32 {
 	end := func(behind int) int {
-		i, _ := slices.BinarySearchFunc(x.byName, name, func(n uint32, name Name) int {
+		i, _ := slices.BinarySearchFunc(x.byName, name, func(n uint32, name store.Name) int {
 			return cmp.Or(bytes.Compare(x.packs[n].name[:], name[:]), behind)
 		})
 		return i
@@ -244,12 +245,12 @@ func (x *index) groups() iter.Seq[[]uint32] {
 
 // contested returns the packs that are listed for several instances. Each was written for one of them at most: the
 // others' listings are false.
-func (x *index) contested() []Name {
-	return slices.DeleteFunc(x.names(), func(name Name) bool { return !x.isContested(name) })
+func (x *index) contested() []store.Name {
+	return slices.DeleteFunc(x.names(), func(name store.Name) bool { return !x.isContested(name) })
 }
 
 // names returns the packs that are listed.
-func (x *index) names() (names []Name) {
+func (x *index) names() (names []store.Name) {
 	for same := range x.groups() {
 		names = append(names, x.packs[same[0]].name)
 	}
@@ -257,13 +258,13 @@ func (x *index) names() (names []Name) {
 }
 
 // isContested reports whether a pack is listed for several instances.
-func (x *index) isContested(pack Name) bool {
+func (x *index) isContested(pack store.Name) bool {
 	listed := x.listed(pack) // those for one instance lie together
 	return len(listed) > 0 && x.packs[listed[0]].instance != x.packs[listed[len(listed)-1]].instance
 }
 
 // serves reports whether a pack is listed for an instance.
-func (x *index) serves(pack Name, instance string) bool {
+func (x *index) serves(pack store.Name, instance string) bool {
 	return slices.ContainsFunc(x.listed(pack), func(n uint32) bool { return x.packs[n].instance == instance })
 }
 

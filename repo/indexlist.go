@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"iter"
 	"slices"
+
+	"permafrost/repo/store"
 )
 
 // Who says something is noted once, however often it is said: what a reader does for an object is bounded by those who may
@@ -26,7 +28,7 @@ func (s scope) equal(o scope) bool {
 
 // An indexRef is an index object that the log names, and who vouched for it by naming it.
 type indexRef struct {
-	name Name
+	name store.Name
 	by   scopes
 }
 
@@ -34,24 +36,24 @@ type indexRef struct {
 // name as many as it likes.
 type indexList struct {
 	refs []indexRef // in the order they were added; one that was dropped has no name
-	at   map[Name]int
+	at   map[store.Name]int
 }
 
 // add notes that somebody vouches for an index object.
-func (l *indexList) add(name Name, by scope) {
+func (l *indexList) add(name store.Name, by scope) {
 	if i, ok := l.at[name]; ok {
 		l.refs[i].by = l.refs[i].by.with(by)
 		return
 	}
 	if l.at == nil {
-		l.at = make(map[Name]int)
+		l.at = make(map[store.Name]int)
 	}
 	l.at[name] = len(l.refs)
 	l.refs = append(l.refs, indexRef{name, scopes{by}})
 }
 
 // drop takes an index object off the list.
-func (l *indexList) drop(name Name) {
+func (l *indexList) drop(name store.Name) {
 	i, ok := l.at[name]
 	if !ok {
 		return
@@ -70,7 +72,7 @@ func (l *indexList) drop(name Name) {
 }
 
 // of returns who vouches for an index object.
-func (l *indexList) of(name Name) scopes {
+func (l *indexList) of(name store.Name) scopes {
 	if i, ok := l.at[name]; ok {
 		return l.refs[i].by
 	}

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
+
+	"permafrost/repo/store"
 )
 
 // How many index objects are read from the store at once: a night's is small, and costs its round trips; one of a first
@@ -19,13 +20,13 @@ const (
 
 // A fetchedObject is what came of reading an object.
 type fetchedObject struct {
-	name Name
+	name store.Name
 	data []byte
 	err  error
 }
 
 // ahead yields what get gets for each name, in order, while it gets the next ones.
-func ahead(ctx context.Context, names []Name, get func(context.Context, Name) ([]byte, error)) iter.Seq[fetchedObject] {
+func ahead(ctx context.Context, names []store.Name, get func(context.Context, store.Name) ([]byte, error)) iter.Seq[fetchedObject] {
 	return func(yield func(fetchedObject) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -56,14 +57,14 @@ func ahead(ctx context.Context, names []Name, get func(context.Context, Name) ([
 
 // indexData returns an index object's stored bytes. With useCache a copy on this machine will do; with keep one is left
 // there.
-func (r *Repo) indexData(ctx context.Context, name Name, useCache, keep bool) ([]byte, error) {
-	object := indexObject(name)
+func (r *Repo) indexData(ctx context.Context, name store.Name, useCache, keep bool) ([]byte, error) {
+	object := store.Index.Object(name)
 	if useCache {
-		if data, ok := r.local.cached(object); ok && hashName(data) == name {
+		if data, ok := r.local.cached(object); ok && store.NameOf(data) == name {
 			return data, nil
 		}
 	}
-	data, err := r.readNamed(ctx, object, name, MaxObject)
+	data, err := r.readNamed(ctx, object, name, store.MaxObject)
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
@@ -74,18 +75,18 @@ func (r *Repo) indexData(ctx context.Context, name Name, useCache, keep bool) ([
 }
 
 // readIndex adds what an index object lists to w: all of it or, where it is damaged, nothing.
-func readIndex(h *history, name Name, data []byte, w *tableWriter) error {
+func readIndex(h *history, name store.Name, data []byte, w *tableWriter) error {
 	o := tableObject{name: name}
 	signer, body, err := h.keys.unseal(magicIndex, data)
 	if err == nil {
 		copy(o.signer[:], signer)
 		o.instance, err = parseIndex(body, func(*pack) error { return nil })
 	}
-	if errors.Is(err, ErrNewerFormat) && !h.known(signer) {
+	if errors.Is(err, store.ErrNewerFormat) && !h.known(signer) {
 		err = errors.New("it is of another version, signed by a key that is not in the list of keys")
 	}
 	if err != nil {
-		return &DamageError{indexObject(name), err}
+		return &store.DamageError{Object: store.Index.Object(name), Err: err}
 	}
 	w.object(o)
 	_, err = parseIndex(body, w.pack)
@@ -140,14 +141,14 @@ func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[pac
 		}
 		_, body, err := x.keys.unseal(magicIndex, data)
 		if err != nil {
-			yield(packListing{}, &DamageError{indexObject(o.name), err})
+			yield(packListing{}, &store.DamageError{Object: store.Index.Object(o.name), Err: err})
 			return
 		}
 		n := o.first
 		stop := errors.New("stop")
 		_, err = parseIndex(body, func(p *pack) error {
 			if n-o.first >= o.packs || x.packs[n].name != p.name {
-				return &DamageError{indexObject(o.name), errors.New("the local index has it otherwise")}
+				return &store.DamageError{Object: store.Index.Object(o.name), Err: errors.New("the local index has it otherwise")}
 			}
 			if !yield(packListing{n, p}, nil) {
 				return stop
@@ -181,7 +182,7 @@ func (r *Repo) writersIndex(ctx context.Context) (*index, error) {
 }
 
 // distrust returns the index without trust in what some index objects list.
-func (r *Repo) distrust(x *index, objects map[Name]bool) *index {
+func (r *Repo) distrust(x *index, objects map[store.Name]bool) *index {
 	y := *x
 	y.packs = slices.Clone(x.packs)
 	for i := range y.objects {
@@ -189,7 +190,7 @@ func (r *Repo) distrust(x *index, objects map[Name]bool) *index {
 		if !objects[o.name] {
 			continue
 		}
-		r.note("%s is missing: what this snapshot needs of the packs that it lists is stored again", indexObject(o.name))
+		r.note("%s is missing: what this snapshot needs of the packs that it lists is stored again", store.Index.Object(o.name))
 		for n := range o.packs {
 			y.packs[o.first+n].trusted = false
 		}
@@ -198,16 +199,16 @@ func (r *Repo) distrust(x *index, objects map[Name]bool) *index {
 }
 
 // lostIndexes returns the index objects that the log names and the storage does not list.
-func (r *Repo) lostIndexes(ctx context.Context) (map[Name]bool, error) {
-	lost := make(map[Name]bool)
+func (r *Repo) lostIndexes(ctx context.Context) (map[store.Name]bool, error) {
+	lost := make(map[store.Name]bool)
 	for ref := range r.log.indexes.all() {
 		lost[ref.name] = true
 	}
-	for o, err := range r.store.List(ctx, "index/") {
+	for o, err := range r.store.List(ctx, store.Index.Dir()) {
 		if err != nil {
 			return nil, fmt.Errorf("listing index objects: %w", err)
 		}
-		if n, err := ParseName(strings.TrimPrefix(o.Name, "index/")); err == nil {
+		if kind, n := store.Parse(o.Name); kind == store.Index {
 			delete(lost, n)
 		}
 	}

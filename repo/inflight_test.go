@@ -6,6 +6,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // listNewPacks lets a writer of another instance list the packs that are there and were not before, for its own.
@@ -16,7 +17,7 @@ func listNewPacks(t *testing.T, st *storetest.Mem, evil *repo.Keyring, was []str
 			continue
 		}
 		n++
-		name, err := repo.ParseName(object[len("packs/ab/"):])
+		name, err := store.ParseName(object[len("packs/ab/"):])
 		if err != nil {
 			t.Error(err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/escape"
+	"permafrost/repo/store"
 )
 
 // A Need is what a snapshot needs of one blob.
@@ -22,7 +23,7 @@ type Need struct {
 // fits returns an error unless a blob of length bytes has what is needed.
 func (n *Need) fits(length int) error {
 	if n.Offset+n.Length > length || n.Whole && n.Length != length {
-		return &DamageError{"blob " + n.Blob.String()[:8], fmt.Errorf("it has %d bytes, a recipe wants %d from %d on", length, n.Length, n.Offset)}
+		return &store.DamageError{Object: "blob " + n.Blob.String()[:8], Err: fmt.Errorf("it has %d bytes, a recipe wants %d from %d on", length, n.Length, n.Offset)}
 	}
 	return nil
 }
@@ -83,7 +84,7 @@ func (x *index) has(n *Need) error {
 		return missing(n.Blob)
 	}
 	if p := &x.packs[pl.pack]; p.bad {
-		return &DamageError{packObject(p.name), fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", n.Blob.String()[:8])}
+		return &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", n.Blob.String()[:8])}
 	}
 	return n.fits(int(pl.length))
 }
@@ -161,7 +162,7 @@ func (s *inspectors) losses(ctx context.Context, ref SnapshotRef) ([]Loss, error
 	if err == nil {
 		_, err = in.Inspect(ctx, text, &found)
 	}
-	if d := (*DamageError)(nil); errors.As(err, &d) && !errors.Is(err, ErrNewerFormat) {
+	if d := (*store.DamageError)(nil); errors.As(err, &d) && !errors.Is(err, store.ErrNewerFormat) {
 		return []Loss{{"all of it", err}}, nil
 	}
 	return found.parts, err

@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/store"
 )
 
 // A journal holds the packs that a run uploaded and that no index object covers yet, one record each: length,
@@ -99,7 +100,7 @@ func readRecord(r io.Reader) (*pack, int64, error) {
 		return nil, 0, unlessShort(err)
 	}
 	n := binary.LittleEndian.Uint32(head[:])
-	if n > MaxObject {
+	if n > store.MaxObject {
 		return nil, 0, nil
 	}
 	var rec bytes.Buffer // grows with what is there, not with what the head says
@@ -140,9 +141,9 @@ func (j *journal) all() iter.Seq2[*pack, error] {
 }
 
 // packs yields the packs of the given names.
-func (j *journal) packs(names []Name) iter.Seq2[*pack, error] {
+func (j *journal) packs(names []store.Name) iter.Seq2[*pack, error] {
 	return func(yield func(*pack, error) bool) {
-		want := make(map[Name]bool, len(names))
+		want := make(map[store.Name]bool, len(names))
 		for _, n := range names {
 			want[n] = true
 		}

@@ -4,9 +4,9 @@ import (
 	"slices"
 	"testing"
 
-	"permafrost/internal/objname"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // Objects under names that no object of a repository has are no damage: a check names and counts them, nobody heeds them,
@@ -16,7 +16,7 @@ func TestJunkNames(t *testing.T) {
 	w := newWorld(t, st, repo.InitOptions{})
 	ref, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
 	for _, name := range st.Names() {
-		if !objname.Shaped(name) {
+		if kind, _ := store.Parse(name); kind == store.None {
 			t.Errorf("%s is put, and has no object's shape", name)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/store"
 )
 
 const magicKeyring = "PFKEYS\x00\x01"
@@ -21,7 +22,7 @@ const magicKeyring = "PFKEYS\x00\x01"
 type keyringJSON struct {
 	Role       Role        `json:"role"`
 	Name       string      `json:"name,omitempty"`
-	Repository Name        `json:"repository"`
+	Repository store.Name  `json:"repository"`
 	OwnerKey   []byte      `json:"owner_key"`
 	SignKey    []byte      `json:"sign_key,omitempty"` // Ed25519 seed
 	Identity   string      `json:"identity,omitempty"`
@@ -187,7 +188,7 @@ func UnwrapKeyring(data []byte, ids ...age.Identity) (*Keyring, error) {
 		return nil, errors.New("wrapped keyring: not a keyring")
 	}
 	if v := plain[7]; v > keyringFormat {
-		return nil, hint.Wrap(fmt.Errorf("wrapped keyring: version %d: %w", v, ErrNewerFormat), "update permafrost on this machine")
+		return nil, hint.Wrap(fmt.Errorf("wrapped keyring: version %d: %w", v, store.ErrNewerFormat), "update permafrost on this machine")
 	} else if v != keyringFormat {
 		return nil, errors.New("wrapped keyring: malformed version")
 	}

@@ -10,6 +10,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 func TestWrapKeyring(t *testing.T) {
@@ -122,7 +123,7 @@ func TestBadWrappedKeyring(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: error %v does not say %q", what, err, c.words)
 		}
-		if what == "newer" && !errors.Is(err, repo.ErrNewerFormat) {
+		if what == "newer" && !errors.Is(err, store.ErrNewerFormat) {
 			t.Errorf("newer: %v is not ErrNewerFormat", err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
+	"permafrost/repo/store"
 )
 
 const (
@@ -57,7 +58,7 @@ func (k *Keyring) KeyFile() ([]byte, error) {
 	} else {
 		b.WriteString(writerNotice)
 	}
-	fmt.Fprintf(&b, "#\n# repository:  %s\n# fingerprint: %s\n# role:        %s\n# name:        %s\n", Name(k.Repository), k.Fingerprint(), k.Role, k.Name)
+	fmt.Fprintf(&b, "#\n# repository:  %s\n# fingerprint: %s\n# role:        %s\n# name:        %s\n", store.Name(k.Repository), k.Fingerprint(), k.Role, k.Name)
 	b.WriteString(byHandNotice)
 	for _, id := range k.identities() {
 		fmt.Fprintf(&b, "# %s:\n%s\n", id.what, id.identity)
@@ -170,7 +171,7 @@ func versioned(to *string, s string) error {
 	case err != nil:
 		return errors.New("malformed version")
 	case v > keyringFormat:
-		return hint.Wrap(fmt.Errorf("version %d: %w", v, ErrNewerFormat), "update permafrost on this machine")
+		return hint.Wrap(fmt.Errorf("version %d: %w", v, store.ErrNewerFormat), "update permafrost on this machine")
 	case v != keyringFormat || !ok || value == "":
 		return errors.New("malformed")
 	case *to != "":

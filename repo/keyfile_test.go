@@ -20,6 +20,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 func TestKeyFileComesBack(t *testing.T) {
@@ -243,7 +244,7 @@ func TestBadKeyFile(t *testing.T) {
 			if containsAny(strings.ToLower(err.Error()), secrets(owner)) || len(err.Error()) > 200 {
 				t.Errorf("error tells too much: %v", err)
 			}
-			if strings.Contains(c.words, "newer") && !errors.Is(err, repo.ErrNewerFormat) {
+			if strings.Contains(c.words, "newer") && !errors.Is(err, store.ErrNewerFormat) {
 				t.Error("not ErrNewerFormat")
 			}
 		})

@@ -75,6 +75,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/store"
 )
 
 // A Role says what the holder of a keyring may do.
@@ -375,7 +376,7 @@ func checkName(s string) error {
 
 // String describes the keyring without its secrets.
 func (k Keyring) String() string {
-	return fmt.Sprintf("%s keyring %q of repository %s…", k.Role, k.Name, Name(k.Repository).Short())
+	return fmt.Sprintf("%s keyring %q of repository %s…", k.Role, k.Name, store.Name(k.Repository).Short())
 }
 
 // Format writes what String returns, whatever the verb: %d or %x would print the keys.

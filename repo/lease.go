@@ -4,13 +4,14 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"sync"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 const (
@@ -37,9 +38,9 @@ type Lease struct {
 }
 
 type leaseText struct {
-	ID      Name      `json:"id"` // random, the same in all objects of a lease: host names and PIDs repeat among containers
-	What    string    `json:"what"`
-	Started time.Time `json:"started"`
+	ID      store.Name `json:"id"` // random, the same in all objects of a lease: host names and PIDs repeat among containers
+	What    string     `json:"what"`
+	Started time.Time  `json:"started"`
 
 	// Before is the storage's time of the lease's object before this one. Anybody who may put can put an object again, under
 	// another name, when its lease is long over. So one that says nothing of it, or came much later, counts for nothing.
@@ -48,7 +49,7 @@ type leaseText struct {
 }
 
 // isNew reports whether the object o came as the lease's holder has put it.
-func (t *leaseText) isNew(o Object) bool {
+func (t *leaseText) isNew(o store.Object) bool {
 	return !t.Before.IsZero() && o.Time.Sub(t.Before) <= leaseLife
 }
 
@@ -100,7 +101,7 @@ func (l *Lease) put(ctx context.Context) error {
 	}
 	var id [16]byte
 	rand.Read(id[:])
-	object := "leases/" + hex.EncodeToString(id[:])
+	object := store.LeaseObject(id)
 	if err := l.repo.store.Put(ctx, object, data); err != nil {
 		return fmt.Errorf("putting a lease: %w", err)
 	}
@@ -176,9 +177,9 @@ func (l *Lease) Release() {
 // clock against the newest lease of our own, and those whose process is known to be dead.
 func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 	own := l.current()
-	var all []Object
+	var all []store.Object
 	var now time.Time
-	for o, err := range l.repo.store.List(ctx, "leases/") {
+	for o, err := range l.repo.store.List(ctx, store.Lease.Dir()) {
 		if err != nil {
 			return nil, fmt.Errorf("listing leases: %w", err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // leavesFree has a writer leave numbers of the log free, by the last of some entries that a machine then takes for the newest, and
@@ -30,7 +31,7 @@ var leavesFree = map[string]func(t *testing.T, st *storetest.Mem, liar *repo.Key
 	"above one that never was": func(t *testing.T, st *storetest.Mem, liar *repo.Keyring, of string) uint64 {
 		r := fresh(t, st, liar)
 		head := r.Head()
-		if err := r.PublishBehind(t.Context(), liarsSnapshot(of, 1), repo.Head{Seq: head.Seq + 4, Hash: repo.Name{1}}, head.Seq+7); err != nil {
+		if err := r.PublishBehind(t.Context(), liarsSnapshot(of, 1), repo.Head{Seq: head.Seq + 4, Hash: store.Name{1}}, head.Seq+7); err != nil {
 			t.Fatal(err)
 		}
 		return head.Seq + 7
@@ -38,7 +39,7 @@ var leavesFree = map[string]func(t *testing.T, st *storetest.Mem, liar *repo.Key
 }
 
 func liarsSnapshot(of string, n byte) *repo.Entry {
-	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: of, Date: "2026-06-02"}}}
+	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: of, Date: "2026-06-02"}}}
 }
 
 // A machine remembers an entry of another instance's writer, who has left numbers free below it. Honest ones take a number there

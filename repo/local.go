@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/localdir"
+	"permafrost/repo/store"
 )
 
 // local is what this machine keeps of one repository.
@@ -33,7 +34,7 @@ type local struct {
 const staleTemp = 24 * time.Hour
 
 // newLocal opens the directories of the repository id below the given ones. A command that only reads can do without.
-func newLocal(stateDir, cacheDir string, id Name) *local {
+func newLocal(stateDir, cacheDir string, id store.Name) *local {
 	l := new(local)
 	name := id.String()[:16]
 	if stateDir != "" {
@@ -61,7 +62,7 @@ func (l *local) cached(object string) ([]byte, bool) {
 	if l.copies == nil {
 		return nil, false
 	}
-	data, err := l.copies.ReadFile(object, MaxObject)
+	data, err := l.copies.ReadFile(object, store.MaxObject)
 	return data, err == nil && len(data) > 0
 }
 
@@ -170,7 +171,7 @@ func (l *local) writeStateFile(name string, data []byte) error {
 // fileName makes an instance's name fit for a file's.
 func fileName(instance string) string {
 	if len(instance) > 200 || strings.ContainsAny(instance, "/\x00") {
-		return hashName([]byte(instance)).String()
+		return store.NameOf([]byte(instance)).String()
 	}
 	return instance
 }

@@ -17,6 +17,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A machine is a directory of what a host remembers of a world's repository.
@@ -76,7 +77,7 @@ func (m *machine) files() (files []string) {
 }
 
 // newMachine returns a machine after its first night.
-func newMachine(t *testing.T, st repo.Store) *machine {
+func newMachine(t *testing.T, st store.Store) *machine {
 	t.Helper()
 	m := &machine{world: newWorld(t, st, repo.InitOptions{}), dir: t.TempDir()}
 	if err := m.night(repo.Options{}, 1); err != nil {

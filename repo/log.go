@@ -8,9 +8,9 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"permafrost/repo/store"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -58,12 +58,12 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 	h := newHistory(keys)
 	h.lenient = r.opts.AcceptHead
 	sizes, times := make(map[uint64]int64), make(map[uint64]time.Time)
-	for o, err := range r.store.List(ctx, "log/") {
+	for o, err := range r.store.List(ctx, store.Log.Dir()) {
 		if err != nil {
 			return nil, fmt.Errorf("listing the log: %w", err)
 		}
-		seq, err := strconv.ParseUint(strings.TrimPrefix(o.Name, "log/"), 10, 64)
-		if err != nil || seq >= maxEntries || o.Name != entryObject(seq) {
+		seq, ok := store.ParseLog(o.Name)
+		if !ok {
 			continue // junk, which a check names
 		}
 		sizes[seq], times[seq] = o.Size, o.Time
@@ -92,7 +92,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 		numbers = numbers[taken:]
 	}
 	for _, seq := range numbers {
-		h.far[entryObject(seq)] = seq
+		h.far[store.LogObject(seq)] = seq
 	}
 	t.keep()
 	for i := range h.snapshots {
@@ -120,7 +120,7 @@ func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 			if _, listed := sizes[seq]; listed {
 				break
 			}
-			o, err := r.store.Stat(ctx, entryObject(seq))
+			o, err := r.store.Stat(ctx, store.LogObject(seq))
 			if errors.Is(err, fs.ErrNotExist) {
 				break
 			}
@@ -226,8 +226,8 @@ func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, e
 	if size < 0 || size > maxEntryObject {
 		return []byte{}, nil
 	}
-	data, err := r.readObject(ctx, entryObject(seq), int(size)+1)
-	if long := (*DamageError)(nil); errors.As(err, &long) || int64(len(data)) > size {
+	data, err := r.readObject(ctx, store.LogObject(seq), int(size)+1)
+	if long := (*store.DamageError)(nil); errors.As(err, &long) || int64(len(data)) > size {
 		return []byte{}, nil
 	}
 	if err != nil {
@@ -261,8 +261,8 @@ func (r *Repo) follow(ctx context.Context, h *history) (done bool, err error) {
 		if h.head != head {
 			junk, head = 0, h.head
 		}
-		data, err := r.readObject(ctx, entryObject(h.next), maxEntryObject)
-		var long *DamageError
+		data, err := r.readObject(ctx, store.LogObject(h.next), maxEntryObject)
+		var long *store.DamageError
 		if errors.Is(err, fs.ErrNotExist) {
 			return true, h.tooNew()
 		} else if errors.As(err, &long) {
@@ -303,19 +303,19 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 		if err := r.log.mayAdd(e); err != nil {
 			return err
 		}
-		if err := r.store.confirm(ctx); err != nil {
+		if err := r.store.Confirm(ctx); err != nil {
 			if !r.hasGrown(ctx) {
 				return err
 			}
 			// A prune may have removed it meanwhile. Then check says whether that matters, and nothing else refers to it.
-			r.store.forget(r.log.isNamed)
+			r.store.Forget(r.log.isNamed)
 			continue
 		}
 		data, err := r.sealEntry(e)
 		if err != nil {
 			return err
 		}
-		switch err := r.store.Put(ctx, entryObject(e.Seq), data); {
+		switch err := r.store.Put(ctx, store.LogObject(e.Seq), data); {
 		case errors.Is(err, fs.ErrExist): // somebody was faster: heed what they say
 			if err := r.catchUp(ctx, r.log); err != nil {
 				return err
@@ -324,7 +324,7 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 		case err != nil:
 			return fmt.Errorf("publishing log entry %d: %w", e.Seq, err)
 		}
-		if err := r.confirmEntry(ctx, entryObject(e.Seq), data); err != nil {
+		if err := r.confirmEntry(ctx, store.LogObject(e.Seq), data); err != nil {
 			return fmt.Errorf("publishing log entry %d: %w", e.Seq, err)
 		}
 		return r.published(e, data)
@@ -356,7 +356,7 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 		return nil, fmt.Errorf("encoding a log entry: %w", err)
 	}
 	data, err := r.seal(magicEntry, body)
-	if err == nil && (len(data) > maxEntryObject || e.Seq >= maxEntries) {
+	if err == nil && (len(data) > maxEntryObject || e.Seq >= store.MaxEntries) {
 		err = fmt.Errorf("log entry %d of %d bytes: no reader would take it", e.Seq, len(data))
 	}
 	return data, err
@@ -392,7 +392,7 @@ func (r *Repo) readObject(ctx context.Context, name string, limit int) ([]byte, 
 			if n, err := r.store.ReadAt(ctx, name, make([]byte, 1), int64(have)); n == 0 && err == io.EOF {
 				return buf, nil
 			}
-			return nil, &DamageError{name, fmt.Errorf("longer than %d bytes", limit)}
+			return nil, &store.DamageError{Object: name, Err: fmt.Errorf("longer than %d bytes", limit)}
 		}
 		room := 8 * len(buf)
 		if have >= 2<<20 { // worth a question, so as not to hold several times what there is
@@ -408,16 +408,16 @@ func (r *Repo) readObject(ctx context.Context, name string, limit int) ([]byte, 
 }
 
 // readNamed returns all of an object that is named by its hash, which it verifies.
-func (r *Repo) readNamed(ctx context.Context, object string, name Name, limit int) ([]byte, error) {
+func (r *Repo) readNamed(ctx context.Context, object string, name store.Name, limit int) ([]byte, error) {
 	data, err := r.readObject(ctx, object, limit)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &DamageError{object, err}
+		return nil, &store.DamageError{Object: object, Err: err}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if hashName(data) != name {
-		return nil, &DamageError{object, errors.New("content does not have the hash that names it")}
+	if store.NameOf(data) != name {
+		return nil, &store.DamageError{Object: object, Err: errors.New("content does not have the hash that names it")}
 	}
 	return data, nil
 }

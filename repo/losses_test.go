@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"permafrost/repo/store"
 )
 
 // These tests go over every short log, every set of its entries that a storage leaves out, and every entry that a removed
@@ -38,7 +40,7 @@ func newLossLog(t *testing.T, owner, host, gone *Keyring, kinds string) *lossLog
 		case 'e':
 			l.add(h, owner, &Entry{Epoch: &EpochEntry{Number: max(1, h.epoch) + 1}})
 		case 's':
-			l.add(h, host, &Entry{Snapshot: &SnapshotEntry{Manifest: Name{byte(i + 1)}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}})
+			l.add(h, host, &Entry{Snapshot: &SnapshotEntry{Manifest: store.Name{byte(i + 1)}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}})
 		}
 	}
 	if len(h.problems()) > 0 || len(h.requests) > 0 {
@@ -65,7 +67,7 @@ func sealed(t *testing.T, by *Keyring, e *Entry) openedEntry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openedEntry{hash: hashName(append(body, by.verifyKey()...)), signer: by.verifyKey(), body: body}
+	return openedEntry{hash: store.NameOf(append(body, by.verifyKey()...)), signer: by.verifyKey(), body: body}
 }
 
 // A shownEntry is one that a storage shows under a number.
@@ -99,7 +101,7 @@ func (l *lossLog) forgeries(left []shownEntry) (all []shownEntry) {
 			continue
 		}
 		for below := range seq {
-			for _, prev := range []Head{{below, l.stored[below].hash}, {below, Name{0xff}}} {
+			for _, prev := range []Head{{below, l.stored[below].hash}, {below, store.Name{0xff}}} {
 				for _, on := range l.bases() {
 					all = append(all, shownEntry{seq, sealed(l.t, l.gone, &Entry{Seq: seq, Prev: &prev, On: on, Accept: accept})})
 				}

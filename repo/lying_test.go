@@ -13,6 +13,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 var lies = []crashMode{
@@ -20,7 +21,7 @@ var lies = []crashMode{
 }
 
 // failFrom is failAt with every change from number n on meeting the fault.
-func failFrom(st repo.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
+func failFrom(st store.Store, n int, fault storetest.Fault) (view *storetest.Hook, failed func() bool) {
 	var ops atomic.Int64
 	return &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
 		if op.Changes() && ops.Add(1) > int64(n) {
@@ -37,7 +38,7 @@ func TestLyingStore(t *testing.T) {
 	for _, k := range h.cases {
 		t.Run(k.name, func(t *testing.T) {
 			for i, m := range lies {
-				k.crash(t, fmt.Sprint("lie ", i), m, func(what string, st repo.Store, done bool) {
+				k.crash(t, fmt.Sprint("lie ", i), m, func(what string, st store.Store, done bool) {
 					if m.fault != storetest.Cut {
 						h.sound(t, k, what, st, done)
 					}
@@ -69,7 +70,7 @@ func TestLyingStoreNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _, err = snapshot(t.Context(), r, night(1), 1)
-			var lie *repo.FalseReportError
+			var lie *store.FalseReportError
 			if !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, dir) || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s, fault %d: %v", dir, fault, err)
 			}
@@ -99,7 +100,7 @@ func TestLyingInit(t *testing.T) {
 				}
 				return storetest.None
 			}}
-			var lie *repo.FalseReportError
+			var lie *store.FalseReportError
 			if err := repo.Init(t.Context(), liar, owner, writer, repo.InitOptions{}); !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, name) {
 				t.Errorf("%s, fault %d: %v", name, fault, err)
 			}
@@ -141,7 +142,7 @@ func TestWrongBytesNamed(t *testing.T) {
 		} else {
 			_, _, err = snapshot(t.Context(), fresh(t, flipping{st, dir}, w.writer), night(1), 1)
 		}
-		var lie *repo.FalseReportError
+		var lie *store.FalseReportError
 		if !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, dir) || !strings.Contains(err.Error(), "something else") {
 			t.Errorf("%s: %v", dir, err)
 		}

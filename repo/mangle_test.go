@@ -10,6 +10,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // small is a repository with little in it, so that each of its bytes can be flipped.
@@ -29,7 +30,7 @@ func small(t *testing.T) (w *world, st *storetest.Mem, nights []content, refs []
 
 // readAll opens the repository on a machine that has not seen it, and reads every snapshot that it lists. It returns
 // the IDs of those that came back whole; one that came back otherwise than it was is the test's failure.
-func readAll(t *testing.T, st repo.Store, k *repo.Keyring, nights []content, refs []repo.SnapshotRef) (whole []repo.Name, err error) {
+func readAll(t *testing.T, st store.Store, k *repo.Keyring, nights []content, refs []repo.SnapshotRef) (whole []store.Name, err error) {
 	ctx := t.Context()
 	r, err := openFresh(ctx, st, k)
 	if err != nil {
@@ -41,7 +42,7 @@ func readAll(t *testing.T, st repo.Store, k *repo.Keyring, nights []content, ref
 			t.Fatalf("a snapshot that was never made is listed: %+v", s)
 		}
 		verr := verify(ctx, r, s, nights[i])
-		var d *repo.DamageError
+		var d *store.DamageError
 		switch {
 		case verr == nil:
 			whole = append(whole, s.ID)
@@ -124,7 +125,7 @@ func TestDamagedLogEntry(t *testing.T) {
 	refs, nights = append(refs, extra), append(nights, nights[0])
 	st.Corrupt(fmt.Sprintf("log/%010d", refs[1].Seq), 700)
 	whole, err := readAll(t, st, w.owner, nights, refs)
-	var d *repo.DamageError
+	var d *store.DamageError
 	if len(whole) != 2 || !errors.As(err, &d) || d.Object != fmt.Sprintf("log/%010d", refs[1].Seq) {
 		t.Errorf("%d snapshots, %v", len(whole), err)
 	}

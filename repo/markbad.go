@@ -3,11 +3,13 @@ package repo
 import (
 	"context"
 	"slices"
+
+	"permafrost/repo/store"
 )
 
 // MarkBad publishes that packs are damaged: nothing is deduplicated against them any more, so that the next snapshot
 // stores again what it still finds at the source. What a writer says counts for its own instance.
-func (r *Repo) MarkBad(ctx context.Context, packs []Name) error {
+func (r *Repo) MarkBad(ctx context.Context, packs []store.Name) error {
 	e := r.badEntry(packs)
 	if e == nil {
 		return nil
@@ -16,7 +18,7 @@ func (r *Repo) MarkBad(ctx context.Context, packs []Name) error {
 }
 
 // markBadAt is MarkBad on what the log said at head, and returns the head that then is.
-func (r *Repo) markBadAt(ctx context.Context, head Head, packs []Name) (Head, error) {
+func (r *Repo) markBadAt(ctx context.Context, head Head, packs []store.Name) (Head, error) {
 	if e := r.badEntry(packs); e != nil {
 		if err := r.publishAt(ctx, head, e); err != nil {
 			return head, err
@@ -28,7 +30,7 @@ func (r *Repo) markBadAt(ctx context.Context, head Head, packs []Name) (Head, er
 
 // badEntry returns an entry that calls packs bad, those that this key has not called so: nil where it has all. What is
 // too much for one waits for the next check.
-func (r *Repo) badEntry(packs []Name) *Entry {
+func (r *Repo) badEntry(packs []store.Name) *Entry {
 	e := &Entry{Bad: new(BadEntry)}
 	me := r.log.scope(r.key.verifyKey())
 	said := func(s scope) bool { return s.owner || !me.owner && s.person.Name == me.person.Name }

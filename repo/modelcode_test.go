@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 // A codeLog makes of the entries of a model those that the code reads.
@@ -47,7 +49,7 @@ func (c *codeLog) head(s *logState, seq, id uint8) Head {
 	case nobody:
 		return Head{}
 	case madeUp:
-		return Head{uint64(seq), Name{0xff}}
+		return Head{uint64(seq), store.Name{0xff}}
 	}
 	return Head{uint64(seq), c.real(s, id).hash}
 }
@@ -66,9 +68,9 @@ func (c *codeLog) entry(k *codeEntry) *Entry {
 	case 'e':
 		e.Epoch = &EpochEntry{Number: uint32(k.seq) + 1}
 	case 's':
-		e.Snapshot = &SnapshotEntry{Manifest: Name{k.id}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}
+		e.Snapshot = &SnapshotEntry{Manifest: store.Name{k.id}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}
 	case 'b':
-		e.Bad = &BadEntry{[]Name{{1}}}
+		e.Bad = &BadEntry{[]store.Name{{1}}}
 	case 'a':
 		e.Accept = &AcceptEntry{k.accepts[:]}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // longLog is a repository with ten snapshots, and the log of all that are gone beside.
@@ -37,7 +38,7 @@ func longLog(b testing.TB, gone int) (*storetest.Mem, *repo.Keyring) {
 			b.Fatal(err)
 		}
 		if i < gone {
-			if err := r.Forget(b.Context(), []repo.Name{r.Snapshots()[0].ID}); err != nil {
+			if err := r.Forget(b.Context(), []store.Name{r.Snapshots()[0].ID}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -12,12 +12,13 @@ import (
 	"slices"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/store"
 )
 
 // An openedEntry is a stored log entry out of its envelope. Whether its signer may say what it says is the history's to
 // decide.
 type openedEntry struct {
-	hash   Name // of the stored bytes
+	hash   store.Name // of the stored bytes
 	size   int64
 	signer ed25519.PublicKey
 	body   []byte
@@ -34,7 +35,7 @@ func (o *openedEntry) entry() (*Entry, error) {
 }
 
 func (k *Keyring) openEntry(data []byte) openedEntry {
-	e := openedEntry{hash: hashName(data), size: int64(len(data))}
+	e := openedEntry{hash: store.NameOf(data), size: int64(len(data))}
 	e.signer, e.body, e.err = k.unseal(magicEntry, data)
 	return e
 }
@@ -117,7 +118,7 @@ func decodeOpened(data, key []byte) openedLog {
 	o := make(openedLog)
 	r := wire.NewReader(body)
 	for r.Len() > 0 {
-		seq := r.Uvarint(maxEntries)
+		seq := r.Uvarint(store.MaxEntries)
 		e := openedEntry{size: int64(r.Uvarint(maxEntryObject)), known: true}
 		copy(e.hash[:], r.Bytes(len(e.hash)))
 		e.signer = r.Bytes(ed25519.PublicKeySize)
@@ -151,7 +152,7 @@ func (o openedLog) newest() *seen {
 
 // open returns what the stored entry seq holds, without opening it once more.
 func (o openedLog) open(k *Keyring, seq uint64, data []byte) openedEntry {
-	if e, ok := o[seq]; ok && e.size == int64(len(data)) && e.hash == hashName(data) {
+	if e, ok := o[seq]; ok && e.size == int64(len(data)) && e.hash == store.NameOf(data) {
 		return e
 	}
 	return k.openEntry(data)

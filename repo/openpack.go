@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 
+	"permafrost/repo/store"
+
 	"filippo.io/age"
 )
 
@@ -100,13 +102,13 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 	o = &openPack{fetched: now}
 	plain, size, err := age.DecryptReaderAt(packSource{o}, p.size, opener)
 	if err != nil {
-		return nil, &DamageError{packObject(p.name), fmt.Errorf("decrypting: %w", err)}
+		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	if !opener.isFor(p.instance) {
 		return nil, pr.index.foreign(p, "")
 	}
 	if want := plainSize(p.size, p.header); size != want {
-		return nil, &DamageError{packObject(p.name), fmt.Errorf("has %d bytes, the index says %d", size, want)}
+		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("has %d bytes, the index says %d", size, want)}
 	}
 	o.plain = plain
 	return o, nil

@@ -10,11 +10,12 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A countingStore counts what is read of packs.
 type countingStore struct {
-	repo.Store
+	store.Store
 	mu           sync.Mutex
 	reads, bytes int
 	heads        int // reads from the first byte on

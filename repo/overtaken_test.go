@@ -15,6 +15,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // What TestSimulate once found between the steps of two parties, each by itself and in an order that is always the same.
@@ -32,14 +33,14 @@ func overtaken(t *testing.T) (w *world, st *storetest.Mem, kept repo.SnapshotRef
 	}
 	gone, _ := mustSnapshot(t, fresh(t, st, w.writer), whole, 1)
 	kept, _ = mustSnapshot(t, fresh(t, st, w.writer), c, 2)
-	if err := fresh(t, st, w.writer).Forget(t.Context(), []repo.Name{gone.ID}); err != nil {
+	if err := fresh(t, st, w.writer).Forget(t.Context(), []store.Name{gone.ID}); err != nil {
 		t.Fatal(err)
 	}
 	return w, st, kept, c
 }
 
 // before returns a view of st on which f is called before the first operation of a kind on a name that begins so.
-func before(st repo.Store, kind, name string, f func()) repo.Store {
+func before(st store.Store, kind, name string, f func()) store.Store {
 	var once sync.Once
 	return &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
 		if op.Kind == kind && strings.HasPrefix(op.Name, name) {
@@ -49,7 +50,7 @@ func before(st repo.Store, kind, name string, f func()) repo.Store {
 	}}
 }
 
-func mustPrune(t *testing.T, st repo.Store, k *repo.Keyring) *repo.PruneResult {
+func mustPrune(t *testing.T, st store.Store, k *repo.Keyring) *repo.PruneResult {
 	t.Helper()
 	res, err := fresh(t, st, k).Prune(t.Context(), mark, repo.PruneOptions{})
 	if err != nil {
@@ -185,12 +186,12 @@ func TestReaderOvertakenByRotation(t *testing.T) {
 
 // A partialList is a store whose listings miss some objects that were put while they were made.
 type partialList struct {
-	repo.Store
+	store.Store
 	misses []string
 }
 
-func (s *partialList) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
+func (s *partialList) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
 		for o, err := range s.Store.List(ctx, prefix) {
 			if !slices.Contains(s.misses, o.Name) && !yield(o, err) {
 				return
@@ -228,7 +229,7 @@ func TestWriterPrunesAfterOwner(t *testing.T) {
 	other := night(2)
 	last, _ := mustSnapshot(t, fresh(t, st, w.writer), other, 3)
 	r := fresh(t, st, w.writer)
-	if err := r.Forget(t.Context(), []repo.Name{kept.ID}); err != nil {
+	if err := r.Forget(t.Context(), []store.Name{kept.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if res := mustPrune(t, st, w.writer); res.Removed == 0 {
@@ -264,7 +265,7 @@ func TestIndexAfterCatchingUp(t *testing.T) {
 	}
 	c := night(2)
 	mustSnapshot(t, fresh(t, st, w.writer), c, 3)
-	if err := r.Forget(t.Context(), []repo.Name{kept.ID}); err != nil {
+	if err := r.Forget(t.Context(), []store.Name{kept.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if now, err := r.Listed(t.Context()); err != nil || len(now) <= len(was) {

@@ -15,6 +15,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/parts"
 	"permafrost/internal/wire"
+	"permafrost/repo/store"
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 
 // A pack is what the index holds of a pack.
 type pack struct {
-	name   Name
+	name   store.Name
 	size   int64 // stored bytes
 	header int   // bytes of the age header and the nonce behind it
 	directory
@@ -52,9 +53,9 @@ func (p *pack) append(b []byte) []byte {
 func parsePack(r *wire.Reader) *pack {
 	p := new(pack)
 	copy(p.name[:], r.Bytes(len(p.name)))
-	p.size = int64(r.Uvarint(MaxObject))
+	p.size = int64(r.Uvarint(store.MaxObject))
 	p.header = int(r.Uvarint(maxAgeHeader))
-	dir := r.Bytes(r.Count(MaxObject, 1))
+	dir := r.Bytes(r.Count(store.MaxObject, 1))
 	if r.Err() != nil {
 		return nil
 	}

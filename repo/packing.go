@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"permafrost/internal/freelist"
+	"permafrost/repo/store"
 )
 
 const (
@@ -37,7 +38,7 @@ const (
 // are uploaded side by side. Its memory is segments and framesInFlight, whatever goes through it. The first error is
 // sticky.
 type packing struct {
-	store    Store
+	store    store.Store
 	epoch    *Epoch
 	instance string            // that the packs are for
 	note     func(*pack) error // hears of each pack when it is durable; one call at a time
@@ -60,8 +61,8 @@ type packing struct {
 	flushed  bool
 }
 
-func newPacking(ctx context.Context, st Store, epoch *Epoch, instance string, note func(*pack) error) *packing {
-	rtt := roundTrip(st)
+func newPacking(ctx context.Context, st store.Store, epoch *Epoch, instance string, note func(*pack) error) *packing {
+	rtt := st.RoundTrip()
 	room, uploads := segments+int(rtt/segmentRTT), packUploads+int(rtt/packRTT)
 	g := &packing{
 		store: st, epoch: epoch, instance: instance, note: note,
@@ -217,7 +218,7 @@ func (g *packing) ship(open *[componentCount]*packBuilder, c int) error {
 
 // put makes a pack durable and notes it.
 func (g *packing) put(p *pack, parts [][]byte) error {
-	if err := g.store.Put(g.ctx, packObject(p.name), parts...); err != nil {
+	if err := g.store.Put(g.ctx, store.Pack.Object(p.name), parts...); err != nil {
 		if cause := g.err(); cause != nil {
 			return cause
 		}

@@ -12,11 +12,12 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/parts"
+	"permafrost/repo/store"
 )
 
 // A shelf takes packs, each once it is told to.
 type shelf struct {
-	Store
+	store.Store
 	gate chan struct{} // one object may pass for each value
 	mu   sync.Mutex
 	size map[string]int64

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
+	"permafrost/repo/store"
 )
 
 const (
@@ -70,8 +71,8 @@ func sized(b []byte, n int) []byte {
 	return make([]byte, n)
 }
 
-func newPackRooms(st Store) chan *packRoom {
-	rooms := make(chan *packRoom, packReads+int(roundTrip(st)/portionRTT))
+func newPackRooms(st store.Store) chan *packRoom {
+	rooms := make(chan *packRoom, packReads+int(st.RoundTrip()/portionRTT))
 	for range cap(rooms) {
 		rooms <- new(packRoom)
 	}
@@ -87,7 +88,7 @@ type frameKey struct {
 var errUnlisted = errors.New("no index lists it")
 
 func missing(id chunk.ID) error {
-	return &DamageError{"blob " + id.String()[:8], errUnlisted}
+	return &store.DamageError{Object: "blob " + id.String()[:8], Err: errUnlisted}
 }
 
 // cut returns the blob at pl of its frame's plaintext, verified.
@@ -95,7 +96,7 @@ func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
 	p := &pr.index.packs[pl.pack]
 	data := plain[pl.offset : pl.offset+pl.length : pl.offset+pl.length]
 	if sum, ok := pr.index.keys.sum(p.epoch, p.component, data); !ok || sum != id {
-		return nil, &DamageError{packObject(p.name), fmt.Errorf("blob %s… in it is not what it should be", id.String()[:8])}
+		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("blob %s… in it is not what it should be", id.String()[:8])}
 	}
 	return data, nil
 }
@@ -121,11 +122,11 @@ func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]b
 	}
 	room.stored = sized(room.stored, f.stored)
 	if _, err := src.ReadAt(room.stored, f.offset); err != nil && err != io.EOF {
-		return nil, &DamageError{packObject(p.name), err}
+		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: err}
 	}
 	plain, err := decodeFrame(room.plain, room.stored, f.codec, f.length)
 	if err != nil {
-		return nil, &DamageError{packObject(p.name), err}
+		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: err}
 	}
 	if f.codec != codecRaw {
 		room.plain = plain
@@ -212,7 +213,7 @@ func (f fetched) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // fetchSpans reads ranges of a pack side by side.
-func (r *Repo) fetchSpans(ctx context.Context, pack Name, spans []span, room *packRoom) (fetched, error) {
+func (r *Repo) fetchSpans(ctx context.Context, pack store.Name, spans []span, room *packRoom) (fetched, error) {
 	out := make(fetched, len(spans))
 	size := int64(0)
 	for _, s := range spans {
@@ -225,9 +226,9 @@ func (r *Repo) fetchSpans(ctx context.Context, pack Name, spans []span, room *pa
 		out[i].span = s
 		out[i].data, rest = rest[:s.to-s.from], rest[s.to-s.from:]
 		g.Go(func() error {
-			n, err := r.store.ReadAt(ctx, packObject(pack), out[i].data, s.from)
+			n, err := r.store.ReadAt(ctx, store.Pack.Object(pack), out[i].data, s.from)
 			if err == io.EOF || errors.Is(err, fs.ErrNotExist) {
-				return &DamageError{packObject(pack), fmt.Errorf("%d bytes from %d on: got %d: %w", len(out[i].data), s.from, n, err)}
+				return &store.DamageError{Object: store.Pack.Object(pack), Err: fmt.Errorf("%d bytes from %d on: got %d: %w", len(out[i].data), s.from, n, err)}
 			}
 			return err
 		})
@@ -344,7 +345,7 @@ func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *pa
 	}
 	n, whole := blobs[0].pack, true
 	src, err := pr.open(ctx, n, frames, room)
-	var damage *DamageError
+	var damage *store.DamageError
 	if errors.As(err, &damage) || isTableError(err) {
 		for _, b := range blobs {
 			failed(b.id, err)

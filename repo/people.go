@@ -7,17 +7,16 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
+
+	"permafrost/repo/store"
 
 	"filippo.io/age"
-
-	"permafrost/internal/objname"
 )
 
 // keyringObject returns the content of an object below keys/: nil where it is not there, or longer than any keyring.
 func (r *Repo) keyringObject(ctx context.Context, object string) ([]byte, error) {
 	data, err := r.readObject(ctx, object, maxKeyObject)
-	var d *DamageError
+	var d *store.DamageError
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.As(err, &d):
 		return nil, nil
@@ -31,7 +30,7 @@ func (r *Repo) keyringObject(ctx context.Context, object string) ([]byte, error)
 func (h *history) keyObjects() (objects []string) {
 	for i := range h.people {
 		for _, object := range h.people[i].Keys {
-			if objname.Shaped(object) && strings.HasPrefix(object, "keys/") {
+			if kind, _ := store.Parse(object); kind == store.Key {
 				objects = append(objects, object)
 			}
 		}
@@ -130,9 +129,7 @@ func (r *Repo) ownerOnly(what string) error {
 }
 
 // keyObject is the name of a wrapped keyring in the store. It says nothing of whom it is for.
-func keyObject(data []byte) string { return "keys/" + hashName(data).String() + keySuffix }
-
-const keySuffix = ".age"
+func keyObject(data []byte) string { return store.Key.Object(store.NameOf(data)) }
 
 // putKeyring wraps k to a recipient and puts it below keys/.
 func (r *Repo) putKeyring(ctx context.Context, k *Keyring, to age.Recipient) (object string, err error) {

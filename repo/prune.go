@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"maps"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 const (
@@ -21,8 +23,7 @@ const (
 	// protocol: what is younger a run takes for its own, whatever the prune of another instance's writer has named.
 	DefaultGrace = 72 * time.Hour
 
-	pruneTries    = 8
-	removesAtOnce = 16
+	pruneTries = 8
 )
 
 // PruneOptions say what a prune may do.
@@ -30,7 +31,7 @@ type PruneOptions struct {
 	MaxUnused float64       // share of a pack, 0 to 1, that may be dead before it is rewritten
 	Grace     time.Duration // age at which what no log entry names is left over; 0, and for a writer at least: DefaultGrace
 	DryRun    bool          // only tell what would be done
-	Forgotten []Name        // with DryRun: tell what would be done once these snapshots are forgotten too
+	Forgotten []store.Name  // with DryRun: tell what would be done once these snapshots are forgotten too
 	Patience  time.Duration // how long to wait for others who are at work
 	Progress  func(phase string, done, total int64)
 
@@ -102,7 +103,7 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 		return nil, err
 	}
 	res, err := r.prune(ctx, lease.now, inspect, o)
-	if errors.Is(err, ErrNoSpace) {
+	if errors.Is(err, store.ErrNoSpace) {
 		res, err = r.pruneFull(ctx, m, lease, inspect, o)
 	}
 	if err != nil {
@@ -117,7 +118,7 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 // clock returns the storage's time, or where nothing can be put there one that it has passed.
 func (r *Repo) clock(ctx context.Context) (time.Time, error) {
 	lease, err := r.NewLease(ctx, "look at what a prune would do")
-	if errors.Is(err, ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, store.ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
 		return r.lastSeen(ctx)
 	}
 	if err != nil {
@@ -132,7 +133,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 	for range pruneTries {
 		res, err := r.tryPrune(ctx, now, inspect, o)
 		switch {
-		case errors.Is(err, errNewcomers), err != nil && !errors.Is(err, ErrNoSpace) && r.hasGrown(ctx):
+		case errors.Is(err, errNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.hasGrown(ctx):
 			r.note("the log has grown meanwhile: prune begins anew")
 		case !isTableError(err): // it was noted where it was found
 			return res, err
@@ -222,7 +223,7 @@ func (r *Repo) readyToPrune(ctx context.Context) error {
 }
 
 // supposing returns the repository as it would be if the next log entry forgot some snapshots. It is for planning alone.
-func (r *Repo) supposing(forgotten []Name) *Repo {
+func (r *Repo) supposing(forgotten []store.Name) *Repo {
 	h := *r.log
 	h.forgotten = maps.Clone(h.forgotten)
 	for _, id := range forgotten {
@@ -236,7 +237,7 @@ func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) erro
 	entry := p.entry
 	entry.Added = w.indexes
 	err := r.publishAt(ctx, p.head, &Entry{Prune: &entry})
-	if errors.Is(err, errNewcomers) || errors.Is(err, ErrNoSpace) {
+	if errors.Is(err, errNewcomers) || errors.Is(err, store.ErrNoSpace) {
 		r.discard(w)
 	}
 	if err != nil {

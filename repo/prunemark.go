@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"permafrost/chunk"
+	"permafrost/repo/store"
 )
 
 // marks are what snapshots need of what there is.
@@ -23,13 +24,13 @@ type marker struct {
 	marks
 	repo       *Repo
 	acceptLost bool
-	openers    map[Name]*packOpener // of packs that were asked whose they are; nil for one that can't be opened
+	openers    map[store.Name]*packOpener // of packs that were asked whose they are; nil for one that can't be opened
 }
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
 func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
-	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[Name]*packOpener),
+	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[store.Name]*packOpener),
 		marks: marks{live: newBitset(s.index.ranks), keeps: make([]int64, len(s.index.packs)), others: newBitset(len(s.index.packs))}}
 	in := r.inspectors(s.index, inspect)
 	snapshots := s.log.live()
@@ -131,7 +132,7 @@ func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (
 		name := m.index.packs[pl.pack].name
 		if _, read := m.openers[name]; !read {
 			opener, err := m.repo.readMark(ctx, m.index.keys, name)
-			if d := (*DamageError)(nil); err != nil && !errors.As(err, &d) {
+			if d := (*store.DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return false, err
 			}
 			m.openers[name] = opener
@@ -146,14 +147,14 @@ func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (
 // askYoung looks whose the young packs are that nothing is needed of. A pack says itself for whom it was written, and a listing may
 // lie: of a pack that another instance's run has just put, and that nobody else lists yet.
 func (m *marker) askYoung(ctx context.Context) error {
-	var names []Name
+	var names []store.Name
 	for i := range m.index.packs {
 		ip := &m.index.packs[i]
 		if m.young.has(i) && m.keeps[i] == 0 && !ip.gone && m.by.serves(ip.instance) && m.log.hasOthers(ip.instance) {
 			names = append(names, ip.name)
 		}
 	}
-	slices.SortFunc(names, func(a, b Name) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(names, func(a, b store.Name) int { return bytes.Compare(a[:], b[:]) })
 	names = slices.Compact(names)
 	openers, err := m.repo.readMarks(ctx, m.index.keys, names)
 	if err != nil {

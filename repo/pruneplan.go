@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"permafrost/repo/store"
 )
 
 // A prunePlan is what a prune, or a repair of packs, is to do. Packs and index objects are numbered as in the index.
@@ -84,8 +86,8 @@ func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
 }
 
 // livingListings returns by how many of its listings a pack has something that lives, of packs that are listed several times.
-func (m *marks) livingListings(x *index) map[Name]int {
-	living := make(map[Name]int)
+func (m *marks) livingListings(x *index) map[store.Name]int {
+	living := make(map[store.Name]int)
 	for same := range x.groups() {
 		if len(same) == 1 {
 			continue
@@ -101,7 +103,7 @@ func (m *marks) livingListings(x *index) map[Name]int {
 
 // livesElsewhere reports whether something that lives is listed for a pack by another listing than the one numbered n: somebody
 // has listed it as what it is not, and a pack that goes is gone by all of its listings.
-func (m *marks) livesElsewhere(ip *indexedPack, n int, living map[Name]int) bool {
+func (m *marks) livesElsewhere(ip *indexedPack, n int, living map[store.Name]int) bool {
 	others := living[ip.name]
 	if m.keeps[n] > 0 {
 		others--
@@ -111,7 +113,7 @@ func (m *marks) livesElsewhere(ip *indexedPack, n int, living map[Name]int) bool
 
 // namePacks names the packs that go, each once however often it is listed.
 func (p *prunePlan) namePacks(s *survey) {
-	named := make(map[Name]bool)
+	named := make(map[store.Name]bool)
 	for _, n := range p.going() {
 		name := s.index.packs[n].name
 		if named[name] {
@@ -132,23 +134,22 @@ func (p *prunePlan) nameLeftover(s *survey, most int) {
 	leftover := s.leftover
 	if p.result.Lost > 0 {
 		// What is lost may yet be found in a pack that no index object lists.
-		leftover = slices.DeleteFunc(slices.Clone(leftover), func(o Object) bool { return strings.HasPrefix(o.Name, "packs/") })
+		leftover = slices.DeleteFunc(slices.Clone(leftover), func(o store.Object) bool {
+			kind, _ := store.Parse(o.Name)
+			return kind == store.Pack
+		})
 	}
 	for _, o := range leftover[:min(len(leftover), most)] {
-		name, err := ParseName(o.Name[strings.LastIndexByte(o.Name, '/')+1:])
-		if err != nil {
-			continue // not one of ours: left alone
-		}
-		switch {
-		case o.Name == packObject(name):
+		switch kind, name := store.Parse(o.Name); kind {
+		case store.Pack:
 			p.entry.Packs = append(p.entry.Packs, name)
 			p.result.Removed++
-		case o.Name == indexObject(name):
+		case store.Index:
 			p.entry.Indexes = append(p.entry.Indexes, name)
-		case o.Name == manifestObject(name):
+		case store.Manifest:
 			p.entry.Manifests = append(p.entry.Manifests, name)
 		default:
-			continue
+			continue // not one of ours: left alone
 		}
 		p.result.LeftOver++
 		p.result.Freed += o.Size
@@ -179,21 +180,21 @@ func (p *prunePlan) replace(v *inventory) {
 // deleteNamed has the packs that go deleted, and the other objects that the entry names.
 func (p *prunePlan) deleteNamed(x *index) {
 	for _, n := range p.going() {
-		p.deletes = append(p.deletes, packObject(x.packs[n].name))
+		p.deletes = append(p.deletes, store.Pack.Object(x.packs[n].name))
 	}
 	for _, n := range p.entry.Indexes {
-		p.deletes = append(p.deletes, indexObject(n))
+		p.deletes = append(p.deletes, store.Index.Object(n))
 	}
 	for _, n := range p.entry.Manifests {
-		p.deletes = append(p.deletes, manifestObject(n))
+		p.deletes = append(p.deletes, store.Manifest.Object(n))
 	}
 }
 
 // spent returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
 // list, or it never counted. A writer's prune leaves such objects where the owner has named them.
-func (v *inventory) spent() (names []Name) {
+func (v *inventory) spent() (names []store.Name) {
 	there := func(ip indexedPack) bool {
-		return ip.instance != "" && !ip.foreign && !v.log.gone(packObject(ip.name), ip.instance)
+		return ip.instance != "" && !ip.foreign && !v.log.gone(store.Pack.Object(ip.name), ip.instance)
 	}
 	for _, o := range v.index.objects {
 		if o.live && !slices.ContainsFunc(v.index.packs[o.first:o.first+o.packs], there) && v.log.mayDrop(v.by, o.name) {
@@ -205,10 +206,10 @@ func (v *inventory) spent() (names []Name) {
 
 // forgotten returns the manifests of forgotten snapshots that this key may prune, without those that a snapshot is made of
 // which is not forgotten.
-func (v *inventory) forgotten() (names []Name) {
-	needed, seen := v.log.needed(), make(map[Name]bool)
+func (v *inventory) forgotten() (names []store.Name) {
+	needed, seen := v.log.needed(), make(map[store.Name]bool)
 	for _, s := range v.log.snapshots {
-		object := manifestObject(s.Manifest)
+		object := store.Manifest.Object(s.Manifest)
 		if _, gone := v.log.forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || v.mayDelete(object) {
 			continue
 		}
@@ -217,6 +218,6 @@ func (v *inventory) forgotten() (names []Name) {
 			names = append(names, s.Manifest)
 		}
 	}
-	slices.SortFunc(names, func(a, b Name) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(names, func(a, b store.Name) int { return strings.Compare(a.String(), b.String()) })
 	return names
 }

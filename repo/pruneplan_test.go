@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 const (
@@ -32,9 +34,9 @@ type listedPack struct {
 
 // A scene is what a plan is made of.
 type scene struct {
-	packs  []listedPack // those of an object together
-	writer bool         // the key is that of here's writer, not the owner's
-	store  []Object     // further objects
+	packs  []listedPack   // those of an object together
+	writer bool           // the key is that of here's writer, not the owner's
+	store  []store.Object // further objects
 	log    func(h *history)
 	lost   int
 	opts   PruneOptions
@@ -68,15 +70,15 @@ func (s *scene) indexOf(h *history) *index {
 	x := &index{}
 	for i := range s.packs {
 		l := &s.packs[i]
-		if n := len(x.objects); n == 0 || x.objects[n-1].name != (Name{l.object}) {
+		if n := len(x.objects); n == 0 || x.objects[n-1].name != (store.Name{l.object}) {
 			key := map[string]ed25519.PublicKey{here: hereKey, there: thereKey}[instanceOf(l)]
-			h.indexes.add(Name{l.object}, h.scope(key))
-			x.objects = append(x.objects, indexedObject{name: Name{l.object}, instance: instanceOf(l), trusted: !l.removed, live: true, first: uint32(i)})
+			h.indexes.add(store.Name{l.object}, h.scope(key))
+			x.objects = append(x.objects, indexedObject{name: store.Name{l.object}, instance: instanceOf(l), trusted: !l.removed, live: true, first: uint32(i)})
 		}
 		o := &x.objects[len(x.objects)-1]
 		o.packs++
 		x.packs = append(x.packs, indexedPack{instance: instanceOf(l), trusted: o.trusted, listing: listing{
-			name: Name{l.pack}, digest: [16]byte{l.digest}, size: cmp.Or(l.size, 100), component: l.component, total: 100, object: uint32(len(x.objects) - 1)}})
+			name: store.Name{l.pack}, digest: [16]byte{l.digest}, size: cmp.Or(l.size, 100), component: l.component, total: 100, object: uint32(len(x.objects) - 1)}})
 	}
 	x.settle(h)
 	return x
@@ -102,7 +104,7 @@ func (s *scene) plan() *prunePlan {
 		if m.keeps[i] = l.live; l.others {
 			m.others.set(i)
 		}
-		o := Object{Name: packObject(Name{l.pack}), Size: cmp.Or(l.stored, l.size, 100), Time: longAgo}
+		o := store.Object{Name: store.Pack.Object(store.Name{l.pack}), Size: cmp.Or(l.stored, l.size, 100), Time: longAgo}
 		if l.young {
 			o.Time = sceneNow.Add(-time.Hour)
 		}
@@ -120,7 +122,7 @@ func (s *scene) plan() *prunePlan {
 func short(object string) string {
 	dir, _, _ := strings.Cut(object, "/")
 	base := object[strings.LastIndexByte(object, '/')+1:]
-	if n, err := ParseName(base); err == nil {
+	if n, err := store.ParseName(base); err == nil {
 		return fmt.Sprint(strings.TrimSuffix(dir, "s"), " ", n[0])
 	}
 	return object
@@ -146,7 +148,7 @@ func (p *prunePlan) tell(x *index) string {
 		}
 		return out
 	}
-	names := func(of func(Name) string, names []Name) (out []string) {
+	names := func(of func(store.Name) string, names []store.Name) (out []string) {
 		for _, n := range names {
 			out = append(out, short(of(n)))
 		}
@@ -155,7 +157,7 @@ func (p *prunePlan) tell(x *index) string {
 	tell("dead", packs(p.dead)...)
 	tell("rewrite", packs(p.rewrite)...)
 	tell("replace", objects(p.replaced)...)
-	tell("name", slices.Concat(names(packObject, p.entry.Packs), names(indexObject, p.entry.Indexes), names(manifestObject, p.entry.Manifests))...)
+	tell("name", slices.Concat(names(store.Pack.Object, p.entry.Packs), names(store.Index.Object, p.entry.Indexes), names(store.Manifest.Object, p.entry.Manifests))...)
 	var deletes []string
 	for _, o := range p.deletes {
 		deletes = append(deletes, short(o))
@@ -172,9 +174,9 @@ func namedBy(h *history, object string, keys ...ed25519.PublicKey) {
 
 // sceneSnapshot puts a snapshot into the log, which may be forgotten.
 func sceneSnapshot(h *history, n byte, instance string, forgotten bool) {
-	h.snapshots = append(h.snapshots, SnapshotRef{ID: Name{n}, Manifest: Name{n}, SnapshotInfo: SnapshotInfo{Instance: instance}})
+	h.snapshots = append(h.snapshots, SnapshotRef{ID: store.Name{n}, Manifest: store.Name{n}, SnapshotInfo: SnapshotInfo{Instance: instance}})
 	if forgotten {
-		h.forgotten[Name{n}] = 1
+		h.forgotten[store.Name{n}] = 1
 	}
 }
 
@@ -182,13 +184,13 @@ func TestPrunePlan(t *testing.T) {
 	bad := func(packs ...byte) func(h *history) {
 		return func(h *history) {
 			for _, n := range packs {
-				h.bad[Name{n}] = scopes{h.scope(sceneOwner)}
+				h.bad[store.Name{n}] = scopes{h.scope(sceneOwner)}
 			}
 		}
 	}
-	old := func(object string) Object { return Object{Name: object, Size: 10, Time: longAgo} }
-	recent := func(object string) Object {
-		return Object{Name: object, Size: 10, Time: sceneNow.Add(-DefaultGrace + time.Second)}
+	old := func(object string) store.Object { return store.Object{Name: object, Size: 10, Time: longAgo} }
+	recent := func(object string) store.Object {
+		return store.Object{Name: object, Size: 10, Time: sceneNow.Add(-DefaultGrace + time.Second)}
 	}
 	for name, c := range map[string]struct {
 		scene
@@ -225,7 +227,7 @@ func TestPrunePlan(t *testing.T) {
 			want:  "dead 1; replace 1; name pack 1, index 1; delete pack 1, index 1",
 		},
 		"who calls a pack bad speaks for another instance": {
-			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 10}}, log: func(h *history) { h.bad[Name{1}] = scopes{h.scope(thereKey)} }},
+			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 10}}, log: func(h *history) { h.bad[store.Name{1}] = scopes{h.scope(thereKey)} }},
 			want:  "rewrite 1; replace 1; name pack 1, index 1; delete pack 1, index 1",
 		},
 
@@ -268,59 +270,59 @@ func TestPrunePlan(t *testing.T) {
 		},
 		"an index object that others name stays": {
 			scene: scene{writer: true, packs: []listedPack{{pack: 1, object: 1}, {pack: 2, object: 1, live: 100}},
-				log: func(h *history) { h.indexes.add(Name{1}, h.scope(thereKey)) }},
+				log: func(h *history) { h.indexes.add(store.Name{1}, h.scope(thereKey)) }},
 			want: "dead 1; name pack 1; delete pack 1",
 		},
 		"an index object lists nothing any more": {
 			scene: scene{packs: []listedPack{{pack: 1, object: 1}, {pack: 2, object: 2, live: 100}},
-				log: func(h *history) { namedBy(h, packObject(Name{1}), sceneOwner) }},
+				log: func(h *history) { namedBy(h, store.Pack.Object(store.Name{1}), sceneOwner) }},
 			want: "name index 1; delete pack 1, index 1",
 		},
 
 		"old objects that no entry names": {
-			scene: scene{store: []Object{old(packObject(Name{1})), old(indexObject(Name{2})), old(manifestObject(Name{3})), old("tmp/1")}},
+			scene: scene{store: []store.Object{old(store.Pack.Object(store.Name{1})), old(store.Index.Object(store.Name{2})), old(store.Manifest.Object(store.Name{3})), old("tmp/1")}},
 			want:  "name pack 1, index 2, manifest 3; delete tmp/1, pack 1, index 2, manifest 3, index 2, manifest 3",
 		},
 		"objects within the grace": {
-			scene: scene{store: []Object{recent(packObject(Name{1})), recent(indexObject(Name{2})), recent(manifestObject(Name{3})), recent("tmp/1")}},
+			scene: scene{store: []store.Object{recent(store.Pack.Object(store.Name{1})), recent(store.Index.Object(store.Name{2})), recent(store.Manifest.Object(store.Name{3})), recent("tmp/1")}},
 		},
 		"something is lost: it may be in a pack that nothing lists": {
-			scene: scene{store: []Object{old(packObject(Name{1})), old(indexObject(Name{2}))}, lost: 1},
+			scene: scene{store: []store.Object{old(store.Pack.Object(store.Name{1})), old(store.Index.Object(store.Name{2}))}, lost: 1},
 			want:  "name index 2; delete index 2, index 2",
 		},
 		"what earlier entries name is deleted without a further one": {
-			scene: scene{store: []Object{recent(packObject(Name{1})), recent(packObject(Name{2}))}, log: func(h *history) {
-				namedBy(h, packObject(Name{1}), sceneOwner)
-				namedBy(h, packObject(Name{2}), thereKey)
+			scene: scene{store: []store.Object{recent(store.Pack.Object(store.Name{1})), recent(store.Pack.Object(store.Name{2}))}, log: func(h *history) {
+				namedBy(h, store.Pack.Object(store.Name{1}), sceneOwner)
+				namedBy(h, store.Pack.Object(store.Name{2}), thereKey)
 			}},
 			want: "delete pack 1",
 		},
 		"a writer deletes what itself has named, and the owner": {
-			scene: scene{writer: true, store: []Object{recent(packObject(Name{1})), recent(packObject(Name{2})), recent(packObject(Name{3}))}, log: func(h *history) {
-				namedBy(h, packObject(Name{1}), sceneOwner)
-				namedBy(h, packObject(Name{2}), thereKey)
-				namedBy(h, packObject(Name{3}), thereKey, hereKey)
+			scene: scene{writer: true, store: []store.Object{recent(store.Pack.Object(store.Name{1})), recent(store.Pack.Object(store.Name{2})), recent(store.Pack.Object(store.Name{3}))}, log: func(h *history) {
+				namedBy(h, store.Pack.Object(store.Name{1}), sceneOwner)
+				namedBy(h, store.Pack.Object(store.Name{2}), thereKey)
+				namedBy(h, store.Pack.Object(store.Name{3}), thereKey, hereKey)
 			}},
 			want: "delete pack 1, pack 3",
 		},
 		"what others have named is left over like what nobody has": {
-			scene: scene{store: []Object{old(packObject(Name{1}))}, log: func(h *history) { namedBy(h, packObject(Name{1}), thereKey) }},
+			scene: scene{store: []store.Object{old(store.Pack.Object(store.Name{1}))}, log: func(h *history) { namedBy(h, store.Pack.Object(store.Name{1}), thereKey) }},
 			want:  "name pack 1; delete pack 1",
 		},
 		"what the log needs stays, whoever named it": {
-			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 100}}, store: []Object{old(indexObject(Name{1})), old(manifestObject(Name{2}))}, log: func(h *history) {
+			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 100}}, store: []store.Object{old(store.Index.Object(store.Name{1})), old(store.Manifest.Object(store.Name{2}))}, log: func(h *history) {
 				sceneSnapshot(h, 2, here, false)
-				namedBy(h, packObject(Name{1}), thereKey)
-				namedBy(h, indexObject(Name{1}), sceneOwner)
-				namedBy(h, manifestObject(Name{2}), sceneOwner)
+				namedBy(h, store.Pack.Object(store.Name{1}), thereKey)
+				namedBy(h, store.Index.Object(store.Name{1}), sceneOwner)
+				namedBy(h, store.Manifest.Object(store.Name{2}), sceneOwner)
 			}},
 		},
 		"junk is the owner's to delete": {
-			scene: scene{store: []Object{recent("packs/junk"), old("index/0")}},
+			scene: scene{store: []store.Object{recent("packs/junk"), old("index/0")}},
 			want:  "delete packs/junk, index/0",
 		},
 		"junk is not a writer's": {
-			scene: scene{writer: true, store: []Object{recent("packs/junk"), old("index/0")}},
+			scene: scene{writer: true, store: []store.Object{recent("packs/junk"), old("index/0")}},
 		},
 
 		"manifests of forgotten snapshots": {
@@ -341,7 +343,7 @@ func TestPrunePlan(t *testing.T) {
 		"a manifest of a forgotten snapshot and of one that is not": {
 			scene: scene{log: func(h *history) {
 				sceneSnapshot(h, 1, here, true)
-				h.snapshots = append(h.snapshots, SnapshotRef{ID: Name{9}, Manifest: Name{1}, SnapshotInfo: SnapshotInfo{Instance: here}})
+				h.snapshots = append(h.snapshots, SnapshotRef{ID: store.Name{9}, Manifest: store.Name{1}, SnapshotInfo: SnapshotInfo{Instance: here}})
 			}},
 		},
 
@@ -376,7 +378,7 @@ func TestPrunePlanResult(t *testing.T) {
 			{pack: 3, object: 1, component: Media, live: 40},
 			{pack: 4, object: 1, component: Media, live: 100},
 		},
-		store: []Object{{Name: packObject(Name{5}), Size: 7, Time: longAgo}, {Name: indexObject(Name{6}), Size: 5, Time: longAgo}},
+		store: []store.Object{{Name: store.Pack.Object(store.Name{5}), Size: 7, Time: longAgo}, {Name: store.Index.Object(store.Name{6}), Size: 5, Time: longAgo}},
 		log:   func(h *history) { sceneSnapshot(h, 1, here, true) },
 	}
 	want := PruneResult{Live: 150, Dead: 250, Removed: 3, Freed: 100 + 90 + 7 + 5, Rewritten: 1, Waiting: 1, WaitingFor: 60, Manifests: 1, LeftOver: 2}
@@ -389,8 +391,8 @@ func TestPrunePlanResult(t *testing.T) {
 func TestPrunePlanIsBounded(t *testing.T) {
 	s := scene{opts: PruneOptions{lean: true}}
 	for i := range leanPacks + 10 {
-		name := Name{1, byte(i >> 8), byte(i)}
-		s.store = append(s.store, Object{Name: packObject(name), Time: longAgo})
+		name := store.Name{1, byte(i >> 8), byte(i)}
+		s.store = append(s.store, store.Object{Name: store.Pack.Object(name), Time: longAgo})
 	}
 	if p := s.plan(); len(p.entry.Packs) != leanPacks || len(p.deletes) != leanPacks {
 		t.Errorf("%d packs named, %d objects deleted; want %d", len(p.entry.Packs), len(p.deletes), leanPacks)
@@ -413,7 +415,7 @@ func TestSalvagePlan(t *testing.T) {
 		},
 		"one is cut, another one called bad": {
 			scene: scene{packs: []listedPack{{pack: 1, object: 1, stored: 60}, {pack: 2, object: 2}, {pack: 3, object: 2}},
-				log: func(h *history) { h.bad[Name{2}] = scopes{h.scope(sceneOwner)} }},
+				log: func(h *history) { h.bad[store.Name{2}] = scopes{h.scope(sceneOwner)} }},
 			want: "rewrite 1, 2; replace 1, 2; name pack 1, pack 2, index 1, index 2",
 		},
 		"what is named is gone by all of its listings": {

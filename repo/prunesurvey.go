@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"permafrost/internal/objname"
+	"permafrost/repo/store"
 )
 
 // An inventory is what index objects list, and what the storage has of it.
@@ -50,7 +50,7 @@ func (v *inventory) replaceable(o uint32) bool {
 // touched returns the index objects that list a pack which goes, as the index numbers them: those too of which the listing
 // is hidden, since another one says the same.
 func (v *inventory) touched(goes []uint32) []uint32 {
-	names := make(map[Name]bool)
+	names := make(map[store.Name]bool)
 	for _, n := range goes {
 		names[v.index.packs[n].name] = true
 	}
@@ -67,10 +67,10 @@ func (v *inventory) touched(goes []uint32) []uint32 {
 // A survey is what there is that a prune may touch.
 type survey struct {
 	inventory
-	young     bitset   // packs that a run of another instance may have put, and be about to list
-	deletable []Object // needed by nothing and named by an earlier entry; uploads that were given up; junk
-	junk      []Object // of these, what has no name that an object can have
-	leftover  []Object // old, and in no log entry: one has to name it first
+	young     bitset         // packs that a run of another instance may have put, and be about to list
+	deletable []store.Object // needed by nothing and named by an earlier entry; uploads that were given up; junk
+	junk      []store.Object // of these, what has no name that an object can have
+	leftover  []store.Object // old, and in no log entry: one has to name it first
 }
 
 // survey looks at all that there is, at that time by the storage's clock.
@@ -117,7 +117,7 @@ func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
 func (s *surveyor) list(ctx context.Context, r *Repo) error {
 	missing := maps.Clone(s.needed)
-	for _, dir := range []string{"packs/", "index/", "manifests/", "tmp/"} {
+	for _, dir := range []string{store.Pack.Dir(), store.Index.Dir(), store.Manifest.Dir(), store.Temp + "/"} {
 		for o, err := range r.store.List(ctx, dir) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", dir, err)
@@ -137,15 +137,15 @@ func (s *surveyor) list(ctx context.Context, r *Repo) error {
 		if strings.HasPrefix(object, "manifests/") {
 			cause = CauseManifestMissing
 		}
-		return because(cause, "nothing is pruned: %w", &DamageError{object, errors.New("is missing")})
+		return because(cause, "nothing is pruned: %w", &store.DamageError{Object: object, Err: errors.New("is missing")})
 	}
 	return nil
 }
 
 // add notes what an object is to a prune.
-func (s *surveyor) add(o Object) {
-	upload := strings.HasPrefix(o.Name, "tmp/")
-	if !upload && !objname.Shaped(o.Name) {
+func (s *surveyor) add(o store.Object) {
+	upload := store.InTemp(o.Name)
+	if kind, _ := store.Parse(o.Name); !upload && kind == store.None {
 		s.addJunk(o)
 		return
 	}
@@ -165,9 +165,9 @@ func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
 	if len(s.log.leftOut) == 0 {
 		return nil
 	}
-	var packs []Name
+	var packs []store.Name
 	for _, o := range s.leftover {
-		if name, err := packName(o.Name); err == nil {
+		if kind, name := store.Parse(o.Name); kind == store.Pack {
 			packs = append(packs, name)
 		}
 	}
@@ -177,9 +177,9 @@ func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
 	}
 	of := make(map[string]*packOpener)
 	for i, name := range packs {
-		of[packObject(name)] = openers[i]
+		of[store.Pack.Object(name)] = openers[i]
 	}
-	s.leftover = slices.DeleteFunc(s.leftover, func(o Object) bool {
+	s.leftover = slices.DeleteFunc(s.leftover, func(o store.Object) bool {
 		switch opener, pack := of[o.Name]; {
 		case !pack:
 			return true
@@ -198,9 +198,9 @@ func (o *packOpener) mayBeOf(by scope) bool {
 }
 
 // isListed reports whether an object is a pack with listings that are not gone, and notes its size.
-func (s *survey) isListed(o Object, young bool) bool {
-	name, err := packName(o.Name)
-	if err != nil {
+func (s *survey) isListed(o store.Object, young bool) bool {
+	kind, name := store.Parse(o.Name)
+	if kind != store.Pack {
 		return false
 	}
 	listed := s.index.listed(name)
@@ -215,8 +215,8 @@ func (s *survey) isListed(o Object, young bool) bool {
 
 // listJunk looks for what has no name of a repository's objects, or a number of the log that is out of reach.
 func (s *surveyor) listJunk(ctx context.Context, r *Repo) error {
-	var junk []Object
-	err := r.junk(ctx, s.log, []string{"keys/", "log/"}, func(o Object) { junk = append(junk, o) })
+	var junk []store.Object
+	err := r.junk(ctx, s.log, []store.Kind{store.Key, store.Log}, func(o store.Object) { junk = append(junk, o) })
 	if err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (s *surveyor) listJunk(ctx context.Context, r *Repo) error {
 
 // mayComeIntoReach reports whether an object below log/ is an entry by somebody on the list of keys. It is none yet; but it may be
 // one to others by the time that it is deleted, if its signer adds to the log meanwhile.
-func (r *Repo) mayComeIntoReach(ctx context.Context, o Object) (bool, error) {
+func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, error) {
 	seq, far := r.log.far[o.Name]
 	if !far || r.key.Role != RoleOwner {
 		return false, nil
@@ -242,11 +242,11 @@ func (r *Repo) mayComeIntoReach(ctx context.Context, o Object) (bool, error) {
 		return false, nil
 	}
 	e := r.log.keys.openEntry(data)
-	return (e.err == nil || errors.Is(e.err, ErrNewerFormat)) && r.log.known(e.signer), err
+	return (e.err == nil || errors.Is(e.err, store.ErrNewerFormat)) && r.log.known(e.signer), err
 }
 
 // addJunk has the owner delete what has no name that an object can have. No entry names it: nothing leans on it.
-func (s *survey) addJunk(o Object) {
+func (s *survey) addJunk(o store.Object) {
 	if s.by.owner {
 		s.deletable = append(s.deletable, o)
 		s.junk = append(s.junk, o)

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"permafrost/chunk"
+	"permafrost/repo/store"
 )
 
 const frameCache = 4 << 20 // bytes of decoded frames that Blob keeps
@@ -144,7 +145,7 @@ func isTableError(err error) bool {
 // worse returns the first of two errors, unless the second tells that an object is missing: a newer index may help then;
 // or that one can't be read just now, which is no damage.
 func worse(first, err error) error {
-	var damage *DamageError
+	var damage *store.DamageError
 	switch {
 	case first == nil, errors.Is(err, fs.ErrNotExist) && !errors.Is(first, fs.ErrNotExist):
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/repo/store"
 )
 
 // RepairOptions say how a repair is done.
@@ -27,12 +28,12 @@ func (o *RepairOptions) progress(phase string, done, total int64) {
 
 // An IndexRepair says what RepairIndex did, or would do.
 type IndexRepair struct {
-	Dropped []Name // index objects that are missing, damaged or false: the log names them no more
-	Read    int    // packs that were read, to see what is in them
-	Listed  int    // of these, packs that an index object lists now
-	Bad     []Name // of these, damaged ones, which RepairPacks can salvage
-	Added   int    // index objects that were written
-	Lacking bool   // something that snapshots need was not found, or could not be looked for
+	Dropped []store.Name // index objects that are missing, damaged or false: the log names them no more
+	Read    int          // packs that were read, to see what is in them
+	Listed  int          // of these, packs that an index object lists now
+	Bad     []store.Name // of these, damaged ones, which RepairPacks can salvage
+	Added   int          // index objects that were written
+	Lacking bool         // something that snapshots need was not found, or could not be looked for
 }
 
 // RepairIndex makes the index whole: index objects that are missing or damaged, or list what was written for another
@@ -44,7 +45,7 @@ func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions
 		return nil, err
 	}
 	defer spool.close()
-	u := &unlisted{repo: r, opts: o, tried: make(map[Name]bool), found: spool, bad: make(map[Name]bool), names: make(map[string][]Name)}
+	u := &unlisted{repo: r, opts: o, tried: make(map[store.Name]bool), found: spool, bad: make(map[store.Name]bool), names: make(map[string][]store.Name)}
 	var res *IndexRepair
 	err = r.repair(ctx, "repair of the index", o, func(ctx context.Context) (err error) {
 		res, err = r.tryRepairIndex(ctx, u, inspect, o)
@@ -126,9 +127,9 @@ func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 
 // An indexSurvey is what the log and the storage say of the index.
 type indexSurvey struct {
-	head    Head   // of the log, as it stands
-	index   *index // as the storage has it, but for index objects with a false listing
-	dropped []Name // index objects that are missing or damaged, or have a false listing
+	head    Head         // of the log, as it stands
+	index   *index       // as the storage has it, but for index objects with a false listing
+	dropped []store.Name // index objects that are missing or damaged, or have a false listing
 }
 
 // surveyIndex reads the index from the storage, and the header of every pack that it lists.
@@ -148,7 +149,7 @@ func (r *Repo) surveyIndex(ctx context.Context) (*indexSurvey, error) {
 // wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
 func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
 	return r.buildIndex(ctx, r.log, false, func(err error) error {
-		if errors.Is(err, ErrNewerFormat) && !r.opts.AcceptHead {
+		if errors.Is(err, store.ErrNewerFormat) && !r.opts.AcceptHead {
 			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
 			return hint.Wrap(err, "update permafrost on this machine; where no newer one was ever used, --accept-head takes it for damage")
 		}
@@ -157,8 +158,8 @@ func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
 }
 
 // unread returns the index objects that the log names and that x lacks.
-func unread(h *history, x *index) (lost []Name) {
-	have := make(map[Name]bool)
+func unread(h *history, x *index) (lost []store.Name) {
+	have := make(map[store.Name]bool)
 	for i := range x.objects {
 		have[x.objects[i].name] = true
 	}
@@ -172,7 +173,7 @@ func unread(h *history, x *index) (lost []Name) {
 
 // dropFalse hides all that is listed by index objects with a false listing, and returns these. What snapshots need of it is
 // to be verified.
-func (x *index) dropFalse() (names []Name) {
+func (x *index) dropFalse() (names []store.Name) {
 	for i := range x.objects {
 		o := &x.objects[i]
 		packs := x.packs[o.first : o.first+o.packs]
@@ -190,13 +191,13 @@ func (x *index) dropFalse() (names []Name) {
 
 // An indexPlan says what the log is to name no more, and what is to be listed anew.
 type indexPlan struct {
-	head   Head              // of the log that it was made by
-	packs  map[string][]Name // by the instance that they are listed for
-	result IndexRepair       // without what packs are read and index objects written
+	head   Head                    // of the log that it was made by
+	packs  map[string][]store.Name // by the instance that they are listed for
+	result IndexRepair             // without what packs are read and index objects written
 }
 
 // planIndex decides what is listed. bad are the packs with damage.
-func planIndex(s *indexSurvey, n *needs, bad map[Name]bool) *indexPlan {
+func planIndex(s *indexSurvey, n *needs, bad map[store.Name]bool) *indexPlan {
 	p := &indexPlan{head: s.head, packs: n.packs, result: IndexRepair{Dropped: s.dropped, Lacking: n.lacking}}
 	for _, instance := range slices.Sorted(maps.Keys(n.packs)) {
 		for _, name := range n.packs[instance] {
@@ -214,13 +215,13 @@ func (p *indexPlan) empty() bool { return len(p.result.Dropped)+len(p.packs) == 
 
 // eachPack calls f with each pack on the storage. None at all is an error where there are snapshots: what would be made
 // of a storage that gives nothing is an empty repository.
-func (r *Repo) eachPack(ctx context.Context, f func(name Name, o Object)) error {
+func (r *Repo) eachPack(ctx context.Context, f func(name store.Name, o store.Object)) error {
 	n := 0
-	for o, err := range r.store.List(ctx, "packs/") {
+	for o, err := range r.store.List(ctx, store.Pack.Dir()) {
 		if err != nil {
 			return fmt.Errorf("listing packs: %w", err)
 		}
-		if name, err := packName(o.Name); err == nil {
+		if kind, name := store.Parse(o.Name); kind == store.Pack {
 			n++
 			f(name, o)
 		}

@@ -12,10 +12,11 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // oneBlob makes a snapshot of an instance with a single blob, and calls between before it is committed.
-func oneBlob(t *testing.T, st repo.Store, k *repo.Keyring, of string, b []byte, between func()) (repo.SnapshotRef, error) {
+func oneBlob(t *testing.T, st store.Store, k *repo.Keyring, of string, b []byte, between func()) (repo.SnapshotRef, error) {
 	t.Helper()
 	w, err := fresh(t, st, k).NewWriter(t.Context(), of)
 	if err != nil {
@@ -36,7 +37,7 @@ func oneBlob(t *testing.T, st repo.Store, k *repo.Keyring, of string, b []byte, 
 }
 
 // committedIsWhole asserts that a snapshot that was acknowledged is whole; one that a prune has overtaken need not be.
-func committedIsWhole(t *testing.T, w *world, st repo.Store, err error) {
+func committedIsWhole(t *testing.T, w *world, st store.Store, err error) {
 	t.Helper()
 	if err != nil && !errors.Is(err, repo.ErrPruned) {
 		t.Fatal(err)
@@ -47,7 +48,7 @@ func committedIsWhole(t *testing.T, w *world, st repo.Store, err error) {
 	}
 }
 
-func mustRepairIndex(t *testing.T, st repo.Store, k *repo.Keyring) *repo.IndexRepair {
+func mustRepairIndex(t *testing.T, st store.Store, k *repo.Keyring) *repo.IndexRepair {
 	t.Helper()
 	res, err := fresh(t, st, k).RepairIndex(t.Context(), mark, repo.RepairOptions{})
 	if err != nil {
@@ -56,7 +57,7 @@ func mustRepairIndex(t *testing.T, st repo.Store, k *repo.Keyring) *repo.IndexRe
 	return res
 }
 
-func pruneAs(t *testing.T, st repo.Store, k *repo.Keyring) {
+func pruneAs(t *testing.T, st store.Store, k *repo.Keyring) {
 	t.Helper()
 	if _, err := fresh(t, st, k).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.999}); err != nil {
 		t.Fatal(err)
@@ -106,7 +107,7 @@ func TestPruneByOtherInstance(t *testing.T) {
 			o := fresh(t, st, w.owner)
 			for _, s := range o.Snapshots() {
 				if s.Instance != instance {
-					if err := o.Forget(t.Context(), []repo.Name{s.ID}); err != nil {
+					if err := o.Forget(t.Context(), []store.Name{s.ID}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -127,7 +128,7 @@ func TestPruneByOtherInstance(t *testing.T) {
 			t.Fatal(err)
 		}
 		theirs := publishStolen(t, r, []byte(`{"blobs":{}}`), listed)
-		if err := fresh(t, st, w.owner).Forget(t.Context(), []repo.Name{first.ID, mine.ID, theirs.ID}); err != nil {
+		if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{first.ID, mine.ID, theirs.ID}); err != nil {
 			t.Fatal(err)
 		}
 		_, err = oneBlob(t, st, w.writer, instance, b, func() { pruneAs(t, st, other) })
@@ -204,7 +205,7 @@ func TestRepairIndexForgedPacks(t *testing.T) {
 	if _, err := w.open(w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{Problem: func(err error) { fmt.Fprintln(&told, err) }}); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []repo.Name{claims, fat} {
+	for _, name := range []store.Name{claims, fat} {
 		if !strings.Contains(told.String(), name.String()) {
 			t.Errorf("nothing is told of %v:\n%s", name, &told)
 		}
@@ -235,7 +236,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 			}
 		},
 		"prune": func(t *testing.T, w *world, st *storetest.Mem, refs []repo.SnapshotRef) {
-			if err := fresh(t, st, w.owner).Forget(t.Context(), []repo.Name{refs[1].ID}); err != nil {
+			if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{refs[1].ID}); err != nil {
 				t.Fatal(err)
 			}
 			pruneAs(t, st, w.owner)
@@ -253,7 +254,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 			if err := stolen.PublishRaw(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
@@ -262,7 +263,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(o.Forget(t.Context(), []repo.Name{newestID(o)}), o.RemovePerson(t.Context(), "web1"),
+			if err := errors.Join(o.Forget(t.Context(), []store.Name{newestID(o)}), o.RemovePerson(t.Context(), "web1"),
 				o.AddPerson(t.Context(), second, repo.Person{Name: "web2", Instance: instance}, nil, "")); err != nil {
 				t.Fatal(err)
 			}
@@ -333,11 +334,11 @@ func TestRepairNewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{6}, Indexes: []repo.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+	e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{6}, Indexes: []store.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 	if err := r.PublishRaw(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
-	if res, err := fresh(t, st, w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{}); !errors.Is(err, repo.ErrNewerFormat) {
+	if res, err := fresh(t, st, w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{}); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("%+v, %v", res, err)
 	}
 }
@@ -377,7 +378,7 @@ func TestRepairUnreadable(t *testing.T) {
 func TestPruneAcceptLost(t *testing.T) {
 	w, st, nights, refs := twoNights(t)
 	o := fresh(t, st, w.owner)
-	if err := o.Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+	if err := o.Forget(t.Context(), []store.Name{refs[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	victim := largestPack(st)
@@ -431,12 +432,12 @@ func TestRepairReadFailsOnce(t *testing.T) {
 	mustRepairIndex(t, view, w.owner)
 	wholeAgain(t, w, st, nights, refs)
 	clear(failed)
-	bad, err := repo.ParseName(largestPack(st)[len("packs/ab/"):])
+	bad, err := store.ParseName(largestPack(st)[len("packs/ab/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := fresh(t, view, w.owner)
-	if err := r.MarkBad(t.Context(), []repo.Name{bad}); err != nil {
+	if err := r.MarkBad(t.Context(), []store.Name{bad}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := r.RepairPacks(t.Context(), repo.RepairOptions{}); err != nil || got.Lost > 0 || got.Salvaged == 0 || len(failed) == 0 {

@@ -11,6 +11,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // twoNights returns a repository with two snapshots.
@@ -31,12 +32,12 @@ func objectsOf(st *storetest.Mem, kind string) []string {
 }
 
 // newestID returns the ID of the snapshot that was committed last.
-func newestID(r *repo.Repo) repo.Name {
+func newestID(r *repo.Repo) store.Name {
 	all := r.Snapshots()
 	return all[len(all)-1].ID
 }
 
-func wholeAgain(t *testing.T, w *world, st repo.Store, nights []content, refs []repo.SnapshotRef) {
+func wholeAgain(t *testing.T, w *world, st store.Store, nights []content, refs []repo.SnapshotRef) {
 	t.Helper()
 	r := fresh(t, st, w.owner)
 	for i, ref := range refs {
@@ -58,14 +59,14 @@ func TestRepairIndex(t *testing.T) {
 		},
 		"flipped": func(t *testing.T, w *world, st *storetest.Mem) { st.Corrupt(objectsOf(st, "index")[0], 2000) },
 		"never was": func(t *testing.T, w *world, st *storetest.Mem) {
-			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{9}, Indexes: []repo.Name{{8}},
+			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{9}, Indexes: []store.Name{{8}},
 				SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 			r := fresh(t, st, w.writer)
 			if err := r.PublishRaw(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 			o := fresh(t, st, w.owner)
-			if err := o.Forget(t.Context(), []repo.Name{newestID(o)}); err != nil {
+			if err := o.Forget(t.Context(), []store.Name{newestID(o)}); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -116,7 +117,7 @@ func TestPruneMisses(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			w, st, _, refs := twoNights(t)
 			r := w.open(w.owner)
-			if err := r.Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+			if err := r.Forget(t.Context(), []store.Name{refs[0].ID}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{DryRun: true}); err != nil {
@@ -236,7 +237,7 @@ func TestRepairPacks(t *testing.T) {
 			if st.Delete(victim); data != nil {
 				st.Set(victim, data)
 			}
-			bad, err := repo.ParseName(victim[len("packs/ab/"):])
+			bad, err := store.ParseName(victim[len("packs/ab/"):])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -291,12 +292,12 @@ func TestRepairLies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lie := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: repo.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+	lie := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 	if err := r.PublishRaw(t.Context(), lie); err != nil {
 		t.Fatal(err)
 	}
 	owner := fresh(t, st, w.owner)
-	if err := owner.Forget(t.Context(), []repo.Name{newestID(owner)}); err != nil {
+	if err := owner.Forget(t.Context(), []store.Name{newestID(owner)}); err != nil {
 		t.Fatal(err)
 	}
 	res, problems := check(t, owner, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
@@ -387,7 +388,7 @@ func TestRepairListsWhatARunLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := fresh(t, st, w.owner)
-	if err := owner.Forget(t.Context(), []repo.Name{refs[0].ID, refs[1].ID, ref.ID}); err != nil {
+	if err := owner.Forget(t.Context(), []store.Name{refs[0].ID, refs[1].ID, ref.ID}); err != nil {
 		t.Fatal(err)
 	}
 	pruneAs(t, st, w.owner)

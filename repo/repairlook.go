@@ -5,12 +5,14 @@ import (
 	"errors"
 	"maps"
 	"slices"
+
+	"permafrost/repo/store"
 )
 
 // Needs are what snapshots need of packs that no index object lists.
 type needs struct {
-	packs   map[string][]Name // by instance
-	lacking bool              // something was not found, or could not be looked for
+	packs   map[string][]store.Name // by instance
+	lacking bool                    // something was not found, or could not be looked for
 }
 
 // A looker looks for what snapshots need.
@@ -25,7 +27,7 @@ type looker struct {
 
 // lookFor looks for what snapshots need, in an index and then in the packs that it does not list.
 func (r *Repo) lookFor(ctx context.Context, known *index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
-	k := &looker{repo: r, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]Name)}}
+	k := &looker{repo: r, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
 	instances := make(map[string][]SnapshotRef)
 	for _, s := range r.log.live() {
 		instances[s.Instance] = append(instances[s.Instance], s)
@@ -44,7 +46,7 @@ func (r *Repo) lookFor(ctx context.Context, known *index, u *unlisted, inspect I
 
 // need returns the packs that are to be listed for an instance. Each round finds what the one before could not look
 // for, its listings and recipes being lost too.
-func (k *looker) need(ctx context.Context, instance string, snapshots []SnapshotRef) ([]Name, error) {
+func (k *looker) need(ctx context.Context, instance string, snapshots []SnapshotRef) ([]store.Name, error) {
 	with := k.known
 	for {
 		l, err := k.look(ctx, with.of(instance), snapshots)
@@ -71,7 +73,7 @@ type look struct {
 	lacks bool            // there is something that none of these holds, or that could not be looked for
 }
 
-func (l *look) needed(x *index) (names []Name) {
+func (l *look) needed(x *index) (names []store.Name) {
 	for _, n := range slices.Sorted(maps.Keys(l.uses)) {
 		names = append(names, x.packs[n].name)
 	}
@@ -88,7 +90,7 @@ func (k *looker) look(ctx context.Context, of *index, snapshots []SnapshotRef) (
 		if err == nil {
 			_, err = in.Inspect(ctx, text, l)
 		}
-		if d := (*DamageError)(nil); err != nil && (!errors.As(err, &d) || errors.Is(err, ErrNewerFormat)) {
+		if d := (*store.DamageError)(nil); err != nil && (!errors.As(err, &d) || errors.Is(err, store.ErrNewerFormat)) {
 			return l, err
 		}
 		l.lacks = l.lacks || err != nil // what the manifest leads to could not be looked for

@@ -15,13 +15,13 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/internal/localdir"
+	"permafrost/repo/store"
 )
 
 // Format is the version of the repository format that this program writes, and the newest that it reads.
 const Format = 1
 
 const (
-	configObject = "config"
 	maxConfig    = 4 << 10
 	maxKeyObject = 64 << 10
 	maxManifest  = 64 << 20 // decompressed
@@ -44,7 +44,7 @@ type Options struct {
 // A Repo is an open repository. Its methods are for one goroutine at a time; the Writers and Readers that it
 // makes say for themselves what may run at once.
 type Repo struct {
-	store *witness
+	store *store.Witness
 	key   *Keyring // as it was opened with
 	opts  Options
 	local *local
@@ -55,37 +55,37 @@ type Repo struct {
 }
 
 type config struct {
-	Format int  `json:"format"`
-	ID     Name `json:"id"`
+	Format int        `json:"format"`
+	ID     store.Name `json:"id"`
 }
 
 // readConfig returns the repository's ID.
-func readConfig(ctx context.Context, st Store) (Name, error) {
+func readConfig(ctx context.Context, st store.Store) (store.Name, error) {
 	buf := make([]byte, maxConfig+1)
-	n, err := st.ReadAt(ctx, configObject, buf, 0)
+	n, err := st.ReadAt(ctx, store.ConfigObject, buf, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Name{}, ErrNoRepository
+		return store.Name{}, ErrNoRepository
 	case err == nil:
-		return Name{}, &DamageError{configObject, fmt.Errorf("longer than %d bytes", maxConfig)}
+		return store.Name{}, &store.DamageError{Object: store.ConfigObject, Err: fmt.Errorf("longer than %d bytes", maxConfig)}
 	case err != io.EOF:
-		return Name{}, fmt.Errorf("reading the repository's config: %w", err)
+		return store.Name{}, fmt.Errorf("reading the repository's config: %w", err)
 	}
 	var c config
 	var format struct{ Format int }
 	if err := json.Unmarshal(buf[:n], &format); err == nil && format.Format > Format {
-		return Name{}, fmt.Errorf("repository format %d: %w", format.Format, ErrNewerFormat)
+		return store.Name{}, fmt.Errorf("repository format %d: %w", format.Format, store.ErrNewerFormat)
 	}
 	d := json.NewDecoder(bytes.NewReader(buf[:n]))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return Name{}, &DamageError{configObject, err}
+		return store.Name{}, &store.DamageError{Object: store.ConfigObject, Err: err}
 	}
 	if c.Format != Format || c.ID.IsZero() {
-		return Name{}, &DamageError{configObject, errors.New("no format or no ID")}
+		return store.Name{}, &store.DamageError{Object: store.ConfigObject, Err: errors.New("no format or no ID")}
 	}
 	if data, err := c.encode(); err != nil || !bytes.Equal(data, buf[:n]) {
-		return Name{}, &DamageError{configObject, errors.New("it is not as it was written")}
+		return store.Name{}, &store.DamageError{Object: store.ConfigObject, Err: errors.New("it is not as it was written")}
 	}
 	return c.ID, nil
 }
@@ -97,7 +97,7 @@ func (c *config) encode() ([]byte, error) {
 }
 
 // Exists reports whether a repository stands in the store.
-func Exists(ctx context.Context, st Store) (bool, error) {
+func Exists(ctx context.Context, st store.Store) (bool, error) {
 	_, err := readConfig(ctx, st)
 	if errors.Is(err, ErrNoRepository) {
 		return false, nil
@@ -113,15 +113,15 @@ type InitOptions struct {
 
 // Init makes a repository in an empty store. Both keyrings must be safe on disk by then: without them nothing
 // in the repository can be read.
-func Init(ctx context.Context, st Store, owner, writer *Keyring, o InitOptions) error {
+func Init(ctx context.Context, st store.Store, owner, writer *Keyring, o InitOptions) error {
 	data, err := (&config{Format, owner.Repository}).encode()
 	if err != nil {
 		return err
 	}
 	// The config claims the place: of two that init at once a single one goes on. If we die behind it, Open finds a
 	// repository without a log and says what to do.
-	w := newWitness(st)
-	if err := w.Put(ctx, configObject, data); err != nil {
+	w := store.NewWitness(st)
+	if err := w.Put(ctx, store.ConfigObject, data); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return ErrRepositoryExists
 		}
@@ -152,15 +152,15 @@ func personOf(k *Keyring, keys []string) Person {
 
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
 // see Damage.
-func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error) {
+func Open(ctx context.Context, st store.Store, key *Keyring, o Options) (*Repo, error) {
 	id, err := readConfig(ctx, st)
 	if err != nil {
 		return nil, err
 	}
-	if id != Name(key.Repository) {
-		return nil, &ForeignKeyError{Key: Name(key.Repository), Repository: id}
+	if id != store.Name(key.Repository) {
+		return nil, &ForeignKeyError{Key: store.Name(key.Repository), Repository: id}
 	}
-	r := &Repo{store: newWitness(st), key: key, opts: o, local: newLocal(o.StateDir, o.CacheDir, id)}
+	r := &Repo{store: store.NewWitness(st), key: key, opts: o, local: newLocal(o.StateDir, o.CacheDir, id)}
 	if r.local.failed != nil {
 		r.note("%v: a storage that was rolled back would not be noticed", r.local.failed)
 	}
@@ -173,7 +173,7 @@ func Open(ctx context.Context, st Store, key *Keyring, o Options) (*Repo, error)
 		return nil, err
 	}
 	if r.log.empty && len(r.log.problems()) == 0 {
-		return nil, &CauseError{CauseEmptyLog, &DamageError{"log/", errors.New("the log is empty")}}
+		return nil, &CauseError{CauseEmptyLog, &store.DamageError{Object: store.Log.Dir(), Err: errors.New("the log is empty")}}
 	}
 	if r.log.empty {
 		return nil, r.log.problems()[0]
@@ -217,7 +217,7 @@ func (r *Repo) checkHead(remembered *seen) error {
 func (r *Repo) Head() Head { return r.log.head }
 
 // ID returns the repository's ID.
-func (r *Repo) ID() Name { return Name(r.key.Repository) }
+func (r *Repo) ID() store.Name { return store.Name(r.key.Repository) }
 
 // CacheDir returns the directory below which this machine keeps what can be had again, for this repository alone, or nil
 // where it keeps nothing.
@@ -264,11 +264,11 @@ func (r *Repo) note(format string, args ...any) {
 
 // Manifest returns the JSON of a snapshot's manifest.
 func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
-	object := manifestObject(ref.Manifest)
+	object := store.Manifest.Object(ref.Manifest)
 	data, ok := r.local.cached(object)
-	if !ok || hashName(data) != ref.Manifest {
+	if !ok || store.NameOf(data) != ref.Manifest {
 		var err error
-		if data, err = r.readNamed(ctx, object, ref.Manifest, MaxObject); err != nil {
+		if data, err = r.readNamed(ctx, object, ref.Manifest, store.MaxObject); err != nil {
 			return nil, fmt.Errorf("reading the manifest of snapshot %s: %w", ref.ID.Short(), err)
 		}
 		r.local.cache(object, data)
@@ -279,17 +279,17 @@ func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
 // openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
 // writer can name another's manifest in the log, and can't make it his own.
 func openManifest(k *Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
-	object := manifestObject(ref.Manifest)
+	object := store.Manifest.Object(ref.Manifest)
 	signer, body, err := k.unseal(magicManifest, data)
-	if (err == nil || errors.Is(err, ErrNewerFormat)) && !ref.signer.Equal(signer) {
+	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.signer.Equal(signer) {
 		err = errors.New("it is signed by another key than the log entry that names it")
 	}
 	if err != nil {
-		return nil, &DamageError{object, err}
+		return nil, &store.DamageError{Object: object, Err: err}
 	}
 	d, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxManifest))
 	if err != nil {
-		return nil, &DamageError{object, err}
+		return nil, &store.DamageError{Object: object, Err: err}
 	}
 	defer d.Close()
 	room := manifestRoom(len(body))
@@ -298,7 +298,7 @@ func openManifest(k *Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
 		err = fmt.Errorf("its %d bytes decompress to more than %d", len(body), room)
 	}
 	if err != nil {
-		return nil, &DamageError{object, err}
+		return nil, &store.DamageError{Object: object, Err: err}
 	}
 	return text, nil
 }

@@ -14,6 +14,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 func TestSnapshotComesBack(t *testing.T) {
@@ -59,7 +60,7 @@ func TestSealedHost(t *testing.T) {
 	if res := mustBeClean(t, r); res.Deep {
 		t.Error("a sealed host says that it read content")
 	}
-	if err := r.Forget(t.Context(), []repo.Name{ref.ID}); err != nil {
+	if err := r.Forget(t.Context(), []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 	if s := w.open(w.owner).Snapshots(); len(s) != 0 {
@@ -71,13 +72,13 @@ func TestWriterThatMayNotForget(t *testing.T) {
 	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{AppendOnly: true})
 	ref, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
 	r := w.open(w.writer)
-	if err := r.Forget(t.Context(), []repo.Name{ref.ID}); !errors.Is(err, repo.ErrNotAllowed) {
+	if err := r.Forget(t.Context(), []store.Name{ref.ID}); !errors.Is(err, repo.ErrNotAllowed) {
 		t.Errorf("forget: %v", err)
 	}
 	if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, repo.ErrNotAllowed) {
 		t.Errorf("prune: %v", err)
 	}
-	if err := w.open(w.owner).Forget(t.Context(), []repo.Name{ref.ID}); err != nil {
+	if err := w.open(w.owner).Forget(t.Context(), []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 }
@@ -107,7 +108,7 @@ func TestWriterOfAnyInstance(t *testing.T) {
 	if stats[repo.Media].Fresh != 0 {
 		t.Errorf("the second night: %+v", stats[repo.Media])
 	}
-	if err := w.open(w.writer).Forget(t.Context(), []repo.Name{ref.ID}); err != nil {
+	if err := w.open(w.writer).Forget(t.Context(), []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 }
@@ -127,7 +128,7 @@ func TestForgetAndPrune(t *testing.T) {
 			first, _ := mustSnapshot(t, w.open(w.writer), a, 1)
 			second, _ := mustSnapshot(t, w.open(w.writer), b, 2)
 			r := w.open(key)
-			if err := r.Forget(t.Context(), []repo.Name{first.ID}); err != nil {
+			if err := r.Forget(t.Context(), []store.Name{first.ID}); err != nil {
 				t.Fatal(err)
 			}
 			before := len(st.Names())
@@ -220,7 +221,7 @@ func TestPruneSupposing(t *testing.T) {
 	w := newWorld(t, st, repo.InitOptions{})
 	first, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
 	mustSnapshot(t, w.open(w.writer), night(50), 2)
-	would := func(gone ...repo.Name) repo.PruneResult {
+	would := func(gone ...store.Name) repo.PruneResult {
 		t.Helper()
 		res, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{DryRun: true, Forgotten: gone})
 		if err != nil {
@@ -235,7 +236,7 @@ func TestPruneSupposing(t *testing.T) {
 	if live := w.open(w.owner).Snapshots(); len(live) != 2 {
 		t.Errorf("%d snapshots are left of 2", len(live))
 	}
-	if err := w.open(w.owner).Forget(t.Context(), []repo.Name{first.ID}); err != nil {
+	if err := w.open(w.owner).Forget(t.Context(), []store.Name{first.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if then := would(); supposed != then || then.Freed == 0 {
@@ -264,7 +265,7 @@ func TestPruneDuringSnapshot(t *testing.T) {
 		}
 	}
 	o := w.open(w.owner)
-	if err := o.Forget(t.Context(), []repo.Name{first.ID}); err != nil {
+	if err := o.Forget(t.Context(), []store.Name{first.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
@@ -319,7 +320,7 @@ func TestNoRepository(t *testing.T) {
 		t.Errorf("open with the key of another: %v", err)
 	}
 	st.Set("config", []byte(`{"format":2,"id":"`+strings.Repeat("ab", 32)+`","more":true}`))
-	if _, err := openFresh(t.Context(), st, other.owner); !errors.Is(err, repo.ErrNewerFormat) {
+	if _, err := openFresh(t.Context(), st, other.owner); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("open of a newer format: %v", err)
 	}
 }

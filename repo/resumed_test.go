@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A run goes on with the packs that an interrupted one has left, and somebody else prunes meanwhile: these packs are no less there
@@ -27,7 +28,7 @@ func TestResumedWhileOthersPrune(t *testing.T) {
 
 	pruned := false
 	r, err := w.tryOpen(before(st, "Put", "manifests/", func() {
-		if err := fresh(t, st, evil).PublishRaw(t.Context(), &repo.Entry{Prune: &repo.PruneEntry{Packs: []repo.Name{{1}}}}); err != nil {
+		if err := fresh(t, st, evil).PublishRaw(t.Context(), &repo.Entry{Prune: &repo.PruneEntry{Packs: []store.Name{{1}}}}); err != nil {
 			t.Error(err)
 		}
 		pruned = true

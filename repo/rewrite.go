@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 // A home is where packs are indexed together: those of one instance, under one epoch's keys.
@@ -25,7 +27,7 @@ type mover func(ctx context.Context, g *packing, l packListing) error
 // A rewritten is what was put for a plan's entry to lean on.
 type rewritten struct {
 	packs   map[home][]*pack // by where they are indexed
-	indexes []Name
+	indexes []store.Name
 	size    int64 // stored bytes of the packs
 }
 
@@ -158,11 +160,11 @@ func (r *Repo) discard(w *rewritten) {
 	defer cancel()
 	for _, h := range w.homes() {
 		for _, np := range w.packs[h] {
-			_ = r.store.Remove(ctx, packObject(np.name))
+			_ = r.store.Remove(ctx, store.Pack.Object(np.name))
 		}
 	}
 	for _, n := range w.indexes {
-		_ = r.store.Remove(ctx, indexObject(n))
+		_ = r.store.Remove(ctx, store.Index.Object(n))
 	}
 }
 

@@ -8,11 +8,12 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 const (
-	reserveObject = "reserve"
-	reserveSize   = 1 << 20
+	reserveSize = 1 << 20
 
 	// leanPacks is how many packs the entry of a prune names that has the reserve's room and no more: 67 bytes each.
 	leanPacks = 5000
@@ -32,9 +33,9 @@ func (r *Repo) reserve() []byte {
 
 // putReserve puts the reserve where there is none.
 func (r *Repo) putReserve(ctx context.Context) error {
-	_, err := r.store.Stat(ctx, reserveObject)
+	_, err := r.store.Stat(ctx, store.ReserveObject)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = r.store.Put(ctx, reserveObject, r.reserve())
+		err = r.store.Put(ctx, store.ReserveObject, r.reserve())
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return nil // another process was faster
@@ -56,7 +57,7 @@ type room struct {
 // within runs f, and again after each step that has made room. f runs out of room at the latest where it has done nothing.
 func (m *room) within(ctx context.Context, f func() error) error {
 	err := f()
-	for errors.Is(err, ErrNoSpace) {
+	for errors.Is(err, store.ErrNoSpace) {
 		if m.repo.mayPrune() != nil {
 			return err
 		}
@@ -91,7 +92,7 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 	for _, o := range s.deletable {
 		names = append(names, o.Name)
 	}
-	for o, err := range m.repo.store.List(ctx, "leases/") {
+	for o, err := range m.repo.store.List(ctx, store.Lease.Dir()) {
 		if err != nil {
 			return false, fmt.Errorf("listing leases: %w", err)
 		}
@@ -104,7 +105,7 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 
 // takeReserve removes the reserve.
 func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
-	err = m.repo.store.Remove(ctx, reserveObject)
+	err = m.repo.store.Remove(ctx, store.ReserveObject)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -113,7 +114,7 @@ func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
 
 // lastSeen returns a time that the storage's clock has passed for sure. Where nothing can be put there is no better one.
 func (r *Repo) lastSeen(ctx context.Context) (last time.Time, err error) {
-	for _, dir := range []string{"log/", "leases/", "tmp/"} {
+	for _, dir := range []string{store.Log.Dir(), store.Lease.Dir(), store.Temp + "/"} {
 		for o, err := range r.store.List(ctx, dir) {
 			if err != nil {
 				return last, fmt.Errorf("listing %s: %w", dir, err)
@@ -157,7 +158,7 @@ func (r *Repo) pruneFull(ctx context.Context, m *room, lease *Lease, inspect Ins
 	for o.most = mostRewritten; o.most > 0; {
 		res, err := r.prune(ctx, lease.now, inspect, o)
 		switch {
-		case errors.Is(err, ErrNoSpace):
+		case errors.Is(err, store.ErrNoSpace):
 			o.most /= 2
 		case err != nil:
 			return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // fullWorld is a repository of two nights, the older of which leaves packs that are dead as a whole and packs that are dead
@@ -47,10 +48,10 @@ func TestPruneOnFullStorage(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.store = full
-			if _, _, err := snapshot(t.Context(), w.open(w.writer), night(9), 3); !errors.Is(err, repo.ErrNoSpace) {
+			if _, _, err := snapshot(t.Context(), w.open(w.writer), night(9), 3); !errors.Is(err, store.ErrNoSpace) {
 				t.Errorf("a snapshot: %v", err)
 			}
-			if err := w.open(key).Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+			if err := w.open(key).Forget(t.Context(), []store.Name{refs[0].ID}); err != nil {
 				t.Fatalf("forget: %v", err)
 			}
 			res, err := w.open(key).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.01})
@@ -80,7 +81,7 @@ func TestPruneOnFullStorage(t *testing.T) {
 // uploads have left something, and else it is said what to do.
 func TestPruneWithoutReserve(t *testing.T) {
 	w, mem, _, refs := fullWorld(t)
-	if err := w.open(w.owner).Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+	if err := w.open(w.owner).Forget(t.Context(), []store.Name{refs[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	mem.Delete("reserve")
@@ -94,10 +95,10 @@ func TestPruneWithoutReserve(t *testing.T) {
 		w.store = mem
 		return err
 	}
-	if err := pruneFull(); !errors.Is(err, repo.ErrNoSpace) || causeOf(err) != repo.CauseNoRoom {
+	if err := pruneFull(); !errors.Is(err, store.ErrNoSpace) || causeOf(err) != repo.CauseNoRoom {
 		t.Errorf("with nothing to free: %v; cause: %q", err, causeOf(err))
 	}
-	if err := w.open(w.writer).Forget(t.Context(), []repo.Name{refs[1].ID}); err != nil {
+	if err := w.open(w.writer).Forget(t.Context(), []store.Name{refs[1].ID}); err != nil {
 		t.Fatal(err)
 	}
 	// A prune that was published and died before it deleted anything.
@@ -129,7 +130,7 @@ func TestCrashesOnFullStorage(t *testing.T) {
 	w, mem, nights, refs := fullWorld(t)
 	free := func(ctx context.Context, r *repo.Repo) error {
 		if len(r.Snapshots()) == 2 {
-			if err := r.Forget(ctx, []repo.Name{refs[0].ID}); err != nil {
+			if err := r.Forget(ctx, []store.Name{refs[0].ID}); err != nil {
 				return err
 			}
 		}
@@ -183,7 +184,7 @@ func TestReadOnly(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	res, err := r.Prune(t.Context(), mark, repo.PruneOptions{DryRun: true, Forgotten: []repo.Name{refs[0].ID}, MaxUnused: 0.01})
+	res, err := r.Prune(t.Context(), mark, repo.PruneOptions{DryRun: true, Forgotten: []store.Name{refs[0].ID}, MaxUnused: 0.01})
 	if err != nil || res.Removed == 0 {
 		t.Errorf("what a prune would do: %+v, %v", res, err)
 	}

@@ -13,14 +13,15 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/store"
 )
 
 // A PackRepair says what RepairPacks did, or would do.
 type PackRepair struct {
-	Packs    []Name // that are damaged or missing, and that no index lists any more
-	Salvaged int    // blobs of these that verified, and are in new packs
-	Lost     int    // blobs of these of which no other pack has a copy
-	Moved    int64  // stored bytes written
+	Packs    []store.Name // that are damaged or missing, and that no index lists any more
+	Salvaged int          // blobs of these that verified, and are in new packs
+	Lost     int          // blobs of these of which no other pack has a copy
+	Moved    int64        // stored bytes written
 }
 
 // RepairPacks moves what verifies in damaged packs to new ones, and takes the damaged ones off the index, as those that
@@ -47,7 +48,7 @@ func (r *Repo) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair
 	if p.more {
 		r.note("there are more damaged packs than one repair takes: run it again")
 	}
-	s := &salvage{repo: r, index: v.index, damaged: p.goes, problem: o.Problem, blobs: make(map[servedBlob]bool), unread: make(map[Name]bool)}
+	s := &salvage{repo: r, index: v.index, damaged: p.goes, problem: o.Problem, blobs: make(map[servedBlob]bool), unread: make(map[store.Name]bool)}
 	switch {
 	case len(p.damaged) == 0:
 		return new(PackRepair), nil
@@ -73,7 +74,7 @@ func (r *Repo) takeInventory(ctx context.Context) (*inventory, error) {
 		return nil, err
 	}
 	v := r.inventory(x)
-	return &v, r.eachPack(ctx, func(name Name, obj Object) {
+	return &v, r.eachPack(ctx, func(name store.Name, obj store.Object) {
 		for _, n := range x.listed(name) {
 			v.sizes[n] = obj.Size
 		}
@@ -83,9 +84,9 @@ func (r *Repo) takeInventory(ctx context.Context) (*inventory, error) {
 // A salvagePlan rewrites damaged packs, of which all is kept that verifies.
 type salvagePlan struct {
 	prunePlan
-	damaged []Name
-	stuck   map[Name]bool // packs that can be taken off the index by their name alone
-	more    bool          // there are more than one entry may name
+	damaged []store.Name
+	stuck   map[store.Name]bool // packs that can be taken off the index by their name alone
+	more    bool                // there are more than one entry may name
 }
 
 // planSalvage decides which packs go: all listings of one, since what is named is gone for every instance. One that is
@@ -113,8 +114,8 @@ func planSalvage(v *inventory) *salvagePlan {
 }
 
 // irreplaceable returns the packs that index objects list which can't be replaced.
-func (v *inventory) irreplaceable() map[Name]bool {
-	m := make(map[Name]bool)
+func (v *inventory) irreplaceable() map[store.Name]bool {
+	m := make(map[store.Name]bool)
 	for i, o := range v.index.objects {
 		if o.live && !v.replaceable(uint32(i)) {
 			for _, p := range v.index.packs[o.first : o.first+o.packs] {
@@ -126,8 +127,8 @@ func (v *inventory) irreplaceable() map[Name]bool {
 }
 
 // spare takes packs off the entry of which nothing could be read, as far as they are taken off the index otherwise.
-func (p *salvagePlan) spare(unread map[Name]bool) {
-	p.entry.Packs = slices.DeleteFunc(p.entry.Packs, func(n Name) bool { return unread[n] && !p.stuck[n] })
+func (p *salvagePlan) spare(unread map[store.Name]bool) {
+	p.entry.Packs = slices.DeleteFunc(p.entry.Packs, func(n store.Name) bool { return unread[n] && !p.stuck[n] })
 }
 
 // A salvage collects what verifies in damaged packs, and what is lost of them.
@@ -137,7 +138,7 @@ type salvage struct {
 	damaged bitset
 	problem func(error)
 	blobs   map[servedBlob]bool // of these packs: whether it was saved
-	unread  map[Name]bool       // packs of which nothing can be had, now
+	unread  map[store.Name]bool // packs of which nothing can be had, now
 }
 
 // A servedBlob is a blob as an instance has it.
@@ -214,7 +215,7 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 		damage = errors.New("content is not what it was")
 	}
 	if damage != nil && s.problem != nil {
-		s.problem(&DamageError{packObject(l.name), fmt.Errorf("%w; %d of its blobs can't be read", damage, lost)})
+		s.problem(&store.DamageError{Object: store.Pack.Object(l.name), Err: fmt.Errorf("%w; %d of its blobs can't be read", damage, lost)})
 	}
 	return nil
 }
@@ -265,7 +266,7 @@ func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
 // rest. age proves each 64 KiB by itself; but where the end is not what it was, only what lies before the first damage can
 // be had. Of a pack that was not written for the instance nothing can: what is salvaged goes into packs that are.
 func (r *Repo) openDamaged(ctx context.Context, p *pack, instance string) (plain io.ReaderAt, damage, err error) {
-	data, damage, err := r.readTorn(ctx, packObject(p.name), p.size)
+	data, damage, err := r.readTorn(ctx, store.Pack.Object(p.name), p.size)
 	if data == nil || err != nil {
 		return nil, damage, err
 	}
@@ -302,7 +303,7 @@ func (r *Repo) readTorn(ctx context.Context, object string, size int64) (data []
 			n, err = r.store.ReadAt(ctx, object, part, off)
 			return err
 		})
-		var bad *DamageError
+		var bad *store.DamageError
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, err, nil

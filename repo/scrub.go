@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
-	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
+	"permafrost/repo/store"
 
-	"permafrost/internal/objname"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -38,16 +36,16 @@ type ScrubResult struct {
 // Scrub reads every keyring, pack, index object and manifest, and compares each with the hash that names it. It takes no key, so
 // that the storage's own machine can do it. What only a key can tell it does not see: that an object is missing, or
 // was never a part of the repository.
-func Scrub(ctx context.Context, st Store, o ScrubOptions) (*ScrubResult, error) {
+func Scrub(ctx context.Context, st store.Store, o ScrubOptions) (*ScrubResult, error) {
 	s := &scrub{store: st, opts: o}
 	var objects []scrubbed
-	for _, prefix := range []string{"keys/", "packs/", "index/", "manifests/"} {
-		for obj, err := range st.List(ctx, prefix) {
+	for _, kind := range store.Hashed() {
+		for obj, err := range st.List(ctx, kind.Dir()) {
 			if err != nil {
-				return nil, fmt.Errorf("listing %s: %w", prefix, err)
+				return nil, fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
-			name, ok := hashOf(obj.Name)
-			if !ok {
+			_, name := store.Parse(obj.Name)
+			if name.IsZero() {
 				s.res.Junk++
 				continue
 			}
@@ -69,17 +67,11 @@ func Scrub(ctx context.Context, st Store, o ScrubOptions) (*ScrubResult, error) 
 // A scrubbed is an object that is named by a hash.
 type scrubbed struct {
 	object string
-	hash   Name
-}
-
-// hashOf returns the hash that an object's name tells, if an object can have that name.
-func hashOf(object string) (Name, bool) {
-	n, err := ParseName(strings.TrimSuffix(path.Base(object), keySuffix))
-	return n, err == nil && objname.Shaped(object)
+	hash   store.Name
 }
 
 type scrub struct {
-	store Store
+	store store.Store
 	opts  ScrubOptions
 	total int64
 
@@ -96,14 +88,14 @@ func (s *scrub) read(ctx context.Context, obj scrubbed) error {
 		hash.Write(part[:n])
 		size += int64(n)
 		switch {
-		case size > MaxObject:
-			s.done(size, &DamageError{obj.object, fmt.Errorf("longer than %d bytes", MaxObject)})
+		case size > store.MaxObject:
+			s.done(size, &store.DamageError{Object: obj.object, Err: fmt.Errorf("longer than %d bytes", store.MaxObject)})
 			return nil
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err == io.EOF:
-			if Name(hash.Sum(nil)) != obj.hash {
-				s.done(size, &DamageError{obj.object, errors.New("content does not have the hash that names it")})
+			if store.Name(hash.Sum(nil)) != obj.hash {
+				s.done(size, &store.DamageError{Object: obj.object, Err: errors.New("content does not have the hash that names it")})
 			} else {
 				s.done(size, nil)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A scrub without any key finds each object that is not what its name says, and no other.
@@ -16,10 +17,10 @@ func TestScrub(t *testing.T) {
 	mustSnapshot(t, w.open(w.writer), night(1), 1)
 	mustSnapshot(t, w.open(w.writer), night(20), 2)
 
-	scrub := func(st repo.Store) (found []string) {
+	scrub := func(st store.Store) (found []string) {
 		t.Helper()
 		res, err := repo.Scrub(t.Context(), st, repo.ScrubOptions{Problem: func(err error) {
-			var d *repo.DamageError
+			var d *store.DamageError
 			if !errors.As(err, &d) {
 				t.Errorf("no damage: %v", err)
 				return

@@ -1,6 +1,10 @@
 package repo
 
-import "testing"
+import (
+	"testing"
+
+	"permafrost/repo/store"
+)
 
 // The hash of a secret is the same for whoever holds a keyring, after a rotation too, and of each instance, name, value and
 // repository another.
@@ -31,7 +35,7 @@ func TestSecretHash(t *testing.T) {
 	if owner.SecretHash("a.example", "OTP_SECRET", "x") != want {
 		t.Error("after a rotation it is another")
 	}
-	for name, h := range map[string]Name{
+	for name, h := range map[string]store.Name{
 		"value":      owner.SecretHash("a.example", "OTP_SECRET", "y"),
 		"name":       owner.SecretHash("a.example", "SECRET_KEY_BASE", "x"),
 		"instance":   owner.SecretHash("b.example", "OTP_SECRET", "x"),

@@ -18,6 +18,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A simHistory is what the parties of a simulation find: some snapshots, some of them forgotten, so that a prune has packs
@@ -207,7 +208,7 @@ func (h *simHistory) made(t *testing.T, snapshot func() (repo.SnapshotRef, error
 }
 
 func (h *simHistory) mustForget(t *testing.T, refs []repo.SnapshotRef) {
-	var ids []repo.Name
+	var ids []store.Name
 	for _, ref := range refs {
 		ids = append(ids, ref.ID)
 	}
@@ -226,9 +227,9 @@ var simHarms = map[string]func(t *testing.T, h *simHistory, pack string){
 }
 
 func (h *simHistory) mustMark(t *testing.T, pack string) {
-	name, err := repo.ParseName(pack[len("packs/ab/"):])
+	name, err := store.ParseName(pack[len("packs/ab/"):])
 	if err == nil {
-		err = h.open(t, h.owner).MarkBad(t.Context(), []repo.Name{name})
+		err = h.open(t, h.owner).MarkBad(t.Context(), []store.Name{name})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +309,7 @@ func (h *simHistory) remove(objects []string) {
 	}
 }
 
-func repairAll(ctx context.Context, st repo.Store, owner *repo.Keyring) error {
+func repairAll(ctx context.Context, st store.Store, owner *repo.Keyring) error {
 	r, err := openFresh(ctx, st, owner)
 	if err != nil {
 		return err
@@ -338,7 +339,7 @@ func (h *simHistory) harm(t *testing.T, name string, noIndex, noPack bool, f fun
 }
 
 // unread returns what can't be read of the snapshots that are kept.
-func (h *simHistory) unread(t *testing.T, st repo.Store) map[simBlob]bool {
+func (h *simHistory) unread(t *testing.T, st store.Store) map[simBlob]bool {
 	r, err := openFresh(t.Context(), st, h.owner)
 	if err != nil {
 		t.Fatal(err)

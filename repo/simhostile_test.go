@@ -18,6 +18,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A simSecret is what a machine has put, and to whom that is closed.
@@ -38,11 +39,11 @@ type simMachine struct {
 	caches   bool
 	dir      string
 
-	seen    map[repo.Name]repo.SnapshotRef // snapshots that were listed here
-	people  map[string]bool                // names on the list of keys here; false: not any more
-	closed  map[string]bool                // who was removed and can't read what it writes
-	secrets map[string]simSecret           // what it has written, by name
-	moves   bool                           // it prunes or repairs
+	seen    map[store.Name]repo.SnapshotRef // snapshots that were listed here
+	people  map[string]bool                 // names on the list of keys here; false: not any more
+	closed  map[string]bool                 // who was removed and can't read what it writes
+	secrets map[string]simSecret            // what it has written, by name
+	moves   bool                            // it prunes or repairs
 }
 
 // wrote notes an object that it has put. What is moved from one pack into another stays under the keys that it was under.
@@ -98,12 +99,12 @@ type hostileHistory struct {
 	ownerKey  *repo.Keyring // as it is on disk
 	epoch     uint32        // that an owner has announced, for certain
 	acked     []repo.SnapshotRef
-	made      map[string]bool    // the hosts of snapshots that machines have begun
-	forgotten map[repo.Name]bool // false: perhaps
-	onList    map[string]string  // names: "on" the list of keys, "off" it, or "perhaps"
-	closedTo  map[string]bool    // who lacks the keys in use; it is replaced and never changed
-	pruned    bool               // somebody may have pruned who speaks for more than one instance, or the first
-	said      map[string]bool    // what somebody on the list has said that others wait for
+	made      map[string]bool     // the hosts of snapshots that machines have begun
+	forgotten map[store.Name]bool // false: perhaps
+	onList    map[string]string   // names: "on" the list of keys, "off" it, or "perhaps"
+	closedTo  map[string]bool     // who lacks the keys in use; it is replaced and never changed
+	pruned    bool                // somebody may have pruned who speaks for more than one instance, or the first
+	said      map[string]bool     // what somebody on the list has said that others wait for
 
 	found map[string][]*repo.Keyring // what who was removed has, and finds below keys/
 }
@@ -120,8 +121,8 @@ func (p *hostilePast) run(t *testing.T, seed uint64, weak weaker) (h *hostileHis
 	time.Sleep(time.Until(p.end))
 	h = &hostileHistory{hostilePast: p, weaker: weak, ownerKey: p.owner, epoch: p.epoch,
 		plans: rand.New(rand.NewPCG(seed, 2)), fate: rand.New(rand.NewPCG(seed, 3)),
-		made: make(map[string]bool), forgotten: make(map[repo.Name]bool), onList: maps.Clone(p.onList), closedTo: p.closedTo, said: make(map[string]bool)}
-	h.sched = storetest.NewSched(p.mem, seed)
+		made: make(map[string]bool), forgotten: make(map[store.Name]bool), onList: maps.Clone(p.onList), closedTo: p.closedTo, said: make(map[string]bool)}
+	h.sched = storetest.NewSched(p.mem, seed, repo.DefaultGrace+time.Hour)
 	h.storage, h.main = newSimStorage(h.sched, p.objects)
 	for _, ref := range slices.Concat(p.kept, p.gone) {
 		h.made[ref.Host] = true
@@ -146,7 +147,7 @@ func (p *hostilePast) run(t *testing.T, seed uint64, weak weaker) (h *hostileHis
 func (h *hostileHistory) machines(t *testing.T) {
 	machine := func(name, instance, key string) *simMachine {
 		m := &simMachine{name: name, instance: instance, key: func() *repo.Keyring { return h.keys[key] }, ids: h.identities(key), at: h.main, caches: h.plans.IntN(4) == 0,
-			seen: make(map[repo.Name]repo.SnapshotRef), people: make(map[string]bool), secrets: make(map[string]simSecret)}
+			seen: make(map[store.Name]repo.SnapshotRef), people: make(map[string]bool), secrets: make(map[string]simSecret)}
 		knows := h.plans.IntN(4) > 0
 		m.newDir = func() string { return h.newDir(t, knows) }
 		if knows {
@@ -201,7 +202,7 @@ func (h *hostileHistory) plan() {
 			}
 			h.pruned = h.pruned || m != h.other && (what == "prune" || strings.HasPrefix(what, "repair"))
 			step, first, contents := &hostileStep{m: m, what: what}, before, h.contents(m)
-			step.party = h.sched.GoOn(m.name+": "+what, simView{h.storage, m}, func(ctx context.Context, st repo.Store) error {
+			step.party = h.sched.GoOn(m.name+": "+what, simView{h.storage, m}, func(ctx context.Context, st store.Store) error {
 				if first != nil {
 					<-first.Ended()
 				}
@@ -227,7 +228,7 @@ func (h *hostileHistory) plan() {
 }
 
 // open opens the repository on a machine, which looks at what it sees.
-func (h *hostileHistory) open(ctx context.Context, m *simMachine, st repo.Store, o repo.Options) (*repo.Repo, error) {
+func (h *hostileHistory) open(ctx context.Context, m *simMachine, st store.Store, o repo.Options) (*repo.Repo, error) {
 	h.mu.Lock()
 	epoch, closed := h.epoch, h.closedTo
 	h.mu.Unlock()
@@ -332,7 +333,7 @@ func (h *hostileHistory) forget(ctx context.Context, m *simMachine, r *repo.Repo
 		h.forgotten[id] = false
 	}
 	h.mu.Unlock()
-	err := r.Forget(ctx, []repo.Name{id})
+	err := r.Forget(ctx, []store.Name{id})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forgotten[id] = h.forgotten[id] || err == nil

@@ -17,6 +17,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A violation is what must not be, whatever anybody does.
@@ -34,7 +35,7 @@ func (h *hostileHistory) look(m *simMachine, r *repo.Repo) error {
 	if len(r.Damage()) > 0 {
 		return nil // nothing is added to that
 	}
-	listed := make(map[repo.Name]bool)
+	listed := make(map[store.Name]bool)
 	for _, ref := range r.Snapshots() {
 		if ref.Instance == evilInstance {
 			continue
@@ -66,16 +67,16 @@ func (h *hostileHistory) look(m *simMachine, r *repo.Repo) error {
 
 // names reports whether an error says what is wrong with the storage, or with what is in it.
 func names(err error) bool {
-	var damage *repo.DamageError
+	var damage *store.DamageError
 	var rolled *repo.RollbackError
-	var lie *repo.FalseReportError
+	var lie *store.FalseReportError
 	var lacks *repo.MissingKeyError
 	for _, as := range []any{&damage, &rolled, &lie, &lacks} {
 		if errors.As(err, as) {
 			return true
 		}
 	}
-	return slices.ContainsFunc([]error{repo.ErrNewerFormat, repo.ErrPruned, fs.ErrNotExist}, func(target error) bool { return errors.Is(err, target) })
+	return slices.ContainsFunc([]error{store.ErrNewerFormat, repo.ErrPruned, fs.ErrNotExist}, func(target error) bool { return errors.Is(err, target) })
 }
 
 // expected returns an error where a step of a machine that lived ended as none should.
@@ -101,7 +102,7 @@ func (h *hostileHistory) check(ctx context.Context, r *repo.Repo) error {
 	var found error
 	_, err := r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) {
 		var of *repo.SnapshotError
-		var damage *repo.DamageError
+		var damage *store.DamageError
 		switch {
 		case errors.As(err, &of) && of.Ref.Instance == evilInstance:
 		case errors.As(err, &damage) && h.storage.planted[damage.Object]:
@@ -226,7 +227,7 @@ func (h *hostileHistory) reads(name string, data []byte) bool {
 
 // whole returns an error unless what was acknowledged is listed, and comes back, byte for byte.
 func (h *hostileHistory) whole(ctx context.Context, r *repo.Repo) error {
-	listed := make(map[repo.Name]bool)
+	listed := make(map[store.Name]bool)
 	refs := slices.DeleteFunc(r.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.Instance == evilInstance })
 	for _, ref := range refs {
 		listed[ref.ID] = true

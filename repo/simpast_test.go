@@ -18,6 +18,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 var (
@@ -123,7 +124,7 @@ func (p *hostilePast) fill(t *testing.T) {
 	refs["past4"], err = simCommit(ctx, early, "past4")
 	must(err)
 	p.kept, p.gone = []repo.SnapshotRef{refs["past2"], refs["past4"], refs["other's past2"]}, []repo.SnapshotRef{refs["past1"]}
-	must(open(p.owner).Forget(ctx, []repo.Name{refs["past1"].ID}))
+	must(open(p.owner).Forget(ctx, []store.Name{refs["past1"].ID}))
 	if p.name != "on the list" {
 		must(open(p.owner).RemovePerson(ctx, "gone"))
 		p.onList["gone"] = "off"

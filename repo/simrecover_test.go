@@ -11,10 +11,11 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // prunes lets a machine prune.
-func (h *hostileHistory) prunes(ctx context.Context, m *simMachine, st repo.Store) error {
+func (h *hostileHistory) prunes(ctx context.Context, m *simMachine, st store.Store) error {
 	m.moves = true
 	r, err := h.open(ctx, m, st, m.options())
 	if err == nil {
@@ -103,7 +104,7 @@ func (h *hostileHistory) settles(ctx context.Context) error {
 		}
 	}
 	clear(h.said)
-	var theirs []repo.Name
+	var theirs []store.Name
 	for _, ref := range r.Snapshots() {
 		if ref.Instance == evilInstance {
 			theirs = append(theirs, ref.ID)

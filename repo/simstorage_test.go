@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,9 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"permafrost/internal/objname"
 	"permafrost/internal/storetest"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A simVersion is what an object holds or held.
@@ -80,8 +77,7 @@ func (s *simStorage) set(b *simBranch, name string, data []byte) {
 // plant puts what no machine has made, as a connection that may put can: under a name that is free and, where the storage
 // looks, that it can have.
 func (s *simStorage) plant(b *simBranch, name string, data []byte) {
-	sum := sha256.Sum256(data)
-	if hash := objname.Hash(name); s.hashes && (!objname.Shaped(name) || hash != "" && hash != hex.EncodeToString(sum[:])) {
+	if kind, hash := store.Parse(name); s.hashes && (kind == store.None || !hash.IsZero() && hash != store.NameOf(data)) {
 		return
 	}
 	if s.put(b, name, data) == nil {
@@ -145,10 +141,10 @@ type simView struct {
 	m *simMachine
 }
 
-var _ repo.Store = simView{}
+var _ store.Store = simView{}
 
 func (v simView) get(ctx context.Context, name string) (simVersion, error) {
-	if err := cmp.Or(ctx.Err(), objname.Check(name)); err != nil {
+	if err := cmp.Or(ctx.Err(), store.CheckPath(name)); err != nil {
 		return simVersion{}, err
 	}
 	v.s.mu.Lock()
@@ -166,9 +162,9 @@ func (v simView) done(kind, name string) {
 	}
 }
 
-// Put implements repo.Store.
+// Put implements store.Store.
 func (v simView) Put(ctx context.Context, name string, data ...[]byte) error {
-	if err := cmp.Or(ctx.Err(), objname.Check(name)); err != nil {
+	if err := cmp.Or(ctx.Err(), store.CheckPath(name)); err != nil {
 		return err
 	}
 	whole := bytes.Join(data, nil)
@@ -193,7 +189,7 @@ func (v simView) Put(ctx context.Context, name string, data ...[]byte) error {
 	return nil
 }
 
-// ReadAt implements repo.Store.
+// ReadAt implements store.Store.
 func (v simView) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
 	o, err := v.get(ctx, name)
 	if err != nil {
@@ -207,18 +203,18 @@ func (v simView) ReadAt(ctx context.Context, name string, p []byte, off int64) (
 	return n, nil
 }
 
-// Stat implements repo.Store.
-func (v simView) Stat(ctx context.Context, name string) (repo.Object, error) {
+// Stat implements store.Store.
+func (v simView) Stat(ctx context.Context, name string) (store.Object, error) {
 	o, err := v.get(ctx, name)
 	if err != nil {
-		return repo.Object{}, fmt.Errorf("looking at %s: %w", name, err)
+		return store.Object{}, fmt.Errorf("looking at %s: %w", name, err)
 	}
-	return repo.Object{Name: name, Size: int64(len(o.data)), Time: o.at}, nil
+	return store.Object{Name: name, Size: int64(len(o.data)), Time: o.at}, nil
 }
 
-// List implements repo.Store.
-func (v simView) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
+// List implements store.Store.
+func (v simView) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
 		for _, name := range v.s.list(v.m.at, prefix) {
 			o, err := v.Stat(ctx, name)
 			if ctx.Err() == nil && err != nil {
@@ -232,7 +228,7 @@ func (v simView) List(ctx context.Context, prefix string) iter.Seq2[repo.Object,
 	}
 }
 
-// Remove implements repo.Store.
+// Remove implements store.Store.
 func (v simView) Remove(ctx context.Context, name string) error {
 	if _, err := v.get(ctx, name); err != nil {
 		return fmt.Errorf("removing %s: %w", name, err)
@@ -247,5 +243,5 @@ func (v simView) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// RoundTrip implements repo.Store.
+// RoundTrip implements store.Store.
 func (v simView) RoundTrip() time.Duration { return 0 }

@@ -19,6 +19,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 var (
@@ -36,15 +37,15 @@ type simulation struct {
 
 	mu        sync.Mutex
 	acked     []repo.SnapshotRef
-	forgotten map[repo.Name]bool // false: a forget may have been published
-	repaired  map[string]bool    // what was, for certain
+	forgotten map[store.Name]bool // false: a forget may have been published
+	repaired  map[string]bool     // what was, for certain
 }
 
 // simulated runs one interleaving in a bubble and returns what is wrong with the outcome.
 func (h *simHistory) simulated(t *testing.T, seed uint64, scenario []string) (s *simulation, err error) {
 	time.Sleep(time.Until(h.end))
 	mem := h.mem.CloneFor(t)
-	s = &simulation{simHistory: h, mem: mem, sched: storetest.NewSched(mem, seed), forgotten: make(map[repo.Name]bool), repaired: make(map[string]bool)}
+	s = &simulation{simHistory: h, mem: mem, sched: storetest.NewSched(mem, seed, repo.DefaultGrace+time.Hour), forgotten: make(map[store.Name]bool), repaired: make(map[string]bool)}
 	s.state = sync.OnceValue(func() string {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
@@ -79,7 +80,7 @@ func (s *simulation) start(scenario []string) {
 		switch {
 		case strings.HasSuffix(name, " again"):
 			again := s.snapshot(scenario[0], true)
-			f = func(ctx context.Context, st repo.Store) error {
+			f = func(ctx context.Context, st store.Store) error {
 				<-first.Ended()
 				return again(ctx, st)
 			}
@@ -94,7 +95,7 @@ func (s *simulation) start(scenario []string) {
 }
 
 // party returns what a party does.
-func (s *simulation) party(name string, grace time.Duration) func(context.Context, repo.Store) error {
+func (s *simulation) party(name string, grace time.Duration) func(context.Context, store.Store) error {
 	switch name {
 	case "prune":
 		return s.prune(s.owner, grace)
@@ -114,7 +115,7 @@ func (s *simulation) party(name string, grace time.Duration) func(context.Contex
 		return s.repair("packs", repairPacks)
 	case "repair":
 		index, packs := s.repair("index", repairIndex), s.repair("packs", repairPacks)
-		return func(ctx context.Context, st repo.Store) error {
+		return func(ctx context.Context, st store.Store) error {
 			if err := index(ctx, st); err != nil {
 				return err
 			}
@@ -124,8 +125,8 @@ func (s *simulation) party(name string, grace time.Duration) func(context.Contex
 	return s.snapshot(name, false)
 }
 
-func (s *simulation) snapshot(host string, remembers bool) func(context.Context, repo.Store) error {
-	return func(ctx context.Context, st repo.Store) error {
+func (s *simulation) snapshot(host string, remembers bool) func(context.Context, store.Store) error {
+	return func(ctx context.Context, st store.Store) error {
 		var o repo.Options
 		if remembers {
 			o.StateDir = s.state()
@@ -148,8 +149,8 @@ func (s *simulation) snapshot(host string, remembers bool) func(context.Context,
 	}
 }
 
-func (s *simulation) prune(k *repo.Keyring, grace time.Duration) func(context.Context, repo.Store) error {
-	return func(ctx context.Context, st repo.Store) error {
+func (s *simulation) prune(k *repo.Keyring, grace time.Duration) func(context.Context, store.Store) error {
+	return func(ctx context.Context, st store.Store) error {
 		r, err := openFresh(ctx, st, k)
 		if err != nil {
 			return err
@@ -160,8 +161,8 @@ func (s *simulation) prune(k *repo.Keyring, grace time.Duration) func(context.Co
 }
 
 // repair makes the index, or packs, whole.
-func (s *simulation) repair(what string, run func(context.Context, *repo.Repo) error) func(context.Context, repo.Store) error {
-	return func(ctx context.Context, st repo.Store) error {
+func (s *simulation) repair(what string, run func(context.Context, *repo.Repo) error) func(context.Context, store.Store) error {
+	return func(ctx context.Context, st store.Store) error {
 		r, err := openFresh(ctx, st, s.owner)
 		if err == nil {
 			err = run(ctx, r)
@@ -174,7 +175,7 @@ func (s *simulation) repair(what string, run func(context.Context, *repo.Repo) e
 }
 
 // forget takes the instance's newest snapshot off the list, whoever made it.
-func (s *simulation) forget(ctx context.Context, st repo.Store) error {
+func (s *simulation) forget(ctx context.Context, st store.Store) error {
 	r, err := openFresh(ctx, st, s.writer)
 	if err != nil {
 		return err
@@ -184,7 +185,7 @@ func (s *simulation) forget(ctx context.Context, st repo.Store) error {
 	s.mu.Lock()
 	s.forgotten[id] = false
 	s.mu.Unlock()
-	err = r.Forget(ctx, []repo.Name{id})
+	err = r.Forget(ctx, []store.Name{id})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgotten[id] = err == nil
@@ -192,7 +193,7 @@ func (s *simulation) forget(ctx context.Context, st repo.Store) error {
 }
 
 // check finds nothing wrong, whatever the others are doing, but for what was lost before.
-func (s *simulation) check(ctx context.Context, st repo.Store) error {
+func (s *simulation) check(ctx context.Context, st store.Store) error {
 	r, err := openFresh(ctx, st, s.owner)
 	if err != nil {
 		return err
@@ -208,7 +209,7 @@ func (s *simulation) check(ctx context.Context, st repo.Store) error {
 func (s *simulation) harmed() bool { return s.noIndex || s.noPack }
 
 // restore reads what was there all the time.
-func (s *simulation) restore(ctx context.Context, st repo.Store) error {
+func (s *simulation) restore(ctx context.Context, st store.Store) error {
 	r, err := openFresh(ctx, st, s.owner)
 	if err != nil {
 		return err
@@ -219,7 +220,7 @@ func (s *simulation) restore(ctx context.Context, st repo.Store) error {
 // expected returns an error where a party that lived ended as none should.
 func (s *simulation) expected(p *storetest.Party) error {
 	var locked *repo.LockedError
-	var damage *repo.DamageError
+	var damage *store.DamageError
 	switch {
 	case p.Died, p.Hurt, p.Err == nil, errors.Is(p.Err, repo.ErrPruned), errors.As(p.Err, &locked):
 		return nil
@@ -300,7 +301,7 @@ func (s *simulation) repairs(ctx context.Context) error {
 
 // listed returns an error unless what was acknowledged is listed, and what was forgotten is not.
 func (s *simulation) listed(r *repo.Repo) error {
-	listed := make(map[repo.Name]bool)
+	listed := make(map[store.Name]bool)
 	for _, ref := range r.Snapshots() {
 		listed[ref.ID] = true
 		if s.forgotten[ref.ID] {

@@ -11,6 +11,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 const evilInstance = "evil.example"
@@ -161,18 +162,18 @@ func errKind(err error) string {
 }
 
 // snapshot is the entry of a snapshot of his.
-func (v *villain) snapshot(manifest repo.Name, indexes ...repo.Name) *repo.Entry {
+func (v *villain) snapshot(manifest store.Name, indexes ...store.Name) *repo.Entry {
 	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: manifest, Indexes: indexes,
 		SnapshotInfo: repo.SnapshotInfo{Instance: v.instance, Host: "forged", Date: "2026-06-02"}}}
 }
 
 // pick chooses an object below a directory, rather a new one, and returns its name in the log.
-func (v *villain) pick(dir string) repo.Name { return nameOf(v.h.pick(v.m.at, dir)) }
+func (v *villain) pick(dir string) store.Name { return nameOf(v.h.pick(v.m.at, dir)) }
 
-func nameOf(object string) repo.Name {
-	n, err := repo.ParseName(strings.TrimSuffix(object[strings.LastIndexByte(object, '/')+1:], ".age"))
+func nameOf(object string) store.Name {
+	n, err := store.ParseName(strings.TrimSuffix(object[strings.LastIndexByte(object, '/')+1:], ".age"))
 	if err != nil {
-		return repo.Name{6, 6, 6}
+		return store.Name{6, 6, 6}
 	}
 	return n
 }
@@ -193,11 +194,11 @@ func (h *hostileHistory) pick(b *simBranch, dir string) string {
 var elsewhere = []byte(`{"host":"elsewhere","pid":1}`)
 
 // listing publishes a snapshot of his that names index objects.
-func (v *villain) listing(ctx context.Context, r *repo.Repo, indexes []repo.Name, err error) error {
+func (v *villain) listing(ctx context.Context, r *repo.Repo, indexes []store.Name, err error) error {
 	if err != nil {
 		return err
 	}
-	e := v.snapshot(repo.Name{}, indexes...).Snapshot
+	e := v.snapshot(store.Name{}, indexes...).Snapshot
 	return r.PublishSnapshot(ctx, []byte(`{"blobs":{}}`), e)
 }
 
@@ -215,15 +216,15 @@ var villainies = []villainy{
 		return r.PublishRaw(ctx, v.snapshot(v.pick("manifests/")))
 	}},
 	{"claims another's index object", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return v.listing(ctx, r, []repo.Name{v.pick("index/")}, nil)
+		return v.listing(ctx, r, []store.Name{v.pick("index/")}, nil)
 	}},
 	{"prunes what he sees", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishRaw(ctx, &repo.Entry{Prune: &repo.PruneEntry{Packs: []repo.Name{v.pick("packs/")}, Indexes: []repo.Name{v.pick("index/")},
-			Manifests: []repo.Name{v.pick("manifests/")}}})
+		return r.PublishRaw(ctx, &repo.Entry{Prune: &repo.PruneEntry{Packs: []store.Name{v.pick("packs/")}, Indexes: []store.Name{v.pick("index/")},
+			Manifests: []store.Name{v.pick("manifests/")}}})
 	}},
 	{"prunes all that there is", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
 		e := new(repo.PruneEntry)
-		for dir, names := range map[string]*[]repo.Name{"packs/": &e.Packs, "index/": &e.Indexes, "manifests/": &e.Manifests} {
+		for dir, names := range map[string]*[]store.Name{"packs/": &e.Packs, "index/": &e.Indexes, "manifests/": &e.Manifests} {
 			for _, object := range v.h.storage.list(v.m.at, dir) {
 				*names = append(*names, nameOf(object))
 			}
@@ -240,7 +241,7 @@ var villainies = []villainy{
 		return r.PublishRaw(ctx, &repo.Entry{Forget: e})
 	}},
 	{"calls a pack bad", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishRaw(ctx, &repo.Entry{Bad: &repo.BadEntry{Packs: []repo.Name{v.pick("packs/"), v.pick("packs/")}}})
+		return r.PublishRaw(ctx, &repo.Entry{Bad: &repo.BadEntry{Packs: []store.Name{v.pick("packs/"), v.pick("packs/")}}})
 	}},
 	{"changes the list of keys", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
 		people := r.Roster()
@@ -255,12 +256,12 @@ var villainies = []villainy{
 	{"accepts damage", "broken", func(ctx context.Context, v *villain, r *repo.Repo) error { return v.accepts(ctx, r) }},
 	{"uses the log's numbers up", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
 		far := []uint64{r.Head().Seq + 102, 4999, 9_999_999, 9_999_999_999}
-		return r.PublishAt(ctx, v.snapshot(repo.Name{}), far[v.h.fate.IntN(len(far))])
+		return r.PublishAt(ctx, v.snapshot(store.Name{}), far[v.h.fate.IntN(len(far))])
 	}},
 	{"leaves numbers free", "objects", // where somebody puts something there, it is an entry
 		func(ctx context.Context, v *villain, r *repo.Repo) error {
 			v.early = r
-			return r.PublishAt(ctx, v.snapshot(repo.Name{1}), r.Head().Seq+2+uint64(v.h.fate.IntN(98)))
+			return r.PublishAt(ctx, v.snapshot(store.Name{1}), r.Head().Seq+2+uint64(v.h.fate.IntN(98)))
 		}},
 	{"signs what he has prepared", "", func(ctx context.Context, v *villain, _ *repo.Repo) error { return v.prepared(ctx) }},
 	{"is of a newer version", "newer", func(ctx context.Context, _ *villain, r *repo.Repo) error { return r.PutNewerEntry(ctx) }},
@@ -269,10 +270,10 @@ var villainies = []villainy{
 		r.Believe(func(b *repo.Basis) {
 			b.Roster, b.Snapshots = b.Roster+uint64(v.h.fate.IntN(2)), b.Snapshots+1+uint64(v.h.fate.IntN(2))*(1<<60)
 		})
-		return r.PublishRaw(ctx, v.snapshot(repo.Name{2}))
+		return r.PublishRaw(ctx, v.snapshot(store.Name{2}))
 	}},
 	{"misses an entry", "broken", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishAfter(ctx, v.snapshot(repo.Name{3}), repo.Head{Seq: r.Head().Seq, Hash: repo.Name{byte(v.h.fate.IntN(256))}})
+		return r.PublishAfter(ctx, v.snapshot(store.Name{3}), repo.Head{Seq: r.Head().Seq, Hash: store.Name{byte(v.h.fate.IntN(256))}})
 	}},
 	{"is at work", "", func(ctx context.Context, _ *villain, r *repo.Repo) error { return r.PutLease(ctx, elsewhere) }},
 	{"lists others' packs", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
@@ -286,10 +287,10 @@ var villainies = []villainy{
 	}},
 	{"names an index object of a newer version", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
 		n, err := r.PutNewerIndex(ctx)
-		return v.listing(ctx, r, []repo.Name{n}, err)
+		return v.listing(ctx, r, []store.Name{n}, err)
 	}},
 	{"names what is not there", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishRaw(ctx, v.snapshot(repo.Name{4}, repo.Name{5}))
+		return r.PublishRaw(ctx, v.snapshot(store.Name{4}, store.Name{5}))
 	}},
 	{"puts a pack of what others hold", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
 		_, err := r.PutPack(ctx, v.as(), [][]byte{[]byte("junk")}, func(int) chunk.ID { return v.guess(r) }, 0)
@@ -306,7 +307,7 @@ var villainies = []villainy{
 		if v.h.fate.IntN(6) > 0 {
 			return nil
 		}
-		return r.PublishRaw(ctx, &repo.Entry{Bad: &repo.BadEntry{Packs: make([]repo.Name, 20_000)}})
+		return r.PublishRaw(ctx, &repo.Entry{Bad: &repo.BadEntry{Packs: make([]store.Name, 20_000)}})
 	}},
 }
 
@@ -330,7 +331,7 @@ func (v *villain) prepared(ctx context.Context) error {
 	if v.early == nil {
 		return nil
 	}
-	return v.early.PublishRaw(ctx, v.snapshot(repo.Name{7}))
+	return v.early.PublishRaw(ctx, v.snapshot(store.Name{7}))
 }
 
 // simSnapshotOf makes a snapshot of an instance that holds what a host holds.

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // Who signs what, with the storage's help or without: what a statement is worth is decided by the list of keys.
@@ -83,7 +84,7 @@ func TestNewerEntryOfTheRemoved(t *testing.T) {
 	if err := fresh(t, st, w.writer).PutNewerEntry(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openFresh(t.Context(), st, w.owner); !errors.Is(err, repo.ErrNewerFormat) {
+	if _, err := openFresh(t.Context(), st, w.owner); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("a newer entry by a writer on the list: %v", err)
 	}
 }
@@ -190,7 +191,7 @@ func refused(t *testing.T, who string, r *repo.Repo, err error) string {
 			t.Errorf("%s: a snapshot begins", who)
 		}
 	}
-	if err := r.MarkBad(t.Context(), []repo.Name{{1}}); err == nil {
+	if err := r.MarkBad(t.Context(), []store.Name{{1}}); err == nil {
 		t.Errorf("%s: something was added to the log", who)
 	}
 	if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
@@ -324,7 +325,7 @@ func TestLostRosterIsStatedAnew(t *testing.T) {
 		}
 		return r
 	}
-	if err := accepting().MarkBad(t.Context(), []repo.Name{{1}}); err == nil {
+	if err := accepting().MarkBad(t.Context(), []store.Name{{1}}); err == nil {
 		t.Error("something is added though the list of keys is lost")
 	}
 	if r := fresh(t, st, recovery); len(r.Damage()) != 2 || causeOf(r.Damage()[0]) != repo.CauseLostRoster {

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/store"
 )
 
 // The records of a table. An entry sorts as its bytes do.
@@ -67,7 +68,7 @@ func parseFrameInfo(b []byte) frameInfo {
 
 // A tableObject is an index object that a table covers: what it says of itself. Whether that counts is the log's to say.
 type tableObject struct {
-	name     Name
+	name     store.Name
 	signer   [32]byte
 	instance string
 	packs    uint32 // how many of the table's packs, which are in the objects' order
@@ -95,7 +96,7 @@ func parseTableObject(b []byte) (o tableObject) {
 
 // A listing is what an index object says of a pack, without its frames and blobs.
 type listing struct {
-	name      Name
+	name      store.Name
 	digest    [16]byte // of the pack's directory
 	size      int64    // stored bytes
 	header    int      // bytes of the age header and the nonce behind it

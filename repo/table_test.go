@@ -11,6 +11,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/store"
 )
 
 var testKey = &[32]byte{1, 2, 3}
@@ -24,7 +25,7 @@ type listed struct {
 
 // randomPack returns a pack with blobs of a pool, some of them more than once.
 func randomPack(rng *rand.Rand, pool []chunk.ID) *pack {
-	p := &pack{size: 1 + rng.Int64N(MaxObject), header: 1 + rng.IntN(maxAgeHeader)}
+	p := &pack{size: 1 + rng.Int64N(store.MaxObject), header: 1 + rng.IntN(maxAgeHeader)}
 	binary.BigEndian.PutUint64(p.name[:], rng.Uint64())
 	p.epoch, p.component = 1+uint32(rng.IntN(3)), Component(rng.IntN(int(componentCount)))
 	for range 1 + rng.IntN(4) {
@@ -113,10 +114,10 @@ func addObjects(objects []*listed) func(*tableWriter) error {
 	}
 }
 
-func testIndex(t testing.TB, tables []*table, live func(Name) bool) *index {
+func testIndex(t testing.TB, tables []*table, live func(store.Name) bool) *index {
 	t.Helper()
 	x := &index{cache: new(pageCache), damage: &tableDamage{local: new(local), note: func() {}}}
-	covered := make(map[Name]bool)
+	covered := make(map[store.Name]bool)
 	for _, tb := range tables {
 		if err := x.attach(tb, func(o *tableObject) indexedObject {
 			as := indexedObject{instance: o.instance, live: live(o.name) && !covered[o.name]}
@@ -132,7 +133,7 @@ func testIndex(t testing.TB, tables []*table, live func(Name) bool) *index {
 
 // A spot is a place by what it means.
 type spot struct {
-	pack                  Name
+	pack                  store.Name
 	instance              string
 	frame, offset, length uint32
 	at                    int64 // of the frame in the pack
@@ -208,7 +209,7 @@ func TestTablesAreAMap(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		pool := randomPool(rng, 20+rng.IntN(400))
 		objects := randomObjects(rng, pool)
-		live := func(n Name) bool {
+		live := func(n store.Name) bool {
 			return slices.ContainsFunc(objects, func(o *listed) bool { return o.name == n && o.live })
 		}
 		dir := ""
@@ -227,7 +228,7 @@ func TestTablesAreAMap(t *testing.T) {
 				break
 			}
 		}
-		have := make(map[Name]bool)
+		have := make(map[store.Name]bool)
 		for _, tb := range tables {
 			for i := range tb.covers {
 				have[tb.covers[i].name] = true
@@ -241,10 +242,10 @@ func TestTablesAreAMap(t *testing.T) {
 			same(t, x.of("a.example"), pool, m)
 			// What is no more, and what another table in the merge has, is left out.
 			n := 2 + rng.IntN(len(tables)-1)
-			covered := make(map[Name]bool)
+			covered := make(map[store.Name]bool)
 			merged := makeTable(t, dir, room, func(w *tableWriter) error {
 				for _, tb := range tables[:n] {
-					if err := w.table(tb, func(n Name) bool {
+					if err := w.table(tb, func(n store.Name) bool {
 						use := !covered[n] && (live(n) || n[0]%2 == 0)
 						covered[n] = true
 						return use

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"permafrost/internal/localdir"
+	"permafrost/repo/store"
 )
 
 const (
@@ -51,7 +52,7 @@ func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damage
 	if useCache {
 		dir = r.local.tables()
 	}
-	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: r.key.tableKey(), want: make(map[Name]bool)}
+	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: r.key.tableKey(), want: make(map[store.Name]bool)}
 	for ref := range h.indexes.all() {
 		b.want[ref.name] = true
 	}
@@ -82,8 +83,8 @@ type indexBuild struct {
 	dir      *localdir.Dir // of tables; nil: none are kept
 	useCache bool
 	key      *[32]byte
-	want     map[Name]bool // index objects
-	problems []error       // with index objects
+	want     map[store.Name]bool // index objects
+	problems []error             // with index objects
 	noted    bool
 }
 
@@ -123,7 +124,7 @@ func (b *indexBuild) try(ctx context.Context) (*index, error) {
 // tidy removes tables that hold nothing that is not in those that are used. What another process made by a newer log
 // stays.
 func (b *indexBuild) tidy(have, used []*table) {
-	covered := make(map[Name]bool)
+	covered := make(map[store.Name]bool)
 	for _, t := range used {
 		for i := range t.covers {
 			covered[t.covers[i].name] = true
@@ -140,18 +141,18 @@ func (b *indexBuild) tidy(have, used []*table) {
 }
 
 // keep reports whether an index object is of use, now or by a newer log: no prune has named it.
-func (b *indexBuild) keep(n Name) bool {
-	return b.want[n] || len(b.log.pruned[indexObject(n)]) == 0
+func (b *indexBuild) keep(n store.Name) bool {
+	return b.want[n] || len(b.log.pruned[store.Index.Object(n)]) == 0
 }
 
 // choose returns the tables that are needed, those with most first, and the index objects that none of them covers, in
 // the log's order.
-func (b *indexBuild) choose(have []*table) (tables []*table, missing []Name) {
+func (b *indexBuild) choose(have []*table) (tables []*table, missing []store.Name) {
 	have = slices.Clone(have)
 	slices.SortFunc(have, func(s, t *table) int {
 		return cmp.Or(cmp.Compare(b.kept(t), b.kept(s)), cmp.Compare(s.path, t.path))
 	})
-	covered := make(map[Name]bool)
+	covered := make(map[store.Name]bool)
 	for _, t := range have {
 		adds := false
 		for i := range t.covers {
@@ -216,11 +217,11 @@ func writeTable(at tablePlace, key *[32]byte, fill func(*tableWriter) error) (*t
 
 // tableName names a table for the index objects that it covers.
 func tableName(objects []tableObject) string {
-	var names []Name
+	var names []store.Name
 	for i := range objects {
 		names = append(names, objects[i].name)
 	}
-	slices.SortFunc(names, func(a, b Name) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(names, func(a, b store.Name) int { return slices.Compare(a[:], b[:]) })
 	h := sha256.New()
 	for _, n := range names {
 		h.Write(n[:])
@@ -229,17 +230,17 @@ func tableName(objects []tableObject) string {
 }
 
 // fetch makes a table of index objects from the store.
-func (b *indexBuild) fetch(ctx context.Context, missing []Name) (*table, error) {
+func (b *indexBuild) fetch(ctx context.Context, missing []store.Name) (*table, error) {
 	t, err := b.write(func(w *tableWriter) error {
 		b.problems = nil
-		for o := range ahead(ctx, missing, func(ctx context.Context, n Name) ([]byte, error) {
+		for o := range ahead(ctx, missing, func(ctx context.Context, n store.Name) ([]byte, error) {
 			return b.repo.indexData(ctx, n, b.useCache, false)
 		}) {
 			err := o.err
 			if err == nil {
 				err = readIndex(b.log, o.name, o.data, w)
 			}
-			var d *DamageError
+			var d *store.DamageError
 			if errors.As(err, &d) {
 				b.problems = append(b.problems, err)
 			} else if err != nil {
@@ -250,7 +251,7 @@ func (b *indexBuild) fetch(ctx context.Context, missing []Name) (*table, error) 
 	})
 	if err == nil && t != nil && t.path != "" {
 		for i := range t.covers {
-			b.repo.local.dropCached(indexObject(t.covers[i].name))
+			b.repo.local.dropCached(store.Index.Object(t.covers[i].name))
 		}
 	}
 	return t, err
@@ -275,7 +276,7 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 	if len(group) == 0 || slices.ContainsFunc(group, func(t *table) bool { return t.path == "" }) {
 		return tables, nil
 	}
-	covered := make(map[Name]bool)
+	covered := make(map[store.Name]bool)
 	for _, t := range tables[:from] {
 		for i := range t.covers {
 			covered[t.covers[i].name] = true
@@ -283,7 +284,7 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 	}
 	t, err := writeTable(tablePlace{dir: b.dir, keep: true}, b.key, func(w *tableWriter) error {
 		for _, t := range group {
-			if err := w.table(t, func(n Name) bool {
+			if err := w.table(t, func(n store.Name) bool {
 				use := b.keep(n) && !covered[n]
 				covered[n] = true
 				return use
@@ -313,7 +314,7 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 // assemble makes the index of tables by what the log says of the index objects that they cover.
 func (b *indexBuild) assemble(tables []*table) (*index, error) {
 	x := &index{keys: b.log.keys, cache: new(pageCache), damage: &tableDamage{local: b.repo.local, note: b.noteDamage}}
-	covered := make(map[Name]bool)
+	covered := make(map[store.Name]bool)
 	for _, t := range tables {
 		if err := x.attach(t, func(o *tableObject) (as indexedObject) {
 			as.live = b.want[o.name] && !covered[o.name]

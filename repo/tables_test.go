@@ -10,6 +10,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // cacheTables returns the files of the local index of a keyring's machine.
@@ -140,7 +141,7 @@ func TestWriteOverDamagedIndex(t *testing.T) {
 				k := w.writer
 				if role == "prune" {
 					k = w.owner
-					if err := w.open(k).Forget(t.Context(), []repo.Name{refs[0].ID}); err != nil {
+					if err := w.open(k).Forget(t.Context(), []store.Name{refs[0].ID}); err != nil {
 						t.Fatal(err)
 					}
 					contents, refs = contents[1:], refs[1:]
@@ -175,7 +176,7 @@ func TestNoCache(t *testing.T) {
 		t.Run(strings.ReplaceAll(what, "/", " "), func(t *testing.T) {
 			st := storetest.NewMem(t)
 			w := newWorld(t, st, repo.InitOptions{})
-			path := filepath.Join(w.dir, "writer", strings.ReplaceAll(what, "ID", repo.Name(w.owner.Repository).String()[:16]))
+			path := filepath.Join(w.dir, "writer", strings.ReplaceAll(what, "ID", store.Name(w.owner.Repository).String()[:16]))
 			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +242,7 @@ func TestInterruptedTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	allWhole(t, w.open(w.owner), contents, refs)
-	if err := w.open(w.owner).Forget(t.Context(), []repo.Name{refs[0].ID, refs[1].ID}); err != nil {
+	if err := w.open(w.owner).Forget(t.Context(), []store.Name{refs[0].ID, refs[1].ID}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {

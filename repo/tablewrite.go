@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/store"
 )
 
 // runEntries is how many entries are sorted at once: 5.6 MiB of them. What is more becomes sorted runs on disk, which
@@ -140,7 +141,7 @@ func (d *directory) digest() (sum [16]byte) {
 }
 
 // table adds the index objects of t for which use is true.
-func (w *tableWriter) table(t *table, use func(object Name) bool) error {
+func (w *tableWriter) table(t *table, use func(object store.Name) bool) error {
 	numbers := make([]uint32, 0, t.packs.n) // the packs' new ones, plus one
 	packs := t.read(t.packs)
 	frames := t.read(t.frames)

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/store"
 )
 
 // fullDisk takes so many bytes.
@@ -103,7 +104,7 @@ func BenchmarkTable(b *testing.B) {
 	b.Run("build", func(b *testing.B) {
 		for b.Loop() {
 			tb := makeTable(b, dir, runEntries, func(w *tableWriter) error {
-				w.object(tableObject{name: Name{1}, instance: "bench.example"})
+				w.object(tableObject{name: store.Name{1}, instance: "bench.example"})
 				for i := range packs {
 					p := &pack{size: 16 << 20, header: 1700}
 					p.epoch = 1
@@ -140,7 +141,7 @@ func BenchmarkTable(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			x = testIndex(b, []*table{tb}, func(Name) bool { return true })
+			x = testIndex(b, []*table{tb}, func(store.Name) bool { return true })
 		}
 	})
 	pick := rand.New(rand.NewPCG(1, 1))

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // Nobody but the owner has the keys of an epoch that the log has not announced: neither by a rotation that has died, nor as somebody
@@ -47,7 +48,7 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 }
 
 // accepting opens a repository for a person who has said that the log is as it should be.
-func accepting(t *testing.T, st repo.Store, k *repo.Keyring) *repo.Repo {
+func accepting(t *testing.T, st store.Store, k *repo.Keyring) *repo.Repo {
 	t.Helper()
 	r, err := repo.Open(t.Context(), storetest.Alone(st), k, repo.Options{AcceptHead: true})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/store"
 )
 
 // Unlisted are the packs that no index object lists, as far as they were read.
@@ -27,11 +28,11 @@ type unlisted struct {
 	opts RepairOptions
 
 	mu    sync.Mutex
-	tried map[Name]bool
-	count int               // packs that were read
-	found *journal          // of these, those that can be listed
-	bad   map[Name]bool     // of these, damaged ones
-	names map[string][]Name // of all of these, by the instance that they were written for
+	tried map[store.Name]bool
+	count int                     // packs that were read
+	found *journal                // of these, those that can be listed
+	bad   map[store.Name]bool     // of these, damaged ones
+	names map[string][]store.Name // of all of these, by the instance that they were written for
 }
 
 // of yields the packs that were found for an instance.
@@ -41,8 +42,8 @@ func (u *unlisted) of(instance string) iter.Seq2[*pack, error] {
 
 // readAll reads the packs that an index does not list. It reports whether any was read that was not before.
 func (u *unlisted) readAll(ctx context.Context, known *index) (more bool, err error) {
-	var packs []Object
-	err = u.repo.eachPack(ctx, func(name Name, o Object) {
+	var packs []store.Object
+	err = u.repo.eachPack(ctx, func(name store.Name, o store.Object) {
 		named := slices.ContainsFunc(u.repo.log.pruned[o.Name], func(s scope) bool { return s.owner })
 		if !u.tried[name] && !named && len(known.listed(name)) == 0 {
 			packs = append(packs, o)
@@ -55,7 +56,7 @@ func (u *unlisted) readAll(ctx context.Context, known *index) (more bool, err er
 		return false, err
 	}
 	for _, o := range packs { // those too that were gone when they were to be read
-		if name, err := packName(o.Name); err == nil {
+		if kind, name := store.Parse(o.Name); kind == store.Pack {
 			u.tried[name] = true
 		}
 	}
@@ -63,11 +64,8 @@ func (u *unlisted) readAll(ctx context.Context, known *index) (more bool, err er
 }
 
 // take notes a pack that was read.
-func (u *unlisted) take(o Object, data []byte, err error) error {
-	name, nameErr := packName(o.Name)
-	if nameErr != nil {
-		return nameErr
-	}
+func (u *unlisted) take(o store.Object, data []byte, err error) error {
+	_, name := store.Parse(o.Name)
 	var p *pack
 	instance := ""
 	if err == nil {
@@ -90,7 +88,7 @@ func (u *unlisted) take(o Object, data []byte, err error) error {
 
 // readWhole reads objects side by side and calls f with each, or with the DamageError that says why it can't be read, from
 // several goroutines.
-func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(phase string, done, total int64), f func(o Object, data []byte, err error) error) error {
+func (r *Repo) readWhole(ctx context.Context, objects []store.Object, progress func(phase string, done, total int64), f func(o store.Object, data []byte, err error) error) error {
 	total := int64(0)
 	for _, o := range objects {
 		total += o.Size
@@ -103,10 +101,10 @@ func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(ph
 		g.Go(func() error {
 			var data []byte
 			err := r.again(ctx, o.Name, func() (err error) {
-				data, err = r.readObject(ctx, o.Name, MaxObject)
+				data, err = r.readObject(ctx, o.Name, store.MaxObject)
 				return err
 			})
-			if d := (*DamageError)(nil); errors.Is(err, fs.ErrNotExist) {
+			if d := (*store.DamageError)(nil); errors.Is(err, fs.ErrNotExist) {
 				return nil // removed since it was listed
 			} else if err != nil && !errors.As(err, &d) {
 				return fmt.Errorf("reading a pack: %w", err)
@@ -125,7 +123,7 @@ func (r *Repo) readWhole(ctx context.Context, objects []Object, progress func(ph
 // another object is a DamageError: a disk fails in places.
 func (r *Repo) again(ctx context.Context, object string, read func() error) error {
 	plain := func(err error) bool {
-		d := (*DamageError)(nil)
+		d := (*store.DamageError)(nil)
 		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
 	}
 	err := read()
@@ -138,17 +136,17 @@ func (r *Repo) again(ctx context.Context, object string, read func() error) erro
 	if _, other := readConfig(ctx, r.store); other != nil {
 		return err
 	}
-	return &DamageError{object, fmt.Errorf("can't be read: %w", err)}
+	return &store.DamageError{Object: object, Err: fmt.Errorf("can't be read: %w", err)}
 }
 
 // inspect returns what an index lists of a pack that none lists, the instance that it was written for, and what is wrong
 // with it: nil and that where it can't be listed.
-func (r *Repo) inspect(name Name, data []byte) (*pack, string, error) {
+func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
 	p := &pack{name: name, size: int64(len(data))}
-	object := packObject(name)
+	object := store.Pack.Object(name)
 	src, size, component, opener, err := r.decryptPack(data)
 	if err != nil {
-		return nil, "", &DamageError{object, fmt.Errorf("decrypting: %w", err)}
+		return nil, "", &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	d, err := readDirectory(src, size)
 	if err == nil && (d.component == Meta) != (component == Meta) {
@@ -159,7 +157,7 @@ func (r *Repo) inspect(name Name, data []byte) (*pack, string, error) {
 		err = errors.New("it was written for no instance that the log knows of")
 	}
 	if err != nil {
-		return nil, "", &DamageError{object, err}
+		return nil, "", &store.DamageError{Object: object, Err: err}
 	}
 	header, err := age.ExtractHeader(bytes.NewReader(data))
 	if err == nil {
@@ -167,13 +165,13 @@ func (r *Repo) inspect(name Name, data []byte) (*pack, string, error) {
 		err = p.fits()
 	}
 	if err != nil {
-		return nil, "", &DamageError{object, err}
+		return nil, "", &store.DamageError{Object: object, Err: err}
 	}
 	if err := r.Key().checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil {
 		return p, instance, err
 	}
-	if hashName(data) != name {
-		return p, instance, &DamageError{object, errors.New("content does not have the hash that names it")}
+	if store.NameOf(data) != name {
+		return p, instance, &store.DamageError{Object: object, Err: errors.New("content does not have the hash that names it")}
 	}
 	return p, instance, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"permafrost/repo/store"
+
 	"filippo.io/age"
 )
 
@@ -15,14 +17,14 @@ import (
 // A writer can wrap a keyring for somebody else that is as genuine as its own: who took that would sign as that writer, or as
 // nobody. So any of them serves to read the list of keys, which says which object is whose. The oldest come first: whatever
 // anybody puts there later is not tried.
-func Unlock(ctx context.Context, st Store, id *Identity, accept func(*Keyring) error) (*Keyring, error) {
+func Unlock(ctx context.Context, st store.Store, id *Identity, accept func(*Keyring) error) (*Keyring, error) {
 	if id.Keyring != nil {
 		return id.Keyring, nil
 	}
 	if _, err := readConfig(ctx, st); err != nil {
 		return nil, err
 	}
-	u := &unlocking{repo: &Repo{store: newWitness(st), local: new(local), opts: Options{Identities: id.Identities}}, ids: id.Identities, accept: accept}
+	u := &unlocking{repo: &Repo{store: store.NewWitness(st), local: new(local), opts: Options{Identities: id.Identities}}, ids: id.Identities, accept: accept}
 	objects, err := u.objects(ctx)
 	if err != nil {
 		return nil, err
@@ -68,14 +70,14 @@ type unlocking struct {
 }
 
 // objects returns what lies below keys/, the oldest first.
-func (u *unlocking) objects(ctx context.Context) (objects []Object, err error) {
-	for o, err := range u.repo.store.List(ctx, "keys/") {
+func (u *unlocking) objects(ctx context.Context) (objects []store.Object, err error) {
+	for o, err := range u.repo.store.List(ctx, store.Key.Dir()) {
 		if err != nil {
 			return nil, fmt.Errorf("listing keyrings: %w", err)
 		}
 		objects = append(objects, o)
 	}
-	slices.SortStableFunc(objects, func(a, b Object) int { return a.Time.Compare(b.Time) })
+	slices.SortStableFunc(objects, func(a, b store.Object) int { return a.Time.Compare(b.Time) })
 	return objects, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 var vanish = flag.Int("vanish", 40, "how many nights lose their cache")
@@ -98,7 +99,7 @@ func TestCacheVanishes(t *testing.T) {
 	}
 }
 
-func idsButLast(r *repo.Repo) (ids []repo.Name) {
+func idsButLast(r *repo.Repo) (ids []store.Name) {
 	all := r.Snapshots()
 	for _, ref := range all[:len(all)-1] {
 		ids = append(ids, ref.ID)

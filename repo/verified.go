@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 // verified remembers on this machine which pack was read and found right, and when, so that a check of all content can
@@ -17,7 +19,7 @@ import (
 // what a second check beside this one remembers.
 type verified struct {
 	f    *os.File // nil: nothing is remembered
-	last map[Name]verification
+	last map[store.Name]verification
 }
 
 type verification struct {
@@ -33,7 +35,7 @@ const (
 // openVerified reads what is remembered of the given packs, and drops the rest. Where that fails too it returns one to
 // work with.
 func (l *local) openVerified(packs []*indexedPack) (*verified, error) {
-	v := &verified{last: make(map[Name]verification)}
+	v := &verified{last: make(map[store.Name]verification)}
 	if l.state == nil {
 		return v, nil
 	}
@@ -59,18 +61,18 @@ func (l *local) openVerified(packs []*indexedPack) (*verified, error) {
 	return v, nil
 }
 
-func parseVerified(data []byte) map[Name]verification {
-	all := make(map[Name]verification, len(data)/verifiedRecord)
+func parseVerified(data []byte) map[store.Name]verification {
+	all := make(map[store.Name]verification, len(data)/verifiedRecord)
 	for rec := range slices.Chunk(data, verifiedRecord) {
 		if len(rec) < verifiedRecord || crc32.Checksum(rec[:41], castagnoli) != binary.LittleEndian.Uint32(rec[41:]) {
 			continue
 		}
-		all[Name(rec[:32])] = verification{int64(binary.LittleEndian.Uint64(rec[32:])), rec[40] == 1}
+		all[store.Name(rec[:32])] = verification{int64(binary.LittleEndian.Uint64(rec[32:])), rec[40] == 1}
 	}
 	return all
 }
 
-func appendVerified(b []byte, pack Name, r verification) []byte {
+func appendVerified(b []byte, pack store.Name, r verification) []byte {
 	start := len(b)
 	b = append(b, pack[:]...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(r.at))
@@ -83,7 +85,7 @@ func appendVerified(b []byte, pack Name, r verification) []byte {
 }
 
 // add remembers that a pack was found right. Where that fails the pack is read again another night.
-func (v *verified) add(pack Name, r verification) {
+func (v *verified) add(pack store.Name, r verification) {
 	if v.f != nil {
 		v.f.Write(appendVerified(nil, pack, r))
 	}
@@ -91,7 +93,7 @@ func (v *verified) add(pack Name, r verification) {
 
 // when returns the time of a pack's last verification of that depth, 0 where there is none. One of the future tells of
 // a wrong clock, and does not count.
-func (v *verified) when(pack Name, deep bool, now time.Time) int64 {
+func (v *verified) when(pack store.Name, deep bool, now time.Time) int64 {
 	r := v.last[pack]
 	if deep && !r.deep || r.at > now.Unix() {
 		return 0

@@ -13,6 +13,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 const instance = "social.example"
@@ -20,12 +21,12 @@ const instance = "social.example"
 // A world is a repository in a store, with the keys to it and a place for what machines remember.
 type world struct {
 	t             *testing.T
-	store         repo.Store
+	store         store.Store
 	owner, writer *repo.Keyring
 	dir           string
 }
 
-func newWorld(t *testing.T, st repo.Store, o repo.InitOptions) *world {
+func newWorld(t *testing.T, st store.Store, o repo.InitOptions) *world {
 	t.Helper()
 	owner, err := repo.NewOwnerKeyring()
 	if err != nil {
@@ -54,13 +55,13 @@ func (w *world) open(k *repo.Keyring) *repo.Repo {
 	return r
 }
 
-func (w *world) tryOpen(st repo.Store, k *repo.Keyring) (*repo.Repo, error) {
+func (w *world) tryOpen(st store.Store, k *repo.Keyring) (*repo.Repo, error) {
 	d := filepath.Join(w.dir, string(k.Role))
 	return repo.Open(w.t.Context(), storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache")})
 }
 
 // openFresh opens it on a machine that has never seen it, and waits for nobody's lease.
-func openFresh(ctx context.Context, st repo.Store, k *repo.Keyring) (*repo.Repo, error) {
+func openFresh(ctx context.Context, st store.Store, k *repo.Keyring) (*repo.Repo, error) {
 	return repo.Open(ctx, storetest.Alone(st), k, repo.Options{})
 }
 
@@ -207,7 +208,7 @@ func (in inspector) Inspect(ctx context.Context, text []byte, v repo.Visitor) (r
 		if err == nil && id == in.node && !id.IsZero() {
 			_, err = in.rd.Blob(ctx, id)
 		}
-		if d := (*repo.DamageError)(nil); errors.As(err, &d) {
+		if d := (*store.DamageError)(nil); errors.As(err, &d) {
 			err = v.Lost(part, err)
 		}
 		if err != nil {

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,11 +13,10 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/store"
 )
 
 const statsInFlight = 16 // questions to the storage whether a pack is there
-
-func hashName(data []byte) Name { return sha256.Sum256(data) }
 
 // Stats counts what a run did for one component.
 type Stats struct {
@@ -45,9 +43,9 @@ type Writer struct {
 	packing *packing
 
 	mu      sync.Mutex
-	fresh   map[halfID]struct{} // blobs of this run
-	checked map[Name]*presence  // stored packs that this run has looked at
-	done    []Name              // packs uploaded by this run or one before it, in no index object yet
+	fresh   map[halfID]struct{}      // blobs of this run
+	checked map[store.Name]*presence // stored packs that this run has looked at
+	done    []store.Name             // packs uploaded by this run or one before it, in no index object yet
 	stats   [componentCount]Stats
 }
 
@@ -89,7 +87,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 	w := &Writer{
 		repo: r, index: x.of(instance), epoch: r.epoch(), instance: instance, prunes: r.log.prunes, journal: j, unlock: unlock,
 		fresh:   make(map[halfID]struct{}),
-		checked: make(map[Name]*presence),
+		checked: make(map[store.Name]*presence),
 	}
 	w.packing = newPacking(ctx, r.store, w.epoch, instance, w.uploaded)
 	if err := w.resume(ctx, left); err != nil {
@@ -134,7 +132,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if w.index.serves(p.name, w.instance) || w.repo.log.isNamed(packObject(p.name)) {
+		if w.index.serves(p.name, w.instance) || w.repo.log.isNamed(store.Pack.Object(p.name)) {
 			continue
 		}
 		g.Go(func() (err error) {
@@ -162,8 +160,8 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 }
 
 // packThere reports whether a pack is in the store with the size it should have.
-func (r *Repo) packThere(ctx context.Context, pack Name, size int64) (bool, error) {
-	o, err := r.store.Stat(ctx, packObject(pack))
+func (r *Repo) packThere(ctx context.Context, pack store.Name, size int64) (bool, error) {
+	o, err := r.store.Stat(ctx, store.Pack.Object(pack))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -332,22 +330,22 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 
 // objects returns the names of the objects that the entry makes a part of the log.
 func (e *SnapshotEntry) objects() []string {
-	objects := []string{manifestObject(e.Manifest)}
+	objects := []string{store.Manifest.Object(e.Manifest)}
 	for _, n := range e.Indexes {
-		objects = append(objects, indexObject(n))
+		objects = append(objects, store.Index.Object(n))
 	}
 	return objects
 }
 
 // putManifest puts a manifest and returns its name.
-func (r *Repo) putManifest(ctx context.Context, text []byte) (Name, error) {
+func (r *Repo) putManifest(ctx context.Context, text []byte) (store.Name, error) {
 	sealed, err := r.sealManifest(text)
 	if err != nil {
-		return Name{}, err
+		return store.Name{}, err
 	}
-	name := hashName(sealed)
-	if err := r.store.Put(ctx, manifestObject(name), sealed); err != nil {
-		return Name{}, fmt.Errorf("putting the manifest: %w", err)
+	name := store.NameOf(sealed)
+	if err := r.store.Put(ctx, store.Manifest.Object(name), sealed); err != nil {
+		return store.Name{}, fmt.Errorf("putting the manifest: %w", err)
 	}
 	return name, nil
 }
@@ -360,7 +358,7 @@ func (w *Writer) stillThere(ctx context.Context, h *history, e *SnapshotEntry) e
 	defer w.mu.Unlock()
 	own := e.objects()
 	for _, name := range w.done {
-		own = append(own, packObject(name))
+		own = append(own, store.Pack.Object(name))
 	}
 	if slices.ContainsFunc(own, func(object string) bool { return h.gone(object, w.instance) }) {
 		return ErrPruned
@@ -430,7 +428,7 @@ func (w *Writer) end() {
 const indexPuts = 2
 
 // putIndexes puts index objects for packs and returns their names.
-func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack, error]) (names []Name, err error) {
+func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack, error]) (names []store.Name, err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(indexPuts)
 	for group, err := range splitIndex(packs) {
@@ -444,13 +442,13 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 		if err != nil {
 			return nil, hint.Join(err, g.Wait())
 		}
-		name := hashName(data)
+		name := store.NameOf(data)
 		names = append(names, name)
 		g.Go(func() error {
-			if err := r.store.Put(gctx, indexObject(name), data); err != nil {
+			if err := r.store.Put(gctx, store.Index.Object(name), data); err != nil {
 				return fmt.Errorf("putting an index: %w", err)
 			}
-			r.local.cache(indexObject(name), data)
+			r.local.cache(store.Index.Object(name), data)
 			return nil
 		})
 	}

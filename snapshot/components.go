@@ -18,6 +18,7 @@ import (
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
@@ -323,13 +324,13 @@ func plain(err error) error {
 }
 
 // previousID returns the newest snapshot of the instance that this key made and that has a stream, or zero.
-func (c *creation) previousID(ctx context.Context, stream string) repo.Name {
+func (c *creation) previousID(ctx context.Context, stream string) store.Name {
 	for _, ref := range slices.Backward(c.repo.Snapshots()) {
 		if ref.Instance == c.inst.Domain && c.repo.Own(ref) && hasStream(ctx, c.repo, &ref, stream) {
 			return ref.ID
 		}
 	}
-	return repo.Name{}
+	return store.Name{}
 }
 
 // hasStream reports whether a snapshot has a stream, as far as can be told.

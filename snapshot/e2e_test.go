@@ -22,6 +22,7 @@ import (
 	"permafrost/internal/hostfs"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/media"
 	"permafrost/source/redis"
@@ -337,7 +338,7 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	writeFiles(t, root, file{path: "b/new", data: []byte("new")})
 	second := w.create(inst, CreateOptions{})
 	r := w.open(w.owner)
-	if err := r.Forget(t.Context(), []repo.Name{first.Ref.ID}); err != nil {
+	if err := r.Forget(t.Context(), []store.Name{first.Ref.ID}); err != nil {
 		t.Fatal(err)
 	}
 	out, err := r.Prune(t.Context(), NewInspector, repo.PruneOptions{})

@@ -11,7 +11,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/fuzzing"
 	"permafrost/internal/wire"
-	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 )
 
@@ -224,7 +224,7 @@ func FuzzParseManifest(f *testing.F) {
 // FuzzSignature reads files as they come and, with the key's proof renewed, what is beneath.
 func FuzzSignature(f *testing.F) {
 	s := &signatures{dir: openCache(f, f.TempDir()), instance: "social.example", key: chunk.IDKey{1}}
-	of := repo.Name{7}
+	of := store.Name{7}
 	w := s.create("postgres")
 	w.add(&signedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
 	w.add(&signedChunk{Chunk{Length: 500, ID: chunk.ID{2}, Extents: []Extent{{chunk.ID{3}, 4, 200}, {chunk.ID{5}, 0, 300}}},

@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // keys notes hashes of the secrets that Mastodon's set-up generated, and says which differ from those of the last snapshot.
 func (c *creation) keys(ctx context.Context) {
-	hashes := make(map[string]repo.Name)
+	hashes := make(map[string]store.Name)
 	for name, value := range c.inst.Generated {
 		hashes[name] = c.repo.Key().SecretHash(c.inst.Domain, name, value)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A key that differs from that of the last snapshot is said at once, once, and kept in the manifest; neither a key nor anything
@@ -60,7 +60,7 @@ func TestCreateComparesKeys(t *testing.T) {
 	if !slices.Contains(said, "SECRET_KEY_BASE missing") {
 		t.Errorf("a missing secret is not said: %q", said)
 	}
-	var none repo.Name
+	var none store.Name
 	for name, h := range first.Manifest.Secrets.Keys {
 		if h == none {
 			t.Errorf("%s has no hash", name)

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
@@ -112,8 +113,8 @@ type Secrets struct {
 
 	// Keys are keyed hashes of the secrets that Mastodon's set-up generated, by the name of their variable: see
 	// repo.Keyring.SecretHash.
-	Keys map[string]repo.Name `json:"keys,omitempty"`
-	Cost Cost                 `json:"cost"`
+	Keys map[string]store.Name `json:"keys,omitempty"`
+	Cost Cost                  `json:"cost"`
 }
 
 // A SecretFile is one of Secrets.
@@ -251,7 +252,7 @@ func ParseManifest(data []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	if v.Format != Format {
-		return nil, fmt.Errorf("manifest of format %d: %w", v.Format, repo.ErrNewerFormat)
+		return nil, fmt.Errorf("manifest of format %d: %w", v.Format, store.ErrNewerFormat)
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	if err := d.Decode(m); err != nil {
@@ -371,7 +372,7 @@ func (s SHA256) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:
 
 // UnmarshalText reads what MarshalText wrote.
 func (s *SHA256) UnmarshalText(b []byte) error {
-	var n repo.Name
+	var n store.Name
 	err := n.UnmarshalText(b)
 	*s = SHA256(n)
 	return err

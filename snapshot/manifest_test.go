@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"permafrost/chunk"
-	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
 )
@@ -118,7 +118,7 @@ func TestManifestRefuses(t *testing.T) {
 		}
 	}
 	data, _ := sampleManifest().Encode()
-	if _, err := ParseManifest(bytes.Replace(data, []byte(`"format":1`), []byte(`"format":2`), 1)); !errors.Is(err, repo.ErrNewerFormat) {
+	if _, err := ParseManifest(bytes.Replace(data, []byte(`"format":1`), []byte(`"format":2`), 1)); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("format 2: %v", err)
 	}
 	for _, bad := range []string{"", "null", "[]", "{}", string(data[:len(data)-1]), string(data) + "{}", strings.Repeat("[", 100000)} {

@@ -15,13 +15,14 @@ import (
 	"permafrost/internal/localdir"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // nights stores one stream night after night as a sealed host does.
 type nights struct {
 	*world
 	dir      *localdir.Dir // the cache
-	previous repo.Name
+	previous store.Name
 	fresh    int64 // bytes that the last night stored of the stream
 	wasted   int64
 }
@@ -210,7 +211,7 @@ func TestSignatureRefused(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	refused := func(what string, s *signatures, stream string, of repo.Name) {
+	refused := func(what string, s *signatures, stream string, of store.Name) {
 		t.Helper()
 		if r, err := s.open(stream, of); err == nil {
 			r.close()
@@ -232,7 +233,7 @@ func TestSignatureRefused(t *testing.T) {
 	if err := os.WriteFile(path, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused("a signature of another snapshot", sigs, "postgres", repo.Name{1})
+	refused("a signature of another snapshot", sigs, "postgres", store.Name{1})
 	other := *sigs
 	other.key[0]++
 	refused("a signature with another key", &other, "postgres", n.previous)

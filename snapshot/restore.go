@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source/media"
 )
 
@@ -257,7 +258,7 @@ func (rs *restorer) component(ctx context.Context, want map[string]bool, c compo
 
 // isDamage reports whether err is the fault of single objects of the repository, so that others may be sound.
 func isDamage(err error) bool {
-	var damage *repo.DamageError
+	var damage *store.DamageError
 	var local *writeError
-	return errors.As(err, &damage) && !errors.As(err, &local) && !errors.Is(err, repo.ErrNewerFormat)
+	return errors.As(err, &damage) && !errors.As(err, &local) && !errors.Is(err, store.ErrNewerFormat)
 }

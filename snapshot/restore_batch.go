@@ -11,6 +11,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source/media"
 )
 
@@ -137,7 +138,7 @@ func (mr *mediaRestore) discard(b *batch) {
 func (mr *mediaRestore) deliver(uses []use, data []byte) error {
 	for _, u := range uses {
 		if int64(len(data)) != u.n {
-			return &repo.DamageError{Object: u.file.Path, Err: errors.New("a blob is not as long as the listing says")}
+			return &store.DamageError{Object: u.file.Path, Err: errors.New("a blob is not as long as the listing says")}
 		}
 		if err := mr.write(u, data); err != nil {
 			return err
@@ -252,7 +253,7 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f io.WriterAt) er
 			return err
 		case c.Hole() && wasHole:
 			// Of these there could be endlessly many, and nothing would ever be written.
-			return &repo.DamageError{Object: "recipe", Err: errors.New("a hole follows upon a hole")}
+			return &store.DamageError{Object: "recipe", Err: errors.New("a hole follows upon a hole")}
 		case c.Extents != nil:
 			err = mr.patch(ctx, c, f, off)
 		case !c.Hole():

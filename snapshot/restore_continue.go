@@ -15,6 +15,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/durable"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // copyStream writes a stream to w. An error says so if what was written is not, in the end, what the source gave.
@@ -29,7 +30,7 @@ func copyStream(ctx context.Context, rd blobReader, c repo.Component, s *Stream,
 // verify returns an error unless a hash over all of a stream is what it was.
 func (s *Stream) verify(h hash.Hash) error {
 	if sum := SHA256(h.Sum(nil)); sum != s.SHA256 {
-		return &repo.DamageError{Object: "stream", Err: fmt.Errorf("its SHA-256 is %v, and was %v", sum, s.SHA256)}
+		return &store.DamageError{Object: "stream", Err: fmt.Errorf("its SHA-256 is %v, and was %v", sum, s.SHA256)}
 	}
 	return nil
 }

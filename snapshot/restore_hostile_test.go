@@ -25,6 +25,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/hostile"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 )
 
@@ -42,7 +43,7 @@ func (m hostileBlobs) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk
 	for _, id := range ids {
 		data, err := m.Blob(ctx, id)
 		if err != nil {
-			return &repo.DamageError{Object: id.String(), Err: err}
+			return &store.DamageError{Object: id.String(), Err: err}
 		}
 		if err := f(id, data); err != nil {
 			return err
@@ -325,7 +326,7 @@ func (h *hostileCase) target() string {
 func (h *hostileCase) state(target string) {
 	r := h.r
 	text := fmt.Sprintf(`{"permafrost_restore":%d,"snapshot":%q,"instance":"x","date":"%s","components":["media",%q],"finished":%v,"boot":%q}`, pick(r, 1, 1, 1, 2),
-		pick(r, repo.Name{}.String(), strings.Repeat("ab", 32), "../../etc", ""), pick(r, "2026-06-27", `\u001b[2J`), pick(r, "postgres", "../x", ""), r.IntN(2) == 0, pick(r, bootID(), "x", ""))
+		pick(r, store.Name{}.String(), strings.Repeat("ab", 32), "../../etc", ""), pick(r, "2026-06-27", `\u001b[2J`), pick(r, "postgres", "../x", ""), r.IntN(2) == 0, pick(r, bootID(), "x", ""))
 	os.WriteFile(target+"/"+stateName, []byte(pick(r, text, text, text, "{", strings.Repeat("[", 1<<17))), 0o644)
 }
 

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -65,7 +65,7 @@ func (rs *restorer) media(ctx context.Context) error {
 	defer rs.mu.Unlock()
 	rs.out.Owners = target.Owners()
 	if err == nil && rs.out.Lost > 0 {
-		err = &repo.DamageError{Object: "media", Err: fmt.Errorf("%d files could not be restored", rs.out.Lost)}
+		err = &store.DamageError{Object: "media", Err: fmt.Errorf("%d files could not be restored", rs.out.Lost)}
 	}
 	return err
 }

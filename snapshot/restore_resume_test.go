@@ -20,6 +20,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A meter counts what is fetched of a made-up repository.
@@ -122,7 +123,7 @@ func TestContinueStream(t *testing.T) {
 
 // A counted store tells how many bytes of packs were read.
 type counted struct {
-	repo.Store
+	store.Store
 	bytes atomic.Int64
 	limit int64 // bytes at which stop is called; 0: never
 	stop  func()

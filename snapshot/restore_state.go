@@ -16,7 +16,7 @@ import (
 
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // stateName is the file that says which snapshot a target is of, and whether all of it is there.
@@ -69,7 +69,7 @@ func (rs *restorer) readState() (s restoreState, err error) {
 // isID reports whether text is a snapshot's whole ID.
 func isID(text string) bool {
 	b, err := hex.DecodeString(text)
-	return err == nil && len(b) == len(repo.Name{})
+	return err == nil && len(b) == len(store.Name{})
 }
 
 // inherit goes by what the target says of itself: of this snapshot it is gone on with. Another that is not finished is no place to restore into.

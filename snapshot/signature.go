@@ -15,6 +15,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A signature tells of one stream of a snapshot where its bytes lie and what its pieces are, in the stream's order, so
@@ -36,7 +37,7 @@ import (
 // with numbers as in the package's documentation.
 const (
 	signatureMagic = "PFSIGN\x00\x01"
-	signatureTail  = 8 + len(repo.Name{}) + chunk.Size
+	signatureTail  = 8 + len(store.Name{}) + chunk.Size
 	maxSignature   = 64 << 30 // bytes
 	maxThin        = 1 << 22
 
@@ -83,7 +84,7 @@ func newSignatures(dir *localdir.Dir, instance string, w blobWriter) *signatures
 }
 
 // open returns the signature of a stream of a snapshot.
-func (s *signatures) open(stream string, of repo.Name) (*signatureReader, error) {
+func (s *signatures) open(stream string, of store.Name) (*signatureReader, error) {
 	if s.dir == nil {
 		return nil, os.ErrNotExist
 	}
@@ -101,7 +102,7 @@ func (s *signatures) open(stream string, of repo.Name) (*signatureReader, error)
 
 // levelTwo returns what a stream is matched with: the signature that it has as part of the snapshot previous, unless
 // that is zero. Without it the run is less thrifty; err says why.
-func (s *signatures) levelTwo(stream string, previous repo.Name) (*levelTwo, error) {
+func (s *signatures) levelTwo(stream string, previous store.Name) (*levelTwo, error) {
 	l := &levelTwo{secret: s.cutter, sign: s.create(stream)}
 	if previous.IsZero() {
 		return l, nil
@@ -115,7 +116,7 @@ func (s *signatures) levelTwo(stream string, previous repo.Name) (*levelTwo, err
 func (s *signatures) name(stream string) string { return s.instance + "/" + stream }
 
 // verify reads a whole signature, so that nothing of it is believed before.
-func (s *signatures) verify(f *os.File, stream string, of repo.Name) (*signatureReader, error) {
+func (s *signatures) verify(f *os.File, stream string, of store.Name) (*signatureReader, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -137,7 +138,7 @@ func (s *signatures) verify(f *os.File, stream string, of repo.Name) (*signature
 	if subtle.ConstantTimeCompare(h.Sum(nil), sum) != 1 {
 		return nil, errors.New("it is damaged, or of another repository")
 	}
-	if repo.Name(bound[8:]) != of {
+	if store.Name(bound[8:]) != of {
 		return nil, errors.New("it is of another snapshot")
 	}
 	at := int64(min(binary.LittleEndian.Uint64(bound), uint64(body)))
@@ -170,7 +171,7 @@ func (s *signatures) create(stream string) *signatureWriter {
 
 // keep makes the signatures of this run those of the snapshot that it has committed. One that can't be kept makes the
 // next night less thrifty, and is no reason to fail.
-func (s *signatures) keep(of repo.Name) error {
+func (s *signatures) keep(of store.Name) error {
 	var failed error
 	for _, w := range s.made {
 		if err := w.keep(of); err != nil {
@@ -239,7 +240,7 @@ func (w *signatureWriter) finish(thin []chunk.ID) {
 	w.write(b)
 }
 
-func (w *signatureWriter) keep(of repo.Name) error {
+func (w *signatureWriter) keep(of store.Name) error {
 	defer w.file.Discard()
 	if w.thin == 0 {
 		return nil

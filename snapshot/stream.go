@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 const (
@@ -40,7 +41,7 @@ type part struct {
 // of returns the part's bytes of its blob.
 func (p *part) of(id chunk.ID, blob []byte) ([]byte, error) {
 	if p.from+p.n > len(blob) || p.whole && p.n != len(blob) {
-		return nil, &repo.DamageError{Object: "blob " + id.String()[:8],
+		return nil, &store.DamageError{Object: "blob " + id.String()[:8],
 			Err: fmt.Errorf("it has %d bytes, a recipe wants %d from %d on", len(blob), p.n, p.from)}
 	}
 	return blob[p.from : p.from+p.n], nil
@@ -99,7 +100,7 @@ func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
 // reads it.
 func (c *Chunk) verify(rd blobReader, comp repo.Component, data []byte) error {
 	if c.Extents != nil && !rd.Verify(comp, c.ID, data) {
-		return &repo.DamageError{Object: "chunk " + c.ID.String()[:8], Err: errors.New("its parts do not make what it was")}
+		return &store.DamageError{Object: "chunk " + c.ID.String()[:8], Err: errors.New("its parts do not make what it was")}
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"permafrost/chunk"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A watched getter tells errors of reading from what is wrong with what was read: a storage that does not answer, from a
@@ -27,8 +27,8 @@ func (w *watched) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
 // blame makes err a DamageError of a part of a snapshot, where that alone is to blame for it.
 func (w *watched) blame(part string, err error) error {
 	switch {
-	case err == nil, isDamage(err), w.failed != nil, errors.Is(err, repo.ErrNewerFormat), errors.Is(err, context.Canceled):
+	case err == nil, isDamage(err), w.failed != nil, errors.Is(err, store.ErrNewerFormat), errors.Is(err, context.Canceled):
 		return err
 	}
-	return &repo.DamageError{Object: part, Err: err}
+	return &store.DamageError{Object: part, Err: err}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"permafrost/chunk"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A silentStore gives nothing.
@@ -16,7 +16,7 @@ func (s silentStore) Blob(context.Context, chunk.ID) ([]byte, error) { return ni
 
 // What is malformed is damage, whoever made it; a storage that does not answer is none.
 func TestBlame(t *testing.T) {
-	var damage *repo.DamageError
+	var damage *store.DamageError
 	if _, err := newInspector("social.example", silentStore{}).Inspect(t.Context(), []byte(`{"format":1}`), &lookUp{}); !errors.As(err, &damage) {
 		t.Errorf("a malformed manifest: %v", err)
 	}
@@ -25,7 +25,7 @@ func TestBlame(t *testing.T) {
 	if _, err := w.Blob(t.Context(), chunk.ID{}); errors.As(w.blame("media", err), &damage) {
 		t.Error("a lost connection is called damage")
 	}
-	if err := new(watched).blame("media", repo.ErrNewerFormat); errors.As(err, &damage) {
+	if err := new(watched).blame("media", store.ErrNewerFormat); errors.As(err, &damage) {
 		t.Error("a newer format is called damage")
 	}
 }

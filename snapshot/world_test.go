@@ -13,6 +13,7 @@ import (
 	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -145,7 +146,7 @@ func (v *lookUp) Need(_ context.Context, n repo.Need) error {
 	v.needs++
 	length, ok := v.rd.Length(n.Blob)
 	if !ok || n.Offset+n.Length > length || n.Whole && n.Length != length {
-		return &repo.DamageError{Object: "blob " + n.Blob.String()[:8], Err: fmt.Errorf("it has %d bytes of %+v", length, n)}
+		return &store.DamageError{Object: "blob " + n.Blob.String()[:8], Err: fmt.Errorf("it has %d bytes of %+v", length, n)}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // Exit codes. Scripts lean on them: see `permafrost help exit-codes`.
@@ -70,7 +71,7 @@ func exitCode(err error) int {
 		noKey    *repo.MissingKeyError
 		foreign  *repo.ForeignKeyError
 		keyless  *repo.NoKeyError
-		damage   *repo.DamageError
+		damage   *store.DamageError
 		rollback *repo.RollbackError
 		found    *damageError
 		keys     *fingerprintError

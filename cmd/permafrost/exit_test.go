@@ -11,10 +11,11 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 func TestExitCode(t *testing.T) {
-	damage := &repo.DamageError{Object: "packs/ab", Err: io.ErrUnexpectedEOF}
+	damage := &store.DamageError{Object: "packs/ab", Err: io.ErrUnexpectedEOF}
 	for _, tt := range []struct {
 		err  error
 		want int

@@ -19,6 +19,7 @@ import (
 
 	"permafrost/internal/dirstore"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A forger writes to a repository's directory what no permafrost would: it has a keyring, the documented formats, and no
@@ -94,7 +95,7 @@ func (f *forger) body(object string) []byte {
 }
 
 // put puts an object by a name that fits it, and returns its hash.
-func (f *forger) put(dir string, data []byte) (name repo.Name) {
+func (f *forger) put(dir string, data []byte) (name store.Name) {
 	f.t.Helper()
 	name = sha256.Sum256(data)
 	f.write(dir+name.String(), data)
@@ -134,7 +135,7 @@ func (f *forger) basis(behind uint64) repo.Basis {
 func (f *forger) snapshotID(e *repo.SnapshotEntry) string {
 	signer := f.key.SignKey.Public().(ed25519.PublicKey)
 	id := sha256.Sum256(slices.Concat([]byte("permafrost snapshot 1\n"), e.Manifest[:], signer, []byte(e.Instance)))
-	return repo.Name(id).String()
+	return store.Name(id).String()
 }
 
 // publish appends an entry to the log, whatever it says.

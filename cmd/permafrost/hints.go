@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A rule gives the hint for an error, looking at that error alone and not at those that it wraps; "" where it has none.
@@ -58,8 +59,8 @@ func rules() []rule {
 	return []rule{
 		is(repo.ErrNoRepository, "check the repository's address; `permafrost init` makes a new one"),
 		is(repo.ErrRepositoryExists, "choose another place, or use it with its own keys"),
-		is(repo.ErrNewerFormat, "update permafrost on this machine"),
-		as(func(*repo.FalseReportError) string { return liarHint }),
+		is(store.ErrNewerFormat, "update permafrost on this machine"),
+		as(func(*store.FalseReportError) string { return liarHint }),
 		as(rollbackHint),
 		as(stateFileHint),
 
@@ -105,7 +106,7 @@ func rules() []rule {
 // lastRules are for errors of which nothing else says what to do.
 func lastRules() []rule {
 	return []rule{
-		is(repo.ErrNoSpace, "free room with `permafrost forget` and `permafrost prune`: both work on a full storage"),
+		is(store.ErrNoSpace, "free room with `permafrost forget` and `permafrost prune`: both work on a full storage"),
 		is(syscall.EROFS, "the storage's file system is read-only: see whether it was mounted so, or whether its disk fails"),
 	}
 }

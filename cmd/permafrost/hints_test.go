@@ -22,6 +22,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/sftpstore"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -33,11 +34,11 @@ const errorsPage = "../../docs/errors.md"
 // examples has an error of each kind that the packages below the commands export; nil for one that is never told as it is.
 func examples() map[string]error {
 	object := "packs/1f/1f40…"
-	damage := &repo.DamageError{Object: object, Err: errors.New("is missing")}
+	damage := &store.DamageError{Object: object, Err: errors.New("is missing")}
 	ref := repo.SnapshotRef{SnapshotInfo: repo.SnapshotInfo{Date: "2026-06-27"}}
 	cause := func(c repo.Cause, text string) error { return &repo.CauseError{Cause: c, Err: errors.New(text)} }
 	damaged := func(c repo.Cause, object, text string) error {
-		return &repo.CauseError{Cause: c, Err: &repo.DamageError{Object: object, Err: errors.New(text)}}
+		return &repo.CauseError{Cause: c, Err: &store.DamageError{Object: object, Err: errors.New(text)}}
 	}
 	denied := func(r repo.Right, why string, who ...string) error {
 		return &repo.NotAllowedError{Right: r, Why: why, Who: who}
@@ -45,18 +46,18 @@ func examples() map[string]error {
 	return map[string]error{
 		"repo.ErrNoRepository":     repo.ErrNoRepository,
 		"repo.ErrRepositoryExists": repo.ErrRepositoryExists,
-		"repo.ErrNewerFormat":      repo.ErrNewerFormat,
+		"store.ErrNewerFormat":     store.ErrNewerFormat,
 		"repo.ErrPruned":           repo.ErrPruned,
 		"repo.ErrNotAllowed":       repo.ErrNotAllowed,
-		"repo.ErrNoSpace":          repo.ErrNoSpace,
-		"repo.DamageError":         damage,
+		"store.ErrNoSpace":         store.ErrNoSpace,
+		"store.DamageError":        damage,
 		"repo.SnapshotError":       &repo.SnapshotError{Ref: ref, Err: damage},
-		"repo.ForeignKeyError":     &repo.ForeignKeyError{Key: repo.Name{1}, Repository: repo.Name{2}},
+		"repo.ForeignKeyError":     &repo.ForeignKeyError{Key: store.Name{1}, Repository: store.Name{2}},
 		"repo.MissingKeyError":     &repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
 		"repo.NoKeyError":          &repo.NoKeyError{Err: fmt.Errorf("key file writer.key: %w", fs.ErrNotExist)},
 		"repo.LockedError":         &repo.LockedError{By: "a snapshot of social.example by web1"},
 		"repo.RollbackError":       &repo.RollbackError{Remembered: repo.Head{Seq: 9}, Found: repo.Head{Seq: 7}},
-		"repo.FalseReportError":    &repo.FalseReportError{Object: object, Found: "there is no such object"},
+		"store.FalseReportError":   &store.FalseReportError{Object: object, Found: "there is no such object"},
 		"repo.StateFileError":      &repo.StateFileError{Path: "/var/lib/permafrost/1f40/journal", Loses: "it holds nothing", Err: errors.New("locking: is a directory")},
 		"repo.CauseError":          nil,
 		"repo.NotAllowedError":     nil,
@@ -99,7 +100,7 @@ func examples() map[string]error {
 		"hostfs.ErrUntrusted":    hostfs.ErrUntrusted,
 		"hostfs.ErrNotRegular":   hostfs.ErrNotRegular,
 		"hostfs.ErrTooLarge":     hostfs.ErrTooLarge,
-		"keeper.SuspectError":    &keeper.SuspectError{Snapshot: repo.Name{0x99}, Text: "it has 1 media file (not counting the cache), where snapshot 1f40ab12 has 12,000"},
+		"keeper.SuspectError":    &keeper.SuspectError{Snapshot: store.Name{0x99}, Text: "it has 1 media file (not counting the cache), where snapshot 1f40ab12 has 12,000"},
 		"keeper.InitError":       &keeper.InitError{Made: true, Files: []string{"recovery.key", "writer.key"}, Err: errors.New("publishing log entry 0: connection lost")},
 		"keeper.IDError":         &keeper.IDError{Err: errors.New("no snapshot's ID begins with latest")},
 		"keeper.ErrNotSuspect":   fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotSuspect),
@@ -114,7 +115,7 @@ func hintless() map[string]string {
 	return map[string]string{
 		"repo.ErrPruned":         "the command runs once more by itself",
 		"repo.ErrNotAllowed":     "a NotAllowedError says more",
-		"repo.DamageError":       "it depends on the command",
+		"store.DamageError":      "it depends on the command",
 		"repo.SnapshotError":     "it depends on the command",
 		"repo.ForeignKeyError":   "the command names the key file",
 		"repo.MissingKeyError":   "the command names the key file",

@@ -19,6 +19,7 @@ import (
 	"permafrost/internal/hostile"
 	"permafrost/internal/sandbox"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/snapshot"
 	"permafrost/source"
 )
@@ -157,7 +158,7 @@ func (h *hostileRepo) forge(r *rand.Rand, n int) {
 		if r.IntN(20) == 0 {
 			text[r.IntN(len(text))] ^= 1 << r.IntN(8)
 		}
-		head := &repo.Head{Seq: seq, Hash: repo.Name(h.owner.put("junk-", data))}
+		head := &repo.Head{Seq: seq, Hash: store.Name(h.owner.put("junk-", data))}
 		os.Remove(filepath.Join(h.dir, "junk-"+head.Hash.String()))
 		seq++
 		e := &repo.Entry{Seq: seq, Prev: head, On: h.owner.basis(seq - 1), Time: time.Now().UTC().Truncate(time.Second), Snapshot: &repo.SnapshotEntry{

@@ -17,6 +17,7 @@ import (
 
 	"permafrost/internal/sandbox"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 var everyWound = flag.Bool("hostile", false, "TestHostileStorage tries every wound of every kind of object, and not some of them")
@@ -452,7 +453,7 @@ func (v *victim) testForgedIndex() {
 				info.Instance = "evil.example"
 			}
 			manifest := f.put("manifests/", f.seal("PFMANIF\x01", []byte("nothing")))
-			e := &repo.SnapshotEntry{Manifest: manifest, Indexes: []repo.Name{index}, SnapshotInfo: info}
+			e := &repo.SnapshotEntry{Manifest: manifest, Indexes: []store.Name{index}, SnapshotInfo: info}
 			f.publish(&repo.Entry{Snapshot: e})
 			if file != "" { // or every restore would have to name the instance, and no prune could read it
 				v.run(exitDone, "forget", f.snapshotID(e)[:16], "-i", v.recovery)
@@ -489,7 +490,7 @@ func (f *forger) forgePacks(body []byte, names map[string]int) []byte {
 	f.t.Helper()
 	forged := 0
 	for text := range names {
-		name, err := repo.ParseName(text)
+		name, err := store.ParseName(text)
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -576,11 +577,11 @@ func spoilFiles(t *testing.T, dir string, spoil func([]byte) []byte) (n int) {
 func (v *victim) testRequest() {
 	v = v.at(v.copyOf())
 	first := v.snapshots(v.t)[0]
-	id, err := repo.ParseName(first.ID)
+	id, err := store.ParseName(first.ID)
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	v.forger(filepath.Join(v.home, "meek.key")).publish(&repo.Entry{Forget: &repo.ForgetEntry{Snapshots: []repo.Name{id}}})
+	v.forger(filepath.Join(v.home, "meek.key")).publish(&repo.Entry{Forget: &repo.ForgetEntry{Snapshots: []store.Name{id}}})
 	for _, args := range [][]string{{"check"}, {"snapshots"}} {
 		m := v.machine("writer.key")
 		if r := m.run(exitDone, args...); !strings.Contains(r.stderr, "by meek has no effect: the list of keys does not let this writer forget") {

@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/localdir"
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/source"
 )
 
@@ -56,7 +57,7 @@ func (a *app) openInstance(ctx context.Context, flags *snapshotFlags) (*source.I
 		return nil, nil, err
 	}
 	var (
-		st         repo.Store
+		st         store.Store
 		closeStore func() error
 		errStore   error
 		dialled    sync.WaitGroup
@@ -82,7 +83,7 @@ func (a *app) openInstance(ctx context.Context, flags *snapshotFlags) (*source.I
 }
 
 // openOn is openAt on a store, which it closes where that fails.
-func (a *app) openOn(ctx context.Context, st repo.Store, closeStore func() error, n need, head *repo.Head) (*session, error) {
+func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() error, n need, head *repo.Head) (*session, error) {
 	r, err := a.openRepo(ctx, st, n, head)
 	if err != nil {
 		closeStore()
@@ -102,7 +103,7 @@ func (a *app) noRepository() error {
 		"check the repository's address; `permafrost init` makes a new one")
 }
 
-func (a *app) openRepo(ctx context.Context, st repo.Store, n need, head *repo.Head) (*repo.Repo, error) {
+func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *repo.Head) (*repo.Repo, error) {
 	// Asked first, nobody types a passphrase for nothing.
 	switch there, err := repo.Exists(ctx, st); {
 	case err != nil:
@@ -263,7 +264,7 @@ func (a *app) pins(k *repo.Keyring) *localdir.Dir {
 	if a.stateDir == "" {
 		return nil
 	}
-	dir, err := localdir.OpenBelow(a.stateDir, repo.Name(k.Repository).String()[:16])
+	dir, err := localdir.OpenBelow(a.stateDir, store.Name(k.Repository).String()[:16])
 	if err != nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A writer of evil.example lists the packs of this repository's other instance for its own, and publishes manifests of
@@ -48,7 +49,7 @@ func (v *victim) testStolen() {
 }
 
 // stealIndexes lists everything for evil.example that is listed, in index objects of its own.
-func (f *forger) stealIndexes() (stolen []repo.Name) {
+func (f *forger) stealIndexes() (stolen []store.Name) {
 	f.t.Helper()
 	files, err := os.ReadDir(filepath.Join(f.dir, "index"))
 	if err != nil || len(files) == 0 {

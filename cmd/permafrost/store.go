@@ -10,7 +10,7 @@ import (
 	"permafrost/internal/dirstore"
 	"permafrost/internal/hint"
 	"permafrost/internal/sftpstore"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A place is a repository's address, taken apart as far as it says which store it needs.
@@ -105,12 +105,12 @@ func (p place) inFull() string {
 var storePatience time.Duration
 
 // openStore opens the store that the repository's address names. Its close ends the connections.
-func (a *app) openStore(ctx context.Context) (st repo.Store, close func() error, err error) {
+func (a *app) openStore(ctx context.Context) (st store.Store, close func() error, err error) {
 	return a.openNewStore(ctx, nil)
 }
 
 // openNewStore is openStore for a repository that is to be made. lasting hears what will be so with this storage each time.
-func (a *app) openNewStore(ctx context.Context, lasting func(text string)) (st repo.Store, close func() error, err error) {
+func (a *app) openNewStore(ctx context.Context, lasting func(text string)) (st store.Store, close func() error, err error) {
 	p, err := parsePlace(a.repository)
 	if err != nil {
 		return nil, nil, err
@@ -120,7 +120,7 @@ func (a *app) openNewStore(ctx context.Context, lasting func(text string)) (st r
 		if err != nil {
 			return nil, nil, err
 		}
-		return limitStore(dir, a.limitUpload, a.limitDownload), func() error { return nil }, nil
+		return store.Limit(dir, int64(a.limitUpload), int64(a.limitDownload)), func() error { return nil }, nil
 	}
 	c := *p.sftp
 	c.AcceptNewHostKey, c.ConfigFile = a.acceptHostKey, a.sshConfig
@@ -135,5 +135,5 @@ func (a *app) openNewStore(ctx context.Context, lasting func(text string)) (st r
 	if err != nil {
 		return nil, nil, err
 	}
-	return limitStore(remote, a.limitUpload, a.limitDownload), remote.Close, nil
+	return store.Limit(remote, int64(a.limitUpload), int64(a.limitDownload)), remote.Close, nil
 }

@@ -22,11 +22,10 @@ import (
 
 	"permafrost/internal/durable"
 	"permafrost/internal/hint"
-	"permafrost/internal/objname"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
-// A Store is a repo.Store over a directory.
+// A Store is a store.Store over a directory.
 type Store struct {
 	dir string
 
@@ -34,7 +33,7 @@ type Store struct {
 	known map[string]bool // directories that are there, durably
 }
 
-var _ repo.Store = (*Store)(nil)
+var _ store.Store = (*Store)(nil)
 
 // Open returns the store below dir, which the first Put makes if need be.
 func Open(dir string) (*Store, error) {
@@ -56,7 +55,7 @@ func Open(dir string) (*Store, error) {
 // String returns the directory's absolute path.
 func (s *Store) String() string { return s.dir }
 
-// Put implements repo.Store.
+// Put implements store.Store.
 func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {
 	if err := s.put(ctx, name, data); err != nil {
 		return fmt.Errorf("putting %s: %w", name, noSpace(err))
@@ -69,13 +68,13 @@ func (s *Store) put(ctx context.Context, name string, data [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if objname.InTemp(name) {
+	if store.InTemp(name) {
 		return errors.New("the name is reserved")
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	temp := filepath.Join(s.dir, objname.Temp)
+	temp := filepath.Join(s.dir, store.Temp)
 	for _, dir := range []string{temp, filepath.Dir(path)} {
 		if err := s.mkdir(dir); err != nil {
 			return err
@@ -101,7 +100,7 @@ func (s *Store) put(ctx context.Context, name string, data [][]byte) error {
 	return err
 }
 
-// ReadAt implements repo.Store.
+// ReadAt implements store.Store.
 func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
 	path, err := s.path(name)
 	if err != nil {
@@ -131,30 +130,30 @@ func openRegular(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Stat implements repo.Store.
-func (s *Store) Stat(ctx context.Context, name string) (repo.Object, error) {
+// Stat implements store.Store.
+func (s *Store) Stat(ctx context.Context, name string) (store.Object, error) {
 	path, err := s.path(name)
 	if err != nil {
-		return repo.Object{}, fmt.Errorf("looking at %s: %w", name, err)
+		return store.Object{}, fmt.Errorf("looking at %s: %w", name, err)
 	}
 	if err := ctx.Err(); err != nil {
-		return repo.Object{}, err
+		return store.Object{}, err
 	}
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
-		return repo.Object{}, fmt.Errorf("looking at %s: %w", name, absent(err))
+		return store.Object{}, fmt.Errorf("looking at %s: %w", name, absent(err))
 	}
-	return repo.Object{Name: name, Size: info.Size(), Time: info.ModTime()}, nil
+	return store.Object{Name: name, Size: info.Size(), Time: info.ModTime()}, nil
 }
 
-// List implements repo.Store. Uploads under way are listed where prefix is "tmp/".
-func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
-		if err := objname.CheckPrefix(prefix); err != nil {
-			yield(repo.Object{}, fmt.Errorf("listing: %w", err))
+// List implements store.Store. Uploads under way are listed where prefix is "tmp/".
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		if err := store.CheckPrefix(prefix); err != nil {
+			yield(store.Object{}, fmt.Errorf("listing: %w", err))
 			return
 		}
 		s.list(ctx, prefix, yield)
@@ -162,9 +161,9 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, 
 }
 
 // list yields what prefix's directory holds, and tells whether to go on.
-func (s *Store) list(ctx context.Context, prefix string, yield func(repo.Object, error) bool) bool {
+func (s *Store) list(ctx context.Context, prefix string, yield func(store.Object, error) bool) bool {
 	fail := func(err error) bool {
-		yield(repo.Object{}, fmt.Errorf("listing %q: %w", prefix, err))
+		yield(store.Object{}, fmt.Errorf("listing %q: %w", prefix, err))
 		return false
 	}
 	entries, err := os.ReadDir(filepath.Join(s.dir, filepath.FromSlash(prefix)))
@@ -176,7 +175,7 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(repo.Object,
 			return fail(err)
 		}
 		name := prefix + e.Name()
-		if !objname.Valid(name) || name == objname.Temp {
+		if !store.IsPath(name) || name == store.Temp {
 			continue
 		}
 		if e.IsDir() {
@@ -195,17 +194,17 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(repo.Object,
 		if !info.Mode().IsRegular() {
 			continue
 		}
-		if !yield(repo.Object{Name: name, Size: info.Size(), Time: info.ModTime()}, nil) {
+		if !yield(store.Object{Name: name, Size: info.Size(), Time: info.ModTime()}, nil) {
 			return false
 		}
 	}
 	return true
 }
 
-// RoundTrip implements repo.Store: a directory is near.
+// RoundTrip implements store.Store: a directory is near.
 func (s *Store) RoundTrip() time.Duration { return 0 }
 
-// Remove implements repo.Store.
+// Remove implements store.Store.
 func (s *Store) Remove(ctx context.Context, name string) error {
 	path, err := s.path(name)
 	if err != nil {
@@ -244,7 +243,7 @@ func (s *Store) Free(ctx context.Context) (bytes int64, ok bool, err error) {
 
 // path returns where the object is kept.
 func (s *Store) path(name string) (string, error) {
-	if err := objname.Check(name); err != nil {
+	if err := store.CheckPath(name); err != nil {
 		return "", err
 	}
 	return filepath.Join(s.dir, filepath.FromSlash(name)), nil
@@ -281,7 +280,7 @@ func absent(err error) error {
 
 func noSpace(err error) error {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return fmt.Errorf("%w (%w)", repo.ErrNoSpace, err)
+		return fmt.Errorf("%w (%w)", store.ErrNoSpace, err)
 	}
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"permafrost/internal/storetest"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 func open(t *testing.T, dir string) *Store {
@@ -22,7 +22,7 @@ func open(t *testing.T, dir string) *Store {
 }
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) repo.Store { return open(t, filepath.Join(t.TempDir(), "new", "repository")) })
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t, filepath.Join(t.TempDir(), "new", "repository")) })
 }
 
 func TestOpenFile(t *testing.T) {
@@ -105,7 +105,7 @@ func TestNoSpace(t *testing.T) {
 	for ; err == nil; puts++ {
 		err = s.Put(t.Context(), fmt.Sprint("a/", puts), data)
 	}
-	if puts > 4 || !errors.Is(err, repo.ErrNoSpace) {
+	if puts > 4 || !errors.Is(err, store.ErrNoSpace) {
 		t.Fatalf("put number %d: %v", puts, err)
 	}
 	for o, err := range s.List(t.Context(), "tmp/") {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/snapshot"
 )
 
@@ -23,7 +24,7 @@ func newDamages(news Observer) *damages { return &damages{news: news, told: make
 
 func (d *damages) add(err error) {
 	f := Finding{Severity: Damaging, Err: err}
-	var damage *repo.DamageError
+	var damage *store.DamageError
 	if errors.As(err, &damage) {
 		f.Object = damage.Object
 	}
@@ -80,7 +81,7 @@ func Check(ctx context.Context, r *repo.Repo, o CheckOptions, news Observer) (*H
 
 // Scrub compares each stored object with its name, without a key, and tells of damage as it is found. Its errors are
 // [repo.ErrNoRepository] and those of [repo.Scrub].
-func Scrub(ctx context.Context, st repo.Store, news Observer) (*Scrubbed, error) {
+func Scrub(ctx context.Context, st store.Store, news Observer) (*Scrubbed, error) {
 	switch there, err := repo.Exists(ctx, st); {
 	case err != nil:
 		return nil, err

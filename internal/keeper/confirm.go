@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/snapshot/retain"
 )
 
@@ -31,7 +32,7 @@ func Confirm(ctx context.Context, r *repo.Repo, o ConfirmOptions, news Observer)
 		return 0, err
 	}
 	verdicts := retain.JudgeAll(r, refs)
-	var todo []repo.Name
+	var todo []store.Name
 	for i := range refs {
 		c, err := confirmation(&refs[i], verdicts.Of(&refs[i]), o.Revoke)
 		if err != nil {
@@ -64,7 +65,7 @@ func confirmation(ref *repo.SnapshotRef, v *retain.Verdict, revoke bool) (Confir
 
 // byID returns the snapshots that have these IDs, each once.
 func byID(refs []repo.SnapshotRef, ids []string) (named []repo.SnapshotRef, err error) {
-	seen := make(map[repo.Name]bool)
+	seen := make(map[store.Name]bool)
 	for _, id := range ids {
 		ref, err := retain.FindID(refs, id)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 )
@@ -30,7 +31,7 @@ type ForgetOptions struct {
 	Selection
 	Names  []string      // those to be removed, as retain.Find reads them; none leaves it to the policy
 	Policy retain.Policy // what stays, where no names are given
-	Known  repo.Name     // a snapshot in doubt that was told of already
+	Known  store.Name    // a snapshot in doubt that was told of already
 	DryRun bool          // decide, and remove nothing
 }
 
@@ -41,7 +42,7 @@ type Forgotten struct {
 }
 
 // Removed returns the IDs of the snapshots that are removed.
-func (f *Forgotten) Removed() (gone []repo.Name) {
+func (f *Forgotten) Removed() (gone []store.Name) {
 	for i := range f.Decisions {
 		if d := &f.Decisions[i]; !d.Keep() {
 			gone = append(gone, d.Snapshot.ID)
@@ -93,8 +94,8 @@ func decide(refs []repo.SnapshotRef, names []string) ([]retain.Decision, error) 
 
 // A SuspectError says that a snapshot looks wrong.
 type SuspectError struct {
-	Snapshot repo.Name // the ID
-	Text     string    // what is wrong, as [DoubtsText] has it
+	Snapshot store.Name // the ID
+	Text     string     // what is wrong, as [DoubtsText] has it
 }
 
 func (e *SuspectError) Error() string {
@@ -110,7 +111,7 @@ func Suspicion(ref *repo.SnapshotRef, v *retain.Verdict) *SuspectError {
 }
 
 // suspects tells of each snapshot in doubt but one, and by how much the storage's clock is off where nobody was told.
-func suspects(refs []repo.SnapshotRef, verdicts retain.Judgements, known repo.Name, news Observer) (all []*SuspectError) {
+func suspects(refs []repo.SnapshotRef, verdicts retain.Judgements, known store.Name, news Observer) (all []*SuspectError) {
 	for i := range refs {
 		ref := &refs[i]
 		v := verdicts.Of(ref)

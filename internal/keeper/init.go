@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // InitOptions say how a repository is made.
@@ -34,7 +35,7 @@ func (e *InitError) Unwrap() error { return e.Err }
 // Init makes a repository, and two key files. Of a repository that can't be made no key file is left; they stay where it is not
 // certain that nothing was made with them. Its errors are [repo.ErrRepositoryExists], those of [repo.WriteKeyFile], and an
 // [InitError] from then on.
-func Init(ctx context.Context, st repo.Store, o InitOptions, news Observer) (*NewRepository, error) {
+func Init(ctx context.Context, st store.Store, o InitOptions, news Observer) (*NewRepository, error) {
 	// repo.Init itself refuses a place that is taken; asked first, no key files are written for nothing.
 	if there, err := repo.Exists(ctx, st); err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func Init(ctx context.Context, st repo.Store, o InitOptions, news Observer) (*Ne
 		return nil, &InitError{true, o.files(), err}
 	}
 	return &NewRepository{
-		Repository: repo.Name(owner.Repository).String(), Fingerprint: owner.Fingerprint(), Recovery: o.Recovery, Writer: o.Writer,
+		Repository: store.Name(owner.Repository).String(), Fingerprint: owner.Fingerprint(), Recovery: o.Recovery, Writer: o.Writer,
 		Instance: o.Instance, AppendOnly: o.AppendOnly, Location: o.Location,
 	}, nil
 }
@@ -84,7 +85,7 @@ func (o *InitOptions) writeKeys(owner, writer *repo.Keyring) error {
 }
 
 // failed removes the key files where it is sure that no repository was made with them.
-func (o *InitOptions) failed(ctx context.Context, st repo.Store, err error) error {
+func (o *InitOptions) failed(ctx context.Context, st store.Store, err error) error {
 	there, ask := repo.Exists(ctx, st)
 	if ask != nil || there {
 		return &InitError{true, o.files(), err}
@@ -96,7 +97,7 @@ func (o *InitOptions) failed(ctx context.Context, st repo.Store, err error) erro
 }
 
 // addOwners gives keys to the further owners.
-func (o *InitOptions) addOwners(ctx context.Context, st repo.Store, owner *repo.Keyring, news Observer) error {
+func (o *InitOptions) addOwners(ctx context.Context, st store.Store, owner *repo.Keyring, news Observer) error {
 	if len(o.Owners) == 0 {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A deaf observer hears nothing.
@@ -49,7 +50,7 @@ func TestInitRollsBack(t *testing.T) {
 
 // initFails makes a repository on a storage that fails once, as failed tells, and looks at what is left. It reports whether the
 // storage failed, and counts in outcomes whether the repository was made.
-func initFails(t *testing.T, st, view repo.Store, failed func() bool, outcomes map[bool]int) bool {
+func initFails(t *testing.T, st, view store.Store, failed func() bool, outcomes map[bool]int) bool {
 	t.Helper()
 	dir := t.TempDir()
 	o := keeper.InitOptions{Recovery: filepath.Join(dir, "recovery.key"), Writer: filepath.Join(dir, "etc", "writer.key"), Name: "web1"}

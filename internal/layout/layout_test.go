@@ -54,28 +54,28 @@ var may = []struct {
 	{"permafrost/internal/wire", nil},
 	{"permafrost/internal/freelist", nil},
 	{"permafrost/internal/parts", nil},
-	{"permafrost/internal/objname", nil},
 	{"permafrost/internal/durable", []string{"permafrost/internal/hostfs"}},
 	{"permafrost/internal/hostfs", nil},
 	{"permafrost/internal/localdir", []string{"permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/chunk", nil},
-	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/parts", "permafrost/internal/wire"}},
+	{"permafrost/repo/store", []string{"permafrost/internal/parts"}},
+	{"permafrost/repo", []string{"permafrost/chunk", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/parts", "permafrost/internal/wire", "permafrost/repo/store"}},
 	{"permafrost/internal/dirstore", storeImports},
 	{"permafrost/internal/sftpstore", storeImports},
 	{"permafrost/internal/storetest", storeImports},
-	{"permafrost/internal/sftpserver", []string{"permafrost/internal/objname", "permafrost/internal/wire"}},
+	{"permafrost/internal/sftpserver", []string{"permafrost/repo/store", "permafrost/internal/wire"}},
 	{"permafrost/source/way", []string{"permafrost/internal/escape"}},
 	{"permafrost/source", []string{"permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/source/...", []string{"permafrost/source", "permafrost/source/way", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/escape"}},
-	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/internal/localdir", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
-	{"permafrost/snapshot/retain", []string{"permafrost/repo", "permafrost/internal/hint"}},
+	{"permafrost/snapshot", []string{"permafrost/chunk", "permafrost/repo", "permafrost/repo/store", "permafrost/internal/localdir", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/freelist", "permafrost/internal/hostfs", "permafrost/internal/hint", "permafrost/internal/wire", "permafrost/internal/durable"}},
+	{"permafrost/snapshot/retain", []string{"permafrost/repo", "permafrost/repo/store", "permafrost/internal/hint"}},
 	{"permafrost/snapshot/restore", []string{"permafrost/snapshot", "permafrost/source/...", "permafrost/internal/escape"}},
-	{"permafrost/internal/keeper", []string{"permafrost/repo", "permafrost/snapshot/...", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/units"}},
-	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/snapshot", "permafrost/snapshot/restore", "permafrost/snapshot/retain", "permafrost/source/...",
-		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/parts", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore", "permafrost/internal/keeper", "permafrost/internal/units"}},
+	{"permafrost/internal/keeper", []string{"permafrost/repo", "permafrost/repo/store", "permafrost/snapshot/...", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/units"}},
+	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/repo/store", "permafrost/snapshot", "permafrost/snapshot/restore", "permafrost/snapshot/retain", "permafrost/source/...",
+		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore", "permafrost/internal/keeper", "permafrost/internal/units"}},
 }
 
-var storeImports = []string{"permafrost/repo", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/objname", "permafrost/internal/objname", "permafrost/internal/parts"}
+var storeImports = []string{"permafrost/repo/store", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/parts"}
 
 func within(path, pattern string) bool {
 	if base, ok := strings.CutSuffix(pattern, "/..."); ok {

@@ -15,12 +15,11 @@ import (
 	"testing"
 
 	"permafrost/internal/hint"
-	"permafrost/internal/objname"
 	"permafrost/internal/sandbox"
 	"permafrost/internal/sftpserver"
 	"permafrost/internal/sftpstore"
 	"permafrost/internal/storetest"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // serverArg makes the test's binary the server of the directory that follows, append-only where one more word does.
@@ -98,14 +97,14 @@ func (h *host) open(t *testing.T, dir, appendOnly string, channels int) *sftpsto
 // renamed is a store whose names of any shape stand below log/, where the server takes any content: numbers do, which are made
 // of their hashes.
 type renamed struct {
-	repo.Store
+	store.Store
 	names *sync.Map // by the names that they stand under
 }
 
 const below = "log/"
 
 func (r renamed) name(name string) string {
-	if !objname.Valid(name) || objname.InTemp(name) {
+	if !store.IsPath(name) || store.InTemp(name) {
 		return name // to be refused as it is
 	}
 	h := sha256.Sum256([]byte(name))
@@ -122,7 +121,7 @@ func (r renamed) ReadAt(ctx context.Context, name string, p []byte, off int64) (
 	return r.Store.ReadAt(ctx, r.name(name), p, off)
 }
 
-func (r renamed) Stat(ctx context.Context, name string) (repo.Object, error) {
+func (r renamed) Stat(ctx context.Context, name string) (store.Object, error) {
 	o, err := r.Store.Stat(ctx, r.name(name))
 	o.Name = name
 	return o, err
@@ -132,11 +131,11 @@ func (r renamed) Remove(ctx context.Context, name string) error {
 	return r.Store.Remove(ctx, r.name(name))
 }
 
-func (r renamed) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	if prefix == objname.Temp+"/" || objname.CheckPrefix(prefix) != nil {
+func (r renamed) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	if prefix == store.Temp+"/" || store.CheckPrefix(prefix) != nil {
 		return r.Store.List(ctx, prefix)
 	}
-	return func(yield func(repo.Object, error) bool) {
+	return func(yield func(store.Object, error) bool) {
 		for o, err := range r.Store.List(ctx, below) {
 			if name, ok := r.names.Load(o.Name); ok {
 				o.Name = name.(string)
@@ -152,8 +151,8 @@ func (r renamed) List(ctx context.Context, prefix string) iter.Seq2[repo.Object,
 func TestConformance(t *testing.T) {
 	h := newHost(t)
 	roots := 0
-	fresh := func(appendOnly string, channels int) func(t *testing.T) repo.Store {
-		return func(t *testing.T) repo.Store {
+	fresh := func(appendOnly string, channels int) func(t *testing.T) store.Store {
+		return func(t *testing.T) store.Store {
 			roots++
 			return renamed{h.open(t, filepath.Join(h.Root, fmt.Sprint(roots)), appendOnly, channels), new(sync.Map)}
 		}

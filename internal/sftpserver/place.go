@@ -5,7 +5,7 @@ import (
 	"path"
 	"strings"
 
-	"permafrost/internal/objname"
+	"permafrost/repo/store"
 )
 
 // A place is what a name may be the name of.
@@ -25,20 +25,21 @@ func placeOf(name string) place {
 	switch {
 	case name == ".":
 		return directory
-	case !objname.Valid(name):
+	case !store.IsPath(name):
 		return nowhere
-	case name == "config", name == "reserve":
+	case name == store.ConfigObject, name == store.ReserveObject:
 		return object
 	}
 	dir, rest, below := strings.Cut(name, "/")
-	switch dir {
-	case "keys", "index", "manifests", "log":
-		return within(object, rest, below)
-	case "leases":
-		return within(lease, rest, below)
-	case objname.Temp:
+	if dir == store.Temp {
 		return within(temp, rest, below)
-	case "packs":
+	}
+	switch store.In(dir) {
+	case store.None:
+		return nowhere
+	case store.Lease:
+		return within(lease, rest, below)
+	case store.Pack:
 		if !below {
 			return directory
 		}
@@ -46,8 +47,9 @@ func placeOf(name string) place {
 		if b, err := hex.DecodeString(digits); err == nil && len(b) == 1 {
 			return within(object, rest, below)
 		}
+		return nowhere
 	}
-	return nowhere
+	return within(object, rest, below)
 }
 
 // within returns the place of what a directory of files holds, or of itself.

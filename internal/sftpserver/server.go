@@ -47,8 +47,6 @@ const (
 	maxData   = maxPacket - 1<<10
 	// maxHandles is four times what one channel of the store holds while it lists.
 	maxHandles = 256
-	// maxObject is what an object may have, in bytes, as of the repository.
-	maxObject = 64 << 20
 	// leftUpload is the age at which a file below tmp/ is listed: the store gives up an upload after a day, and a prune removes
 	// what is left of one after three.
 	leftUpload = 48 * time.Hour

@@ -2,7 +2,6 @@ package sftpserver
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/objname"
+	"permafrost/repo/store"
 )
 
 // lockName is a file of the root that is none of the repository's. Whoever holds its lock may change names below tmp/.
@@ -180,7 +179,8 @@ func (t *tree) commit(from string, fromAt place, to string, toAt place) error {
 	if fromAt != temp || toAt != object && toAt != lease {
 		return errNowhere
 	}
-	if !objname.Shaped(to) {
+	kind, hash := store.Parse(to)
+	if kind == store.None {
 		return errShape
 	}
 	if _, err := t.look(path.Dir(to)); err != nil {
@@ -191,7 +191,7 @@ func (t *tree) commit(from string, fromAt place, to string, toAt place) error {
 		return fmt.Errorf("sealing %s: %w", from, err)
 	}
 	defer sealed.Close()
-	if err := hashes(sealed, objname.Hash(to)); err != nil {
+	if err := hashes(sealed, hash); err != nil {
 		return err
 	}
 	unlock, err := t.lockNames()
@@ -237,15 +237,15 @@ func (t *tree) seal(name string) (*os.File, error) {
 	return f, nil
 }
 
-// hashes returns an error unless a file has the SHA-256 want, or want is "".
-func hashes(f *os.File, want string) error {
-	if want == "" {
+// hashes returns an error unless a file has the SHA-256 want, or want is zero.
+func hashes(f *os.File, want store.Name) error {
+	if want.IsZero() {
 		return nil
 	}
 	h := sha256.New()
-	if n, err := io.Copy(h, io.NewSectionReader(f, 0, maxObject+1)); err != nil {
+	if n, err := io.Copy(h, io.NewSectionReader(f, 0, store.MaxObject+1)); err != nil {
 		return err
-	} else if n > maxObject || hex.EncodeToString(h.Sum(nil)) != want {
+	} else if n > store.MaxObject || store.Name(h.Sum(nil)) != want {
 		return errContent
 	}
 	return nil

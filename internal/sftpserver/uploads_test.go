@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"permafrost/repo/store"
 )
 
 // Whoever has an append-only key, and no key of the repository, looks for uploads of others and writes into each that it finds,
@@ -90,7 +92,7 @@ func TestNameIsHash(t *testing.T) {
 	}
 	hole, err := c.OpenFile("tmp/long", os.O_WRONLY|os.O_CREATE)
 	if err == nil {
-		_, err = hole.WriteAt([]byte("X"), maxObject)
+		_, err = hole.WriteAt([]byte("X"), store.MaxObject)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"permafrost/internal/dirstore"
 	"permafrost/internal/sandbox"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // lies is how often the server of TestLiesAtRandom lies: make soak LIES=10000.
@@ -61,12 +62,12 @@ func TestLiesAtRandom(t *testing.T) {
 // lied is a repository on a server that lies, and what is known of it.
 type lied struct {
 	t            *testing.T
-	honest       repo.Store // the same repository, by the server's disk
+	honest       store.Store // the same repository, by the server's disk
 	owner        *repo.Keyring
 	writer       *repo.Keyring
-	options      repo.Options         // of the host that makes snapshots
-	seen         repo.Options         // of the machine that looks for them
-	acknowledged map[repo.Name][]byte // content by snapshot
+	options      repo.Options          // of the host that makes snapshots
+	seen         repo.Options          // of the machine that looks for them
+	acknowledged map[store.Name][]byte // content by snapshot
 	refused      int
 }
 
@@ -93,11 +94,11 @@ func newLied(t *testing.T, dir string) *lied {
 		dir := t.TempDir()
 		return repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")}
 	}
-	return &lied{t: t, honest: honest, owner: owner, writer: writer, acknowledged: make(map[repo.Name][]byte), options: machine(), seen: machine()}
+	return &lied{t: t, honest: honest, owner: owner, writer: writer, acknowledged: make(map[store.Name][]byte), options: machine(), seen: machine()}
 }
 
 // night makes a snapshot by way of a server, and where that is acknowledged looks for it.
-func (l *lied) night(st repo.Store, n int) {
+func (l *lied) night(st store.Store, n int) {
 	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
 	defer cancel()
 	content := make([]byte, 4000)
@@ -108,10 +109,10 @@ func (l *lied) night(st repo.Store, n int) {
 		return
 	}
 	l.acknowledged[ref.ID] = content
-	l.look(l.seen, map[repo.Name][]byte{ref.ID: content})
+	l.look(l.seen, map[store.Name][]byte{ref.ID: content})
 }
 
-func (l *lied) snapshot(ctx context.Context, st repo.Store, content []byte) (ref repo.SnapshotRef, err error) {
+func (l *lied) snapshot(ctx context.Context, st store.Store, content []byte) (ref repo.SnapshotRef, err error) {
 	r, err := repo.Open(ctx, st, l.writer, l.options)
 	if err != nil {
 		return ref, err
@@ -134,7 +135,7 @@ func (l *lied) snapshot(ctx context.Context, st repo.Store, content []byte) (ref
 }
 
 // look reads snapshots from the disk.
-func (l *lied) look(o repo.Options, want map[repo.Name][]byte) {
+func (l *lied) look(o repo.Options, want map[store.Name][]byte) {
 	l.t.Helper()
 	ctx := l.t.Context()
 	r, err := repo.Open(ctx, l.honest, l.owner, o)

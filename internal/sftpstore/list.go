@@ -13,8 +13,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
-	"permafrost/internal/objname"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // listers is how many directories are read at once: with 256 of them and a round trip of 50 ms a listing takes 0.6 s
@@ -32,15 +31,15 @@ const (
 	pageCost = 16
 )
 
-// List implements repo.Store. Uploads under way are listed where prefix is "tmp/".
-func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
-		err := objname.CheckPrefix(prefix)
+// List implements store.Store. Uploads under way are listed where prefix is "tmp/".
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		err := store.CheckPrefix(prefix)
 		if err == nil {
 			err = s.list(ctx, prefix, yield)
 		}
 		if err != nil {
-			yield(repo.Object{}, fmt.Errorf("listing %q: %w", prefix, err))
+			yield(store.Object{}, fmt.Errorf("listing %q: %w", prefix, err))
 		}
 	}
 }
@@ -48,14 +47,14 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, 
 // A listing is what one directory holds of a repository.
 type listing struct {
 	prefix  string
-	objects []repo.Object
+	objects []store.Object
 	dirs    []string
 	untyped []string // names of which the server does not tell whether they are files
 	err     error
 }
 
 // list yields what is below prefix. After yield has returned false it returns nil.
-func (s *Store) list(ctx context.Context, prefix string, yield func(repo.Object, error) bool) error {
+func (s *Store) list(ctx context.Context, prefix string, yield func(store.Object, error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan listing, listers) // who finishes late is not held up
@@ -127,7 +126,7 @@ func (l *listing) read(ctx context.Context, sess *session, dir string) error {
 // add takes a name if it can be one of a repository's.
 func (l *listing) add(base string, a attributes) error {
 	name := l.prefix + base
-	if len(base) > maxBase || strings.Contains(base, "/") || !objname.Valid(name) || name == objname.Temp {
+	if len(base) > maxBase || strings.Contains(base, "/") || !store.IsPath(name) || name == store.Temp {
 		return nil
 	}
 	if a.size > math.MaxInt64 {
@@ -137,7 +136,7 @@ func (l *listing) add(base string, a attributes) error {
 	case typeDir:
 		l.dirs = append(l.dirs, name+"/")
 	case typeRegular:
-		l.objects = append(l.objects, repo.Object{Name: name, Size: int64(a.size), Time: time.Unix(int64(a.modified), 0)})
+		l.objects = append(l.objects, store.Object{Name: name, Size: int64(a.size), Time: time.Unix(int64(a.modified), 0)})
 	case 0:
 		l.untyped = append(l.untyped, base)
 	}
@@ -148,8 +147,8 @@ func (l *listing) add(base string, a attributes) error {
 func (l *listing) settle() {
 	slices.Sort(l.dirs)
 	l.dirs = slices.Compact(l.dirs)
-	slices.SortStableFunc(l.objects, func(a, b repo.Object) int { return strings.Compare(a.Name, b.Name) })
-	l.objects = slices.CompactFunc(l.objects, func(a, b repo.Object) bool { return a.Name == b.Name })
+	slices.SortStableFunc(l.objects, func(a, b store.Object) int { return strings.Compare(a.Name, b.Name) })
+	l.objects = slices.CompactFunc(l.objects, func(a, b store.Object) bool { return a.Name == b.Name })
 }
 
 // attributes are those of a file.

@@ -11,8 +11,7 @@ import (
 	"strings"
 
 	"permafrost/internal/hint"
-	"permafrost/internal/objname"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // How a name comes into being only where there is none.
@@ -83,7 +82,7 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 			u.published.Store(byLink)
 		}
 		if how == byLink || linkErr == nil || sess.lost(linkErr) || errors.Is(linkErr, fs.ErrExist) ||
-			errors.Is(linkErr, repo.ErrNoSpace) || open && errors.Is(linkErr, fs.ErrNotExist) {
+			errors.Is(linkErr, store.ErrNoSpace) || open && errors.Is(linkErr, fs.ErrNotExist) {
 			return temp, linkErr
 		}
 	}
@@ -118,7 +117,7 @@ func (u *upload) look(sess *session, how string) error {
 	return err
 }
 
-// settle finds out what the answer to a link or rename means: nil, fs.ErrExist, repo.ErrNoSpace, or another error.
+// settle finds out what the answer to a link or rename means: nil, fs.ErrExist, store.ErrNoSpace, or another error.
 func (u *upload) settle(sess *session, err error) error {
 	if err == nil || sess.lost(err) {
 		u.doubt = true // from here on: what comes after may be lost too
@@ -139,7 +138,7 @@ func (u *upload) settle(sess *session, err error) error {
 func (s *Store) tryRename(sess *session) error {
 	var names [2]string
 	for i := range names {
-		names[i] = path.Join(s.config.Path, objname.Temp, strings.ToLower(rand.Text()))
+		names[i] = path.Join(s.config.Path, store.Temp, strings.ToLower(rand.Text()))
 		f, err := sess.OpenFile(names[i], os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 		if err == nil {
 			defer sess.Remove(names[i])

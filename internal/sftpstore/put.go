@@ -15,9 +15,8 @@ import (
 	"github.com/pkg/sftp"
 
 	"permafrost/internal/hint"
-	"permafrost/internal/objname"
 	"permafrost/internal/parts"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // placeTries is how often an upload is begun on a connection that holds, while its temporary file goes away.
@@ -32,10 +31,10 @@ const cleanTime = 2 * time.Second
 
 const lieHelp = "the server does not do what it says: look at its log and its free space"
 
-// Put implements repo.Store.
+// Put implements store.Store.
 func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {
 	target, err := s.path(name)
-	if err == nil && objname.InTemp(name) {
+	if err == nil && store.InTemp(name) {
 		err = errReserved
 	}
 	if err != nil {
@@ -152,7 +151,7 @@ func (u *upload) write(ctx context.Context, sess *session) (*tempFile, error) {
 			all = []stripe{{0, u.size}}
 		}
 	}
-	dir := path.Join(u.config.Path, objname.Temp)
+	dir := path.Join(u.config.Path, store.Temp)
 	t.name = path.Join(dir, strings.ToLower(rand.Text()))
 	err := u.writeStripes(ctx, sess, t, all)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -244,7 +243,7 @@ func (u *upload) clean(ctx context.Context) {
 	})
 }
 
-// explain turns a server's "failure" to write into repo.ErrNoSpace where the file system of dir can't take n more bytes.
+// explain turns a server's "failure" to write into store.ErrNoSpace where the file system of dir can't take n more bytes.
 func (s *Store) explain(sess *session, err error, dir string, n int) error {
 	var status *sftp.StatusError
 	if sess.lost(err) || !errors.As(err, &status) {
@@ -259,7 +258,7 @@ func (s *Store) explain(sess *session, err error, dir string, n int) error {
 		return e
 	}
 	if full {
-		return fmt.Errorf("%w (%w)", repo.ErrNoSpace, err)
+		return fmt.Errorf("%w (%w)", store.ErrNoSpace, err)
 	}
 	return hint.Wrap(err, "the server does not say why; a quota of the account may be reached, or its log may tell")
 }

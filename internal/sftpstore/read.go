@@ -10,10 +10,10 @@ import (
 	"path"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
-// ReadAt implements repo.Store.
+// ReadAt implements store.Store.
 func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (n int, err error) {
 	file, err := s.path(name)
 	if err == nil && off < 0 {
@@ -89,8 +89,8 @@ func absent(sess *session, file string, err error) error {
 	return err
 }
 
-// Stat implements repo.Store.
-func (s *Store) Stat(ctx context.Context, name string) (o repo.Object, err error) {
+// Stat implements store.Store.
+func (s *Store) Stat(ctx context.Context, name string) (o store.Object, err error) {
 	file, err := s.path(name)
 	if err == nil {
 		err = s.do(ctx, func(_ context.Context, sess *session) error {
@@ -104,17 +104,17 @@ func (s *Store) Stat(ctx context.Context, name string) (o repo.Object, err error
 			if info.Size() < 0 {
 				return fmt.Errorf("the server says that it has %d bytes", uint64(info.Size()))
 			}
-			o = repo.Object{Name: name, Size: info.Size(), Time: info.ModTime()}
+			o = store.Object{Name: name, Size: info.Size(), Time: info.ModTime()}
 			return nil
 		})
 	}
 	if err != nil {
-		return repo.Object{}, fmt.Errorf("looking at %s: %w", name, err)
+		return store.Object{}, fmt.Errorf("looking at %s: %w", name, err)
 	}
 	return o, nil
 }
 
-// Remove implements repo.Store.
+// Remove implements store.Store.
 func (s *Store) Remove(ctx context.Context, name string) error {
 	file, err := s.path(name)
 	if err != nil {

@@ -51,11 +51,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"permafrost/internal/objname"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
-// A Store is a repo.Store on an SFTP server.
+// A Store is a store.Store on an SFTP server.
 type Store struct {
 	config   Config
 	pool     *pool
@@ -80,7 +79,7 @@ type Store struct {
 	waited atomic.Int64 // when Waiting heard something last; Unix nanoseconds
 }
 
-var _ repo.Store = (*Store)(nil)
+var _ store.Store = (*Store)(nil)
 
 // openBudget is how long Open tries again where the server can't be reached: long enough for a hiccup, short enough
 // for a person who mistyped a name. It is less than one attempt may take: what listens on a wrong port and says nothing is
@@ -117,7 +116,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// RoundTrip implements repo.Store: it returns how long the server took to answer the first question.
+// RoundTrip implements store.Store: it returns how long the server took to answer the first question.
 func (s *Store) RoundTrip() time.Duration { return s.rtt }
 
 // chooseDialer decides who connects: this process, or the ssh command.
@@ -156,7 +155,7 @@ func (s *Store) String() string { return s.config.String() }
 
 // path returns where the object is kept.
 func (s *Store) path(name string) (string, error) {
-	if err := objname.Check(name); err != nil {
+	if err := store.CheckPath(name); err != nil {
 		return "", err
 	}
 	return path.Join(s.config.Path, name), nil

@@ -19,7 +19,7 @@ import (
 
 	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // serverArg makes the test's binary an SFTP server on its standard input and output: the library's, with the extensions
@@ -129,9 +129,9 @@ func open(t testing.TB, c Config) *Store {
 }
 
 // fresh returns a function that opens an empty repository each time.
-func fresh(c Config) func(t *testing.T) repo.Store {
+func fresh(c Config) func(t *testing.T) store.Store {
 	n := 0
-	return func(t *testing.T) repo.Store {
+	return func(t *testing.T) store.Store {
 		n++
 		c := c
 		c.Path = filepath.Join(c.Path, fmt.Sprint(n))
@@ -335,7 +335,7 @@ func TestNoSpace(t *testing.T) {
 			for ; err == nil; puts++ {
 				err = s.Put(t.Context(), fmt.Sprint("a/", puts), make([]byte, 300<<10))
 			}
-			if puts > 4 || !errors.Is(err, repo.ErrNoSpace) {
+			if puts > 4 || !errors.Is(err, store.ErrNoSpace) {
 				t.Fatalf("put number %d: %v", puts, err)
 			}
 			if n := count(t, s, "tmp/"); n != 0 {
@@ -359,14 +359,14 @@ func TestCloseEndsOperations(t *testing.T) {
 	}
 }
 
-func put(t testing.TB, s repo.Store, name string, data []byte) {
+func put(t testing.TB, s store.Store, name string, data []byte) {
 	t.Helper()
 	if err := s.Put(context.Background(), name, data); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func holds(t testing.TB, s repo.Store, name string, want []byte) {
+func holds(t testing.TB, s store.Store, name string, want []byte) {
 	t.Helper()
 	p := make([]byte, len(want)+1)
 	if n, err := s.ReadAt(context.Background(), name, p, 0); err != io.EOF || !bytes.Equal(p[:n], want) {

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/hint"
-	"permafrost/internal/objname"
 	"permafrost/internal/parts"
+	"permafrost/repo/store"
 )
 
 // stripeSize is what a channel's window lets be under way, in bytes: as much as it carries in one round trip. Over a
@@ -87,7 +87,7 @@ func (u *upload) reopens(sess *session) (bool, error) {
 	if u.reopened != nil {
 		return *u.reopened, nil
 	}
-	dir := path.Join(u.config.Path, objname.Temp)
+	dir := path.Join(u.config.Path, store.Temp)
 	temp := path.Join(dir, strings.ToLower(rand.Text()))
 	const flags = os.O_WRONLY | os.O_CREATE
 	made, err := sess.OpenFile(temp, flags)

@@ -4,25 +4,24 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"strings"
 	"sync"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // Alone returns a view of st on which nobody else's lease says anything: whoever works on it waits for no one, and
 // removes stale ones. What keeps a repository whole must do without leases, so tests of that take them away.
-func Alone(st repo.Store) repo.Store {
+func Alone(st store.Store) store.Store {
 	return &alone{Store: st, own: make(map[string]bool)}
 }
 
 type alone struct {
-	repo.Store
+	store.Store
 	mu  sync.Mutex
 	own map[string]bool // leases that were put through this view
 }
 
-// Put implements repo.Store.
+// Put implements store.Store.
 func (a *alone) Put(ctx context.Context, name string, data ...[]byte) error {
 	if isLease(name) {
 		a.mu.Lock()
@@ -32,7 +31,7 @@ func (a *alone) Put(ctx context.Context, name string, data ...[]byte) error {
 	return a.Store.Put(ctx, name, data...)
 }
 
-// ReadAt implements repo.Store. A lease of somebody else is just then released.
+// ReadAt implements store.Store. A lease of somebody else is just then released.
 func (a *alone) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
 	if isLease(name) && !a.isOwn(name) {
 		return 0, fmt.Errorf("reading %s: %w", name, fs.ErrNotExist)
@@ -46,4 +45,7 @@ func (a *alone) isOwn(name string) bool {
 	return a.own[name]
 }
 
-func isLease(name string) bool { return strings.HasPrefix(name, "leases/") }
+func isLease(name string) bool {
+	kind, _ := store.Parse(name)
+	return kind == store.Lease
+}

@@ -9,13 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // ErrInjected is the error of an operation that a Fault made fail.
 var ErrInjected = errors.New("injected fault")
 
-// An Op is one call of a repo.Store.
+// An Op is one call of a store.Store.
 type Op struct {
 	Kind string // the method's name: "Put", "ReadAt", "Stat", "List" or "Remove"
 	Name string // the object, or List's prefix
@@ -46,12 +46,12 @@ const (
 // A Hook is a store in front of another one that can make operations fail. Its functions may be nil, and are called
 // from the goroutines that call the store.
 type Hook struct {
-	Store  repo.Store
+	Store  store.Store
 	Before func(Op) Fault
 	After  func(Op, error) // err is what the caller gets; List's is nil, after the last object
 }
 
-var _ repo.Store = (*Hook)(nil)
+var _ store.Store = (*Hook)(nil)
 
 func (h *Hook) before(op Op) Fault {
 	if h.Before == nil {
@@ -86,7 +86,7 @@ func (h *Hook) do(op Op, whole, part, lie func() error) (err error) {
 
 func nothing() error { return nil }
 
-// Put implements repo.Store.
+// Put implements store.Store.
 func (h *Hook) Put(ctx context.Context, name string, data ...[]byte) error {
 	half := func() []byte {
 		whole := bytes.Join(data, nil)
@@ -107,7 +107,7 @@ func (h *Hook) Put(ctx context.Context, name string, data ...[]byte) error {
 	})
 }
 
-// ReadAt implements repo.Store.
+// ReadAt implements store.Store.
 func (h *Hook) ReadAt(ctx context.Context, name string, p []byte, off int64) (n int, err error) {
 	read := func(p []byte) func() error {
 		return func() (err error) {
@@ -119,8 +119,8 @@ func (h *Hook) ReadAt(ctx context.Context, name string, p []byte, off int64) (n 
 	return n, err
 }
 
-// Stat implements repo.Store.
-func (h *Hook) Stat(ctx context.Context, name string) (o repo.Object, err error) {
+// Stat implements store.Store.
+func (h *Hook) Stat(ctx context.Context, name string) (o store.Object, err error) {
 	err = h.do(Op{"Stat", name}, func() (err error) {
 		o, err = h.Store.Stat(ctx, name)
 		return err
@@ -128,9 +128,9 @@ func (h *Hook) Stat(ctx context.Context, name string) (o repo.Object, err error)
 	return o, err
 }
 
-// List implements repo.Store.
-func (h *Hook) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
+// List implements store.Store.
+func (h *Hook) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
 		op := Op{"List", prefix}
 		defer h.after(op, nil)
 		fault, yielded := h.before(op), 0
@@ -144,22 +144,22 @@ func (h *Hook) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, e
 			yielded++
 		}
 		if fault != None {
-			yield(repo.Object{}, fmt.Errorf("List %s: %w", prefix, ErrInjected))
+			yield(store.Object{}, fmt.Errorf("List %s: %w", prefix, ErrInjected))
 		}
 	}
 }
 
-// RoundTrip implements repo.Store.
+// RoundTrip implements store.Store.
 func (h *Hook) RoundTrip() time.Duration { return h.Store.RoundTrip() }
 
-// Remove implements repo.Store.
+// Remove implements store.Store.
 func (h *Hook) Remove(ctx context.Context, name string) error {
 	return h.do(Op{"Remove", name}, func() error { return h.Store.Remove(ctx, name) }, nothing, nothing)
 }
 
 // CrashAt returns a view of st on which a process dies: the change number n, counted from 0, meets the fault, and no
 // operation after it is done. A test runs with n = 0, 1, 2 ... until crashed tells that n was not reached.
-func CrashAt(st repo.Store, n int, fault Fault) (view *Hook, crashed func() bool) {
+func CrashAt(st store.Store, n int, fault Fault) (view *Hook, crashed func() bool) {
 	var mu sync.Mutex
 	dead := false
 	before := func(op Op) Fault {

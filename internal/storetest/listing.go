@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
-func testList(t *testing.T, st repo.Store) {
+func testList(t *testing.T, st store.Store) {
 	ctx := t.Context()
 	if got := names(t, st, ""); got != nil {
 		t.Fatalf("the store is not empty: %q", got)
@@ -47,7 +47,7 @@ func testList(t *testing.T, st repo.Store) {
 }
 
 // A hundred readers and writers at once, in more directories than a server lets files be open at a time.
-func testMany(t *testing.T, st repo.Store) {
+func testMany(t *testing.T, st store.Store) {
 	const objects, workers = 300, 20
 	name := func(i int) string { return fmt.Sprintf("packs/%02x/%d", i%64, i) }
 	var wg sync.WaitGroup
@@ -72,13 +72,13 @@ func testMany(t *testing.T, st repo.Store) {
 	}
 }
 
-func testLarge(t *testing.T, st repo.Store) {
+func testLarge(t *testing.T, st store.Store) {
 	data := Random(3, 20<<20+12345)
 	put(t, st, "large", data)
 	holds(t, st, "large", data)
 }
 
-func testCancelled(t *testing.T, st repo.Store) {
+func testCancelled(t *testing.T, st store.Store) {
 	put(t, st, "a", []byte("a"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -107,7 +107,7 @@ func testCancelled(t *testing.T, st repo.Store) {
 }
 
 // Neither success nor failure leaves anything below tmp/.
-func testNoTemp(t *testing.T, st repo.Store) {
+func testNoTemp(t *testing.T, st store.Store) {
 	put(t, st, "a", make([]byte, 1<<20))
 	if err := st.Put(t.Context(), "a", make([]byte, 1<<20)); !errors.Is(err, fs.ErrExist) {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func testNoTemp(t *testing.T, st repo.Store) {
 	}
 }
 
-func testRemove(t *testing.T, st repo.Store) {
+func testRemove(t *testing.T, st store.Store) {
 	ctx := t.Context()
 	for range 2 {
 		if err := st.Remove(ctx, "dir/a"); !errors.Is(err, fs.ErrNotExist) {

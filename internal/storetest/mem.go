@@ -5,29 +5,25 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
 	"maps"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"permafrost/internal/objname"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
-// Mem is a repo.Store in memory that also watches over what a repository may do. It fails the test where
+// Mem is a store.Store in memory that also watches over what a repository may do. It fails the test where
 //   - a name that once held a content is put with another one, even after it was removed;
 //   - an object below packs/, index/ or manifests/ that is named by a hash is not what the name says;
 //   - config or an entry of the log is removed, one aside that stands alone, with the number below it free;
-//   - an object is longer than repo.MaxObject.
+//   - an object is longer than store.MaxObject.
 //
 // Its other methods are the hands of a test, or of a hostile storage: they watch over nothing.
 type Mem struct {
@@ -44,7 +40,7 @@ type object struct {
 	time time.Time
 }
 
-var _ repo.Store = (*Mem)(nil)
+var _ store.Store = (*Mem)(nil)
 
 // NewMem returns an empty store.
 func NewMem(t testing.TB) *Mem {
@@ -58,12 +54,12 @@ func (m *Mem) Clone() *Mem {
 	return &Mem{t: m.t, objects: maps.Clone(m.objects), once: maps.Clone(m.once), temps: m.temps}
 }
 
-// Put implements repo.Store.
+// Put implements store.Store.
 func (m *Mem) Put(ctx context.Context, name string, data ...[]byte) error {
 	if err := check(ctx, name); err != nil {
 		return fmt.Errorf("putting %s: %w", name, err)
 	}
-	if objname.InTemp(name) {
+	if store.InTemp(name) {
 		return fmt.Errorf("putting %s: the name is reserved", name)
 	}
 	m.mu.Lock()
@@ -79,7 +75,7 @@ func (m *Mem) Put(ctx context.Context, name string, data ...[]byte) error {
 
 func (m *Mem) watchPut(name string, data []byte) {
 	m.t.Helper()
-	if string(data) == repo.Filler {
+	if string(data) == store.Filler {
 		return // in the place of what was lost
 	}
 	sum := sha256.Sum256(data)
@@ -87,22 +83,15 @@ func (m *Mem) watchPut(name string, data []byte) {
 		m.t.Errorf("object %s is put with another content than it once had", name)
 	}
 	m.once[name] = sum
-	if len(data) > repo.MaxObject {
-		m.t.Errorf("object %s is put with %d bytes, more than repo.MaxObject", name, len(data))
+	if len(data) > store.MaxObject {
+		m.t.Errorf("object %s is put with %d bytes, more than store.MaxObject", name, len(data))
 	}
-	dir, base := path.Split(name)
-	named, err := hex.DecodeString(base)
-	if err != nil || len(named) != sha256.Size {
-		return
-	}
-	for _, d := range []string{"packs/", "index/", "manifests/"} {
-		if strings.HasPrefix(dir, d) && !bytes.Equal(named, sum[:]) {
-			m.t.Errorf("object %s is put with a content of hash %x", name, sum)
-		}
+	if _, want := store.Parse(name); !want.IsZero() && want != sum {
+		m.t.Errorf("object %s is put with a content of hash %x", name, sum)
 	}
 }
 
-// ReadAt implements repo.Store.
+// ReadAt implements store.Store.
 func (m *Mem) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
 	o, err := m.get(ctx, name)
 	if err != nil {
@@ -118,13 +107,13 @@ func (m *Mem) ReadAt(ctx context.Context, name string, p []byte, off int64) (int
 	return n, nil
 }
 
-// Stat implements repo.Store.
-func (m *Mem) Stat(ctx context.Context, name string) (repo.Object, error) {
+// Stat implements store.Store.
+func (m *Mem) Stat(ctx context.Context, name string) (store.Object, error) {
 	o, err := m.get(ctx, name)
 	if err != nil {
-		return repo.Object{}, fmt.Errorf("looking at %s: %w", name, err)
+		return store.Object{}, fmt.Errorf("looking at %s: %w", name, err)
 	}
-	return repo.Object{Name: name, Size: int64(len(o.data)), Time: o.time}, nil
+	return store.Object{Name: name, Size: int64(len(o.data)), Time: o.time}, nil
 }
 
 func (m *Mem) get(ctx context.Context, name string) (object, error) {
@@ -140,15 +129,15 @@ func (m *Mem) get(ctx context.Context, name string) (object, error) {
 	return o, nil
 }
 
-// List implements repo.Store.
-func (m *Mem) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
-		if err := objname.CheckPrefix(prefix); err != nil {
-			yield(repo.Object{}, fmt.Errorf("listing: %w", err))
+// List implements store.Store.
+func (m *Mem) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		if err := store.CheckPrefix(prefix); err != nil {
+			yield(store.Object{}, fmt.Errorf("listing: %w", err))
 			return
 		}
 		for _, name := range m.Names() {
-			if !strings.HasPrefix(name, prefix) || prefix == "" && objname.InTemp(name) {
+			if !strings.HasPrefix(name, prefix) || prefix == "" && store.InTemp(name) {
 				continue
 			}
 			o, err := m.Stat(ctx, name)
@@ -160,15 +149,15 @@ func (m *Mem) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, er
 			}
 		}
 		if err := ctx.Err(); err != nil {
-			yield(repo.Object{}, fmt.Errorf("listing %q: %w", prefix, err))
+			yield(store.Object{}, fmt.Errorf("listing %q: %w", prefix, err))
 		}
 	}
 }
 
-// RoundTrip implements repo.Store: memory is near.
+// RoundTrip implements store.Store: memory is near.
 func (m *Mem) RoundTrip() time.Duration { return 0 }
 
-// Remove implements repo.Store.
+// Remove implements store.Store.
 func (m *Mem) Remove(ctx context.Context, name string) error {
 	if err := check(ctx, name); err != nil {
 		return fmt.Errorf("removing %s: %w", name, err)
@@ -178,7 +167,7 @@ func (m *Mem) Remove(ctx context.Context, name string) error {
 	if _, ok := m.objects[name]; !ok {
 		return fmt.Errorf("removing %s: %w", name, fs.ErrNotExist)
 	}
-	if name == "config" || m.continues(name) {
+	if name == store.ConfigObject || m.continues(name) {
 		m.t.Errorf("object %s is removed", name)
 	}
 	delete(m.objects, name)
@@ -187,11 +176,11 @@ func (m *Mem) Remove(ctx context.Context, name string) error {
 
 // continues reports whether an object of the log stands behind another one, or is the first.
 func (m *Mem) continues(name string) bool {
-	seq, err := strconv.ParseUint(strings.TrimPrefix(name, "log/"), 10, 64)
-	if !strings.HasPrefix(name, "log/") || !objname.Shaped(name) || err != nil {
+	seq, ok := store.ParseLog(name)
+	if !ok {
 		return false
 	}
-	_, below := m.objects[fmt.Sprintf("log/%010d", seq-1)]
+	_, below := m.objects[store.LogObject(seq-1)]
 	return seq == 0 || below
 }
 
@@ -199,7 +188,7 @@ func check(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return objname.Check(name)
+	return store.CheckPath(name)
 }
 
 // Names returns the names of all objects, sorted, those below tmp/ too.
@@ -280,7 +269,7 @@ func (m *Mem) byAge() []string {
 func (m *Mem) leaveTemp(data []byte) {
 	m.mu.Lock()
 	m.temps++
-	name := fmt.Sprintf("%s/%d", objname.Temp, m.temps)
+	name := fmt.Sprintf("%s/%d", store.Temp, m.temps)
 	m.mu.Unlock()
 	m.Set(name, data)
 }

@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A Sched lets several parties work on one store, one operation at a time, in an order that a seed decides. It also
@@ -24,11 +24,12 @@ import (
 // to choose from, and a seed gives the same run again. What is left to chance: two objects of one kind and length that a
 // party puts at once are told apart by names that no seed decides.
 //
-// Time passes between operations, by the bubble's clock, and more than repo.DefaultGrace where a party is suspended for
-// days: what it has uploaded is old then, and its leases are stale.
+// Time passes between operations, by the bubble's clock, and much of it where a party is suspended for days:
+// what it has uploaded is old then, and its leases are stale.
 type Sched struct {
 	mem     *Mem
 	rng     *rand.Rand
+	days    time.Duration
 	stay    float64 // chance that the party that had the last turn has the next one too
 	steps   int
 	last    *Party
@@ -73,9 +74,9 @@ type turn struct {
 // never is a step that does not come.
 const never = 1 << 30
 
-// NewSched returns a scheduler for parties that work on m.
-func NewSched(m *Mem, seed uint64) *Sched {
-	s := &Sched{mem: m, rng: rand.New(rand.NewPCG(seed, 0)), aliases: make(map[string]string), counts: make(map[string]int)}
+// NewSched returns a scheduler for parties that work on m. Who is suspended for days is for that long.
+func NewSched(m *Mem, seed uint64, days time.Duration) *Sched {
+	s := &Sched{mem: m, days: days, rng: rand.New(rand.NewPCG(seed, 0)), aliases: make(map[string]string), counts: make(map[string]int)}
 	// Some runs change hands with every operation, and some rarely: much can then happen between two of one party.
 	s.stay = []float64{0, 0.5, 0.9, 0.97}[s.rng.IntN(4)]
 	for _, name := range m.byAge() {
@@ -85,12 +86,12 @@ func NewSched(m *Mem, seed uint64) *Sched {
 }
 
 // Go adds a party. Its context ends when it dies.
-func (s *Sched) Go(name string, f func(context.Context, repo.Store) error) *Party {
+func (s *Sched) Go(name string, f func(context.Context, store.Store) error) *Party {
 	return s.GoOn(name, s.mem, f)
 }
 
 // GoOn adds a party that works on another store.
-func (s *Sched) GoOn(name string, st repo.Store, f func(context.Context, repo.Store) error) *Party {
+func (s *Sched) GoOn(name string, st store.Store, f func(context.Context, store.Store) error) *Party {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Party{Name: name, s: s, cancel: cancel, ended: make(chan struct{}), dieAt: -1, hurtAt: -1, sleepAt: -1, restAt: -1, sizes: make(map[string]int)}
 	switch s.rng.IntN(8) {
@@ -204,7 +205,7 @@ func (s *Sched) let(t *turn) {
 		p.restAt = -1
 		p.asleep = never
 		s.note(t, "is suspended for days before")
-		time.Sleep(repo.DefaultGrace + time.Hour)
+		time.Sleep(s.days)
 		return
 	}
 	hurt := p.ops == p.hurtAt
@@ -329,7 +330,7 @@ type view struct {
 	party *Party
 }
 
-// Put implements repo.Store.
+// Put implements store.Store.
 func (v *view) Put(ctx context.Context, name string, data ...[]byte) error {
 	if err := ctx.Err(); err != nil {
 		return err // a call that comes too late takes no turn: whether it was made is a matter of chance
@@ -344,10 +345,10 @@ func (v *view) Put(ctx context.Context, name string, data ...[]byte) error {
 	return v.Hook.Put(ctx, name, data...)
 }
 
-// List implements repo.Store. A listing is not a moment: half of the objects are looked at in one turn and half in
+// List implements store.Store. A listing is not a moment: half of the objects are looked at in one turn and half in
 // another. They come in the order of their aliases, so that chance has no part in what is done with them.
-func (v *view) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, error] {
-	return func(yield func(repo.Object, error) bool) {
+func (v *view) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
 		for half := range 2 {
 			found, err := v.half(ctx, prefix, half)
 			for _, o := range found {
@@ -356,7 +357,7 @@ func (v *view) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, e
 				}
 			}
 			if err != nil {
-				yield(repo.Object{}, err)
+				yield(store.Object{}, err)
 				return
 			}
 		}
@@ -364,8 +365,8 @@ func (v *view) List(ctx context.Context, prefix string) iter.Seq2[repo.Object, e
 }
 
 // half returns every other object below a prefix, as it is when the turn comes.
-func (v *view) half(ctx context.Context, prefix string, half int) (found []repo.Object, err error) {
-	byName := make(map[string]repo.Object)
+func (v *view) half(ctx context.Context, prefix string, half int) (found []store.Object, err error) {
+	byName := make(map[string]store.Object)
 	for o, lerr := range v.Hook.List(ctx, prefix) {
 		if err = lerr; err == nil {
 			byName[o.Name] = o

@@ -1,4 +1,4 @@
-// Package storetest holds what tests of and over stores share: the conformance suite that every repo.Store passes, a
+// Package storetest holds what tests of and over stores share: the conformance suite that every store.Store passes, a
 // store in memory that watches over immutability, and a store in front of another one that fails on demand.
 package storetest
 
@@ -15,21 +15,21 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
-// Run proves that a store keeps the contract of repo.Store. Each call of open returns an empty store, for one test.
-func Run(t *testing.T, open func(t *testing.T) repo.Store) {
+// Run proves that a store keeps the contract of store.Store. Each call of open returns an empty store, for one test.
+func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	RunAppendOnly(t, open)
 	t.Run("Remove", func(t *testing.T) { testRemove(t, open(t)) })
 	t.Run("NoTemp", func(t *testing.T) { testNoTemp(t, open(t)) })
 }
 
 // RunAppendOnly is Run without what a store that can't remove objects can't do.
-func RunAppendOnly(t *testing.T, open func(t *testing.T) repo.Store) {
+func RunAppendOnly(t *testing.T, open func(t *testing.T) store.Store) {
 	tests := []struct {
 		name string
-		f    func(*testing.T, repo.Store)
+		f    func(*testing.T, store.Store)
 	}{
 		{"Sizes", testSizes}, {"Names", testNames}, {"BadNames", testBadNames}, {"Exists", testExists},
 		{"Exclusive", testExclusive}, {"Buffers", testBuffers}, {"Ranges", testRanges}, {"Absent", testAbsent},
@@ -51,7 +51,7 @@ func Random(seed uint64, n int) []byte {
 	return p
 }
 
-func put(t *testing.T, st repo.Store, name string, data []byte) {
+func put(t *testing.T, st store.Store, name string, data []byte) {
 	t.Helper()
 	if err := st.Put(t.Context(), name, data); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func put(t *testing.T, st repo.Store, name string, data []byte) {
 }
 
 // holds fails the test unless the object holds exactly want.
-func holds(t *testing.T, st repo.Store, name string, want []byte) {
+func holds(t *testing.T, st store.Store, name string, want []byte) {
 	t.Helper()
 	p := make([]byte, len(want)+1)
 	n, err := st.ReadAt(t.Context(), name, p, 0)
@@ -76,7 +76,7 @@ func holds(t *testing.T, st repo.Store, name string, want []byte) {
 }
 
 // names lists, sorted, and fails the test on an error.
-func names(t *testing.T, st repo.Store, prefix string) []string {
+func names(t *testing.T, st store.Store, prefix string) []string {
 	t.Helper()
 	var all []string
 	for o, err := range st.List(t.Context(), prefix) {
@@ -89,7 +89,7 @@ func names(t *testing.T, st repo.Store, prefix string) []string {
 	return all
 }
 
-func testSizes(t *testing.T, st repo.Store) {
+func testSizes(t *testing.T, st store.Store) {
 	for i, size := range []int{0, 1, 32<<10 - 1, 32 << 10, 32<<10 + 1, 255 << 10, 255<<10 + 1, 1<<20 + 1} {
 		name, data := fmt.Sprintf("sizes/%d", size), Random(uint64(i), size)
 		put(t, st, name, data)
@@ -97,7 +97,7 @@ func testSizes(t *testing.T, st repo.Store) {
 	}
 }
 
-func testNames(t *testing.T, st repo.Store) {
+func testNames(t *testing.T, st store.Store) {
 	all := []string{"config", "packs/ab/ab12", "packs/ab/ab13", "packs/abc", "log/0000000042", "keys/a.age", "a-b_c.d",
 		"0", "a/b/c/d/e/f", "long/" + strings.Repeat("x", 64), "tmpx", "x/tmp/y"}
 	for _, name := range all {
@@ -112,7 +112,7 @@ func testNames(t *testing.T, st repo.Store) {
 	}
 }
 
-func testBadNames(t *testing.T, st repo.Store) {
+func testBadNames(t *testing.T, st store.Store) {
 	ctx := t.Context()
 	put(t, st, "dir/x", nil)
 	for _, name := range []string{"", "/", "/etc/x", "..", "../x", "dir/../x", "dir/", "dir//x", "./x", "dir/.", ".hidden",
@@ -145,7 +145,7 @@ func testBadNames(t *testing.T, st repo.Store) {
 	}
 }
 
-func testExists(t *testing.T, st repo.Store) {
+func testExists(t *testing.T, st store.Store) {
 	put(t, st, "dir/a", []byte("first"))
 	for _, again := range []string{"first", "second", "", "something longer"} {
 		if err := st.Put(t.Context(), "dir/a", []byte(again)); !errors.Is(err, fs.ErrExist) {
@@ -156,7 +156,7 @@ func testExists(t *testing.T, st repo.Store) {
 }
 
 // Of several that put one name one succeeds, and who reads meanwhile sees nothing or all of it.
-func testExclusive(t *testing.T, st repo.Store) {
+func testExclusive(t *testing.T, st store.Store) {
 	const writers, size = 8, 600 << 10
 	for round := range 3 {
 		name := fmt.Sprintf("log/%010d", round)
@@ -201,7 +201,7 @@ func testExclusive(t *testing.T, st repo.Store) {
 }
 
 // The caller's buffers are its own again once a call has returned.
-func testBuffers(t *testing.T, st repo.Store) {
+func testBuffers(t *testing.T, st store.Store) {
 	data := Random(1, 700<<10)
 	want := bytes.Clone(data)
 	put(t, st, "a", data)
@@ -222,7 +222,7 @@ func testBuffers(t *testing.T, st repo.Store) {
 	}
 }
 
-func testRanges(t *testing.T, st repo.Store) {
+func testRanges(t *testing.T, st store.Store) {
 	const size = 600_000
 	data := Random(2, size)
 	put(t, st, "a", data)
@@ -255,7 +255,7 @@ func testRanges(t *testing.T, st repo.Store) {
 	}
 }
 
-func testAbsent(t *testing.T, st repo.Store) {
+func testAbsent(t *testing.T, st store.Store) {
 	ctx := t.Context()
 	look := func(name string) {
 		t.Helper()

@@ -10,15 +10,15 @@ import (
 	"time"
 
 	"permafrost/internal/storetest"
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 func TestMem(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) repo.Store { return storetest.NewMem(t) })
+	storetest.Run(t, func(t *testing.T) store.Store { return storetest.NewMem(t) })
 }
 
 func TestHookPasses(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) repo.Store { return &storetest.Hook{Store: storetest.NewMem(t)} })
+	storetest.Run(t, func(t *testing.T) store.Store { return &storetest.Hook{Store: storetest.NewMem(t)} })
 }
 
 // recorder is a test that counts how often it was failed.
@@ -48,7 +48,7 @@ func TestMemWatches(t *testing.T) {
 		{"log removed", func(m *storetest.Mem) error {
 			return errors.Join(m.Put(t.Context(), "log/0000000000", nil), m.Remove(t.Context(), "log/0000000000"))
 		}, 1},
-		{"too long", func(m *storetest.Mem) error { return m.Put(t.Context(), "x", make([]byte, repo.MaxObject+1)) }, 1},
+		{"too long", func(m *storetest.Mem) error { return m.Put(t.Context(), "x", make([]byte, store.MaxObject+1)) }, 1},
 	}
 	for _, test := range tests {
 		r := &recorder{TB: t}

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 	"permafrost/snapshot"
 	"permafrost/source/media"
 	"permafrost/source/way"
@@ -299,7 +299,7 @@ func TestMarksAreOfOneSnapshot(t *testing.T) {
 	if out := list(); strings.Count(out, "(done)") != 1 {
 		t.Error(out)
 	}
-	h.plan.restored.Ref.ID = repo.Name{2}
+	h.plan.restored.Ref.ID = store.Name{2}
 	other, err := New(h.plan.restored, "")
 	if err != nil {
 		t.Fatal(err)

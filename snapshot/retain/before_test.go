@@ -6,20 +6,21 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A before is retention as it was before there were verdicts: what looks wrong makes a policy refuse to remove anything, until
 // a person has forgotten by name what is named, or says --force. Other policies than that of all snapshots there are none.
 type before struct {
 	rng      *rand.Rand
-	gone     map[repo.Name]bool
+	gone     map[store.Name]bool
 	judged   map[string]uint64 // to the newest entry that a policy has looked at, or a person has confirmed
 	forced   map[string]uint64
 	violated map[string]bool // how a snapshot without doubt was pushed out
 }
 
 func newBefore(rng *rand.Rand) *before {
-	return &before{rng, make(map[repo.Name]bool), make(map[string]uint64), make(map[string]uint64), make(map[string]bool)}
+	return &before{rng, make(map[store.Name]bool), make(map[string]uint64), make(map[string]uint64), make(map[string]bool)}
 }
 
 // apply applies a policy to what this one has not removed yet, and notes whether it pushes out anything good.
@@ -49,7 +50,7 @@ func (b *before) apply(tr *trial, h *home, p Policy) {
 	if err != nil {
 		return
 	}
-	var gone []repo.Name
+	var gone []store.Name
 	for _, d := range decisions {
 		if !d.Keep() {
 			gone = append(gone, d.Snapshot.ID)
@@ -74,7 +75,7 @@ func asOneComponent(refs []repo.SnapshotRef) []repo.SnapshotRef {
 
 // suspects returns what looked wrong: too small a dump, too few media, times, more than four in a day beside three times what
 // was usual.
-func (b *before) suspects(h *home) (found []repo.Name) {
+func (b *before) suspects(h *home) (found []store.Name) {
 	var newest time.Time
 	var dump, files, media int64
 	refs := h.log.Snapshots

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // kept applies a policy to a log, and writes the numbers of what it keeps.
@@ -103,7 +104,7 @@ func TestFloodPushesNothingOut(t *testing.T) {
 		refs := nights(30, aDay)
 		for i := range 300 {
 			r := refs[29]
-			r.Seq, r.ID = uint64(31+i), repo.Name{byte(i >> 8), byte(i), 2}
+			r.Seq, r.ID = uint64(31+i), store.Name{byte(i >> 8), byte(i), 2}
 			r.Time = r.Time.Add(time.Duration(i+1) * 4 * time.Minute)
 			r.Signed, r.Logged, r.Date = r.Time, r.Time.Add(time.Minute), r.Time.Format(time.DateOnly)
 			refs = append(refs, r)

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 func FuzzParseSpan(f *testing.F) {
@@ -31,7 +31,7 @@ func FuzzParseSpan(f *testing.F) {
 func FuzzFind(f *testing.F) {
 	refs := parseRefs(f, "2026-06-25T03:00:00Z\n2026-06-27T03:00:00Z\n2026-06-27T04:00:00Z")
 	for i := range refs {
-		refs[i].ID = repo.Name{0xab, byte(0x10 * i)}
+		refs[i].ID = store.Name{0xab, byte(0x10 * i)}
 	}
 	for _, spec := range []string{"2026-06-27", "latest", "latest~2", "ab10"} {
 		if _, err := Find(refs, nil, spec, Wish{}); err != nil {

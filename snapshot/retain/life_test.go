@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A life is two instances' nights in one repository, at random: good and shrinking ones, partial, failing and lying ones,
@@ -31,7 +32,7 @@ type home struct {
 	skip     map[Component]bool
 	external bool
 	log      repo.Chronicle
-	honest   map[repo.Name]bool
+	honest   map[store.Name]bool
 	policy   Policy // of its owner
 }
 
@@ -40,7 +41,7 @@ func newLife(seed uint64) *life {
 	l.off = []time.Duration{0, 0, 0, 2 * time.Hour, -2 * time.Hour, 30 * aDay, -20 * 365 * aDay}[l.rng.IntN(7)]
 	l.first = repo.Moment{Signed: l.now, Logged: l.now.Add(l.off)}
 	for i := range l.homes {
-		h := &home{name: []string{"a.example", "b.example"}[i], skip: make(map[Component]bool), honest: make(map[repo.Name]bool), policy: randomPolicy(l.rng)}
+		h := &home{name: []string{"a.example", "b.example"}[i], skip: make(map[Component]bool), honest: make(map[store.Name]bool), policy: randomPolicy(l.rng)}
 		h.bound = l.rng.IntN(3) == 0
 		h.interval = []time.Duration{10 * time.Minute, time.Hour, 6 * time.Hour, aDay, aDay, aDay, aDay, 7 * aDay, 31 * aDay}[l.rng.IntN(9)]
 		h.policy.AllowRemoveAll = false
@@ -53,8 +54,8 @@ func newLife(seed uint64) *life {
 			h.has.Media.Classes = map[string]repo.Class{"accounts": {Files: scale, Size: 1 << 18 * scale}, "media_attachments": {Files: scale, Size: 1 << 18 * scale},
 				"custom_emojis": {Files: scale / 2, Size: 1 << 8}, "backups": {Files: scale / 4, Size: 1 << 17 * scale}}
 		}
-		h.log = repo.Chronicle{Forgotten: make(map[repo.Name]uint64), Confirmed: make(map[repo.Name]bool), First: l.first,
-			Recorded: repo.Recorded{Doubts: make(map[repo.Name]string)}}
+		h.log = repo.Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: l.first,
+			Recorded: repo.Recorded{Doubts: make(map[store.Name]string)}}
 		l.homes[i] = h
 	}
 	return l
@@ -96,7 +97,7 @@ func (l *life) some() []Component {
 // commit adds a snapshot to an instance's log.
 func (l *life) commit(h *home, holding repo.Holding, change func(*repo.SnapshotRef)) {
 	l.seq++
-	r := repo.SnapshotRef{Seq: l.seq, ID: repo.Name{byte(l.seq >> 16), byte(l.seq >> 8), byte(l.seq), 7}, Writer: "web1", Bound: h.bound}
+	r := repo.SnapshotRef{Seq: l.seq, ID: store.Name{byte(l.seq >> 16), byte(l.seq >> 8), byte(l.seq), 7}, Writer: "web1", Bound: h.bound}
 	run := time.Duration(l.rng.Int64N(int64(min(h.interval, longestRun))))
 	r.Instance, r.Time, r.Date, r.Holding = h.name, l.now, l.now.Format(time.DateOnly), holding
 	r.Signed, r.Logged = l.now.Add(run), l.now.Add(run+l.off)
@@ -183,7 +184,7 @@ func (h *home) listed() []repo.SnapshotRef {
 }
 
 // forget forgets snapshots, and records as the command does.
-func (l *life) forget(h *home, ids []repo.Name) {
+func (l *life) forget(h *home, ids []store.Name) {
 	l.seq++
 	for _, id := range ids {
 		h.log.Forgotten[id] = l.seq
@@ -234,7 +235,7 @@ func (l *life) step(h *home) {
 		h.external = !h.external
 	case n < 29:
 		if listed := h.listed(); len(listed) > 0 {
-			l.forget(h, []repo.Name{listed[l.rng.IntN(len(listed))].ID})
+			l.forget(h, []store.Name{listed[l.rng.IntN(len(listed))].ID})
 		}
 	case n < 32:
 		if listed := h.listed(); len(listed) > 0 {
@@ -252,4 +253,4 @@ func (l *life) step(h *home) {
 }
 
 // verdicts are what is thought of each snapshot that an instance ever had.
-func (h *home) verdicts() map[repo.Name]*Verdict { return Judge(&h.log).verdicts }
+func (h *home) verdicts() map[store.Name]*Verdict { return Judge(&h.log).verdicts }

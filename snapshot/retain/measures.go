@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A measure is a number in a snapshot's log entry of which a great loss is the loss of the instance.
@@ -93,7 +94,7 @@ func lasting(class func(*repo.Class) int64, total func(*repo.MediaHolding) int64
 // most is the largest number of a measure since a person last confirmed a smaller one, and which snapshot has it.
 type most struct {
 	n  int64
-	in repo.Name
+	in store.Name
 }
 
 // lost reports whether n is a great loss.

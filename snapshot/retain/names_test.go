@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 func TestFind(t *testing.T) {
@@ -17,7 +18,7 @@ func TestFind(t *testing.T) {
 2026-06-28T00:10:00Z date=2026-06-27
 2026-06-30T03:00:00Z`)
 	for i, id := range []string{"ab120000", "ab123400", "cd00", "20260627", "abff"} {
-		refs[i].ID = repo.Name{}
+		refs[i].ID = store.Name{}
 		if _, err := hex.Decode(refs[i].ID[:], []byte(id)); err != nil {
 			t.Fatal(err)
 		}

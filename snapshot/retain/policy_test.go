@@ -12,6 +12,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // parseRefs reads one snapshot a line, oldest first: its time, then any of date=D, tag=T, partial and
@@ -422,13 +423,13 @@ func randomRefs(rng *rand.Rand, now time.Time) []repo.SnapshotRef {
 	return refs
 }
 
-func apply(t *testing.T, p Policy, refs []repo.SnapshotRef, now time.Time) map[repo.Name][]string {
+func apply(t *testing.T, p Policy, refs []repo.SnapshotRef, now time.Time) map[store.Name][]string {
 	t.Helper()
 	decisions, err := p.Apply(refs, nil, now)
 	if err != nil {
 		t.Fatalf("%+v: %v", p, err)
 	}
-	reasons := make(map[repo.Name][]string)
+	reasons := make(map[store.Name][]string)
 	for i, d := range decisions {
 		if d.Snapshot.ID != refs[i].ID {
 			t.Fatalf("decision %d is of another snapshot", i)
@@ -474,7 +475,7 @@ func checkLaws(t *testing.T, seed uint64) {
 
 // checkComplete checks that an instance with a partial snapshot kept keeps its newest complete one that is
 // older, or a newer one.
-func checkComplete(t *testing.T, p Policy, refs []repo.SnapshotRef, kept map[repo.Name][]string) {
+func checkComplete(t *testing.T, p Policy, refs []repo.SnapshotRef, kept map[store.Name][]string) {
 	for _, partial := range refs {
 		if partial.Partial == 0 || kept[partial.ID] == nil || strings.HasPrefix(kept[partial.ID][0], "dated in the future") {
 			continue

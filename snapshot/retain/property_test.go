@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 var histories = flag.Int("histories", 3000, "how many random histories TestNothingGoodIsPushedOut tries")
@@ -54,7 +55,7 @@ func (tr *trial) run() {
 }
 
 // unchanged sees that no verdict has changed.
-func (tr *trial) unchanged(h *home, was map[repo.Name]*Verdict, by string) {
+func (tr *trial) unchanged(h *home, was map[store.Name]*Verdict, by string) {
 	tr.t.Helper()
 	now := h.verdicts()
 	for id, v := range was {
@@ -77,7 +78,7 @@ func (tr *trial) trueTimes(h *home) {
 
 // copyAll copies the repository. What was recorded is thought of as before.
 func (tr *trial) copyAll() {
-	var was [2]map[repo.Name]*Verdict
+	var was [2]map[store.Name]*Verdict
 	recorded := tr.rng.IntN(2) == 0
 	tr.seq++
 	for i, h := range tr.homes {
@@ -112,7 +113,7 @@ func (tr *trial) apply(h *home) {
 	tr.policy++
 	sound := slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool { return !j.Of(&r).Sound() })
 	tr.doubts += len(refs) - len(sound)
-	var gone []repo.Name
+	var gone []store.Name
 	for _, d := range decisions {
 		if !d.Keep() {
 			gone = append(gone, d.Snapshot.ID)
@@ -134,7 +135,7 @@ func (tr *trial) apply(h *home) {
 }
 
 // pushedOut returns a snapshot that is gone and that the policy keeps where those without doubt are alone, or "".
-func pushedOut(p Policy, sound []repo.SnapshotRef, j Judgements, gone []repo.Name, l *life) string {
+func pushedOut(p Policy, sound []repo.SnapshotRef, j Judgements, gone []store.Name, l *life) string {
 	p.AllowRemoveAll = true
 	alone, err := p.Apply(sound, j, l.now)
 	if err != nil {

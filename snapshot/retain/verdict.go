@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A Component is one of the four parts of a snapshot, as commands name them.
@@ -43,7 +44,7 @@ type Doubt struct {
 	Bytes     bool       `json:"bytes,omitempty"`     // the numbers are of bytes
 	Have      int64      `json:"have"`                // the snapshot's number; of external media, files that still lie below the root
 	Had       int64      `json:"had"`                 // the largest since a person last confirmed a smaller one
-	In        repo.Name  `json:"in,omitzero"`         // and the snapshot that has it
+	In        store.Name `json:"in,omitzero"`         // and the snapshot that has it
 	Why       string     `json:"why,omitempty"`       // what else is wrong
 }
 
@@ -60,7 +61,7 @@ type Verdict struct {
 
 // Forgotten reports whether a snapshot that a doubt compares with is no longer listed, and returns the date that it has in the
 // log.
-func (v *Verdict) Forgotten(id repo.Name) (date string, gone bool) {
+func (v *Verdict) Forgotten(id store.Name) (date string, gone bool) {
 	if v.log == nil {
 		return "", false
 	}
@@ -87,14 +88,14 @@ func (v *Verdict) whole() bool {
 
 // A Judgement has a verdict on each snapshot that an instance ever had.
 type Judgement struct {
-	verdicts map[repo.Name]*Verdict
+	verdicts map[store.Name]*Verdict
 	clock    clock
 	log      *repo.Chronicle
 }
 
 // Judge returns the verdicts on an instance's snapshots.
 func Judge(c *repo.Chronicle) *Judgement {
-	j := &Judgement{verdicts: make(map[repo.Name]*Verdict, len(c.Snapshots)), log: c}
+	j := &Judgement{verdicts: make(map[store.Name]*Verdict, len(c.Snapshots)), log: c}
 	base := make(baseline, len(measures))
 	times := newTimes(c)
 	var gens generations
@@ -115,7 +116,7 @@ func Judge(c *repo.Chronicle) *Judgement {
 }
 
 // Of returns the verdict on a snapshot. One that the chronicle did not have, since it came later, is in no doubt.
-func (j *Judgement) Of(id repo.Name) *Verdict {
+func (j *Judgement) Of(id store.Name) *Verdict {
 	if v := j.verdicts[id]; v != nil {
 		return v
 	}

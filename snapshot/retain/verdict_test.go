@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // nights are honest snapshots: one at each interval, which takes a tenth of that.
@@ -16,7 +17,7 @@ func nights(n int, interval time.Duration) []repo.SnapshotRef {
 	var refs []repo.SnapshotRef
 	for i := range n {
 		at := time.Date(2026, 6, 1, 0, 30, 0, 0, time.UTC).Add(time.Duration(i) * interval)
-		r := repo.SnapshotRef{Seq: uint64(i + 1), ID: repo.Name{byte(i >> 8), byte(i), 1}, Signed: at.Add(min(interval/10, longestRun)), Logged: at.Add(min(interval/10, longestRun))}
+		r := repo.SnapshotRef{Seq: uint64(i + 1), ID: store.Name{byte(i >> 8), byte(i), 1}, Signed: at.Add(min(interval/10, longestRun)), Logged: at.Add(min(interval/10, longestRun))}
 		r.Time, r.Date, r.Holding = at, at.Format(time.DateOnly), held(100<<20, 1000, 10<<30)
 		refs = append(refs, r)
 	}
@@ -27,7 +28,7 @@ const aDay = 24 * time.Hour
 
 // logOf is a log of snapshots of one instance, made when the first of them was.
 func logOf(refs []repo.SnapshotRef) *repo.Chronicle {
-	c := &repo.Chronicle{Snapshots: refs, Forgotten: make(map[repo.Name]uint64), Confirmed: make(map[repo.Name]bool)}
+	c := &repo.Chronicle{Snapshots: refs, Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool)}
 	if len(refs) > 0 {
 		c.First = repo.Moment{Signed: refs[0].Time, Logged: refs[0].Logged.Add(refs[0].Time.Sub(refs[0].Signed))}
 	}
@@ -121,7 +122,7 @@ func TestClockCantBeMovedInADay(t *testing.T) {
 	last := refs[9].Logged
 	for i := range 1000 {
 		r := refs[9]
-		r.Seq, r.ID, r.Logged = uint64(11+i), repo.Name{byte(i >> 8), byte(i), 2}, last.Add(time.Duration(i)*time.Second)
+		r.Seq, r.ID, r.Logged = uint64(11+i), store.Name{byte(i >> 8), byte(i), 2}, last.Add(time.Duration(i)*time.Second)
 		r.Time = r.Logged.AddDate(0, 0, 20+i%20)
 		r.Signed, r.Date = r.Time, r.Time.Format(time.DateOnly)
 		refs = append(refs, r)
@@ -163,7 +164,7 @@ func TestRecordsStand(t *testing.T) {
 	if len(rec.Doubts) != 1 || rec.Doubts[0].Snapshot != refs[4].ID {
 		t.Fatalf("%+v", rec)
 	}
-	c.Recorded = repo.Recorded{Through: rec.Through, Doubts: map[repo.Name]string{refs[4].ID: rec.Doubts[0].Why}}
+	c.Recorded = repo.Recorded{Through: rec.Through, Doubts: map[store.Name]string{refs[4].ID: rec.Doubts[0].Why}}
 	for i := range refs {
 		refs[i].Logged = time.Date(2027, 1, 1, 0, i*120, 0, 0, time.UTC) // copied slowly
 	}

@@ -1,7 +1,6 @@
-package repo
+package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,19 +8,17 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"permafrost/internal/objname"
 )
 
 const (
-	looksAtOnce = 64        // questions under way, what an object is
-	maxUnseen   = 256       // objects that may wait to be looked at: some 16 bytes more than their names
-	maxReadBack = 256 << 10 // bytes of an object that is read back: a night's index has some 10 KiB, a key at most 64
+	looksAtOnce   = 64        // questions under way, what an object is
+	removesAtOnce = 16        // removals under way
+	maxUnseen     = 256       // objects that may wait to be looked at: some 16 bytes more than their names
+	maxReadBack   = 256 << 10 // bytes of an object that is read back: a night's index has some 10 KiB, a key at most 64
 )
 
 // A FalseReportError says that the storage reported success for something that it has not done.
@@ -34,29 +31,30 @@ func (e *FalseReportError) Error() string {
 	return fmt.Sprintf("the storage reported success for %s, but %s", e.Object, e.Found)
 }
 
-// A witness takes no answer of a store for a deed. There are servers that answer yes and do nothing, and gateways that
+// A Witness is a Store in front of another one, and takes no answer of that for a deed. There are servers that answer yes and do nothing, and gateways that
 // keep a part. So it looks at each object that was put, its name and size, before anything is published that refers to it:
 // many at a time, so that a distance costs little, and few enough to be noted in little memory. Of keys, manifests and index
 // objects, which lead to all else, the small ones are read back.
 //
-// Leases are left out, since nothing refers to them, and log entries, which publish reads back.
-type witness struct {
+// Leases are left out, since nothing refers to them, and log entries, which who publishes them reads back.
+type Witness struct {
 	Store
 	mu     sync.Mutex
 	unseen map[string]int64 // objects that were put and not looked at yet, with their sizes
 }
 
-func newWitness(st Store) *witness { return &witness{Store: st, unseen: make(map[string]int64)} }
+// NewWitness returns a Witness in front of st.
+func NewWitness(st Store) *Witness { return &Witness{Store: st, unseen: make(map[string]int64)} }
 
 // RoundTrip tells how far away the store is.
-func (w *witness) RoundTrip() time.Duration { return roundTrip(w.Store) }
+func (w *Witness) RoundTrip() time.Duration { return min(w.Store.RoundTrip(), maxRoundTrip) }
 
 // Put implements Store.
-func (w *witness) Put(ctx context.Context, name string, data ...[]byte) error {
+func (w *Witness) Put(ctx context.Context, name string, data ...[]byte) error {
 	if err := w.Store.Put(ctx, name, data...); err != nil {
 		return err
 	}
-	if strings.HasPrefix(name, "leases/") || strings.HasPrefix(name, "log/") {
+	if kind, _ := Parse(name); kind == Lease || kind == Log {
 		return nil
 	}
 	size := int64(0)
@@ -68,28 +66,28 @@ func (w *witness) Put(ctx context.Context, name string, data ...[]byte) error {
 	many := len(w.unseen) >= maxUnseen
 	w.mu.Unlock()
 	if many {
-		return w.confirm(ctx)
+		return w.Confirm(ctx)
 	}
 	return nil
 }
 
 // Remove implements Store.
-func (w *witness) Remove(ctx context.Context, name string) error {
+func (w *Witness) Remove(ctx context.Context, name string) error {
 	w.mu.Lock()
 	delete(w.unseen, name)
 	w.mu.Unlock()
 	return w.Store.Remove(ctx, name)
 }
 
-// forget gives up those objects that were put and not looked at yet for which gone is true.
-func (w *witness) forget(gone func(name string) bool) {
+// Forget gives up those objects that were put and not looked at yet for which gone is true.
+func (w *Witness) Forget(gone func(name string) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.unseen, func(name string, _ int64) bool { return gone(name) })
 }
 
-// confirm returns an error unless all that was put is there. What could not be looked at is looked at the next time.
-func (w *witness) confirm(ctx context.Context) error {
+// Confirm returns an error unless all that was put is there. What could not be looked at is looked at the next time.
+func (w *Witness) Confirm(ctx context.Context) error {
 	w.mu.Lock()
 	unseen := w.unseen
 	w.unseen = make(map[string]int64)
@@ -112,16 +110,16 @@ func (w *witness) confirm(ctx context.Context) error {
 }
 
 // look returns an error unless the object is there with that size and, where it is read back, is what its name says.
-func (w *witness) look(ctx context.Context, name string, size int64) error {
+func (w *Witness) look(ctx context.Context, name string, size int64) error {
 	var o Object
 	var err error
 	same := true
-	if hash := objname.Hash(name); hash != "" && size <= maxReadBack && !strings.HasPrefix(name, "packs/") {
+	if kind, want := Parse(name); !want.IsZero() && kind != Pack && size <= maxReadBack {
 		data, n := make([]byte, size+1), 0
 		if n, err = w.ReadAt(ctx, name, data, 0); err == io.EOF {
 			err = nil
 		}
-		o.Size, same = int64(n), hashName(data[:n]).String() == hash
+		o.Size, same = int64(n), NameOf(data[:n]) == want
 	} else {
 		o, err = w.Stat(ctx, name)
 	}
@@ -138,29 +136,14 @@ func (w *witness) look(ctx context.Context, name string, size int64) error {
 	return nil
 }
 
-// confirmEntry returns an error unless the log entry that was put is there, byte for byte.
-func (r *Repo) confirmEntry(ctx context.Context, name string, data []byte) error {
-	stored, err := r.readObject(ctx, name, maxEntryObject)
-	switch d := (*DamageError)(nil); {
-	case errors.Is(err, fs.ErrNotExist):
-		return &FalseReportError{name, "there is no such object"}
-	case err != nil && !errors.As(err, &d):
-		return fmt.Errorf("looking whether %s was stored: %w", name, err)
-	case err != nil || !bytes.Equal(stored, data):
-		return &FalseReportError{name, "it holds something else"}
-	}
-	return nil
-}
-
-// removeAll removes objects, and looks whether they are gone. One that was not there is gone too.
-func (r *Repo) removeAll(ctx context.Context, names []string, progress func(done int)) error {
+// RemoveAll removes objects, and looks whether they are gone. One that was not there is gone too.
+func (w *Witness) RemoveAll(ctx context.Context, names []string, progress func(done int)) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(removesAtOnce)
 	for i, name := range names {
 		progress(i)
 		g.Go(func() error {
-			r.local.dropCached(name)
-			if err := r.store.Remove(gctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := w.Remove(gctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("deleting %s: %w", name, err)
 			}
 			return nil
@@ -173,7 +156,7 @@ func (r *Repo) removeAll(ctx context.Context, names []string, progress func(done
 	g.SetLimit(looksAtOnce)
 	for _, name := range names {
 		g.Go(func() error {
-			_, err := r.store.Stat(gctx, name)
+			_, err := w.Stat(gctx, name)
 			switch {
 			case err == nil:
 				return &FalseReportError{name, "the object that was to be deleted is still there"}

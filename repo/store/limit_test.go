@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"permafrost/repo"
 )
 
 func TestPacer(t *testing.T) {
@@ -34,14 +32,14 @@ func TestPacer(t *testing.T) {
 	})
 }
 
-type far struct{ repo.Store }
+type far struct{ Store }
 
 func (far) RoundTrip() time.Duration { return 50 * time.Millisecond }
 
 // How far away the storage is decides how much is under way at once, with limits too.
 func TestLimitsTellTheDistance(t *testing.T) {
-	for _, up := range []rate{0, 1 << 20} {
-		if rtt := limitStore(far{}, up, 0).RoundTrip(); rtt != 50*time.Millisecond {
+	for _, up := range []int64{0, 1 << 20} {
+		if rtt := Limit(far{}, up, 0).RoundTrip(); rtt != 50*time.Millisecond {
 			t.Errorf("with an upload limit of %d the storage is %v away", up, rtt)
 		}
 	}

@@ -1,4 +1,4 @@
-package repo
+package store
 
 import (
 	"context"
@@ -60,6 +60,3 @@ var ErrNoSpace = errors.New("no space left on the storage")
 
 // maxRoundTrip bounds the memory that distance costs.
 const maxRoundTrip = 120 * time.Millisecond
-
-// roundTrip returns how far away a store is: at most maxRoundTrip.
-func roundTrip(st Store) time.Duration { return min(st.RoundTrip(), maxRoundTrip) }

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -6,32 +6,33 @@ import (
 	"time"
 
 	"permafrost/internal/parts"
-	"permafrost/repo"
 )
 
-// A limitedStore moves no more bytes a second than it was told to, in the long run. An object goes in one piece: what
+// A limited store moves no more bytes a second than it was told to, in the long run. An object goes in one piece: what
 // is paced is when the next one may begin.
-type limitedStore struct {
-	repo.Store
+type limited struct {
+	Store
 	up, down *pacer
 }
 
-// limitStore returns st with limits in bytes a second, of which 0 is none.
-func limitStore(st repo.Store, upload, download rate) repo.Store {
+// Limit returns st with limits on what is put and what is read, in bytes per second, of which 0 is none.
+func Limit(st Store, upload, download int64) Store {
 	if upload == 0 && download == 0 {
 		return st
 	}
-	return &limitedStore{st, newPacer(upload), newPacer(download)}
+	return &limited{st, newPacer(upload), newPacer(download)}
 }
 
-func (l *limitedStore) Put(ctx context.Context, name string, data ...[]byte) error {
+// Put implements Store.
+func (l *limited) Put(ctx context.Context, name string, data ...[]byte) error {
 	if err := l.up.wait(ctx, int(parts.Size(data))); err != nil {
 		return err
 	}
 	return l.Store.Put(ctx, name, data...)
 }
 
-func (l *limitedStore) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+// ReadAt implements Store.
+func (l *limited) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
 	if err := l.down.wait(ctx, len(p)); err != nil {
 		return 0, err
 	}
@@ -48,7 +49,7 @@ type pacer struct {
 	free time.Time // when all that was let go has had its time
 }
 
-func newPacer(bytesPerSecond rate) *pacer {
+func newPacer(bytesPerSecond int64) *pacer {
 	if bytesPerSecond == 0 {
 		return nil
 	}
