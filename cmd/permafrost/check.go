@@ -141,7 +141,7 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 }
 
 // tellHead tells the log's head after a change to those who asked for more.
-func (a *app) tellHead(r *session) { a.ui.Detail("log head %v", r.Head()) }
+func (a *app) tellHead(r *opened) { a.ui.Detail("log head %v", r.Head()) }
 
 // tellRequests tells of log entries whose signers were not entitled to them: what a host asks for and does not get.
 func (a *app) tellRequests(r *repo.Repo) {

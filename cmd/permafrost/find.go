@@ -67,7 +67,7 @@ lists. ` + "`permafrost help patterns`" + ` says what a pattern is.`,
 }
 
 // findIn lists what matches in one snapshot, each line after the snapshot's ID.
-func (a *app) findIn(ctx context.Context, r *session, ref repo.SnapshotRef, pattern media.Pattern, long bool) (found bool, err error) {
+func (a *app) findIn(ctx context.Context, r *opened, ref repo.SnapshotRef, pattern media.Pattern, long bool) (found bool, err error) {
 	m, err := snapshot.Load(ctx, r.Repo, ref)
 	if err != nil {
 		return false, err

@@ -101,7 +101,7 @@ func (a *app) forget(ctx context.Context, r *repo.Repo, o keeper.ForgetOptions) 
 }
 
 // tellForget tells the decisions, which have been carried out unless this is a dry run.
-func (a *app) tellForget(r *session, decisions []retain.Decision, dryRun bool) {
+func (a *app) tellForget(r *opened, decisions []retain.Decision, dryRun bool) {
 	for i := range decisions {
 		a.ui.JSON(keeper.NewDecision(&decisions[i]))
 	}

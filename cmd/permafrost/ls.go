@@ -71,7 +71,7 @@ func wishFor(part string) retain.Wish {
 }
 
 // list writes the entries at path and below it. found tells whether there were any.
-func (a *app) list(ctx context.Context, r *session, m *snapshot.Manifest, path string, long bool) (found bool, err error) {
+func (a *app) list(ctx context.Context, r *opened, m *snapshot.Manifest, path string, long bool) (found bool, err error) {
 	err = entries(ctx, r.Repo, m, path, func(l keeper.Entry) {
 		found = true
 		a.ui.JSON(l)

@@ -18,14 +18,14 @@ import (
 	"permafrost/source"
 )
 
-// A session is an open repository.
-type session struct {
+// A opened is an open repository.
+type opened struct {
 	*repo.Repo
 	closeStore func() error
 }
 
 // Close ends the connections to the storage.
-func (s *session) Close() { s.closeStore() } // nothing hangs on it: what was put is durable
+func (s *opened) Close() { s.closeStore() } // nothing hangs on it: what was put is durable
 
 // A need says which of the keys at hand a command opens the repository with.
 type need int
@@ -37,12 +37,12 @@ const (
 )
 
 // open opens the repository.
-func (a *app) open(ctx context.Context, n need) (*session, error) {
+func (a *app) open(ctx context.Context, n need) (*opened, error) {
 	return a.openAt(ctx, n, nil)
 }
 
 // openAt is open with a log head noted elsewhere, which must be part of the log.
-func (a *app) openAt(ctx context.Context, n need, head *repo.Head) (*session, error) {
+func (a *app) openAt(ctx context.Context, n need, head *repo.Head) (*opened, error) {
 	st, closeStore, err := a.openStore(ctx)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (a *app) openAt(ctx context.Context, n need, head *repo.Head) (*session, er
 
 // openInstance reads the settings of an instance and opens the repository with the host's key. The storage is dialled while
 // it is found out how the instance runs, which takes about as long. An error of the instance goes before one of the storage.
-func (a *app) openInstance(ctx context.Context, flags *snapshotFlags) (*source.Instance, *session, error) {
+func (a *app) openInstance(ctx context.Context, flags *snapshotFlags) (*source.Instance, *opened, error) {
 	if err := flags.check(); err != nil {
 		return nil, nil, err
 	}
@@ -83,7 +83,7 @@ func (a *app) openInstance(ctx context.Context, flags *snapshotFlags) (*source.I
 }
 
 // openOn is openAt on a store, which it closes where that fails.
-func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() error, n need, head *repo.Head) (*session, error) {
+func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() error, n need, head *repo.Head) (*opened, error) {
 	r, err := a.openRepo(ctx, st, n, head)
 	if err != nil {
 		closeStore()
@@ -95,7 +95,7 @@ func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() erro
 			a.ui.Hint(help)
 		}
 	}
-	return &session{r, closeStore}, nil
+	return &opened{r, closeStore}, nil
 }
 
 func (a *app) noRepository() error {

@@ -55,7 +55,7 @@ func (p *pruneFlags) flags(cmd *cobra.Command) {
 }
 
 // prune prunes the repository and tells what it did.
-func (a *app) prune(ctx context.Context, r *session, o repo.PruneOptions) error {
+func (a *app) prune(ctx context.Context, r *opened, o repo.PruneOptions) error {
 	p := newProgress(a.ui)
 	defer p.Close()
 	o.Patience = a.retryLock

@@ -59,7 +59,7 @@ only makes them; somebody with the owner key then runs forget and prune.`,
 			if res == nil {
 				return err
 			}
-			n := &night{app: a, session: r, res: res, policy: policy.policy(), maxUnused: float64(clean.maxUnused)}
+			n := &night{app: a, opened: r, res: res, policy: policy.policy(), maxUnused: float64(clean.maxUnused)}
 			return n.end(cmd.Context(), begin, err)
 		},
 	}
@@ -82,7 +82,7 @@ func (e *retentionError) Unwrap() error { return e.err }
 // A night is a run whose snapshot is kept.
 type night struct {
 	*app
-	*session
+	*opened
 	res       *snapshot.Result
 	policy    retain.Policy
 	maxUnused float64
@@ -126,7 +126,7 @@ func (n *night) retain(ctx context.Context) (done string, err error) {
 	if done == "not allowed" {
 		return done, nil
 	}
-	err = n.prune(ctx, n.session, repo.PruneOptions{MaxUnused: n.maxUnused})
+	err = n.prune(ctx, n.opened, repo.PruneOptions{MaxUnused: n.maxUnused})
 	if errors.Is(err, repo.ErrNotAllowed) {
 		return "not allowed", nil
 	}

@@ -51,7 +51,7 @@ that are kept only because the rest of their blob is still needed.`,
 }
 
 // manifest returns the snapshot that a person names, with its manifest.
-func (a *app) manifest(ctx context.Context, r *session, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, *snapshot.Manifest, error) {
+func (a *app) manifest(ctx context.Context, r *opened, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, *snapshot.Manifest, error) {
 	ref, err := a.find(r, pick, spec, wish)
 	if err != nil {
 		return ref, nil, err

@@ -131,7 +131,7 @@ func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 
 // snapshot makes a snapshot of an instance and tells what it holds. Where it is committed its result is returned, beside the
 // error that says what is wrong with it.
-func (a *app) snapshot(ctx context.Context, r *session, inst *source.Instance, flags *snapshotFlags) (*snapshot.Result, error) {
+func (a *app) snapshot(ctx context.Context, r *opened, inst *source.Instance, flags *snapshotFlags) (*snapshot.Result, error) {
 	begin := time.Now()
 	p := newProgress(a.ui)
 	defer p.Close()
@@ -154,7 +154,7 @@ func (a *app) snapshot(ctx context.Context, r *session, inst *source.Instance, f
 }
 
 // lastSizes returns how large each component was in the instance's newest snapshot, as far as that can be told.
-func lastSizes(ctx context.Context, r *session, instance string) map[string]int64 {
+func lastSizes(ctx context.Context, r *opened, instance string) map[string]int64 {
 	pick := keeper.Selection{Instance: instance}
 	ref, err := retain.Find(pick.Of(r.Snapshots()), nil, "latest", retain.Wish{})
 	if err != nil {
@@ -172,7 +172,7 @@ func lastSizes(ctx context.Context, r *session, instance string) map[string]int6
 }
 
 // tellSnapshot tells what a snapshot holds and cost.
-func (a *app) tellSnapshot(r *session, res *snapshot.Result, took time.Duration) error {
+func (a *app) tellSnapshot(r *opened, res *snapshot.Result, took time.Duration) error {
 	ref, m := &res.Ref, res.Manifest
 	a.ui.Done("snapshot %s of %s is committed", ref.ID.Short(), printable(ref.Instance))
 	log := r.Chronicle(ref.Instance)

@@ -64,7 +64,7 @@ func (s *selection) flags(cmd *cobra.Command) {
 
 // find returns the selected snapshot that a person names, for the sake of a wish. It names those that it passes over, and says
 // where the one that it finds looks wrong.
-func (a *app) find(r *session, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, error) {
+func (a *app) find(r *opened, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, error) {
 	refs := pick.Of(r.Snapshots())
 	verdicts := retain.JudgeAll(r, refs)
 	found, err := retain.Find(refs, verdicts, spec, wish)
