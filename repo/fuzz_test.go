@@ -2,19 +2,14 @@ package repo
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
-	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/chunk"
@@ -259,192 +254,6 @@ func indexed(t *testing.T, o *listed) {
 	}
 }
 
-// FuzzEnvelope reads stored bytes as they come and, encrypted to the right recipient, what is beneath: nothing that the
-// fuzzer makes is signed.
-func FuzzEnvelope(f *testing.F) {
-	k := fuzzOwner(f)
-	plain := slices.Concat([]byte(magicEntry), []byte(k.verifyKey()), ed25519.Sign(k.SignKey, k.signed(magicEntry, []byte("body"))), []byte("body"))
-	sealed := encrypted(f, k, plain)
-	if _, body, err := k.unseal(magicEntry, sealed); err != nil || string(body) != "body" {
-		f.Fatal(string(body), err)
-	}
-	f.Add(sealed, false)
-	f.Add(plain, true)
-	f.Add([]byte("PFLOGEN\x02"+string(plain[8:])), true)
-	f.Fuzz(func(t *testing.T, data []byte, inner bool) {
-		stored := data
-		if inner {
-			stored = encrypted(t, k, data)
-		}
-		for _, magic := range []string{magicEntry, magicIndex} {
-			_, body, err := k.unseal(magic, stored)
-			if err == nil && (magic != magicEntry || !bytes.Equal(body, []byte("body"))) {
-				t.Errorf("%q is taken for a signed body of %q", body, magic)
-			}
-		}
-	})
-}
-
-// encrypted is what anybody can make who knows the repository's recipient.
-func encrypted(tb testing.TB, k *Keyring, plain []byte) []byte {
-	tb.Helper()
-	var out bytes.Buffer
-	w, err := age.Encrypt(&out, k.CurrentEpoch().MetaIdentity.Recipient())
-	if err == nil {
-		_, err = w.Write(plain)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return out.Bytes()
-}
-
-// FuzzManifestObject opens manifests whose signer put anything into them.
-func FuzzManifestObject(f *testing.F) {
-	k := fuzzOwner(f)
-	r := &Repo{key: k, log: newHistory(k)}
-	open := func(body []byte) ([]byte, error) {
-		stored, err := k.seal(k.CurrentEpoch(), magicManifest, body)
-		if err != nil {
-			return nil, err
-		}
-		return openManifest(r.Key(), SnapshotRef{signer: k.verifyKey()}, stored)
-	}
-	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
-		encoder().EncodeAll([]byte(`{"format":1}`), nil), encoder().EncodeAll(text(9000), nil))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		text, err := open(body)
-		if err == nil && len(text) > maxManifest {
-			t.Errorf("%d bytes", len(text))
-		}
-	})
-}
-
-// sampleEntries are log entries of each kind.
-func sampleEntries(k, writer *Keyring) []Entry {
-	id := func(manifest store.Name, by *Keyring) store.Name {
-		return snapshotID(manifest, by.verifyKey(), "social.example")
-	}
-	return []Entry{
-		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: RoleWriter, Instance: "social.example", VerifyKey: writer.verifyKey(), Keys: []string{"keys/a.age"}}}}},
-		{Snapshot: &SnapshotEntry{Manifest: store.Name{1}, Indexes: []store.Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
-		{Snapshot: &SnapshotEntry{Manifest: store.Name{3}, Indexes: []store.Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
-		{Forget: &ForgetEntry{Snapshots: []store.Name{id(store.Name{1}, writer)}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{id(store.Name{3}, k), "says so"}}, Clock: time.Hour}}}},
-		{Confirm: &ConfirmEntry{Snapshots: []store.Name{id(store.Name{3}, k)}}},
-		{Prune: &PruneEntry{Packs: []store.Name{{5}}, Indexes: []store.Name{{2}}, Manifests: []store.Name{{1}}, Added: []store.Name{{6}}}},
-		{Bad: &BadEntry{[]store.Name{{7}}}},
-		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature, nil}},
-		{Accept: &AcceptEntry{[]Break{{Head{1, store.Name{8}}, Head{3, store.Name{9}}}, {At: Head{4, store.Name{7}}}}}},
-	}
-}
-
-func encodeEntry(tb testing.TB, e *Entry) []byte {
-	tb.Helper()
-	b, err := json.Marshal(e)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
-}
-
-func FuzzLogEntry(f *testing.F) {
-	k := fuzzOwner(f)
-	var seeds [][]byte
-	for i, e := range sampleEntries(k, k) {
-		if e.Time = time.Unix(1_780_000_000, 0).UTC(); i > 0 {
-			e.Seq, e.Prev = uint64(i), &Head{uint64(i - 1), store.Name{8}}
-		}
-		seeds = append(seeds, encodeEntry(f, &e))
-	}
-	fuzzing.Seed(f, func(b []byte) error { _, err := parseEntry(b); return err }, seeds...)
-	f.Fuzz(func(t *testing.T, body []byte) {
-		e, err := parseEntry(body)
-		if err != nil {
-			return
-		}
-		text := encodeEntry(t, e)
-		again, err := parseEntry(text)
-		if err != nil || !bytes.Equal(encodeEntry(t, again), text) {
-			t.Errorf("%s\n is read again as %+v, %v", text, again, err)
-		}
-	})
-}
-
-// FuzzLog reads a log whose entries are lines of the input, each behind a letter: 'o', 'w' or 's' for the owner, the writer or a
-// stranger who signs it, in capitals to have it continue from the entry before.
-func FuzzLog(f *testing.F) {
-	stranger, err := NewOwnerKeyring()
-	if err != nil {
-		f.Fatal(err)
-	}
-	l := fuzzLog{fuzzOwner(f), fuzzKeyring(f, "writer.txt"), stranger}
-	stranger.Repository = l.owner.Repository
-	var good []byte
-	for i, e := range sampleEntries(l.owner, l.writer) {
-		good = append(append(append(good, "OWOOOOOOO"[i]), encodeEntry(f, &e)...), '\n')
-	}
-	fuzzing.Seed(f, func(b []byte) error {
-		if h := l.read(f, b); len(h.snapshots) != 2 || len(h.live()) != 1 || len(h.people) != 1 || h.epoch != 2 || len(h.requests)+len(h.problems()) > 0 {
-			return errors.Join(h.problems()...)
-		}
-		return nil
-	}, good)
-	f.Add([]byte(strings.ToLower(string(good))))
-	f.Add(bytes.ReplaceAll(good, []byte("\nO"), []byte("\nW")))
-	f.Add(bytes.ReplaceAll(good, []byte("\nO"), []byte("\nS")))
-	f.Fuzz(func(t *testing.T, script []byte) { l.check(t, l.read(t, script), script) })
-}
-
-type fuzzLog struct{ owner, writer, stranger *Keyring }
-
-// read makes a log of a script's lines, a few of them, and reads it.
-func (l *fuzzLog) read(tb testing.TB, script []byte) *history {
-	h := newHistory(l.owner)
-	h.lenient = true
-	for i, line := range bytes.SplitN(script, []byte("\n"), 10) {
-		if len(line) == 0 || i == 9 {
-			continue
-		}
-		by := map[byte]*Keyring{'O': l.owner, 'W': l.writer}[line[0]&^0x20]
-		if by == nil {
-			by = l.stranger
-		}
-		body := line[1:]
-		if e := new(Entry); line[0]&0x20 == 0 && json.Unmarshal(body, e) == nil {
-			if e.Seq, e.Prev = h.next, nil; !h.empty {
-				head := h.head
-				e.Prev = &head
-			}
-			e.On = h.basis
-			body = encodeEntry(tb, e)
-		}
-		stored, err := by.seal(l.owner.CurrentEpoch(), magicEntry, body)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		h.take(h.next, l.owner.openEntry(stored))
-	}
-	return h
-}
-
-// check demands that what the log says was said by one who may.
-func (l *fuzzLog) check(t *testing.T, h *history, script []byte) {
-	if !bytes.ContainsAny(script, "oO") && (len(h.people) > 0 || len(h.snapshots) > 0 || h.epoch > 0 || !h.empty) {
-		t.Errorf("without the owner there are %d people, %d snapshots, epoch %d", len(h.people), len(h.snapshots), h.epoch)
-	}
-	if len(h.live()) > len(h.snapshots) || len(h.byID) != len(h.snapshots) || !h.empty && h.head.Seq >= h.next {
-		t.Errorf("%d live snapshots of %d, head %d, next %d", len(h.live()), len(h.snapshots), h.head.Seq, h.next)
-	}
-	for seq, name := range h.hashes {
-		if seq > h.head.Seq || seq == h.head.Seq && name != h.head.Hash {
-			t.Errorf("entry %d is valid, the head is %v", seq, h.head)
-		}
-	}
-}
-
 func FuzzJournal(f *testing.F) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	good := slices.Concat(newRecord(newPacked(f, fuzzOwner(f)).pack), newRecord(fittingPack(rng)))
@@ -553,54 +362,6 @@ func useTable(tb *table, pool []chunk.ID) {
 	if err == nil && w.table(tb, func(store.Name) bool { return true }) == nil {
 		w.finish("")
 	}
-}
-
-// FuzzNames reads what people copy from one command's output into another's input.
-func FuzzNames(f *testing.F) {
-	k := fuzzOwner(f)
-	for _, s := range []string{Head{42, store.Name{1}}.String(), store.Name{0xab}.String(), k.Fingerprint(), strings.ToUpper(k.Fingerprint())} {
-		f.Add(s)
-	}
-	if _, err := ParseFingerprint(k.Fingerprint()); err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if h, err := ParseHead(s); err == nil {
-			if again, err := ParseHead(h.String()); err != nil || again != h {
-				t.Errorf("head %q reads as %v, and that as %v, %v", s, h, again, err)
-			}
-		}
-		if n, err := store.ParseName(s); err == nil && n.String() != s {
-			t.Errorf("name %q reads as %v", s, n)
-		}
-		if p, err := ParseFingerprint(s); err == nil {
-			if again, err := ParseFingerprint(p); err != nil || again != p {
-				t.Errorf("fingerprint %q reads as %q, and that as %q, %v", s, p, again, err)
-			}
-		}
-	})
-}
-
-// FuzzParseIdentity reads key files of every kind, and recipients.
-func FuzzParseIdentity(f *testing.F) {
-	k := fuzzOwner(f)
-	file, err := k.KeyFile()
-	if err != nil {
-		f.Fatal(err)
-	}
-	nobody := func(string) ([]byte, error) { return nil, errors.New("nobody to ask") }
-	parse := func(b []byte) error { _, err := parseIdentity(b, "/nonexistent/key", nobody); return err }
-	fuzzing.Seed(f, parse, file, []byte("# a comment\n"+k.Identity.String()+"\n"))
-	f.Add([]byte(k.Identity.Recipient().String()))
-	f.Add([]byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJxkTxuJyOXAOkRVbU1Ky6KLuyfJfdUz+pMDbZGfeK4p me"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if parse(b) == nil && len(b) == 0 {
-			t.Error("nothing is a key")
-		}
-		if r, kind, _, err := ParseRecipient(string(b)); err == nil && (r == nil || kind == "") {
-			t.Errorf("a recipient of kind %q", kind)
-		}
-	})
 }
 
 // What lies of its length is refused before the memory is there.
