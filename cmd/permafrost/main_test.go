@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -140,22 +139,6 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
-func TestNoRepository(t *testing.T) {
-	r := newCommand(t, "snapshots", "-r", "./nothing-here", "--json").run(t)
-	var e struct {
-		MessageType string `json:"message_type"`
-		Code        int
-		Message     string
-		Hint        string
-	}
-	if err := json.Unmarshal([]byte(r.stderr), &e); err != nil {
-		t.Fatalf("%v: %s", err, r.stderr)
-	}
-	if r.code != exitNoRepository || e.Code != r.code || e.MessageType != "error" || e.Message == "" || e.Hint == "" || r.stdout != "" {
-		t.Errorf("code %d, stdout %q, stderr %s", r.code, r.stdout, r.stderr)
-	}
-}
-
 // Every command explains itself, with an example that names it.
 func TestHelp(t *testing.T) {
 	root := newRoot(&app{ui: newUI(io.Discard, io.Discard)})
@@ -172,24 +155,6 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	visit(root)
-	r := newCommand(t, "snapshots", "--help").run(t)
-	if r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "Examples:") {
-		t.Errorf("code %d, stderr %q, stdout\n%s", r.code, r.stderr, r.stdout)
-	}
-}
-
-func TestHelpTopics(t *testing.T) {
-	for topic, want := range map[string]string{
-		"exit-codes":     "130  interrupted",
-		"environment":    "PERMAFROST_REPOSITORY",
-		"config":         "keep.daily",
-		"snapshot-names": "latest~1",
-	} {
-		r := newCommand(t, "help", topic).run(t)
-		if r.code != 0 || !strings.Contains(r.stdout, want) || r.stderr != "" {
-			t.Errorf("%s: code %d, stderr %q, stdout\n%s", topic, r.code, r.stderr, r.stdout)
-		}
-	}
 }
 
 // Every key of the configuration and every variable belongs to a flag that exists.
@@ -216,22 +181,11 @@ func TestSettingsHaveFlags(t *testing.T) {
 	}
 }
 
-// A broken configuration keeps nobody from learning the version.
-func TestVersion(t *testing.T) {
-	r := newCommand(t, "version", "--config", "none.toml").run(t)
-	if r.code != 0 || !strings.HasPrefix(r.stdout, "permafrost ") || !strings.Contains(r.stdout, " go1.") {
-		t.Errorf("code %d, stdout %q, stderr %q", r.code, r.stdout, r.stderr)
-	}
-}
-
 func TestCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "fish", "zsh"} {
 		if r := newCommand(t, "completion", shell).run(t); r.code != 0 || len(r.stdout) < 1000 || r.stderr != "" {
 			t.Errorf("%s: code %d, %d bytes, stderr %q", shell, r.code, len(r.stdout), r.stderr)
 		}
-	}
-	if r := newCommand(t, "__complete", "snap").run(t); !strings.Contains(r.stdout, "snapshots\t") {
-		t.Errorf("completing snap gives %q", r.stdout)
 	}
 }
 

@@ -117,15 +117,3 @@ func TestServeMissingRoot(t *testing.T) {
 		}
 	}
 }
-
-func TestServeUsage(t *testing.T) {
-	told(t, newCommand(t, "serve-sftp", "--append-only").run(t), "no directory is named", "--root DIR")
-	r := newCommand(t, "serve-sftp", "--root", "none").run(t)
-	if r.code != exitFailed || !strings.Contains(r.stderr, "no such file") {
-		t.Errorf("code %d: %s", r.code, r.stderr)
-	}
-	c := newCommand(t, "serve-sftp", "--root", ".")
-	if r := c.run(t); r.code != exitDone || r.stdout != "" || r.stderr != "" { // its standard input is empty
-		t.Errorf("code %d: %s%s", r.code, r.stdout, r.stderr)
-	}
-}
