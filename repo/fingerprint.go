@@ -65,7 +65,7 @@ func (e *Epoch) commitment(repository [32]byte) []byte {
 	secrets := []byte(secretsDomain)
 	secrets = append(secrets, e.DataKey[:]...)
 	secrets = append(secrets, e.MetaKey[:]...)
-	secrets = append(secrets, e.FingerprintKey[:]...)
+	secrets = append(secrets, e.DerivationKey[:]...)
 	secrets = binary.BigEndian.AppendUint64(secrets, e.Polynomial)
 
 	b := []byte(epochDomain)

@@ -58,7 +58,7 @@ func signedOf(repository [32]byte, e repo.Epoch) []byte {
 		[]byte("permafrost epoch 1\n"), repository[:], binary.BigEndian.AppendUint32(nil, e.Number),
 		hash([]byte(e.DataRecipient.String())),
 		hash([]byte(e.MetaIdentity.Recipient().String())),
-		hash([]byte("permafrost epoch secrets 1\n"), e.DataKey[:], e.MetaKey[:], e.FingerprintKey[:], binary.BigEndian.AppendUint64(nil, e.Polynomial)),
+		hash([]byte("permafrost epoch secrets 1\n"), e.DataKey[:], e.MetaKey[:], e.DerivationKey[:], binary.BigEndian.AppendUint64(nil, e.Polynomial)),
 	}, nil)
 }
 

@@ -30,15 +30,15 @@ type keyringJSON struct {
 }
 
 type epochJSON struct {
-	Number         uint32 `json:"number"`
-	DataIdentity   string `json:"data_identity,omitempty"`  // an owner's
-	DataRecipient  string `json:"data_recipient,omitempty"` // a writer's: 2 KB, which an owner derives
-	MetaIdentity   string `json:"meta_identity"`
-	DataKey        []byte `json:"data_key"`
-	MetaKey        []byte `json:"meta_key"`
-	FingerprintKey []byte `json:"fingerprint_key"`
-	Polynomial     string `json:"polynomial"` // hexadecimal: it is above what every JSON reader holds exactly
-	Signature      []byte `json:"signature"`
+	Number        uint32 `json:"number"`
+	DataIdentity  string `json:"data_identity,omitempty"`  // an owner's
+	DataRecipient string `json:"data_recipient,omitempty"` // a writer's: 2 KB, which an owner derives
+	MetaIdentity  string `json:"meta_identity"`
+	DataKey       []byte `json:"data_key"`
+	MetaKey       []byte `json:"meta_key"`
+	DerivationKey []byte `json:"fingerprint_key"`
+	Polynomial    string `json:"polynomial"` // hexadecimal: it is above what every JSON reader holds exactly
+	Signature     []byte `json:"signature"`
 }
 
 // encode returns the keyring as JSON on one line.
@@ -57,7 +57,7 @@ func (k *Keyring) encode() ([]byte, error) {
 		e := &k.Epochs[i]
 		ej := epochJSON{
 			Number: e.Number, MetaIdentity: e.MetaIdentity.String(),
-			DataKey: e.DataKey[:], MetaKey: e.MetaKey[:], FingerprintKey: e.FingerprintKey[:],
+			DataKey: e.DataKey[:], MetaKey: e.MetaKey[:], DerivationKey: e.DerivationKey[:],
 			Polynomial: strconv.FormatUint(e.Polynomial, 16), Signature: e.Signature,
 		}
 		if e.DataIdentity != nil {
@@ -126,7 +126,7 @@ func (j *epochJSON) epoch() (e Epoch, err error) {
 	for _, key := range []struct {
 		to   *[32]byte
 		from []byte
-	}{{(*[32]byte)(&e.DataKey), j.DataKey}, {(*[32]byte)(&e.MetaKey), j.MetaKey}, {&e.FingerprintKey, j.FingerprintKey}} {
+	}{{(*[32]byte)(&e.DataKey), j.DataKey}, {(*[32]byte)(&e.MetaKey), j.MetaKey}, {&e.DerivationKey, j.DerivationKey}} {
 		if len(key.from) != chunk.KeySize {
 			return e, fmt.Errorf("a key has %d bytes, want %d", len(key.from), chunk.KeySize)
 		}

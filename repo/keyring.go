@@ -33,7 +33,7 @@
 //	    meta_identity    AGE-SECRET-KEY-PQ-1…
 //	    data_key         32 bytes
 //	    meta_key         32 bytes
-//	    fingerprint_key  32 bytes
+//	    fingerprint_key  32 bytes, from which keys for other purposes are derived
 //	    polynomial       hexadecimal, irreducible over GF(2), of degree 53
 //	    signature        64 bytes, Ed25519 by owner_key over
 //
@@ -42,10 +42,13 @@
 //	 51   4  number, big-endian
 //	 55  32  SHA-256 of the data recipient as text, age1pq1…
 //	 87  32  SHA-256 of the meta recipient as text
-//	119  32  SHA-256 of "permafrost epoch secrets 1\n", data key, meta key, fingerprint key, polynomial (8 bytes, big-endian)
+//	119  32  SHA-256 of "permafrost epoch secrets 1\n", data_key, meta_key, fingerprint_key, polynomial (8 bytes, big-endian)
 //
 // The fingerprint is the first 20 bytes of the SHA-256 of "permafrost fingerprint 1\n", the version byte 1, the owner's
 // verify key and these 151 bytes of epoch 1, in lower-case base32, in groups of four.
+//
+// A key for another purpose is the HKDF-SHA-256 of epoch 1's fingerprint_key, with the repository ID as the salt and the purpose
+// as the info: "permafrost index table 1" proves the pages of local tables, "permafrost secret hash 1" hashes secrets.
 //
 // # Wrapped keyring
 //
@@ -62,7 +65,9 @@ package repo
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -115,15 +120,15 @@ type Keyring struct {
 
 // An Epoch is one generation of a repository's keys. The newest is for writing, the others for reading.
 type Epoch struct {
-	Number         uint32
-	DataIdentity   *age.HybridIdentity  // opens data packs; nil in a writer's keyring
-	DataRecipient  *age.HybridRecipient // what data packs are encrypted to
-	MetaIdentity   *age.HybridIdentity  // opens everything else
-	DataKey        chunk.IDKey          // for the IDs of data blobs
-	MetaKey        chunk.IDKey          // for the IDs of meta blobs
-	FingerprintKey [32]byte             // for the fingerprints by which yesterday's stream is matched
-	Polynomial     uint64               // for chunk.NewSplitter
-	Signature      []byte               // the owner's, over all of the above
+	Number        uint32
+	DataIdentity  *age.HybridIdentity  // opens data packs; nil in a writer's keyring
+	DataRecipient *age.HybridRecipient // what data packs are encrypted to
+	MetaIdentity  *age.HybridIdentity  // opens everything else
+	DataKey       chunk.IDKey          // for the IDs of data blobs
+	MetaKey       chunk.IDKey          // for the IDs of meta blobs
+	DerivationKey [32]byte             // keys for other purposes are derived from that of the first epoch
+	Polynomial    uint64               // for chunk.NewSplitter
+	Signature     []byte               // the owner's, over all of the above
 }
 
 // NewOwnerKeyring makes the keys of a new repository.
@@ -206,7 +211,7 @@ func (k *Keyring) NewEpoch() (Epoch, error) {
 	e.DataRecipient = e.DataIdentity.Recipient()
 	rand.Read(e.DataKey[:])
 	rand.Read(e.MetaKey[:])
-	rand.Read(e.FingerprintKey[:])
+	rand.Read(e.DerivationKey[:])
 	e.Signature = ed25519.Sign(k.SignKey, e.commitment(k.Repository))
 	return e, nil
 }
@@ -299,6 +304,16 @@ func (k *Keyring) DataIdentities() []age.Identity {
 
 // CanRead reports whether the keyring opens stored content.
 func (k *Keyring) CanRead() bool { return k.Role == RoleOwner }
+
+// derived returns a key for one purpose: the HKDF-SHA-256 of the first epoch's derivation key, with the repository's ID as the
+// salt and the purpose as the info. Whoever holds any of the repository's keyrings has it, and a rotation does not change it.
+func (k *Keyring) derived(purpose string) []byte {
+	key, err := hkdf.Key(sha256.New, k.Epochs[0].DerivationKey[:], k.Repository[:], purpose, sha256.Size)
+	if err != nil { // only for a length that is too great
+		panic(err)
+	}
+	return key
+}
 
 // checkEpoch returns an error unless e can stand in place n, is complete, and the owner signed it.
 func (k *Keyring) checkEpoch(e *Epoch, n int) error {

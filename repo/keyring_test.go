@@ -118,7 +118,7 @@ func TestNewKeyrings(t *testing.T) {
 		}
 	}
 	if a, b := newOwner(t, 1), newOwner(t, 1); a.Repository == b.Repository || a.Epochs[0].DataKey == b.Epochs[0].DataKey ||
-		a.Epochs[0].DataKey == a.Epochs[0].MetaKey || a.Epochs[0].FingerprintKey == a.Epochs[0].MetaKey {
+		a.Epochs[0].DataKey == a.Epochs[0].MetaKey || a.Epochs[0].DerivationKey == a.Epochs[0].MetaKey {
 		t.Error("keys are not random")
 	}
 }
@@ -177,21 +177,21 @@ func TestAddEpoch(t *testing.T) {
 func forgeries(t *testing.T) map[string]func(*repo.Epoch) {
 	other := newOwner(t, 1).Epochs[0]
 	return map[string]func(*repo.Epoch){
-		"number":          func(e *repo.Epoch) { e.Number++ },
-		"number 0":        func(e *repo.Epoch) { e.Number = 0 },
-		"data keys":       func(e *repo.Epoch) { e.DataIdentity, e.DataRecipient = other.DataIdentity, other.DataRecipient },
-		"data identity":   func(e *repo.Epoch) { e.DataIdentity = other.DataIdentity },
-		"data recipient":  func(e *repo.Epoch) { e.DataRecipient = other.DataRecipient },
-		"no recipient":    func(e *repo.Epoch) { e.DataRecipient = nil },
-		"meta identity":   func(e *repo.Epoch) { e.MetaIdentity = other.MetaIdentity },
-		"no meta":         func(e *repo.Epoch) { e.MetaIdentity = nil },
-		"data key":        func(e *repo.Epoch) { e.DataKey[31] ^= 1 },
-		"meta key":        func(e *repo.Epoch) { e.MetaKey[0] ^= 0x80 },
-		"keys exchanged":  func(e *repo.Epoch) { e.DataKey, e.MetaKey = e.MetaKey, e.DataKey },
-		"fingerprint key": func(e *repo.Epoch) { e.FingerprintKey = [32]byte{} },
-		"polynomial":      func(e *repo.Epoch) { e.Polynomial = other.Polynomial },
-		"no signature":    func(e *repo.Epoch) { e.Signature = nil },
-		"signature":       func(e *repo.Epoch) { e.Signature = other.Signature },
+		"number":         func(e *repo.Epoch) { e.Number++ },
+		"number 0":       func(e *repo.Epoch) { e.Number = 0 },
+		"data keys":      func(e *repo.Epoch) { e.DataIdentity, e.DataRecipient = other.DataIdentity, other.DataRecipient },
+		"data identity":  func(e *repo.Epoch) { e.DataIdentity = other.DataIdentity },
+		"data recipient": func(e *repo.Epoch) { e.DataRecipient = other.DataRecipient },
+		"no recipient":   func(e *repo.Epoch) { e.DataRecipient = nil },
+		"meta identity":  func(e *repo.Epoch) { e.MetaIdentity = other.MetaIdentity },
+		"no meta":        func(e *repo.Epoch) { e.MetaIdentity = nil },
+		"data key":       func(e *repo.Epoch) { e.DataKey[31] ^= 1 },
+		"meta key":       func(e *repo.Epoch) { e.MetaKey[0] ^= 0x80 },
+		"keys exchanged": func(e *repo.Epoch) { e.DataKey, e.MetaKey = e.MetaKey, e.DataKey },
+		"derivation key": func(e *repo.Epoch) { e.DerivationKey = [32]byte{} },
+		"polynomial":     func(e *repo.Epoch) { e.Polynomial = other.Polynomial },
+		"no signature":   func(e *repo.Epoch) { e.Signature = nil },
+		"signature":      func(e *repo.Epoch) { e.Signature = other.Signature },
 	}
 }
 

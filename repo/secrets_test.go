@@ -21,7 +21,7 @@ func secrets(k *repo.Keyring) []string {
 	}
 	raw = append(raw, k.SignKey.Seed())
 	for _, e := range k.Epochs {
-		raw = append(raw, e.DataKey[:], e.MetaKey[:], e.FingerprintKey[:])
+		raw = append(raw, e.DataKey[:], e.MetaKey[:], e.DerivationKey[:])
 		text = append(text, e.MetaIdentity.String(), fmt.Sprint(e.Polynomial), fmt.Sprintf("%x", e.Polynomial), fmt.Sprintf("%o", e.Polynomial), fmt.Sprintf("%b", e.Polynomial))
 		if e.DataIdentity != nil {
 			text = append(text, e.DataIdentity.String())

@@ -3,7 +3,6 @@ package repo
 import (
 	"cmp"
 	"context"
-	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -19,14 +18,8 @@ const (
 	mergeRatio = 4
 )
 
-// tableKey is the key of the proofs of local tables. Whoever holds any of the repository's keyrings has it.
-func (k *Keyring) tableKey() *[32]byte {
-	sum, err := hkdf.Key(sha256.New, k.Epochs[0].FingerprintKey[:], k.Repository[:], "permafrost index table 1", sha256.Size)
-	if err != nil { // only for a length that is too great
-		panic(err)
-	}
-	return (*[32]byte)(sum)
-}
+// tableKey is the key of the proofs of local tables.
+func (k *Keyring) tableKey() *[32]byte { return (*[32]byte)(k.derived("permafrost index table 1")) }
 
 // loadIndex returns the index as the log says it is. An index object that is missing or damaged is passed over with a
 // note: what it alone lists is not found, and everything else is.
