@@ -38,6 +38,7 @@ type Options struct {
 	AcceptHead bool              // take the log as it is, though it is older than the one remembered, or damaged
 	Head       *Head             // a log entry noted elsewhere, which must be part of the log
 	Identities []age.Identity    // open keyrings of later epochs, beside the keyring's own identity
+	ID         store.Name        // the repository's, where Find has just returned it; zero: Open reads it
 	Note       func(note string) // hears what a person should know and no error says; may be nil
 }
 
@@ -59,8 +60,8 @@ type config struct {
 	ID     store.Name `json:"id"`
 }
 
-// readConfig returns the repository's ID.
-func readConfig(ctx context.Context, st store.Store) (store.Name, error) {
+// Find returns the ID of the repository that stands in the store; ErrNoRepository says that none does.
+func Find(ctx context.Context, st store.Store) (store.Name, error) {
 	buf := make([]byte, maxConfig+1)
 	n, err := st.ReadAt(ctx, store.ConfigObject, buf, 0)
 	switch {
@@ -98,7 +99,7 @@ func (c *config) encode() ([]byte, error) {
 
 // Exists reports whether a repository stands in the store.
 func Exists(ctx context.Context, st store.Store) (bool, error) {
-	_, err := readConfig(ctx, st)
+	_, err := Find(ctx, st)
 	if errors.Is(err, ErrNoRepository) {
 		return false, nil
 	}
@@ -153,7 +154,10 @@ func personOf(k *Keyring, keys []string) Person {
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
 // see Damage.
 func Open(ctx context.Context, st store.Store, key *Keyring, o Options) (*Repo, error) {
-	id, err := readConfig(ctx, st)
+	id, err := o.ID, error(nil)
+	if id.IsZero() {
+		id, err = Find(ctx, st)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func (r *Repo) again(ctx context.Context, object string, read func() error) erro
 	if err = read(); plain(err) || ctx.Err() != nil {
 		return err
 	}
-	if _, other := readConfig(ctx, r.store); other != nil {
+	if _, other := Find(ctx, r.store); other != nil {
 		return err
 	}
 	return &store.DamageError{Object: object, Err: fmt.Errorf("can't be read: %w", err)}

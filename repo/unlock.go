@@ -16,13 +16,10 @@ import (
 //
 // A writer can wrap a keyring for somebody else that is as genuine as its own: who took that would sign as that writer, or as
 // nobody. So any of them serves to read the list of keys, which says which object is whose. The oldest come first: whatever
-// anybody puts there later is not tried.
+// anybody puts there later is not tried. That a repository stands there at all Find tells.
 func Unlock(ctx context.Context, st store.Store, id *Identity, accept func(*Keyring) error) (*Keyring, error) {
 	if id.Keyring != nil {
 		return id.Keyring, nil
-	}
-	if _, err := readConfig(ctx, st); err != nil {
-		return nil, err
 	}
 	u := &unlocking{repo: &Repo{store: store.NewWitness(st), local: new(local), opts: Options{Identities: id.Identities}}, ids: id.Identities, accept: accept}
 	objects, err := u.objects(ctx)

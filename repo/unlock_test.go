@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -9,7 +10,9 @@ import (
 
 	"filippo.io/age"
 
+	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/store"
 )
 
 // A counting identity counts what it was asked to open.
@@ -99,5 +102,31 @@ func TestUnlockByTheList(t *testing.T) {
 			}
 			mustSnapshot(t, r, night(3), 3)
 		}
+	}
+}
+
+// Who has found the repository has read its config, and to open it doesn't read that again.
+func TestConfigIsReadOnce(t *testing.T) {
+	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
+	reads := 0
+	st := &storetest.Hook{Store: w.store, Before: func(op storetest.Op) storetest.Fault {
+		if op.Kind == "ReadAt" && op.Name == "config" {
+			reads++
+		}
+		return storetest.None
+	}}
+	id, err := repo.Find(t.Context(), st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := repo.Unlock(t.Context(), st, &repo.Identity{Keyring: w.writer}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.Open(t.Context(), st, k, repo.Options{ID: id}); err != nil || reads != 1 {
+		t.Errorf("%v; the config was read %d times", err, reads)
+	}
+	if _, err := repo.Open(t.Context(), st, k, repo.Options{ID: store.Name{1}}); !errors.As(err, new(*repo.ForeignKeyError)) {
+		t.Errorf("the key of another repository: %v", err)
 	}
 }

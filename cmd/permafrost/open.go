@@ -99,17 +99,17 @@ func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() erro
 }
 
 func (a *app) noRepository() error {
-	return hint.Wrap(fmt.Errorf("%s: %w", printable(a.repository), repo.ErrNoRepository),
-		"check the repository's address; `permafrost init` makes a new one")
+	return fmt.Errorf("%s: %w", printable(a.repository), repo.ErrNoRepository)
 }
 
 func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *repo.Head) (*repo.Repo, error) {
 	// Asked first, nobody types a passphrase for nothing.
-	switch there, err := repo.Exists(ctx, st); {
+	name, err := repo.Find(ctx, st)
+	switch {
+	case errors.Is(err, repo.ErrNoRepository):
+		return nil, a.noRepository()
 	case err != nil:
 		return nil, err
-	case !there:
-		return nil, a.noRepository()
 	}
 	id, err := a.loadKey(n)
 	if err != nil {
@@ -128,7 +128,7 @@ func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *repo.H
 		}
 	}
 	r, err := repo.Open(ctx, st, k, repo.Options{
-		StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead, Head: head, Identities: id.Identities,
+		StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead, Head: head, Identities: id.Identities, ID: name,
 		Note: func(note string) { a.ui.Warn("%s", note) },
 	})
 	return r, keyAdvice(err, id.Files)
