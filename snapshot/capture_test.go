@@ -150,7 +150,7 @@ func (w *world) content(n *night, path string) []byte {
 		e = n.entries[e.Link]
 	}
 	var b bytes.Buffer
-	if err := writeStream(w.t.Context(), rd, repo.Media, e.Content.chunks(w.t.Context(), rd), &b, func(int64) {}); err != nil {
+	if err := writeStream(w.t.Context(), rd, e.Content.chunks(w.t.Context(), rd), &b, func(int64) {}); err != nil {
 		w.t.Fatal(err)
 	}
 	return b.Bytes()

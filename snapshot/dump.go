@@ -2,8 +2,10 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -16,55 +18,79 @@ import (
 // the path or the base name of a further file, or "media/" and a path. A stream's SHA-256 is known only at its end: an
 // error then says that what was written is not to be used.
 func Dump(ctx context.Context, r *repo.Repo, m *Manifest, what string, w io.Writer) error {
-	rd, err := newReader(ctx, r, m.Instance)
+	t, err := OpenTree(ctx, r, m)
 	if err != nil {
 		return err
 	}
-	told := func(int64) {}
-	stream := func(c repo.Component, s *Stream) error {
-		if err := m.Lacks(r.Snapshots(), what); err != nil && c != repo.Secrets {
-			return err
-		}
-		if err := copyStream(ctx, rd, c, s, w, told); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		return nil
+	n, err := t.part(r.Snapshots(), what)
+	if err != nil {
+		return err
 	}
-	part, rest, _ := strings.Cut(what, "/")
+	f, err := t.file(n)
+	if err == nil {
+		_, err = f.WriteTo(w)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// part returns the node that a name means to Dump. One that the snapshot lacks is an error that names another snapshot, of refs.
+func (t *Tree) part(refs []repo.SnapshotRef, what string) (*Node, error) {
+	m := t.m
+	top, rest, below := strings.Cut(what, "/")
+	lacks := m.Lacks(refs, top)
 	switch {
-	case what == "postgres":
-		return stream(repo.Postgres, &m.Postgres.Stream)
-	case what == "redis":
-		return stream(repo.Redis, &m.Redis.Stream)
-	case what == "sidekiq" && m.Sidekiq != nil:
-		return stream(repo.Redis, &m.Sidekiq.Stream)
-	case what == "sidekiq" && m.Redis.State == Skipped:
-		return m.Lacks(r.Snapshots(), "redis")
-	case what == "sidekiq":
-		return hint.Wrap(fmt.Errorf("the snapshot has no Redis of Sidekiq's own"), "its queues are in the dump of redis")
-	case part == "secrets":
-		if err := m.Lacks(r.Snapshots(), "secrets"); err != nil && len(m.Secrets.Files) == 0 {
-			return err
-		}
+	case what == "sidekiq" && m.Sidekiq == nil && m.Redis.State == Skipped:
+		return nil, m.Lacks(refs, "redis")
+	case what == "sidekiq" && m.Sidekiq == nil:
+		return nil, hint.Wrap(fmt.Errorf("the snapshot has no Redis of Sidekiq's own"), "its queues are in the dump of redis")
+	case top == secretsTop && (lacks == nil || len(m.Secrets.Files) > 0):
 		f, err := m.secret(rest)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return stream(repo.Secrets, &f.Stream)
-	case part == "media" && rest != "":
-		if err := m.Lacks(r.Snapshots(), "media"); err != nil {
-			return err
+		return t.secretNode(f), nil
+	case what == postgresTop || what == "redis" || what == "sidekiq" || top == mediaTop && below && rest != "":
+		if lacks != nil {
+			return nil, lacks
 		}
-		e, err := fileAt(ctx, rd, m, rest)
-		if err != nil {
-			return err
+		if below {
+			return t.mediaFile(path.Clean(rest))
 		}
-		if err := writeStream(ctx, rd, repo.Media, e.Content.chunks(ctx, rd), w, told); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		return nil
+		return t.find(what)
+	case lacks != nil && top == secretsTop:
+		return nil, lacks
 	}
-	return fmt.Errorf("%q is no part of a snapshot: there are postgres, redis, sidekiq, secrets, secrets/NAME and media/PATH", what)
+	return nil, fmt.Errorf("%q is no part of a snapshot: there are postgres, redis, sidekiq, secrets, secrets/NAME and media/PATH", what)
+}
+
+// secretNode returns the node of a secret, whatever other secrets are called.
+func (t *Tree) secretNode(f *SecretFile) *Node {
+	for n := range t.streams() {
+		if n.stream == &f.Stream {
+			return n
+		}
+	}
+	return nil // never: f is one of the manifest's
+}
+
+// mediaFile returns the node of a regular file of the media.
+func (t *Tree) mediaFile(name string) (*Node, error) {
+	if x := t.m.Media.External; x != nil {
+		return nil, fmt.Errorf("the media are not in the snapshot: they are in the %s bucket %q", x.Kind, x.Bucket)
+	}
+	e, err := t.entry(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !isDamage(err):
+		return nil, fmt.Errorf("the snapshot has no media/%s", name)
+	case err != nil:
+		return nil, err
+	case e.Type != source.File:
+		return nil, fmt.Errorf("media/%s is not a regular file", name)
+	}
+	return mediaNode(e), nil
 }
 
 // secret returns the file of a path, or of a base name that only one has; "" is .env.production.
@@ -85,26 +111,4 @@ func (m *Manifest) secret(name string) (*SecretFile, error) {
 		return found[0], nil
 	}
 	return nil, hint.Wrap(fmt.Errorf("the snapshot has %d secrets named %q", len(found), name), "give the whole path")
-}
-
-// fileAt returns the regular file at a path of the media, its first name where it is a hard link.
-func fileAt(ctx context.Context, get BlobGetter, m *Manifest, p string) (*Entry, error) {
-	if m.Media.State != Captured {
-		return nil, fmt.Errorf("the media are not in the snapshot: they are in the %s bucket %q", m.Media.External.Kind, m.Media.External.Bucket)
-	}
-	for e, err := range Entries(ctx, get, m, path.Clean(p)) {
-		switch {
-		case err != nil:
-			return nil, err
-		case e.Path != path.Clean(p):
-		case e.Link != "":
-			return fileAt(ctx, get, m, e.Link)
-		case e.Type != source.File:
-			return nil, fmt.Errorf("media/%s is not a regular file", p)
-		default:
-			return e, nil
-		}
-		break
-	}
-	return nil, fmt.Errorf("the snapshot has no media/%s", p)
 }

@@ -77,7 +77,7 @@ func (n *nights) store(data []byte) Stream {
 func (n *nights) same(s *Stream, data []byte) {
 	n.t.Helper()
 	var got bytes.Buffer
-	if err := copyStream(n.t.Context(), n.reader(), repo.Postgres, s, &got, func(int64) {}); err != nil {
+	if err := copyStream(n.t.Context(), n.reader(), s, &got, func(int64) {}); err != nil {
 		n.t.Fatal(err)
 	}
 	if !bytes.Equal(got.Bytes(), data) {

@@ -22,7 +22,7 @@ func newReader(ctx context.Context, r *repo.Repo, instance string) (*reader, err
 }
 
 // Verify reports whether data is what a chunk ID names, by the keys of any epoch.
-func (rd *reader) Verify(_ repo.Component, id chunk.ID, data []byte) bool {
+func (rd *reader) Verify(id chunk.ID, data []byte) bool {
 	for i := range rd.key.Epochs {
 		if rd.key.Epochs[i].DataKey.Sum(data) == id {
 			return true

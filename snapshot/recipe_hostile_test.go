@@ -13,7 +13,6 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/hostfs"
 	"permafrost/internal/hostile"
-	"permafrost/repo"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -123,7 +122,7 @@ func TestEndlessRecipes(t *testing.T) {
 				return mr.large(ctx, e)
 			})
 			inTime(t, false, func(ctx context.Context) error {
-				return writeStream(ctx, b, repo.Media, content.chunks(ctx, b), io.Discard, func(int64) {})
+				return writeStream(ctx, b, content.chunks(ctx, b), io.Discard, func(int64) {})
 			})
 			inTime(t, true, func(ctx context.Context) error {
 				need := room{}

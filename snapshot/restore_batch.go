@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"permafrost/chunk"
-	"permafrost/repo"
 	"permafrost/repo/store"
 	"permafrost/source/media"
 )
@@ -278,7 +277,7 @@ func (mr *mediaRestore) patch(ctx context.Context, c Chunk, f io.WriterAt, off i
 	if err := win.fetch(ctx, mr.rd, nil); err != nil {
 		return err
 	}
-	if err := c.verify(mr.rd, repo.Media, win.mem); err != nil {
+	if err := c.verify(mr.rd, win.mem); err != nil {
 		return err
 	}
 	if _, err := f.WriteAt(win.mem, off); err != nil {

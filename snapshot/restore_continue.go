@@ -14,14 +14,13 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/durable"
-	"permafrost/repo"
 	"permafrost/repo/store"
 )
 
 // copyStream writes a stream to w. An error says so if what was written is not, in the end, what the source gave.
-func copyStream(ctx context.Context, rd blobReader, c repo.Component, s *Stream, w io.Writer, told func(int64)) error {
+func copyStream(ctx context.Context, rd blobReader, s *Stream, w io.Writer, told func(int64)) error {
 	h := sha256.New()
-	if err := writeStream(ctx, rd, c, s.Recipe.chunks(ctx, rd), io.MultiWriter(w, h), told); err != nil {
+	if err := writeStream(ctx, rd, s.Recipe.chunks(ctx, rd), io.MultiWriter(w, h), told); err != nil {
 		return err
 	}
 	return s.verify(h)
@@ -37,11 +36,11 @@ func (s *Stream) verify(h hash.Hash) error {
 
 // continueStream is copyStream to a file that may hold a part of the stream, from its beginning on: what of it verifies, chunk
 // by chunk, stays, and is told to kept.
-func continueStream(ctx context.Context, rd blobReader, c repo.Component, s *Stream, f *os.File, kept, told func(int64)) error {
+func continueStream(ctx context.Context, rd blobReader, s *Stream, f *os.File, kept, told func(int64)) error {
 	next, stop := iter.Pull2(s.Recipe.chunks(ctx, rd))
 	defer stop()
 	h := sha256.New()
-	old := oldFile{rd: rd, comp: c, f: f}
+	old := oldFile{rd: rd, f: f}
 	var size int64
 	info, err := f.Stat()
 	if err == nil {
@@ -73,7 +72,7 @@ func continueStream(ctx context.Context, rd blobReader, c repo.Component, s *Str
 			c, err, ok = next()
 		}
 	}
-	if err := writeStream(ctx, rd, c, rest, io.MultiWriter(durable.Early(f), h), told); err != nil {
+	if err := writeStream(ctx, rd, rest, io.MultiWriter(durable.Early(f), h), told); err != nil {
 		return err
 	}
 	return s.verify(h)
@@ -81,10 +80,9 @@ func continueStream(ctx context.Context, rd blobReader, c repo.Component, s *Str
 
 // An oldFile is one that is there and may hold what is to be written.
 type oldFile struct {
-	rd   blobReader
-	comp repo.Component
-	f    *os.File
-	buf  []byte
+	rd  blobReader
+	f   *os.File
+	buf []byte
 }
 
 // holds reports whether a chunk lies in the file from off on, and writes it to w if it does.
@@ -93,7 +91,7 @@ func (o *oldFile) holds(c *Chunk, off int64, w io.Writer) bool {
 		return o.isHole(off, c.Length) && writeZeros(w, c.Length) == nil
 	}
 	data := o.memory()[:c.Length]
-	if _, err := o.f.ReadAt(data, off); err != nil || !o.rd.Verify(o.comp, c.ID, data) {
+	if _, err := o.f.ReadAt(data, off); err != nil || !o.rd.Verify(c.ID, data) {
 		return false
 	}
 	_, err := w.Write(data)

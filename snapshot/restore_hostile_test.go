@@ -24,7 +24,6 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hostile"
-	"permafrost/repo"
 	"permafrost/repo/store"
 	"permafrost/source"
 )
@@ -52,7 +51,7 @@ func (m hostileBlobs) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk
 	return nil
 }
 
-func (m hostileBlobs) Verify(_ repo.Component, id chunk.ID, data []byte) bool {
+func (m hostileBlobs) Verify(id chunk.ID, data []byte) bool {
 	return chunk.ID(sha256.Sum256(data)) == id
 }
 

@@ -95,7 +95,7 @@ func TestContinueStream(t *testing.T) {
 			defer f.Close()
 			kept, told := int64(0), int64(0)
 			m.bytes.Store(0)
-			if err := continueStream(t.Context(), m, repo.Postgres, s, f, func(n int64) { kept += n }, func(n int64) { told += n }); err != nil {
+			if err := continueStream(t.Context(), m, s, f, func(n int64) { kept += n }, func(n int64) { told += n }); err != nil {
 				t.Fatal(err)
 			}
 			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
@@ -116,7 +116,7 @@ func TestContinueStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := continueStream(t.Context(), m, repo.Postgres, s, f, func(int64) {}, func(int64) {}); !isDamage(err) {
+	if err := continueStream(t.Context(), m, s, f, func(int64) {}, func(int64) {}); !isDamage(err) {
 		t.Errorf("a wrong sum: %v", err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"permafrost/internal/hostfs"
-	"permafrost/repo"
 	"permafrost/source/media"
 )
 
@@ -21,7 +20,6 @@ import (
 type restoredStream struct {
 	*Stream
 	component string
-	kind      repo.Component
 	name      string      // of its file
 	secret    *SecretFile // that it is; nil if it is none
 }
@@ -31,18 +29,18 @@ func (m *Manifest) streamsOf(want map[string]bool) (all []restoredStream) {
 	if want["secrets"] {
 		for i := range m.Secrets.Files {
 			f := &m.Secrets.Files[i]
-			all = append(all, restoredStream{&f.Stream, "secrets", repo.Secrets, m.SecretName(i), f})
+			all = append(all, restoredStream{&f.Stream, "secrets", m.SecretName(i), f})
 		}
 	}
 	if want["redis"] {
 		for name, r := range m.Redises {
 			if r.State == Captured {
-				all = append(all, restoredStream{&r.Stream, "redis", repo.Redis, RedisName(name), nil})
+				all = append(all, restoredStream{&r.Stream, "redis", RedisName(name), nil})
 			}
 		}
 	}
 	if want["postgres"] && m.Postgres.State == Captured {
-		all = append(all, restoredStream{&m.Postgres.Stream, "postgres", repo.Postgres, m.DumpName(), nil})
+		all = append(all, restoredStream{&m.Postgres.Stream, "postgres", m.DumpName(), nil})
 	}
 	return all
 }
@@ -101,7 +99,7 @@ func (f *SecretFile) restoredMode() fs.FileMode { return fs.FileMode(f.Mode&0o70
 
 // content writes a stream to a file that may have a part of it.
 func (rs *restorer) content(ctx context.Context, s *restoredStream, f *os.File) error {
-	return continueStream(ctx, rs.rd, s.kind, s.Stream, f,
+	return continueStream(ctx, rs.rd, s.Stream, f,
 		func(n int64) {
 			rs.kept.Add(n)
 			rs.Progress.Add(s.component, 0, n)

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -61,7 +60,7 @@ func (mr *mediaRestore) read(ctx context.Context, e *Entry, to *media.TargetFile
 		return false, nil
 	}
 	defer f.Close()
-	old := oldFile{rd: mr.rd, comp: repo.Media, f: f, buf: mr.old}
+	old := oldFile{rd: mr.rd, f: f, buf: mr.old}
 	defer func() { mr.old = old.buf }()
 	if to == nil {
 		return old.matches(ctx, e, nil)

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
-	"permafrost/repo"
 	"permafrost/repo/store"
 )
 
@@ -28,7 +27,7 @@ type blobReader interface {
 	BlobGetter
 	Length(id chunk.ID) (int, bool)
 	Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID, data []byte) error) error
-	Verify(c repo.Component, id chunk.ID, data []byte) bool
+	Verify(id chunk.ID, data []byte) bool
 }
 
 // A part of a blob and where it goes: in a window's memory, or in a file.
@@ -98,8 +97,8 @@ func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
 
 // verify returns an error where data, put together from parts, is not what the chunk was. A blob is verified by who
 // reads it.
-func (c *Chunk) verify(rd blobReader, comp repo.Component, data []byte) error {
-	if c.Extents != nil && !rd.Verify(comp, c.ID, data) {
+func (c *Chunk) verify(rd blobReader, data []byte) error {
+	if c.Extents != nil && !rd.Verify(c.ID, data) {
 		return &store.DamageError{Object: "chunk " + c.ID.String()[:8], Err: errors.New("its parts do not make what it was")}
 	}
 	return nil
@@ -138,7 +137,7 @@ func writeZeros(w io.Writer, n int64) error {
 
 // writeStream writes the chunks of a component's stream to w. An error of w comes back as a writeError. While one window is
 // written the next is fetched, and the recipe read for the one after that.
-func writeStream(ctx context.Context, rd blobReader, comp repo.Component, chunks iter.Seq2[Chunk, error], w io.Writer, told func(bytes int64)) error {
+func writeStream(ctx context.Context, rd blobReader, chunks iter.Seq2[Chunk, error], w io.Writer, told func(bytes int64)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	plans, windows, memory := make(chan *window), make(chan *window), make(chan []byte, 2)
 	memory <- nil
@@ -168,7 +167,7 @@ func writeStream(ctx context.Context, rd blobReader, comp repo.Component, chunks
 	g.Go(func() error {
 		for win := range windows {
 			for c, data := range win.each() {
-				if err := writeChunk(rd, comp, c, data, w); err != nil {
+				if err := writeChunk(rd, c, data, w); err != nil {
 					return err
 				}
 				told(int64(len(data)))
@@ -181,8 +180,8 @@ func writeStream(ctx context.Context, rd blobReader, comp repo.Component, chunks
 }
 
 // writeChunk writes a chunk that verifies.
-func writeChunk(rd blobReader, comp repo.Component, c *Chunk, data []byte, w io.Writer) error {
-	if err := c.verify(rd, comp, data); err != nil {
+func writeChunk(rd blobReader, c *Chunk, data []byte, w io.Writer) error {
+	if err := c.verify(rd, data); err != nil {
 		return err
 	}
 	var err error

@@ -60,11 +60,11 @@ func TestStreamRoundTrip(t *testing.T) {
 			t.Errorf("%d bytes: %+v", size, s)
 		}
 		var b bytes.Buffer
-		if err := copyStream(t.Context(), w.reader(), repo.Postgres, &s, &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), data) {
+		if err := copyStream(t.Context(), w.reader(), &s, &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), data) {
 			t.Errorf("%d bytes: %d come back: %v", size, b.Len(), err)
 		}
 		s.SHA256[0]++
-		if err := copyStream(t.Context(), w.reader(), repo.Postgres, &s, io.Discard, func(int64) {}); !isDamage(err) {
+		if err := copyStream(t.Context(), w.reader(), &s, io.Discard, func(int64) {}); !isDamage(err) {
 			t.Errorf("another SHA-256: %v", err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestStreamFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = copyStream(t.Context(), w.reader(), repo.Postgres, &s, &failingWriter{n: 40 << 20, err: full}, func(int64) {})
+	err = copyStream(t.Context(), w.reader(), &s, &failingWriter{n: 40 << 20, err: full}, func(int64) {})
 	if !errors.Is(err, full) || isDamage(err) {
 		t.Errorf("a full disk: %v", err)
 	}
@@ -177,7 +177,7 @@ func TestStreamExtents(t *testing.T) {
 	rd := w.reader()
 	insp := newInspector(rd.Instance(), rd)
 	var b bytes.Buffer
-	if err := writeStream(t.Context(), rd, repo.Postgres, good.chunks(t.Context(), rd), &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), want) {
+	if err := writeStream(t.Context(), rd, good.chunks(t.Context(), rd), &b, func(int64) {}); err != nil || !bytes.Equal(b.Bytes(), want) {
 		t.Errorf("%d bytes of %d: %v", b.Len(), len(want), err)
 	}
 	file := filepath.Join(t.TempDir(), "media")
@@ -195,7 +195,7 @@ func TestStreamExtents(t *testing.T) {
 		t.Error(err)
 	}
 	for name, r := range bad {
-		if err := writeStream(t.Context(), rd, repo.Postgres, r.chunks(t.Context(), rd), io.Discard, func(int64) {}); !isDamage(err) {
+		if err := writeStream(t.Context(), rd, r.chunks(t.Context(), rd), io.Discard, func(int64) {}); !isDamage(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 		lost := 0

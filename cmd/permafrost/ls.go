@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -80,34 +80,19 @@ func (a *app) list(ctx context.Context, r *opened, m *snapshot.Manifest, path st
 	return found, err
 }
 
-// entries passes each entry of a snapshot at path and below it to emit.
+// entries passes each entry of a snapshot at path and below it to emit; "" is all of it.
 func entries(ctx context.Context, r *repo.Repo, m *snapshot.Manifest, path string, emit func(keeper.Entry)) error {
-	for _, l := range streams(m) {
-		if within(string(l.Path), path) {
-			emit(l)
-		}
-	}
-	below, ok := strings.CutPrefix(path+"/", "media/")
-	if path != "" && !ok || m.Media.State != snapshot.Captured {
-		return nil
-	}
-	if below = strings.TrimSuffix(below, "/"); path == "" || below == "" {
-		below = "."
-	}
-	rd, err := r.NewReader(ctx, m.Instance)
+	tree, err := snapshot.OpenTree(ctx, r, m)
 	if err != nil {
 		return err
 	}
-	for e, err := range snapshot.Entries(ctx, rd, m, below) {
+	for n, err := range tree.Walk(cmp.Or(path, ".")) {
 		if err != nil {
 			return err
 		}
-		name := "media"
-		if e.Path != "." {
-			name += "/" + e.Path
-		}
+		e := n.Entry
 		emit(keeper.Entry{
-			Path: snapshot.Text(name), Type: string(e.Type), Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, MTime: time.Unix(0, e.MTime).UTC(),
+			Path: snapshot.Text(n.Path), Type: string(e.Type), Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, MTime: n.ModTime(),
 			Target: snapshot.Text(e.Target), Link: linkName(e.Link),
 		})
 	}
@@ -119,29 +104,6 @@ func linkName(link string) snapshot.Text {
 		return ""
 	}
 	return snapshot.Text("media/" + link)
-}
-
-// streams returns what a snapshot holds besides media.
-func streams(m *snapshot.Manifest) []keeper.Entry {
-	var lines []keeper.Entry
-	for i := range m.Secrets.Files {
-		f := &m.Secrets.Files[i]
-		lines = append(lines, keeper.Entry{Path: "secrets" + f.Path, Type: string(source.File), Mode: f.Mode, UID: f.UID, GID: f.GID, Size: f.Size, MTime: time.Unix(0, f.MTime).UTC()})
-	}
-	if m.Postgres.State == snapshot.Captured {
-		lines = append(lines, keeper.Entry{Path: "postgres", Type: string(source.File), Mode: 0o600, Size: m.Postgres.Size, MTime: m.Boundary.Time})
-	}
-	for name, r := range m.Redises {
-		if r.State == snapshot.Captured {
-			lines = append(lines, keeper.Entry{Path: snapshot.Text(name), Type: string(source.File), Mode: 0o600, Size: r.Size, MTime: m.Boundary.Redis})
-		}
-	}
-	return lines
-}
-
-// within reports whether path is dir or below it.
-func within(path, dir string) bool {
-	return dir == "" || path == dir || strings.HasPrefix(path, dir+"/")
 }
 
 // entryText returns an entry as ls shows it.

@@ -79,7 +79,11 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 	say(describe(&ref, m, hostileVerdict(r)))
 	say(listSnapshots([]repo.SnapshotRef{ref, {}}, nil))
 	say(listDecisions([]retain.Decision{{Snapshot: ref, Reasons: []string{hostile.Name(r)}}, {}}, true))
-	for _, l := range append(streams(m), keeper.Entry{Path: snapshot.Text("media/" + hostile.Path(r)), Type: "l", Target: snapshot.Text(hostile.Name(r)), Link: snapshot.Text(hostile.Name(r))}) {
+	files := []keeper.Entry{{Path: snapshot.Text("media/" + hostile.Path(r)), Type: "l", Target: snapshot.Text(hostile.Name(r)), Link: snapshot.Text(hostile.Name(r))}}
+	for _, f := range m.Secrets.Files {
+		files = append(files, keeper.Entry{Path: "secrets" + f.Path, Type: "f", Mode: f.Mode})
+	}
+	for _, l := range files {
 		u.Print("%s", entryText(&l, false))
 		u.Print("%s  %s", ref.Date, entryText(&l, true))
 		lines += 2
