@@ -66,9 +66,9 @@ func (s *setUp) read(path string) string {
 	return string(text)
 }
 
-// A host that is new but for its instance is set up as the README says it, word for word but for the storage's address, and
-// cron runs its line in the two nights that follow. All of it is in a mount namespace, where the host's own directories are
-// the test's.
+// A host that is new but for its instance is set up as the README says it, word for word but for the storage's address. The
+// first restore follows, and cron runs its line in the two nights after that. All of it is in a mount namespace, where the host's
+// own directories are the test's.
 func TestREADMESetUp(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -84,8 +84,9 @@ func TestREADMESetUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, text, _ := strings.Cut(string(readme), "## Set it up\n")
-	blocks := regexp.MustCompile("(?ms)^```\n(.*?)^```$").FindAllStringSubmatch(text, 2)
-	if len(blocks) != 2 || !strings.Contains(blocks[0][1], "permafrost init") || !strings.Contains(blocks[1][1], "/etc/cron.d/permafrost") {
+	blocks := regexp.MustCompile("(?ms)^```\n(.*?)^```$").FindAllStringSubmatch(text, 3)
+	if len(blocks) != 3 || !strings.Contains(blocks[0][1], "permafrost init") || !strings.Contains(blocks[1][1], "permafrost restore") ||
+		!strings.Contains(blocks[2][1], "/etc/cron.d/permafrost") {
 		t.Fatalf("the README's set-up is not where it was: %q", blocks)
 	}
 	address := regexp.MustCompile(`sftp:[\w-]+@storage\.example:/srv/mastodon`)
@@ -98,7 +99,11 @@ func TestREADMESetUp(t *testing.T) {
 
 	yesterday := "-24h"
 	host.write("/clock", yesterday)
-	host.inside(s, setUp+blocks[1][1])
+	host.inside(s, setUp)
+	if out := host.inside(s, blocks[1][1]); !strings.Contains(out, "Become root") {
+		t.Errorf("the first restore's RESTORE.md reads\n%s", out)
+	}
+	host.inside(s, blocks[2][1])
 	// Debian's cron, which has no /usr/local/bin in its PATH.
 	fields := strings.SplitN(strings.TrimSpace(host.read("/etc/cron.d/permafrost")), " ", 7)
 	if len(fields) != 7 || fields[5] != "root" || strings.ContainsRune(fields[6], '%') { // which a crontab reads as a new line
