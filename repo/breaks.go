@@ -77,7 +77,7 @@ func (h *history) lostRoster() []error {
 		return nil
 	}
 	return []error{&CauseError{CauseLostRoster,
-		&store.DamageError{Object: store.LogObject(h.basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the one in use is that of entry %d", h.rosterSeq)}}}
+		&store.DamageError{Object: store.LogObject(h.basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the list of entry %d is in use", h.rosterSeq)}}}
 }
 
 func (h *history) lostEpoch() []error {
@@ -85,7 +85,7 @@ func (h *history) lostEpoch() []error {
 		return nil
 	}
 	return []error{&CauseError{CauseLostEpoch,
-		&store.DamageError{Object: store.LogObject(h.basis.Epoch), Err: errors.New("the keys that it announced were lost with it, and others may have the older ones")}}}
+		&store.DamageError{Object: store.LogObject(h.basis.Epoch), Err: errors.New("the keys that it announced are lost, and others may still have the older ones")}}}
 }
 
 // tooNew returns an error where somebody on the list of keys means something that this program can't understand: unless an
@@ -109,7 +109,7 @@ func (h *history) mayAdd(e *Entry) error {
 	case e.Roster != nil, e.Epoch != nil && len(h.lostRoster()) == 0:
 		return nil
 	}
-	return because(CauseLogDamaged, "the log is damaged, nothing is added to it: %w", damage[0])
+	return because(CauseLogDamaged, "refusing to add to a damaged log: %w", damage[0])
 }
 
 var fillerHash = store.NameOf([]byte(store.Filler))

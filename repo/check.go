@@ -367,7 +367,7 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	opener, err := x.keys.opener(p.component)
 	if err != nil { // a sealed host
 		if store.Name(sha256.Sum256(buf)) != p.name {
-			return &store.DamageError{Object: object, Err: errors.New("content does not have the hash that names it")}
+			return &store.DamageError{Object: object, Err: errors.New("its content does not match the hash in its name")}
 		}
 		return nil
 	}
@@ -386,7 +386,7 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	if err := x.keys.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
 		return err
 	}
-	return &store.DamageError{Object: object, Err: errors.New("its directory is not what the index says")}
+	return &store.DamageError{Object: object, Err: errors.New("its directory and the index differ")}
 }
 
 // checkFrames verifies every blob of a pack, read from its beginning.
@@ -410,7 +410,7 @@ func (k *Keyring) checkFrames(object string, d *directory, src io.Reader) error 
 		}
 		for _, b := range f.blobs {
 			if sum, ok := k.sum(d.epoch, d.component, content[:b.length]); !ok || sum != b.id {
-				return &store.DamageError{Object: object, Err: fmt.Errorf("blob %s… in it is not what it should be", b.id.String()[:8])}
+				return &store.DamageError{Object: object, Err: fmt.Errorf("its blob %s… does not match its ID", b.id.String()[:8])}
 			}
 			content = content[b.length:]
 		}

@@ -76,7 +76,7 @@ func (c *checker) keys(ctx context.Context, h *history) error {
 			case err != nil:
 				return fmt.Errorf("reading a keyring: %w", err)
 			case keyObject(data) != object:
-				err = errors.New("content does not have the hash that names it")
+				err = errors.New("its content does not match the hash in its name")
 			}
 			if err != nil {
 				c.found = append(c.found, &store.DamageError{Object: object, Err: fmt.Errorf("%w; it is a keyring of %q: remove that key and add it anew", err, p.Name)})
@@ -93,7 +93,7 @@ func (c *checker) snapshots(ctx context.Context, h *history, in *inspectors) err
 		if err == nil {
 			c.res.Snapshots++
 			if !holding.equal(&s.Holding) {
-				c.wrong(&SnapshotError{s, errors.New("its log entry says other numbers than its manifest")})
+				c.wrong(&SnapshotError{s, errors.New("its log entry and its manifest have different numbers")})
 			}
 			continue
 		}

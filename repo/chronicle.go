@@ -141,7 +141,7 @@ func (h *history) mayForget(by scope, ids []store.Name) string {
 // more for the sake of a confirmed snapshot than that signer could remove by name.
 func (h *history) mayConfirm(by scope, ids []store.Name) string {
 	if !by.mayForget() {
-		return "the list of keys does not let this writer forget, and so it can't confirm"
+		return "the list of keys does not let this writer forget, so it can't confirm either"
 	}
 	return h.mayNot(by, ids, "confirm")
 }

@@ -64,7 +64,7 @@ func (d *survivors) readListings(ctx context.Context) error {
 	read := func(ctx context.Context, n store.Name) ([]byte, error) { return d.repo.indexData(ctx, n, false, false) }
 	for o := range ahead(ctx, d.leantOn(), read) {
 		if o.err != nil {
-			return because(CauseIndexDamaged, "what is to stay is listed there, nothing is pruned: %w", o.err)
+			return because(CauseIndexDamaged, "refusing to prune: content that is to stay is listed there: %w", o.err)
 		}
 	}
 	return nil
@@ -106,7 +106,7 @@ func (d *survivors) readCopies(ctx context.Context) error {
 		return err
 	}
 	for _, err := range failed {
-		return because(CauseCopyUnread, "a copy that is to stay can't be read, nothing is pruned: %w", err)
+		return because(CauseCopyUnread, "refusing to prune: a copy that is to stay can't be read: %w", err)
 	}
 	return nil
 }

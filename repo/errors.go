@@ -13,11 +13,11 @@ var (
 	ErrNoRepository = errors.New("no repository there")
 
 	// ErrRepositoryExists says that the storage holds a repository already, where one was to be made.
-	ErrRepositoryExists = errors.New("a repository stands there already")
+	ErrRepositoryExists = errors.New("there is a repository already")
 
 	// ErrPruned says that while a snapshot was being made a prune removed what it leaned on. Nothing of
 	// it was committed, and another run will succeed.
-	ErrPruned = errors.New("a prune removed data that this snapshot leaned on while it was being made")
+	ErrPruned = errors.New("a prune removed data that this snapshot references, while it was being made")
 
 	// ErrNotAllowed says that the roster does not let this key do what was asked.
 	ErrNotAllowed = errors.New("this key is not allowed to do that")
@@ -66,7 +66,7 @@ type RollbackError struct {
 
 func (e *RollbackError) Error() string {
 	if e.Lost != "" {
-		return fmt.Sprintf("the log ends at entry %v and is not what this machine has seen of it, %s: the storage has lost or rolled back what was committed", e.Found, e.Lost)
+		return fmt.Sprintf("the log ends at entry %v and differs from what this machine has seen (%s): the storage has lost or rolled back entries", e.Found, e.Lost)
 	}
-	return fmt.Sprintf("the log ends at entry %v, but this machine has seen entry %v: the storage has lost or rolled back what was committed", e.Found, e.Remembered)
+	return fmt.Sprintf("the log ends at entry %v, but this machine has seen entry %v: the storage has lost or rolled back entries", e.Found, e.Remembered)
 }

@@ -21,7 +21,7 @@ var errForeign = errors.New("written for another instance")
 
 // foreign returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
 func (x *index) foreign(p *indexedPack, whose string) error {
-	err := fmt.Errorf("it lists pack %s for %q, and that was %w", p.name.Short(), p.instance, errForeign)
+	err := fmt.Errorf("it lists pack %s for %q, but the pack was %w", p.name.Short(), p.instance, errForeign)
 	if whose != "" {
 		err = fmt.Errorf("%w, %q", err, whose)
 	}
@@ -70,7 +70,7 @@ func (x *index) undecided(listed []uint32) error {
 	a := &x.packs[listed[0]]
 	i := slices.IndexFunc(listed, func(n uint32) bool { return x.packs[n].instance != a.instance })
 	b := &x.packs[listed[i]]
-	return &CauseError{CauseFalseListing, &store.DamageError{Object: store.Index.Object(x.objects[a.object].name), Err: fmt.Errorf("it lists pack %s for %q, and %s lists that for %q: one of them is false",
+	return &CauseError{CauseFalseListing, &store.DamageError{Object: store.Index.Object(x.objects[a.object].name), Err: fmt.Errorf("it lists pack %s for %q, and %s lists it for %q: one of them is false",
 		a.name.Short(), a.instance, store.Index.Object(x.objects[b.object].name), b.instance)}}
 }
 

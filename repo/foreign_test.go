@@ -14,7 +14,7 @@ import (
 	"permafrost/repo/store"
 )
 
-const foreignText = "that was written for another instance"
+const foreignText = "the pack was written for another instance"
 
 // steal lets a writer of evil.example list every known pack for its own instance, and publish a snapshot of all that
 // another one has. It returns that and the index objects.
@@ -219,7 +219,7 @@ func TestForeignManifest(t *testing.T) {
 		}
 	}
 	_, problems := check(t, o, repo.CheckOptions{})
-	if !strings.Contains(fmt.Sprint(problems), "signed by another key") {
+	if !strings.Contains(fmt.Sprint(problems), "not signed by the key") {
 		t.Errorf("check finds %v", problems)
 	}
 }

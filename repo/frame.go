@@ -77,7 +77,7 @@ func encodeFrame(dst, plain []byte, scratch *[]byte) ([]byte, codec, error) {
 	*scratch = slices.Grow((*scratch)[:0], len(plain))
 	back, err := decodeFrame(*scratch, stored, codecZstd, len(plain))
 	if err != nil || !bytes.Equal(back, plain) {
-		return nil, 0, errors.New("a frame that was just compressed does not decompress to what it was: this machine's memory is not sound")
+		return nil, 0, errors.New("a frame that was just compressed decompresses to something else: this machine's memory may be faulty")
 	}
 	return stored, codecZstd, nil
 }

@@ -190,7 +190,7 @@ func (r *Repo) distrust(x *index, objects map[store.Name]bool) *index {
 		if !objects[o.name] {
 			continue
 		}
-		r.note("%s is missing: what this snapshot needs of the packs that it lists is stored again", store.Index.Object(o.name))
+		r.note("%s is missing: content of its packs that this snapshot needs is stored again", store.Index.Object(o.name))
 		for n := range o.packs {
 			y.packs[o.first+n].trusted = false
 		}

@@ -34,7 +34,7 @@ func (l *local) openJournal(instance string) (*journal, []*pack, error) {
 	name := "journal-" + fileName(instance)
 	f, err := l.state.OpenFile(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
-		return nil, nil, spoilt(l.state, name, "opening the journal of packs", err, "what an interrupted run had stored is then stored again")
+		return nil, nil, spoilt(l.state, name, "opening the journal of packs", err, "the next run then stores again what an interrupted run had stored")
 	}
 	var left []*pack
 	end := int64(0)

@@ -417,7 +417,7 @@ func (r *Repo) readNamed(ctx context.Context, object string, name store.Name, li
 		return nil, err
 	}
 	if store.NameOf(data) != name {
-		return nil, &store.DamageError{Object: object, Err: errors.New("content does not have the hash that names it")}
+		return nil, &store.DamageError{Object: object, Err: errors.New("its content does not match the hash in its name")}
 	}
 	return data, nil
 }

@@ -179,7 +179,7 @@ func (b *packBuilder) finish() (*pack, [][]byte, error) {
 	b.sum.Sum(b.name[:0])
 	if b.sample != nil {
 		if err := b.readBack(); err != nil {
-			return nil, nil, fmt.Errorf("a pack that was just encrypted does not decrypt to what it was: this machine's memory is not sound: %w", err)
+			return nil, nil, fmt.Errorf("a pack that was just encrypted decrypts to something else: this machine's memory may be faulty: %w", err)
 		}
 	}
 	p := b.pack // what else the builder has is not to live as long

@@ -96,7 +96,7 @@ func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
 	p := &pr.index.packs[pl.pack]
 	data := plain[pl.offset : pl.offset+pl.length : pl.offset+pl.length]
 	if sum, ok := pr.index.keys.sum(p.epoch, p.component, data); !ok || sum != id {
-		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("blob %s… in it is not what it should be", id.String()[:8])}
+		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("its blob %s… does not match its ID", id.String()[:8])}
 	}
 	return data, nil
 }

@@ -91,7 +91,7 @@ func (r *Repo) adoptEpoch(h *history) error {
 			return nil
 		}
 	}
-	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated and none was left for this one", h.epoch), For: "reading the log on"}
+	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.epoch), For: "reading the log on"}
 }
 
 // lastKnown returns the newest epoch of a keyring that the log has announced. The first needs no announcement.

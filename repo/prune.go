@@ -134,7 +134,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 		res, err := r.tryPrune(ctx, now, inspect, o)
 		switch {
 		case errors.Is(err, errNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.hasGrown(ctx):
-			r.note("the log has grown meanwhile: prune begins anew")
+			r.note("the log has grown meanwhile: prune starts again")
 		case !isTableError(err): // it was noted where it was found
 			return res, err
 		}
@@ -217,7 +217,7 @@ func (r *Repo) readyToPrune(ctx context.Context) error {
 		return err
 	}
 	if damage := r.log.damage(); len(damage) > 0 {
-		return because(CauseLogUnsound, "the log is damaged, nothing is pruned: %w", damage[0])
+		return because(CauseLogUnsound, "refusing to prune with a damaged log: %w", damage[0])
 	}
 	return nil
 }

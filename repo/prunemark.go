@@ -46,7 +46,7 @@ func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOpti
 			if o.AcceptLost {
 				cause = CauseSnapshotUntold
 			}
-			return nil, because(cause, "nothing is pruned: %w", &SnapshotError{ref, err})
+			return nil, because(cause, "refusing to prune: %w", &SnapshotError{ref, err})
 		}
 	}
 	if err := ctx.Err(); err != nil {

@@ -137,7 +137,7 @@ func (s *surveyor) list(ctx context.Context, r *Repo) error {
 		if strings.HasPrefix(object, "manifests/") {
 			cause = CauseManifestMissing
 		}
-		return because(cause, "nothing is pruned: %w", &store.DamageError{Object: object, Err: errors.New("is missing")})
+		return because(cause, "refusing to prune: %w", &store.DamageError{Object: object, Err: errors.New("is missing")})
 	}
 	return nil
 }

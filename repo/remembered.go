@@ -120,11 +120,11 @@ func (r *Repo) remembered() (*seen, error) {
 	}
 	err = fmt.Errorf("the newest log entry that this machine has seen can't be read: %w", err)
 	if s := r.local.openedLog(r.key).newest(); s != nil {
-		r.note("%v; the log must go on from entry %d instead, which is the newest in the cache", err, s.Seq)
+		r.note("%v; the log must contain entry %d instead, the newest in the cache", err, s.Seq)
 		return s, nil
 	}
 	if r.opts.AcceptHead || r.opts.Head != nil {
-		r.note("%v; what the storage has is taken for the newest", err)
+		r.note("%v; the storage's newest entry is believed", err)
 		return nil, nil
 	}
 	return nil, &CauseError{CauseHeadUnread, err}

@@ -33,7 +33,7 @@ type IndexRepair struct {
 	Listed  int          // of these, packs that an index object lists now
 	Bad     []store.Name // of these, damaged ones, which RepairPacks can salvage
 	Added   int          // index objects that were written
-	Lacking bool         // something that snapshots need was not found, or could not be looked for
+	Lacking bool         // content that snapshots need was not found, or could not be looked for
 }
 
 // RepairIndex makes the index whole: index objects that are missing or damaged, or list what was written for another
@@ -74,12 +74,12 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		err := try(ctx)
 		switch {
 		case errors.Is(err, errNewcomers), err != nil && r.hasGrown(ctx):
-			r.note("the log has grown meanwhile: the repair begins anew")
+			r.note("the log has grown meanwhile: the repair starts again")
 		case !isTableError(err): // it was noted where it was found
 			return err
 		}
 	}
-	return hint.Wrap(&LockedError{"others kept adding to the log"}, "repair at a quieter time")
+	return hint.Wrap(&LockedError{"others kept adding to the log"}, "repair again at a quieter time")
 }
 
 // tryRepairIndex goes through a repair once. What packs that were read hold stays in u for the next time.
@@ -227,7 +227,7 @@ func (r *Repo) eachPack(ctx context.Context, f func(name store.Name, o store.Obj
 		}
 	}
 	if n == 0 && len(r.log.live()) > 0 {
-		return hint.Wrap(errors.New("there is not a single pack on the storage"), "see that the storage is what it was: an empty one can't be repaired")
+		return hint.Wrap(errors.New("there is not a single pack on the storage"), "look whether this is the right storage: an empty one can't be repaired")
 	}
 	return nil
 }

@@ -186,7 +186,7 @@ func Open(ctx context.Context, st store.Store, key *Keyring, o Options) (*Repo, 
 		return nil, err
 	}
 	if n := len(key.Epochs); int(r.log.lastKnown(key)) < n {
-		r.note("the key file has keys of epoch %d, which the log does not announce: a rotation was interrupted, or the storage shows a log of before that", n)
+		r.note("the key file has keys of epoch %d, which the log does not announce: a rotation was interrupted, or the storage shows an older log", n)
 	}
 	if err := r.copyKeys(ctx); err != nil {
 		return nil, err
@@ -286,7 +286,7 @@ func openManifest(k *Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
 	signer, body, err := k.unseal(magicManifest, data)
 	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.signer.Equal(signer) {
-		err = errors.New("it is signed by another key than the log entry that names it")
+		err = errors.New("it is not signed by the key that signed its log entry")
 	}
 	if err != nil {
 		return nil, &store.DamageError{Object: object, Err: err}

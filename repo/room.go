@@ -168,7 +168,7 @@ func (r *Repo) pruneFull(ctx context.Context, m *room, lease *Lease, inspect Ins
 			}
 		}
 	}
-	r.note("there is no room to rewrite packs of which a part is dead: they wait for a prune with more room")
+	r.note("there is no space to rewrite packs that are partly unused: they wait for a prune with more space")
 	return &all, nil
 }
 

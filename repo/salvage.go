@@ -46,7 +46,7 @@ func (r *Repo) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair
 	}
 	p := planSalvage(v)
 	if p.more {
-		r.note("there are more damaged packs than one repair takes: run it again")
+		r.note("there are more damaged packs than one repair can handle: run it again")
 	}
 	s := &salvage{repo: r, index: v.index, damaged: p.goes, problem: o.Problem, blobs: make(map[servedBlob]bool), unread: make(map[store.Name]bool)}
 	switch {

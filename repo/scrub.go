@@ -95,7 +95,7 @@ func (s *scrub) read(ctx context.Context, obj scrubbed) error {
 			return nil
 		case err == io.EOF:
 			if store.Name(hash.Sum(nil)) != obj.hash {
-				s.done(size, &store.DamageError{Object: obj.object, Err: errors.New("content does not have the hash that names it")})
+				s.done(size, &store.DamageError{Object: obj.object, Err: errors.New("its content does not match the hash in its name")})
 			} else {
 				s.done(size, nil)
 			}

@@ -400,7 +400,7 @@ func TestRememberedBasis(t *testing.T) {
 			t.Fatal(err)
 		}
 		var rolled *repo.RollbackError
-		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) || !strings.Contains(err.Error(), "not what this machine has seen") {
+		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) || !strings.Contains(err.Error(), "differs from what this machine has seen") {
 			t.Errorf("%d: %v", i, err)
 		}
 	}

@@ -84,7 +84,7 @@ type indexBuild struct {
 func (b *indexBuild) noteDamage() {
 	if !b.noted {
 		b.noted = true
-		b.repo.note("the local index was damaged; it is made anew")
+		b.repo.note("the local index was damaged and is rebuilt")
 	}
 }
 

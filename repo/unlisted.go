@@ -150,11 +150,11 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
 	}
 	d, err := readDirectory(src, size)
 	if err == nil && (d.component == Meta) != (component == Meta) {
-		err = errors.New("it is encrypted as what it is not")
+		err = errors.New("it is encrypted to the wrong recipient for its component")
 	}
 	instance := opener.whose(r.log.instances())
 	if err == nil && instance == "" {
-		err = errors.New("it was written for no instance that the log knows of")
+		err = errors.New("it was written for an instance that the log does not know")
 	}
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: err}
@@ -171,7 +171,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
 		return p, instance, err
 	}
 	if store.NameOf(data) != name {
-		return p, instance, &store.DamageError{Object: object, Err: errors.New("content does not have the hash that names it")}
+		return p, instance, &store.DamageError{Object: object, Err: errors.New("its content does not match the hash in its name")}
 	}
 	return p, instance, nil
 }

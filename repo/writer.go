@@ -154,7 +154,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 		if w.index, err = w.repo.with(w.index, w.instance, eachPack(used)); err != nil {
 			return err
 		}
-		w.repo.note("an earlier run was interrupted: %d packs that it uploaded are used", len(w.done))
+		w.repo.note("an earlier run was interrupted: its %d uploaded packs are used", len(w.done))
 	}
 	return nil
 }
@@ -224,7 +224,7 @@ func (w *Writer) present(ctx context.Context, p *indexedPack) (bool, error) {
 	w.mu.Unlock()
 	s.once.Do(func() {
 		if s.ok, s.err = w.repo.packThere(ctx, p.name, p.size); s.err == nil && !s.ok {
-			w.repo.note("pack %s is missing or cut: what this snapshot needs of it is stored again", p.name.Short())
+			w.repo.note("pack %s is missing or cut: content that this snapshot needs is stored again", p.name.Short())
 		}
 	})
 	return s.ok, s.err

@@ -304,7 +304,7 @@ func (c *capture) vanished(v media.Vanished) {
 		return
 	}
 	first := cmp.Or(v.First, c.gone)
-	c.leftOut(first, fmt.Errorf("this and %d other files vanished while the media were read: was a directory renamed? What was in it is missing", n-1))
+	c.leftOut(first, fmt.Errorf("this and %d other files vanished while the media were read, and are missing: was a directory renamed?", n-1))
 	c.out.LeftOut += int(n - 1)
 }
 
@@ -327,7 +327,7 @@ func (c *capture) leftUnread(ctx context.Context, it *item) {
 			}
 		}
 	}
-	text := "the directory can't be read, and all that is below it is missing"
+	text := "the directory can't be read, and everything below it is missing"
 	if known > 0 {
 		text += fmt.Sprintf(": %d files in the snapshot before", known)
 		c.out.LeftOut += int(known - 1)

@@ -365,7 +365,7 @@ func TestCaptureExtremes(t *testing.T) {
 	}
 }
 
-// A directory that can't be read is told as one: all that is below it is missing, and how many files that was, as far as the
+// A directory that can't be read is told as one: everything below it is missing, and how many files that was, as far as the
 // snapshot before tells.
 func TestCaptureUnreadableDirectory(t *testing.T) {
 	const his = 54321
@@ -387,7 +387,7 @@ func TestCaptureUnreadableDirectory(t *testing.T) {
 		before  *night
 		leftOut int
 		says    string
-	}{{nil, 1, "all that is below it is missing: permission"}, {before, 57, "all that is below it is missing: 57 files in the snapshot before: permission"}} {
+	}{{nil, 1, "everything below it is missing: permission"}, {before, 57, "everything below it is missing: 57 files in the snapshot before: permission"}} {
 		m := w.capture(dir, c.before, nil).media
 		if m.LeftOut != c.leftOut || len(m.Left) != 1 || m.Left[0].Path != "closed" || !strings.Contains(m.Left[0].Reason, c.says) || m.check() != nil {
 			t.Errorf("left out: %d, %+v, %v", m.LeftOut, m.Left, m.check())

@@ -301,7 +301,7 @@ func (c *creation) stream(ctx context.Context, comp repo.Component, name string,
 	near, err := c.signatures.levelTwo(name, c.previousID(ctx, name))
 	if err != nil {
 		c.thriftless.Do(func() {
-			c.Warn(fmt.Sprintf("%s: this snapshot is larger than usual: no fingerprints of the last one are in the cache: %v", name, plain(err)))
+			c.Warn(fmt.Sprintf("%s: this snapshot is larger than usual: the cache has no sketch of the last one: %v", name, plain(err)))
 		})
 	}
 	defer near.close()

@@ -59,7 +59,7 @@ func (c *creation) media(ctx context.Context) error {
 	}
 	if out.Files == 0 && previous != nil && previous.Media.Files > 0 && !c.AllowEmptyMedia {
 		return hint.Wrap(fmt.Errorf("%s holds no file, and on %s it had %d", c.inst.Media.Root, previous.Date, previous.Media.Files),
-			"is a disk not mounted? If the directory is really meant to be empty, use --allow-empty-media")
+			"is a disk not mounted? If the directory is really empty, use --allow-empty-media")
 	}
 	if u := t.User(); u != nil && denied {
 		c.Warn(fmt.Sprintf("media: the user %v may not read all media, and they are read with that user's rights: chown -R %d %s",
@@ -94,7 +94,7 @@ func (c *creation) tellMedia(t *media.Tree, again *reread) {
 		c.Warn(fmt.Sprintf("media: the exclude pattern %q matches nothing", pattern))
 	}
 	for _, dir := range t.Unfollowed() {
-		c.Warn(fmt.Sprintf("media: no link was followed into %s: follow in permafrost.toml (--follow) names it, and no link leads there", dir))
+		c.Warn(fmt.Sprintf("media: no link leads into %s, which follow in permafrost.toml (--follow) names", dir))
 	}
 	if again.files <= fewReread {
 		return
@@ -106,7 +106,7 @@ func (c *creation) tellMedia(t *media.Tree, again *reread) {
 	case again.inode:
 		what, settings = "inode number", "ignore_inode = true (--ignore-inode)"
 	}
-	c.Warn(fmt.Sprintf("media: %d files of %d KiB were read again: their size and mtime are as in the last snapshot, but their %s changed. If that happens each night, set %s below [media]",
+	c.Warn(fmt.Sprintf("media: %d files of %d KiB were read again: only their %s changed since the last snapshot. If that happens each night, set %s below [media]",
 		again.files, again.bytes>>10, what, settings))
 }
 
@@ -125,7 +125,7 @@ func (c *creation) localMedia(ctx context.Context) (files int64) {
 		return 0
 	}
 	if err != nil {
-		c.Warn(fmt.Sprintf("media: they are in object storage, and nobody knows whether some are still on this host: %v", err))
+		c.Warn(fmt.Sprintf("media: they are in object storage; whether some are still on this host is unknown: %v", err))
 		return 0
 	}
 	defer t.Close()

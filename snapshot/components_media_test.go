@@ -56,7 +56,7 @@ func TestCreateFollows(t *testing.T) {
 	if got := res.Ref.Holding.Media; got.Files != 3 || len(got.Classes) != 2 || got.Classes["accounts"] != want["accounts"] || got.Classes["media_attachments"] != want["media_attachments"] {
 		t.Errorf("the log says %+v", got)
 	}
-	if _, said = onlyMedia(t, w, inst, CreateOptions{Media: media.Options{Follow: []string{disk, t.TempDir()}}}); len(said) != 1 || !strings.Contains(said[0], "no link was followed into") {
+	if _, said = onlyMedia(t, w, inst, CreateOptions{Media: media.Options{Follow: []string{disk, t.TempDir()}}}); len(said) != 1 || !strings.Contains(said[0], "no link leads into") {
 		t.Errorf("said %q", said)
 	}
 }

@@ -129,8 +129,8 @@ func (o *CreateOptions) check(inst *source.Instance) error {
 	}
 	noMedia := slices.Contains(o.Skip, "media") || inst.Media.External != nil
 	if slices.Contains(o.Skip, "postgres") && noMedia {
-		return hint.Wrap(errors.New("nothing is left to make a snapshot of: it needs the database, or media that are not in object storage"),
-			"take postgres or media out of the list of components to skip")
+		return hint.Wrap(errors.New("nothing is left to store: a snapshot needs the database, or media that are not in object storage"),
+			"take postgres or media off the list of components to skip")
 	}
 	return nil
 }

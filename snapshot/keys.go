@@ -22,7 +22,7 @@ func (c *creation) keys(ctx context.Context) {
 		return
 	}
 	if changed := changedKeys(last, c.m); len(changed) > 0 {
-		c.m.Warnings = append(c.m.Warnings, fmt.Sprintf("the keys differ from those of the last snapshot, of %s: %s. Was .env.production replaced? What the old keys encrypted can't be read with new ones",
+		c.m.Warnings = append(c.m.Warnings, fmt.Sprintf("the keys differ from those of the last snapshot, of %s: %s. Was .env.production replaced? New keys can't read what the old ones encrypted",
 			last.Date, strings.Join(changed, ", ")))
 	}
 }

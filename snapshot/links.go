@@ -43,6 +43,6 @@ func (l *leadingOut) advice(follow []string) string {
 	if l.more {
 		more = fmt.Sprintf(". These are the first %d: there are more", maxLeads)
 	}
-	return fmt.Sprintf("media: to store what these links lead to, name the directories, or some above them, in permafrost.toml below [media]: follow = [%s]%s",
+	return fmt.Sprintf("media: to store the targets of these links, name their directories in permafrost.toml below [media]: follow = [%s]%s",
 		strings.Join(dirs, ", "), more)
 }

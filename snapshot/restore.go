@@ -31,7 +31,7 @@ const (
 type RestoreOptions struct {
 	Target     string    // directory; made if it is absent
 	Components []string  // of secrets, postgres, redis and media; none: all that the snapshot has
-	Force      bool      // write into a directory that is not empty, and where there seems to be no room
+	Force      bool      // write into a directory that is not empty, or that seems to have too little space
 	Overwrite  Overwrite // if it is given, a directory that is not empty is written into as well
 	Delete     bool      // remove media that the snapshot does not have; as to the directory like Overwrite
 	Include    []string  // patterns of media (see package media): nothing else is restored or removed; none: all

@@ -30,7 +30,7 @@ func (r *room) add(bytes, block int64) {
 func (rs *restorer) explain(err error) error {
 	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 		if hint.Of(err) == "" && !isDamage(err) {
-			err = hint.Wrap(err, "run the same command again when that is mended: it goes on where it stopped")
+			err = hint.Wrap(err, "correct that, and run the same command again: it goes on where it stopped")
 		}
 		return err
 	}
@@ -41,7 +41,7 @@ func (rs *restorer) explain(err error) error {
 		}
 		err = fmt.Errorf("%w: %s has %s", err, rs.Target, text)
 	}
-	return hint.Wrap(err, "make room and run the same command again: what was restored so far is there, and it goes on. Or choose another --target")
+	return hint.Wrap(err, "free space and run the same command again: it goes on where it stopped. Or choose another --target")
 }
 
 // free returns the room of the target's file system and the size of its blocks, if it tells.
@@ -84,10 +84,10 @@ func (rs *restorer) checkRoom(ctx context.Context, want map[string]bool) error {
 	}
 	err := rs.short(free, need)
 	if rs.Force {
-		rs.Warn(err.Error() + ": restoring all the same")
+		rs.Warn(err.Error() + ": restoring anyway")
 		return nil
 	}
-	return hint.Wrap(err, "choose another --target, or single parts with --component; --force tries it all the same")
+	return hint.Wrap(err, "choose another --target, or single parts with --component; --force tries anyway")
 }
 
 func (r room) within(free room) bool { return r.bytes <= free.bytes && r.inodes <= free.inodes }

@@ -126,7 +126,7 @@ func (rs *restorer) stays(ctx context.Context, s *restoredStream) (bool, error) 
 	case whole:
 		rs.kept.Add(s.Size)
 	case rs.overwrite == Never:
-		rs.Warn(fmt.Sprintf("%s is there and is not the snapshot's: it stays, as overwriting is set to never", s.name))
+		rs.Warn(fmt.Sprintf("%s differs from the snapshot's and stays, because of --overwrite never", s.name))
 	default:
 		return false, nil
 	}

@@ -43,7 +43,7 @@ func (rs *restorer) open(ctx context.Context, want map[string]bool) (err error) 
 	}
 	if u := rs.dir.User(); u != nil {
 		rs.out.Owner = u.String()
-		rs.Warn(fmt.Sprintf("%v decides what %s is: all of it is written with that user's rights, and belongs to that user", u, rs.Target))
+		rs.Warn(fmt.Sprintf("%v can replace %s: everything is written with that user's rights, and belongs to that user", u, rs.Target))
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (rs *restorer) checkTarget(ctx context.Context, want map[string]bool) error
 			err = fmt.Errorf("%s holds a restore of snapshot %s of %s", rs.Target, s.Snapshot[:8], escape.Cut(s.Date, 40))
 		}
 		return hint.Wrap(err,
-			"name a directory that does not exist yet, or say --overwrite if-changed to restore into this one: what is there and not in the snapshot stays")
+			"name a directory that does not exist yet, or restore into this one with --overwrite if-changed: its other files stay")
 	}
 	if want["media"] && rs.m.Media.State == Captured {
 		if err := rs.checkMedia(); err != nil {
@@ -112,7 +112,7 @@ func (rs *restorer) checkTarget(ctx context.Context, want map[string]bool) error
 
 func mediaHint(err error) string {
 	if shared := (*hostfs.SharedError)(nil); errors.As(err, &shared) {
-		return "give it to the media's owner with chown, and take from all others the right to write into it, or leave the media out with --component"
+		return "chown it to the media's owner and let nobody else write into it, or leave the media out with --component"
 	}
 	return "move it away, or leave the media out with --component"
 }
@@ -131,7 +131,7 @@ func (rs *restorer) checkMedia() error {
 		return err
 	}
 	if u := dir.User(); u != nil && rs.dir.User() == nil {
-		rs.Warn(fmt.Sprintf("%s in %s is %v's: media are written with that user's rights, and belong to that user", mediaDir, rs.Target, u))
+		rs.Warn(fmt.Sprintf("%s in %s belongs to %v: media are written with that user's rights, and belong to that user", mediaDir, rs.Target, u))
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (rs *restorer) checkDelete(want map[string]bool) error {
 	case m.Files == 0:
 		return errors.New("the snapshot has no media files: --delete would remove all that are there")
 	case m.LeftOut > len(m.Left):
-		return hint.Wrap(fmt.Errorf("the snapshot lacks %d files that could not be read when it was made, and does not name them all: --delete might remove them", m.LeftOut), "restore without --delete")
+		return hint.Wrap(fmt.Errorf("--delete might remove %d files that could not be read for the snapshot: it does not name them all", m.LeftOut), "restore without --delete")
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (rs *restorer) sweep(ctx context.Context, mr *mediaRestore, dry bool) error
 	for _, text := range rs.m.Media.Excludes {
 		p, err := media.ParsePattern(string(text))
 		if err != nil {
-			return hint.Wrap(fmt.Errorf("the snapshot was made without %q, and what that was can't be told: %w", text, err), "restore without --delete")
+			return hint.Wrap(fmt.Errorf("the snapshot was made without %q, and that pattern is not understood: %w", text, err), "restore without --delete")
 		}
 		spared.exclude = append(spared.exclude, chosen{Pattern: p})
 	}
@@ -193,6 +193,6 @@ func (rs *restorer) refuse(name string, err error) {
 	defer rs.mu.Unlock()
 	if rs.out.Refused++; len(rs.out.RefusedList) < maxLeftOut {
 		rs.out.RefusedList = append(rs.out.RefusedList, LeftOut{Text(name), reason(err)})
-		rs.Warn(fmt.Sprintf("%s was left out: the target refuses it: %s", name, reason(err)))
+		rs.Warn(fmt.Sprintf("%s was left out, because the target refuses it: %s", name, reason(err)))
 	}
 }

@@ -175,7 +175,7 @@ func (s *signatures) keep(of store.Name) error {
 	var failed error
 	for _, w := range s.made {
 		if err := w.keep(of); err != nil {
-			failed = fmt.Errorf("keeping what the next night compares with: %w", err)
+			failed = fmt.Errorf("writing the sketch for the next night: %w", err)
 		}
 	}
 	s.made = nil

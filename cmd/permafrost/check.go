@@ -27,24 +27,25 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "verify the repository",
-		Long: `Check verifies the log, the indexes, that every pack is there with the right size,
-and that all that every snapshot needs is in them. With --read-data it also reads
-every pack and compares it with the hash that names it; with the owner key it
-decrypts them too, and verifies every blob. Damaged packs are noted in the log, so
-that the next snapshot stores again what it still finds at the source; permafrost
-repair mends what can be mended.
+		Long: `Check verifies the log and the index. Every pack must be there with the right size,
+and the packs must hold everything that snapshots need. It does not read content.
 
---read-data-subset reads a part: 5% or 500M chosen by chance, or 2/7, the second of
-seven parts, so that a week of nights reads all.
+With --read-data it also reads every pack and compares it with the hash in its name.
+With the owner key it decrypts every pack too, and verifies every blob. Damaged packs
+are noted in the log. The next snapshot stores their content again if the host still has
+it. Use permafrost repair to save the rest.
 
---max-duration ends the reading after a while; --max-age leaves out what this
-machine read and found right within that span. What was read longest ago comes
-first, so that nights of half an hour each get round to everything.
+--read-data-subset reads a part of the packs: 5% or 500M, chosen at random, or 2/7,
+the second of seven parts. Seven nights from 1/7 to 7/7 read everything.
 
-The log head that check prints stands for all that was committed so far. Noted
-elsewhere and given to --head later, it finds a storage that was set back to an older
-state. Commands that change something print theirs with -v; permafrost snapshots --head
-prints it at any time.`,
+--max-duration stops reading after a time. --max-age leaves out packs that this machine
+has verified within that time. Packs that were read longest ago come first, so nights
+of half an hour each reach every pack.
+
+Check prints the log head. It stands for everything that was committed so far. Note it
+elsewhere. Given to --head later, it finds a storage that was set back to an older state.
+Other commands that change something print the head with -v, and
+permafrost snapshots --head prints it at any time.`,
 		Example: `  permafrost check
   permafrost check --read-data-subset 1/7
   permafrost check --read-data --max-duration 30m --max-age 30d
@@ -56,7 +57,7 @@ prints it at any time.`,
 			}
 			spread := !maxAge.IsZero() || maxTime != 0
 			if maxTime < 0 || spread && !readData && subset.set == nil {
-				return usagef("--max-age and --max-duration say how much of --read-data or --read-data-subset is read, and are positive")
+				return usagef("--max-age and --max-duration need --read-data or --read-data-subset, and a positive time")
 			}
 			r, err := a.openAt(cmd.Context(), anyKey, head.head)
 			if err != nil {
@@ -82,7 +83,7 @@ prints it at any time.`,
 	cmd.Flags().Var(&subset, "read-data-subset", "read a `part` of the packs: 5%, 500M or 1/7")
 	cmd.Flags().Var(&spanFlag{&maxAge}, "max-age", "read only what was not verified within the `span`: 30d")
 	cmd.Flags().DurationVar(&maxTime, "max-duration", 0, "begin no further pack after this `time`: 30m, 2h")
-	cmd.Flags().Var(&head, "head", "log `head` that check printed earlier, which must be part of the log")
+	cmd.Flags().Var(&head, "head", "a log `head` that check printed earlier: fail if the log does not contain it")
 	return cmd
 }
 
@@ -106,16 +107,16 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 		a.ui.Report("%s read, %v: %s", units.Plural(int64(res.PacksRead), "pack", "packs"), size(res.BytesRead), how)
 	}
 	if res.Due > 0 {
-		a.ui.Report("%s left for the next time", units.Plural(int64(res.Due), "pack", "packs"))
+		a.ui.Report("%s not read yet: left for the next check", units.Plural(int64(res.Due), "pack", "packs"))
 	}
 	if res.Unused > 0 {
-		a.ui.Report("%s that no index lists: left over, to be removed by prune", units.Plural(int64(res.Unused), "pack", "packs"))
+		a.ui.Report("%s that no index lists: prune removes old ones", units.Plural(int64(res.Unused), "pack", "packs"))
 	}
 	if res.Unnamed > 0 {
-		a.ui.Report("%s that no log entry leads to: harmless", units.Plural(int64(res.Unnamed), "object", "objects"))
+		a.ui.Report("%s that no log entry refers to: harmless", units.Plural(int64(res.Unnamed), "object", "objects"))
 	}
 	if res.Junk > 0 {
-		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", units.Plural(int64(res.Junk), "object", "objects"))
+		a.ui.Report("%s with names that no object can have: harmless; a prune with the owner key removes them", units.Plural(int64(res.Junk), "object", "objects"))
 	}
 	for _, object := range res.Strays {
 		a.ui.JSON(keeper.Stray{Object: object})
@@ -125,7 +126,7 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 		a.ui.Warn("%v", err)
 	}
 	a.tellRequests(r)
-	a.ui.Say("log head %v (noted elsewhere and given to `permafrost check --head`, it finds a storage that was set back to an older state)", r.Head())
+	a.ui.Say("log head %v (note it elsewhere: `permafrost check --head` finds a storage that was set back to an older state)", r.Head())
 	if res.Problems == 0 {
 		a.ui.Report("no damage found")
 		return nil
@@ -133,9 +134,9 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 	err := error(&damageError{res.Problems})
 	switch {
 	case res.Lost > 0:
-		err = hint.Wrap(err, "`permafrost repair index -i RECOVERY-FILE` makes the index anew from the packs")
+		err = hint.Wrap(err, "`permafrost repair index -i RECOVERY-FILE` rebuilds the index from the packs")
 	case res.Bad > 0:
-		err = hint.Wrap(err, "`permafrost repair packs -i RECOVERY-FILE` saves what can be had of damaged packs; the next snapshot stores again what is lost and still there at the source")
+		err = hint.Wrap(err, "`permafrost repair packs -i RECOVERY-FILE` saves what is whole in damaged packs; the next snapshot stores lost content again if the host still has it")
 	}
 	return err
 }

@@ -12,13 +12,13 @@ func (a *app) confirmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "confirm ID...",
 		Short: "accept snapshots that look wrong and are right",
-		Long: `Confirm says that a person has looked at snapshots which look wrong, and found that
-this is how the instance is now: media were moved away, an old account with half of
-the posts was deleted. They count as sound from then on, and later snapshots are
-compared with them. It takes IDs only, and prints what is wrong with each.
+		Long: `Confirm accepts snapshots that look wrong and are right. Use it after a person has
+looked. Perhaps media were moved away, or an account with half of the posts was deleted.
+These snapshots count as sound from then on, and later ones are compared with them.
+It takes IDs only, and prints what looks wrong with each.
 
-It takes a key that may remove snapshots: the owner key, or that of a writer which was
-not made with --append-only or --no-forget. With --revoke a confirmation is taken back.`,
+It needs the owner key, or the key of a writer that may remove snapshots (made without
+--append-only and --no-forget). --revoke takes a confirmation back.`,
 		Example: `  permafrost confirm ab12cd34
   permafrost confirm --revoke ab12cd34`,
 		Args: args("the IDs of snapshots", 1, 1000),

@@ -22,10 +22,10 @@ func (a *app) diffCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff SNAP SNAP",
 		Short: "tell what changed between two snapshots",
-		Long: `Diff lists the secrets that came (+), went (-) or changed (M) from the first snapshot to
-the second, by name; the tables of the database, by rows and bytes; and the media files,
-with --metadata also those whose owner, mode or times alone changed (m). What both
-snapshots share is not read.`,
+		Long: `Diff lists what was added (+), removed (-) or modified (M) from the first snapshot to the
+second. It names secrets, tables with their rows and bytes, and media files. With
+--metadata it also lists media of which only owner, mode or times changed (m). It does
+not read what both snapshots share.`,
 		Example: "  permafrost diff latest~1 latest",
 		Args:    args("two snapshots", 2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,13 +12,13 @@ func (a *app) dumpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump SNAP postgres|redis|sidekiq|secrets|media/PATH",
 		Short: "write one part of a snapshot to standard output",
-		Long: `Dump writes one part of a snapshot to standard output: the database as pg_restore
-takes it, Redis' data as an RDB file, secrets (.env.production) or secrets/PATH, or a
-file of the media, under the names that ls lists. It takes the owner key.
+		Long: `Dump writes one part of a snapshot to standard output. Its name is as ls lists it:
+postgres, for pg_restore; redis, an RDB file; secrets, the file .env.production;
+secrets/PATH or media/PATH, one file. It needs the owner key.
 
-Whether a stream is whole is known at its end: use the output only where the exit
-code is 0. The dump of the database is for a superuser of PostgreSQL, who gives each
-table back to its owner; the role of that name has to be there.`,
+A stream is known to be whole at its end: use the output only if the exit code is 0.
+The database's dump is for a superuser of PostgreSQL, who gives each table back to its
+owner. The owner's role must exist.`,
 		Example: `  permafrost dump -i permafrost-recovery.key latest postgres > mastodon.dump
   permafrost dump -i permafrost-recovery.key latest postgres | runuser -u postgres -- pg_restore -d mastodon_restored
   permafrost dump -i permafrost-recovery.key 2026-06-27 secrets`,

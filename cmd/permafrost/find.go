@@ -23,8 +23,8 @@ func (a *app) findCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "find PATTERN",
 		Short: "find files in the snapshots",
-		Long: `Find lists what matches a pattern, in all snapshots or in one. Paths are those that ls
-lists. ` + "`permafrost help patterns`" + ` says what a pattern is.`,
+		Long: `Find lists files that match a pattern, in all snapshots or in one. Paths are as ls lists
+them. ` + "`permafrost help patterns`" + ` explains patterns.`,
 		Example: `  permafrost find '*.webm'
   permafrost find 'media/accounts/avatars/*/*' --in latest --long`,
 		Args: args("one pattern", 1, 1),

@@ -51,7 +51,7 @@ func flagTexts(f *pflag.Flag) []string {
 func checkFlag(f *pflag.Flag, text string) error {
 	if f.Value.Type() == "duration" {
 		if d, err := time.ParseDuration(text); err != nil || d < 0 || d > maxFlagTime {
-			return errors.New("a time of 0 to ten years is meant, such as 30m")
+			return errors.New("write a time from 0 to ten years, such as 30m")
 		}
 		return nil
 	}

@@ -28,23 +28,23 @@ func (a *app) forgetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "forget [SNAP]...",
 		Short: "remove snapshots by a policy, or by name",
-		Long: `Forget removes every snapshot that no rule of the policy keeps, or those that are
-named. Their content goes with the next prune.
+		Long: `Forget removes every snapshot that no rule of the policy keeps, or the snapshots that
+you name. The next prune deletes their content.
 
-A snapshot stays where any of the --keep flags keeps it, each instance being
-judged by itself. Days, weeks, months and years go by the snapshot's date, of
-which the newest snapshot is kept; a number of -1 or "all" means every one. A
-partial snapshot never pushes out the last complete one. Without --keep flags the
-table [keep] of the configuration is the policy.
+The policy is the --keep flags, or the table [keep] of the configuration without them.
+Each flag is a rule, and a snapshot stays if any rule keeps it. Each instance is judged
+by itself. Days, weeks, months and years are those of the snapshot's date; of each the
+newest snapshot is kept. A number of -1 or "all" means every one. A partial snapshot
+never replaces the last complete one.
 
-The rules count, for each component by itself, the snapshots that have it and do not
-look wrong. A snapshot looks wrong if it has less than half of the rows or media of an
-earlier one, or times that can't be. Forget names each. The same rules keep some of
-these too, beside the others, until a person has looked: permafrost confirm ID says
-that one is right, permafrost forget ID removes it.
+The rules are applied to each component by itself. They count the snapshots that have
+the component and do not look wrong. A snapshot looks wrong if it has less than half of
+an earlier one's rows or media, or impossible times. Forget names each. The same
+rules keep some of these too, beside the others, until a person has looked. Then
+permafrost confirm ID accepts one that is right, and permafrost forget ID removes it.
 
-If a writer may not remove snapshots, --keep-last and --keep-hourly also keep the
-newest of its snapshots of each of the last 14 days.`,
+Some writers may not remove snapshots. Of these, --keep-last and --keep-hourly also keep
+the newest snapshot of each of the last 14 days.`,
 		Example: `  permafrost forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune
   permafrost forget --keep-within 30d --keep-tag before-upgrade --dry-run
   permafrost forget ab12cd34`,
@@ -163,12 +163,12 @@ func (p *policyFlags) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.Var(&p.last, "keep-last", "keep the newest `N` snapshots")
 	f.Var(&p.hourly, "keep-hourly", "of each of the newest `N` hours that have any, keep the newest snapshot")
-	f.Var(&p.daily, "keep-daily", "likewise, of `N` days")
-	f.Var(&p.weekly, "keep-weekly", "likewise, of `N` weeks")
-	f.Var(&p.monthly, "keep-monthly", "likewise, of `N` months")
-	f.Var(&p.yearly, "keep-yearly", "likewise, of `N` years")
-	f.Var(&spanFlag{&p.within}, "keep-within", "keep what is at most this `span` older than the newest: 30d, 1y6m")
-	f.StringArrayVar(&p.tags, "keep-tag", nil, "keep what bears the `tag`, or all of several joined by commas; repeatable")
+	f.Var(&p.daily, "keep-daily", "of each of the newest `N` days that have any, keep the newest snapshot")
+	f.Var(&p.weekly, "keep-weekly", "of each of the newest `N` weeks that have any, keep the newest snapshot")
+	f.Var(&p.monthly, "keep-monthly", "of each of the newest `N` months that have any, keep the newest snapshot")
+	f.Var(&p.yearly, "keep-yearly", "of each of the newest `N` years that have any, keep the newest snapshot")
+	f.Var(&spanFlag{&p.within}, "keep-within", "keep snapshots at most this `span` older than the newest: 30d, 1y6m")
+	f.StringArrayVar(&p.tags, "keep-tag", nil, "keep snapshots with this `tag`, or with all of several joined by commas; repeatable")
 	f.BoolVar(&p.removeAll, "allow-remove-all", false, "let the policy remove every snapshot of an instance")
 }
 
@@ -196,7 +196,7 @@ func (n *keepCount) Set(text string) error {
 	}
 	v, err := strconv.Atoi(text)
 	if err != nil || v < retain.Unlimited || v > maxKeepCount {
-		return errors.New("give a number up to a million, or -1 or all for every one")
+		return errors.New("give a number up to a million; -1 or all keeps every snapshot")
 	}
 	*n = keepCount(v)
 	return nil

@@ -44,48 +44,48 @@ const helpNames = `Where a command takes SNAP, it is one of
   latest~1     the one before it, and so on
   ab12cd34     the snapshot whose ID begins so: 4 digits or more
 
-A date and latest pass over snapshots that look wrong or lack what is asked for, and
-name them; where there is no other, they mean these. Of a date, restore takes a
-snapshot with all components before one without. For forget they pass over none.
-The date is the night that snapshot --date named, which is the day it ran unless
-it was told otherwise. Where a repository holds several instances, dates and
-latest need --instance.`
+A date and latest skip snapshots that look wrong or lack what is asked for, and name
+them. They mean such a snapshot only if there is no other. Restore prefers a snapshot
+of that date with all components. Forget skips none.
 
-const helpPatterns = `A pattern is compared with paths. Those of --include and --exclude are relative to the
-media directory, and mean what lies below a directory that matches too; those of find
-are as ls lists them.
+The date is the day on which the snapshot ran, or the one given with snapshot --date.
+If a repository holds several instances, dates and latest need --instance.`
+
+const helpPatterns = `A pattern is compared with paths. For find, paths are as ls lists them. For --include and
+--exclude, paths are relative to the media directory. A directory that matches stands
+for everything below it.
 
   *.tmp              a name without a slash matches in any directory
   /cache  a/b        a slash, at the beginning or inside, ties it to the root
   cache/**           ** stands for any number of directories and names
   tmp/               a slash at the end matches directories alone
 
-* stands for anything but a slash, ? for one character, [a-z] for one of these
-and [!a-z] or [^a-z] for one that is none of these. A \ takes a character for
-what it is, as a ! at the beginning needs.`
+* stands for any characters but a slash, and ? for one character. [a-z] stands for one
+of these, [!a-z] or [^a-z] for one that is none of these. A \ before a character takes
+away its special meaning; a ! at the beginning of a name needs that.`
 
 const helpExitCodes = `  0    done
   1    failed
   2    wrong usage: a flag, an argument, the environment, the configuration, or a key
-       file that is not there or holds no key
-  3    done in part: something that could not be read or written was left out, and named
-  4    a snapshot was made and kept, and it looks wrong: it has much less than earlier
-       ones had, or times that can't be
-  5    a snapshot was kept without a component that failed, or with secrets that lack a
-       file which was named
-  6    run: the snapshot was kept, and what was to be removed after it was not
-  9    done, but the report of it could not be written to standard output
+       file that is missing or holds no key
+  3    done in part: files that could not be read or written were left out, and named
+  4    a snapshot was kept, and looks wrong: it has much less than earlier ones, or
+       impossible times
+  5    a snapshot was kept without a component that failed, or without one of the files
+       named as secrets
+  6    run: the snapshot was kept, and old ones could not be removed
+  9    done, but the report could not be written to standard output
   10   there is no repository
   11   locked: another process is at work on the repository
-  12   wrong key: it does not fit, can't read the content, or may not do what was asked
+  12   wrong key: it does not fit, can't read the content, or is not allowed to do that
   13   the repository is damaged, or its storage has lost what was committed
   130  interrupted
 
-A snapshot with exit code 3 is kept, and listed as partial. One with 4 is kept, and
-no policy removes better ones for its sake. One with 5 is kept, and lacks what
-standard error names. With 6 it is kept and sound. With 9 it is kept, and standard
-error names it. If several codes apply, the highest is returned, and every message is
-printed. With any other code nothing was committed.`
+With 3, 4, 5, 6 and 9 the snapshot is kept. With 3 it is listed as partial. With 4 no
+policy removes better snapshots because of it. With 5 standard error names what it
+lacks, and with 9 the snapshot itself. With 6 it is sound. If several codes apply, the
+highest is returned, and every message is printed. With any other code but 0 nothing
+was committed.`
 
 func helpEnvironment() string {
 	var b strings.Builder
@@ -101,8 +101,8 @@ func helpEnvironment() string {
 
 func helpConfig() string {
 	var b strings.Builder
-	b.WriteString("The configuration file, " + defaultConfig + `, is TOML. It gives flags their values
-where neither the command line nor the environment does.
+	b.WriteString("The configuration file, " + defaultConfig + `, is TOML. It gives values to flags
+that neither the command line nor the environment sets.
 
   repository = "sftp:mastodon-backup@storage.example:/mastodon"
   writer_key = "/etc/permafrost/writer.key"
@@ -114,14 +114,13 @@ where neither the command line nor the environment does.
   daily  = 7
   weekly = 4
 
-What stands below a line like [keep] belongs to that table. Tables [postgres],
-[redis], [sidekiq] and [media] say where permafrost reaches the parts of the
-instance, where that is not where Mastodon does: past a pooler, or from outside
-of a container. The settings file is stored as it is. Passwords stand in files of
-their own, which password_file names. [compose] says in which project the instance
-runs, where its directory does not tell.
+Lines below a line like [keep] belong to that table. The tables [postgres], [redis],
+[sidekiq] and [media] are needed if permafrost reaches a part of the instance at
+another address than Mastodon: past a pooler, or from outside a container. The settings
+file is stored as it is. Passwords are in files of their own, which password_file
+names. [compose] names the project of the instance, if its directory does not tell.
 
-Keys, with their kinds and the flags they stand for:
+Keys, with their kinds and their flags:
 
 `)
 	for _, s := range settings {

@@ -52,37 +52,37 @@ func only(fits bool, hint string) string {
 	return ""
 }
 
-const liarHint = "this storage can't be relied on for backups: look at the server's log and its free space; OpenSSH's server is known to work"
+const liarHint = "don't rely on this storage for backups: look at the server's log and its free space; OpenSSH's server is known to work"
 
 // rules are the hints for what can go wrong below the commands, which knows nothing of them. docs/errors.md lists them.
 func rules() []rule {
 	return []rule{
 		is(repo.ErrNoRepository, "check the repository's address; `permafrost init` makes a new one"),
-		is(repo.ErrRepositoryExists, "choose another place, or use it with its own keys"),
+		is(repo.ErrRepositoryExists, "choose another place, or use that repository with its own keys"),
 		is(store.ErrNewerFormat, "update permafrost on this machine"),
 		as(func(*store.FalseReportError) string { return liarHint }),
 		as(rollbackHint),
 		as(stateFileHint),
 
 		because(repo.CauseHiddenEntries, liarHint),
-		because(repo.CauseJunkInLog, "somebody fills the log with junk: look at who may write to the storage"),
+		because(repo.CauseJunkInLog, "somebody fills the log with junk: look who may write to the storage"),
 		because(repo.CauseTakenNumbers, "either "+liarHint+", or somebody fills the log with junk"),
-		because(repo.CauseNoRoom, "nothing more can be deleted without room for a log entry: free some MiB on the storage by other means, then run `permafrost prune`"),
+		because(repo.CauseNoRoom, "nothing more can be deleted without space for a log entry: free some MiB on the storage by other means, then run `permafrost prune`"),
 
 		because(repo.CauseEmptyLog, "if `init` was interrupted, delete the repository's config file and run it again"),
 		because(repo.CauseLostRoster, "with the owner key, `permafrost key list` shows the list in use: `permafrost key remove` who should not be on it, then `permafrost key rotate`"),
 		because(repo.CauseLostEpoch, "`permafrost key rotate` with the newest recovery file"),
 		as(logDamagedHint),
-		because(repo.CauseFalseListing, "check with the owner key, which can tell: -i RECOVERY-FILE"),
-		because(repo.CauseHeadUnread, "the file tells a storage that was rolled back; --accept-head takes the log as the storage has it, and writes the file anew"),
+		because(repo.CauseFalseListing, "check with the owner key to learn which: -i RECOVERY-FILE"),
+		because(repo.CauseHeadUnread, "this file reveals a storage that was rolled back; --accept-head believes the storage, and writes the file again"),
 
 		because(repo.CauseLogUnsound, "run `permafrost check`"),
 		because(repo.CauseIndexDamaged, "run `permafrost check`, then `permafrost repair index` with the owner key"),
-		because(repo.CauseIndexMissing, "`permafrost repair index` with the owner key makes the index anew"),
-		because(repo.CauseManifestMissing, "without its manifest a snapshot is lost: `permafrost check` names it, and it can be forgotten"),
+		because(repo.CauseIndexMissing, "`permafrost repair index` with the owner key rebuilds the index"),
+		because(repo.CauseManifestMissing, "a snapshot without its manifest is lost: `permafrost check` names it; forget that snapshot"),
 		because(repo.CauseCopyUnread, "run `permafrost check --read-data`"),
-		because(repo.CauseSnapshotLacks, "run `permafrost check`; what is lost for good is passed over with --accept-lost, once `permafrost repair` has looked for it"),
-		because(repo.CauseSnapshotUntold, "what that snapshot needs can't be told any more, or is not lost: run `permafrost repair`, or forget the snapshot"),
+		because(repo.CauseSnapshotLacks, "run `permafrost check`; run `permafrost repair` with the owner key; after that --accept-lost goes on without what is lost for good"),
+		because(repo.CauseSnapshotUntold, "it is not known what that snapshot needs, or it is not lost: run `permafrost repair`, or forget the snapshot"),
 		because(repo.CauseOutrun, "run it at a quieter time"),
 
 		because(repo.CauseNameTaken, "choose another --name, or `permafrost key remove` it first"),
@@ -90,7 +90,7 @@ func rules() []rule {
 		because(repo.CauseRotated, "run it again if that was not you"),
 		because(repo.CauseUnannounced, "if a rotation was interrupted, run `permafrost key rotate --accept-head`; otherwise look at the storage first: an older log may list somebody who was removed since"),
 
-		withheld(repo.RightAny, "it may have been removed; `permafrost key add writer` makes a new one"),
+		withheld(repo.RightAny, "it may have been removed; `permafrost key add writer` adds a new one"),
 		withheld(repo.RightInstance, "`permafrost key add writer` makes a key for a further instance"),
 		withheld(repo.RightForget, "forget with the owner key: -i RECOVERY-FILE"),
 		as(confirmHint),
@@ -106,21 +106,21 @@ func rules() []rule {
 // lastRules are for errors of which nothing else says what to do.
 func lastRules() []rule {
 	return []rule{
-		is(store.ErrNoSpace, "free room with `permafrost forget` and `permafrost prune`: both work on a full storage"),
-		is(syscall.EROFS, "the storage's file system is read-only: see whether it was mounted so, or whether its disk fails"),
+		is(store.ErrNoSpace, "free space with `permafrost forget` and `permafrost prune`: both work on a full storage"),
+		is(syscall.EROFS, "the storage's file system is read-only: look at its mount options, and whether its disk fails"),
 	}
 }
 
 func rollbackHint(e *repo.RollbackError) string {
 	if e.Since {
-		return "the storage shows the log each time otherwise: look at it first"
+		return "the storage shows a different log each time: look at the storage first"
 	}
-	return "look at the storage first; where its loss is known and accepted, --accept-head goes on from what is there"
+	return "look at the storage first; if its loss is known and accepted, --accept-head goes on with what is there"
 }
 
 func stateFileHint(e *repo.StateFileError) string {
 	if errors.Is(e.Err, fs.ErrPermission) || errors.Is(e.Err, syscall.EROFS) {
-		return "run it as the user whom the directory belongs to, or name another one with --state-dir"
+		return "run it as the owner of that directory, or name another directory with --state-dir"
 	}
 	return "move " + e.Path + " away and run it again: " + e.Loses
 }
@@ -131,7 +131,7 @@ func logDamagedHint(e *repo.CauseError) string {
 	if e.Cause != repo.CauseLogDamaged || errors.As(e.Err, &inner) {
 		return ""
 	}
-	return "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` goes on from what is left, once and for all"
+	return "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` accepts the loss and goes on with what is left"
 }
 
 func confirmHint(e *repo.NotAllowedError) string {
@@ -139,9 +139,9 @@ func confirmHint(e *repo.NotAllowedError) string {
 	case e.Right != repo.RightConfirm:
 		return ""
 	case len(e.Who) == 0:
-		return "this takes the owner key (-i RECOVERY-FILE)"
+		return "this needs the owner key (-i RECOVERY-FILE)"
 	}
-	return "this takes the owner key (-i RECOVERY-FILE), or the key of " + strings.Join(e.Who, " or ")
+	return "this needs the owner key (-i RECOVERY-FILE), or the key of " + strings.Join(e.Who, " or ")
 }
 
 // initHint leaves the word to what went wrong, where that has a hint of its own.
@@ -152,7 +152,7 @@ func initHint(e *keeper.InitError) string {
 	case e.Made:
 		return "the repository may have been made in part; its keys are in " + strings.Join(e.Files, " and ")
 	case errors.Is(e.Err, fs.ErrNotExist), errors.Is(e.Err, fs.ErrPermission):
-		return "a repository can't be made there: choose a directory that this user may make and write to"
+		return "choose a directory that this user may make and write to"
 	}
 	return ""
 }

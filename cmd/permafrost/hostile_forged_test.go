@@ -49,7 +49,7 @@ func (v *victim) testForgedKeyring() {
 	}
 	for _, args := range [][]string{{"snapshots"}, {"check"}, {"snapshot"}, {"key", "rotate"}} {
 		m.recovery = filepath.Join(m.home, "second.age")
-		told(v.t, m.run(exitWrongKey, append(args, "-i", "second.age", "--writer-key", "none")...), "other keys in place")
+		told(v.t, m.run(exitWrongKey, append(args, "-i", "second.age", "--writer-key", "none")...), "other keys than before")
 	}
 	told(v.t, v.machine("second.age").run(exitWrongKey, "snapshots", "-i", "second.age"), "--fingerprint")
 	host := v.on(v.t)

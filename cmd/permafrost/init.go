@@ -35,13 +35,13 @@ func (a *app) initCommand() *cobra.Command {
 		Short: "make a repository, and the keys to it",
 		Long: `Init makes a repository and writes two key files that only their owner can read.
 
-The recovery file opens everything, by itself, whatever happens to the storage's copy
-of the keys. Without it nothing can be restored. Move it off this host, to a safe
-place or two.
+The recovery file opens everything by itself, even if the storage loses its copy of
+the keys. Without it nothing can be restored. Move it off this host, to one or two safe
+places.
 
-The writer file stays on this host. It adds snapshots, and can't read stored content
-back: whoever breaks into the host finds no older backups in the repository. With
---append-only it can't remove snapshots either.`,
+The writer file stays on this host. It adds snapshots and can't read stored content
+back, so an intruder on the host can't read older backups. With --append-only it can't
+remove snapshots either.`,
 		Example: `  permafrost init -r sftp:mastodon-backup@storage.example:/mastodon
   permafrost init -r sftp:mastodon-backup@storage.example:/mastodon --owner "$(cat admin.age.pub)" --append-only`,
 		Args: args("no arguments", 0, 0),
@@ -161,5 +161,5 @@ func (a *app) tellInit(made *keeper.NewRepository) {
 	a.ui.Report("fingerprint    %s", made.Fingerprint)
 	a.ui.Report("recovery file  %s", printable(made.Recovery))
 	a.ui.Report("writer file    %s", printable(made.Writer))
-	a.ui.Warn("move %s off this host, to a safe place or two: without it nothing can be restored", printable(made.Recovery))
+	a.ui.Warn("move %s off this host, to one or two safe places: without it nothing can be restored", printable(made.Recovery))
 }

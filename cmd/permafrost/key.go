@@ -17,9 +17,9 @@ func (a *app) keyCommand() *cobra.Command {
 	return family(&cobra.Command{
 		Use:   "key",
 		Short: "list, add, remove and rotate keys",
-		Long: `Key manages the repository's list of keys. It names who holds keys: owners, who may do
-everything, and writers, which add snapshots of one instance. All but list takes the
-owner key.`,
+		Long: `Key manages the repository's list of keys. The list names owners, who may do everything,
+and writers, which add snapshots of one instance. All commands but list need the owner
+key.`,
 		Example: `  permafrost key list
   permafrost key add writer --name web2 --key-file web2.key -i permafrost-recovery.key`,
 	}, a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyRotateCommand())
@@ -121,10 +121,10 @@ func (a *app) keyAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add owner|writer [RECIPIENT] --name NAME",
 		Short: "give somebody, or a host, a key",
-		Long: `Add gives a key to a person or a host. RECIPIENT is their own public key, age's or an
-SSH key's, or the word passphrase; they then open the repository with the private key
-that belongs to it (-i FILE), and --fingerprint at the first time. A writer may also
-be given a key file: without RECIPIENT add writes one.`,
+		Long: `Add gives a key to a person or a host. RECIPIENT is their own public key, of age or SSH,
+or the word passphrase. They open the repository with the private key that belongs to it
+(-i FILE). The first time they also need --fingerprint. For a writer without RECIPIENT,
+add writes a key file.`,
 		Example: `  permafrost key add owner "$(cat admin.age.pub)" --name admin -i permafrost-recovery.key
   permafrost key add writer --name web2 --key-file web2.key -i permafrost-recovery.key`,
 		Args: args("owner or writer, and a recipient", 1, 2),
@@ -177,9 +177,9 @@ func (a *app) keyRemoveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NAME",
 		Short: "take somebody's key away",
-		Long: `Remove takes a name off the list of keys and its keys off the storage. What a writer
-signs from then on has no effect. It takes nothing back from who has seen the keys:
-where they are in wrong hands, rotate them too.`,
+		Long: `Remove takes a name off the list of keys, and its keys off the storage. Whatever that
+writer signs later has no effect. It does not take back keys that somebody has copied.
+If they are in wrong hands, rotate the keys too.`,
 		Example: "  permafrost key remove web2 -i permafrost-recovery.key",
 		Args:    args("a name", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -192,7 +192,7 @@ where they are in wrong hands, rotate them too.`,
 				return err
 			}
 			a.ui.Say("removed %s", printable(args[0]))
-			a.ui.Warn("whoever has had this key may have kept it: new content is safe from them only after `permafrost key rotate`")
+			a.ui.Warn("somebody may have copied this key: only `permafrost key rotate` protects new content from them")
 			return nil
 		},
 	}
@@ -202,15 +202,16 @@ func (a *app) keyRotateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate",
 		Short: "put new keys into use",
-		Long: `Rotate makes new keys, under which all is stored from now on. What was stored before
-stays readable with the old ones, which every keyring keeps. Everybody in the list of
-keys who has a key of their own is given the new ones through the storage; the key file
-that rotate is called with is replaced by one that holds both. Its other copies find the
-new keys on the storage; replace them all the same, since the storage may be lost.
-The next snapshot of each instance stores everything anew.
+		Long: `Rotate makes new keys. Everything is stored under them from now on. Every keyring also
+keeps the old keys, so older content stays readable.
 
-To shut a stolen writer key out, remove it first. A stolen recovery file is not shut out:
-make a new repository.`,
+Everybody in the list of keys who has a key of their own gets the new keys through the
+storage. The key file given with -i is replaced by one that holds old and new keys. Its
+other copies find the new keys on the storage. Replace these copies too, as the storage
+may be lost. The next snapshot of each instance stores everything anew.
+
+To shut out a stolen writer key, remove it first. A stolen recovery file can't be shut
+out: make a new repository.`,
 		Example: "  permafrost key rotate -i permafrost-recovery.key",
 		Args:    args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -228,12 +229,12 @@ make a new repository.`,
 				return err
 			}
 			a.ui.Say("new keys are in use: epoch %d", res.Epoch)
-			a.ui.Warn("the next snapshot of each instance stores everything anew: it takes as long as the first one did, and the storage needs room for it")
+			a.ui.Warn("the next snapshot of each instance stores everything anew: it takes the time and the space of a first one")
 			if file != "" {
 				a.ui.Warn("%s holds the new keys: replace its other copies", printable(file))
 			}
 			for _, name := range res.Without {
-				a.ui.Warn("%s has no key of its own, and must be added anew: permafrost key remove %[1]s, then key add", printable(name))
+				a.ui.Warn("%s has no key of its own and did not get the new keys: permafrost key remove %[1]s, then permafrost key add", printable(name))
 			}
 			return nil
 		},

@@ -24,11 +24,11 @@ func (a *app) lsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls SNAP [PATH]",
 		Short: "list what is in a snapshot",
-		Long: `Ls lists what a snapshot holds, under the names that dump takes: secrets/PATH,
-postgres, redis and, where its queues are apart, sidekiq; and media/PATH, with all
-that is below. With PATH it lists that and what is below it.
+		Long: `Ls lists what a snapshot holds, under the names that dump takes: secrets/PATH, postgres,
+redis and media/PATH. It lists sidekiq too, if Sidekiq has a Redis of its own. With PATH
+it lists that and everything below it.
 
-Names and sizes can be read with the key of the host; the content can't.`,
+The host's key can read names and sizes, and no content.`,
 		Example: `  permafrost ls latest
   permafrost ls 2026-06-27 media/accounts/avatars --long`,
 		Args: args("a snapshot, and perhaps a path", 1, 2),

@@ -99,7 +99,7 @@ func TestUsageErrors(t *testing.T) {
 		{args: "snapshots --bogus", want: "unknown flag: --bogus", hint: "permafrost snapshots --help"},
 		{args: "version x", want: "takes no arguments"},
 		{args: "run extra", want: "takes no arguments, and got extra", hint: "`permafrost run --help` lists the flags"},
-		{args: "snapshot -r ./x --skip secrets,postgres,redis,media", want: "nothing is left to make a snapshot of", hint: "take postgres or media out"},
+		{args: "snapshot -r ./x --skip secrets,postgres,redis,media", want: "nothing is left to store", hint: "take postgres or media out"},
 		{args: "completion", want: "needs the name of a shell", hint: "permafrost completion --help"},
 		{args: "completion tcsh", want: "no completion for the shell tcsh"},
 		{args: "snapshots", want: "no repository is named", hint: "PERMAFROST_REPOSITORY"},

@@ -167,7 +167,7 @@ func (s *site) testServerGone(t *testing.T) {
 			if first, rest, _ := strings.Cut(got.stderr, "\n"); strings.HasPrefix(first, "restoring snapshot ") {
 				got.stderr = rest
 			}
-			told(t, got, "gave up after", "a run that is started again goes on where this one stopped")
+			told(t, got, "gave up after", "a new run goes on where this one stopped")
 			gone.set(false)
 			r.Cut()
 			if err := os.RemoveAll(filepath.Join(s.home, "gone")); err != nil {

@@ -153,7 +153,7 @@ func keyAdvice(err error, files string) error {
 func (a *app) loadKey(n need) (*repo.Identity, error) {
 	for _, path := range append([]string{a.writerKey}, a.identities...) {
 		if isKeyText(path) { // not to be quoted in an error
-			return nil, hint.Wrap(usagef("a key itself was given in place of a key file"), "give the name of the file, and change the key: other processes could read it")
+			return nil, hint.Wrap(usagef("a key was given where a key file's name belongs"), "give the name of a file, and replace this key: other processes could read it")
 		}
 	}
 	_, err := os.Stat(a.writerKey)
@@ -239,11 +239,11 @@ func (a *app) checkFingerprint(k *repo.Keyring, fromFile bool) error {
 	case err != nil:
 		return err
 	case want == "" && !fromFile:
-		return hint.Wrap(&fingerprintError{"this machine does not know the repository's fingerprint, without which the storage could pass off keys of its own"},
-			"give it once with --fingerprint: the recovery file and the writer file hold it")
+		return hint.Wrap(&fingerprintError{"this machine does not know the repository's fingerprint, and can't tell whether its keys are genuine"},
+			"give it once with --fingerprint; the recovery file and the writer file show it")
 	case want != "" && want != got:
-		return hint.Wrap(&fingerprintError{fmt.Sprintf("the repository's keys have the fingerprint %s, and not %s", got, want)},
-			"this is another repository, or its storage has put other keys in place"+a.pinned(dir))
+		return hint.Wrap(&fingerprintError{fmt.Sprintf("the repository's keys have the fingerprint %s, not %s", got, want)},
+			"this is another repository, or its storage has other keys than before"+a.pinned(dir))
 	case want == "" || a.fingerprint == "" || dir == nil:
 		return nil
 	}
@@ -276,7 +276,7 @@ func (a *app) pinned(dir *localdir.Dir) string {
 	if a.fingerprint != "" || dir == nil {
 		return ""
 	}
-	return "; or " + dir.Path(pinFile) + " is spoilt: --fingerprint writes it anew"
+	return "; or " + dir.Path(pinFile) + " is damaged: --fingerprint writes it again"
 }
 
 // expectedFingerprint returns the fingerprint that was given or is remembered in dir, or "".
@@ -301,7 +301,7 @@ func (a *app) expectedFingerprint(dir *localdir.Dir) (string, error) {
 	}
 	if err != nil {
 		return "", hint.Wrap(fmt.Errorf("the remembered fingerprint, %s, can't be read: %w", dir.Path(pinFile), err),
-			"--fingerprint writes it anew: the recovery file and the writer file hold it")
+			"--fingerprint writes it again; the recovery file and the writer file show it")
 	}
 	return f, nil
 }

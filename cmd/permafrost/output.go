@@ -29,7 +29,7 @@ func (a *app) readyOutput(cmd *cobra.Command) error {
 		return nil
 	}
 	if isClosed(a.ui.out) {
-		return hint.Wrap(usagef("standard output is closed: nobody would read what %s tells", cmd.Name()), "say >/dev/null if nobody is to")
+		return hint.Wrap(usagef("standard output is closed, so nobody would read the output of %s", cmd.Name()), "redirect it to /dev/null if you need no output")
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (v *victim) testPoison() {
 				t.Errorf("snapshots does not mark the bad one:\n%s", table)
 			}
 			if r := v.command("check").run(t); (r.code == exitDamage) != (name == "future" || name == "past" || name == "flood") ||
-				r.code == exitDamage && !strings.Contains(r.stdout, "its log entry says other numbers than its manifest") {
+				r.code == exitDamage && !strings.Contains(r.stdout, "its log entry and its manifest have different numbers") {
 				t.Errorf("check ends with %d:\n%s%s", r.code, r.stdout, r.stderr)
 			}
 			v.run(exitDone, "confirm", bad)

@@ -22,12 +22,12 @@ func (a *app) pruneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "delete what no snapshot needs",
-		Long: `Prune deletes what no snapshot needs any more, and what interrupted runs left.
-It rewrites packs of which more than --max-unused is no longer needed. That takes the
-owner key (-i RECOVERY-FILE). Without it these packs wait, and prune says so.
+		Long: `Prune deletes what no snapshot needs any more, and what interrupted runs left. It
+rewrites packs of which more than --max-unused is no longer needed. Rewriting needs the
+owner key (-i RECOVERY-FILE). Without that key these packs wait, and prune says so.
 
-Prune deletes nothing while a snapshot lacks something, which might come back. With
---accept-lost it goes on without what repair packs has named as lost.`,
+Prune deletes nothing while a snapshot lacks something that might come back. With
+--accept-lost it goes on without the content that repair packs has named as lost.`,
 		Example: `  permafrost prune
   permafrost prune -i permafrost-recovery.key --max-unused 2%`,
 		Args: args("no arguments", 0, 0),
@@ -42,7 +42,7 @@ Prune deletes nothing while a snapshot lacks something, which might come back. W
 	}
 	flags.flags(cmd)
 	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only tell what would be done")
-	cmd.Flags().BoolVar(&accept, "accept-lost", false, "prune though snapshots lack what no index lists")
+	cmd.Flags().BoolVar(&accept, "accept-lost", false, "prune although snapshots lack content that repair packs has named as lost")
 	return cmd
 }
 
@@ -51,7 +51,7 @@ type pruneFlags struct{ maxUnused percent }
 
 func (p *pruneFlags) flags(cmd *cobra.Command) {
 	p.maxUnused = repo.DefaultMaxUnused
-	cmd.Flags().Var(&p.maxUnused, "max-unused", "`share` of a pack that may be dead before it is rewritten")
+	cmd.Flags().Var(&p.maxUnused, "max-unused", "rewrite packs of which more than this `share` is unused")
 }
 
 // prune prunes the repository and tells what it did.
@@ -76,7 +76,7 @@ func (a *app) prune(ctx context.Context, r *opened, o repo.PruneOptions) error {
 	a.ui.Report("%s %s and %s, %s %v", did, units.Plural(int64(res.Removed), "pack", "packs"),
 		units.Plural(int64(res.LeftOver), "left-over object", "left-over objects"), freed, size(res.Freed))
 	if res.Lost > 0 {
-		a.ui.Report("%s that snapshots need %s lost, and passed over", units.Plural(int64(res.Lost), "blob", "blobs"), map[bool]string{true: "is", false: "are"}[res.Lost == 1])
+		a.ui.Report("%s that snapshots need %s lost; that was accepted", units.Plural(int64(res.Lost), "blob", "blobs"), map[bool]string{true: "is", false: "are"}[res.Lost == 1])
 	}
 	if res.Rewritten > 0 {
 		a.ui.Report("rewrote %s, storing %v anew", units.Plural(int64(res.Rewritten), "pack", "packs"), size(res.Moved))

@@ -20,11 +20,12 @@ func (a *app) repairCommand() *cobra.Command {
 	return family(&cobra.Command{
 		Use:   "repair",
 		Short: "repair what the storage has damaged",
-		Long: `Repair mends what permafrost check has found damaged, as far as it can be. It takes
-the owner key. It deletes nothing, but the next prune deletes the damaged packs that
-it has taken off the index: keep copies if you want them. What is lost for good, the
-next snapshot stores again where it is still there at the source; older snapshots
-that need it are whole once more by that.`,
+		Long: `Repair saves what it can of the damage that permafrost check has found. It needs the owner
+key. It deletes nothing. The next prune deletes the damaged packs that repair has taken
+off the index: keep copies if you want them.
+
+The next snapshot stores lost content again if the host still has it. Older snapshots
+that need this content are then whole again.`,
 		Example: `  permafrost check --read-data
   permafrost repair index -i permafrost-recovery.key
   permafrost repair packs -i permafrost-recovery.key
@@ -57,12 +58,12 @@ func (a *app) repairIndexCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "index",
 		Short: "list again what no index lists",
-		Long: `Repair index takes index objects that are missing or damaged off the log, reads the
-packs that no index lists, verifies each blob in them, and lists again those that a
-snapshot needs. It takes the owner key.
+		Long: `Repair index takes missing and damaged index objects off the log. It reads the packs that
+no index lists and verifies each blob in them. It lists again the packs that a snapshot
+needs. It needs the owner key.
 
-Exit codes: 0 all is listed, 3 something was not found, or is in packs that are damaged
-or can't be opened; others as permafrost help exit-codes tells.`,
+Exit codes: 0 everything is listed, 3 content was not found, or is in packs that are
+damaged or can't be opened. permafrost help exit-codes has the others.`,
 		Example: `  permafrost check
   permafrost repair index -i permafrost-recovery.key`,
 		Args: args("no arguments", 0, 0),
@@ -95,10 +96,10 @@ func (a *app) tellIndexRepair(res *keeper.IndexRepaired, unusable int) error {
 	switch {
 	case res.Damaged > 0:
 		return hint.Wrap(&partialError{fmt.Errorf("%s among them", units.Plural(int64(res.Damaged), "damaged pack is", "damaged packs are"))},
-			"`permafrost repair packs` saves what can be had of them; nothing leans on them until then")
+			"`permafrost repair packs` saves what is whole in them; until then nothing uses them")
 	case res.Lacking:
-		return hint.Wrap(&partialError{errors.New("something that snapshots need was not found, or could not be looked for")},
-			"`permafrost repair packs`, and a snapshot, may bring some of it back: then repair the index once more")
+		return hint.Wrap(&partialError{errors.New("content that snapshots need was not found, or could not be looked for")},
+			"`permafrost repair packs`, and a new snapshot, may bring some of it back; repair the index again after that")
 	case unusable > 0:
 		return &partialError{fmt.Errorf("%s can't be used, and no snapshot needs them", units.Plural(int64(unusable), "pack", "packs"))}
 	}
@@ -110,10 +111,10 @@ func (a *app) repairPacksCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "packs",
 		Short: "save what verifies in damaged packs",
-		Long: `Repair packs moves what verifies in damaged packs to new ones, and takes the damaged
-ones off the index, as well as those that are missing. Damaged are packs of a wrong
-size, and those that permafrost check --read-data has found so. Then it names what
-each snapshot lacks. It takes the owner key.
+		Long: `Repair packs copies everything that verifies in damaged packs to new packs. It takes
+damaged and missing packs off the index. Then it names what each snapshot lacks. A pack
+is damaged if its size is wrong, or if permafrost check --read-data has found damage in
+it. It needs the owner key.
 
 Exit codes: 0 every snapshot is whole, 3 something is lost, and was named; others as
 permafrost help exit-codes tells.`,
@@ -145,7 +146,7 @@ permafrost help exit-codes tells.`,
 func (a *app) tellPackRepair(res *keeper.PacksRepaired) {
 	a.ui.JSON(res)
 	if res.Packs == 0 {
-		a.ui.Report("no pack is known to be damaged: `permafrost check --read-data` looks into each")
+		a.ui.Report("no pack is known to be damaged; `permafrost check --read-data` reads each of them")
 		return
 	}
 	saved := "saved"
@@ -181,5 +182,5 @@ func (a *app) tellLosses(ctx context.Context, r *repo.Repo) error {
 		return nil
 	}
 	return hint.Wrap(&partialError{fmt.Errorf("%s %s", units.Plural(int64(snapshots), "snapshot lacks", "snapshots lack"), units.Plural(int64(parts), "part", "parts"))},
-		"make a snapshot: it stores again what is still there at the source; `permafrost repair index` finds what came back; what stays lost, `permafrost prune --accept-lost` passes over")
+		"make a snapshot: it stores lost content again if the host still has it. Then `permafrost repair index` lists what came back; `permafrost prune --accept-lost` goes on without the rest")
 }

@@ -40,31 +40,30 @@ as a dump, redis-dump.rdb and public-system/, with SHA256SUMS. Every byte is ver
 as it is written. RESTORE.md has the steps from there to the running instance;
 restore.sh runs them.
 
-A restore that was interrupted goes on when the same command is run again: files that
-are whole stay, and a dump goes on where it stopped. A finished one is looked at again:
-dumps by their SHA-256, media by size and time, with --overwrite always by content.
+To go on after an interruption, run the same command again. Files that are whole stay,
+and a dump goes on where it stopped. A finished restore is compared
+again: dumps by their SHA-256, media by size and time (or content: --overwrite always).
 
-A directory that holds something else is refused, unless --overwrite, --delete or
---force is given. Then what is there and not in the snapshot stays, and what differs is
-replaced; media of the same size and time are taken for the same. With --delete, media
-that the snapshot does not have are removed; what was left out when it was made, or is
-left out now, stays. --dry-run lists what would be written, kept and deleted.
+A directory with other content is refused without --overwrite, --delete or --force. With
+one of these, files that the snapshot does not have stay, and files that differ are
+replaced. Media of the same size and time count as the same. --delete removes media that
+the snapshot does not have. It keeps what the snapshot left out, and what this restore
+leaves out. --dry-run lists what would be written, kept and deleted.
 
-A file that the target refuses, for its name or its kind, is named and left out: exit
-code 3. --include and --exclude choose media by pattern: see permafrost help patterns.
+The target may refuse a file because of its name or kind. Such a file is named and left
+out: exit code 3. --include and --exclude choose media: see permafrost help patterns.
 
-Run as root, it writes with root's rights only where root alone decides which
-directory the target is. Where one other user does, everything is written with that
-user's rights and belongs to that user; RESTORE.md then holds no commands. Likewise
-for a public-system/ of another user's that is there already.
+As root, it writes with root's rights only if root alone decides which directory the
+target is. If one other user decides that, everything is written with that user's rights
+and belongs to that user. RESTORE.md then holds no commands. The same is true for an
+existing public-system/ of another user.
 
-Whoever could once write snapshots chose what media are like. So they come without
-what a media tree has no use for, and what was left out is counted: setuid and
-setgid bits of files, devices, extended attributes that root alone can set, and
-symbolic links that lead out of the tree; files of root become the media owner's.
-Use --trust-media where you know that they are yours.
+A stolen host could have stored dangerous media. These are left out and
+counted: setuid and setgid bits of files, devices, extended attributes that only root can
+set, and links that lead out of the tree. Files of root become the
+media owner's. Use --trust-media if you know that all of them are yours.
 
-It takes the owner key: the recovery file, or an identity that was added with
+It needs the owner key: the recovery file, or an identity that was added with
 permafrost key add owner.`,
 		Example: `  permafrost restore -i permafrost-recovery.key --date 2026-06-27 --target /srv/restore
   permafrost restore -i permafrost-recovery.key --snapshot latest --component postgres --target /srv/restore
@@ -85,19 +84,19 @@ permafrost key add owner.`,
 func (r *restoreFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.Var(&r.on, "date", "restore the newest snapshot of this date, one with all components before one without")
+	f.Var(&r.on, "date", "restore the newest snapshot of this date, preferably one with all components")
 	f.StringVar(&r.spec, "snapshot", "", "restore the `snapshot` of this name")
 	f.StringVar(&r.o.Target, "target", "", "`directory` to write into")
 	f.StringArrayVar(&r.o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")
-	f.Var((*overwrite)(&r.o.Overwrite), "overwrite", "what becomes of files that are there and differ: always, if-changed or never")
+	f.Var((*overwrite)(&r.o.Overwrite), "overwrite", "replace existing files that differ: always, if-changed or never")
 	f.BoolVar(&r.o.Delete, "delete", false, "remove media that the snapshot does not have")
 	f.BoolVar(&r.dry, "dry-run", false, "list what would be written, kept and deleted, and write nothing")
 	f.StringArrayVar(&r.o.Include, "include", nil, "restore only media that this `pattern` matches (help patterns); repeatable")
 	f.StringArrayVar(&r.o.Exclude, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
-	f.BoolVar(&r.o.Force, "force", false, "write into a directory that is not empty, and where there seems to be no room")
+	f.BoolVar(&r.o.Force, "force", false, "write into a directory that is not empty, or that seems to have too little space")
 	f.BoolVar(&r.o.NumericIDs, "numeric-ids", false, "give media their owners by number, not by name")
 	f.BoolVar(&r.o.TrustMedia, "trust-media", false, "restore media with setuid bits, devices, capabilities, root's files and links that lead out")
-	f.Var(&r.head, "head", "log `head` that check printed earlier, which must be part of the log")
+	f.Var(&r.head, "head", "a log `head` that check printed earlier: fail if the log does not contain it")
 	r.pick.flags(cmd)
 }
 
@@ -214,7 +213,7 @@ func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResul
 	}
 	a.tellOwners(res.Owners)
 	if res.Owner != "" {
-		a.ui.Warn("run nothing from %s as root: %s can change it. To set Mastodon up anew restore into a directory that only root can write, such as /root/restore",
+		a.ui.Warn("run nothing from %s as root: %s can change it. To set up Mastodon again, restore into a directory that only root can write, such as /root/restore",
 			printable(o.Target), printable(res.Owner))
 		return
 	}
@@ -265,7 +264,7 @@ func incomplete(res *snapshot.RestoreResult) error {
 	}
 	if res.Refused > 0 {
 		err = hint.Join(err, hint.Wrap(&partialError{fmt.Errorf("the target refused %s, of which the first are named above", units.Plural(int64(res.Refused), "file", "files"))},
-			"choose a --target on another file system, and restore these once more there"))
+			"choose a --target on another file system, and restore these again there"))
 	}
 	return err
 }

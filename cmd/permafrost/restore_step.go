@@ -51,9 +51,9 @@ func (a *app) stepPassword() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "password --settings FILE",
 		Short: "write SQL that gives a role the password in the settings",
-		Long: `Password writes a statement of SQL for psql, whose variable "role" names the role. It
-holds what the server stores of the password (a SCRAM-SHA-256 verifier), not the
-password itself, which so is in no log.`,
+		Long: `Password writes an SQL statement for psql, whose variable "role" names the role. The
+statement holds what the server stores of the password (a SCRAM-SHA-256 verifier). It
+does not hold the password itself, so no log does.`,
 		Example: `  permafrost restore-step password --settings /home/mastodon/live/.env.production |
     psql -v role=mastodon -f -`,
 		Args: args("no arguments", 0, 0),

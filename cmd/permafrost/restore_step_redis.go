@@ -24,9 +24,9 @@ func (a *app) stepRDB() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rdb FILE",
 		Short: "check an RDB, and count its keys",
-		Long: `Rdb reads an RDB to its end, checks it, and writes its version and its keys by database,
-as Redis' INFO does. With --onto it also checks that the server whose own RDB is OWN can
-read it, and that nothing is lost that is no Mastodon's.`,
+		Long: `Rdb reads an RDB to its end and checks it. It writes its version and its keys by database,
+as Redis' INFO does. With --onto it also checks that the server with the RDB OWN can
+read it. It fails if the server would lose keys that are not Mastodon's.`,
 		Example: `  permafrost restore-step rdb redis-dump.rdb --onto /var/lib/redis/dump.rdb`,
 		Args:    args("one RDB", 1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -52,7 +52,7 @@ read it, and that nothing is lost that is no Mastodon's.`,
 func (a *app) checkOnto(c *redis.Contents, own string, replace bool) error {
 	has, err := a.readRDB(own)
 	if err != nil {
-		return fmt.Errorf("what the server has saved itself: %w", err)
+		return fmt.Errorf("the server's own RDB: %w", err)
 	}
 	if err := c.ReadableBy(has); err != nil || replace {
 		return err
@@ -113,10 +113,10 @@ func (a *app) stepRedisMaster() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "redis-master FILE --replica HOST:PORT",
 		Short: "be a master that gives an RDB to one Redis",
-		Long: `Redis-master reads a password from the first line of its standard input, listens at the
-address by which this host reaches the server at HOST:PORT, and writes that address and
-the port. It ends when its standard input does. The server gets the RDB once it is told
-to be a replica of that address, with that password as masterauth.`,
+		Long: `Redis-master reads a password from the first line of its standard input. It listens at
+the address by which this host reaches the server at HOST:PORT, and writes that address
+and the port. It ends when its standard input does. Then make the server a replica of
+that address, with the password as masterauth: it gets the RDB.`,
 		Example: `  permafrost restore-step redis-master redis-dump.rdb --replica 10.0.0.7:6379`,
 		Args:    args("one RDB", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {

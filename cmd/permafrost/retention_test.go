@@ -119,7 +119,7 @@ func (w *witness) testObjectStorage(t *testing.T) {
 	if left := w.ids(t); !slices.Equal(left, append(slices.Clone(good), bad[1])) {
 		t.Errorf("left are %v, want %v and the last of %v", left, good, bad)
 	}
-	if r := w.run(exitDone, "ls", "latest", "media"); !strings.Contains(r.stderr, "snapshot "+bad[1][:8]) || !strings.Contains(r.stderr, "is passed over: it looks wrong") {
+	if r := w.run(exitDone, "ls", "latest", "media"); !strings.Contains(r.stderr, "snapshot "+bad[1][:8]) || !strings.Contains(r.stderr, "is skipped: it looks wrong") {
 		t.Errorf("ls does not name what it passes over: %s", r.stderr)
 	}
 	if r := w.run(exitDone, "show", bad[1]); !strings.Contains(r.stdout, "\ndoubt ") {

@@ -48,7 +48,7 @@ func newRoot(a *app) *cobra.Command {
 		Use:   "permafrost",
 		Short: "back up a Mastodon instance, encrypted and deduplicated",
 		Long: `Permafrost keeps dated snapshots of a Mastodon instance in a repository on an SFTP
-server: its secrets, its PostgreSQL database, its media and its Redis, together.`,
+server. A snapshot holds secrets, PostgreSQL database, media and Redis together.`,
 		Example: `  permafrost init -r sftp:mastodon-backup@storage.example:/mastodon
   permafrost snapshot
   permafrost snapshots
@@ -144,20 +144,20 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVarP(&a.repository, "repo", "r", "", "the repository's `URL`: user@host:/path on an SFTP server, or a local path that begins with /, ./ or ../")
 	f.StringArrayVarP(&a.identities, "identity", "i", nil, "key `file` to read content with: the recovery file, or an age or SSH key; repeatable")
 	f.StringVar(&a.writerKey, "writer-key", defaultWriterKey(), "key `file` of this host, made by init")
-	f.StringVar(&a.fingerprint, "fingerprint", "", "the repository's `fingerprint`, where a key file does not hold it")
+	f.StringVar(&a.fingerprint, "fingerprint", "", "the repository's `fingerprint`, if no key file holds it")
 	f.StringVar(&a.configFile, "config", defaultConfig, "configuration `file`")
-	f.StringVar(&a.cacheDir, "cache-dir", defaultDir("/var/cache", "XDG_CACHE_HOME", ".cache"), "`directory` of copies that can be fetched again")
-	f.StringVar(&a.stateDir, "state-dir", defaultDir("/var/lib", "XDG_STATE_HOME", ".local/state"), "`directory` of what this machine remembers")
+	f.StringVar(&a.cacheDir, "cache-dir", defaultDir("/var/cache", "XDG_CACHE_HOME", ".cache"), "`directory` for copies that can be fetched again")
+	f.StringVar(&a.stateDir, "state-dir", defaultDir("/var/lib", "XDG_STATE_HOME", ".local/state"), "`directory` for what this machine remembers of repositories")
 	f.Var(&a.limitUpload, "limit-upload", "limit uploads to this many bytes per second, such as 10M")
 	f.Var(&a.limitDownload, "limit-download", "limit downloads to this many bytes per second")
-	f.DurationVar(&a.retryLock, "retry-lock", 0, "wait this long, such as 30m, for others who are at work on the repository")
-	f.BoolVar(&a.acceptHead, "accept-head", false, "go on though the repository is older than when this machine last saw it or, with the owner key, its log is damaged")
-	f.BoolVar(&a.acceptHostKey, "accept-new-host-key", false, "trust the server's host key where none is known yet, and remember it")
+	f.DurationVar(&a.retryLock, "retry-lock", 0, "wait up to this long, such as 30m, while others work on the repository")
+	f.BoolVar(&a.acceptHead, "accept-head", false, "go on although the repository is older than this machine remembers, or its log is damaged (with the owner key)")
+	f.BoolVar(&a.acceptHostKey, "accept-new-host-key", false, "trust and remember the server's host key, if none is known yet")
 	f.StringVar(&a.sshConfig, "ssh-config", "", "ssh_config `file` in place of ~/.ssh/config and /etc/ssh/ssh_config, like ssh's -F")
-	f.StringVar(&a.sshCommand, "ssh-command", "", "connect by this `command`, such as ssh, and not in-process")
+	f.StringVar(&a.sshCommand, "ssh-command", "", "connect with this `command`, such as ssh")
 	f.BoolVar(&a.ui.json, "json", false, "write JSON, one object a line")
-	f.BoolVarP(&a.ui.quiet, "quiet", "q", false, "write only what was asked for, warnings and errors")
-	f.BoolVarP(&a.ui.verbose, "verbose", "v", false, "tell more")
+	f.BoolVarP(&a.ui.quiet, "quiet", "q", false, "print only results, warnings and errors")
+	f.BoolVarP(&a.ui.verbose, "verbose", "v", false, "print more")
 }
 
 // defaultDir returns permafrost's directory below system for root, and below a home directory for anyone else.
@@ -222,7 +222,7 @@ func args(usage string, least, most int) cobra.PositionalArgs {
 			return hint.Wrap(usagef("%s needs %s", cmd.CommandPath(), usage), "`"+cmd.CommandPath()+" --help` shows an example")
 		case len(args) > most && most == 0:
 			return hint.Wrap(usagef("%s takes no arguments, and got %s", cmd.CommandPath(), printable(strings.Join(args, " "))),
-				"take it away: all that "+cmd.CommandPath()+" does is said by flags and the configuration; `"+cmd.CommandPath()+" --help` lists the flags")
+				"remove it: "+cmd.CommandPath()+" takes only flags; `"+cmd.CommandPath()+" --help` lists the flags")
 		case len(args) > most:
 			return hint.Wrap(usagef("%s takes %s, and got %s more", cmd.CommandPath(), usage, printable(strings.Join(args[most:], " "))),
 				"`"+cmd.CommandPath()+" --help` shows an example")

@@ -26,16 +26,15 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "the whole night: a snapshot, then the policy and a prune",
 		Long: `Run makes a snapshot, removes the snapshots that no rule of the policy keeps, and
-prunes. It is the whole night in one line for cron or systemd. Only one run at a time
-works on an instance.
+prunes. It is the whole night in one command, for cron or systemd. Only one run at a
+time works on an instance.
 
-The policy runs after each snapshot that was kept: also after one with files left out,
-one that looks wrong, and one without a component that failed. The exit code is that
-of permafrost snapshot. It is 6 if the snapshot is sound and removing old ones failed;
-the next run tries that again.
+The policy is applied after each snapshot that was kept. That includes one that lacks
+files or a component, or looks wrong. The exit code is that of permafrost snapshot. It is 6 if
+the snapshot is sound and removing old ones failed. The next run tries that again.
 
 Without a policy every snapshot stays. If the host's key may not remove snapshots, run
-only makes them; somebody with the owner key then runs forget and prune.`,
+only makes them. Somebody with the owner key then runs forget and prune.`,
 		Example: `  permafrost run
   permafrost run --quiet --keep-daily 7 --keep-weekly 4 --keep-monthly 12`,
 		Args: args("no arguments", 0, 0),
@@ -111,7 +110,7 @@ func (n *night) end(ctx context.Context, begin time.Time, wrong error) error {
 	case "done":
 		n.ui.Report("%s kept, %d removed; the night took %s", units.Plural(int64(n.kept), "snapshot", "snapshots"), n.removed, units.Duration(time.Since(begin)))
 	case "no policy":
-		n.ui.Say("no policy says what to keep, so every snapshot stays: add a table [keep] to the configuration, or use --keep-daily 7 and so on")
+		n.ui.Say("every snapshot stays, as there is no policy: add a table [keep] to the configuration, or use --keep-daily 7")
 	case "not allowed":
 		n.ui.Say("nothing is removed: this host's key may not remove snapshots; run forget and prune with the owner key")
 	}

@@ -15,12 +15,12 @@ func (a *app) scrubCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "scrub",
 		Short: "compare stored objects with their names, without a key",
-		Long: `Scrub reads every pack, index object and manifest, and compares it with the SHA-256
-that is its name. It takes no key, so that the backup host can do it by itself, at
-the disk's speed: decay is found before somebody needs what decayed. That nothing
-is missing, and that it is what was stored, only check can tell.
+		Long: `Scrub reads every pack, index object and manifest, and compares it with the SHA-256 in
+its name. It needs no key, so the backup host can run it by itself, at the disk's speed.
+It finds decay before somebody needs the data. It can't find missing or forged objects:
+only check does.
 
-Exit codes: 0 all is as its name says, 1 failed, 2 wrong usage, 10 no repository,
+Exit codes: 0 every object matches its name, 1 failed, 2 wrong usage, 10 no repository,
 13 damage found.`,
 		Example: `  permafrost scrub -r /srv/mastodon`,
 		Args:    args("no arguments", 0, 0),
@@ -50,11 +50,11 @@ func (a *app) tellScrub(res *keeper.Scrubbed) error {
 	a.ui.JSON(res)
 	a.ui.Report("%s read, %v", units.Plural(int64(res.Objects), "object", "objects"), size(res.Bytes))
 	if res.Junk > 0 {
-		a.ui.Report("%s under names that no object has: harmless, to be removed by a prune with the owner key", units.Plural(int64(res.Junk), "object", "objects"))
+		a.ui.Report("%s with names that no object can have: harmless; a prune with the owner key removes them", units.Plural(int64(res.Junk), "object", "objects"))
 	}
 	if res.Problems == 0 {
-		a.ui.Report("each is what its name says")
+		a.ui.Report("each matches its name")
 		return nil
 	}
-	return hint.Wrap(&damageError{res.Problems}, "run `permafrost check --read-data` with a key: the next snapshot then stores again what is still there at the source")
+	return hint.Wrap(&damageError{res.Problems}, "run `permafrost check --read-data` with a key; the next snapshot then stores that content again if the host still has it")
 }

@@ -14,14 +14,14 @@ func (a *app) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve-sftp --append-only --root DIR",
 		Short: "serve a repository's directory over SFTP, on the backup host",
-		Long: `Serve-sftp is an SFTP server on standard input and output, for one repository. It
-runs on the backup host, as the forced command of a key: what logs in with that
-key reaches the repository below --root and nothing else.
+		Long: `Serve-sftp is an SFTP server on standard input and output, for one repository. It runs
+on the backup host, as the forced command of a key. Whoever logs in with that key
+reaches the repository below --root and nothing else.
 
-With --append-only that key adds objects, and can't change or remove one, whatever
-becomes of the host that holds it. Pruning is then done with another key, whose
-forced command lacks --append-only. DIR must be there; clients name it by the same
-path: sftp:mastodon-backup@storage.example:DIR.
+With --append-only that key adds objects, and can't change or remove any. That holds
+even if the host with the key is stolen. Prune with another key, whose forced command lacks
+--append-only. DIR must exist. Clients name it by the same path:
+sftp:mastodon-backup@storage.example:DIR.
 
 Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 		Example: `  In ~mastodon-backup/.ssh/authorized_keys, each on a line:
@@ -41,7 +41,7 @@ Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 				return hint.Wrap(usagef("no directory is named"), "say --root DIR")
 			}
 			if a.ui.terminal() {
-				return hint.Wrap(usagef("this speaks SFTP and nothing that a terminal understands"), "`permafrost serve-sftp --help` shows where it belongs")
+				return hint.Wrap(usagef("serve-sftp speaks SFTP and can't be used on a terminal"), "`permafrost serve-sftp --help` shows where it belongs")
 			}
 			a.started = true
 			return a.serve(cmd.Context(), c)
@@ -49,7 +49,7 @@ Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Root, "root", "", "the repository's `directory`")
-	f.BoolVar(&c.AppendOnly, "append-only", false, "refuse to remove what is committed")
+	f.BoolVar(&c.AppendOnly, "append-only", false, "refuse to change or remove committed objects")
 	return cmd
 }
 

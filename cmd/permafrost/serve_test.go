@@ -33,7 +33,7 @@ func TestServeAppendOnly(t *testing.T) {
 	s.run(exitDone, "restore", "-i", s.recovery, "--date", "2026-06-26", "--target", "first")
 	s.run(exitDone, "forget", s.snapshots(t)[0].ID)
 	before := objects(t, root)
-	told(t, s.run(exitFailed, "prune", "-i", s.recovery), "deleting", "permission denied", "with a key or an account that may")
+	told(t, s.run(exitFailed, "prune", "-i", s.recovery), "deleting", "permission denied", "with another key or account")
 	after := objects(t, root)
 	for name, was := range before {
 		if after[name] != was && !strings.HasPrefix(name, "leases/") {

@@ -63,7 +63,7 @@ var otherServers = []otherServer{
 // What is so with a server on every run.
 const (
 	noSync    = "warning: the server does not offer fsync@"
-	noDirSync = "warning: the server does not let directories be fsynced"
+	noDirSync = "warning: the server does not fsync directories"
 )
 
 func quirky(refused string, quirks ...sandbox.Quirk) otherServer {

@@ -237,12 +237,12 @@ func misplacedKey(key string) error {
 		}
 		switch {
 		case own == "":
-			return hint.Wrap(fmt.Errorf("%s stands below [%s], and is no key of that table", name, table),
+			return hint.Wrap(fmt.Errorf("%s is below [%s], and is no key of that table", name, table),
 				fmt.Sprintf("move the line with %s to the top of the file, above the first line like [%s]", name, table))
 		case table == "":
 			return hint.Wrap(fmt.Errorf("%s is a key of the table [%s]", name, own), fmt.Sprintf("write it below a line [%s]", own))
 		}
-		return hint.Wrap(fmt.Errorf("%s stands below [%s], and is a key of the table [%s]", name, table, own), fmt.Sprintf("move it below a line [%s]", own))
+		return hint.Wrap(fmt.Errorf("%s is below [%s], and belongs to the table [%s]", name, table, own), fmt.Sprintf("move it below a line [%s]", own))
 	}
 	return nil
 }

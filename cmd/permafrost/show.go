@@ -21,12 +21,12 @@ func (a *app) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [SNAP]",
 		Short: "tell all about a snapshot",
-		Long: `Show tells what a snapshot holds of each component, when and how it was taken, and
-what it cost. Without SNAP it shows the latest one.
+		Long: `Show tells what a snapshot holds of each component, when and how it was taken, and what it
+cost. Without SNAP it shows the latest one.
 
-Of each component the table has its size, what was new in it, how much storage that
-took, and how much of the stored blobs that it uses is wasted: parts of an earlier dump
-that are kept only because the rest of their blob is still needed.`,
+The table has the size of each component, the new bytes in it, and the storage that
+these took. Wasted bytes are parts of an earlier dump that this snapshot does not use.
+They are kept because it needs another part of their blob.`,
 		Example: `  permafrost show latest
   permafrost show 2026-06-27 --json`,
 		Args: args("one snapshot", 0, 1),

@@ -31,16 +31,14 @@ func (a *app) snapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
 		Short: "make a snapshot",
-		Long: `Snapshot stores the instance's secrets, database, Redis and media, as they are now.
-All settings are read from .env.production in the live directory. The services may
-run: PostgreSQL's snapshot is fixed first, so that every file that the database
-names is there.
+		Long: `Snapshot stores the instance's secrets, database, Redis and media, as they are now. It
+reads .env.production in the live directory. The services may run. The state of the
+database is fixed first, so every media file that it names is in the snapshot too.
 
-The night saves what can be saved. A component that fails is named, the others are
-committed, and the exit code is 5; with --strict nothing is committed then. Nothing
-is committed where neither the database nor media could be read. Single media files
-that can't be read are left out and named, with exit code 3. A snapshot that has less
-than half of what an earlier one had is kept, with exit code 4.`,
+A component that fails is named, the others are stored, and the exit code is 5. With
+--strict nothing is stored then. Nothing is stored if neither the database nor the media
+could be read. Media files that can't be read are left out and named: exit code 3. A
+snapshot with less than half of what an earlier one had is kept: exit code 4.`,
 		Example: `  permafrost snapshot
   permafrost snapshot --tag before-upgrade --live /srv/mastodon/live
   permafrost snapshot --skip redis
@@ -75,7 +73,7 @@ func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringVar(&s.live, "live", defaultLive, "Mastodon's `directory`")
 	f.StringVar(&s.user, "user", "", userUsage)
-	f.StringVar(&s.deployment.Engine, "compose-engine", "", "`command` of the container engine; none to ask none (default: docker and podman, where they are there)")
+	f.StringVar(&s.deployment.Engine, "compose-engine", "", "`command` of the container engine, or none (default: docker and podman, if they are installed)")
 	f.StringVar(&s.deployment.Project, "compose-project", "", "`name` of the Compose project that the instance runs in (default: that of the live directory)")
 	f.Var(&s.on, "date", "the night that the snapshot is of (default: today)")
 	f.StringArrayVar(&s.o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
@@ -83,7 +81,7 @@ func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&s.o.Skip, "skip", nil, "leave out this `component`: secrets, postgres, redis or media; repeatable")
 	f.BoolVar(&s.o.Strict, "strict", false, "commit nothing if a component fails")
 	f.StringArrayVar(&s.o.Media.Excludes, "exclude", nil, "`pattern` of media to leave out (help patterns); repeatable")
-	f.BoolVar(&s.o.Media.NoCache, "no-cache-media", false, "leave out media that can be fetched from other servers again")
+	f.BoolVar(&s.o.Media.NoCache, "no-cache-media", false, "leave out media that can be fetched again from other servers")
 	f.StringArrayVar(&s.o.Media.Follow, "follow", nil, "follow links out of the media into this `directory`; repeatable")
 	f.BoolVar(&s.o.IgnoreCTime, "ignore-ctime", false, "find changed media without looking at their ctime")
 	f.BoolVar(&s.o.IgnoreInode, "ignore-inode", false, "find changed media without looking at their inode number")
@@ -101,7 +99,7 @@ func (s *snapshotFlags) check() error {
 		return usagef("--skip: %w", err)
 	}
 	if slices.Contains(s.o.Skip, "postgres") && slices.Contains(s.o.Skip, "media") {
-		return hint.Wrap(usagef("--skip: nothing is left to make a snapshot of: it needs the database or the media"), "take postgres or media out of --skip, or of skip in the configuration")
+		return hint.Wrap(usagef("--skip: nothing is left to store: a snapshot needs the database or the media"), "take postgres or media out of --skip, or of skip in the configuration")
 	}
 	for _, dir := range s.o.Media.Follow {
 		if !filepath.IsAbs(dir) {
@@ -220,7 +218,7 @@ func partial(res *snapshot.Result) error {
 	if m.Media.LeftOut == 0 {
 		return nil
 	}
-	return &partialError{fmt.Errorf("snapshot %s is kept without %s, named in the warnings above", ref.ID.Short(),
+	return &partialError{fmt.Errorf("snapshot %s is kept without %s; the warnings above name them", ref.ID.Short(),
 		units.Plural(int64(m.Media.LeftOut), "file, directory or link of the media", "files, directories or links of the media"))}
 }
 

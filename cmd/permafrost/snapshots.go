@@ -21,9 +21,9 @@ func (a *app) snapshotsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshots",
 		Short: "list the snapshots",
-		Long: `Snapshots lists what can be restored. With --head it prints the log's head instead:
-noted elsewhere, it lets --head of check and restore tell whether a storage that
-nobody remembers holds back what came later.`,
+		Long: `Snapshots lists the snapshots that can be restored. With --head it prints the log's head
+instead. Note it elsewhere, and give it to check or restore with --head later. They then
+find a storage that hides newer snapshots, even on a machine that has never seen it.`,
 		Example: `  permafrost snapshots
   permafrost snapshots --head
   permafrost snapshots --tag before-upgrade --json`,
@@ -75,14 +75,14 @@ func (a *app) find(r *opened, pick *selection, spec string, wish retain.Wish) (r
 	for i := range found.Over {
 		ref := &found.Over[i]
 		if i == named {
-			a.ui.Warn("%s more are passed over", units.Count(int64(len(found.Over)-named)))
+			a.ui.Warn("%s more are skipped", units.Count(int64(len(found.Over)-named)))
 			break
 		}
 		why := "it lacks " + joined(wish.Lacks(&ref.Holding))
 		if v := verdicts.Of(ref); wish.Doubted(v) {
 			why = "it looks wrong: " + keeper.DoubtsText(v)
 		}
-		a.ui.Warn("snapshot %s of %s is passed over: %s", ref.ID.Short(), printable(ref.Date), why)
+		a.ui.Warn("snapshot %s of %s is skipped: %s", ref.ID.Short(), printable(ref.Date), why)
 	}
 	if v := verdicts.Of(&found.SnapshotRef); wish.Doubted(v) {
 		a.ui.Warn("%v", keeper.Suspicion(&found.SnapshotRef, v))

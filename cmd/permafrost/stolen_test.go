@@ -100,7 +100,7 @@ func (v *victim) nothingStolen() {
 		}
 	}
 	r = m.command("check", "-i", "recovery.key").run(v.t)
-	if r.code != exitDamage || !strings.Contains(r.stderr+r.stdout, `that was written for another instance`) {
+	if r.code != exitDamage || !strings.Contains(r.stderr+r.stdout, `the pack was written for another instance`) {
 		v.t.Errorf("check ends with %d:\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }

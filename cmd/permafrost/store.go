@@ -34,7 +34,7 @@ func parsePlace(address string) (place, error) {
 		return place{}, hint.Wrap(usagef("repositories on %s:// are not supported", printable(scheme)),
 			"give sftp://user@host/path or a local path")
 	case hasPassword(address):
-		return place{}, hint.Wrap(usagef("a password has no place in a repository's address"), "let the account in by a key; a path with an @ may begin with ./")
+		return place{}, hint.Wrap(usagef("a password has no place in a repository's address"), "log in with a key; begin a local path with ./ if it has an @")
 	case scheme == "sftp" && colon, host && strings.Contains(scheme, "@"):
 		c, err := sftpstore.Parse("sftp:" + strings.TrimPrefix(address, "sftp:"))
 		if err != nil {

@@ -131,7 +131,7 @@ func suspects(refs []repo.SnapshotRef, verdicts retain.Judgements, known store.N
 func tellClock(verdicts retain.Judgements, news Observer) {
 	for _, j := range verdicts {
 		if off, is := j.Clock(); is {
-			news.Found(Finding{Severity: Notable, Err: fmt.Errorf("the storage's clock is %s: retention allows for that", off)})
+			news.Found(Finding{Severity: Notable, Err: fmt.Errorf("the storage's clock is %s; retention allows for that", off)})
 			return
 		}
 	}

@@ -76,7 +76,7 @@ type IndexRepaired struct {
 	Read    int  `json:"packs_read"`      // packs: that no index listed
 	Listed  int  `json:"packs_listed"`    // packs: of these, that snapshots need
 	Damaged int  `json:"packs_damaged"`   // packs: of these, that are damaged
-	Lacking bool `json:"lacking"`         // something that snapshots need was not found, or could not be looked for
+	Lacking bool `json:"lacking"`         // content that snapshots need was not found, or could not be looked for
 }
 
 // MessageType returns "repair_index".

@@ -182,7 +182,7 @@ func (k *keys) refused(h *host, err error) error {
 	case len(k.devices) > 0:
 		return &deviceKeyError{err}
 	case len(k.exposed) > 0:
-		return hint.Wrap(err, "other users may read a key, so that it is not used: chmod go= "+strings.Join(k.exposed, " "))
+		return hint.Wrap(err, "a key is not used because other users may read it: chmod go= "+strings.Join(k.exposed, " "))
 	case len(k.encrypted) > 0:
 		return hint.Wrap(err, "a key has a passphrase; give it to the agent: ssh-add "+strings.Join(k.encrypted, " "))
 	case len(k.signers) == 0:

@@ -162,8 +162,8 @@ func (p *process) explain(err error) error {
 	}
 	err = fmt.Errorf("ssh: %s", text)
 	for said, advice := range map[string]string{
-		"Host key verification failed": "compare the host key with the server's own, then say --accept-new-host-key once; a changed one must be removed from known_hosts first",
-		"Permission denied":            "the account must know a key that needs no question: give it to the agent (ssh-add), or name it as IdentityFile in ~/.ssh/config",
+		"Host key verification failed": "compare the host key with the server's own, then use --accept-new-host-key once; remove a changed key from known_hosts first",
+		"Permission denied":            "use a key that needs no passphrase: give it to the agent (ssh-add), or name it as IdentityFile in ~/.ssh/config",
 		"subsystem request failed":     "have SFTP enabled for this account",
 		"Bad configuration option":     "mend ~/.ssh/config",
 	} {

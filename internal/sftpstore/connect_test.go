@@ -141,7 +141,7 @@ func TestChangedHostKey(t *testing.T) {
 				c.KnownHostsFiles = []string{write(t, "known_hosts", lines+"\n")}
 				for _, c.AcceptNewHostKey = range []bool{false, true} {
 					if command {
-						refuses(t, c, "erification failed", "must be removed")
+						refuses(t, c, "erification failed", "remove a changed key")
 					} else {
 						refuses(t, c, "is not the one in "+c.KnownHostsFiles[0]+", line 1", "ssh-keygen -f")
 					}

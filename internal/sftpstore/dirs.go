@@ -186,5 +186,5 @@ func (d *dir) close() {
 
 func (s *Store) refuseDirSync() {
 	s.noDirSync.Store(true)
-	s.lasting("the server does not let directories be fsynced: the last objects of a run may not survive a power cut right after it")
+	s.lasting("the server does not fsync directories: a power cut right after a run may lose its last objects")
 }

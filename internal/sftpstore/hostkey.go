@@ -144,9 +144,9 @@ func (k *hostKeys) warning() string {
 	case n == 0:
 		return ""
 	case n > most:
-		return fmt.Sprintf("%d lines of known_hosts can't be read and are passed over, such as %s", n, k.passed[0])
+		return fmt.Sprintf("%d lines of known_hosts can't be read and are ignored, such as %s", n, k.passed[0])
 	}
-	return strings.Join(k.passed, " and ") + " can't be read and is passed over: it is cut, or has a kind of key that is not known here"
+	return strings.Join(k.passed, " and ") + " can't be read and is ignored: it is cut, or has an unknown kind of key"
 }
 
 // namesHost reports whether a list of patterns, as known_hosts has it, matches a host.
@@ -215,7 +215,7 @@ func (k *hostKeys) verify(key ssh.PublicKey) error {
 		return k.changed(ke.Want[0], fmt.Errorf("it shows %s %s", key.Type(), ssh.FingerprintSHA256(key)))
 	case !k.accept:
 		return hint.Wrap(fmt.Errorf("the host key of %s is not known: %s %s", name, key.Type(), ssh.FingerprintSHA256(key)),
-			"compare this fingerprint with the server's own, then say --accept-new-host-key once")
+			"compare this fingerprint with the server's own, then use --accept-new-host-key once")
 	case k.unread != "":
 		return hint.Wrap(fmt.Errorf("the host key of %s may be known already, by a line that can't be read: %s", name, k.unread),
 			"remove that line if it is not this host's, then say --accept-new-host-key again")

@@ -102,7 +102,7 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 			return temp, err
 		}
 		u.published.Store(byRename)
-		u.lasting("the server has no hard links there: if two runs store the same object at the same moment, only the server itself keeps them apart")
+		u.lasting("the server has no hard links there: two runs that store the same object at once rely on the server's rename")
 	}
 	return "", nil
 }

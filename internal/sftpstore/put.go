@@ -29,7 +29,7 @@ const uploadLife = 24 * time.Hour
 // cleanTime is how long Put may take to remove what an upload left on a connection that is gone.
 const cleanTime = 2 * time.Second
 
-const lieHelp = "the server does not do what it says: look at its log and its free space"
+const lieHelp = "the server reports false results: look at its log and its free space"
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {

@@ -145,7 +145,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		return d.sync()
 	})
 	if errors.Is(err, fs.ErrPermission) {
-		err = hint.Wrap(err, "the account may only add: remove, and prune, with a key or an account that may")
+		err = hint.Wrap(err, "this account may only add: remove and prune with another key or account")
 	}
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", name, err)

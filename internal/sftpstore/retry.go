@@ -83,7 +83,7 @@ func named(err error) error {
 }
 
 func giveUp(err error, after time.Duration, attempts int) error {
-	advice := "see whether the server is up and this host can reach it; a run that is started again goes on where this one stopped"
+	advice := "look whether the server is up and this host reaches it; a new run goes on where this one stopped"
 	if attempts == 1 {
 		advice = "see whether that is the server's SSH port, and whether this host can reach it"
 	} else {
@@ -123,7 +123,7 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *session) erro
 	}
 	if err != nil && context.Cause(ctx) == errOverdue {
 		return hint.Wrap(fmt.Errorf("%w within %v", errOverdue, s.patience),
-			"look at the server and at the line to it; a run that is started again goes on where this one stopped"), false
+			"look at the server and the network; a new run goes on where this one stopped"), false
 	}
 	return err, sess.lost(err)
 }

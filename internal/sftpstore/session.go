@@ -284,7 +284,7 @@ func readPacket(r io.Reader) ([]byte, error) {
 		said := append(head, make([]byte, maxMessage)...)
 		n, _ := r.Read(said[len(head):])
 		return nil, permanentError{hint.Wrap(fmt.Errorf("the server speaks something else than SFTP: %q", bytes.TrimSpace(said[:len(head)+n])),
-			"its login shell may print a text; see that it prints nothing where it is not interactive")}
+			"its login shell may print a text; it must print nothing when it is not interactive")}
 	}
 	packet := append(head, make([]byte, length)...)
 	_, err := io.ReadFull(r, packet[4:])

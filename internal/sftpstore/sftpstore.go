@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	err = s.retry(ctx, time.Now(), min(openBudget, c.RetryBudget, c.DialTimeout), func(_ context.Context, sess *session) error {
 		rtt = sess.rtt
 		if !sess.fsync {
-			s.lasting("the server does not offer fsync@openssh.com: what it holds may not survive a power cut right after a run")
+			s.lasting("the server does not offer fsync@openssh.com: a power cut right after a run may lose stored objects")
 		}
 		return nil
 	})

@@ -283,7 +283,7 @@ func failed(err error, said string, status int) error {
 		accountHelp)}
 }
 
-const accountHelp = "see on the server what the account, its key's forced command and its directory are"
+const accountHelp = "look on the server at the account, its key's forced command and its directory"
 
 func (t *sshTransport) alive() bool {
 	select {

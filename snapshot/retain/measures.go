@@ -117,7 +117,7 @@ func (b baseline) judge(ref *repo.SnapshotRef, confirmed bool) (doubts []Doubt) 
 		case !known:
 			continue
 		case n < 0 || n > maxNumber:
-			doubts = append(doubts, Doubt{Component: m.Component, What: m.what, Why: fmt.Sprintf("its log entry says %s: %d, which can't be", m.what, n)})
+			doubts = append(doubts, Doubt{Component: m.Component, What: m.what, Why: fmt.Sprintf("its log entry has an impossible number: %s %d", m.what, n)})
 			continue
 		case m.lost(largest, n):
 			doubts = append(doubts, Doubt{Component: m.Component, What: m.what, Bytes: m.bytes, Have: n, Had: largest.n, In: largest.in})

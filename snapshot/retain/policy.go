@@ -115,7 +115,7 @@ func (p *Policy) mayRemove(name string, group []*candidate) error {
 		return nil
 	}
 	return hint.Wrap(fmt.Errorf("the policy would remove %s", what),
-		"keep at least the newest with --keep-last 1; if all are to go, say --allow-remove-all")
+		"keep at least the newest with --keep-last 1; --allow-remove-all removes all of them")
 }
 
 func (p *Policy) validate() error {

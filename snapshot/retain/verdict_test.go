@@ -249,8 +249,8 @@ func TestMeasures(t *testing.T) {
 			with(func(h *repo.Holding) { h.Media.Size, h.Postgres.Rows.Statuses = 7, 40_000 })}, []int{1}, []string{"", "", "statuses  40000/100000"}},
 		{"smaller and smaller", []repo.Holding{held(100<<20, 0, 0), held(60<<20, 0, 0), held(36<<20, 0, 0), held(22<<20, 0, 0)}, nil,
 			[]string{"", "", "postgres dump", "postgres dump"}},
-		{"less than nothing", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Size, h.Media.Files = -1, math.MinInt64 }), full}, nil, []string{"", "which can't be", ""}},
-		{"more than there is", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Size, h.Postgres.Rows.Users = math.MaxInt64, math.MaxInt64 }), full}, nil, []string{"", "which can't be", ""}},
+		{"less than nothing", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Size, h.Media.Files = -1, math.MinInt64 }), full}, nil, []string{"", "an impossible number", ""}},
+		{"more than there is", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Size, h.Postgres.Rows.Users = math.MaxInt64, math.MaxInt64 }), full}, nil, []string{"", "an impossible number", ""}},
 		{"archives of more than all", []repo.Holding{full, with(func(h *repo.Holding) {
 			h.Media.Classes["backups"], h.Media.Classes["imports"] = repo.Class{Files: math.MaxInt64, Size: math.MaxInt64}, repo.Class{Files: math.MinInt64, Size: -5}
 		}), full}, nil, []string{"", "", ""}},

@@ -19,7 +19,7 @@ import (
 func (p *Project) attachMedia(inst *source.Instance) {
 	m, within := p.mediaMount()
 	if m == nil {
-		inst.Warnings = append(inst.Warnings, fmt.Sprintf("no volume is mounted where the container %s keeps media: what is uploaded is lost with the container", p.served.Name))
+		inst.Warnings = append(inst.Warnings, fmt.Sprintf("the container %s keeps media outside of any volume: uploads are lost with the container", p.served.Name))
 		return
 	}
 	inst.Media.Root = path.Join(m.Source, strings.TrimPrefix(within, m.Destination))

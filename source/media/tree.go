@@ -133,7 +133,7 @@ func rootError(name string, as *hostfs.User, err error) error {
 	err = fmt.Errorf("opening the media directory: %w", err)
 	switch {
 	case (as != nil || os.Geteuid() == 0) && errors.Is(err, fs.ErrPermission):
-		return hint.Wrap(err, "the media are read with the rights of Mastodon's user, who must be able to reach and read them: chown the directory; or say with --user NAME who that is")
+		return hint.Wrap(err, "media are read with the rights of Mastodon's user: let that user reach and read them (chown), or name the user with --user NAME")
 	case errors.Is(err, fs.ErrNotExist):
 		return hint.Wrap(err, "the media are in public/system below the live directory, or where PAPERCLIP_ROOT_PATH says; is their file system mounted?")
 	case errors.Is(err, unix.ENOTDIR):

@@ -193,7 +193,7 @@ func (d *Dump) fail(err error) error {
 	}
 	var halted *haltedError
 	if errors.As(err, &halted) {
-		err = hint.Wrap(halted, "was it halted, or does it wait for a lock in the database, or for a server that is gone?")
+		err = hint.Wrap(halted, "was it suspended, or does it wait for a lock in the database, or for a server that is gone?")
 	}
 	if cerr := d.ctx.Err(); cerr != nil && !isLock(err) {
 		err = cerr

@@ -19,7 +19,7 @@ import (
 // errPooler tells that a pooler answers in the server's place.
 func errPooler(db source.Database) error {
 	return hint.Wrap(fmt.Errorf("a connection pooler answers for the %v, not PostgreSQL itself", db),
-		"name PostgreSQL's own address to permafrost: port = 5432 (and host, if it is another one) below [postgres] in permafrost.toml, or --postgres-port 5432. Mastodon's settings stay as they are")
+		"give PostgreSQL's own address: port = 5432 (and host, if it differs) below [postgres] in permafrost.toml, or --postgres-port 5432. Mastodon's settings stay as they are")
 }
 
 // connectHints say what to do about an SQLSTATE of a server that turns a client away.
@@ -63,12 +63,12 @@ func (s *Server) explainConnect(ctx context.Context, err error) error {
 			advice = own
 		}
 		if u := s.opts.User; pgErr.Code == "28000" && u != nil && u.Name == "" {
-			advice = fmt.Sprintf("for peer authentication this host must have a name for %v: make that user, or say with --user who Mastodon runs as", u)
+			advice = fmt.Sprintf("for peer authentication this host must have a name for %v: make that user, or name Mastodon's user with --user", u)
 		}
 	case errors.As(err, &reach):
 		err, advice = reach, hint.Of(reach)
 	case strings.Contains(err.Error(), "server refused TLS connection"):
-		err, advice = errors.New("the server offers no TLS"), "turn TLS on there (ssl = on in postgresql.conf); or where the network is trusted choose another sslmode: below [postgres] in permafrost.toml, or DB_SSLMODE in .env.production"
+		err, advice = errors.New("the server offers no TLS"), "turn TLS on there (ssl = on in postgresql.conf). If the network is trusted, choose another sslmode: below [postgres] in permafrost.toml, or DB_SSLMODE in .env.production"
 	case errors.As(err, &dnsErr):
 		if err = dnsErr; db.Advice != "" {
 			advice = db.Advice
@@ -98,8 +98,8 @@ func isPooler(err *pgconn.PgError) bool {
 // dumpHints say what to do about something that pg_dump or pg_restore says when it fails.
 var dumpHints = []struct{ says, hint string }{
 	{"conflict with recovery", "the replica dropped rows that the dump still needed: set hot_standby_feedback = on there, or dump the primary"},
-	{"permission denied", "as a superuser of PostgreSQL let the role read everything: grant pg_read_all_data to ROLE (version 14 and later), or make it own them"},
-	{"row-level security", "as a superuser of PostgreSQL let the role read all rows: alter role ROLE bypassrls"},
+	{"permission denied", "let the role read everything, as a superuser: grant pg_read_all_data to ROLE (version 14 and later), or make it own them"},
+	{"row-level security", "let the role read all rows, as a superuser: alter role ROLE bypassrls"},
 	{"invalid snapshot identifier", "the exported snapshot is gone: was the server restarted, or is there a connection pooler in between?"},
 	{"terminating connection due to administrator command", "PostgreSQL was stopped or restarted meanwhile: run it again"},
 	{"server closed the connection unexpectedly", "PostgreSQL was stopped or restarted meanwhile: run it again"},

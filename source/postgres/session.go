@@ -70,7 +70,7 @@ func (s *Server) warnOfDamage(ctx context.Context, conn *pgx.Conn) error {
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for _, name := range names {
-		s.warn(fmt.Sprintf("PostgreSQL runs with %s = on: rows in damaged pages are missing from the dump, and nothing says so", name))
+		s.warn(fmt.Sprintf("PostgreSQL runs with %s = on: rows in damaged pages are missing from the dump without an error", name))
 	}
 	return err
 }

@@ -90,7 +90,7 @@ func (s *Server) otherwise(ctx context.Context, why, err error) (*Dump, error) {
 		return nil, hint.Wrap(fmt.Errorf("%w; by the file that it saved by itself: %w", ways, s.redact(ferr)), s.refusedHint(err))
 	}
 	d.facts.Why = ways.Error()
-	s.opts.Warn(fmt.Sprintf("Redis' data are those of %s, which it saved by itself, since it refuses to save or to send them now (%v). %s",
+	s.opts.Warn(fmt.Sprintf("the data of Redis are of %s, when it last saved them: it refuses to save or send them now (%v). %s",
 		when(d.facts.Time), s.redact(err), s.refusedHint(err)))
 	return d, nil
 }
@@ -108,5 +108,5 @@ func (s *Server) refusedHint(err error) string {
 	if replied(err, "NOPERM") {
 		return fmt.Sprintf("let permafrost's user take the data as a replica does, in redis-cli: ACL SETUSER %s +psync +replconf +ping%s", cmp.Or(s.conf.User, "default"), without)
 	}
-	return "Redis has PSYNC and SYNC renamed or taken away (rename-command in redis.conf): give one of them back; or run permafrost on Redis' own host, where BGSAVE and INFO will do" + without
+	return "redis.conf renames PSYNC and SYNC (rename-command): give one of them back. Or run permafrost on Redis' own host, where BGSAVE and INFO are enough" + without
 }

@@ -50,7 +50,7 @@ func TestRenamedCommands(t *testing.T) {
 			defer s.Close()
 			path, facts := dump(t, s, c.method)
 			loads(t, path, r)
-			if (len(told) == 1) != (c.method == "last save") || c.method == "last save" && !strings.Contains(told[0], "saved by itself") {
+			if (len(told) == 1) != (c.method == "last save") || c.method == "last save" && !strings.Contains(told[0], "when it last saved them") {
 				t.Errorf("told %q", told)
 			}
 			if c.method == "last save" && (!strings.Contains(facts.Why, "unknown command 'SYNC'") && !strings.Contains(facts.Why, "unknown command 'PSYNC'")) {

@@ -118,8 +118,8 @@ func (s *spool) put(chunk []byte) error {
 		s.changed.Broadcast()
 		return nil
 	case int64(len(s.sizes)) >= s.most:
-		return hint.Wrap(fmt.Errorf("the data of Redis come faster than the storage takes them, and more than %d MiB would have to wait on this disk", s.most*s.slot>>20),
-			"let more wait: spool = \"4G\" below [redis] in permafrost.toml, --redis-spool 4G. Where permafrost runs on Redis' own host and may read its file, nothing waits")
+		return hint.Wrap(fmt.Errorf("data of Redis come faster than the storage takes them: more than %d MiB would have to wait on this disk", s.most*s.slot>>20),
+			"raise the limit: spool = \"4G\" below [redis] in permafrost.toml, or --redis-spool 4G. Nothing waits if permafrost runs on Redis' host and may read its file")
 	}
 	if err := s.store(chunk); err != nil {
 		return hint.Wrap(fmt.Errorf("keeping what Redis sends until the storage takes it: %w", err),

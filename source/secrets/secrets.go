@@ -296,16 +296,16 @@ func (c *collector) file(path string, p *hostfs.Place) error {
 }
 
 func (c *collector) leaveKey(path string) {
-	c.Warn(fmt.Sprintf("%s is a key file of permafrost and was not stored: the keys must not be among what they lock", path))
+	c.Warn(fmt.Sprintf("%s is a key file of permafrost and was not stored: a backup must not hold its own keys", path))
 }
 
 // explain adds what to do where somebody's rights don't suffice.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, hostfs.ErrUntrusted):
-		return hint.Wrap(err, "take away the others' right to write there, or keep the file in a directory of root's")
+		return hint.Wrap(err, "let nobody else write there, or keep the file in a directory of root's")
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:
-		return hint.Wrap(err, "the path leads through what belongs to another user, so it is read with that user's rights: let that user read it, or keep it in a directory of root's")
+		return hint.Wrap(err, "another user owns a part of the path, so that user must be able to read the file; or keep it in a directory of root's")
 	}
 	return err
 }
@@ -326,5 +326,5 @@ func (c *collector) add(f File) error {
 
 func tooMuch(path string) error {
 	return hint.Wrap(fmt.Errorf("more than %d MiB, or than %d files, at %s", maxBytes>>20, maxFiles, path),
-		"secrets are small: name the files themselves rather than a directory above them")
+		"name the files themselves rather than a directory above them")
 }
