@@ -1,9 +1,9 @@
 // Package snapshot makes snapshots of a Mastodon instance, and brings them back.
 //
 // Create reads the four components of an instance (secrets, PostgreSQL, Redis, media) in an order that keeps them
-// consistent, cuts them into blobs, and commits a manifest. Restore and Diff read one; a Tree is one
-// as a file system, whose files are read at any offset. An Inspector tells the
-// repository what a snapshot needs, and whether it can be put together again.
+// consistent, cuts them into blobs, and commits a manifest. Restore brings a snapshot back, Diff compares two, and a Tree is
+// one as a file system, whose files are read at any offset. An Inspector tells the repository what a snapshot needs, and
+// whether it can be put together again.
 //
 // # Numbers
 //
