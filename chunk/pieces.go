@@ -8,7 +8,7 @@ import (
 
 // The sizes of pieces in bytes: a piece has at least MinPiece but for a chunk's last, and about twice that on average. On a
 // Mastodon's dumps, pieces of 512 bytes on average store a quarter more a night, and pieces of 160 bytes 4 % less for half
-// as much again in fingerprints.
+// as much again in piece sums.
 const (
 	MinPiece = 128
 	MaxPiece = 1024
@@ -19,14 +19,14 @@ const (
 	pieceWindow = 64 // bytes that a boundary depends on: each has left the hash after 64 shifts
 )
 
-// A Fingerprint stands for a piece's content: the first 128 bits of SHA-256(secret, content), which for so little is
+// A PieceSum stands for a piece's content: the first 128 bits of SHA-256(secret, content), which for so little is
 // faster than BLAKE3. Without the secret it says nothing about the content.
-type Fingerprint [16]byte
+type PieceSum [16]byte
 
 // A Piece is a small part of a chunk, cut where its content says.
 type Piece struct {
 	Length int // bytes
-	Sum    Fingerprint
+	Sum    PieceSum
 }
 
 // A Cutter cuts chunks into pieces. It is for one goroutine.
@@ -37,7 +37,7 @@ type Cutter struct {
 	sum    [sha256.Size]byte
 }
 
-// NewCutter returns a Cutter whose boundaries and fingerprints depend on a secret.
+// NewCutter returns a Cutter whose boundaries and piece sums depend on a secret.
 func NewCutter(secret IDKey) *Cutter {
 	c := &Cutter{secret: secret, hasher: sha256.New()}
 	for i := range c.gear {

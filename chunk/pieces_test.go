@@ -41,8 +41,8 @@ func TestPieces(t *testing.T) {
 func TestPiecesMeetAgain(t *testing.T) {
 	data := testData(2, 64<<10)
 	changed := bytes.Join([][]byte{data[:20_000], []byte("something new"), data[20_100:]}, nil)
-	sums := func(secret byte, data []byte) map[Fingerprint]bool {
-		m := make(map[Fingerprint]bool)
+	sums := func(secret byte, data []byte) map[PieceSum]bool {
+		m := make(map[PieceSum]bool)
 		for _, p := range NewCutter(IDKey{secret}).Cut(nil, data) {
 			m[p.Sum] = true
 		}
@@ -59,7 +59,7 @@ func TestPiecesMeetAgain(t *testing.T) {
 	}
 	for s := range sums(2, data) {
 		if old[s] {
-			t.Fatal("another secret makes the same fingerprint")
+			t.Fatal("another secret makes the same piece sum")
 		}
 	}
 }

@@ -104,7 +104,7 @@ func TestRepairIndexLacking(t *testing.T) {
 	}
 }
 
-// A run leans on a pack that a repair takes off the index without a name for it: it is not committed, or it is whole.
+// A run references a pack that a repair takes off the index without a name for it: it is not committed, or it is whole.
 func TestRepairUnderARun(t *testing.T) {
 	for name, repair := range map[string]func(t *testing.T, w *world, st *storetest.Mem, ref repo.SnapshotRef, pack, index string){
 		"index": func(t *testing.T, w *world, st *storetest.Mem, ref repo.SnapshotRef, _, index string) {

@@ -20,7 +20,7 @@ func (c *checker) note(object string) {
 }
 
 // strays lists what no log entry leads to, packs aside: what a run under way or an interrupted one has put, or what
-// somebody has put there. Nothing leans on it.
+// somebody has put there. Nothing references it.
 func (c *checker) strays(ctx context.Context, h *history) error {
 	named := h.named()
 	for _, p := range h.people {
@@ -46,7 +46,7 @@ func (c *checker) strays(ctx context.Context, h *history) error {
 }
 
 // junk calls f with each object in the place of some kinds that has a name which no object of a repository has, or a number of
-// the log out of reach. Who may write to the storage can put such, and nothing leans on them.
+// the log out of reach. Who may write to the storage can put such, and nothing references them.
 func (r *Repo) junk(ctx context.Context, h *history, kinds []store.Kind, f func(store.Object)) error {
 	for _, kind := range kinds {
 		for o, err := range r.store.List(ctx, kind.Dir()) {

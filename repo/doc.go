@@ -10,7 +10,7 @@
 //	manifests/ef56…     a snapshot's manifest
 //	log/0000000042      the log, one object an entry, from 0 on
 //	reserve             1 MiB that a full storage is pruned with
-//	leases/R            who is at work now: courtesy, never safety
+//	leases/R            who is at work now; advisory: no promise depends on it
 //	tmp/…               the store's own: uploads under way
 //
 // Keyrings, packs, index objects and manifests are named by the SHA-256 of their stored bytes in lower-case hexadecimal,

@@ -15,7 +15,7 @@ var (
 	// ErrRepositoryExists says that the storage holds a repository already, where one was to be made.
 	ErrRepositoryExists = errors.New("there is a repository already")
 
-	// ErrPruned says that while a snapshot was being made a prune removed what it leaned on. Nothing of
+	// ErrPruned says that while a snapshot was being made a prune removed what it references. Nothing of
 	// it was committed, and another run will succeed.
 	ErrPruned = errors.New("a prune removed data that this snapshot references, while it was being made")
 

@@ -162,8 +162,8 @@ func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[pac
 	}
 }
 
-// writersIndex returns the index as a snapshot may lean on it: what index objects list that the storage has lost is not
-// trusted. This machine may know still what they said, but no other would find what leans on it.
+// writersIndex returns the index that a snapshot may rely on: what index objects list that the storage has lost is not
+// trusted. This machine may know still what they said, but no other would find what references it.
 func (r *Repo) writersIndex(ctx context.Context) (*index, error) {
 	for {
 		x, err := r.loadIndex(ctx)

@@ -21,7 +21,7 @@ const (
 	leaseTries   = 3 // to see a lease that was just put
 )
 
-// A Lease tells others that somebody is at work, so that a pruner waits rather than spoil a run. It is courtesy: what
+// A Lease tells others that somebody is at work, so that a pruner waits rather than spoil a run. It is advisory: what
 // keeps the repository whole is the log.
 type Lease struct {
 	repo   *Repo
@@ -79,7 +79,7 @@ func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
 			case <-ctx.Done():
 				return
 			case <-t.C:
-				// Nothing leans on a lease: one that can't be renewed is tried again at the next tick.
+				// No promise depends on a lease: one that can't be renewed is tried again at the next tick.
 				_ = l.put(ctx)
 			}
 		}

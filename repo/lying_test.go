@@ -42,7 +42,7 @@ func TestLyingStore(t *testing.T) {
 					if m.fault != storetest.Cut {
 						h.sound(t, k, what, st, done)
 					}
-					// Half an object stays as what it is: junk that a check may name, and nothing leans on.
+					// Half an object stays as what it is: junk that a check may name, and nothing references.
 					r := afterCrash(t, what, st, h.owner, k.must, h.nights, h.refs, done && k.name == "snapshot")
 					if done && k.done != nil && !k.done(r) {
 						t.Fatalf("%s: it was acknowledged, and is not so", what)

@@ -157,7 +157,7 @@ func TestJunkInLog(t *testing.T) {
 	}
 }
 
-// What check --read-data finds damaged is not leaned on any more: the next snapshot stores it again, and older ones are
+// What check --read-data finds damaged is not referenced any more: the next snapshot stores it again, and older ones are
 // whole once more.
 func TestDamageHeals(t *testing.T) {
 	st := storetest.NewMem(t)

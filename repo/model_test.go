@@ -48,7 +48,7 @@ type modelEntry struct {
 type modelParty struct {
 	step   byte    // what it does next, 0: it has ended
 	known  uint8   // how many entries it has read
-	pack   uint8   // what a writer leans on; what a pruner keeps or wrote
+	pack   uint8   // what a writer references; what a pruner keeps or wrote
 	made   uint8   // packs that it has written
 	doomed packSet // what a pruner deletes
 	listed packSet // what it found in the store
@@ -117,7 +117,7 @@ const (
 	heedlessWriter            // publishes on whatever a prune entry below says
 	heedlessPruner            // publishes what it decided before others published
 	eagerPruner               // deletes before it has published
-	blindDeduplicate          // a writer leans on what a prune entry has named
+	blindDeduplicate          // a writer references what a prune entry has named
 	trustingWriter            // does not look for what it has uploaded itself among what a prune entry names
 	obedientWriter            // gives up what a writer of another instance has named
 	sweepingPruner            // deletes what such a writer has named, without naming it anew
@@ -352,7 +352,7 @@ func TestModel(t *testing.T) {
 func TestModelOfWeaker(t *testing.T) {
 	for weak, name := range map[weakness]string{
 		heedlessWriter: "a writer that ignores prune entries", heedlessPruner: "a pruner that ignores newcomers",
-		eagerPruner: "deletions before the entry", blindDeduplicate: "a writer that leans on what a prune has named",
+		eagerPruner: "deletions before the entry", blindDeduplicate: "a writer that references what a prune has named",
 		trustingWriter: "a writer whose own uploads were taken for left over",
 	} {
 		states, lost := explore(oneSnapshot(), []int{0, 1, 2, 3, 4}, weak, (*modelState).whole)

@@ -232,7 +232,7 @@ func owners(h *history) (n int) {
 // Rotate starts a new epoch: what is stored from now on is under new keys, and what was stored before stays readable
 // with the old. The entry that announces it gives the new keys to everybody on the roster who has a recipient; the names of the
 // others, who have to be given them anew, are returned. save must make the grown keyring durable: it is called before
-// anything leans on the new keys. What a rotation that dies has made is never used, and nobody else has it: the next one makes
+// anything depends on the new keys. What a rotation that dies has made is never used, and nobody else has it: the next one makes
 // keys of its own.
 func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without []string, err error) {
 	if err := r.ownerOnly("rotating the keys"); err != nil {

@@ -241,7 +241,7 @@ func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) erro
 		r.discard(w)
 	}
 	if err != nil {
-		// After any other error the entry may stand all the same: what it leans on stays, and is left over if not.
+		// After any other error the entry may stand all the same: what it references stays, and is left over if not.
 		return err
 	}
 	r.index = nil

@@ -245,7 +245,7 @@ func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, erro
 	return (e.err == nil || errors.Is(e.err, store.ErrNewerFormat)) && r.log.known(e.signer), err
 }
 
-// addJunk has the owner delete what has no name that an object can have. No entry names it: nothing leans on it.
+// addJunk has the owner delete what has no name that an object can have. No entry names it: nothing references it.
 func (s *survey) addJunk(o store.Object) {
 	if s.by.owner {
 		s.deletable = append(s.deletable, o)

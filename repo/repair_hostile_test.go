@@ -64,7 +64,7 @@ func pruneAs(t *testing.T, st store.Store, k *repo.Keyring) {
 	}
 }
 
-// A writer of another instance prunes, in all honesty, while a run of this one is under way that leans on packs which a
+// A writer of another instance prunes, in all honesty, while a run of this one is under way that references packs which a
 // repair has found, or whose uploads are old or in no index yet: what is acknowledged is whole.
 func TestPruneByOtherInstance(t *testing.T) {
 	b := blobs(6, 1, 5000)[0]

@@ -247,7 +247,7 @@ func TestPruneSupposing(t *testing.T) {
 	}
 }
 
-// A prune while a snapshot is being made: what the snapshot leans on goes, and it must not be committed.
+// A prune while a snapshot is being made: what the snapshot references is deleted, and it must not be committed.
 func TestPruneDuringSnapshot(t *testing.T) {
 	st := storetest.NewMem(t)
 	w := newWorld(t, st, repo.InitOptions{})

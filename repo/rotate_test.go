@@ -45,7 +45,7 @@ func TestRotate(t *testing.T) {
 	host := w.open(oldWriter)
 	second, stats := mustSnapshot(t, host, c, 2)
 	if s := stats[repo.Media]; s.Fresh != s.Logical {
-		t.Errorf("after a rotation the old keys' blobs are leaned on: %+v", s)
+		t.Errorf("after a rotation the old keys' blobs are referenced: %+v", s)
 	}
 	if k := host.Key(); k.CurrentEpoch().Number != 2 || k.CanRead() || oldWriter.CurrentEpoch().Number != 1 {
 		t.Errorf("the writer holds epoch %d, can read: %v; its own keyring then has %d", k.CurrentEpoch().Number, k.CanRead(), oldWriter.CurrentEpoch().Number)

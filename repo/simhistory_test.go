@@ -46,8 +46,8 @@ type simBlob struct {
 
 const simOther = "other.example"
 
-// simContents are what the hosts of a simulation's snapshots hold. Parties lean on what forgotten snapshots left, on what
-// a prune moves, and on what another party stores at the same time. s3 leans on nothing: what a prune can name of it is what
+// simContents are what the hosts of a simulation's snapshots hold. Parties reference what forgotten snapshots left, on what
+// a prune moves, and on what another party stores at the same time. s3 references nothing: what a prune can name of it is what
 // it has uploaded itself. The other instance stores much that the first one has too.
 var simContents = map[string]content{
 	"past1": simContent("ab"), "past2": simContent("bc"), "past3": simContent("d"), "past4": simContent("ce"),
@@ -261,7 +261,7 @@ func (h *simHistory) harms(t *testing.T, past simPast) {
 			}
 		}
 	}
-	// Only the repair of the index finds this out: nobody leans on what none lists.
+	// Only the repair of the index finds this out: nobody references what none lists.
 	index, packs := kinds(h.stored[4])
 	add("spoilt", "a long pack spoilt, its index lost", true, true, func(_ *testing.T, d *simHistory) {
 		d.mem.Corrupt(packs[1], 20_000)

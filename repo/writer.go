@@ -185,7 +185,7 @@ func (w *Writer) Length(id chunk.ID) (int, bool) {
 	return n, ok
 }
 
-// Has reports whether the snapshot may refer to a stored blob of that length; it then leans on it. That takes more
+// Has reports whether the snapshot may refer to a stored blob of that length; it then references it. That takes more
 // than an index that lists it: the index object was signed by a writer of the same instance, the keys are those in
 // use, no damage is known, no prune has named the pack, and the pack is there with the right size.
 func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error) {
@@ -350,7 +350,7 @@ func (r *Repo) putManifest(ctx context.Context, text []byte) (store.Name, error)
 	return name, nil
 }
 
-// stillThere returns an error where a prune entry names what the snapshot leans on, or is made of. What no index object
+// stillThere returns an error where a prune entry names what the snapshot references, or is made of. What no index object
 // listed yet, a prune for another instance may have taken for left over; and a repair may have taken a pack off the index
 // that it does not name.
 func (w *Writer) stillThere(ctx context.Context, h *history, e *SnapshotEntry) error {

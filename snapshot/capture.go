@@ -177,7 +177,7 @@ func send[T any](ctx context.Context, c chan<- T, it T) error {
 
 // read finds the content of a file: what the previous snapshot has, or what is in the file now.
 func (c *capture) read(ctx context.Context, it *item) {
-	if it.old != nil && c.leans(ctx, it.old) {
+	if it.old != nil && c.mayReference(ctx, it.old) {
 		it.Content, it.reused = *it.old, true
 		c.release(it)
 		return
@@ -366,8 +366,8 @@ func (c *capture) content(ctx context.Context, it *item) (failed, unreadable err
 	return err, nil
 }
 
-// leans reports whether this snapshot may refer to all that a recipe of an earlier one does.
-func (c *capture) leans(ctx context.Context, r *Recipe) bool {
+// mayReference reports whether this snapshot may reference everything that a recipe of an earlier one does.
+func (c *capture) mayReference(ctx context.Context, r *Recipe) bool {
 	has := func(id chunk.ID, length int) bool {
 		ok, err := c.in.w.Has(ctx, id, length)
 		return ok && err == nil

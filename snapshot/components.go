@@ -298,7 +298,7 @@ func (c *creation) dump(ctx context.Context, db *database) error {
 
 // stream stores a byte stream of a component.
 func (c *creation) stream(ctx context.Context, comp repo.Component, name string, src io.ReadCloser, cost *Cost) (Stream, error) {
-	near, err := c.signatures.levelTwo(name, c.previousID(ctx, name))
+	near, err := c.sketches.levelTwo(name, c.previousID(ctx, name))
 	if err != nil {
 		c.thriftless.Do(func() {
 			c.Warn(fmt.Sprintf("%s: this snapshot is larger than usual: the cache has no sketch of the last one: %v", name, plain(err)))

@@ -75,7 +75,7 @@ type creation struct {
 	inst *source.Instance
 	m    *Manifest
 
-	signatures *signatures
+	sketches   *sketches
 	thriftless sync.Once
 
 	mu       sync.Mutex
@@ -106,8 +106,8 @@ func Create(ctx context.Context, r *repo.Repo, inst *source.Instance, o CreateOp
 	}
 	defer w.Abort()
 	c := &creation{CreateOptions: o, repo: r, w: w, in: &ingester{w: storing{w}}, inst: inst, m: m,
-		signatures: newSignatures(r.CacheDir(), inst.Domain, w)}
-	defer c.signatures.drop()
+		sketches: newSketches(r.CacheDir(), inst.Domain, w)}
+	defer c.sketches.drop()
 	c.keys(ctx)
 	for _, w := range m.Warnings {
 		c.Warn(w)
@@ -197,7 +197,7 @@ func (c *creation) commit(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("committing the snapshot: %w", err)
 	}
-	if err := c.signatures.keep(ref.ID); err != nil {
+	if err := c.sketches.keep(ref.ID); err != nil {
 		c.Warn(err.Error())
 	}
 	return &Result{ref, c.m, c.failures}, nil

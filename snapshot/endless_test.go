@@ -10,7 +10,7 @@ import (
 	"permafrost/source"
 )
 
-// A check looks at what is stored once, however often a recipe names it; and a snapshot asks once whether it may lean on it.
+// A check looks at what is stored once, however often a recipe names it; and a snapshot asks once whether it may reference it.
 func TestEndlessRecipesAreCheckedOnce(t *testing.T) {
 	b := hostileBlobs{make(blobs)}
 	x, _ := b.put([]byte("x"))

@@ -221,14 +221,14 @@ func FuzzParseManifest(f *testing.F) {
 	})
 }
 
-// FuzzSignature reads files as they come and, with the key's proof renewed, what is beneath.
-func FuzzSignature(f *testing.F) {
-	s := &signatures{dir: openCache(f, f.TempDir()), instance: "social.example", key: chunk.IDKey{1}}
+// FuzzSketch reads files as they come and, with the key's proof renewed, what is beneath.
+func FuzzSketch(f *testing.F) {
+	s := &sketches{dir: openCache(f, f.TempDir()), instance: "social.example", key: chunk.IDKey{1}}
 	of := store.Name{7}
 	w := s.create("postgres")
-	w.add(&signedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
-	w.add(&signedChunk{Chunk{Length: 500, ID: chunk.ID{2}, Extents: []Extent{{chunk.ID{3}, 4, 200}, {chunk.ID{5}, 0, 300}}},
-		[]chunk.Piece{{Length: 400, Sum: chunk.Fingerprint{1}}, {Length: 100}}})
+	w.add(&sketchedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
+	w.add(&sketchedChunk{Chunk{Length: 500, ID: chunk.ID{2}, Extents: []Extent{{chunk.ID{3}, 4, 200}, {chunk.ID{5}, 0, 300}}},
+		[]chunk.Piece{{Length: 400, Sum: chunk.PieceSum{1}}, {Length: 100}}})
 	w.finish([]chunk.ID{{9}})
 	if err := s.keep(of); err != nil {
 		f.Fatal(err)
@@ -262,9 +262,9 @@ func FuzzSignature(f *testing.F) {
 	f.Add(good, false)
 	f.Add(good, true)
 	f.Fuzz(func(t *testing.T, data []byte, proven bool) {
-		if proven && len(data) >= signatureTail {
+		if proven && len(data) >= sketchTail {
 			mac := s.key.Hash()
-			at := len(data) - signatureTail + 8
+			at := len(data) - sketchTail + 8
 			data = slices.Concat(data[:at], of[:])
 			mac.Write(data)
 			data = mac.Sum(data)
@@ -272,7 +272,7 @@ func FuzzSignature(f *testing.F) {
 		// Buffers for reading, and a record's lists before it is seen that they lie.
 		fuzzing.Bound(t, 1<<20+16*len(data), func() {
 			if _, _, err := read(t, data); err == nil && !proven && !bytes.Equal(data, good) {
-				t.Error("a signature that nobody made is believed")
+				t.Error("a sketch that nobody made is believed")
 			}
 		})
 	})

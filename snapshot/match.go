@@ -28,14 +28,14 @@ const (
 // a blob for.
 //
 // Nothing is matched into a thin blob, one of which the previous stream uses little: its live part is stored anew, so
-// that the blob can go when older snapshots do. Otherwise a stream would lean, after a month, on five bytes for each four
+// that the blob can go when older snapshots do. Otherwise a stream would reference, after a month, five bytes for each four
 // that it has.
 type matcher struct {
 	in     *ingester
 	comp   repo.Component
 	rec    *recipeWriter
 	past   *past
-	sign   *signatureWriter // nil: no signature is kept
+	sketch *sketchWriter // nil: no sketch is kept
 	cutter *chunk.Cutter
 	pieces []chunk.Piece
 
@@ -48,8 +48,8 @@ type matcher struct {
 
 // levelTwo is what a stream is matched with, and where it leaves what the next one is matched with. Each may be absent.
 type levelTwo struct {
-	past   *signatureReader
-	sign   *signatureWriter
+	past   *sketchReader
+	sketch *sketchWriter
 	secret chunk.IDKey
 }
 
@@ -64,26 +64,26 @@ func newMatcher(in *ingester, comp repo.Component, rec *recipeWriter, l *levelTw
 	if comp == repo.Redis {
 		window = pastRedisWindow
 	}
-	return &matcher{in: in, comp: comp, rec: rec, past: newPast(l.past, window), sign: l.sign, cutter: chunk.NewCutter(l.secret),
+	return &matcher{in: in, comp: comp, rec: rec, past: newPast(l.past, window), sketch: l.sketch, cutter: chunk.NewCutter(l.secret),
 		blobs: make(map[chunk.ID]*usage)}
 }
 
 // A matched chunk waits until its literals are in a blob. Until then the extents of these have no ID, and an offset in
 // matcher.literals.
-type matched struct{ signedChunk }
+type matched struct{ sketchedChunk }
 
 // A usage says how much of a blob the stream uses.
 type usage struct {
-	length int
-	used   int
-	leans  bool // this snapshot may refer to it
+	length  int
+	used    int
+	allowed bool // this snapshot may reference it
 }
 
 // add stores the next chunk of the stream.
 func (m *matcher) add(ctx context.Context, data []byte) error {
 	m.past.advance(int64(len(data)))
 	id := m.in.w.Sum(m.comp, data)
-	c := &matched{signedChunk{Chunk: Chunk{Length: int64(len(data)), ID: id}}}
+	c := &matched{sketchedChunk{Chunk: Chunk{Length: int64(len(data)), ID: id}}}
 	old := m.past.chunk(id)
 	stored, err := m.in.w.Has(ctx, id, len(data))
 	switch {
@@ -95,7 +95,7 @@ func (m *matcher) add(ctx context.Context, data []byte) error {
 	case old != nil && old.Extents != nil:
 		all := true
 		for _, x := range old.Extents {
-			ok, err := m.leans(ctx, x)
+			ok, err := m.mayReference(ctx, x)
 			if err != nil {
 				return err
 			}
@@ -121,9 +121,9 @@ func (m *matcher) add(ctx context.Context, data []byte) error {
 }
 
 // cut returns the pieces of a chunk, nil where nobody wants to know them. They are those of old, if that is the same.
-func (m *matcher) cut(old *signedChunk, data []byte) []chunk.Piece {
+func (m *matcher) cut(old *sketchedChunk, data []byte) []chunk.Piece {
 	switch {
-	case m.sign == nil && m.past.src == nil:
+	case m.sketch == nil && m.past.src == nil:
 		return nil
 	case old != nil:
 		return old.pieces
@@ -132,8 +132,8 @@ func (m *matcher) cut(old *signedChunk, data []byte) []chunk.Piece {
 	return slices.Clone(m.pieces)
 }
 
-// leans reports whether an extent is one that this snapshot may refer to and that is worth it.
-func (m *matcher) leans(ctx context.Context, x Extent) (bool, error) {
+// mayReference reports whether this snapshot may reference an extent, and should.
+func (m *matcher) mayReference(ctx context.Context, x Extent) (bool, error) {
 	if m.past.src.thin[x.Blob] {
 		return false, nil
 	}
@@ -144,12 +144,12 @@ func (m *matcher) leans(ctx context.Context, x Extent) (bool, error) {
 		var known bool
 		if u.length, known = m.in.w.Length(x.Blob); known {
 			var err error
-			if u.leans, err = m.in.w.Has(ctx, x.Blob, u.length); err != nil {
+			if u.allowed, err = m.in.w.Has(ctx, x.Blob, u.length); err != nil {
 				return false, err
 			}
 		}
 	}
-	return u.leans && x.Offset+x.Length <= u.length, nil
+	return u.allowed && x.Offset+x.Length <= u.length, nil
 }
 
 // match gives a chunk extents, where that is worth it.
@@ -161,7 +161,7 @@ func (m *matcher) match(ctx context.Context, c *matched, data []byte) error {
 		x, ok := m.past.piece(p)
 		if ok {
 			var err error
-			if ok, err = m.leans(ctx, x); err != nil {
+			if ok, err = m.mayReference(ctx, x); err != nil {
 				return err
 			}
 		}
@@ -233,7 +233,7 @@ func (m *matcher) flush(ctx context.Context) error {
 		if _, err := m.in.w.Add(ctx, m.comp, blob, m.literals); err != nil {
 			return err
 		}
-		m.blobs[blob] = &usage{length: len(m.literals), leans: true}
+		m.blobs[blob] = &usage{length: len(m.literals), allowed: true}
 		m.literals = m.literals[:0]
 	}
 	for _, c := range m.waiting {
@@ -250,8 +250,8 @@ func (m *matcher) flush(ctx context.Context) error {
 		if err := m.rec.add(&c.Chunk); err != nil {
 			return err
 		}
-		if m.sign != nil {
-			m.sign.add(&c.signedChunk)
+		if m.sketch != nil {
+			m.sketch.add(&c.sketchedChunk)
 		}
 	}
 	m.waiting, m.extents = m.waiting[:0], 0
@@ -272,8 +272,8 @@ func (m *matcher) finish(ctx context.Context) (r Recipe, wasted int64, err error
 			thin = append(thin, id)
 		}
 	}
-	if m.sign != nil {
-		m.sign.finish(thin)
+	if m.sketch != nil {
+		m.sketch.finish(thin)
 	}
 	r, err = m.rec.finish()
 	return r, wasted, err

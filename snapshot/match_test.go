@@ -48,7 +48,7 @@ func (n *nights) store(data []byte) Stream {
 		n.t.Fatal(err)
 	}
 	defer wr.Abort()
-	sigs := newSignatures(n.dir, "mastodon.example", wr)
+	sigs := newSketches(n.dir, "mastodon.example", wr)
 	defer sigs.drop()
 	near, err := sigs.levelTwo("postgres", n.previous)
 	if err != nil {
@@ -143,7 +143,7 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// Over a month a stream that is changed each night neither costs more each night nor leans on much that it has no use for.
+// Over a month a stream that is changed each night neither costs more each night nor references much that it does not use.
 func TestMatchAges(t *testing.T) {
 	n := newNights(t)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -193,8 +193,8 @@ func TestMatchMissing(t *testing.T) {
 	}
 }
 
-// A signature that is damaged, or of something else, is refused.
-func TestSignatureRefused(t *testing.T) {
+// A sketch that is damaged, or of something else, is refused.
+func TestSketchRefused(t *testing.T) {
 	n := newNights(t)
 	n.store(storetest.Random(1, 1<<20))
 	wr, err := n.open(n.writer).NewWriter(t.Context(), "mastodon.example")
@@ -202,7 +202,7 @@ func TestSignatureRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer wr.Abort()
-	sigs := newSignatures(n.dir, "mastodon.example", wr)
+	sigs := newSketches(n.dir, "mastodon.example", wr)
 	path := sigs.dir.Path("postgres")
 	good, err := os.ReadFile(path)
 	if err != nil {
@@ -211,7 +211,7 @@ func TestSignatureRefused(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	refused := func(what string, s *signatures, stream string, of store.Name) {
+	refused := func(what string, s *sketches, stream string, of store.Name) {
 		t.Helper()
 		if r, err := s.open(stream, of); err == nil {
 			r.close()
@@ -224,33 +224,33 @@ func TestSignatureRefused(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		refused(fmt.Sprintf("a signature with byte %d flipped", at), sigs, "postgres", n.previous)
+		refused(fmt.Sprintf("a sketch with byte %d flipped", at), sigs, "postgres", n.previous)
 		if err := os.WriteFile(path, good[:at], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		refused(fmt.Sprintf("a signature of %d bytes", at), sigs, "postgres", n.previous)
+		refused(fmt.Sprintf("a sketch of %d bytes", at), sigs, "postgres", n.previous)
 	}
 	if err := os.WriteFile(path, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused("a signature of another snapshot", sigs, "postgres", store.Name{1})
+	refused("a sketch of another snapshot", sigs, "postgres", store.Name{1})
 	other := *sigs
 	other.key[0]++
-	refused("a signature with another key", &other, "postgres", n.previous)
+	refused("a sketch with another key", &other, "postgres", n.previous)
 	other = *sigs
 	other.instance = "other.example"
-	refused("a signature of another instance", &other, "postgres", n.previous)
+	refused("a sketch of another instance", &other, "postgres", n.previous)
 	if err := os.Rename(path, sigs.dir.Path("redis")); err != nil {
 		t.Fatal(err)
 	}
-	refused("a signature of another stream", sigs, "redis", n.previous)
+	refused("a sketch of another stream", sigs, "redis", n.previous)
 	if _, err := sigs.open("postgres", n.previous); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no signature: %v", err)
+		t.Errorf("no sketch: %v", err)
 	}
 }
 
-// What an interrupted run leaves goes, and a run that fails leaves the signature as it was.
-func TestSignatureDropped(t *testing.T) {
+// What an interrupted run leaves goes, and a run that fails leaves the sketch as it was.
+func TestSketchDropped(t *testing.T) {
 	n := newNights(t)
 	n.store(storetest.Random(1, 1<<20))
 	for range 2 {
@@ -258,7 +258,7 @@ func TestSignatureDropped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sigs := newSignatures(n.dir, "mastodon.example", wr)
+		sigs := newSketches(n.dir, "mastodon.example", wr)
 		if _, err := sigs.levelTwo("postgres", n.previous); err != nil {
 			t.Fatal(err)
 		}
@@ -271,7 +271,7 @@ func TestSignatureDropped(t *testing.T) {
 }
 
 // A cache that can't be written costs thrift alone.
-func TestSignatureNowhere(t *testing.T) {
+func TestSketchNowhere(t *testing.T) {
 	n := newNights(t)
 	if err := os.WriteFile(n.dir.Path("signatures"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func BenchmarkMatch(b *testing.B) {
 			defer wr.Abort()
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				near, err := newSignatures(n.dir, "mastodon.example", wr).levelTwo("postgres", n.previous)
+				near, err := newSketches(n.dir, "mastodon.example", wr).levelTwo("postgres", n.previous)
 				if err != nil {
 					b.Fatal(err)
 				}

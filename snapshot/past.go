@@ -14,13 +14,13 @@ const (
 	pastRedisWindow = 160 << 20
 )
 
-// A past is the previous stream as far as its signature is read: a window that follows what is found.
+// A past is the previous stream as far as its sketch is read: a window that follows what is found.
 type past struct {
-	src     *signatureReader
+	src     *sketchReader
 	window  int64
 	err     error // that ended it early
 	ended   bool
-	chunks  []*signedChunk
+	chunks  []*sketchedChunk
 	first   int   // number of chunks[0] in the stream
 	ahead   int64 // bytes of chunks from centre on
 	behind  int64 // and before it
@@ -37,8 +37,8 @@ type pieceAt struct {
 	piece uint16 // in the chunk
 }
 
-// newPast returns the past of a stream by its signature, which may be nil.
-func newPast(src *signatureReader, window int64) *past {
+// newPast returns the past of a stream by its sketch, which may be nil.
+func newPast(src *sketchReader, window int64) *past {
 	p := &past{src: src, window: window, ended: src == nil, byID: make(map[chunk.ID]int), byPiece: make(map[uint32]pieceAt), last: pieceAt{chunk: -1}}
 	return p
 }
@@ -78,7 +78,7 @@ func (p *past) at(bytes int64) int {
 }
 
 // enter adds the next chunk to the window.
-func (p *past) enter(c *signedChunk) {
+func (p *past) enter(c *sketchedChunk) {
 	n := p.first + len(p.chunks)
 	p.chunks = append(p.chunks, c)
 	p.ahead += c.Length
@@ -122,7 +122,7 @@ func (p *past) moveTo(n int) {
 }
 
 // chunk returns the chunk with an ID, if it is in the window.
-func (p *past) chunk(id chunk.ID) *signedChunk {
+func (p *past) chunk(id chunk.ID) *sketchedChunk {
 	n, ok := p.byID[id]
 	if !ok {
 		return nil

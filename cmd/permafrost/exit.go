@@ -11,7 +11,7 @@ import (
 	"permafrost/repo/store"
 )
 
-// Exit codes. Scripts lean on them: see `permafrost help exit-codes`.
+// Exit codes. Scripts depend on them: see `permafrost help exit-codes`.
 const (
 	exitDone         = 0
 	exitFailed       = 1

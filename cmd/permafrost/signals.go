@@ -75,7 +75,7 @@ func terminal() (restore func()) {
 	return func() { term.Restore(int(tty.Fd()), state) }
 }
 
-// abandon tells that the command is not waited for, as far as anybody hears it. It leans on nothing that the command may
+// abandon tells that the command is not waited for, as far as anybody hears it. It relies on nothing that the command may
 // hold.
 func (a *app) abandon(stderr io.Writer, why string) int {
 	said := make(chan struct{})

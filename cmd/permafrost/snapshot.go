@@ -225,7 +225,7 @@ func partial(res *snapshot.Result) error {
 const lockPoll = 2 * time.Second // how often a lock is tried that is held
 
 // patiently does f again while others hold a lock, as long as --retry-lock says; and once more where a prune removed
-// what it leaned on, which a second run does not meet.
+// what it referenced, which a second run does not meet.
 func (a *app) patiently(ctx context.Context, f func() error) error {
 	deadline, pruned, told := time.Now().Add(a.retryLock), false, ""
 	for {

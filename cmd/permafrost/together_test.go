@@ -15,7 +15,7 @@ import (
 	"permafrost/repo"
 )
 
-// A crowd is processes that work on one repository at once, none of which waits for another: leases are courtesy alone.
+// A crowd is processes that work on one repository at once, none of which waits for another: leases are advisory only.
 type crowd struct {
 	*site
 	t   *testing.T

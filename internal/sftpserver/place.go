@@ -15,7 +15,7 @@ const (
 	nowhere   place = iota // nothing of a repository's
 	directory              // one of the few that a repository has
 	object                 // committed, for good
-	lease                  // courtesy: holds nothing that anything leans on
+	lease                  // advisory: nothing references it
 	temp                   // an upload under way
 )
 

@@ -16,7 +16,7 @@ type grown struct {
 	Night  int     `json:"night"`
 	Dump   int64   `json:"dump"`   // bytes
 	Stored int64   `json:"stored"` // by permafrost, recipes and index included
-	Wasted float64 `json:"wasted"` // of the bytes that the dump leans on, the share that it does not use
+	Wasted float64 `json:"wasted"` // of the bytes that the dump references, the share that it does not use
 	Restic int64   `json:"restic"` // bytes that restic stored for the same dump
 }
 

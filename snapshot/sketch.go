@@ -18,7 +18,7 @@ import (
 	"permafrost/repo/store"
 )
 
-// A signature tells of one stream of a snapshot where its bytes lie and what its pieces are, in the stream's order, so
+// A sketch tells of one stream of a snapshot where its bytes lie and what its pieces are, in the stream's order, so
 // that the next night's stream can be matched against it without reading a byte of what is stored. It is derived and
 // disposable. The file is:
 //
@@ -27,7 +27,7 @@ import (
 //	records, one a chunk:
 //	    length of the chunk, not 0; its ID; number of extents, 0 where the chunk is a blob of its own
 //	    extents: ID of a blob, offset, length
-//	    number of pieces, and of each its length and fingerprint
+//	    number of pieces, and of each its length and sum
 //	0
 //	number of thin blobs, of which the stream uses little, and their IDs
 //	offset of that number, 8 bytes, little-endian
@@ -36,35 +36,35 @@ import (
 //
 // with numbers as in the package's documentation.
 const (
-	signatureMagic = "PFSIGN\x00\x01"
-	signatureTail  = 8 + len(store.Name{}) + chunk.Size
-	maxSignature   = 64 << 30 // bytes
-	maxThin        = 1 << 22
+	sketchMagic = "PFSIGN\x00\x01"
+	sketchTail  = 8 + len(store.Name{}) + chunk.Size
+	maxSketch   = 64 << 30 // bytes
+	maxThin     = 1 << 22
 
-	signatureSecret = "permafrost: signatures of streams"
-	cutterSecret    = "permafrost: pieces of streams"
+	sketchSecret = "permafrost: signatures of streams"
+	cutterSecret = "permafrost: pieces of streams"
 )
 
-// A signedChunk is a chunk of a stream with its pieces.
-type signedChunk struct {
+// A sketchedChunk is a chunk of a stream with its pieces.
+type sketchedChunk struct {
 	Chunk
 	pieces []chunk.Piece
 }
 
-// signatures are those of an instance's streams, in a directory of their own.
-type signatures struct {
+// sketches are those of an instance's streams, in a directory of their own.
+type sketches struct {
 	dir      *localdir.Dir // nil keeps none
 	instance string
 	key      chunk.IDKey
 	cutter   chunk.IDKey
-	made     []*signatureWriter
+	made     []*sketchWriter
 }
 
-// newSignatures returns an instance's signatures below dir. What an interrupted run left there goes.
-func newSignatures(dir *localdir.Dir, instance string, w blobWriter) *signatures {
-	s := &signatures{
+// newSketches returns an instance's sketches below dir. What an interrupted run left there goes.
+func newSketches(dir *localdir.Dir, instance string, w blobWriter) *sketches {
+	s := &sketches{
 		instance: instance,
-		key:      chunk.IDKey(w.Sum(repo.Meta, []byte(signatureSecret))),
+		key:      chunk.IDKey(w.Sum(repo.Meta, []byte(sketchSecret))),
 		cutter:   chunk.IDKey(w.Sum(repo.Meta, []byte(cutterSecret))),
 	}
 	if dir == nil {
@@ -83,8 +83,8 @@ func newSignatures(dir *localdir.Dir, instance string, w blobWriter) *signatures
 	return s
 }
 
-// open returns the signature of a stream of a snapshot.
-func (s *signatures) open(stream string, of store.Name) (*signatureReader, error) {
+// open returns the sketch of a stream of a snapshot.
+func (s *sketches) open(stream string, of store.Name) (*sketchReader, error) {
 	if s.dir == nil {
 		return nil, os.ErrNotExist
 	}
@@ -100,10 +100,10 @@ func (s *signatures) open(stream string, of store.Name) (*signatureReader, error
 	return r, nil
 }
 
-// levelTwo returns what a stream is matched with: the signature that it has as part of the snapshot previous, unless
+// levelTwo returns what a stream is matched with: the sketch that it has as part of the snapshot previous, unless
 // that is zero. Without it the run is less thrifty; err says why.
-func (s *signatures) levelTwo(stream string, previous store.Name) (*levelTwo, error) {
-	l := &levelTwo{secret: s.cutter, sign: s.create(stream)}
+func (s *sketches) levelTwo(stream string, previous store.Name) (*levelTwo, error) {
+	l := &levelTwo{secret: s.cutter, sketch: s.create(stream)}
 	if previous.IsZero() {
 		return l, nil
 	}
@@ -112,24 +112,24 @@ func (s *signatures) levelTwo(stream string, previous store.Name) (*levelTwo, er
 	return l, err
 }
 
-// name is what a stream's signature says that it is of.
-func (s *signatures) name(stream string) string { return s.instance + "/" + stream }
+// name is what a stream's sketch says that it is of.
+func (s *sketches) name(stream string) string { return s.instance + "/" + stream }
 
-// verify reads a whole signature, so that nothing of it is believed before.
-func (s *signatures) verify(f *os.File, stream string, of store.Name) (*signatureReader, error) {
+// verify reads a whole sketch, so that nothing of it is believed before.
+func (s *sketches) verify(f *os.File, stream string, of store.Name) (*sketchReader, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	body := info.Size() - int64(signatureTail)
-	if !info.Mode().IsRegular() || body < int64(len(signatureMagic)) || info.Size() > maxSignature {
-		return nil, errors.New("not a signature")
+	body := info.Size() - int64(sketchTail)
+	if !info.Mode().IsRegular() || body < int64(len(sketchMagic)) || info.Size() > maxSketch {
+		return nil, errors.New("not a sketch")
 	}
 	h := s.key.Hash()
 	if _, err := io.CopyBuffer(h, io.NewSectionReader(f, 0, body), make([]byte, 256<<10)); err != nil {
 		return nil, err
 	}
-	tail := make([]byte, signatureTail)
+	tail := make([]byte, sketchTail)
 	if _, err := f.ReadAt(tail, body); err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (s *signatures) verify(f *os.File, stream string, of store.Name) (*signatur
 		return nil, errors.New("it is of another snapshot")
 	}
 	at := int64(min(binary.LittleEndian.Uint64(bound), uint64(body)))
-	r := newSignatureReader(io.NewSectionReader(f, at, body-at))
+	r := newSketchReader(io.NewSectionReader(f, at, body-at))
 	thin := r.readThin()
 	r.in.Reset(io.NewSectionReader(f, 0, at))
 	r.begin(s.name(stream))
@@ -150,8 +150,8 @@ func (s *signatures) verify(f *os.File, stream string, of store.Name) (*signatur
 	return r, r.err
 }
 
-// create starts the signature of a stream of this run. It returns nil where none can be kept.
-func (s *signatures) create(stream string) *signatureWriter {
+// create starts the sketch of a stream of this run. It returns nil where none can be kept.
+func (s *sketches) create(stream string) *sketchWriter {
 	if s.dir == nil {
 		return nil
 	}
@@ -159,19 +159,19 @@ func (s *signatures) create(stream string) *signatureWriter {
 	if err != nil {
 		return nil
 	}
-	w := &signatureWriter{file: f, name: stream, mac: s.key.Hash()}
-	w.to = newSignatureBuffer(io.MultiWriter(f, w.mac))
+	w := &sketchWriter{file: f, name: stream, mac: s.key.Hash()}
+	w.to = newSketchBuffer(io.MultiWriter(f, w.mac))
 	name := s.name(stream)
-	w.buf = append(w.buf, signatureMagic...)
+	w.buf = append(w.buf, sketchMagic...)
 	w.buf = binary.AppendUvarint(w.buf, uint64(len(name)))
 	w.write(append(w.buf, name...))
 	s.made = append(s.made, w)
 	return w
 }
 
-// keep makes the signatures of this run those of the snapshot that it has committed. One that can't be kept makes the
+// keep makes the sketches of this run those of the snapshot that it has committed. One that can't be kept makes the
 // next night less thrifty, and is no reason to fail.
-func (s *signatures) keep(of store.Name) error {
+func (s *sketches) keep(of store.Name) error {
 	var failed error
 	for _, w := range s.made {
 		if err := w.keep(of); err != nil {
@@ -182,18 +182,18 @@ func (s *signatures) keep(of store.Name) error {
 	return failed
 }
 
-// drop removes the signatures of a run that committed nothing.
-func (s *signatures) drop() {
+// drop removes the sketches of a run that committed nothing.
+func (s *sketches) drop() {
 	for _, w := range s.made {
 		w.file.Discard()
 	}
 	s.made = nil
 }
 
-func newSignatureBuffer(to io.Writer) *bufio.Writer { return bufio.NewWriterSize(to, 256<<10) }
+func newSketchBuffer(to io.Writer) *bufio.Writer { return bufio.NewWriterSize(to, 256<<10) }
 
-// A signatureWriter writes a signature. An error of it comes back from keep.
-type signatureWriter struct {
+// A sketchWriter writes a sketch. An error of it comes back from keep.
+type sketchWriter struct {
 	file *localdir.File
 	name string
 	mac  hash.Hash
@@ -204,14 +204,14 @@ type signatureWriter struct {
 }
 
 // write writes b, which becomes room for the next record. An error stays in the bufio.Writer, for keep to return.
-func (w *signatureWriter) write(b []byte) {
+func (w *sketchWriter) write(b []byte) {
 	w.to.Write(b)
 	w.size += uint64(len(b))
 	w.buf = b[:0]
 }
 
 // add appends a chunk.
-func (w *signatureWriter) add(c *signedChunk) {
+func (w *sketchWriter) add(c *sketchedChunk) {
 	b := binary.AppendUvarint(w.buf, uint64(c.Length))
 	b = append(b, c.ID[:]...)
 	b = binary.AppendUvarint(b, uint64(len(c.Extents)))
@@ -229,7 +229,7 @@ func (w *signatureWriter) add(c *signedChunk) {
 }
 
 // finish appends the thin blobs.
-func (w *signatureWriter) finish(thin []chunk.ID) {
+func (w *sketchWriter) finish(thin []chunk.ID) {
 	thin = thin[:min(len(thin), maxThin)]
 	w.thin = w.size + 1
 	b := append(w.buf, 0)
@@ -240,7 +240,7 @@ func (w *signatureWriter) finish(thin []chunk.ID) {
 	w.write(b)
 }
 
-func (w *signatureWriter) keep(of store.Name) error {
+func (w *sketchWriter) keep(of store.Name) error {
 	defer w.file.Discard()
 	if w.thin == 0 {
 		return nil
@@ -255,36 +255,36 @@ func (w *signatureWriter) keep(of store.Name) error {
 	return w.file.Replace(w.name)
 }
 
-// A signatureReader reads a signature that is verified. What is wrong with it all the same ends it.
-type signatureReader struct {
+// A sketchReader reads a sketch that is verified. What is wrong with it all the same ends it.
+type sketchReader struct {
 	file *os.File
 	in   *bufio.Reader
 	err  error
 	thin map[chunk.ID]bool // blobs of which the stream uses little
 }
 
-func newSignatureReader(src io.Reader) *signatureReader {
-	return &signatureReader{in: bufio.NewReaderSize(src, 256<<10)}
+func newSketchReader(src io.Reader) *sketchReader {
+	return &sketchReader{in: bufio.NewReaderSize(src, 256<<10)}
 }
 
-func (r *signatureReader) close() {
+func (r *sketchReader) close() {
 	if r.file != nil {
 		r.file.Close()
 	}
 }
 
-// begin reads what the signature is of, which must be name.
-func (r *signatureReader) begin(name string) {
-	magic := make([]byte, len(signatureMagic))
+// begin reads what the sketch is of, which must be name.
+func (r *sketchReader) begin(name string) {
+	magic := make([]byte, len(sketchMagic))
 	r.bytes(magic)
 	got := make([]byte, r.number(1<<10))
 	r.bytes(got)
-	if string(magic) != signatureMagic || string(got) != name {
+	if string(magic) != sketchMagic || string(got) != name {
 		r.fail("it is of another stream")
 	}
 }
 
-func (r *signatureReader) number(max uint64) uint64 {
+func (r *sketchReader) number(max uint64) uint64 {
 	if r.err != nil {
 		return 0
 	}
@@ -293,28 +293,28 @@ func (r *signatureReader) number(max uint64) uint64 {
 		err = fmt.Errorf("a number is %d, more than %d", n, max)
 	}
 	if err != nil {
-		r.err = fmt.Errorf("signature: %w", err)
+		r.err = fmt.Errorf("sketch: %w", err)
 		return 0
 	}
 	return n
 }
 
-func (r *signatureReader) bytes(b []byte) {
+func (r *sketchReader) bytes(b []byte) {
 	if r.err != nil {
 		return
 	}
 	if _, err := io.ReadFull(r.in, b); err != nil {
-		r.err = fmt.Errorf("signature: %w", err)
+		r.err = fmt.Errorf("sketch: %w", err)
 	}
 }
 
 // next returns the next chunk, or nil at the end.
-func (r *signatureReader) next() (*signedChunk, error) {
+func (r *sketchReader) next() (*sketchedChunk, error) {
 	length := r.number(uint64(chunk.Stream.Max))
 	if r.err != nil || length == 0 {
 		return nil, r.err
 	}
-	c := &signedChunk{Chunk: Chunk{Length: int64(length)}}
+	c := &sketchedChunk{Chunk: Chunk{Length: int64(length)}}
 	r.bytes(c.ID[:])
 	if n := r.number(maxExtents); n > 0 {
 		c.Extents = make([]Extent, n)
@@ -346,14 +346,14 @@ func (r *signatureReader) next() (*signedChunk, error) {
 	return c, nil
 }
 
-func (r *signatureReader) fail(text string) {
+func (r *sketchReader) fail(text string) {
 	if r.err == nil {
-		r.err = errors.New("signature: " + text)
+		r.err = errors.New("sketch: " + text)
 	}
 }
 
 // readThin reads the table behind the records.
-func (r *signatureReader) readThin() map[chunk.ID]bool {
+func (r *sketchReader) readThin() map[chunk.ID]bool {
 	thin := make(map[chunk.ID]bool)
 	for n := r.number(maxThin); n > 0 && r.err == nil; n-- {
 		var id chunk.ID
