@@ -81,7 +81,7 @@ func rules() []rule {
 		because(repo.CauseIndexMissing, "`permafrost repair index` with the owner key rebuilds the index"),
 		because(repo.CauseManifestMissing, "a snapshot without its manifest is lost: `permafrost check` names it; forget that snapshot"),
 		because(repo.CauseCopyUnread, "run `permafrost check --read-data`"),
-		because(repo.CauseSnapshotLacks, "run `permafrost check`; run `permafrost repair` with the owner key; after that --accept-lost goes on without what is lost for good"),
+		because(repo.CauseSnapshotLacks, "run `permafrost check`, then `permafrost repair` with the owner key; after that --accept-lost goes on without what is lost for good"),
 		because(repo.CauseSnapshotUntold, "it is not known what that snapshot needs, or it is not lost: run `permafrost repair`, or forget the snapshot"),
 		because(repo.CauseOutrun, "run it at a quieter time"),
 
