@@ -388,7 +388,7 @@ func (s *site) testPartial(t *testing.T) {
 	}
 	run(exitDone, "init", "--live", s.Live, "--recovery-key", "recovery.key")
 	r := run(exitPartial, "snapshot", "--live", s.Live)
-	if !strings.Contains(r.stderr, "site_uploads/root.txt was left out") || !strings.Contains(r.stderr, "1 file, directory or link of the media, named in the warnings above") {
+	if !strings.Contains(r.stderr, "site_uploads/root.txt was left out") || !strings.Contains(r.stderr, "1 file, directory or link of the media; the warnings above name") {
 		t.Errorf("stderr\n%s", r.stderr)
 	}
 	if out := run(exitDone, "snapshots").stdout; !strings.Contains(out, "partial, 1 left out") {
