@@ -292,6 +292,9 @@ func (r *Repo) mayRotate(ctx context.Context) error {
 // as it should be. A rotation that died leaves such keys, which nobody uses. But if the storage shows an older log they are in use, and
 // a rotation would give them to all on its list, with whoever was removed since.
 func (r *Repo) allAnnounced() error {
+	if len(r.log.lostEpoch()) > 0 {
+		return nil // later entries say so, and that nobody on the list of keys was removed since
+	}
 	if n := len(r.log.keys.Epochs); int(r.log.lastKnown(r.log.keys)) < n && !r.opts.AcceptHead {
 		return because(CauseUnannounced, "the key file has keys of epoch %d, which the log does not announce", n)
 	}
