@@ -45,7 +45,7 @@ func newIntruderSite(t *testing.T) *site {
 func openDir(t *testing.T, uid int) string {
 	t.Helper()
 	dir := t.TempDir()
-	for at := dir; filepath.Base(at) != "tmp" && at != "/"; at = filepath.Dir(at) {
+	for at := dir; at != filepath.Clean(os.TempDir()); at = filepath.Dir(at) {
 		if err := os.Chmod(at, 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -161,7 +161,8 @@ func TestRogueServer(t *testing.T) {
 	r := startRogue(t)
 	for what, plant := range plants {
 		for _, file := range []string{".pgpass", ".postgresql/root.crt", ".postgresql/postgresql.key", "sslrootcert", "sslcert", "sslkey"} {
-			t.Run(what+" for "+file, func(t *testing.T) {
+			// A short name: a socket's path has 107 bytes.
+			t.Run(what+" for "+filepath.Base(file), func(t *testing.T) {
 				h := newHome(t)
 				target := map[string]string{"sslrootcert": ".postgresql/root.crt", "sslcert": ".postgresql/postgresql.crt", "sslkey": ".postgresql/postgresql.key"}[file]
 				params := make(map[string]string)
