@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,7 +63,11 @@ type SnapshotEntry struct {
 // snapshotID returns the ID of a snapshot: the SHA-256 of "permafrost snapshot 1\n", the manifest's name, the verify key of the
 // entry's signer and the instance. Who sees a manifest before the log names it can't take its ID.
 func snapshotID(manifest store.Name, signer ed25519.PublicKey, instance string) store.Name {
-	return sha256.Sum256(slices.Concat([]byte("permafrost snapshot 1\n"), manifest[:], signer, []byte(instance)))
+	b := make([]byte, 0, 256)
+	b = append(b, "permafrost snapshot 1\n"...)
+	b = append(b, manifest[:]...)
+	b = append(b, signer...)
+	return sha256.Sum256(append(b, instance...))
 }
 
 // SnapshotInfo is what a list of snapshots shows, and what retention goes by.
