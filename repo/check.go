@@ -107,7 +107,7 @@ func (c *checker) problem(err error) {
 
 // bad notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
 func (c *checker) bad(p *indexedPack) {
-	if by := c.repo.log.scope(c.repo.key.verifyKey()); !by.serves(p.instance) {
+	if by := c.repo.log.scope(c.repo.key.VerifyKey()); !by.serves(p.instance) {
 		return
 	}
 	c.mu.Lock()
@@ -148,7 +148,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error
 		return nil, err
 	}
 	was := c.repo.log.seen()
-	if lost := h.lacks(&was, c.repo.key.verifyKey()); lost != nil {
+	if lost := h.lacks(&was, c.repo.key.VerifyKey()); lost != nil {
 		lost.Since = true
 		return nil, lost
 	}
@@ -364,7 +364,7 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	} else if err != nil {
 		return fmt.Errorf("reading a pack: %w", err)
 	}
-	opener, err := x.keys.opener(p.component)
+	opener, err := openerOf(x.keys, p.component)
 	if err != nil { // a sealed host
 		if store.Name(sha256.Sum256(buf)) != p.name {
 			return &store.DamageError{Object: object, Err: errors.New("its content does not match the hash in its name")}
@@ -383,14 +383,14 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	if err != nil {
 		return &store.DamageError{Object: object, Err: err}
 	}
-	if err := x.keys.checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
+	if err := checkFrames(x.keys, object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
 		return err
 	}
 	return &store.DamageError{Object: object, Err: errors.New("its directory and the index differ")}
 }
 
 // checkFrames verifies every blob of a pack, read from its beginning.
-func (k *Keyring) checkFrames(object string, d *directory, src io.Reader) error {
+func checkFrames(k *Keyring, object string, d *directory, src io.Reader) error {
 	magic := make([]byte, len(packMagic))
 	if _, err := io.ReadFull(src, magic); err != nil || string(magic) != packMagic {
 		return &store.DamageError{Object: object, Err: errors.New("does not begin with a pack's mark")}
@@ -409,7 +409,7 @@ func (k *Keyring) checkFrames(object string, d *directory, src io.Reader) error 
 			plain = content
 		}
 		for _, b := range f.blobs {
-			if sum, ok := k.sum(d.epoch, d.component, content[:b.length]); !ok || sum != b.id {
+			if sum, ok := blobID(k, d.epoch, d.component, content[:b.length]); !ok || sum != b.id {
 				return &store.DamageError{Object: object, Err: fmt.Errorf("its blob %s… does not match its ID", b.id.String()[:8])}
 			}
 			content = content[b.length:]

@@ -86,12 +86,12 @@ func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...Record) 
 	if len(ids) == 0 {
 		return nil
 	}
-	f := &ForgetEntry{ids, r.log.scope(r.key.verifyKey()).recordable(records)}
+	f := &ForgetEntry{ids, r.log.scope(r.key.VerifyKey()).recordable(records)}
 	return r.publishOnFull(ctx, &Entry{Forget: f}, func(h *history) error {
 		if err := h.mustList(ids); err != nil {
 			return err
 		}
-		by := h.scope(r.key.verifyKey())
+		by := h.scope(r.key.VerifyKey())
 		if why := h.mayForget(by, ids); why != "" {
 			return &NotAllowedError{Right: RightForget, Why: why}
 		}
@@ -105,12 +105,12 @@ func (r *Repo) Confirm(ctx context.Context, ids []store.Name, revoke bool, recor
 	if len(ids) == 0 {
 		return errors.New("there is nothing to confirm")
 	}
-	c := &ConfirmEntry{ids, revoke, r.log.scope(r.key.verifyKey()).recordable(records)}
+	c := &ConfirmEntry{ids, revoke, r.log.scope(r.key.VerifyKey()).recordable(records)}
 	return r.publish(ctx, &Entry{Confirm: c}, func(h *history) error {
 		if err := h.mustList(ids); err != nil {
 			return err
 		}
-		by := h.scope(r.key.verifyKey())
+		by := h.scope(r.key.VerifyKey())
 		if why := h.mayConfirm(by, ids); why != "" {
 			return &NotAllowedError{Right: RightConfirm, Why: why, Who: h.othersWho(ids)}
 		}

@@ -25,15 +25,11 @@ const (
 	envelopeHeader  = 8 + ed25519.PublicKeySize + ed25519.SignatureSize
 )
 
-// verifyKey is the public half of the keyring's signing key.
-func (k *Keyring) verifyKey() ed25519.PublicKey { return k.SignKey.Public().(ed25519.PublicKey) }
+// VerifyKey is the public half of the keyring's signing key: 32 bytes.
+func (k *Keyring) VerifyKey() ed25519.PublicKey { return k.SignKey.Public().(ed25519.PublicKey) }
 
-// seal returns the envelope of body, signed by the keyring's own key and encrypted to an epoch.
-func (k *Keyring) seal(e *Epoch, magic string, body []byte) ([]byte, error) {
-	return sealing(k, e, magic, body)
-}
-
-func (k *Keyring) encrypt(e *Epoch, magic string, body []byte) ([]byte, error) {
+// Seal returns the envelope of a body of a kind, signed by the keyring\'s own key and encrypted to an epoch.
+func (k *Keyring) Seal(e *Epoch, magic string, body []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, e.MetaIdentity.Recipient())
 	if err != nil {
@@ -41,7 +37,7 @@ func (k *Keyring) encrypt(e *Epoch, magic string, body []byte) ([]byte, error) {
 	}
 	plain := make([]byte, 0, envelopeHeader+len(body))
 	plain = append(plain, magic...)
-	plain = append(plain, k.verifyKey()...)
+	plain = append(plain, k.VerifyKey()...)
 	plain = append(plain, ed25519.Sign(k.SignKey, k.signed(magic, body))...)
 	plain = append(plain, body...)
 	if _, err := w.Write(plain); err != nil {
@@ -53,21 +49,10 @@ func (k *Keyring) encrypt(e *Epoch, magic string, body []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// unseal returns the body of an envelope of the kind magic, and whose signature it bears: whether that
-// signer may say what the body says is the caller's to decide. Of one of another version it returns the signer, with
-// ErrNewerFormat: a newer format means as much as who wrote it.
-func (k *Keyring) unseal(magic string, data []byte) (signer ed25519.PublicKey, body []byte, err error) {
-	return unsealing(k, magic, data)
-}
-
-// sealing and unsealing do what seal and unseal say. A simulation, which is about the order of things and would do little
-// else than this, puts simpler ones in their place.
-var (
-	sealing   = (*Keyring).encrypt
-	unsealing = (*Keyring).decrypt
-)
-
-func (k *Keyring) decrypt(magic string, data []byte) (signer ed25519.PublicKey, body []byte, err error) {
+// Unseal returns the body of an envelope of a kind, and whose signature it bears: whether that signer may say what the body says is
+// the caller's to decide. Of an envelope of another version it returns the signer, with ErrNewerFormat: a newer format means as much as
+// who wrote it.
+func (k *Keyring) Unseal(magic string, data []byte) (signer ed25519.PublicKey, body []byte, err error) {
 	r, err := age.Decrypt(bytes.NewReader(data), k.MetaIdentities()...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("decrypting: %w", err)

@@ -109,28 +109,28 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change
 // PlainEnvelopes makes envelopes cost nothing until the test ends: they say in the clear who made them, under which keys, and
 // what they hold. Who lacks the keys opens none, and one that was changed is none.
 func PlainEnvelopes(t testing.TB) {
-	seal, unseal := sealing, unsealing
-	t.Cleanup(func() { sealing, unsealing = seal, unseal })
+	sealed, unsealed := seal, unseal
+	t.Cleanup(func() { seal, unseal = sealed, unsealed })
 	const head = 8 + ed25519.PublicKeySize + 16
 	proof := func(k *Keyring, head, keys, body []byte) []byte {
 		sum := sha256.Sum256(slices.Concat(k.Repository[:], head, keys, body))
 		return sum[:]
 	}
-	sealing = func(k *Keyring, e *Epoch, magic string, body []byte) ([]byte, error) {
+	seal = func(k *Keyring, e *Epoch, magic string, body []byte) ([]byte, error) {
 		nonce := make([]byte, 16) // no two envelopes are alike
 		rand.Read(nonce)
-		h, keys := slices.Concat([]byte(magic), k.verifyKey(), nonce), e.Signature[:32]
+		h, keys := slices.Concat([]byte(magic), k.VerifyKey(), nonce), e.Signature[:32]
 		return slices.Concat(h, keys, proof(k, h, keys, body), body), nil
 	}
-	unsealing = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
+	unseal = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
 		if len(data) < head+64 || string(data[:7]) != magic[:7] {
 			return nil, nil, errors.New("not an envelope of that kind")
 		}
-		keys, body := data[head:head+32], data[head+64:]
-		if !bytes.Equal(data[head+32:head+64], proof(k, data[:head], keys, body)) {
+		of, body := data[head:head+32], data[head+64:]
+		if !bytes.Equal(data[head+32:head+64], proof(k, data[:head], of, body)) {
 			return nil, nil, errors.New("it was changed")
 		}
-		if !slices.ContainsFunc(k.Epochs, func(e Epoch) bool { return bytes.Equal(e.Signature[:32], keys) }) {
+		if !slices.ContainsFunc(k.Epochs, func(e Epoch) bool { return bytes.Equal(e.Signature[:32], of) }) {
 			return nil, nil, errors.New("decrypting: no key fits")
 		}
 		signer := ed25519.PublicKey(data[8 : head-16])
@@ -152,10 +152,10 @@ func RememberEnvelopes(t testing.TB) {
 		signer ed25519.PublicKey
 		body   []byte
 	}
-	unseal := unsealing
-	t.Cleanup(func() { unsealing = unseal })
+	unsealed := unseal
+	t.Cleanup(func() { unseal = unsealed })
 	var known sync.Map
-	unsealing = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
+	unseal = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
 		e := envelope{magic: magic, sum: store.NameOf(data)}
 		for _, epoch := range k.Epochs {
 			e.epochs += string(epoch.Signature)
@@ -163,7 +163,7 @@ func RememberEnvelopes(t testing.TB) {
 		if o, ok := known.Load(e); ok {
 			return slices.Clone(o.(opened).signer), slices.Clone(o.(opened).body), nil
 		}
-		signer, body, err := unseal(k, magic, data)
+		signer, body, err := unsealed(k, magic, data)
 		if err == nil {
 			known.Store(e, opened{slices.Clone(signer), slices.Clone(body)})
 		}
@@ -172,9 +172,9 @@ func RememberEnvelopes(t testing.TB) {
 }
 
 // OpensEnvelope reports whether a keyring opens what may be an envelope.
-func (k *Keyring) OpensEnvelope(data []byte) bool {
+func OpensEnvelope(k *Keyring, data []byte) bool {
 	return slices.ContainsFunc([]string{magicIndex, magicManifest, magicEntry, magicLease}, func(magic string) bool {
-		_, _, err := k.unseal(magic, data)
+		_, _, err := unseal(k, magic, data)
 		return err == nil
 	})
 }
@@ -364,12 +364,6 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*Keyring) error) ([
 	}
 	return without, err
 }
-
-// Repo returns the ID of the repository that a keyring is of.
-func (k *Keyring) Repo() store.Name { return store.Name(k.Repository) }
-
-// Verifies returns the key by which what a keyring signs is verified.
-func (k *Keyring) Verifies() []byte { return k.verifyKey() }
 
 // MaxBreaks is how many breaks one entry accepts.
 const MaxBreaks = maxBreaks

@@ -2,73 +2,26 @@ package repo
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"filippo.io/age"
-
 	"permafrost/internal/fuzzing"
 	"permafrost/repo/store"
 )
-
-// FuzzEnvelope reads stored bytes as they come and, encrypted to the right recipient, what is beneath: nothing that the
-// fuzzer makes is signed.
-func FuzzEnvelope(f *testing.F) {
-	k := fuzzOwner(f)
-	plain := slices.Concat([]byte(magicEntry), []byte(k.verifyKey()), ed25519.Sign(k.SignKey, k.signed(magicEntry, []byte("body"))), []byte("body"))
-	sealed := encrypted(f, k, plain)
-	if _, body, err := k.unseal(magicEntry, sealed); err != nil || string(body) != "body" {
-		f.Fatal(string(body), err)
-	}
-	f.Add(sealed, false)
-	f.Add(plain, true)
-	f.Add([]byte("PFLOGEN\x02"+string(plain[8:])), true)
-	f.Fuzz(func(t *testing.T, data []byte, inner bool) {
-		stored := data
-		if inner {
-			stored = encrypted(t, k, data)
-		}
-		for _, magic := range []string{magicEntry, magicIndex} {
-			_, body, err := k.unseal(magic, stored)
-			if err == nil && (magic != magicEntry || !bytes.Equal(body, []byte("body"))) {
-				t.Errorf("%q is taken for a signed body of %q", body, magic)
-			}
-		}
-	})
-}
-
-// encrypted is what anybody can make who knows the repository's recipient.
-func encrypted(t testing.TB, k *Keyring, plain []byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	w, err := age.Encrypt(&out, k.CurrentEpoch().MetaIdentity.Recipient())
-	if err == nil {
-		_, err = w.Write(plain)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
 
 // FuzzManifestObject opens manifests whose signer put anything into them.
 func FuzzManifestObject(f *testing.F) {
 	k := fuzzOwner(f)
 	r := &Repo{key: k, log: newHistory(k)}
 	open := func(body []byte) ([]byte, error) {
-		stored, err := k.seal(k.CurrentEpoch(), magicManifest, body)
+		stored, err := seal(k, k.CurrentEpoch(), magicManifest, body)
 		if err != nil {
 			return nil, err
 		}
-		return openManifest(r.Key(), SnapshotRef{signer: k.verifyKey()}, stored)
+		return openManifest(r.Key(), SnapshotRef{signer: k.VerifyKey()}, stored)
 	}
 	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
 		encoder().EncodeAll([]byte(`{"format":1}`), nil), encoder().EncodeAll(text(9000), nil))
@@ -83,10 +36,10 @@ func FuzzManifestObject(f *testing.F) {
 // sampleEntries are log entries of each kind.
 func sampleEntries(k, writer *Keyring) []Entry {
 	id := func(manifest store.Name, by *Keyring) store.Name {
-		return snapshotID(manifest, by.verifyKey(), "social.example")
+		return snapshotID(manifest, by.VerifyKey(), "social.example")
 	}
 	return []Entry{
-		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: RoleWriter, Instance: "social.example", VerifyKey: writer.verifyKey(), Keys: []string{"keys/a.age"}}}}},
+		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: RoleWriter, Instance: "social.example", VerifyKey: writer.VerifyKey(), Keys: []string{"keys/a.age"}}}}},
 		{Snapshot: &SnapshotEntry{Manifest: store.Name{1}, Indexes: []store.Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
 		{Snapshot: &SnapshotEntry{Manifest: store.Name{3}, Indexes: []store.Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
 		{Forget: &ForgetEntry{Snapshots: []store.Name{id(store.Name{1}, writer)}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{id(store.Name{3}, k), "says so"}}, Clock: time.Hour}}}},
@@ -178,11 +131,11 @@ func (l *fuzzLog) read(t testing.TB, script []byte) *history {
 			e.On = h.basis
 			body = encodeEntry(t, e)
 		}
-		stored, err := by.seal(l.owner.CurrentEpoch(), magicEntry, body)
+		stored, err := seal(by, l.owner.CurrentEpoch(), magicEntry, body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.take(h.next, l.owner.openEntry(stored))
+		h.take(h.next, openEntry(l.owner, stored))
 	}
 	return h
 }
@@ -224,28 +177,6 @@ func FuzzNames(f *testing.F) {
 			if again, err := ParseFingerprint(p); err != nil || again != p {
 				t.Errorf("fingerprint %q reads as %q, and that as %q, %v", s, p, again, err)
 			}
-		}
-	})
-}
-
-// FuzzParseIdentity reads key files of every kind, and recipients.
-func FuzzParseIdentity(f *testing.F) {
-	k := fuzzOwner(f)
-	file, err := k.KeyFile()
-	if err != nil {
-		f.Fatal(err)
-	}
-	nobody := func(string) ([]byte, error) { return nil, errors.New("nobody to ask") }
-	parse := func(b []byte) error { _, err := parseIdentity(b, "/nonexistent/key", nobody); return err }
-	fuzzing.Seed(f, parse, file, []byte("# a comment\n"+k.Identity.String()+"\n"))
-	f.Add([]byte(k.Identity.Recipient().String()))
-	f.Add([]byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJxkTxuJyOXAOkRVbU1Ky6KLuyfJfdUz+pMDbZGfeK4p me"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if parse(b) == nil && len(b) == 0 {
-			t.Error("nothing is a key")
-		}
-		if r, kind, _, err := ParseRecipient(string(b)); err == nil && (r == nil || kind == "") {
-			t.Errorf("a recipient of kind %q", kind)
 		}
 	})
 }

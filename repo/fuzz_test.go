@@ -67,7 +67,7 @@ func appendFooter(plain, dir []byte) []byte {
 // fuzzKeyring returns a keyring that is the same in every process, as a corpus that was found with it needs it.
 func fuzzKeyring(tb testing.TB, file string) *Keyring {
 	tb.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", "keys", file))
+	data, err := os.ReadFile(filepath.Join("keys", "testdata", file))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -432,12 +432,12 @@ func TestBombs(t *testing.T) {
 				t.Errorf("%s: a frame of 128 MiB is taken", name)
 			}
 		})
-		stored, err := k.seal(k.CurrentEpoch(), magicManifest, b)
+		stored, err := seal(k, k.CurrentEpoch(), magicManifest, b)
 		if err != nil {
 			t.Fatal(err)
 		}
 		fuzzing.Bound(t, 8*maxManifest, func() {
-			if _, err := openManifest(r.Key(), SnapshotRef{signer: k.verifyKey()}, stored); err == nil {
+			if _, err := openManifest(r.Key(), SnapshotRef{signer: k.VerifyKey()}, stored); err == nil {
 				t.Errorf("%s: a manifest of 128 MiB is taken", name)
 			}
 		})

@@ -287,7 +287,7 @@ func TestBadIdentityFile(t *testing.T) {
 		"cut key file":           {keyPath(t, recovery[:500]), "damaged", "another copy"},
 		"key file cut in a line": {keyPath(t, recovery[:strings.Index(recovery, "\nAGE-SECRET")+5]), "neither a comment nor a key", "another copy"},
 		"key file, no keyring":   {keyPath(t, strings.Replace(recovery, "# permafrost-keyring-1", "# permafrosd", 1)), "damaged", "another copy"},
-		"wrapped keyring":        {"testdata/keys/update.age", "not with a passphrase", "age -d"},
+		"wrapped keyring":        {"testdata/update.age", "not with a passphrase", "age -d"},
 		"cut age file":           {keyPath(t, lock(t, recovery, false)[:300]), "decrypting it", ""},
 		"locked text":            {keyPath(t, lock(t, "hello", false)), "line 1 is no key", ""},
 		"twice locked":           {keyPath(t, lock(t, lock(t, recovery, false), false)), "is no key", ""},

@@ -77,7 +77,7 @@ func (r *Repo) indexData(ctx context.Context, name store.Name, useCache, keep bo
 // readIndex adds what an index object lists to w: all of it or, where it is damaged, nothing.
 func readIndex(h *history, name store.Name, data []byte, w *tableWriter) error {
 	o := tableObject{name: name}
-	signer, body, err := h.keys.unseal(magicIndex, data)
+	signer, body, err := unseal(h.keys, magicIndex, data)
 	if err == nil {
 		copy(o.signer[:], signer)
 		o.instance, err = parseIndex(body, func(*pack) error { return nil })
@@ -95,7 +95,7 @@ func readIndex(h *history, name store.Name, data []byte, w *tableWriter) error {
 
 // with returns the index with packs of an instance that no index object lists yet, and that may be relied on.
 func (r *Repo) with(x *index, instance string, packs iter.Seq2[*pack, error]) (*index, error) {
-	b := &indexBuild{repo: r, key: r.key.tableKey()}
+	b := &indexBuild{repo: r, key: tableKey(r.key)}
 	t, err := b.write(func(w *tableWriter) error {
 		w.object(tableObject{instance: instance})
 		for p, err := range packs {
@@ -139,7 +139,7 @@ func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[pac
 			yield(packListing{}, err)
 			return
 		}
-		_, body, err := x.keys.unseal(magicIndex, data)
+		_, body, err := unseal(x.keys, magicIndex, data)
 		if err != nil {
 			yield(packListing{}, &store.DamageError{Object: store.Index.Object(o.name), Err: err})
 			return

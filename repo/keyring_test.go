@@ -11,7 +11,7 @@ import (
 	"permafrost/repo"
 )
 
-// goldenFingerprint is that of the keyrings in testdata/keys.
+// goldenFingerprint is that of the keyrings in testdata.
 const goldenFingerprint = "ijvq-wycv-up5w-xnun-4xjw-a43g-5hb3-vwns"
 
 func newOwner(t testing.TB, epochs int) *repo.Keyring {
@@ -57,7 +57,7 @@ func keyFile(t testing.TB, k *repo.Keyring) []byte {
 
 func golden(t testing.TB, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile("testdata/keys/" + name)
+	data, err := os.ReadFile("testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}

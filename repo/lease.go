@@ -95,7 +95,7 @@ func (l *Lease) put(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := l.key.seal(l.epoch, magicLease, body)
+	data, err := seal(&l.key, l.epoch, magicLease, body)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 			continue // released meanwhile
 		}
 		var t leaseText
-		if signer, body, err := l.repo.Key().unseal(magicLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
+		if signer, body, err := unseal(l.repo.Key(), magicLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
 			continue
 		}
 		if t.ID == l.text.ID || !t.isNew(o) {
@@ -219,7 +219,7 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 // speak for an instance of its own. A writer's prune takes nothing from others that is not long left over.
 func (l *Lease) concerns(signer ed25519.PublicKey) bool {
 	log := l.repo.log
-	by, me := log.scope(signer), log.scope(l.key.verifyKey())
+	by, me := log.scope(signer), log.scope(l.key.VerifyKey())
 	switch {
 	case by.owner:
 		return true

@@ -48,7 +48,7 @@ func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 // takeLogOn takes the whole log anew, which must say no less than it did a moment ago.
 func (r *Repo) takeLogOn(ctx context.Context, keys *Keyring, before *history) (*history, error) {
 	h, err := r.takeLog(ctx, keys, false)
-	if was := before.seen(); err == nil && !r.opts.AcceptHead && !h.covers(&was, r.key.verifyKey()) {
+	if was := before.seen(); err == nil && !r.opts.AcceptHead && !h.covers(&was, r.key.VerifyKey()) {
 		err = &RollbackError{Remembered: was.Head, Found: h.head, Lost: was.Basis.String(), Since: true}
 	}
 	return h, err
@@ -270,7 +270,7 @@ func (r *Repo) follow(ctx context.Context, h *history) (done bool, err error) {
 		} else if err != nil {
 			return false, fmt.Errorf("reading the log: %w", err)
 		}
-		h.take(h.next, h.keys.openEntry(data))
+		h.take(h.next, openEntry(h.keys, data))
 		if h == r.log {
 			r.index = nil // the log may name other index objects now
 		}
@@ -365,7 +365,7 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 // published takes our own entry as everybody else does.
 func (r *Repo) published(e *Entry, data []byte) error {
 	requests := len(r.log.requests)
-	r.log.take(e.Seq, r.log.keys.openEntry(data))
+	r.log.take(e.Seq, openEntry(r.log.keys, data))
 	if r.log.head.Seq != e.Seq || len(r.log.requests) > requests {
 		return fmt.Errorf("%w: the entry was published and has no effect", ErrNotAllowed)
 	}

@@ -67,7 +67,7 @@ func sealed(t *testing.T, by *Keyring, e *Entry) openedEntry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openedEntry{hash: store.NameOf(append(body, by.verifyKey()...)), signer: by.verifyKey(), body: body}
+	return openedEntry{hash: store.NameOf(append(body, by.VerifyKey()...)), signer: by.VerifyKey(), body: body}
 }
 
 // A shownEntry is one that a storage shows under a number.

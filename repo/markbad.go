@@ -32,7 +32,7 @@ func (r *Repo) markBadAt(ctx context.Context, head Head, packs []store.Name) (He
 // too much for one waits for the next check.
 func (r *Repo) badEntry(packs []store.Name) *Entry {
 	e := &Entry{Bad: new(BadEntry)}
-	me := r.log.scope(r.key.verifyKey())
+	me := r.log.scope(r.key.VerifyKey())
 	said := func(s scope) bool { return s.owner || !me.owner && s.person.Name == me.person.Name }
 	for _, n := range packs {
 		if !slices.ContainsFunc(r.log.bad[n], said) && len(e.Bad.Packs) < maxPruned {

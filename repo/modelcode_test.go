@@ -110,7 +110,7 @@ func (c *codeLog) compare(r *logRules, s *logState) error {
 		return fmt.Errorf("the code takes %v, up to %d", code, h.head.Seq)
 	case basis != m.basis || h.rosterSeq != uint64(m.roster) || h.epochSeq != uint64(m.epoch):
 		return fmt.Errorf("the code builds on %v, by %d and %d", h.basis, h.rosterSeq, h.epochSeq)
-	case h.known(c.by['l'].verifyKey()) != m.listed:
+	case h.known(c.by['l'].VerifyKey()) != m.listed:
 		return errors.New("the code has another list of keys")
 	case len(h.breaks) != len(m.breaks) || h.top != uint64(m.top) || gaps != m.gaps:
 		return fmt.Errorf("the code finds %d breaks and the free numbers %b, and goes on behind %d", len(h.breaks), gaps, h.top)

@@ -34,9 +34,10 @@ func (o *openedEntry) entry() (*Entry, error) {
 	return parseEntry(o.body)
 }
 
-func (k *Keyring) openEntry(data []byte) openedEntry {
+// openEntry opens a stored entry.
+func openEntry(k *Keyring, data []byte) openedEntry {
 	e := openedEntry{hash: store.NameOf(data), size: int64(len(data))}
-	e.signer, e.body, e.err = k.unseal(magicEntry, data)
+	e.signer, e.body, e.err = unseal(k, magicEntry, data)
 	return e
 }
 
@@ -59,8 +60,8 @@ const (
 )
 
 // openedFile returns the name and the key of a keyring's file.
-func (k *Keyring) openedFile() (name string, key []byte) {
-	id := sha256.Sum256(k.verifyKey())
+func openedFile(k *Keyring) (name string, key []byte) {
+	id := sha256.Sum256(k.VerifyKey())
 	key, err := hkdf.Key(sha256.New, k.SignKey.Seed(), k.Repository[:], "permafrost opened log 1", sha256.Size)
 	if err != nil { // only for a length that is too great
 		panic(err)
@@ -73,7 +74,7 @@ func (l *local) openedLog(k *Keyring) openedLog {
 	if l.copies == nil {
 		return nil
 	}
-	name, key := k.openedFile()
+	name, key := openedFile(k)
 	data, err := l.copies.ReadFile(name, maxOpened)
 	if err != nil {
 		return nil
@@ -84,7 +85,7 @@ func (l *local) openedLog(k *Keyring) openedLog {
 // keepOpened puts o into the cache. A failure costs time later and nothing else.
 func (l *local) keepOpened(k *Keyring, o openedLog) {
 	if l.copies != nil {
-		name, key := k.openedFile()
+		name, key := openedFile(k)
 		_ = l.copies.WriteCopy(name, o.encode(key))
 	}
 }
@@ -155,5 +156,5 @@ func (o openedLog) open(k *Keyring, seq uint64, data []byte) openedEntry {
 	if e, ok := o[seq]; ok && e.size == int64(len(data)) && e.hash == store.NameOf(data) {
 		return e
 	}
-	return k.openEntry(data)
+	return openEntry(k, data)
 }

@@ -82,7 +82,7 @@ func (k *openPacks) keep(n uint32, o *openPack) {
 // in which only they can be read. It refuses a pack that was not written for the instance that it is listed for.
 func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room *packRoom) (*openPack, error) {
 	p := &pr.index.packs[n]
-	opener, err := pr.index.keys.opener(p.component)
+	opener, err := openerOf(pr.index.keys, p.component)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func TestPackMark(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		opener, err := k.opener(Media)
+		opener, err := openerOf(k, Media)
 		if err != nil {
 			t.Fatal(err)
 		}

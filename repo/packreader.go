@@ -95,14 +95,14 @@ func missing(id chunk.ID) error {
 func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
 	p := &pr.index.packs[pl.pack]
 	data := plain[pl.offset : pl.offset+pl.length : pl.offset+pl.length]
-	if sum, ok := pr.index.keys.sum(p.epoch, p.component, data); !ok || sum != id {
+	if sum, ok := blobID(pr.index.keys, p.epoch, p.component, data); !ok || sum != id {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("its blob %s… does not match its ID", id.String()[:8])}
 	}
 	return data, nil
 }
 
-// sum is a blob's ID under an epoch's keys; ok is false where the keyring does not hold these.
-func (k *Keyring) sum(epoch uint32, c Component, data []byte) (id chunk.ID, ok bool) {
+// blobID is a blob's ID under an epoch's keys; ok is false where the keyring does not hold these.
+func blobID(k *Keyring, epoch uint32, c Component, data []byte) (id chunk.ID, ok bool) {
 	e := k.Epoch(epoch)
 	switch {
 	case e == nil:
@@ -134,8 +134,8 @@ func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]b
 	return plain, nil
 }
 
-// opener returns what opens a pack of a component.
-func (k *Keyring) opener(c Component) (*packOpener, error) {
+// openerOf returns what opens a pack of a component.
+func openerOf(k *Keyring, c Component) (*packOpener, error) {
 	if c == Meta {
 		return &packOpener{identities: k.MetaIdentities()}, nil
 	}

@@ -157,7 +157,7 @@ func (r *Repo) AddPerson(ctx context.Context, k *Keyring, p Person, to age.Recip
 	if len(p.Instance) > maxInstance {
 		return fmt.Errorf("an instance's name has at most %d bytes", maxInstance)
 	}
-	p.Role, p.VerifyKey = k.Role, k.verifyKey()
+	p.Role, p.VerifyKey = k.Role, k.VerifyKey()
 	p.Recipient = recipient
 	if to == nil && k.Identity != nil {
 		p.Recipient = k.Identity.Recipient().String()
@@ -302,7 +302,7 @@ func (r *Repo) allAnnounced() error {
 }
 
 // wrapEpoch returns the keys for everybody on the roster who has a recipient, and the names of those who have none.
-func wrapEpoch(grown *Keyring, people []Person) (keys [][]byte, without []string, err error) {
+func wrapEpoch(grown *Keyring, people []Person) (wrapped [][]byte, without []string, err error) {
 	for _, p := range people {
 		if p.Recipient == "" {
 			without = append(without, p.Name)
@@ -322,7 +322,7 @@ func wrapEpoch(grown *Keyring, people []Person) (keys [][]byte, without []string
 		if err != nil {
 			return nil, nil, err
 		}
-		keys = append(keys, data)
+		wrapped = append(wrapped, data)
 	}
-	return keys, without, nil
+	return wrapped, without, nil
 }

@@ -27,7 +27,7 @@ type inventory struct {
 
 // inventory returns the inventory of an index, with no sizes yet.
 func (r *Repo) inventory(x *index) inventory {
-	me := r.key.verifyKey()
+	me := r.key.VerifyKey()
 	return inventory{head: r.log.head, log: r.log, me: me, by: r.log.scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.packs))}
 }
 
@@ -96,7 +96,7 @@ func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (
 // mayPrune returns an error unless this key may prune: the owner key may all, a writer's those packs that it serves, where the list
 // of keys lets it forget.
 func (r *Repo) mayPrune() error {
-	if !r.log.scope(r.key.verifyKey()).mayForget() {
+	if !r.log.scope(r.key.VerifyKey()).mayForget() {
 		return &NotAllowedError{Right: RightPrune, Why: "the list of keys does not let this writer prune"}
 	}
 	return nil
@@ -241,7 +241,7 @@ func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, erro
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	e := r.log.keys.openEntry(data)
+	e := openEntry(r.log.keys, data)
 	return (e.err == nil || errors.Is(e.err, store.ErrNewerFormat)) && r.log.known(e.signer), err
 }
 

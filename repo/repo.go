@@ -144,7 +144,7 @@ func Init(ctx context.Context, st store.Store, owner, writer *Keyring, o InitOpt
 
 // personOf describes the holder of a keyring for the roster.
 func personOf(k *Keyring, keys []string) Person {
-	p := Person{Name: k.Name, Role: k.Role, VerifyKey: k.verifyKey(), Keys: keys}
+	p := Person{Name: k.Name, Role: k.Role, VerifyKey: k.VerifyKey(), Keys: keys}
 	if k.Identity != nil {
 		p.Recipient = k.Identity.Recipient().String()
 	}
@@ -204,7 +204,7 @@ func (r *Repo) checkHead(remembered *seen) error {
 		if s == nil || r.opts.AcceptHead {
 			continue
 		}
-		if lost := r.log.lacks(s, r.key.verifyKey()); lost != nil {
+		if lost := r.log.lacks(s, r.key.VerifyKey()); lost != nil {
 			return lost
 		}
 	}
@@ -238,7 +238,7 @@ func (r *Repo) Given() *Keyring { return r.log.inUse(r.log.keys) }
 func (r *Repo) Snapshots() []SnapshotRef { return r.log.live() }
 
 // Own reports whether a snapshot was committed with the key that the repository was opened with.
-func (r *Repo) Own(ref SnapshotRef) bool { return ref.signer.Equal(r.key.verifyKey()) }
+func (r *Repo) Own(ref SnapshotRef) bool { return ref.signer.Equal(r.key.VerifyKey()) }
 
 // Requests returns the log entries that their signers were not entitled to. They have no effect.
 func (r *Repo) Requests() []Request { return slices.Clone(r.log.requests) }
@@ -284,7 +284,7 @@ func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
 // writer can name another's manifest in the log, and can't make it his own.
 func openManifest(k *Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
-	signer, body, err := k.unseal(magicManifest, data)
+	signer, body, err := unseal(k, magicManifest, data)
 	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.signer.Equal(signer) {
 		err = errors.New("it is not signed by the key that signed its log entry")
 	}
@@ -313,7 +313,7 @@ func (r *Repo) epoch() *Epoch { return r.Key().Epoch(max(1, r.log.epoch)) }
 
 // seal returns the envelope of body under the epoch in use.
 func (r *Repo) seal(magic string, body []byte) ([]byte, error) {
-	return r.key.seal(r.epoch(), magic, body)
+	return seal(r.key, r.epoch(), magic, body)
 }
 
 // sealManifest is the inverse of openManifest.

@@ -198,7 +198,7 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 		off += int64(fr.stored)
 		for _, b := range fr.blobs {
 			data := plain(b.length)
-			if sum, ok := s.index.keys.sum(l.epoch, l.component, data); data == nil || !ok || sum != b.id {
+			if sum, ok := blobID(s.index.keys, l.epoch, l.component, data); data == nil || !ok || sum != b.id {
 				lost++
 				if err := s.lost(instance, b.id); err != nil {
 					return err
@@ -270,7 +270,7 @@ func (r *Repo) openDamaged(ctx context.Context, p *pack, instance string) (plain
 	if data == nil || err != nil {
 		return nil, damage, err
 	}
-	opener, err := r.Key().opener(p.component)
+	opener, err := openerOf(r.Key(), p.component)
 	if err != nil {
 		return nil, nil, err
 	}

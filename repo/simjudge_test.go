@@ -214,7 +214,7 @@ func (h *hostileHistory) reads(name string, data []byte) bool {
 		}
 	}
 	return slices.ContainsFunc(h.found[name], func(k *repo.Keyring) bool {
-		if k.OpensEnvelope(data) {
+		if repo.OpensEnvelope(k, data) {
 			return true
 		}
 		if !bytes.HasPrefix(data, []byte("age-encryption.org/")) {
@@ -256,7 +256,7 @@ func (h *hostileHistory) chosen(r *repo.Repo) error {
 		if is := h.onList[p.Name]; is != "on" && is != "perhaps" {
 			return violated("%s is on the list of keys", p.Name)
 		}
-		if k := h.keys[p.Name]; k != nil && !bytes.Equal(p.VerifyKey, k.Verifies()) || (p.Role == repo.RoleOwner) != (p.Name == repo.RecoveryName) {
+		if k := h.keys[p.Name]; k != nil && !bytes.Equal(p.VerifyKey, k.VerifyKey()) || (p.Role == repo.RoleOwner) != (p.Name == repo.RecoveryName) {
 			return violated("%s is on the list of keys as somebody else", p.Name)
 		}
 	}

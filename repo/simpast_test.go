@@ -54,7 +54,7 @@ func newHostilePasts(t *testing.T) (pasts []*hostilePast) {
 	if err := verify(t.Context(), warm.open(warm.owner), ref, simContents["next"]); err != nil {
 		t.Fatal(err)
 	}
-	keys, ids := make(map[string]*repo.Keyring), make(map[string]*age.X25519Identity)
+	rings, ids := make(map[string]*repo.Keyring), make(map[string]*age.X25519Identity)
 	for _, name := range []string{"web1", "web9", "web2", "evil", "gone", "late"} {
 		k, err := warm.owner.NewWriter(name)
 		if err != nil {
@@ -63,7 +63,7 @@ func newHostilePasts(t *testing.T) (pasts []*hostilePast) {
 		if ids[name], err = age.GenerateX25519Identity(); err != nil {
 			t.Fatal(err)
 		}
-		k.Identity, keys[name] = nil, k
+		k.Identity, rings[name] = nil, k
 	}
 	owner := *warm.owner
 	owner.Identity = nil
@@ -72,7 +72,7 @@ func newHostilePasts(t *testing.T) (pasts []*hostilePast) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"on the list", "removed", "removed, the keys rotated"} {
-		p := &hostilePast{name: name, mem: storetest.NewMem(t), owner: &owner, epoch: 1, keys: keys, ids: ids, forgedKeys: forged,
+		p := &hostilePast{name: name, mem: storetest.NewMem(t), owner: &owner, epoch: 1, keys: rings, ids: ids, forgedKeys: forged,
 			onList: map[string]string{repo.RecoveryName: "on", "web1": "on", "web9": "on", "web2": "on", "evil": "on", "gone": "on"}}
 		synctest.Test(t, func(t *testing.T) { p.fill(t) })
 		pasts = append(pasts, p)
@@ -106,7 +106,7 @@ func (p *hostilePast) fill(t *testing.T) {
 		return fresh(t, p.mem, k)
 	}
 	must(repo.Init(ctx, p.mem, p.owner, p.keys["web1"], repo.InitOptions{Instance: instance}))
-	people := []repo.Person{{Name: repo.RecoveryName, Role: repo.RoleOwner, VerifyKey: p.owner.Verifies()}}
+	people := []repo.Person{{Name: repo.RecoveryName, Role: repo.RoleOwner, VerifyKey: p.owner.VerifyKey()}}
 	for _, of := range [][2]string{{"web1", instance}, {"web9", instance}, {"web2", simOther}, {"evil", evilInstance}, {"gone", instance}} {
 		people = append(people, p.person(of[0], of[1]))
 	}
@@ -140,14 +140,14 @@ func (p *hostilePast) fill(t *testing.T) {
 	dir := t.TempDir()
 	_, err = repo.Open(ctx, p.mem, p.owner, repo.Options{StateDir: dir})
 	must(err)
-	p.headFile = p.owner.Repo().String()[:16] + "/head"
+	p.headFile = store.Name(p.owner.Repository).String()[:16] + "/head"
 	p.head, err = os.ReadFile(filepath.Join(dir, p.headFile))
 	must(err)
 }
 
 // person is how a writer stands on the list of keys.
 func (p *hostilePast) person(name, of string) repo.Person {
-	return repo.Person{Name: name, Role: repo.RoleWriter, Instance: of, VerifyKey: p.keys[name].Verifies(), MayForget: true, Recipient: p.ids[name].Recipient().String()}
+	return repo.Person{Name: name, Role: repo.RoleWriter, Instance: of, VerifyKey: p.keys[name].VerifyKey(), MayForget: true, Recipient: p.ids[name].Recipient().String()}
 }
 
 // identities returns what somebody has beside a keyring.

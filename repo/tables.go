@@ -19,7 +19,7 @@ const (
 )
 
 // tableKey is the key of the proofs of local tables.
-func (k *Keyring) tableKey() *[32]byte { return (*[32]byte)(k.derived("permafrost index table 1")) }
+func tableKey(k *Keyring) *[32]byte { return (*[32]byte)(k.derived("permafrost index table 1")) }
 
 // loadIndex returns the index as the log says it is. An index object that is missing or damaged is passed over with a
 // note: what it alone lists is not found, and everything else is.
@@ -45,7 +45,7 @@ func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damage
 	if useCache {
 		dir = r.local.tables()
 	}
-	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: r.key.tableKey(), want: make(map[store.Name]bool)}
+	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: tableKey(r.key), want: make(map[store.Name]bool)}
 	for ref := range h.indexes.all() {
 		b.want[ref.name] = true
 	}

@@ -167,7 +167,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: err}
 	}
-	if err := r.Key().checkFrames(object, d, io.NewSectionReader(src, 0, size)); err != nil {
+	if err := checkFrames(r.Key(), object, d, io.NewSectionReader(src, 0, size)); err != nil {
 		return p, instance, err
 	}
 	if store.NameOf(data) != name {
@@ -190,7 +190,7 @@ func (p *pack) fits() error {
 // decryptPack opens a pack by the keys of meta packs, or else those of data.
 func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as Component, opener *packOpener, err error) {
 	for _, as = range []Component{Meta, Media} {
-		if opener, err = r.Key().opener(as); err != nil {
+		if opener, err = openerOf(r.Key(), as); err != nil {
 			break
 		}
 		if src, size, err = age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), opener); err == nil {

@@ -107,7 +107,7 @@ func (u *unlocking) listed(ctx context.Context, k *Keyring) (mine *Keyring) {
 	for _, p := range h.people {
 		for _, object := range p.Keys {
 			k, err := u.open(ctx, object)
-			if err == nil && k != nil && k.Role == p.Role && bytes.Equal(k.verifyKey(), p.VerifyKey) && (mine == nil || k.Role == RoleOwner) {
+			if err == nil && k != nil && k.Role == p.Role && bytes.Equal(k.VerifyKey(), p.VerifyKey) && (mine == nil || k.Role == RoleOwner) {
 				mine = k
 			}
 		}

@@ -109,7 +109,7 @@ func (r *Repo) mayWrite(h *history, instance string) error {
 	if err := h.mayAdd(&Entry{Snapshot: new(SnapshotEntry)}); err != nil {
 		return err
 	}
-	by := h.scope(r.key.verifyKey())
+	by := h.scope(r.key.VerifyKey())
 	if by.owner {
 		return nil
 	}
@@ -325,7 +325,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 		w.repo.note("%v", err) // committed all the same; the next run finds its packs known
 	}
 	h := w.repo.log
-	return h.snapshots[h.byID[snapshotID(s.Manifest, w.repo.key.verifyKey(), w.instance)]], nil
+	return h.snapshots[h.byID[snapshotID(s.Manifest, w.repo.key.VerifyKey(), w.instance)]], nil
 }
 
 // objects returns the names of the objects that the entry makes a part of the log.

@@ -25,8 +25,8 @@ const maxKeyFile = 1 << 16
 // agentTime bounds how long an agent may take to say which keys it has.
 const agentTime = 10 * time.Second
 
-// keys are the ways to prove who one is to a host.
-type keys struct {
+// credentials are the ways to prove who one is to a host.
+type credentials struct {
 	signers   []ssh.Signer
 	encrypted []string // key files that need a passphrase
 	exposed   []string // key files that others may read, which are not used
@@ -35,7 +35,7 @@ type keys struct {
 }
 
 // close ends the keys' use.
-func (k *keys) close() {
+func (k *credentials) close() {
 	if k.agent != nil {
 		k.agent.Close()
 	}
@@ -43,8 +43,8 @@ func (k *keys) close() {
 
 // readKeys gathers what the agent and the key files offer: named files first, each by the agent where that has it, then
 // what else the agent has, then the files that ssh looks for by default.
-func readKeys(h *host, home string) (*keys, error) {
-	k := new(keys)
+func readKeys(h *host, home string) (*credentials, error) {
+	k := new(credentials)
 	var held []ssh.Signer // by the agent
 	if h.agent != "" {
 		// An agent that is gone is like none: the files may do.
@@ -75,7 +75,7 @@ func readKeys(h *host, home string) (*keys, error) {
 }
 
 // add reads one key file: a private key, or a public one that the agent has the other half of.
-func (k *keys) add(file string, held []ssh.Signer) error {
+func (k *credentials) add(file string, held []ssh.Signer) error {
 	data, info, err := readFile(file, maxKeyFile)
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ type deviceKeyError struct{ error }
 func (e *deviceKeyError) Unwrap() error { return e.error }
 
 // append adds a signer that is not there yet.
-func (k *keys) append(signer ssh.Signer) {
+func (k *credentials) append(signer ssh.Signer) {
 	for _, s := range k.signers {
 		if string(s.PublicKey().Marshal()) == string(signer.PublicKey().Marshal()) {
 			return
@@ -176,7 +176,7 @@ func readPublicKey(file string) (ssh.PublicKey, error) {
 }
 
 // refused explains why the host let nobody in.
-func (k *keys) refused(h *host, err error) error {
+func (k *credentials) refused(h *host, err error) error {
 	err = fmt.Errorf("logging in as %s: %w", h, err)
 	switch {
 	case len(k.devices) > 0:

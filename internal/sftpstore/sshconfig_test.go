@@ -141,7 +141,7 @@ func TestEndlessFiles(t *testing.T) {
 		if _, err := readSSHConfig(file); err == nil {
 			t.Errorf("%s was read", file)
 		}
-		if err := new(keys).add(file, nil); err == nil {
+		if err := new(credentials).add(file, nil); err == nil {
 			t.Errorf("%s was taken for a key", file)
 		}
 	}
