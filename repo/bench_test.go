@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // sink is a store that keeps everything but packs, so that a benchmark measures what is done before they leave.
@@ -40,7 +41,7 @@ func BenchmarkWriter(b *testing.B) {
 	}{{"media-150K-incompressible", repo.Media, random}, {"stream-64K-text", repo.Postgres, text}} {
 		b.Run(k.name, func(b *testing.B) {
 			st := sink{storetest.NewMem(b)}
-			owner, err := repo.NewOwnerKeyring()
+			owner, err := keys.NewOwner()
 			if err != nil {
 				b.Fatal(err)
 			}

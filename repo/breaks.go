@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -142,7 +143,7 @@ func (r *Repo) fillFree(ctx context.Context) error {
 
 // acceptDamage publishes that the log goes on from what is left of it, where an owner wants that.
 func (r *Repo) acceptDamage(ctx context.Context) error {
-	for len(r.log.breaks) > 0 && r.opts.AcceptHead && r.key.Role == RoleOwner {
+	for len(r.log.breaks) > 0 && r.opts.AcceptHead && r.key.Role == keys.RoleOwner {
 		if err := r.fillFree(ctx); err != nil {
 			return err
 		}

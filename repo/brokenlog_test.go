@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -14,7 +15,7 @@ import (
 func idle() *repo.Entry { return &repo.Entry{Bad: &repo.BadEntry{Packs: []store.Name{{1}}}} }
 
 // falseLoss has a writer leave numbers free below an entry, and say that one is lost there.
-func falseLoss(t *testing.T, st *storetest.Mem, evil *repo.Keyring, next, free uint64) {
+func falseLoss(t *testing.T, st *storetest.Mem, evil *keys.Keyring, next, free uint64) {
 	t.Helper()
 	lost := repo.Head{Seq: next + free - 1, Hash: store.Name{1}}
 	if err := fresh(t, st, evil).PublishBehind(t.Context(), idle(), lost, next+free); err != nil {
@@ -45,7 +46,7 @@ func TestForkBelowARemoval(t *testing.T) {
 		refused(t, "the owner", r, err)
 		r, err = openFresh(t.Context(), st, w.writer)
 		refused(t, "the writer", r, err)
-		for _, k := range []*repo.Keyring{w.writer, w.owner} {
+		for _, k := range []*keys.Keyring{w.writer, w.owner} {
 			r, err := w.tryOpen(st, k)
 			refused(t, "the machine of the "+string(k.Role), r, err)
 		}
@@ -112,7 +113,7 @@ func TestAcceptedAboveAGap(t *testing.T) {
 
 // farEntry puts an entry that is out of reach, and returns its number and what brings it into reach: one more entry by the same
 // signer.
-func farEntry(t *testing.T, st *storetest.Mem, evil *repo.Keyring, next uint64) (far uint64, reach func()) {
+func farEntry(t *testing.T, st *storetest.Mem, evil *keys.Keyring, next uint64) (far uint64, reach func()) {
 	t.Helper()
 	forged := st.Clone()
 	far = next + 101

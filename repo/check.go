@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
 	"filippo.io/age"
@@ -323,7 +324,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 }
 
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
-func (c *checker) vanished(ctx context.Context, keys *Keyring, p *indexedPack) error {
+func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *indexedPack) error {
 	h, err := c.repo.readLog(ctx, keys, true)
 	if err != nil || h.gone(store.Pack.Object(p.name), p.instance) {
 		return err
@@ -390,7 +391,7 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 }
 
 // checkFrames verifies every blob of a pack, read from its beginning.
-func checkFrames(k *Keyring, object string, d *directory, src io.Reader) error {
+func checkFrames(k *keys.Keyring, object string, d *directory, src io.Reader) error {
 	magic := make([]byte, len(packMagic))
 	if _, err := io.ReadFull(src, magic); err != nil || string(magic) != packMagic {
 		return &store.DamageError{Object: object, Err: errors.New("does not begin with a pack's mark")}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -105,7 +106,7 @@ func (c *checker) snapshots(ctx context.Context, h *history, in *inspectors) err
 }
 
 // snapshot returns what a snapshot's manifest says that it holds. An error says what of it is lost, or why that can't be told.
-func (c *checker) snapshot(ctx context.Context, keys *Keyring, in *inspectors, s SnapshotRef) (h Holding, err error) {
+func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspectors, s SnapshotRef) (h Holding, err error) {
 	data, err := c.repo.readNamed(ctx, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
 	if err != nil {
 		return h, err

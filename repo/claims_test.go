@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -105,7 +106,7 @@ func TestNamedByOthersIsNotSwept(t *testing.T) {
 			}
 		},
 		func() {
-			for _, k := range []*repo.Keyring{w.owner, w.writer} {
+			for _, k := range []*keys.Keyring{w.owner, w.writer} {
 				mustPrune(t, st, k)
 			}
 		},
@@ -169,7 +170,7 @@ func TestLengthByOthers(t *testing.T) {
 	if _, err := oneBlob(t, st, evil, "evil.example", b, nil); err != nil {
 		t.Fatal(err)
 	}
-	for of, k := range map[string]*repo.Keyring{instance: w.writer, "evil.example": evil} {
+	for of, k := range map[string]*keys.Keyring{instance: w.writer, "evil.example": evil} {
 		wr, err := fresh(t, st, k).NewWriter(t.Context(), of)
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -21,7 +22,7 @@ func TestWhoMayConfirm(t *testing.T) {
 	if err := fresh(t, st, evil).Confirm(t.Context(), ids, false); !errors.Is(err, repo.ErrNotAllowed) || confirmed() {
 		t.Errorf("another instance's writer: %v", err)
 	}
-	for _, k := range []*repo.Keyring{w.owner, w.writer} {
+	for _, k := range []*keys.Keyring{w.owner, w.writer} {
 		if err := fresh(t, st, k).Confirm(t.Context(), ids, false); err != nil || !confirmed() {
 			t.Errorf("confirming: %v", err)
 		}
@@ -45,7 +46,7 @@ func TestWhoMayConfirm(t *testing.T) {
 		t.Errorf("a writer that may not forget: %v, %+v", err, denied)
 	}
 	// Entries that were published all the same have no effect.
-	for _, k := range []*repo.Keyring{bound, evil} {
+	for _, k := range []*keys.Keyring{bound, evil} {
 		if err := fresh(t, st, k).PublishRaw(t.Context(), &repo.Entry{Confirm: &repo.ConfirmEntry{Snapshots: ids}}); err != nil {
 			t.Fatal(err)
 		}

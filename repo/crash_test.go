@@ -12,6 +12,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -41,7 +42,7 @@ func TestCrashPoints(t *testing.T) {
 
 // crashes are the runs that are to die, over repositories with two nights.
 type crashes struct {
-	owner  *repo.Keyring
+	owner  *keys.Keyring
 	nights []content
 	refs   []repo.SnapshotRef
 	cases  []crashCase
@@ -125,7 +126,7 @@ func newCrashes(t *testing.T) *crashes {
 		{"repair of the index", unlisted, w.owner, refs, true, repairIndex, nil},
 		{"repair of packs", cut, w.owner, refs, true, repairPacks, nil},
 		{"rotation", peopled, w.owner, refs, false, func(ctx context.Context, r *repo.Repo) error {
-			_, err := r.Rotate(ctx, func(*repo.Keyring) error { return nil })
+			_, err := r.Rotate(ctx, func(*keys.Keyring) error { return nil })
 			return err
 		}, func(r *repo.Repo) bool { return len(r.Key().Epochs) > 1 }},
 	}}
@@ -135,7 +136,7 @@ func newCrashes(t *testing.T) *crashes {
 type crashCase struct {
 	name string
 	st   *storetest.Mem
-	key  *repo.Keyring
+	key  *keys.Keyring
 	must []repo.SnapshotRef // what has to be listed afterwards, whatever happens
 	ill  bool               // it is the run that makes the repository whole
 	run  func(context.Context, *repo.Repo) error
@@ -219,7 +220,7 @@ func onRoster(r *repo.Repo, name string) bool {
 }
 
 // runOn opens the repository as a machine that remembers below dir.
-func runOn(ctx context.Context, st store.Store, k *repo.Keyring, dir string, run func(context.Context, *repo.Repo) error) error {
+func runOn(ctx context.Context, st store.Store, k *keys.Keyring, dir string, run func(context.Context, *repo.Repo) error) error {
 	r, err := repo.Open(ctx, storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
 	if err != nil {
 		return err
@@ -228,7 +229,7 @@ func runOn(ctx context.Context, st store.Store, k *repo.Keyring, dir string, run
 }
 
 // afterCrash reads the whole repository on a machine that has never seen it.
-func afterCrash(t *testing.T, what string, st store.Store, owner *repo.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) *repo.Repo {
+func afterCrash(t *testing.T, what string, st store.Store, owner *keys.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) *repo.Repo {
 	t.Helper()
 	r, err := openFresh(t.Context(), st, viaFile(t, owner))
 	if err != nil {

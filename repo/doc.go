@@ -23,17 +23,7 @@
 //
 // # Envelope
 //
-// Index objects, manifests, log entries and leases are age files to the meta recipient of the epoch in use, whose
-// plaintext is
-//
-//	 0   8  magic: "PFINDEX" "PFMANIF" "PFLOGEN" or "PFLEASE" and the version byte 1
-//	 8  32  the signer's Ed25519 verify key
-//	40  64  Ed25519 signature over "permafrost envelope 1\n", the repository ID, the magic and the body
-//	104     body
-//
-// The signature names the repository and the kind, so that nothing signed for one place can stand in another.
-// An age file alone says nothing of who wrote it. These 104 bytes are the same in every version: a newer version counts
-// for as much as its signer.
+// Index objects, manifests, log entries and leases lie in envelopes, encrypted and signed: see [permafrost/repo/keys].
 //
 // # Pack
 //

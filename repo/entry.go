@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -106,13 +107,13 @@ type RosterEntry struct {
 
 // A Person is somebody, or a host, who holds a keyring.
 type Person struct {
-	Name      string   `json:"name"`
-	Role      Role     `json:"role"`
-	Instance  string   `json:"instance,omitempty"`   // of a writer: the instance whose snapshots it makes; empty: any
-	VerifyKey []byte   `json:"verify_key"`           // Ed25519, 32 bytes
-	MayForget bool     `json:"may_forget,omitempty"` // of a writer
-	Recipient string   `json:"recipient,omitempty"`  // age recipient, to which later epochs are wrapped
-	Keys      []string `json:"keys,omitempty"`       // objects below keys/, made for this person when they were added
+	Name      string    `json:"name"`
+	Role      keys.Role `json:"role"`
+	Instance  string    `json:"instance,omitempty"`   // of a writer: the instance whose snapshots it makes; empty: any
+	VerifyKey []byte    `json:"verify_key"`           // Ed25519, 32 bytes
+	MayForget bool      `json:"may_forget,omitempty"` // of a writer
+	Recipient string    `json:"recipient,omitempty"`  // age recipient, to which later epochs are wrapped
+	Keys      []string  `json:"keys,omitempty"`       // objects below keys/, made for this person when they were added
 }
 
 // serves reports whether a writer is for an instance.

@@ -17,6 +17,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -112,17 +113,17 @@ func PlainEnvelopes(t testing.TB) {
 	sealed, unsealed := seal, unseal
 	t.Cleanup(func() { seal, unseal = sealed, unsealed })
 	const head = 8 + ed25519.PublicKeySize + 16
-	proof := func(k *Keyring, head, keys, body []byte) []byte {
+	proof := func(k *keys.Keyring, head, keys, body []byte) []byte {
 		sum := sha256.Sum256(slices.Concat(k.Repository[:], head, keys, body))
 		return sum[:]
 	}
-	seal = func(k *Keyring, e *Epoch, magic string, body []byte) ([]byte, error) {
+	seal = func(k *keys.Keyring, e *keys.Epoch, magic string, body []byte) ([]byte, error) {
 		nonce := make([]byte, 16) // no two envelopes are alike
 		rand.Read(nonce)
 		h, keys := slices.Concat([]byte(magic), k.VerifyKey(), nonce), e.Signature[:32]
 		return slices.Concat(h, keys, proof(k, h, keys, body), body), nil
 	}
-	unseal = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
+	unseal = func(k *keys.Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
 		if len(data) < head+64 || string(data[:7]) != magic[:7] {
 			return nil, nil, errors.New("not an envelope of that kind")
 		}
@@ -130,7 +131,7 @@ func PlainEnvelopes(t testing.TB) {
 		if !bytes.Equal(data[head+32:head+64], proof(k, data[:head], of, body)) {
 			return nil, nil, errors.New("it was changed")
 		}
-		if !slices.ContainsFunc(k.Epochs, func(e Epoch) bool { return bytes.Equal(e.Signature[:32], of) }) {
+		if !slices.ContainsFunc(k.Epochs, func(e keys.Epoch) bool { return bytes.Equal(e.Signature[:32], of) }) {
 			return nil, nil, errors.New("decrypting: no key fits")
 		}
 		signer := ed25519.PublicKey(data[8 : head-16])
@@ -155,7 +156,7 @@ func RememberEnvelopes(t testing.TB) {
 	unsealed := unseal
 	t.Cleanup(func() { unseal = unsealed })
 	var known sync.Map
-	unseal = func(k *Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
+	unseal = func(k *keys.Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
 		e := envelope{magic: magic, sum: store.NameOf(data)}
 		for _, epoch := range k.Epochs {
 			e.epochs += string(epoch.Signature)
@@ -172,8 +173,8 @@ func RememberEnvelopes(t testing.TB) {
 }
 
 // OpensEnvelope reports whether a keyring opens what may be an envelope.
-func OpensEnvelope(k *Keyring, data []byte) bool {
-	return slices.ContainsFunc([]string{magicIndex, magicManifest, magicEntry, magicLease}, func(magic string) bool {
+func OpensEnvelope(k *keys.Keyring, data []byte) bool {
+	return slices.ContainsFunc([]string{keys.KindIndex, keys.KindManifest, keys.KindEntry, keys.KindLease}, func(magic string) bool {
 		_, _, err := unseal(k, magic, data)
 		return err == nil
 	})
@@ -335,7 +336,7 @@ func (r *Repo) Believe(lie func(*Basis)) {
 
 // RotateTakingUp is Rotate, but that it puts the keys below keys/ for all on the list before it announces them, and takes up those
 // that a rotation has left which died.
-func (r *Repo) RotateTakingUp(ctx context.Context, save func(*Keyring) error) ([]string, error) {
+func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) error) ([]string, error) {
 	grown := *r.Key()
 	if grown.Epoch(r.epoch().Number+1) == nil {
 		next, err := grown.NewEpoch()
@@ -386,7 +387,7 @@ func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name
 
 // PutBomb puts a manifest of n spaces.
 func (r *Repo) PutBomb(ctx context.Context, n int) (store.Name, error) {
-	data, err := r.seal(magicManifest, encoder().EncodeAll(bytes.Repeat([]byte(" "), n), nil))
+	data, err := r.seal(keys.KindManifest, encoder().EncodeAll(bytes.Repeat([]byte(" "), n), nil))
 	if err != nil {
 		return store.Name{}, err
 	}

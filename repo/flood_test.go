@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -74,7 +75,7 @@ func TestDamageIsNotForgotten(t *testing.T) {
 	if err := o.MarkBad(t.Context(), res.Bad); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []*repo.Keyring{w.owner, w.writer} {
+	for _, k := range []*keys.Keyring{w.owner, w.writer} {
 		if _, problems := check(t, w.open(k), repo.CheckOptions{}); !slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), victim) }) {
 			t.Errorf("the next check by the %s: %v", k.Role, problems)
 		}

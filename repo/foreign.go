@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
 	"filippo.io/age"
@@ -75,7 +76,7 @@ func (x *index) undecided(listed []uint32) error {
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.
-func (r *Repo) readMarks(ctx context.Context, keys *Keyring, packs []store.Name) ([]*packOpener, error) {
+func (r *Repo) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.Name) ([]*packOpener, error) {
 	openers := make([]*packOpener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(statsInFlight)
@@ -93,7 +94,7 @@ func (r *Repo) readMarks(ctx context.Context, keys *Keyring, packs []store.Name)
 }
 
 // readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
-func (r *Repo) readMark(ctx context.Context, keys *Keyring, name store.Name) (*packOpener, error) {
+func (r *Repo) readMark(ctx context.Context, keys *keys.Keyring, name store.Name) (*packOpener, error) {
 	object, head, n := store.Pack.Object(name), make([]byte, maxAgeHeader), 0
 	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, head, 0)
@@ -114,7 +115,7 @@ func (r *Repo) readMark(ctx context.Context, keys *Keyring, name store.Name) (*p
 
 // hasOthers reports whether somebody may make snapshots of other instances than one.
 func (h *history) hasOthers(instance string) bool {
-	return slices.ContainsFunc(h.people, func(p Person) bool { return p.Role == RoleWriter && p.Instance != instance })
+	return slices.ContainsFunc(h.people, func(p Person) bool { return p.Role == keys.RoleWriter && p.Instance != instance })
 }
 
 // instances returns the names of all instances that the log knows of.

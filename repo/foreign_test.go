@@ -11,6 +11,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -45,7 +46,7 @@ func publishStolen(t *testing.T, r *repo.Repo, text []byte, listed []store.Name)
 
 // nothingStolen asserts that a key reads nothing of what a snapshot of evil.example names, but what is allowed. What it
 // refuses it must call what it is.
-func nothingStolen(t *testing.T, st store.Store, k *repo.Keyring, stolen repo.SnapshotRef, want string) {
+func nothingStolen(t *testing.T, st store.Store, k *keys.Keyring, stolen repo.SnapshotRef, want string) {
 	t.Helper()
 	r := fresh(t, st, k)
 	text, err := r.Manifest(t.Context(), stolen)
@@ -98,7 +99,7 @@ func namesListing(t *testing.T, problems []error, listed []store.Name, text stri
 func TestForeignPacks(t *testing.T) {
 	w, st, evil, ref, c := twoInstances(t)
 	stolen, _, listed := steal(t, fresh(t, st, evil), ref)
-	for _, k := range []*repo.Keyring{w.owner, evil, w.writer} {
+	for _, k := range []*keys.Keyring{w.owner, evil, w.writer} {
 		nothingStolen(t, st, k, stolen, foreignText)
 	}
 	all := repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}

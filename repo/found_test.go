@@ -6,6 +6,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // What TestHostileHistories once found, each by itself.
@@ -16,7 +17,7 @@ func TestRefusedRotationGivesNoKeys(t *testing.T) {
 	w, st, gone := removed(t)
 	removal := w.open(w.owner).Head().Seq
 	recovery := w.owner
-	save := func(k *repo.Keyring) error { recovery = viaFile(t, k); return nil }
+	save := func(k *keys.Keyring) error { recovery = viaFile(t, k); return nil }
 	if _, err := w.open(w.owner).Rotate(t.Context(), save); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func TestRefusedRotationGivesNoKeys(t *testing.T) {
 		t.Error("the keys are rotated though the list of keys is lost")
 	}
 	for _, object := range objectsOf(st, "keys") {
-		if update, err := repo.UnwrapKeyring(st.Bytes(object), gone.Identity); err == nil && len(update.Epochs) > 1 {
+		if update, err := keys.Unwrap(st.Bytes(object), gone.Identity); err == nil && len(update.Epochs) > 1 {
 			t.Errorf("who was removed finds the keys of %d epochs", len(update.Epochs))
 		}
 	}

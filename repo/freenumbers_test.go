@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -48,7 +49,7 @@ func TestEntryAboveJunk(t *testing.T) {
 		t.Fatalf("entry %d", ref.Seq)
 	}
 	st.Delete(number(1))
-	for _, k := range []*repo.Keyring{w.writer, w.owner} {
+	for _, k := range []*keys.Keyring{w.writer, w.owner} {
 		r, err := w.tryOpen(st, k)
 		if k == w.owner && err == nil {
 			continue // it has not seen the log

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/fuzzing"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -17,7 +18,7 @@ func FuzzManifestObject(f *testing.F) {
 	k := fuzzOwner(f)
 	r := &Repo{key: k, log: newHistory(k)}
 	open := func(body []byte) ([]byte, error) {
-		stored, err := seal(k, k.CurrentEpoch(), magicManifest, body)
+		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, body)
 		if err != nil {
 			return nil, err
 		}
@@ -34,12 +35,12 @@ func FuzzManifestObject(f *testing.F) {
 }
 
 // sampleEntries are log entries of each kind.
-func sampleEntries(k, writer *Keyring) []Entry {
-	id := func(manifest store.Name, by *Keyring) store.Name {
+func sampleEntries(k, writer *keys.Keyring) []Entry {
+	id := func(manifest store.Name, by *keys.Keyring) store.Name {
 		return snapshotID(manifest, by.VerifyKey(), "social.example")
 	}
 	return []Entry{
-		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: RoleWriter, Instance: "social.example", VerifyKey: writer.VerifyKey(), Keys: []string{"keys/a.age"}}}}},
+		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: keys.RoleWriter, Instance: "social.example", VerifyKey: writer.VerifyKey(), Keys: []string{"keys/a.age"}}}}},
 		{Snapshot: &SnapshotEntry{Manifest: store.Name{1}, Indexes: []store.Name{{2}}, SnapshotInfo: SnapshotInfo{Instance: "social.example", Host: "web1", Date: "2026-06-27", Tags: []string{"a"}}}},
 		{Snapshot: &SnapshotEntry{Manifest: store.Name{3}, Indexes: []store.Name{{4}}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}},
 		{Forget: &ForgetEntry{Snapshots: []store.Name{id(store.Name{1}, writer)}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{id(store.Name{3}, k), "says so"}}, Clock: time.Hour}}}},
@@ -86,7 +87,7 @@ func FuzzLogEntry(f *testing.F) {
 // FuzzLog reads a log whose entries are lines of the input, each behind a letter: 'o', 'w' or 's' for the owner, the writer or a
 // stranger who signs it, in capitals to have it continue from the entry before.
 func FuzzLog(f *testing.F) {
-	stranger, err := NewOwnerKeyring()
+	stranger, err := keys.NewOwner()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func FuzzLog(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) { l.check(t, l.read(t, script), script) })
 }
 
-type fuzzLog struct{ owner, writer, stranger *Keyring }
+type fuzzLog struct{ owner, writer, stranger *keys.Keyring }
 
 // read makes a log of a script's lines, a few of them, and reads it.
 func (l *fuzzLog) read(t testing.TB, script []byte) *history {
@@ -118,7 +119,7 @@ func (l *fuzzLog) read(t testing.TB, script []byte) *history {
 		if len(line) == 0 || i == 9 {
 			continue
 		}
-		by := map[byte]*Keyring{'O': l.owner, 'W': l.writer}[line[0]&^0x20]
+		by := map[byte]*keys.Keyring{'O': l.owner, 'W': l.writer}[line[0]&^0x20]
 		if by == nil {
 			by = l.stranger
 		}
@@ -131,7 +132,7 @@ func (l *fuzzLog) read(t testing.TB, script []byte) *history {
 			e.On = h.basis
 			body = encodeEntry(t, e)
 		}
-		stored, err := seal(by, l.owner.CurrentEpoch(), magicEntry, body)
+		stored, err := seal(by, l.owner.CurrentEpoch(), keys.KindEntry, body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +162,7 @@ func FuzzNames(f *testing.F) {
 	for _, s := range []string{Head{42, store.Name{1}}.String(), store.Name{0xab}.String(), k.Fingerprint(), strings.ToUpper(k.Fingerprint())} {
 		f.Add(s)
 	}
-	if _, err := ParseFingerprint(k.Fingerprint()); err != nil {
+	if _, err := keys.ParseFingerprint(k.Fingerprint()); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -173,8 +174,8 @@ func FuzzNames(f *testing.F) {
 		if n, err := store.ParseName(s); err == nil && n.String() != s {
 			t.Errorf("name %q reads as %v", s, n)
 		}
-		if p, err := ParseFingerprint(s); err == nil {
-			if again, err := ParseFingerprint(p); err != nil || again != p {
+		if p, err := keys.ParseFingerprint(s); err == nil {
+			if again, err := keys.ParseFingerprint(p); err != nil || again != p {
 				t.Errorf("fingerprint %q reads as %q, and that as %q, %v", s, p, again, err)
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"permafrost/internal/fuzzing"
 	"permafrost/internal/parts"
 	"permafrost/internal/wire"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -29,7 +30,7 @@ type packed struct {
 }
 
 // newPacked returns a pack of a compressed frame of several blobs and one that is stored as it is.
-func newPacked(tb testing.TB, k *Keyring) packed {
+func newPacked(tb testing.TB, k *keys.Keyring) packed {
 	tb.Helper()
 	b, err := newPackBuilder(func() ([]byte, error) { return make([]byte, 0, 64<<10), nil }, k.CurrentEpoch(), "social.example", Media)
 	if err != nil {
@@ -65,20 +66,20 @@ func appendFooter(plain, dir []byte) []byte {
 }
 
 // fuzzKeyring returns a keyring that is the same in every process, as a corpus that was found with it needs it.
-func fuzzKeyring(tb testing.TB, file string) *Keyring {
+func fuzzKeyring(tb testing.TB, file string) *keys.Keyring {
 	tb.Helper()
 	data, err := os.ReadFile(filepath.Join("keys", "testdata", file))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	k, err := ParseKeyring(data)
+	k, err := keys.ParseFile(data)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return k
 }
 
-func fuzzOwner(tb testing.TB) *Keyring { return fuzzKeyring(tb, "recovery.txt") }
+func fuzzOwner(tb testing.TB) *keys.Keyring { return fuzzKeyring(tb, "recovery.txt") }
 
 func FuzzFrame(f *testing.F) {
 	decoder() // its own memory is not the frames'
@@ -350,7 +351,7 @@ func useTable(tb *table, pool []chunk.ID) {
 	x := &index{cache: new(pageCache), damage: &tableDamage{local: new(local), note: func() {}}}
 	live := func(o *tableObject) indexedObject { return indexedObject{instance: o.instance, live: true} }
 	if x.attach(tb, live) == nil {
-		x.settle(newHistory(new(Keyring)))
+		x.settle(newHistory(new(keys.Keyring)))
 		for _, id := range pool {
 			places, _ := x.find(id, nil)
 			for _, pl := range places {
@@ -432,7 +433,7 @@ func TestBombs(t *testing.T) {
 				t.Errorf("%s: a frame of 128 MiB is taken", name)
 			}
 		})
-		stored, err := seal(k, k.CurrentEpoch(), magicManifest, b)
+		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, b)
 		if err != nil {
 			t.Fatal(err)
 		}

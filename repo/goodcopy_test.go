@@ -8,11 +8,12 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 // readsBlob returns an error unless an instance has the one blob of a snapshot that oneBlob made.
-func readsBlob(ctx context.Context, st store.Store, k *repo.Keyring, ref repo.SnapshotRef) error {
+func readsBlob(ctx context.Context, st store.Store, k *keys.Keyring, ref repo.SnapshotRef) error {
 	r, err := openFresh(ctx, st, k)
 	if err != nil {
 		return err
@@ -41,7 +42,7 @@ func TestOthersCopyIsNone(t *testing.T) {
 	w, st, evil, _, _ := twoInstances(t)
 	b := blobs(6, 1, 5000)[0]
 	var mine, theirs repo.SnapshotRef
-	one := func(k *repo.Keyring, of string, between func()) repo.SnapshotRef {
+	one := func(k *keys.Keyring, of string, between func()) repo.SnapshotRef {
 		ref, err := oneBlob(t, st, k, of, b, between)
 		if err != nil {
 			t.Fatal(err)
@@ -116,7 +117,7 @@ func TestPackListedOtherwise(t *testing.T) {
 			if err := fresh(t, st, w.owner).RemovePerson(t.Context(), "rogue"); err != nil {
 				t.Fatal(err)
 			}
-			for _, k := range []*repo.Keyring{w.writer, w.owner} {
+			for _, k := range []*keys.Keyring{w.writer, w.owner} {
 				_, err := fresh(t, st, k).Prune(t.Context(), mark, repo.PruneOptions{})
 				if lost := readsBlob(t.Context(), st, w.owner, ref); lost != nil {
 					t.Errorf("after a prune by the %s (%v): %v", k.Role, err, lost)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -42,15 +43,17 @@ type scope struct {
 
 // serves reports whether the signer spoke for an instance.
 func (s scope) serves(instance string) bool {
-	return s.owner || instance != "" && s.person.Role == RoleWriter && s.person.serves(instance)
+	return s.owner || instance != "" && s.person.Role == keys.RoleWriter && s.person.serves(instance)
 }
 
 // mayForget reports whether the signer could forget, prune and confirm.
-func (s scope) mayForget() bool { return s.owner || s.person.Role == RoleWriter && s.person.MayForget }
+func (s scope) mayForget() bool {
+	return s.owner || s.person.Role == keys.RoleWriter && s.person.MayForget
+}
 
 // history is what the log says: the state after its last valid entry.
 type history struct {
-	keys      *Keyring // with the epochs that the log has announced; never changed, only replaced
+	keys      *keys.Keyring // with the epochs that the log has announced; never changed, only replaced
 	owner     ed25519.PublicKey
 	head      Head
 	top       uint64            // the number behind the newest entry that is valid, or a break
@@ -88,7 +91,7 @@ type history struct {
 	lenient   bool                  // go on though something is too new: a person has said so, and a hostile writer may have made it
 }
 
-func newHistory(keys *Keyring) *history {
+func newHistory(keys *keys.Keyring) *history {
 	return &history{
 		keys: keys, owner: keys.OwnerKey, empty: true,
 		epochs:    make(map[uint32][]byte),
@@ -227,7 +230,7 @@ func (h *history) breakAt(at Head, err error) {
 
 // person returns the roster's entry for a writer's verify key.
 func (h *history) person(key []byte) (Person, bool) {
-	i := slices.IndexFunc(h.people, func(p Person) bool { return p.Role == RoleWriter && bytes.Equal(p.VerifyKey, key) })
+	i := slices.IndexFunc(h.people, func(p Person) bool { return p.Role == keys.RoleWriter && bytes.Equal(p.VerifyKey, key) })
 	if i < 0 {
 		return Person{}, false
 	}
@@ -249,7 +252,7 @@ func (h *history) known(signer ed25519.PublicKey) bool {
 func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 	by := h.scope(signer)
 	if by.owner {
-		by.person.Name = string(RoleOwner)
+		by.person.Name = string(keys.RoleOwner)
 	}
 	if e.Snapshot != nil {
 		h.basis.Snapshots++
@@ -275,7 +278,7 @@ func (h *history) apply(signer ed25519.PublicKey, e *Entry) {
 	case e.Roster != nil:
 		h.people, h.rosterSeq, h.basis.Roster = e.Roster.People, e.Seq, e.Seq
 		h.remember(h.people)
-	case e.Epoch.Number <= max(1, h.epoch) || e.Epoch.Number > maxEpochs:
+	case e.Epoch.Number <= max(1, h.epoch) || e.Epoch.Number > keys.MaxEpochs:
 		why = "the epoch does not follow the one in use"
 	default:
 		h.epoch, h.epochSeq, h.basis.Epoch = e.Epoch.Number, e.Seq, e.Seq

@@ -8,12 +8,13 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 // twoInstances returns a repository with a snapshot of the instance, and the key of a writer for another one, which may
 // forget there.
-func twoInstances(t *testing.T) (w *world, st *storetest.Mem, evil *repo.Keyring, ref repo.SnapshotRef, c content) {
+func twoInstances(t *testing.T) (w *world, st *storetest.Mem, evil *keys.Keyring, ref repo.SnapshotRef, c content) {
 	st = storetest.NewMem(t)
 	w = newWorld(t, st, repo.InitOptions{})
 	evil, err := w.owner.NewWriter("evil")
@@ -28,7 +29,7 @@ func twoInstances(t *testing.T) (w *world, st *storetest.Mem, evil *repo.Keyring
 	return w, st, evil, ref, c
 }
 
-func fresh(t *testing.T, st store.Store, k *repo.Keyring) *repo.Repo {
+func fresh(t *testing.T, st store.Store, k *keys.Keyring) *repo.Repo {
 	t.Helper()
 	r, err := openFresh(t.Context(), st, k)
 	if err != nil {
@@ -47,7 +48,7 @@ func wholeAfterPrune(t *testing.T, w *world, st store.Store, ref repo.SnapshotRe
 	if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
 		t.Fatalf("the snapshot: %v", err)
 	}
-	for _, k := range []*repo.Keyring{w.writer, w.owner} {
+	for _, k := range []*keys.Keyring{w.writer, w.owner} {
 		r := fresh(t, st, k)
 		// Evil's own snapshot may be damaged, and then nothing is pruned: it is forgotten first.
 		if k == w.owner {
@@ -233,7 +234,7 @@ func TestAcceptedDamage(t *testing.T) {
 }
 
 // mustAccept has an owner accept what is left of the log.
-func mustAccept(t *testing.T, st store.Store, k *repo.Keyring) {
+func mustAccept(t *testing.T, st store.Store, k *keys.Keyring) {
 	t.Helper()
 	r, err := repo.Open(t.Context(), st, k, repo.Options{AcceptHead: true})
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/wire"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -122,7 +123,7 @@ type indexTable struct {
 
 // An index finds blobs. It is safe for concurrent use.
 type index struct {
-	keys    *Keyring // that its packs are read by
+	keys    *keys.Keyring // that its packs are read by
 	tables  []indexTable
 	objects []indexedObject
 	packs   []indexedPack

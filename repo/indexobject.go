@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -77,7 +78,7 @@ func (r *Repo) indexData(ctx context.Context, name store.Name, useCache, keep bo
 // readIndex adds what an index object lists to w: all of it or, where it is damaged, nothing.
 func readIndex(h *history, name store.Name, data []byte, w *tableWriter) error {
 	o := tableObject{name: name}
-	signer, body, err := unseal(h.keys, magicIndex, data)
+	signer, body, err := unseal(h.keys, keys.KindIndex, data)
 	if err == nil {
 		copy(o.signer[:], signer)
 		o.instance, err = parseIndex(body, func(*pack) error { return nil })
@@ -139,7 +140,7 @@ func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[pac
 			yield(packListing{}, err)
 			return
 		}
-		_, body, err := unseal(x.keys, magicIndex, data)
+		_, body, err := unseal(x.keys, keys.KindIndex, data)
 		if err != nil {
 			yield(packListing{}, &store.DamageError{Object: store.Index.Object(o.name), Err: err})
 			return

@@ -6,11 +6,12 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 // listNewPacks lets a writer of another instance list the packs that are there and were not before, for its own.
-func listNewPacks(t *testing.T, st *storetest.Mem, evil *repo.Keyring, was []string) (n int) {
+func listNewPacks(t *testing.T, st *storetest.Mem, evil *keys.Keyring, was []string) (n int) {
 	t.Helper()
 	for _, object := range objectsOf(st, "packs") {
 		if slices.Contains(was, object) {
@@ -41,7 +42,7 @@ func TestPacksOfARunCalledBad(t *testing.T) {
 	n := 0
 	view := before(st, "Put", "manifests/", func() {
 		n = listNewPacks(t, st, evil, was)
-		for _, k := range []*repo.Keyring{w.writer, w.owner} {
+		for _, k := range []*keys.Keyring{w.writer, w.owner} {
 			r := fresh(t, st, k)
 			res, problems := check(t, r, repo.CheckOptions{})
 			if len(problems) == 0 {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -25,8 +26,8 @@ const (
 // keeps the repository whole is the log.
 type Lease struct {
 	repo   *Repo
-	key    Keyring // a copy: the repository's may gain an epoch while the lease is renewed
-	epoch  *Epoch
+	key    keys.Keyring // a copy: the repository's may gain an epoch while the lease is renewed
+	epoch  *keys.Epoch
 	text   leaseText
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -95,7 +96,7 @@ func (l *Lease) put(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := seal(&l.key, l.epoch, magicLease, body)
+	data, err := seal(&l.key, l.epoch, keys.KindLease, body)
 	if err != nil {
 		return err
 	}
@@ -200,7 +201,7 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 			continue // released meanwhile
 		}
 		var t leaseText
-		if signer, body, err := unseal(l.repo.Key(), magicLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
+		if signer, body, err := unseal(l.repo.Key(), keys.KindLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
 			continue
 		}
 		if t.ID == l.text.ID || !t.isNew(o) {
@@ -223,7 +224,7 @@ func (l *Lease) concerns(signer ed25519.PublicKey) bool {
 	switch {
 	case by.owner:
 		return true
-	case by.person.Role != RoleWriter:
+	case by.person.Role != keys.RoleWriter:
 		return false
 	}
 	return me.owner || by.serves(me.person.Instance) || me.serves(by.person.Instance) || by.person.Instance == me.person.Instance

@@ -12,12 +12,13 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 func TestLeases(t *testing.T) {
 	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
 	mustSnapshot(t, w.open(w.writer), night(1), 1)
-	open := func(k *repo.Keyring) *repo.Repo {
+	open := func(k *keys.Keyring) *repo.Repo {
 		r, err := repo.Open(t.Context(), w.store, k, repo.Options{StateDir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)

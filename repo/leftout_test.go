@@ -10,13 +10,14 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 // leavesFree has a writer leave numbers of the log free, by the last of some entries that a machine then takes for the newest, and
 // returns that one's number.
-var leavesFree = map[string]func(t *testing.T, st *storetest.Mem, liar *repo.Keyring, of string) uint64{
-	"above one that is passed over": func(t *testing.T, st *storetest.Mem, liar *repo.Keyring, of string) uint64 {
+var leavesFree = map[string]func(t *testing.T, st *storetest.Mem, liar *keys.Keyring, of string) uint64{
+	"above one that is passed over": func(t *testing.T, st *storetest.Mem, liar *keys.Keyring, of string) uint64 {
 		r := fresh(t, st, liar)
 		head := r.Head()
 		if err := r.PublishAt(t.Context(), liarsSnapshot(of, 1), head.Seq+4); err != nil {
@@ -28,7 +29,7 @@ var leavesFree = map[string]func(t *testing.T, st *storetest.Mem, liar *repo.Key
 		}
 		return head.Seq + 7
 	},
-	"above one that never was": func(t *testing.T, st *storetest.Mem, liar *repo.Keyring, of string) uint64 {
+	"above one that never was": func(t *testing.T, st *storetest.Mem, liar *keys.Keyring, of string) uint64 {
 		r := fresh(t, st, liar)
 		head := r.Head()
 		if err := r.PublishBehind(t.Context(), liarsSnapshot(of, 1), repo.Head{Seq: head.Seq + 4, Hash: store.Name{1}}, head.Seq+7); err != nil {
@@ -112,7 +113,7 @@ func TestLeftOutAndLost(t *testing.T) {
 }
 
 // secondWriter adds a further writer of the instance.
-func secondWriter(t *testing.T, w *world) *repo.Keyring {
+func secondWriter(t *testing.T, w *world) *keys.Keyring {
 	t.Helper()
 	k, err := w.owner.NewWriter("second")
 	if err == nil {
@@ -147,7 +148,7 @@ func TestLeftOutOfAWholeLog(t *testing.T) {
 // What an entry may name that is left out stays for its signer's sake, and nobody else's leftovers do.
 func TestLeftoversWhereSomebodyIsLeftOut(t *testing.T) {
 	w, st, evil, ref, _ := twoInstances(t)
-	left := func(k *repo.Keyring, of string) (pack string) {
+	left := func(k *keys.Keyring, of string) (pack string) {
 		before := st.Names()
 		wr, err := fresh(t, st, k).NewWriter(t.Context(), of)
 		if err != nil {

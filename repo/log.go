@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
 	"golang.org/x/sync/errgroup"
@@ -33,7 +34,7 @@ const (
 // readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
 // store: where it chains to what is cached, the store has the same below it or has lost it; where it does not, all is read
 // anew. Keys that it announces and keys lacks are the history's.
-func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*history, error) {
+func (r *Repo) readLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*history, error) {
 	h, err := r.takeLog(ctx, keys, useCache)
 	if err == nil && useCache && len(h.problems()) > 0 {
 		h, err = r.takeLogOn(ctx, keys, h)
@@ -46,7 +47,7 @@ func (r *Repo) readLog(ctx context.Context, keys *Keyring, useCache bool) (*hist
 }
 
 // takeLogOn takes the whole log anew, which must say no less than it did a moment ago.
-func (r *Repo) takeLogOn(ctx context.Context, keys *Keyring, before *history) (*history, error) {
+func (r *Repo) takeLogOn(ctx context.Context, keys *keys.Keyring, before *history) (*history, error) {
 	h, err := r.takeLog(ctx, keys, false)
 	if was := before.seen(); err == nil && !r.opts.AcceptHead && !h.covers(&was, r.key.VerifyKey()) {
 		err = &RollbackError{Remembered: was.Head, Found: h.head, Lost: was.Basis.String(), Since: true}
@@ -54,7 +55,7 @@ func (r *Repo) takeLogOn(ctx context.Context, keys *Keyring, before *history) (*
 	return h, err
 }
 
-func (r *Repo) takeLog(ctx context.Context, keys *Keyring, useCache bool) (*history, error) {
+func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*history, error) {
 	h := newHistory(keys)
 	h.lenient = r.opts.AcceptHead
 	sizes, times := make(map[uint64]int64), make(map[uint64]time.Time)
@@ -355,7 +356,7 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding a log entry: %w", err)
 	}
-	data, err := r.seal(magicEntry, body)
+	data, err := r.seal(keys.KindEntry, body)
 	if err == nil && (len(data) > maxEntryObject || e.Seq >= store.MaxEntries) {
 		err = fmt.Errorf("log entry %d of %d bytes: no reader would take it", e.Seq, len(data))
 	}

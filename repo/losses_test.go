@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -15,9 +16,9 @@ import (
 // A lossLog is a log as it was made, and as machines have seen it.
 type lossLog struct {
 	t       *testing.T
-	owner   *Keyring
-	host    *Keyring
-	gone    *Keyring
+	owner   *keys.Keyring
+	host    *keys.Keyring
+	gone    *keys.Keyring
 	stored  []openedEntry // by number
 	kinds   string
 	seen    seen
@@ -26,7 +27,7 @@ type lossLog struct {
 
 // newLossLog makes a log of these kinds behind the first list of keys, which has gone on it: 'r' removes gone, 'e' rotates, 's'
 // is a snapshot by the host.
-func newLossLog(t *testing.T, owner, host, gone *Keyring, kinds string) *lossLog {
+func newLossLog(t *testing.T, owner, host, gone *keys.Keyring, kinds string) *lossLog {
 	l := &lossLog{t: t, owner: owner, host: host, gone: gone, kinds: kinds}
 	h := newHistory(owner)
 	people := []Person{personOf(owner, nil), personOf(host, nil), personOf(gone, nil)}
@@ -51,7 +52,7 @@ func newLossLog(t *testing.T, owner, host, gone *Keyring, kinds string) *lossLog
 }
 
 // add appends an entry as an honest signer makes it.
-func (l *lossLog) add(h *history, by *Keyring, e *Entry) {
+func (l *lossLog) add(h *history, by *keys.Keyring, e *Entry) {
 	e.Seq, e.On = h.next, h.basis
 	if !h.empty {
 		head := h.head
@@ -62,7 +63,7 @@ func (l *lossLog) add(h *history, by *Keyring, e *Entry) {
 	l.stored = append(l.stored, o)
 }
 
-func sealed(t *testing.T, by *Keyring, e *Entry) openedEntry {
+func sealed(t *testing.T, by *keys.Keyring, e *Entry) openedEntry {
 	body, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)

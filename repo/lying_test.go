@@ -13,6 +13,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -86,7 +87,7 @@ func TestLyingInit(t *testing.T) {
 	for _, name := range []string{"config", "log/"} {
 		for _, fault := range []storetest.Fault{storetest.Claimed, storetest.Cut} {
 			st := storetest.NewMem(t)
-			owner, err := repo.NewOwnerKeyring()
+			owner, err := keys.NewOwner()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -30,7 +31,7 @@ func small(t *testing.T) (w *world, st *storetest.Mem, nights []content, refs []
 
 // readAll opens the repository on a machine that has not seen it, and reads every snapshot that it lists. It returns
 // the IDs of those that came back whole; one that came back otherwise than it was is the test's failure.
-func readAll(t *testing.T, st store.Store, k *repo.Keyring, nights []content, refs []repo.SnapshotRef) (whole []store.Name, err error) {
+func readAll(t *testing.T, st store.Store, k *keys.Keyring, nights []content, refs []repo.SnapshotRef) (whole []store.Name, err error) {
 	ctx := t.Context()
 	r, err := openFresh(ctx, st, k)
 	if err != nil {

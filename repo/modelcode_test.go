@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 // A codeLog makes of the entries of a model those that the code reads.
 type codeLog struct {
 	t    *testing.T
-	by   map[byte]*Keyring
+	by   map[byte]*keys.Keyring
 	made map[codeEntry]openedEntry
 }
 
@@ -124,7 +125,7 @@ func (c *codeLog) compare(r *logRules, s *logState) error {
 // newCodeLog returns one with keys.
 func newCodeLog(t *testing.T) *codeLog {
 	owner := fuzzOwner(t)
-	c := &codeLog{t: t, by: map[byte]*Keyring{'o': owner}, made: make(map[codeEntry]openedEntry)}
+	c := &codeLog{t: t, by: map[byte]*keys.Keyring{'o': owner}, made: make(map[codeEntry]openedEntry)}
 	for _, name := range []string{"host", "liar"} {
 		k, err := owner.NewWriter(name)
 		if err != nil {

@@ -7,14 +7,15 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 // longLog is a repository with ten snapshots, and the log of all that are gone beside.
-func longLog(b testing.TB, gone int) (*storetest.Mem, *repo.Keyring) {
+func longLog(b testing.TB, gone int) (*storetest.Mem, *keys.Keyring) {
 	b.Helper()
 	st := storetest.NewMem(b)
-	owner, err := repo.NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -35,9 +36,9 @@ func (o *openedEntry) entry() (*Entry, error) {
 }
 
 // openEntry opens a stored entry.
-func openEntry(k *Keyring, data []byte) openedEntry {
+func openEntry(k *keys.Keyring, data []byte) openedEntry {
 	e := openedEntry{hash: store.NameOf(data), size: int64(len(data))}
-	e.signer, e.body, e.err = unseal(k, magicEntry, data)
+	e.signer, e.body, e.err = unseal(k, keys.KindEntry, data)
 	return e
 }
 
@@ -60,7 +61,7 @@ const (
 )
 
 // openedFile returns the name and the key of a keyring's file.
-func openedFile(k *Keyring) (name string, key []byte) {
+func openedFile(k *keys.Keyring) (name string, key []byte) {
 	id := sha256.Sum256(k.VerifyKey())
 	key, err := hkdf.Key(sha256.New, k.SignKey.Seed(), k.Repository[:], "permafrost opened log 1", sha256.Size)
 	if err != nil { // only for a length that is too great
@@ -70,7 +71,7 @@ func openedFile(k *Keyring) (name string, key []byte) {
 }
 
 // openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.
-func (l *local) openedLog(k *Keyring) openedLog {
+func (l *local) openedLog(k *keys.Keyring) openedLog {
 	if l.copies == nil {
 		return nil
 	}
@@ -83,7 +84,7 @@ func (l *local) openedLog(k *Keyring) openedLog {
 }
 
 // keepOpened puts o into the cache. A failure costs time later and nothing else.
-func (l *local) keepOpened(k *Keyring, o openedLog) {
+func (l *local) keepOpened(k *keys.Keyring, o openedLog) {
 	if l.copies != nil {
 		name, key := openedFile(k)
 		_ = l.copies.WriteCopy(name, o.encode(key))
@@ -152,7 +153,7 @@ func (o openedLog) newest() *seen {
 }
 
 // open returns what the stored entry seq holds, without opening it once more.
-func (o openedLog) open(k *Keyring, seq uint64, data []byte) openedEntry {
+func (o openedLog) open(k *keys.Keyring, seq uint64, data []byte) openedEntry {
 	if e, ok := o[seq]; ok && e.size == int64(len(data)) && e.hash == store.NameOf(data) {
 		return e
 	}

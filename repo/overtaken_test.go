@@ -15,6 +15,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -50,7 +51,7 @@ func before(st store.Store, kind, name string, f func()) store.Store {
 	}}
 }
 
-func mustPrune(t *testing.T, st store.Store, k *repo.Keyring) *repo.PruneResult {
+func mustPrune(t *testing.T, st store.Store, k *keys.Keyring) *repo.PruneResult {
 	t.Helper()
 	res, err := fresh(t, st, k).Prune(t.Context(), mark, repo.PruneOptions{})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/parts"
 	"permafrost/internal/wire"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -96,7 +97,7 @@ type packBuilder struct {
 }
 
 // newPackBuilder starts a pack for an instance, in segments that more gives.
-func newPackBuilder(more func() ([]byte, error), epoch *Epoch, instance string, c Component) (*packBuilder, error) {
+func newPackBuilder(more func() ([]byte, error), epoch *keys.Epoch, instance string, c Component) (*packBuilder, error) {
 	b := &packBuilder{more: more, sum: sha256.New()}
 	b.epoch, b.component = epoch.Number, c
 	rcpt := epoch.DataRecipient

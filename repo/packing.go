@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"permafrost/internal/freelist"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -39,7 +40,7 @@ const (
 // sticky.
 type packing struct {
 	store    store.Store
-	epoch    *Epoch
+	epoch    *keys.Epoch
 	instance string            // that the packs are for
 	note     func(*pack) error // hears of each pack when it is durable; one call at a time
 
@@ -61,7 +62,7 @@ type packing struct {
 	flushed  bool
 }
 
-func newPacking(ctx context.Context, st store.Store, epoch *Epoch, instance string, note func(*pack) error) *packing {
+func newPacking(ctx context.Context, st store.Store, epoch *keys.Epoch, instance string, note func(*pack) error) *packing {
 	rtt := st.RoundTrip()
 	room, uploads := segments+int(rtt/segmentRTT), packUploads+int(rtt/packRTT)
 	g := &packing{

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/parts"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -40,7 +41,7 @@ func (*shelf) RoundTrip() time.Duration { return 0 }
 // Packs of every component are filled at once, slowly taken: the memory is enough, nothing stands still, and each blob
 // is in one pack.
 func TestPackingBound(t *testing.T) {
-	owner, err := NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func TestPackingBound(t *testing.T) {
 
 // What a pack is built of, segments, is what is read back from it.
 func TestPackBuilderSegments(t *testing.T) {
-	owner, err := NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -102,7 +103,7 @@ func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
 }
 
 // blobID is a blob's ID under an epoch's keys; ok is false where the keyring does not hold these.
-func blobID(k *Keyring, epoch uint32, c Component, data []byte) (id chunk.ID, ok bool) {
+func blobID(k *keys.Keyring, epoch uint32, c Component, data []byte) (id chunk.ID, ok bool) {
 	e := k.Epoch(epoch)
 	switch {
 	case e == nil:
@@ -135,7 +136,7 @@ func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]b
 }
 
 // openerOf returns what opens a pack of a component.
-func openerOf(k *Keyring, c Component) (*packOpener, error) {
+func openerOf(k *keys.Keyring, c Component) (*packOpener, error) {
 	if c == Meta {
 		return &packOpener{identities: k.MetaIdentities()}, nil
 	}

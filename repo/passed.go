@@ -3,6 +3,8 @@ package repo
 import (
 	"crypto/ed25519"
 	"slices"
+
+	"permafrost/repo/keys"
 )
 
 // A passed entry is signed and stands in the log's place, and the log leaves it out.
@@ -48,7 +50,7 @@ func (s scope) concerns(other scope) bool {
 // all that was valid between the break and it; me is the key that remembers it.
 func (h *history) isLeftOut(at Head, s *seen, me ed25519.PublicKey) bool {
 	mine := h.everScope(me)
-	if !mine.owner && mine.person.Role != RoleWriter {
+	if !mine.owner && mine.person.Role != keys.RoleWriter {
 		return false // the log does not know this key: it may be an old one
 	}
 	for {

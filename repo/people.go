@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
 	"filippo.io/age"
@@ -81,7 +82,7 @@ func (r *Repo) adoptEpoch(h *history) error {
 		if len(ids) == 0 {
 			break
 		}
-		update, err := UnwrapKeyring(data, ids...)
+		update, err := keys.Unwrap(data, ids...)
 		if err != nil {
 			continue // for somebody else
 		}
@@ -95,7 +96,7 @@ func (r *Repo) adoptEpoch(h *history) error {
 }
 
 // lastKnown returns the newest epoch of a keyring that the log has announced. The first needs no announcement.
-func (h *history) lastKnown(k *Keyring) uint32 {
+func (h *history) lastKnown(k *keys.Keyring) uint32 {
 	for _, e := range slices.Backward(k.Epochs) {
 		if sig, ok := h.epochs[e.Number]; ok && bytes.Equal(e.Signature, sig) {
 			return e.Number
@@ -105,14 +106,14 @@ func (h *history) lastKnown(k *Keyring) uint32 {
 }
 
 // inUse returns a keyring without the epochs behind the newest that the log has announced.
-func (h *history) inUse(k *Keyring) *Keyring {
+func (h *history) inUse(k *keys.Keyring) *keys.Keyring {
 	known := *k
 	known.Epochs = slices.Clone(k.Epochs[:h.lastKnown(k)])
 	return &known
 }
 
 // announced reports whether a keyring has the newest epoch that the log announces.
-func (h *history) announced(k *Keyring) bool {
+func (h *history) announced(k *keys.Keyring) bool {
 	if h.epoch == 0 {
 		return true
 	}
@@ -122,7 +123,7 @@ func (h *history) announced(k *Keyring) bool {
 
 // ownerOnly returns an error unless the repository was opened with the owner key.
 func (r *Repo) ownerOnly(what string) error {
-	if r.key.Role != RoleOwner {
+	if r.key.Role != keys.RoleOwner {
 		return &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE)", For: what}
 	}
 	return nil
@@ -132,8 +133,8 @@ func (r *Repo) ownerOnly(what string) error {
 func keyObject(data []byte) string { return store.Key.Object(store.NameOf(data)) }
 
 // putKeyring wraps k to a recipient and puts it below keys/.
-func (r *Repo) putKeyring(ctx context.Context, k *Keyring, to age.Recipient) (object string, err error) {
-	data, err := WrapKeyring(k, to)
+func (r *Repo) putKeyring(ctx context.Context, k *keys.Keyring, to age.Recipient) (object string, err error) {
+	data, err := keys.Wrap(k, to)
 	if err != nil {
 		return "", err
 	}
@@ -147,11 +148,11 @@ func (r *Repo) putKeyring(ctx context.Context, k *Keyring, to age.Recipient) (ob
 // AddPerson gives k, the repository's own keyring or one that NewWriter made, to somebody: wrapped to the recipient
 // below keys/ where there is one, else the caller hands over a file. recipient is its text, kept on the roster so that
 // later epochs reach the person too; a passphrase has none.
-func (r *Repo) AddPerson(ctx context.Context, k *Keyring, p Person, to age.Recipient, recipient string) error {
+func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p Person, to age.Recipient, recipient string) error {
 	if err := r.ownerOnly("adding a key"); err != nil {
 		return err
 	}
-	if err := checkName(p.Name); err != nil {
+	if err := keys.CheckName(p.Name); err != nil {
 		return err
 	}
 	if len(p.Instance) > maxInstance {
@@ -206,7 +207,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 			return nil, because(CauseNameAbsent, "the list of keys has no %q", name)
 		}
 		gone = h.people[i]
-		if gone.Role == RoleOwner && owners(h) == 1 {
+		if gone.Role == keys.RoleOwner && owners(h) == 1 {
 			return nil, errors.New("the last owner can't be removed")
 		}
 		return slices.Delete(slices.Clone(h.people), i, i+1), nil
@@ -222,7 +223,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 
 func owners(h *history) (n int) {
 	for _, p := range h.people {
-		if p.Role == RoleOwner {
+		if p.Role == keys.RoleOwner {
 			n++
 		}
 	}
@@ -234,7 +235,7 @@ func owners(h *history) (n int) {
 // others, who have to be given them anew, are returned. save must make the grown keyring durable: it is called before
 // anything depends on the new keys. What a rotation that dies has made is never used, and nobody else has it: the next one makes
 // keys of its own.
-func (r *Repo) Rotate(ctx context.Context, save func(*Keyring) error) (without []string, err error) {
+func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (without []string, err error) {
 	if err := r.ownerOnly("rotating the keys"); err != nil {
 		return nil, err
 	}
@@ -302,23 +303,23 @@ func (r *Repo) allAnnounced() error {
 }
 
 // wrapEpoch returns the keys for everybody on the roster who has a recipient, and the names of those who have none.
-func wrapEpoch(grown *Keyring, people []Person) (wrapped [][]byte, without []string, err error) {
+func wrapEpoch(grown *keys.Keyring, people []Person) (wrapped [][]byte, without []string, err error) {
 	for _, p := range people {
 		if p.Recipient == "" {
 			without = append(without, p.Name)
 			continue
 		}
-		to, _, _, err := ParseRecipient(p.Recipient)
+		to, _, _, err := keys.ParseRecipient(p.Recipient)
 		if err != nil {
 			return nil, nil, fmt.Errorf("recipient of %s: %w", p.Name, err)
 		}
 		give := grown.ForWriter()
-		if p.Role == RoleOwner {
+		if p.Role == keys.RoleOwner {
 			if give, err = grown.ForOwner(p.Name); err != nil {
 				return nil, nil, err
 			}
 		}
-		data, err := WrapKeyring(give, to)
+		data, err := keys.Wrap(give, to)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -83,7 +84,7 @@ type PruneResult struct {
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
 func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*PruneResult, error) {
-	if o.Grace == 0 || r.key.Role != RoleOwner {
+	if o.Grace == 0 || r.key.Role != keys.RoleOwner {
 		o.Grace = max(o.Grace, DefaultGrace)
 	}
 	if o.DryRun {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -51,10 +52,10 @@ var (
 )
 
 func (s *scene) history() *history {
-	h := newHistory(&Keyring{OwnerKey: sceneOwner})
+	h := newHistory(&keys.Keyring{OwnerKey: sceneOwner})
 	h.people = []Person{
-		{Name: "a", Role: RoleWriter, Instance: here, MayForget: true, VerifyKey: hereKey},
-		{Name: "b", Role: RoleWriter, Instance: there, MayForget: true, VerifyKey: thereKey},
+		{Name: "a", Role: keys.RoleWriter, Instance: here, MayForget: true, VerifyKey: hereKey},
+		{Name: "b", Role: keys.RoleWriter, Instance: there, MayForget: true, VerifyKey: thereKey},
 	}
 	if s.log != nil {
 		s.log(h)

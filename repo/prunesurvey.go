@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -234,7 +235,7 @@ func (s *surveyor) listJunk(ctx context.Context, r *Repo) error {
 // one to others by the time that it is deleted, if its signer adds to the log meanwhile.
 func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, error) {
 	seq, far := r.log.far[o.Name]
-	if !far || r.key.Role != RoleOwner {
+	if !far || r.key.Role != keys.RoleOwner {
 		return false, nil
 	}
 	data, err := r.readEntry(ctx, seq, o.Size)

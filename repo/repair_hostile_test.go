@@ -12,11 +12,12 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 // oneBlob makes a snapshot of an instance with a single blob, and calls between before it is committed.
-func oneBlob(t *testing.T, st store.Store, k *repo.Keyring, of string, b []byte, between func()) (repo.SnapshotRef, error) {
+func oneBlob(t *testing.T, st store.Store, k *keys.Keyring, of string, b []byte, between func()) (repo.SnapshotRef, error) {
 	t.Helper()
 	w, err := fresh(t, st, k).NewWriter(t.Context(), of)
 	if err != nil {
@@ -48,7 +49,7 @@ func committedIsWhole(t *testing.T, w *world, st store.Store, err error) {
 	}
 }
 
-func mustRepairIndex(t *testing.T, st store.Store, k *repo.Keyring) *repo.IndexRepair {
+func mustRepairIndex(t *testing.T, st store.Store, k *keys.Keyring) *repo.IndexRepair {
 	t.Helper()
 	res, err := fresh(t, st, k).RepairIndex(t.Context(), mark, repo.RepairOptions{})
 	if err != nil {
@@ -57,7 +58,7 @@ func mustRepairIndex(t *testing.T, st store.Store, k *repo.Keyring) *repo.IndexR
 	return res
 }
 
-func pruneAs(t *testing.T, st store.Store, k *repo.Keyring) {
+func pruneAs(t *testing.T, st store.Store, k *keys.Keyring) {
 	t.Helper()
 	if _, err := fresh(t, st, k).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.999}); err != nil {
 		t.Fatal(err)

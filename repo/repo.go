@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/internal/localdir"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -46,7 +47,7 @@ type Options struct {
 // makes say for themselves what may run at once.
 type Repo struct {
 	store *store.Witness
-	key   *Keyring // as it was opened with
+	key   *keys.Keyring // as it was opened with
 	opts  Options
 	local *local
 	log   *history
@@ -114,7 +115,7 @@ type InitOptions struct {
 
 // Init makes a repository in an empty store. Both keyrings must be safe on disk by then: without them nothing
 // in the repository can be read.
-func Init(ctx context.Context, st store.Store, owner, writer *Keyring, o InitOptions) error {
+func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o InitOptions) error {
 	data, err := (&config{Format, owner.Repository}).encode()
 	if err != nil {
 		return err
@@ -143,7 +144,7 @@ func Init(ctx context.Context, st store.Store, owner, writer *Keyring, o InitOpt
 }
 
 // personOf describes the holder of a keyring for the roster.
-func personOf(k *Keyring, keys []string) Person {
+func personOf(k *keys.Keyring, keys []string) Person {
 	p := Person{Name: k.Name, Role: k.Role, VerifyKey: k.VerifyKey(), Keys: keys}
 	if k.Identity != nil {
 		p.Recipient = k.Identity.Recipient().String()
@@ -153,7 +154,7 @@ func personOf(k *Keyring, keys []string) Person {
 
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
 // see Damage.
-func Open(ctx context.Context, st store.Store, key *Keyring, o Options) (*Repo, error) {
+func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*Repo, error) {
 	id, err := o.ID, error(nil)
 	if id.IsZero() {
 		id, err = Find(ctx, st)
@@ -229,10 +230,10 @@ func (r *Repo) CacheDir() *localdir.Dir { return r.local.copies }
 
 // Key returns the keyring that the repository was opened with, and the epochs that the log has announced since that was
 // written. It is not to be changed.
-func (r *Repo) Key() *Keyring { return r.log.keys }
+func (r *Repo) Key() *keys.Keyring { return r.log.keys }
 
 // Given returns the keyring as somebody new is given it: without what a rotation has made that was not announced.
-func (r *Repo) Given() *Keyring { return r.log.inUse(r.log.keys) }
+func (r *Repo) Given() *keys.Keyring { return r.log.inUse(r.log.keys) }
 
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
 func (r *Repo) Snapshots() []SnapshotRef { return r.log.live() }
@@ -282,9 +283,9 @@ func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
 
 // openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
 // writer can name another's manifest in the log, and can't make it his own.
-func openManifest(k *Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
+func openManifest(k *keys.Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
-	signer, body, err := unseal(k, magicManifest, data)
+	signer, body, err := unseal(k, keys.KindManifest, data)
 	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.signer.Equal(signer) {
 		err = errors.New("it is not signed by the key that signed its log entry")
 	}
@@ -309,7 +310,7 @@ func openManifest(k *Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
 
 // epoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
 // it, where a rotation died between saving its keys and announcing them.
-func (r *Repo) epoch() *Epoch { return r.Key().Epoch(max(1, r.log.epoch)) }
+func (r *Repo) epoch() *keys.Epoch { return r.Key().Epoch(max(1, r.log.epoch)) }
 
 // seal returns the envelope of body under the epoch in use.
 func (r *Repo) seal(magic string, body []byte) ([]byte, error) {
@@ -322,5 +323,5 @@ func (r *Repo) sealManifest(text []byte) ([]byte, error) {
 	if room := manifestRoom(len(body)); len(text) > room {
 		return nil, fmt.Errorf("manifest of %d bytes, which become %d, is above the limit of %d", len(text), len(body), room)
 	}
-	return r.seal(magicManifest, body)
+	return r.seal(keys.KindManifest, body)
 }

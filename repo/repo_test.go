@@ -14,6 +14,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -92,7 +93,7 @@ func TestWriterOfAnotherInstance(t *testing.T) {
 
 func TestWriterOfAnyInstance(t *testing.T) {
 	w := &world{t: t, dir: t.TempDir()}
-	owner, err := repo.NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -32,9 +33,9 @@ func hasReserve(mem *storetest.Mem) bool { return slices.Contains(mem.Names(), "
 
 // A storage with no byte free is pruned: what is dead goes, what is dead in part is rewritten, and the reserve is back.
 func TestPruneOnFullStorage(t *testing.T) {
-	for name, who := range map[string]func(*world) *repo.Keyring{
-		"owner":  func(w *world) *repo.Keyring { return w.owner },
-		"writer": func(w *world) *repo.Keyring { return w.writer },
+	for name, who := range map[string]func(*world) *keys.Keyring{
+		"owner":  func(w *world) *keys.Keyring { return w.owner },
+		"writer": func(w *world) *keys.Keyring { return w.writer },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, mem, nights, refs := fullWorld(t)

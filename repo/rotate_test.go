@@ -9,23 +9,24 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // viaFile passes a keyring through its file, as another machine has it.
-func viaFile(t *testing.T, k *repo.Keyring) *repo.Keyring {
+func viaFile(t *testing.T, k *keys.Keyring) *keys.Keyring {
 	t.Helper()
 	data, err := k.KeyFile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err = repo.ParseKeyring(data)
+	k, err = keys.ParseFile(data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
-func nothing(*repo.Keyring) error { return nil }
+func nothing(*keys.Keyring) error { return nil }
 
 // After a rotation both old key files still open the repository, by the storage's help; what is stored from then on is
 // under new keys; and older snapshots stay readable.
@@ -34,8 +35,8 @@ func TestRotate(t *testing.T) {
 	oldOwner, oldWriter := viaFile(t, w.owner), viaFile(t, w.writer)
 	c := night(1)
 	first, _ := mustSnapshot(t, w.open(w.writer), c, 1)
-	var saved *repo.Keyring
-	without, err := w.open(w.owner).Rotate(t.Context(), func(k *repo.Keyring) error {
+	var saved *keys.Keyring
+	without, err := w.open(w.owner).Rotate(t.Context(), func(k *keys.Keyring) error {
 		saved = viaFile(t, k)
 		return nil
 	})
@@ -50,7 +51,7 @@ func TestRotate(t *testing.T) {
 	if k := host.Key(); k.CurrentEpoch().Number != 2 || k.CanRead() || oldWriter.CurrentEpoch().Number != 1 {
 		t.Errorf("the writer holds epoch %d, can read: %v; its own keyring then has %d", k.CurrentEpoch().Number, k.CanRead(), oldWriter.CurrentEpoch().Number)
 	}
-	for _, k := range []*repo.Keyring{oldOwner, saved} {
+	for _, k := range []*keys.Keyring{oldOwner, saved} {
 		r := w.open(k)
 		for _, ref := range []repo.SnapshotRef{first, second} {
 			if err := verify(t.Context(), r, ref, c); err != nil {
@@ -77,7 +78,7 @@ func TestRotateFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			onDisk := viaFile(t, w.owner)
-			_, err = r.Rotate(t.Context(), func(k *repo.Keyring) error { onDisk = viaFile(t, k); return nil })
+			_, err = r.Rotate(t.Context(), func(k *keys.Keyring) error { onDisk = viaFile(t, k); return nil })
 			if !failed() {
 				break
 			}
@@ -92,7 +93,7 @@ func TestRotateFails(t *testing.T) {
 			if _, err := r.Rotate(t.Context(), nothing); err != nil {
 				t.Fatalf("fault %d at change %d: rotating again: %v", fault, n, err)
 			}
-			for _, k := range []*repo.Keyring{viaFile(t, w.owner), viaFile(t, onDisk)} {
+			for _, k := range []*keys.Keyring{viaFile(t, w.owner), viaFile(t, onDisk)} {
 				if r, err = openFresh(t.Context(), mine, k); err == nil {
 					err = verify(t.Context(), r, first, c)
 				}
@@ -136,18 +137,18 @@ func TestPeople(t *testing.T) {
 	}
 	open := func() error {
 		// Junk, and a keyring that the storage made up for her, must not keep her out.
-		forged, err := repo.NewOwnerKeyring()
+		forged, err := keys.NewOwner()
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := repo.WrapKeyring(forged, id.Recipient())
+		data, err := keys.Wrap(forged, id.Recipient())
 		if err != nil {
 			t.Fatal(err)
 		}
 		st.Set("keys/00000000000000000000000000000000.age", data)
 		st.Set("keys/00000000000000000000000000000001.age", []byte("junk"))
 		ids := []age.Identity{id}
-		k, err := repo.Unlock(t.Context(), st, &repo.Identity{Identities: ids}, func(k *repo.Keyring) error {
+		k, err := repo.Unlock(t.Context(), st, &keys.Identity{Identities: ids}, func(k *keys.Keyring) error {
 			if k.Fingerprint() != w.owner.Fingerprint() {
 				return errors.New("another fingerprint")
 			}

@@ -18,6 +18,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -26,7 +27,7 @@ import (
 type simHistory struct {
 	name                 string
 	mem                  *storetest.Mem
-	owner, writer, other *repo.Keyring // other: of a writer for another instance; nil: there is but one
+	owner, writer, other *keys.Keyring // other: of a writer for another instance; nil: there is but one
 	kept, gone           []repo.SnapshotRef
 	stored               [][]string // the index objects and packs that each snapshot brought
 	end                  time.Time  // by the bubble's clock
@@ -181,7 +182,7 @@ func (h *simHistory) fill(t *testing.T) {
 	h.end = time.Now().Add(time.Minute)
 }
 
-func (h *simHistory) open(t *testing.T, k *repo.Keyring) *repo.Repo {
+func (h *simHistory) open(t *testing.T, k *keys.Keyring) *repo.Repo {
 	time.Sleep(time.Minute)
 	r, err := openFresh(t.Context(), h.mem, k)
 	if err != nil {
@@ -309,7 +310,7 @@ func (h *simHistory) remove(objects []string) {
 	}
 }
 
-func repairAll(ctx context.Context, st store.Store, owner *repo.Keyring) error {
+func repairAll(ctx context.Context, st store.Store, owner *keys.Keyring) error {
 	r, err := openFresh(ctx, st, owner)
 	if err != nil {
 		return err

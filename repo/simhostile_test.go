@@ -18,6 +18,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -31,7 +32,7 @@ type simSecret struct {
 type simMachine struct {
 	name     string
 	instance string
-	key      func() *repo.Keyring
+	key      func() *keys.Keyring
 	ids      []age.Identity
 	at       *simBranch // what the storage shows it
 	hostile  bool
@@ -96,7 +97,7 @@ type hostileHistory struct {
 	begun                      int
 
 	mu        sync.Mutex
-	ownerKey  *repo.Keyring // as it is on disk
+	ownerKey  *keys.Keyring // as it is on disk
 	epoch     uint32        // that an owner has announced, for certain
 	acked     []repo.SnapshotRef
 	made      map[string]bool     // the hosts of snapshots that machines have begun
@@ -106,7 +107,7 @@ type hostileHistory struct {
 	pruned    bool                // somebody may have pruned who speaks for more than one instance, or the first
 	said      map[string]bool     // what somebody on the list has said that others wait for
 
-	found map[string][]*repo.Keyring // what who was removed has, and finds below keys/
+	found map[string][]*keys.Keyring // what who was removed has, and finds below keys/
 }
 
 // A hostileStep is what a machine does from opening the repository on.
@@ -146,7 +147,7 @@ func (p *hostilePast) run(t *testing.T, seed uint64, weak weaker) (h *hostileHis
 // machines makes those that keep to the rules. Most have seen the past.
 func (h *hostileHistory) machines(t *testing.T) {
 	machine := func(name, instance, key string) *simMachine {
-		m := &simMachine{name: name, instance: instance, key: func() *repo.Keyring { return h.keys[key] }, ids: h.identities(key), at: h.main, caches: h.plans.IntN(4) == 0,
+		m := &simMachine{name: name, instance: instance, key: func() *keys.Keyring { return h.keys[key] }, ids: h.identities(key), at: h.main, caches: h.plans.IntN(4) == 0,
 			seen: make(map[store.Name]repo.SnapshotRef), people: make(map[string]bool), secrets: make(map[string]simSecret)}
 		knows := h.plans.IntN(4) > 0
 		m.newDir = func() string { return h.newDir(t, knows) }
@@ -165,7 +166,7 @@ func (h *hostileHistory) machines(t *testing.T) {
 	}
 	h.host, h.second = machine("host", instance, "web1"), machine("second", instance, "web9")
 	h.other, h.admin = machine("other", simOther, "web2"), machine("admin", "", "")
-	h.admin.key = func() *repo.Keyring { return h.ownerKey }
+	h.admin.key = func() *keys.Keyring { return h.ownerKey }
 }
 
 // newDir makes a directory for what a machine remembers, and writes what one knows that has seen the past.
@@ -350,8 +351,8 @@ func (h *hostileHistory) rotate(ctx context.Context, m *simMachine, r *repo.Repo
 		}
 	}
 	h.mu.Unlock()
-	var grown *repo.Keyring
-	save := func(k *repo.Keyring) error {
+	var grown *keys.Keyring
+	save := func(k *keys.Keyring) error {
 		grown = k
 		h.mu.Lock()
 		defer h.mu.Unlock()

@@ -17,6 +17,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -199,21 +200,21 @@ func (h *hostileHistory) learned() error {
 // reads reports whether somebody opens an object by the keys that he has or finds.
 func (h *hostileHistory) reads(name string, data []byte) bool {
 	if h.found == nil {
-		h.found = make(map[string][]*repo.Keyring)
+		h.found = make(map[string][]*keys.Keyring)
 	}
 	if h.found[name] == nil {
 		k := h.keys[name]
-		h.found[name] = []*repo.Keyring{k}
+		h.found[name] = []*keys.Keyring{k}
 		for object, versions := range h.storage.ever {
 			if !strings.HasPrefix(object, "keys/") {
 				continue
 			}
-			if update, err := repo.UnwrapKeyring(versions[0].data, h.ids[name]); err == nil {
+			if update, err := keys.Unwrap(versions[0].data, h.ids[name]); err == nil {
 				h.found[name] = append(h.found[name], update)
 			}
 		}
 	}
-	return slices.ContainsFunc(h.found[name], func(k *repo.Keyring) bool {
+	return slices.ContainsFunc(h.found[name], func(k *keys.Keyring) bool {
 		if repo.OpensEnvelope(k, data) {
 			return true
 		}
@@ -256,7 +257,7 @@ func (h *hostileHistory) chosen(r *repo.Repo) error {
 		if is := h.onList[p.Name]; is != "on" && is != "perhaps" {
 			return violated("%s is on the list of keys", p.Name)
 		}
-		if k := h.keys[p.Name]; k != nil && !bytes.Equal(p.VerifyKey, k.VerifyKey()) || (p.Role == repo.RoleOwner) != (p.Name == repo.RecoveryName) {
+		if k := h.keys[p.Name]; k != nil && !bytes.Equal(p.VerifyKey, k.VerifyKey()) || (p.Role == keys.RoleOwner) != (p.Name == keys.RecoveryName) {
 			return violated("%s is on the list of keys as somebody else", p.Name)
 		}
 	}

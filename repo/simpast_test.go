@@ -18,6 +18,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -32,9 +33,9 @@ type hostilePast struct {
 	name       string
 	mem        *storetest.Mem
 	objects    simBranch
-	owner      *repo.Keyring
+	owner      *keys.Keyring
 	epoch      uint32
-	keys       map[string]*repo.Keyring       // by name on the list of keys
+	keys       map[string]*keys.Keyring       // by name on the list of keys
 	ids        map[string]*age.X25519Identity // of those who have these keys: shorter and cheaper than what key files bring
 	onList     map[string]string
 	closedTo   map[string]bool
@@ -54,7 +55,7 @@ func newHostilePasts(t *testing.T) (pasts []*hostilePast) {
 	if err := verify(t.Context(), warm.open(warm.owner), ref, simContents["next"]); err != nil {
 		t.Fatal(err)
 	}
-	rings, ids := make(map[string]*repo.Keyring), make(map[string]*age.X25519Identity)
+	rings, ids := make(map[string]*keys.Keyring), make(map[string]*age.X25519Identity)
 	for _, name := range []string{"web1", "web9", "web2", "evil", "gone", "late"} {
 		k, err := warm.owner.NewWriter(name)
 		if err != nil {
@@ -67,13 +68,13 @@ func newHostilePasts(t *testing.T) (pasts []*hostilePast) {
 	}
 	owner := *warm.owner
 	owner.Identity = nil
-	forged, err := repo.WrapKeyring(newWorld(t, storetest.NewMem(t), repo.InitOptions{}).owner.ForWriter(), ids["web1"].Recipient())
+	forged, err := keys.Wrap(newWorld(t, storetest.NewMem(t), repo.InitOptions{}).owner.ForWriter(), ids["web1"].Recipient())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"on the list", "removed", "removed, the keys rotated"} {
 		p := &hostilePast{name: name, mem: storetest.NewMem(t), owner: &owner, epoch: 1, keys: rings, ids: ids, forgedKeys: forged,
-			onList: map[string]string{repo.RecoveryName: "on", "web1": "on", "web9": "on", "web2": "on", "evil": "on", "gone": "on"}}
+			onList: map[string]string{keys.RecoveryName: "on", "web1": "on", "web9": "on", "web2": "on", "evil": "on", "gone": "on"}}
 		synctest.Test(t, func(t *testing.T) { p.fill(t) })
 		pasts = append(pasts, p)
 	}
@@ -101,12 +102,12 @@ func (p *hostilePast) fill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	open := func(k *repo.Keyring) *repo.Repo {
+	open := func(k *keys.Keyring) *repo.Repo {
 		time.Sleep(time.Minute)
 		return fresh(t, p.mem, k)
 	}
 	must(repo.Init(ctx, p.mem, p.owner, p.keys["web1"], repo.InitOptions{Instance: instance}))
-	people := []repo.Person{{Name: repo.RecoveryName, Role: repo.RoleOwner, VerifyKey: p.owner.VerifyKey()}}
+	people := []repo.Person{{Name: keys.RecoveryName, Role: keys.RoleOwner, VerifyKey: p.owner.VerifyKey()}}
 	for _, of := range [][2]string{{"web1", instance}, {"web9", instance}, {"web2", simOther}, {"evil", evilInstance}, {"gone", instance}} {
 		people = append(people, p.person(of[0], of[1]))
 	}
@@ -131,7 +132,7 @@ func (p *hostilePast) fill(t *testing.T) {
 	}
 	if p.name == "removed, the keys rotated" {
 		slow := &storetest.Hook{Store: p.mem, Before: func(storetest.Op) storetest.Fault { time.Sleep(time.Second); return storetest.None }} // no two objects of a time
-		_, err := fresh(t, slow, p.owner).Rotate(ctx, func(k *repo.Keyring) error { p.owner = k; return nil })
+		_, err := fresh(t, slow, p.owner).Rotate(ctx, func(k *keys.Keyring) error { p.owner = k; return nil })
 		must(err)
 		p.epoch, p.closedTo = 2, map[string]bool{"gone": true}
 	}
@@ -147,7 +148,7 @@ func (p *hostilePast) fill(t *testing.T) {
 
 // person is how a writer stands on the list of keys.
 func (p *hostilePast) person(name, of string) repo.Person {
-	return repo.Person{Name: name, Role: repo.RoleWriter, Instance: of, VerifyKey: p.keys[name].VerifyKey(), MayForget: true, Recipient: p.ids[name].Recipient().String()}
+	return repo.Person{Name: name, Role: keys.RoleWriter, Instance: of, VerifyKey: p.keys[name].VerifyKey(), MayForget: true, Recipient: p.ids[name].Recipient().String()}
 }
 
 // identities returns what somebody has beside a keyring.

@@ -19,6 +19,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -149,7 +150,7 @@ func (s *simulation) snapshot(host string, remembers bool) func(context.Context,
 	}
 }
 
-func (s *simulation) prune(k *repo.Keyring, grace time.Duration) func(context.Context, store.Store) error {
+func (s *simulation) prune(k *keys.Keyring, grace time.Duration) func(context.Context, store.Store) error {
 	return func(ctx context.Context, st store.Store) error {
 		r, err := openFresh(ctx, st, k)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -30,7 +31,7 @@ type villain struct {
 func (h *hostileHistory) enlist() {
 	is := func(of int) bool { return h.fate.IntN(of) == 0 }
 	mine := func(name, instance string) *villain {
-		m := &simMachine{name: name, key: func() *repo.Keyring { return h.keys[name] }, at: h.main, hostile: true}
+		m := &simMachine{name: name, key: func() *keys.Keyring { return h.keys[name] }, at: h.main, hostile: true}
 		return &villain{h: h, name: name, instance: instance, m: m}
 	}
 	if is(2) {
@@ -248,7 +249,7 @@ var villainies = []villainy{
 		if v.h.fate.IntN(2) == 0 {
 			people = slices.DeleteFunc(people, func(p repo.Person) bool { return p.Name != v.name })
 		}
-		return r.PublishRaw(ctx, &repo.Entry{Roster: &repo.RosterEntry{People: append(people, repo.Person{Name: "friend", Role: repo.RoleOwner, VerifyKey: make([]byte, 32)})}})
+		return r.PublishRaw(ctx, &repo.Entry{Roster: &repo.RosterEntry{People: append(people, repo.Person{Name: "friend", Role: keys.RoleOwner, VerifyKey: make([]byte, 32)})}})
 	}},
 	{"announces an epoch", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
 		return r.PublishRaw(ctx, &repo.Entry{Epoch: &repo.EpochEntry{Number: v.h.epoch + 1, Signature: make([]byte, 64)}})

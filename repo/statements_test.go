@@ -13,6 +13,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -20,7 +21,7 @@ import (
 
 // removed returns a repository with a snapshot of the instance, and the key of a writer that was on the list and is not any
 // more.
-func removed(t *testing.T) (w *world, st *storetest.Mem, gone *repo.Keyring) {
+func removed(t *testing.T) (w *world, st *storetest.Mem, gone *keys.Keyring) {
 	t.Helper()
 	st = storetest.NewMem(t)
 	w = newWorld(t, st, repo.InitOptions{})
@@ -46,7 +47,7 @@ func TestLeaseOfAnUnknown(t *testing.T) {
 	if err := fresh(t, st, gone).PutLease(t.Context(), elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []*repo.Keyring{w.owner, w.writer} {
+	for _, k := range []*keys.Keyring{w.owner, w.writer} {
 		r, err := repo.Open(t.Context(), st, k, repo.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +60,7 @@ func TestLeaseOfAnUnknown(t *testing.T) {
 	if err := fresh(t, st, evil).PutLease(t.Context(), elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []*repo.Keyring{w.writer, w.owner} {
+	for _, k := range []*keys.Keyring{w.writer, w.owner} {
 		r, err := repo.Open(t.Context(), st, k, repo.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +103,7 @@ func TestRotationTakesFreshKeys(t *testing.T) {
 	}
 	first, _ := mustSnapshot(t, fresh(t, st, w.writer), night(1), 1)
 	onDisk := w.owner
-	save := func(k *repo.Keyring) error { onDisk = viaFile(t, k); return nil }
+	save := func(k *keys.Keyring) error { onDisk = viaFile(t, k); return nil }
 	view := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
 		if op.Kind == "Put" && op.Name == number(3) { // that announces the new epoch
 			return storetest.NotDone
@@ -122,7 +123,7 @@ func TestRotationTakesFreshKeys(t *testing.T) {
 	if r, err := openFresh(t.Context(), st, gone); err == nil {
 		t.Errorf("who was removed before the rotation opens what came after it: %d snapshots", len(r.Snapshots()))
 	}
-	for _, k := range []*repo.Keyring{w.owner, onDisk} {
+	for _, k := range []*keys.Keyring{w.owner, onDisk} {
 		r := fresh(t, st, k)
 		if err := errors.Join(verify(t.Context(), r, first, night(1)), verify(t.Context(), r, second, night(2))); err != nil {
 			t.Error(err)
@@ -186,7 +187,7 @@ func refused(t *testing.T, who string, r *repo.Repo, err error) string {
 	if len(problems) == 0 {
 		t.Errorf("%s: check finds nothing: %+v", who, res)
 	}
-	if r.Key().Role == repo.RoleWriter {
+	if r.Key().Role == keys.RoleWriter {
 		if _, err := r.NewWriter(t.Context(), instance); err == nil {
 			t.Errorf("%s: a snapshot begins", who)
 		}
@@ -201,7 +202,7 @@ func refused(t *testing.T, who string, r *repo.Repo, err error) string {
 }
 
 // acceptAll has somebody sign, behind the newest entry, that each place where the log may be broken is accepted.
-func acceptAll(t *testing.T, st *storetest.Mem, k *repo.Keyring, newest repo.Head) {
+func acceptAll(t *testing.T, st *storetest.Mem, k *keys.Keyring, newest repo.Head) {
 	t.Helper()
 	var heads []repo.Head
 	for _, name := range objectsOf(st, "log") {
@@ -231,7 +232,7 @@ func TestRemovedWriterAcceptsDamage(t *testing.T) {
 		last := w.open(w.owner).Head().Seq
 		recovery := w.owner
 		if rotated {
-			if _, err := w.open(w.owner).Rotate(t.Context(), func(k *repo.Keyring) error { recovery = k; return nil }); err != nil {
+			if _, err := w.open(w.owner).Rotate(t.Context(), func(k *keys.Keyring) error { recovery = k; return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -245,7 +246,7 @@ func TestRemovedWriterAcceptsDamage(t *testing.T) {
 			st.Delete(number(seq))
 		}
 		acceptAll(t, st, gone, newest)
-		for _, k := range []*repo.Keyring{w.writer, w.owner} {
+		for _, k := range []*keys.Keyring{w.writer, w.owner} {
 			r, err := w.tryOpen(st, k)
 			refused(t, fmt.Sprintf("the %s's machine, rotated %v", k.Role, rotated), r, err)
 		}
@@ -291,7 +292,7 @@ func TestForkedLog(t *testing.T) {
 	w.open(w.owner)
 	st.Set(number(removal), forger.Bytes(number(removal)))
 	st.Delete(number(removal + 1))
-	for _, k := range []*repo.Keyring{w.writer, w.owner} {
+	for _, k := range []*keys.Keyring{w.writer, w.owner} {
 		r, err := w.tryOpen(st, k)
 		refused(t, fmt.Sprintf("the %s's machine", k.Role), r, err)
 	}
@@ -309,7 +310,7 @@ func TestLostRosterIsStatedAnew(t *testing.T) {
 	w, st, gone := removed(t)
 	removal := w.open(w.owner).Head().Seq
 	recovery := w.owner
-	save := func(k *repo.Keyring) error { recovery = viaFile(t, k); return nil }
+	save := func(k *keys.Keyring) error { recovery = viaFile(t, k); return nil }
 	if _, err := w.open(w.owner).Rotate(t.Context(), save); err != nil {
 		t.Fatal(err)
 	}
@@ -382,7 +383,7 @@ func TestFalseBasis(t *testing.T) {
 func TestRememberedBasis(t *testing.T) {
 	w, st, _ := removed(t)
 	w.open(w.owner)
-	head, err := filepath.Glob(filepath.Join(w.dir, string(repo.RoleOwner), "state", "*", "head"))
+	head, err := filepath.Glob(filepath.Join(w.dir, string(keys.RoleOwner), "state", "*", "head"))
 	if err != nil || len(head) != 1 {
 		t.Fatalf("%v, %v", head, err)
 	}

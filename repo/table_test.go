@@ -11,6 +11,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -127,7 +128,7 @@ func testIndex(t testing.TB, tables []*table, live func(store.Name) bool) *index
 			t.Fatal(err)
 		}
 	}
-	x.settle(newHistory(new(Keyring)))
+	x.settle(newHistory(new(keys.Keyring)))
 	return x
 }
 
@@ -331,7 +332,7 @@ func mangledLookups(t *testing.T, bad *table, pool []chunk.ID, m map[chunk.ID]ma
 	if err != nil {
 		return
 	}
-	x.settle(newHistory(new(Keyring)))
+	x.settle(newHistory(new(keys.Keyring)))
 	for _, id := range pool {
 		places, err := x.find(id, nil)
 		for _, pl := range places {

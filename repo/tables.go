@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"permafrost/internal/localdir"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -19,7 +20,7 @@ const (
 )
 
 // tableKey is the key of the proofs of local tables.
-func tableKey(k *Keyring) *[32]byte { return (*[32]byte)(k.derived("permafrost index table 1")) }
+func tableKey(k *keys.Keyring) *[32]byte { return (*[32]byte)(k.DeriveKey("permafrost index table 1")) }
 
 // loadIndex returns the index as the log says it is. An index object that is missing or damaged is passed over with a
 // note: what it alone lists is not found, and everything else is.

@@ -10,11 +10,12 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 // cacheTables returns the files of the local index of a keyring's machine.
-func (w *world) cacheTables(k *repo.Keyring) []string {
+func (w *world) cacheTables(k *keys.Keyring) []string {
 	w.t.Helper()
 	files, err := filepath.Glob(filepath.Join(w.dir, string(k.Role), "cache", "*", "tables", "*"))
 	if err != nil {
@@ -24,7 +25,7 @@ func (w *world) cacheTables(k *repo.Keyring) []string {
 }
 
 // openNoting opens the repository as open does, and collects the notes.
-func (w *world) openNoting(k *repo.Keyring, notes *[]string) *repo.Repo {
+func (w *world) openNoting(k *keys.Keyring, notes *[]string) *repo.Repo {
 	w.t.Helper()
 	d := filepath.Join(w.dir, string(k.Role))
 	r, err := repo.Open(w.t.Context(), w.store, k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache"),

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -24,7 +25,7 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 		}
 		return storetest.None
 	}}
-	if _, err := fresh(t, dies, w.owner).Rotate(t.Context(), func(k *repo.Keyring) error { onDisk = viaFile(t, k); return nil }); err == nil {
+	if _, err := fresh(t, dies, w.owner).Rotate(t.Context(), func(k *keys.Keyring) error { onDisk = viaFile(t, k); return nil }); err == nil {
 		t.Fatal("the rotation did not die")
 	}
 	if is := st.Names(); !slices.Equal(was, is) {
@@ -40,7 +41,7 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 	if _, err := accepting(t, st, onDisk).Rotate(t.Context(), nothing); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []*repo.Keyring{w.owner, onDisk, w.writer, evil} {
+	for _, k := range []*keys.Keyring{w.owner, onDisk, w.writer, evil} {
 		if n := len(fresh(t, st, k).Given().Epochs); n != 3 {
 			t.Errorf("%s has %d epochs", k.Name, n)
 		}
@@ -48,7 +49,7 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 }
 
 // accepting opens a repository for a person who has said that the log is as it should be.
-func accepting(t *testing.T, st store.Store, k *repo.Keyring) *repo.Repo {
+func accepting(t *testing.T, st store.Store, k *keys.Keyring) *repo.Repo {
 	t.Helper()
 	r, err := repo.Open(t.Context(), storetest.Alone(st), k, repo.Options{AcceptHead: true})
 	if err != nil {
@@ -63,7 +64,7 @@ func TestKeyFileAheadOfTheLog(t *testing.T) {
 	w, st, _, _, _ := twoInstances(t)
 	old := st.Clone()
 	recovery := w.owner
-	if _, err := fresh(t, st, w.owner).Rotate(t.Context(), func(k *repo.Keyring) error { recovery = viaFile(t, k); return nil }); err != nil {
+	if _, err := fresh(t, st, w.owner).Rotate(t.Context(), func(k *keys.Keyring) error { recovery = viaFile(t, k); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	for shown, want := range map[*storetest.Mem]bool{st: false, old: true} {

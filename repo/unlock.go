@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
 	"filippo.io/age"
@@ -17,7 +18,7 @@ import (
 // A writer can wrap a keyring for somebody else that is as genuine as its own: who took that would sign as that writer, or as
 // nobody. So any of them serves to read the list of keys, which says which object is whose. The oldest come first: whatever
 // anybody puts there later is not tried. That a repository stands there at all Find tells.
-func Unlock(ctx context.Context, st store.Store, id *Identity, accept func(*Keyring) error) (*Keyring, error) {
+func Unlock(ctx context.Context, st store.Store, id *keys.Identity, accept func(*keys.Keyring) error) (*keys.Keyring, error) {
 	if id.Keyring != nil {
 		return id.Keyring, nil
 	}
@@ -26,7 +27,7 @@ func Unlock(ctx context.Context, st store.Store, id *Identity, accept func(*Keyr
 	if err != nil {
 		return nil, err
 	}
-	var found *Keyring
+	var found *keys.Keyring
 	asked := make(map[int]bool) // by a keyring of so many epochs
 	for _, o := range objects {
 		k, err := u.open(ctx, o.Name)
@@ -44,12 +45,12 @@ func Unlock(ctx context.Context, st store.Store, id *Identity, accept func(*Keyr
 		}
 		// Where the list can't be read, or an owner is none of it: the oldest epochs hold none that was never announced, and Open adds
 		// those that were.
-		if found == nil || k.Role == RoleOwner && found.Role != RoleOwner || k.Role == found.Role && len(k.Epochs) < len(found.Epochs) {
+		if found == nil || k.Role == keys.RoleOwner && found.Role != keys.RoleOwner || k.Role == found.Role && len(k.Epochs) < len(found.Epochs) {
 			found = k
 		}
 	}
 	switch {
-	case found != nil && (found.Role == RoleOwner || !u.read):
+	case found != nil && (found.Role == keys.RoleOwner || !u.read):
 		return found, nil
 	case u.refused != nil:
 		return nil, u.refused
@@ -61,7 +62,7 @@ func Unlock(ctx context.Context, st store.Store, id *Identity, accept func(*Keyr
 type unlocking struct {
 	repo    *Repo
 	ids     []age.Identity
-	accept  func(*Keyring) error
+	accept  func(*keys.Keyring) error
 	refused error
 	read    bool // the list was
 }
@@ -79,12 +80,12 @@ func (u *unlocking) objects(ctx context.Context) (objects []store.Object, err er
 }
 
 // open returns the keyring in an object, or nil: it was made for somebody else, or is junk, or is refused.
-func (u *unlocking) open(ctx context.Context, object string) (*Keyring, error) {
+func (u *unlocking) open(ctx context.Context, object string) (*keys.Keyring, error) {
 	data, err := u.repo.keyringObject(ctx, object)
 	if data == nil || err != nil {
 		return nil, err
 	}
-	k, err := UnwrapKeyring(data, u.ids...)
+	k, err := keys.Unwrap(data, u.ids...)
 	if err != nil || k.SignKey == nil {
 		return nil, nil
 	}
@@ -97,7 +98,7 @@ func (u *unlocking) open(ctx context.Context, object string) (*Keyring, error) {
 
 // listed returns the keyring that the list of keys says to be theirs, rather an owner's; nil where it names none of theirs, or can't
 // be read by k.
-func (u *unlocking) listed(ctx context.Context, k *Keyring) (mine *Keyring) {
+func (u *unlocking) listed(ctx context.Context, k *keys.Keyring) (mine *keys.Keyring) {
 	u.repo.key = k
 	h, err := u.repo.readLog(ctx, k, false)
 	if err != nil {
@@ -107,7 +108,7 @@ func (u *unlocking) listed(ctx context.Context, k *Keyring) (mine *Keyring) {
 	for _, p := range h.people {
 		for _, object := range p.Keys {
 			k, err := u.open(ctx, object)
-			if err == nil && k != nil && k.Role == p.Role && bytes.Equal(k.VerifyKey(), p.VerifyKey) && (mine == nil || k.Role == RoleOwner) {
+			if err == nil && k != nil && k.Role == p.Role && bytes.Equal(k.VerifyKey(), p.VerifyKey) && (mine == nil || k.Role == keys.RoleOwner) {
 				mine = k
 			}
 		}

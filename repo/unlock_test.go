@@ -12,6 +12,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -30,14 +31,14 @@ func (c countingIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 // another instance has wrapped for them, be it as genuine as that writer's own. And what anybody puts below keys/ afterwards is
 // not even tried.
 func TestUnlockByTheList(t *testing.T) {
-	for _, role := range []repo.Role{repo.RoleWriter, repo.RoleOwner} {
+	for _, role := range []keys.Role{keys.RoleWriter, keys.RoleOwner} {
 		w, st, evil, _, _ := twoInstances(t)
 		id, err := age.GenerateX25519Identity()
 		if err != nil {
 			t.Fatal(err)
 		}
 		hers, err := w.owner.ForOwner("alice")
-		if role == repo.RoleWriter {
+		if role == keys.RoleWriter {
 			hers, err = w.owner.NewWriter("alice")
 		}
 		if err != nil {
@@ -50,17 +51,17 @@ func TestUnlockByTheList(t *testing.T) {
 		if _, err := fresh(t, st, w.owner).Rotate(t.Context(), nothing); err != nil {
 			t.Fatal(err)
 		}
-		data, err := repo.WrapKeyring(evil, id.Recipient())
+		data, err := keys.Wrap(evil, id.Recipient())
 		if err != nil {
 			t.Fatal(err)
 		}
 		theirs := objectsOf(st, "keys")
 		asked := new(atomic.Int64)
-		unlock := func() *repo.Keyring {
+		unlock := func() *keys.Keyring {
 			t.Helper()
 			asked.Store(0)
-			k, err := repo.Unlock(context.Background(), st, &repo.Identity{Identities: []age.Identity{countingIdentity{id, asked}}},
-				func(k *repo.Keyring) error { return nil })
+			k, err := repo.Unlock(context.Background(), st, &keys.Identity{Identities: []age.Identity{countingIdentity{id, asked}}},
+				func(k *keys.Keyring) error { return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,12 +89,12 @@ func TestUnlockByTheList(t *testing.T) {
 		if k := unlock(); k.Name != "alice" || k.Role != role {
 			t.Errorf("alice, %s, gets the keyring of %s", role, k.Name)
 		}
-		if role == repo.RoleWriter {
+		if role == keys.RoleWriter {
 			lost := st.Clone()
 			for _, name := range theirs {
 				lost.Delete(name)
 			}
-			if k, err := repo.Unlock(context.Background(), lost, &repo.Identity{Identities: []age.Identity{id}}, func(*repo.Keyring) error { return nil }); err == nil {
+			if k, err := repo.Unlock(context.Background(), lost, &keys.Identity{Identities: []age.Identity{id}}, func(*keys.Keyring) error { return nil }); err == nil {
 				t.Errorf("alice, whose keyring is lost, gets that of %s", k.Name)
 			}
 			r, err := repo.Open(t.Context(), st, unlock(), repo.Options{Identities: []age.Identity{id}})
@@ -119,7 +120,7 @@ func TestConfigIsReadOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := repo.Unlock(t.Context(), st, &repo.Identity{Keyring: w.writer}, nil)
+	k, err := repo.Unlock(t.Context(), st, &keys.Identity{Keyring: w.writer}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

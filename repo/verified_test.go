@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // A check that may begin only one pack a night gets round to all of them, and reads none again while it is fresh enough.
@@ -21,7 +22,7 @@ func TestCheckSpread(t *testing.T) {
 	if packs < 5 {
 		t.Fatalf("only %d packs", packs)
 	}
-	read := func(k *repo.Keyring, age, limit time.Duration) *repo.CheckResult {
+	read := func(k *keys.Keyring, age, limit time.Duration) *repo.CheckResult {
 		t.Helper()
 		res, problems := check(t, w.open(k), repo.CheckOptions{Read: all, MaxAge: age, MaxTime: limit})
 		if len(problems) > 0 {

@@ -13,6 +13,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -22,13 +23,13 @@ const instance = "social.example"
 type world struct {
 	t             *testing.T
 	store         store.Store
-	owner, writer *repo.Keyring
+	owner, writer *keys.Keyring
 	dir           string
 }
 
 func newWorld(t *testing.T, st store.Store, o repo.InitOptions) *world {
 	t.Helper()
-	owner, err := repo.NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func newWorld(t *testing.T, st store.Store, o repo.InitOptions) *world {
 }
 
 // open opens the repository as a machine that remembers: one for each role. It waits for nobody's lease.
-func (w *world) open(k *repo.Keyring) *repo.Repo {
+func (w *world) open(k *keys.Keyring) *repo.Repo {
 	w.t.Helper()
 	r, err := w.tryOpen(w.store, k)
 	if err != nil {
@@ -55,13 +56,13 @@ func (w *world) open(k *repo.Keyring) *repo.Repo {
 	return r
 }
 
-func (w *world) tryOpen(st store.Store, k *repo.Keyring) (*repo.Repo, error) {
+func (w *world) tryOpen(st store.Store, k *keys.Keyring) (*repo.Repo, error) {
 	d := filepath.Join(w.dir, string(k.Role))
 	return repo.Open(w.t.Context(), storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache")})
 }
 
 // openFresh opens it on a machine that has never seen it, and waits for nobody's lease.
-func openFresh(ctx context.Context, st store.Store, k *repo.Keyring) (*repo.Repo, error) {
+func openFresh(ctx context.Context, st store.Store, k *keys.Keyring) (*repo.Repo, error) {
 	return repo.Open(ctx, storetest.Alone(st), k, repo.Options{})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -33,7 +34,7 @@ type Stats struct {
 type Writer struct {
 	repo     *Repo
 	index    *index
-	epoch    *Epoch
+	epoch    *keys.Epoch
 	instance string
 	prunes   int // prune entries that index heeds
 	journal  *journal
@@ -114,7 +115,7 @@ func (r *Repo) mayWrite(h *history, instance string) error {
 		return nil
 	}
 	p := by.person
-	if p.Role != RoleWriter {
+	if p.Role != keys.RoleWriter {
 		return &NotAllowedError{Right: RightAny, Why: "the list of keys does not have it"}
 	}
 	if !p.serves(instance) {
@@ -438,7 +439,7 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 		if gctx.Err() != nil {
 			break // one could not be put
 		}
-		data, err := r.seal(magicIndex, encodeIndex(instance, group))
+		data, err := r.seal(keys.KindIndex, encodeIndex(instance, group))
 		if err != nil {
 			return nil, hint.Join(err, g.Wait())
 		}

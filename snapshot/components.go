@@ -18,6 +18,7 @@ import (
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/postgres"
@@ -158,7 +159,7 @@ func (c *creation) resume() error {
 func (c *creation) secrets(ctx context.Context) error {
 	c.Progress.Start("secrets", -1)
 	defer c.Progress.Done("secrets")
-	o := secrets.Options{Names: c.Secrets, Keys: c.KeyFiles, IsKey: repo.IsKeyFile, Warn: func(msg string) { c.Warn("secrets: " + msg) }}
+	o := secrets.Options{Names: c.Secrets, Keys: c.KeyFiles, IsKey: keys.IsFile, Warn: func(msg string) { c.Warn("secrets: " + msg) }}
 	files, missed := secrets.Collect(c.inst, o)
 	if missed != nil {
 		// One file that can't be read is no reason to be without the settings.

@@ -112,7 +112,7 @@ type Secrets struct {
 	Files  []SecretFile `json:"files,omitempty"`  // .env.production first
 
 	// Keys are keyed hashes of the secrets that Mastodon's set-up generated, by the name of their variable: see
-	// repo.Keyring.SecretHash.
+	// keys.Keyring.SecretHash.
 	Keys map[string]store.Name `json:"keys,omitempty"`
 	Cost Cost                  `json:"cost"`
 }

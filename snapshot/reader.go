@@ -5,12 +5,13 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // A reader is a repo.Reader that can also verify what several blobs make together.
 type reader struct {
 	*repo.Reader
-	key *repo.Keyring
+	key *keys.Keyring
 }
 
 func newReader(ctx context.Context, r *repo.Repo, instance string) (*reader, error) {

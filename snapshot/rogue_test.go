@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // lies commits a snapshot like another one, but for the content of two files, which it swaps.
-func (w *world) lies(k *repo.Keyring, of *Result, a, b string) {
+func (w *world) lies(k *keys.Keyring, of *Result, a, b string) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	r := w.open(k)

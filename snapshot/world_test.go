@@ -13,6 +13,7 @@ import (
 	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/media"
@@ -57,12 +58,12 @@ func host(t testing.TB) *source.Instance {
 type world struct {
 	t             testing.TB
 	store         *storetest.Mem
-	owner, writer *repo.Keyring
+	owner, writer *keys.Keyring
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	owner, err := repo.NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func newWorld(t testing.TB) *world {
 }
 
 // open opens the repository as who holds k.
-func (w *world) open(k *repo.Keyring) *repo.Repo {
+func (w *world) open(k *keys.Keyring) *repo.Repo {
 	w.t.Helper()
 	r, err := repo.Open(w.t.Context(), w.store, k, repo.Options{})
 	if err != nil {

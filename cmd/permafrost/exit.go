@@ -8,6 +8,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -70,7 +71,7 @@ func exitCode(err error) int {
 		locked   *repo.LockedError
 		noKey    *repo.MissingKeyError
 		foreign  *repo.ForeignKeyError
-		keyless  *repo.NoKeyError
+		keyless  *keys.NoKeyError
 		damage   *store.DamageError
 		rollback *repo.RollbackError
 		found    *damageError

@@ -11,6 +11,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -33,7 +34,7 @@ func TestExitCode(t *testing.T) {
 		{&repo.MissingKeyError{Need: "x", For: "y"}, 12},
 		{&repo.ForeignKeyError{}, 12},
 		{repo.ErrNotAllowed, 12},
-		{&repo.NoKeyError{Err: errors.New("x")}, 2},
+		{&keys.NoKeyError{Err: errors.New("x")}, 2},
 		{damage, 13},
 		{&repo.RollbackError{}, 13},
 		{context.Canceled, 130},

@@ -19,6 +19,7 @@ import (
 
 	"permafrost/internal/dirstore"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -27,13 +28,13 @@ import (
 type forger struct {
 	t   *testing.T
 	dir string
-	key *repo.Keyring
+	key *keys.Keyring
 }
 
 // forger returns one with the key of a file.
 func (w *witness) forger(file string) *forger {
 	w.t.Helper()
-	id, err := repo.LoadIdentity(file, nil)
+	id, err := keys.LoadIdentity(file, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/sftpstore"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/media"
@@ -54,7 +55,7 @@ func examples() map[string]error {
 		"repo.SnapshotError":       &repo.SnapshotError{Ref: ref, Err: damage},
 		"repo.ForeignKeyError":     &repo.ForeignKeyError{Key: store.Name{1}, Repository: store.Name{2}},
 		"repo.MissingKeyError":     &repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
-		"repo.NoKeyError":          &repo.NoKeyError{Err: fmt.Errorf("key file writer.key: %w", fs.ErrNotExist)},
+		"repo.NoKeyError":          &keys.NoKeyError{Err: fmt.Errorf("key file writer.key: %w", fs.ErrNotExist)},
 		"repo.LockedError":         &repo.LockedError{By: "a snapshot of social.example by web1"},
 		"repo.RollbackError":       &repo.RollbackError{Remembered: repo.Head{Seq: 9}, Found: repo.Head{Seq: 7}},
 		"store.FalseReportError":   &store.FalseReportError{Object: object, Found: "there is no such object"},

@@ -19,6 +19,7 @@ import (
 	"permafrost/internal/hostile"
 	"permafrost/internal/sandbox"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 	"permafrost/snapshot"
 	"permafrost/source"
@@ -70,12 +71,12 @@ func newHostileRepo(t *testing.T, s *site) *hostileRepo {
 	home := t.TempDir()
 	h := &hostileRepo{t: t, home: home, dir: filepath.Join(home, "repo"), said: make(map[string]int), codes: make(map[string]int)}
 	paint(t, s.System())
-	owner, err := repo.NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	must(err)
 	writer, err := owner.NewWriter("web1")
 	must(err, os.Mkdir(h.dir, 0o700))
 	st, err := dirstore.Open(h.dir)
-	must(err, repo.WriteKeyFile(filepath.Join(home, "recovery.key"), owner), repo.Init(t.Context(), st, owner, writer, repo.InitOptions{}))
+	must(err, keys.WriteFile(filepath.Join(home, "recovery.key"), owner), repo.Init(t.Context(), st, owner, writer, repo.InitOptions{}))
 	r, err := repo.Open(t.Context(), st, writer, repo.Options{})
 	must(err)
 	inst, err := source.Load(s.Live, "")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -17,7 +18,7 @@ import (
 func (v *victim) testForgedKeyring() {
 	v = v.at(v.copyOf())
 	f := v.forger(v.recovery)
-	forged, err := repo.NewOwnerKeyring()
+	forged, err := keys.NewOwner()
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -29,11 +30,11 @@ func (v *victim) testForgedKeyring() {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	to, _, _, err := repo.ParseRecipient(v.admin)
+	to, _, _, err := keys.ParseRecipient(v.admin)
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	data, err := repo.WrapKeyring(forged, to)
+	data, err := keys.Wrap(forged, to)
 	if err != nil {
 		v.t.Fatal(err)
 	}

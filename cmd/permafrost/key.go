@@ -11,6 +11,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 func (a *app) keyCommand() *cobra.Command {
@@ -52,7 +53,7 @@ func (a *app) keyListCommand() *cobra.Command {
 
 func instanceName(p *repo.Person) string {
 	switch {
-	case p.Role == repo.RoleOwner:
+	case p.Role == keys.RoleOwner:
 		return ""
 	case p.Instance == "":
 		return "(any)"
@@ -62,7 +63,7 @@ func instanceName(p *repo.Person) string {
 
 func rights(p *repo.Person) string {
 	switch {
-	case p.Role == repo.RoleOwner:
+	case p.Role == keys.RoleOwner:
 		return "everything"
 	case p.MayForget:
 		return "add, forget"
@@ -87,7 +88,7 @@ func parseOwners(texts []string) (owners []keeper.Recipient, err error) {
 // parseOwnerKey reads a recipient, or asks for a new passphrase.
 func parseOwnerKey(text string) (keeper.Recipient, error) {
 	if text != passphraseWord {
-		r, _, weak, err := repo.ParseRecipient(text)
+		r, _, weak, err := keys.ParseRecipient(text)
 		if err != nil {
 			return keeper.Recipient{}, &usageError{err}
 		}
@@ -104,8 +105,8 @@ func parseOwnerKey(text string) (keeper.Recipient, error) {
 	case len(first) == 0 || !bytes.Equal(first, second):
 		return keeper.Recipient{}, errors.New("the passphrases are empty or differ")
 	}
-	r, err := repo.NewPassphraseRecipient(first)
-	return keeper.Recipient{To: r, Weak: repo.WeakPassphrase}, err
+	r, err := keys.NewPassphraseRecipient(first)
+	return keeper.Recipient{To: r, Weak: keys.WeakPassphrase}, err
 }
 
 // keyAddFlags describe a new holder of a key.
@@ -129,15 +130,15 @@ add writes a key file.`,
   permafrost key add writer --name web2 --key-file web2.key -i permafrost-recovery.key`,
 		Args: args("owner or writer, and a recipient", 1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			role := repo.Role(args[0])
+			role := keys.Role(args[0])
 			switch {
-			case role != repo.RoleOwner && role != repo.RoleWriter:
+			case role != keys.RoleOwner && role != keys.RoleWriter:
 				return usagef("%s is neither owner nor writer", printable(args[0]))
 			case flags.name == "":
 				return usagef("a key needs a name: --name NAME")
 			case (len(args) == 2) == (flags.file != ""):
 				return usagef("give either a recipient, or --key-file for a key file to write")
-			case role == repo.RoleOwner && flags.file != "":
+			case role == keys.RoleOwner && flags.file != "":
 				return hint.Wrap(usagef("an owner's key is not written into a file"), "give the owner's recipient, or a copy of the recovery file")
 			}
 			return a.addKey(cmd.Context(), role, args[1:], &flags)
@@ -152,7 +153,7 @@ add writes a key file.`,
 	return cmd
 }
 
-func (a *app) addKey(ctx context.Context, role repo.Role, recipient []string, flags *keyAddFlags) error {
+func (a *app) addKey(ctx context.Context, role keys.Role, recipient []string, flags *keyAddFlags) error {
 	r, err := a.open(ctx, contentKey)
 	if err != nil {
 		return err
@@ -251,7 +252,7 @@ func (a *app) keyringFile() (string, error) {
 		if path == passphraseWord {
 			continue
 		}
-		id, err := repo.LoadIdentity(path, readPassphrase)
+		id, err := keys.LoadIdentity(path, readPassphrase)
 		if err != nil {
 			return "", err
 		}

@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/localdir"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 	"permafrost/source"
 )
@@ -115,7 +116,7 @@ func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *repo.H
 	if err != nil {
 		return nil, err
 	}
-	k, err := repo.Unlock(ctx, st, id, func(k *repo.Keyring) error { return a.checkFingerprint(k, false) })
+	k, err := repo.Unlock(ctx, st, id, func(k *keys.Keyring) error { return a.checkFingerprint(k, false) })
 	if err != nil {
 		return nil, keyAdvice(err, id.Files)
 	}
@@ -150,7 +151,7 @@ func keyAdvice(err error, files string) error {
 }
 
 // loadKey reads the key files that serve a need.
-func (a *app) loadKey(n need) (*repo.Identity, error) {
+func (a *app) loadKey(n need) (*keys.Identity, error) {
 	for _, path := range append([]string{a.writerKey}, a.identities...) {
 		if isKeyText(path) { // not to be quoted in an error
 			return nil, hint.Wrap(usagef("a key was given where a key file's name belongs"), "give the name of a file, and replace this key: other processes could read it")
@@ -176,8 +177,8 @@ func isKeyText(path string) bool {
 }
 
 // loadIdentities reads all files given as -i: a keyring, or identities that may open one.
-func (a *app) loadIdentities() (*repo.Identity, error) {
-	all, files := new(repo.Identity), []string(nil)
+func (a *app) loadIdentities() (*keys.Identity, error) {
+	all, files := new(keys.Identity), []string(nil)
 	for _, path := range a.identities {
 		id, err := a.loadIdentity(path)
 		if err != nil || id.Keyring != nil {
@@ -192,15 +193,15 @@ func (a *app) loadIdentities() (*repo.Identity, error) {
 	return all, nil
 }
 
-func (a *app) loadIdentity(path string) (*repo.Identity, error) {
+func (a *app) loadIdentity(path string) (*keys.Identity, error) {
 	if path == passphraseWord {
 		pass, err := readPassphrase("Passphrase")
 		if err != nil {
 			return nil, err
 		}
-		return repo.PassphraseIdentity(pass)
+		return keys.PassphraseIdentity(pass)
 	}
-	id, err := repo.LoadIdentity(path, readPassphrase)
+	id, err := keys.LoadIdentity(path, readPassphrase)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +232,7 @@ func (e *fingerprintError) Error() string { return e.text }
 // checkFingerprint compares the keys with the fingerprint that was given or remembered. Keys from the storage must have
 // one: age does not say who wrapped them, and a storage could have put its own in place. Those of a key file, which
 // the storage never had, need none.
-func (a *app) checkFingerprint(k *repo.Keyring, fromFile bool) error {
+func (a *app) checkFingerprint(k *keys.Keyring, fromFile bool) error {
 	got := k.Fingerprint()
 	dir := a.pins(k)
 	want, err := a.expectedFingerprint(dir)
@@ -260,7 +261,7 @@ const (
 
 // pins returns the directory in which this machine remembers a repository's fingerprint, nil where it remembers nothing.
 // Opening the repository says why.
-func (a *app) pins(k *repo.Keyring) *localdir.Dir {
+func (a *app) pins(k *keys.Keyring) *localdir.Dir {
 	if a.stateDir == "" {
 		return nil
 	}
@@ -282,7 +283,7 @@ func (a *app) pinned(dir *localdir.Dir) string {
 // expectedFingerprint returns the fingerprint that was given or is remembered in dir, or "".
 func (a *app) expectedFingerprint(dir *localdir.Dir) (string, error) {
 	if a.fingerprint != "" {
-		f, err := repo.ParseFingerprint(a.fingerprint)
+		f, err := keys.ParseFingerprint(a.fingerprint)
 		if err != nil {
 			return "", usagef("--fingerprint: %w", err)
 		}
@@ -297,7 +298,7 @@ func (a *app) expectedFingerprint(dir *localdir.Dir) (string, error) {
 	}
 	var f string
 	if err == nil {
-		f, err = repo.ParseFingerprint(string(data))
+		f, err = keys.ParseFingerprint(string(data))
 	}
 	if err != nil {
 		return "", hint.Wrap(fmt.Errorf("the remembered fingerprint, %s, can't be read: %w", dir.Path(pinFile), err),

@@ -9,6 +9,7 @@ import (
 	"permafrost/internal/dirstore"
 	"permafrost/internal/sandbox"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // The policy and the prune follow each snapshot that was kept, and never hide what is wrong with it.
@@ -113,7 +114,7 @@ func (s *site) open() *repo.Repo {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	id, err := repo.LoadIdentity(filepath.Join(s.home, "writer.key"), nil)
+	id, err := keys.LoadIdentity(filepath.Join(s.home, "writer.key"), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

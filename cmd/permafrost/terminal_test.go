@@ -23,6 +23,7 @@ import (
 	"permafrost/internal/hostile"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 	"permafrost/source/postgres"
@@ -89,7 +90,7 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 		lines += 2
 	}
 	u.Print("forgotten by the caller: %s", hostile.Name(r))
-	p := repo.Person{Name: hostile.Name(r), Role: repo.RoleWriter, Instance: hostile.Name(r)}
+	p := repo.Person{Name: hostile.Name(r), Role: keys.RoleWriter, Instance: hostile.Name(r)}
 	u.Print("%s %s", p.Name, instanceName(&p))
 	u.Warn("%v", keeper.Suspicion(&ref, hostileVerdict(r)))
 	u.Say("%v", hostile.Name(r))

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -33,7 +34,7 @@ func (e *InitError) Error() string { return e.Err.Error() }
 func (e *InitError) Unwrap() error { return e.Err }
 
 // Init makes a repository, and two key files. Of a repository that can't be made no key file is left; they stay where it is not
-// certain that nothing was made with them. Its errors are [repo.ErrRepositoryExists], those of [repo.WriteKeyFile], and an
+// certain that nothing was made with them. Its errors are [repo.ErrRepositoryExists], those of [keys.WriteFile], and an
 // [InitError] from then on.
 func Init(ctx context.Context, st store.Store, o InitOptions, news Observer) (*NewRepository, error) {
 	// repo.Init itself refuses a place that is taken; asked first, no key files are written for nothing.
@@ -42,7 +43,7 @@ func Init(ctx context.Context, st store.Store, o InitOptions, news Observer) (*N
 	} else if there {
 		return nil, repo.ErrRepositoryExists
 	}
-	owner, err := repo.NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	if err != nil {
 		return nil, err
 	}
@@ -68,16 +69,16 @@ func Init(ctx context.Context, st store.Store, o InitOptions, news Observer) (*N
 func (o *InitOptions) files() []string { return []string{o.Recovery, o.Writer} }
 
 // writeKeys writes both key files, or none.
-func (o *InitOptions) writeKeys(owner, writer *repo.Keyring) error {
+func (o *InitOptions) writeKeys(owner, writer *keys.Keyring) error {
 	dir, err := hostfs.MakeDir(filepath.Dir(o.Writer))
 	if err != nil {
 		return fmt.Errorf("making a directory for the writer file: %w", err)
 	}
 	dir.Close()
-	if err := repo.WriteKeyFile(o.Recovery, owner); err != nil {
+	if err := keys.WriteFile(o.Recovery, owner); err != nil {
 		return err
 	}
-	if err := repo.WriteKeyFile(o.Writer, writer); err != nil {
+	if err := keys.WriteFile(o.Writer, writer); err != nil {
 		os.Remove(o.Recovery)
 		return err
 	}
@@ -97,7 +98,7 @@ func (o *InitOptions) failed(ctx context.Context, st store.Store, err error) err
 }
 
 // addOwners gives keys to the further owners.
-func (o *InitOptions) addOwners(ctx context.Context, st store.Store, owner *repo.Keyring, news Observer) error {
+func (o *InitOptions) addOwners(ctx context.Context, st store.Store, owner *keys.Keyring, news Observer) error {
 	if len(o.Owners) == 0 {
 		return nil
 	}
@@ -106,7 +107,7 @@ func (o *InitOptions) addOwners(ctx context.Context, st store.Store, owner *repo
 		return err
 	}
 	for i := range o.Owners {
-		add := AddKeyOptions{Role: repo.RoleOwner, Name: fmt.Sprintf("owner%d", i+1), To: &o.Owners[i]}
+		add := AddKeyOptions{Role: keys.RoleOwner, Name: fmt.Sprintf("owner%d", i+1), To: &o.Owners[i]}
 		if err := AddKey(ctx, r, add, news); err != nil {
 			return err
 		}

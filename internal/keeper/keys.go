@@ -1,6 +1,9 @@
 package keeper
 
-import "permafrost/repo"
+import (
+	"permafrost/repo"
+	"permafrost/repo/keys"
+)
 
 // A NewRepository tells where a repository was made, and which files hold its keys.
 type NewRepository struct {
@@ -33,7 +36,7 @@ func (Key) MessageType() string { return "key" }
 func NewKey(p *repo.Person) Key {
 	kind, weak := keyKind(p)
 	return Key{
-		Name: p.Name, Role: string(p.Role), Instance: p.Instance, MayForget: p.Role == repo.RoleOwner || p.MayForget,
+		Name: p.Name, Role: string(p.Role), Instance: p.Instance, MayForget: p.Role == keys.RoleOwner || p.MayForget,
 		Kind: kind, Weakness: weak,
 	}
 }
@@ -42,11 +45,11 @@ func NewKey(p *repo.Person) Key {
 func keyKind(p *repo.Person) (kind, weak string) {
 	switch {
 	case p.Recipient == "" && len(p.Keys) > 0:
-		return "passphrase", repo.WeakPassphrase
+		return "passphrase", keys.WeakPassphrase
 	case len(p.Keys) == 0:
 		return "file", ""
 	}
-	_, kind, weak, err := repo.ParseRecipient(p.Recipient)
+	_, kind, weak, err := keys.ParseRecipient(p.Recipient)
 	if err != nil {
 		return "unknown", ""
 	}

@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/escape"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // A Recipient is what somebody's keyring is wrapped to.
@@ -27,7 +28,7 @@ func (to *Recipient) warn(news Observer) {
 
 // AddKeyOptions describe who is given a key, and how.
 type AddKeyOptions struct {
-	Role      repo.Role
+	Role      keys.Role
 	Name      string     // in the list of keys
 	Instance  string     // of a writer, whose snapshots it makes; "" for any
 	MayForget bool       // of a writer
@@ -36,14 +37,14 @@ type AddKeyOptions struct {
 }
 
 // AddKey gives somebody a key. It takes the owner key. Where it fails no key file is left. Its errors are those of
-// [repo.WriteKeyFile] and [repo.Repo.AddPerson].
+// [keys.WriteFile] and [repo.Repo.AddPerson].
 func AddKey(ctx context.Context, r *repo.Repo, o AddKeyOptions, news Observer) error {
 	if o.To == nil {
 		o.To = new(Recipient)
 	}
 	o.To.warn(news)
 	p, keyring := repo.Person{Name: o.Name}, r.Given().ForOwner
-	if o.Role == repo.RoleWriter {
+	if o.Role == keys.RoleWriter {
 		p.Instance, p.MayForget = o.Instance, o.MayForget
 		keyring = r.Given().NewWriter
 	}
@@ -52,7 +53,7 @@ func AddKey(ctx context.Context, r *repo.Repo, o AddKeyOptions, news Observer) e
 		return err
 	}
 	if o.File != "" {
-		if err := repo.WriteKeyFile(o.File, k); err != nil {
+		if err := keys.WriteFile(o.File, k); err != nil {
 			return err
 		}
 	}
@@ -80,14 +81,14 @@ type Rotated struct {
 }
 
 // RotateKeys puts new keys into use. It takes the owner key. Where file is not "" it is the key file that is replaced by one with
-// both the old keys and the new ones, before anything is stored with these. Its errors are those of [repo.ReplaceKeyFile] and
+// both the old keys and the new ones, before anything is stored with these. Its errors are those of [keys.ReplaceFile] and
 // [repo.Repo.Rotate].
 func RotateKeys(ctx context.Context, r *repo.Repo, file string) (*Rotated, error) {
-	without, err := r.Rotate(ctx, func(k *repo.Keyring) error {
+	without, err := r.Rotate(ctx, func(k *keys.Keyring) error {
 		if file == "" {
 			return nil // its new keys come through the storage, as everybody's do
 		}
-		return repo.ReplaceKeyFile(file, k)
+		return keys.ReplaceFile(file, k)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("rotating the keys: %w", err)

@@ -15,6 +15,7 @@ import (
 	"permafrost/internal/dirstore"
 	"permafrost/internal/sandbox"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -63,8 +64,8 @@ func TestLiesAtRandom(t *testing.T) {
 type lied struct {
 	t            *testing.T
 	honest       store.Store // the same repository, by the server's disk
-	owner        *repo.Keyring
-	writer       *repo.Keyring
+	owner        *keys.Keyring
+	writer       *keys.Keyring
 	options      repo.Options          // of the host that makes snapshots
 	seen         repo.Options          // of the machine that looks for them
 	acknowledged map[store.Name][]byte // content by snapshot
@@ -79,7 +80,7 @@ func newLied(t *testing.T, dir string) *lied {
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner, err := repo.NewOwnerKeyring()
+	owner, err := keys.NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}

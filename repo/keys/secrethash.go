@@ -1,4 +1,4 @@
-package repo
+package keys
 
 import (
 	"crypto/hmac"
@@ -12,7 +12,7 @@ import (
 // without a keyring can compare anything with it. Whoever has one, a writer too, can try guesses: it is for secrets that a program
 // generated, and not for passwords. A rotation changes no hash.
 func (k *Keyring) SecretHash(instance, name, value string) store.Name {
-	h := hmac.New(sha256.New, k.derived("permafrost secret hash 1"))
+	h := hmac.New(sha256.New, k.DeriveKey("permafrost secret hash 1"))
 	for _, part := range []string{instance, name, value} {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		h.Write([]byte(part))

@@ -1,4 +1,4 @@
-package repo
+package keys
 
 import (
 	"bytes"
@@ -17,9 +17,9 @@ import (
 // fuzzer makes is signed.
 func FuzzEnvelope(f *testing.F) {
 	k := storedOwner(f)
-	plain := slices.Concat([]byte(magicEntry), []byte(k.VerifyKey()), ed25519.Sign(k.SignKey, k.signed(magicEntry, []byte("body"))), []byte("body"))
+	plain := slices.Concat([]byte(KindEntry), []byte(k.VerifyKey()), ed25519.Sign(k.SignKey, k.signed(KindEntry, []byte("body"))), []byte("body"))
 	sealed := encrypted(f, k, plain)
-	if _, body, err := k.Unseal(magicEntry, sealed); err != nil || string(body) != "body" {
+	if _, body, err := k.Unseal(KindEntry, sealed); err != nil || string(body) != "body" {
 		f.Fatal(string(body), err)
 	}
 	f.Add(sealed, false)
@@ -30,9 +30,9 @@ func FuzzEnvelope(f *testing.F) {
 		if inner {
 			stored = encrypted(t, k, data)
 		}
-		for _, magic := range []string{magicEntry, magicIndex} {
+		for _, magic := range []string{KindEntry, KindIndex} {
 			_, body, err := k.Unseal(magic, stored)
-			if err == nil && (magic != magicEntry || !bytes.Equal(body, []byte("body"))) {
+			if err == nil && (magic != KindEntry || !bytes.Equal(body, []byte("body"))) {
 				t.Errorf("%q is taken for a signed body of %q", body, magic)
 			}
 		}
@@ -46,7 +46,7 @@ func storedOwner(tb testing.TB) *Keyring {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	k, err := ParseKeyring(data)
+	k, err := ParseFile(data)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package repo_test
+package keys_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"filippo.io/age/plugin"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // pluginName is an age plugin that this test binary is when it is run as age-plugin-pftest.
@@ -135,18 +135,18 @@ func TestPersons(t *testing.T) {
 		"locked and armed": {hybrid.Recipient().String(), "post-quantum", "", keyPath(t, "\n"+lock(t, hybrid.String(), true)), answer("secret")},
 	} {
 		t.Run(what, func(t *testing.T) {
-			to, kind, weak, err := repo.ParseRecipient(c.recipient)
+			to, kind, weak, err := keys.ParseRecipient(c.recipient)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if kind != c.kind || (weak == "") != (c.weak == "") || !strings.Contains(weak, c.weak) {
 				t.Errorf("kind %q, weak %q", kind, weak)
 			}
-			data, err := repo.WrapKeyring(owner, to)
+			data, err := keys.Wrap(owner, to)
 			if err != nil {
 				t.Fatal(err)
 			}
-			id, err := repo.LoadIdentity(c.path, c.passphrase)
+			id, err := keys.LoadIdentity(c.path, c.passphrase)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,16 +154,16 @@ func TestPersons(t *testing.T) {
 				t.Errorf("got %v, warning %q", id, id.Warning)
 			}
 			for range 2 { // an SSH key that is unlocked stays so
-				if k, err := repo.UnwrapKeyring(data, id.Identities...); err != nil || k.Fingerprint() != owner.Fingerprint() {
+				if k, err := keys.Unwrap(data, id.Identities...); err != nil || k.Fingerprint() != owner.Fingerprint() {
 					t.Errorf("opening the keyring: %v", err)
 				}
 			}
-			elsewhere, err := repo.WrapKeyring(owner, owner.Identity.Recipient())
+			elsewhere, err := keys.Wrap(owner, owner.Identity.Recipient())
 			if err != nil {
 				t.Fatal(err)
 			}
 			var noMatch *age.NoIdentityMatchError
-			if _, err := repo.UnwrapKeyring(elsewhere, id.Identities...); !errors.As(err, &noMatch) {
+			if _, err := keys.Unwrap(elsewhere, id.Identities...); !errors.As(err, &noMatch) {
 				t.Errorf("somebody else's keyring: %v, want a NoIdentityMatchError", err)
 			}
 		})
@@ -203,7 +203,7 @@ func TestLoadKeyFile(t *testing.T) {
 		"locked":           {lock(t, file, false), answer("secret")},
 		"locked and armed": {lock(t, file, true), answer("secret")},
 	} {
-		id, err := repo.LoadIdentity(keyPath(t, c.text), c.passphrase)
+		id, err := keys.LoadIdentity(keyPath(t, c.text), c.passphrase)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		} else if id.Keyring == nil || id.Keyring.Fingerprint() != goldenFingerprint || id.Identities != nil || id.Warning != "" {
@@ -215,32 +215,32 @@ func TestLoadKeyFile(t *testing.T) {
 func TestPassphrasePrompt(t *testing.T) {
 	path := keyPath(t, lock(t, string(golden(t, "writer.txt")), false))
 	var prompt string
-	_, err := repo.LoadIdentity(path, func(p string) ([]byte, error) { prompt = p; return []byte("wrong"), nil })
+	_, err := keys.LoadIdentity(path, func(p string) ([]byte, error) { prompt = p; return []byte("wrong"), nil })
 	wantError(t, err, path, "wrong passphrase")
 	if !strings.Contains(prompt, path) {
 		t.Errorf("the prompt %q does not name the file", prompt)
 	}
 	refused := errors.New("no terminal")
-	if _, err := repo.LoadIdentity(path, func(string) ([]byte, error) { return nil, refused }); !errors.Is(err, refused) {
+	if _, err := keys.LoadIdentity(path, func(string) ([]byte, error) { return nil, refused }); !errors.Is(err, refused) {
 		t.Errorf("got %v, want that nobody could be asked", err)
 	}
-	_, err = repo.LoadIdentity(path, nil)
+	_, err = keys.LoadIdentity(path, nil)
 	wantError(t, err, "nobody can be asked")
 
 	ssh, pub := sshKey(t, "-t", "ed25519", "-N", "secret")
-	to, _, _, err := repo.ParseRecipient(pub)
+	to, _, _, err := keys.ParseRecipient(pub)
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := repo.WrapKeyring(newOwner(t, 1), to)
+	data, err := keys.Wrap(newOwner(t, 1), to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := repo.LoadIdentity(ssh, answer("wrong"))
+	id, err := keys.LoadIdentity(ssh, answer("wrong"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = repo.UnwrapKeyring(data, id.Identities...)
+	_, err = keys.Unwrap(data, id.Identities...)
 	wantError(t, err, "decrypt SSH key")
 }
 
@@ -293,7 +293,7 @@ func TestBadIdentityFile(t *testing.T) {
 		"twice locked":           {keyPath(t, lock(t, lock(t, recovery, false), false)), "is no key", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
-			got, err := repo.LoadIdentity(c.path, answer("secret"))
+			got, err := keys.LoadIdentity(c.path, answer("secret"))
 			if got != nil {
 				t.Error("an identity beside an error")
 			}
@@ -306,7 +306,7 @@ func TestBadIdentityFile(t *testing.T) {
 			}
 		})
 	}
-	if _, err := repo.LoadIdentity(filepath.Join(t.TempDir(), "none"), nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := keys.LoadIdentity(filepath.Join(t.TempDir(), "none"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an absent file: %v", err)
 	}
 }
@@ -317,7 +317,7 @@ func TestKeyFileMode(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		id, err := repo.LoadIdentity(path, nil)
+		id, err := keys.LoadIdentity(path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,7 +340,7 @@ func TestKeyFromPipe(t *testing.T) {
 		defer w.Close()
 		w.Write(golden(t, "recovery.txt"))
 	}()
-	id, err := repo.LoadIdentity(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil)
+	id, err := keys.LoadIdentity(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil)
 	if err != nil || id.Keyring == nil || id.Warning != "" {
 		t.Errorf("got %v, %v", id, err)
 	}
@@ -357,7 +357,7 @@ func TestReadsNoFurther(t *testing.T) {
 		n, _ := io.Copy(w, zeros{})
 		done <- n
 	}()
-	_, err = repo.LoadIdentity(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil)
+	_, err = keys.LoadIdentity(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil)
 	wantError(t, err, "longer than")
 	r.Close()
 	if n := <-done; n > 1<<20 {

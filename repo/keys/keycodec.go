@@ -1,4 +1,4 @@
-package repo
+package keys
 
 import (
 	"bytes"
@@ -147,8 +147,8 @@ func parseHybrid(s string) (*age.HybridIdentity, error) {
 	return id, nil
 }
 
-// WrapKeyring encrypts k to one person's recipient: the content of an object below keys/.
-func WrapKeyring(k *Keyring, to age.Recipient) ([]byte, error) {
+// Wrap encrypts k to one person's recipient: the content of an object below keys/.
+func Wrap(k *Keyring, to age.Recipient) ([]byte, error) {
 	data, err := k.encode()
 	if err != nil {
 		return nil, err
@@ -170,9 +170,9 @@ func WrapKeyring(k *Keyring, to age.Recipient) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// UnwrapKeyring opens what WrapKeyring made. Where it was made for none of ids the error is an
+// Unwrap opens what Wrap made. Where it was made for none of ids the error is an
 // *age.NoIdentityMatchError. age does not say who wrapped it: the owner's signatures and a fingerprint do.
-func UnwrapKeyring(data []byte, ids ...age.Identity) (*Keyring, error) {
+func Unwrap(data []byte, ids ...age.Identity) (*Keyring, error) {
 	if len(data) > maxKeyFile {
 		return nil, fmt.Errorf("wrapped keyring: longer than %d bytes", maxKeyFile)
 	}

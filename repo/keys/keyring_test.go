@@ -1,4 +1,4 @@
-package repo_test
+package keys_test
 
 import (
 	"bytes"
@@ -8,15 +8,15 @@ import (
 
 	"filippo.io/age"
 
-	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // goldenFingerprint is that of the keyrings in testdata.
 const goldenFingerprint = "ijvq-wycv-up5w-xnun-4xjw-a43g-5hb3-vwns"
 
-func newOwner(t testing.TB, epochs int) *repo.Keyring {
+func newOwner(t testing.TB, epochs int) *keys.Keyring {
 	t.Helper()
-	k, err := repo.NewOwnerKeyring()
+	k, err := keys.NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func newOwner(t testing.TB, epochs int) *repo.Keyring {
 	return k
 }
 
-func addEpoch(t testing.TB, k *repo.Keyring) {
+func addEpoch(t testing.TB, k *keys.Keyring) {
 	t.Helper()
 	e, err := k.NewEpoch()
 	if err != nil {
@@ -37,7 +37,7 @@ func addEpoch(t testing.TB, k *repo.Keyring) {
 	}
 }
 
-func newWriter(t testing.TB, owner *repo.Keyring, name string) *repo.Keyring {
+func newWriter(t testing.TB, owner *keys.Keyring, name string) *keys.Keyring {
 	t.Helper()
 	w, err := owner.NewWriter(name)
 	if err != nil {
@@ -46,7 +46,7 @@ func newWriter(t testing.TB, owner *repo.Keyring, name string) *repo.Keyring {
 	return w
 }
 
-func keyFile(t testing.TB, k *repo.Keyring) []byte {
+func keyFile(t testing.TB, k *keys.Keyring) []byte {
 	t.Helper()
 	data, err := k.KeyFile()
 	if err != nil {
@@ -64,9 +64,9 @@ func golden(t testing.TB, name string) []byte {
 	return data
 }
 
-func goldenKeyring(t testing.TB, name string) *repo.Keyring {
+func goldenKeyring(t testing.TB, name string) *keys.Keyring {
 	t.Helper()
-	k, err := repo.ParseKeyring(golden(t, name))
+	k, err := keys.ParseFile(golden(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,10 +89,10 @@ func wantError(t testing.TB, err error, words ...string) {
 func TestNewKeyrings(t *testing.T) {
 	owner := newOwner(t, 2)
 	writer := newWriter(t, owner, "web1")
-	if owner.Role != repo.RoleOwner || owner.Name != repo.RecoveryName || owner.Identity == nil || !owner.CanRead() {
+	if owner.Role != keys.RoleOwner || owner.Name != keys.RecoveryName || owner.Identity == nil || !owner.CanRead() {
 		t.Errorf("owner is %v", owner)
 	}
-	if writer.Role != repo.RoleWriter || writer.Name != "web1" || writer.Identity == nil || writer.CanRead() {
+	if writer.Role != keys.RoleWriter || writer.Name != "web1" || writer.Identity == nil || writer.CanRead() {
 		t.Errorf("writer is %v", writer)
 	}
 	if writer.SignKey.Equal(owner.SignKey) || writer.Identity.String() == owner.Identity.String() {
@@ -109,7 +109,7 @@ func TestNewKeyrings(t *testing.T) {
 			t.Errorf("writer has the data identity of epoch %d", i+1)
 		}
 	}
-	for _, k := range []*repo.Keyring{owner, writer} {
+	for _, k := range []*keys.Keyring{owner, writer} {
 		if ids := k.MetaIdentities(); len(ids) != 2 || ids[0] != age.Identity(k.Epochs[1].MetaIdentity) {
 			t.Errorf("%v: meta identities do not begin with the newest", k)
 		}
@@ -137,7 +137,7 @@ func TestWriterMakesNobody(t *testing.T) {
 func TestNames(t *testing.T) {
 	k := newOwner(t, 1)
 	for _, name := range []string{"web1.example", "Anna Müller", "東京", "a", strings.Repeat("x", 100), "<&>"} {
-		if _, err := repo.ParseKeyring(keyFile(t, newWriter(t, k, name))); err != nil {
+		if _, err := keys.ParseFile(keyFile(t, newWriter(t, k, name))); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -174,24 +174,24 @@ func TestAddEpoch(t *testing.T) {
 }
 
 // forgeries change one thing about an epoch, each in a way that its signature must not let pass.
-func forgeries(t *testing.T) map[string]func(*repo.Epoch) {
+func forgeries(t *testing.T) map[string]func(*keys.Epoch) {
 	other := newOwner(t, 1).Epochs[0]
-	return map[string]func(*repo.Epoch){
-		"number":         func(e *repo.Epoch) { e.Number++ },
-		"number 0":       func(e *repo.Epoch) { e.Number = 0 },
-		"data keys":      func(e *repo.Epoch) { e.DataIdentity, e.DataRecipient = other.DataIdentity, other.DataRecipient },
-		"data identity":  func(e *repo.Epoch) { e.DataIdentity = other.DataIdentity },
-		"data recipient": func(e *repo.Epoch) { e.DataRecipient = other.DataRecipient },
-		"no recipient":   func(e *repo.Epoch) { e.DataRecipient = nil },
-		"meta identity":  func(e *repo.Epoch) { e.MetaIdentity = other.MetaIdentity },
-		"no meta":        func(e *repo.Epoch) { e.MetaIdentity = nil },
-		"data key":       func(e *repo.Epoch) { e.DataKey[31] ^= 1 },
-		"meta key":       func(e *repo.Epoch) { e.MetaKey[0] ^= 0x80 },
-		"keys exchanged": func(e *repo.Epoch) { e.DataKey, e.MetaKey = e.MetaKey, e.DataKey },
-		"derivation key": func(e *repo.Epoch) { e.DerivationKey = [32]byte{} },
-		"polynomial":     func(e *repo.Epoch) { e.Polynomial = other.Polynomial },
-		"no signature":   func(e *repo.Epoch) { e.Signature = nil },
-		"signature":      func(e *repo.Epoch) { e.Signature = other.Signature },
+	return map[string]func(*keys.Epoch){
+		"number":         func(e *keys.Epoch) { e.Number++ },
+		"number 0":       func(e *keys.Epoch) { e.Number = 0 },
+		"data keys":      func(e *keys.Epoch) { e.DataIdentity, e.DataRecipient = other.DataIdentity, other.DataRecipient },
+		"data identity":  func(e *keys.Epoch) { e.DataIdentity = other.DataIdentity },
+		"data recipient": func(e *keys.Epoch) { e.DataRecipient = other.DataRecipient },
+		"no recipient":   func(e *keys.Epoch) { e.DataRecipient = nil },
+		"meta identity":  func(e *keys.Epoch) { e.MetaIdentity = other.MetaIdentity },
+		"no meta":        func(e *keys.Epoch) { e.MetaIdentity = nil },
+		"data key":       func(e *keys.Epoch) { e.DataKey[31] ^= 1 },
+		"meta key":       func(e *keys.Epoch) { e.MetaKey[0] ^= 0x80 },
+		"keys exchanged": func(e *keys.Epoch) { e.DataKey, e.MetaKey = e.MetaKey, e.DataKey },
+		"derivation key": func(e *keys.Epoch) { e.DerivationKey = [32]byte{} },
+		"polynomial":     func(e *keys.Epoch) { e.Polynomial = other.Polynomial },
+		"no signature":   func(e *keys.Epoch) { e.Signature = nil },
+		"signature":      func(e *keys.Epoch) { e.Signature = other.Signature },
 	}
 }
 
@@ -205,7 +205,7 @@ func TestMerge(t *testing.T) {
 	addEpoch(t, owner)
 	addEpoch(t, owner)
 
-	for what, update := range map[string]*repo.Keyring{"update": owner.ForWriter(), "owner's": owner, "another writer's": newWriter(t, owner, "web2")} {
+	for what, update := range map[string]*keys.Keyring{"update": owner.ForWriter(), "owner's": owner, "another writer's": newWriter(t, owner, "web2")} {
 		w := *old
 		if err := w.Merge(update); err != nil {
 			t.Fatalf("%s: %v", what, err)
@@ -238,7 +238,7 @@ func TestMergeIntoUpdate(t *testing.T) {
 	owner := newOwner(t, 1)
 	writer := newWriter(t, owner, "web1")
 	addEpoch(t, owner)
-	for _, whole := range []*repo.Keyring{writer, owner} {
+	for _, whole := range []*keys.Keyring{writer, owner} {
 		k := owner.ForWriter()
 		if err := k.Merge(whole); err != nil {
 			t.Fatal(err)
@@ -266,7 +266,7 @@ func TestMergeForged(t *testing.T) {
 		forge(&e)
 		e.DataIdentity = nil
 		update.Epochs[1] = e
-		for _, w := range []*repo.Keyring{writer, behind} {
+		for _, w := range []*keys.Keyring{writer, behind} {
 			n := len(w.Epochs)
 			if err := w.Merge(update); err == nil && what != "data identity" {
 				t.Errorf("%s: was taken", what)
@@ -305,24 +305,24 @@ func TestMergeForged(t *testing.T) {
 	wantError(t, writer.Merge(stranger.ForWriter()), "different repositories")
 }
 
-func newOwnerView(k *repo.Keyring) *repo.Keyring {
+func newOwnerView(k *keys.Keyring) *keys.Keyring {
 	c := *k
-	c.Epochs = append([]repo.Epoch(nil), k.Epochs...)
+	c.Epochs = append([]keys.Epoch(nil), k.Epochs...)
 	return &c
 }
 
 func TestManyEpochs(t *testing.T) {
 	k := newOwner(t, 24)
 	w := newWriter(t, k, strings.Repeat("x", 100))
-	for _, k := range []*repo.Keyring{k, w} {
+	for _, k := range []*keys.Keyring{k, w} {
 		data := keyFile(t, k)
-		if _, err := repo.ParseKeyring(data); err != nil {
+		if _, err := keys.ParseFile(data); err != nil {
 			t.Error(err)
 		}
 		if _, err := age.ParseIdentities(bytes.NewReader(data)); err != nil {
 			t.Errorf("as an age identity file: %v", err)
 		}
-		if _, err := repo.WrapKeyring(k, w.Identity.Recipient()); err != nil {
+		if _, err := keys.Wrap(k, w.Identity.Recipient()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package repo
+package keys
 
 import (
 	"bytes"
@@ -14,10 +14,10 @@ import (
 
 // The kinds of envelope, and the version of each.
 const (
-	magicIndex    = "PFINDEX\x01"
-	magicManifest = "PFMANIF\x01"
-	magicEntry    = "PFLOGEN\x01"
-	magicLease    = "PFLEASE\x01"
+	KindIndex    = "PFINDEX\x01"
+	KindManifest = "PFMANIF\x01"
+	KindEntry    = "PFLOGEN\x01"
+	KindLease    = "PFLEASE\x01"
 )
 
 const (

@@ -1,4 +1,4 @@
-package repo_test
+package keys_test
 
 import (
 	"encoding/base64"
@@ -9,11 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 // secrets returns, as print verbs and encoders would show them, what of k must not be shown.
-func secrets(k *repo.Keyring) []string {
+func secrets(k *keys.Keyring) []string {
 	var raw [][]byte
 	text := []string{}
 	if k.Identity != nil {
@@ -41,17 +41,17 @@ func secrets(k *repo.Keyring) []string {
 func TestSecretsAreNotPrinted(t *testing.T) {
 	owner := newOwner(t, 2)
 	writer := newWriter(t, owner, "web1")
-	for _, k := range []*repo.Keyring{owner, writer} {
+	for _, k := range []*keys.Keyring{owner, writer} {
 		hidden := secrets(k)
-		id := repo.Identity{Keyring: k}
-		bare := repo.Identity{Identities: k.MetaIdentities()}
+		id := keys.Identity{Keyring: k}
+		bare := keys.Identity{Identities: k.MetaIdentities()}
 		bud := *k
 		bud.Epochs = nil
 		values := map[string]any{
 			"without epochs": bud,
 			"pointer":        k, "value": *k, "epoch": k.Epochs[0], "epoch pointer": &k.Epochs[0], "epochs": k.Epochs,
 			"identity": id, "identity pointer": &id, "bare identity": bare, "bare identity pointer": &bare,
-			"field": struct{ K *repo.Keyring }{k}, "value field": struct{ K repo.Keyring }{*k}, "map": map[string]repo.Keyring{"k": *k},
+			"field": struct{ K *keys.Keyring }{k}, "value field": struct{ K keys.Keyring }{*k}, "map": map[string]keys.Keyring{"k": *k},
 		}
 		for what, v := range values {
 			var out strings.Builder
@@ -75,7 +75,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			}
 		}
 	}
-	if s := fmt.Sprint(owner); !strings.Contains(s, "owner") || !strings.Contains(s, repo.RecoveryName) {
+	if s := fmt.Sprint(owner); !strings.Contains(s, "owner") || !strings.Contains(s, keys.RecoveryName) {
 		t.Errorf("a keyring prints as %q", s)
 	}
 	// The test sees a secret where one is.

@@ -1,66 +1,4 @@
-// # Key file
-//
-// What a person or a host keeps of a repository's keys: UTF-8 text of at most 64 KiB, which is an age identity file too.
-// This one, of an owner, is shortened where it says "…":
-//
-//	# permafrost recovery file. It opens every snapshot of the repository, and may delete them.
-//	# Keep it off the host that is backed up, in a safe place or two: without it nothing can be restored.
-//	# …
-//	# repository:  608e92841707d084275191dc3c7df6e09d2f46c43f328e3de01667ccd5c71fbf
-//	# fingerprint: ijvq-wycv-up5w-xnun-4xjw-a43g-5hb3-vwns
-//	# …
-//	# data packs, epoch 1:
-//	AGE-SECRET-KEY-PQ-1QWAE8V3SGAE65YRFYS2AGZ2WM9UY3R04YMZV6MAKC6U8HKV3CNCSDUSYYT
-//	# …
-//	# permafrost-keyring-1: {"role":"owner","name":"recovery","repository":"608e9284…5c71fbf","owner_key":"…",…}
-//	# permafrost-checksum-1: 0d959c08dd0baab170806a30957eebd57b47fb869a380803ef7177bfc6d7baa1
-//
-// Two lines make the keyring: "# permafrost-keyring-1: " and one line of JSON, and "# permafrost-checksum-1: " and the
-// SHA-256 of that JSON in lower-case hexadecimal. 1 is the version; a newer one is refused. The lines that begin with
-// AGE-SECRET-KEY repeat the identities in it for the plain age command, and may be missing; one that the keyring does
-// not hold is an error. The rest is comments: a line that does not begin with "#" is none. The members of the JSON:
-//
-//	role                 "owner" or "writer"
-//	name                 on the roster, at most 100 bytes; an update has none
-//	repository           64 hexadecimal digits
-//	owner_key            the owner's Ed25519 verify key, 32 bytes, in base64 as all bytes here
-//	sign_key             seed of the holder's Ed25519 key, an owner's being that of owner_key, 32 bytes; an update has none
-//	identity             AGE-SECRET-KEY-PQ-1…, to which later epochs are wrapped; may be missing
-//	epochs               1 to 24 of
-//	    number           from 1 on, ascending
-//	    data_identity    AGE-SECRET-KEY-PQ-1…, in an owner's keyring; in a writer's
-//	    data_recipient   age1pq1…, instead
-//	    meta_identity    AGE-SECRET-KEY-PQ-1…
-//	    data_key         32 bytes
-//	    meta_key         32 bytes
-//	    fingerprint_key  32 bytes, from which keys for other purposes are derived
-//	    polynomial       hexadecimal, irreducible over GF(2), of degree 53
-//	    signature        64 bytes, Ed25519 by owner_key over
-//
-//	  0  19  "permafrost epoch 1\n"
-//	 19  32  repository ID
-//	 51   4  number, big-endian
-//	 55  32  SHA-256 of the data recipient as text, age1pq1…
-//	 87  32  SHA-256 of the meta recipient as text
-//	119  32  SHA-256 of "permafrost epoch secrets 1\n", data_key, meta_key, fingerprint_key, polynomial (8 bytes, big-endian)
-//
-// The fingerprint is the first 20 bytes of the SHA-256 of "permafrost fingerprint 1\n", the version byte 1, the owner's
-// verify key and these 151 bytes of epoch 1, in lower-case base32, in groups of four.
-//
-// A key for another purpose is the HKDF-SHA-256 of epoch 1's fingerprint_key, with the repository ID as the salt and the purpose
-// as the info: "permafrost index table 1" proves the pages of local tables, "permafrost secret hash 1" hashes secrets.
-//
-// # Wrapped keyring
-//
-// An object below keys/, or what the log entry that announces an epoch gives to somebody: an age file to one recipient, of at most
-// 64 KiB, whose plaintext is
-//
-//	0  8  magic: "PFKEYS\x00" and the version byte 1
-//	8     JSON as in a key file
-//
-// Anyone who knows a recipient can wrap something to it. What makes a keyring genuine is the owner's signature on each
-// epoch, and the fingerprint that pins the owner.
-package repo
+package keys
 
 import (
 	"bytes"
@@ -99,7 +37,7 @@ const (
 	maxName       = 100 // bytes of a name on the roster
 
 	// A writer's epoch takes 2.5 KiB, most of it the data recipient, so this many fit into maxKeyFile.
-	maxEpochs = 24
+	MaxEpochs = 24
 )
 
 // A Keyring is what one person or host holds of a repository's keys. One that came from this package is valid: its
@@ -131,8 +69,8 @@ type Epoch struct {
 	Signature     []byte               // the owner's, over all of the above
 }
 
-// NewOwnerKeyring makes the keys of a new repository.
-func NewOwnerKeyring() (*Keyring, error) {
+// NewOwner makes the keys of a new repository.
+func NewOwner() (*Keyring, error) {
 	owner, sign, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the owner key: %w", err)
@@ -154,7 +92,7 @@ func (k *Keyring) NewWriter(name string) (*Keyring, error) {
 	if k.Role != RoleOwner {
 		return nil, errors.New("only an owner can make a writer")
 	}
-	if err := checkName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return nil, err
 	}
 	w := k.ForWriter()
@@ -184,7 +122,7 @@ func (k *Keyring) ForOwner(name string) (*Keyring, error) {
 	if k.Role != RoleOwner {
 		return nil, errors.New("only an owner can make another owner")
 	}
-	if err := checkName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return nil, err
 	}
 	o := *k
@@ -305,9 +243,9 @@ func (k *Keyring) DataIdentities() []age.Identity {
 // CanRead reports whether the keyring opens stored content.
 func (k *Keyring) CanRead() bool { return k.Role == RoleOwner }
 
-// derived returns a key for one purpose: the HKDF-SHA-256 of the first epoch's derivation key, with the repository's ID as the
+// DeriveKey returns a key for one purpose: the HKDF-SHA-256 of the first epoch's derivation key, with the repository's ID as the
 // salt and the purpose as the info. Whoever holds any of the repository's keyrings has it, and a rotation does not change it.
-func (k *Keyring) derived(purpose string) []byte {
+func (k *Keyring) DeriveKey(purpose string) []byte {
 	key, err := hkdf.Key(sha256.New, k.Epochs[0].DerivationKey[:], k.Repository[:], purpose, sha256.Size)
 	if err != nil { // only for a length that is too great
 		panic(err)
@@ -321,8 +259,8 @@ func (k *Keyring) checkEpoch(e *Epoch, n int) error {
 	switch {
 	case int64(e.Number) != int64(n):
 		return fmt.Errorf("epoch %d stands in the place of epoch %d", e.Number, n)
-	case n > maxEpochs:
-		return hint.Wrap(fmt.Errorf("a repository has at most %d epochs of keys", maxEpochs), "start a new repository: `permafrost init`")
+	case n > MaxEpochs:
+		return hint.Wrap(fmt.Errorf("a repository has at most %d epochs of keys", MaxEpochs), "start a new repository: `permafrost init`")
 	case e.DataRecipient == nil || e.MetaIdentity == nil:
 		return fail("keys are missing")
 	case k.Role == RoleOwner && e.DataIdentity == nil:
@@ -364,7 +302,7 @@ func (k *Keyring) check() error {
 		if k.OwnerKey.Equal(k.SignKey.Public()) != (k.Role == RoleOwner) {
 			return errors.New("the signing key is not that of the role")
 		}
-		if err := checkName(k.Name); err != nil {
+		if err := CheckName(k.Name); err != nil {
 			return err
 		}
 	}
@@ -376,8 +314,8 @@ func (k *Keyring) check() error {
 	return nil
 }
 
-// checkName returns an error unless s can be a name on the roster, which is printed and stands in a comment.
-func checkName(s string) error {
+// CheckName returns an error unless s can be a name on the roster, which is printed and stands in a comment.
+func CheckName(s string) error {
 	switch {
 	case s == "":
 		return errors.New("a key needs a name")

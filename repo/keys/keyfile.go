@@ -1,4 +1,4 @@
-package repo
+package keys
 
 import (
 	"bytes"
@@ -96,8 +96,8 @@ func isKeyFile(data []byte) bool {
 	return bytes.HasPrefix(data, []byte(commentMark)) || bytes.Contains(data, []byte("\n"+commentMark))
 }
 
-// IsKeyFile reports whether data holds a key file, or a part of one.
-func IsKeyFile(data []byte) bool {
+// IsFile reports whether data holds a key file, or a part of one.
+func IsFile(data []byte) bool {
 	for _, mark := range []string{keyringLine, "# permafrost recovery file", "# permafrost writer file"} {
 		if bytes.Contains(data, []byte(mark)) {
 			return true
@@ -108,9 +108,9 @@ func IsKeyFile(data []byte) bool {
 
 const otherCopy = "use another copy of the file"
 
-// ParseKeyring reads a key file. Comments, white space at line ends, and CR LF are let pass; every byte that makes the
+// ParseFile reads a key file. Comments, white space at line ends, and CR LF are let pass; every byte that makes the
 // keyring is checked, and the age identities beside it must be those in it.
-func ParseKeyring(data []byte) (*Keyring, error) {
+func ParseFile(data []byte) (*Keyring, error) {
 	k, err := parseKeyFile(data)
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w", err)
@@ -194,12 +194,12 @@ func (k *Keyring) checkIdentities(lines []string) error {
 	return nil
 }
 
-// WriteKeyFile writes a key file that only its owner can read, durably. It never overwrites: where something is at
+// WriteFile writes a key file that only its owner can read, durably. It never overwrites: where something is at
 // path already it fails with fs.ErrExist. It works on file systems without hard links, such as a memory stick's; what
 // a crash leaves is recognised by its checksum.
 //
 // Root writes keys only where root alone decides which directory they go to.
-func WriteKeyFile(path string, k *Keyring) error {
+func WriteFile(path string, k *Keyring) error {
 	data, err := k.KeyFile()
 	if err != nil {
 		return err
@@ -236,9 +236,9 @@ func keyDir(path string) (*hostfs.Dir, string, error) {
 	return dir, filepath.Base(path), err
 }
 
-// ReplaceKeyFile puts a grown keyring in place of the key file at path, atomically and durably, and keeps the file's
+// ReplaceFile puts a grown keyring in place of the key file at path, atomically and durably, and keeps the file's
 // owner and mode. It refuses to replace the key file of somebody else or of another repository.
-func ReplaceKeyFile(path string, k *Keyring) error {
+func ReplaceFile(path string, k *Keyring) error {
 	if err := replaceKeyFile(path, k); err != nil {
 		return fmt.Errorf("replacing key file %s: %w", path, err)
 	}
@@ -265,7 +265,7 @@ func replaceKeyFile(path string, k *Keyring) error {
 	if isEncrypted(old) {
 		return hint.Wrap(errors.New("it is encrypted with a passphrase"), "decrypt it first: age -d -o PLAIN "+path)
 	}
-	had, err := ParseKeyring(old)
+	had, err := ParseFile(old)
 	if err != nil {
 		return err
 	}

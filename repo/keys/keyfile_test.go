@@ -1,4 +1,4 @@
-package repo_test
+package keys_test
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
-	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
@@ -29,9 +29,9 @@ func TestKeyFileComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []*repo.Keyring{owner, guest, newWriter(t, owner, "web1"), newOwner(t, 1)} {
+	for _, k := range []*keys.Keyring{owner, guest, newWriter(t, owner, "web1"), newOwner(t, 1)} {
 		data := keyFile(t, k)
-		back, err := repo.ParseKeyring(data)
+		back, err := keys.ParseFile(data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestKeyFileComesBack(t *testing.T) {
 func TestGoldenKeyFiles(t *testing.T) {
 	for _, name := range []string{"recovery.txt", "writer.txt"} {
 		data := golden(t, name)
-		k, err := repo.ParseKeyring(data)
+		k, err := keys.ParseFile(data)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -67,7 +67,7 @@ func TestGoldenKeyFiles(t *testing.T) {
 			t.Errorf("%s: fingerprint %s and %d epochs", name, k.Fingerprint(), len(k.Epochs))
 		}
 	}
-	update, err := repo.UnwrapKeyring(golden(t, "update.age"), goldenKeyring(t, "writer.txt").Identity)
+	update, err := keys.Unwrap(golden(t, "update.age"), goldenKeyring(t, "writer.txt").Identity)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,12 +88,12 @@ func mangleStride() int {
 // TestMangledKeyFile: whatever happens to the file, it is an error or the keyring is whole.
 func TestMangledKeyFile(t *testing.T) {
 	owner := newOwner(t, 1)
-	for _, k := range []*repo.Keyring{owner, newWriter(t, owner, "web1")} {
+	for _, k := range []*keys.Keyring{owner, newWriter(t, owner, "web1")} {
 		data := keyFile(t, k)
 		begin := bytes.Index(data, []byte("# permafrost-keyring-"))
 		hidden := secrets(k)
 		try := func(what string, off int, mangled []byte) (ok bool) {
-			got, err := repo.ParseKeyring(mangled)
+			got, err := keys.ParseFile(mangled)
 			if err == nil && !reflect.DeepEqual(got, k) {
 				t.Fatalf("%v, %s byte %d: another keyring", k, what, off)
 			}
@@ -140,7 +140,7 @@ func signedKeyFile(json string) []byte {
 }
 
 // jsonOf returns the keyring's line of JSON.
-func jsonOf(t testing.TB, k *repo.Keyring) string {
+func jsonOf(t testing.TB, k *keys.Keyring) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(string(keyFile(t, k)), "# permafrost-keyring-1: ")
 	json, _, ok2 := strings.Cut(rest, "\n")
@@ -162,7 +162,7 @@ func TestTouchedUpKeyFile(t *testing.T) {
 		"no last newline": strings.TrimSuffix(data, "\n"),
 		"just two lines":  string(signedKeyFile(jsonOf(t, goldenKeyring(t, "recovery.txt")))),
 	} {
-		k, err := repo.ParseKeyring([]byte(text))
+		k, err := keys.ParseFile([]byte(text))
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		} else if string(keyFile(t, k)) != data {
@@ -236,7 +236,7 @@ func TestBadKeyFile(t *testing.T) {
 		"signature of another": {string(signedKeyFile(sub(json, member(json, "signature"), `"signature":"AAAA"`))), "did not sign", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, err := repo.ParseKeyring([]byte(c.text))
+			_, err := keys.ParseFile([]byte(c.text))
 			wantError(t, err, c.words)
 			if !strings.Contains(hint.Of(err), c.hint) {
 				t.Errorf("hint %q does not say %q", hint.Of(err), c.hint)
@@ -259,7 +259,7 @@ func TestWriteKeyFile(t *testing.T) {
 	}
 	path := filepath.Join(dir, "recovery.txt")
 	k := newOwner(t, 1)
-	if err := repo.WriteKeyFile(path, k); err != nil {
+	if err := keys.WriteFile(path, k); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
@@ -274,7 +274,7 @@ func TestWriteKeyFile(t *testing.T) {
 		t.Error("the file does not hold the keyring")
 	}
 
-	err = repo.WriteKeyFile(path, newOwner(t, 1))
+	err = keys.WriteFile(path, newOwner(t, 1))
 	if !errors.Is(err, fs.ErrExist) || hint.Of(err) == "" {
 		t.Errorf("writing over a key file: %v, hint %q", err, hint.Of(err))
 	}
@@ -284,13 +284,13 @@ func TestWriteKeyFile(t *testing.T) {
 	}
 	dangling := filepath.Join(dir, "link")
 	os.Symlink("nowhere", dangling)
-	if err := repo.WriteKeyFile(dangling, k); !errors.Is(err, fs.ErrExist) {
+	if err := keys.WriteFile(dangling, k); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("writing through a symlink: %v", err)
 	}
-	if err := repo.WriteKeyFile(filepath.Join(dir, "no/dir"), k); !errors.Is(err, fs.ErrNotExist) {
+	if err := keys.WriteFile(filepath.Join(dir, "no/dir"), k); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("writing into no directory: %v", err)
 	}
-	if err := repo.WriteKeyFile(filepath.Join(dir, "update"), k.ForWriter()); err == nil {
+	if err := keys.WriteFile(filepath.Join(dir, "update"), k.ForWriter()); err == nil {
 		t.Error("an update was written as a key file")
 	}
 	wantNames(t, dir, "link", "recovery.txt")
@@ -316,8 +316,8 @@ func TestKeyFileWhereOthersDecide(t *testing.T) {
 			t.Errorf("%v (hint: %s)", err, hint.Of(err))
 		}
 	}
-	wanted(repo.WriteKeyFile(filepath.Join(his, "key"), k))
-	wanted(repo.WriteKeyFile(filepath.Join(his, "link", "key"), k))
+	wanted(keys.WriteFile(filepath.Join(his, "key"), k))
+	wanted(keys.WriteFile(filepath.Join(his, "link", "key"), k))
 	wantNames(t, his, "link")
 	wantNames(t, roots)
 	data, err := k.KeyFile()
@@ -327,7 +327,7 @@ func TestKeyFileWhereOthersDecide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wanted(repo.ReplaceKeyFile(filepath.Join(his, "key"), k))
+	wanted(keys.ReplaceFile(filepath.Join(his, "key"), k))
 	wantNames(t, his, "key", "link")
 }
 
@@ -351,7 +351,7 @@ func TestReplaceKeyFile(t *testing.T) {
 	path, link := filepath.Join(dir, "key"), filepath.Join(dir, "link")
 	k := newOwner(t, 1)
 	old := *k
-	if err := repo.WriteKeyFile(path, k); err != nil {
+	if err := keys.WriteFile(path, k); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("key", link); err != nil {
@@ -364,7 +364,7 @@ func TestReplaceKeyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	addEpoch(t, k)
-	if err := repo.ReplaceKeyFile(link, k); err != nil {
+	if err := keys.ReplaceFile(link, k); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Lstat(path)
@@ -382,17 +382,17 @@ func TestReplaceKeyFile(t *testing.T) {
 		}
 	}
 	holds("replaced")
-	for what, k := range map[string]*repo.Keyring{"an older one": &old, "another repository's": newOwner(t, 3), "a writer's": newWriter(t, k, "web1")} {
-		wantError(t, repo.ReplaceKeyFile(path, k), path, "other keys")
+	for what, k := range map[string]*keys.Keyring{"an older one": &old, "another repository's": newOwner(t, 3), "a writer's": newWriter(t, k, "web1")} {
+		wantError(t, keys.ReplaceFile(path, k), path, "other keys")
 		holds(what)
 	}
-	if err := repo.ReplaceKeyFile(filepath.Join(dir, "none"), k); !errors.Is(err, fs.ErrNotExist) {
+	if err := keys.ReplaceFile(filepath.Join(dir, "none"), k); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("replacing nothing: %v", err)
 	}
 	wantNames(t, dir, "key", "link")
 
 	locked := keyPath(t, lock(t, string(want), true))
-	err = repo.ReplaceKeyFile(locked, k)
+	err = keys.ReplaceFile(locked, k)
 	wantError(t, err, locked, "encrypted with a passphrase")
 	if !strings.Contains(hint.Of(err), "age -d") {
 		t.Errorf("hint %q", hint.Of(err))

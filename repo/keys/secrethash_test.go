@@ -1,4 +1,4 @@
-package repo
+package keys
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 // The hash of a secret is the same for whoever holds a keyring, after a rotation too, and of each instance, name, value and
 // repository another.
 func TestSecretHash(t *testing.T) {
-	owner, err := NewOwnerKeyring()
+	owner, err := NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -17,7 +17,7 @@ func TestSecretHash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := NewOwnerKeyring()
+	other, err := NewOwner()
 	if err != nil {
 		t.Fatal(err)
 	}

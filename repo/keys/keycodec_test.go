@@ -1,4 +1,4 @@
-package repo_test
+package keys_test
 
 import (
 	"bytes"
@@ -9,26 +9,26 @@ import (
 
 	"filippo.io/age"
 
-	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
 
 func TestWrapKeyring(t *testing.T) {
 	owner := newOwner(t, 2)
 	id, stranger := owner.Identity, newOwner(t, 1).Identity
-	for _, k := range []*repo.Keyring{owner, newWriter(t, owner, "web1"), owner.ForWriter()} {
-		data, err := repo.WrapKeyring(k, id.Recipient())
+	for _, k := range []*keys.Keyring{owner, newWriter(t, owner, "web1"), owner.ForWriter()} {
+		data, err := keys.Wrap(k, id.Recipient())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if containsAny(strings.ToLower(string(data)), secrets(owner)) || bytes.Contains(data, []byte("role")) {
 			t.Error("a wrapped keyring can be read")
 		}
-		back, err := repo.UnwrapKeyring(data, stranger, id)
+		back, err := keys.Unwrap(data, stranger, id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := repo.WrapKeyring(back, id.Recipient())
+		again, err := keys.Wrap(back, id.Recipient())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,13 +36,13 @@ func TestWrapKeyring(t *testing.T) {
 			t.Errorf("%v does not come back as it was", k)
 		}
 		var noMatch *age.NoIdentityMatchError
-		if _, err := repo.UnwrapKeyring(data, stranger); !errors.As(err, &noMatch) {
+		if _, err := keys.Unwrap(data, stranger); !errors.As(err, &noMatch) {
 			t.Errorf("with another identity: %v, want a NoIdentityMatchError", err)
 		}
 	}
 	invalid := newOwnerView(owner)
 	invalid.Epochs[1].DataKey[0] ^= 1
-	if _, err := repo.WrapKeyring(invalid, id.Recipient()); err == nil {
+	if _, err := keys.Wrap(invalid, id.Recipient()); err == nil {
 		t.Error("an invalid keyring was wrapped")
 	}
 }
@@ -80,17 +80,17 @@ func TestMangledWrappedKeyring(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := repo.WrapKeyring(newOwner(t, 1), id.Recipient())
+	data, err := keys.Wrap(newOwner(t, 1), id.Recipient())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(data); i += mangleStride() {
 		mangled := bytes.Clone(data)
 		mangled[i] ^= 1 << (i % 8)
-		if _, err := repo.UnwrapKeyring(mangled, id); err == nil {
+		if _, err := keys.Unwrap(mangled, id); err == nil {
 			t.Fatalf("byte %d flipped: no error", i)
 		}
-		if _, err := repo.UnwrapKeyring(data[:i], id); err == nil {
+		if _, err := keys.Unwrap(data[:i], id); err == nil {
 			t.Fatalf("cut to %d bytes: no error", i)
 		}
 	}
@@ -119,7 +119,7 @@ func TestBadWrappedKeyring(t *testing.T) {
 		"cut":            {plain[:len(plain)-1], "EOF"},
 		"more behind it": {append(bytes.Clone(plain), "{}"...), "more than one value"},
 	} {
-		_, err := repo.UnwrapKeyring(encrypt(t, c.plain, id.Recipient()), id)
+		_, err := keys.Unwrap(encrypt(t, c.plain, id.Recipient()), id)
 		if err == nil || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: error %v does not say %q", what, err, c.words)
 		}
@@ -127,9 +127,9 @@ func TestBadWrappedKeyring(t *testing.T) {
 			t.Errorf("newer: %v is not ErrNewerFormat", err)
 		}
 	}
-	_, err = repo.UnwrapKeyring(make([]byte, 64<<10+1), id)
+	_, err = keys.Unwrap(make([]byte, 64<<10+1), id)
 	wantError(t, err, "longer than 65536")
-	_, err = repo.UnwrapKeyring([]byte("hello"), id)
+	_, err = keys.Unwrap([]byte("hello"), id)
 	wantError(t, err, "opening a wrapped keyring")
 }
 
@@ -190,12 +190,12 @@ func FuzzParseKeyring(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, file := range [][]byte{data, signedKeyFile(string(data))} { // as a file, and as the JSON in one
-			k, err := repo.ParseKeyring(file)
+			k, err := keys.ParseFile(file)
 			if err != nil {
 				continue
 			}
 			text := keyFile(t, k)
-			back, err := repo.ParseKeyring(text)
+			back, err := keys.ParseFile(text)
 			if err != nil {
 				t.Fatalf("what parsed does not parse again: %v", err)
 			}
@@ -220,22 +220,22 @@ func FuzzUnwrapKeyring(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, plain []byte) {
-		if _, err := repo.UnwrapKeyring(plain, id); err == nil {
+		if _, err := keys.Unwrap(plain, id); err == nil {
 			t.Fatal("plaintext was taken for a wrapped keyring")
 		}
-		k, err := repo.UnwrapKeyring(encrypt(t, plain, id.Recipient()), id)
+		k, err := keys.Unwrap(encrypt(t, plain, id.Recipient()), id)
 		if err != nil {
 			return
 		}
-		data, err := repo.WrapKeyring(k, id.Recipient())
+		data, err := keys.Wrap(k, id.Recipient())
 		if err != nil {
 			t.Fatalf("what was unwrapped can't be wrapped: %v", err)
 		}
 		again := plaintext(t, data, id)
-		if k, err = repo.UnwrapKeyring(data, id); err != nil {
+		if k, err = keys.Unwrap(data, id); err != nil {
 			t.Fatalf("what parsed does not parse again: %v", err)
 		}
-		if data, err = repo.WrapKeyring(k, id.Recipient()); err != nil || !bytes.Equal(plaintext(t, data, id), again) {
+		if data, err = keys.Wrap(k, id.Recipient()); err != nil || !bytes.Equal(plaintext(t, data, id), again) {
 			t.Fatalf("another keyring came back, %v", err)
 		}
 	})

@@ -1,4 +1,4 @@
-package repo_test
+package keys_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"filippo.io/age/plugin"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 func TestBadRecipient(t *testing.T) {
@@ -41,7 +41,7 @@ func TestBadRecipient(t *testing.T) {
 		"another SSH type": {"ssh-dss AAAA", "SSH keys of this type", "ssh-ed25519"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			r, kind, weak, err := repo.ParseRecipient(c.text)
+			r, kind, weak, err := keys.ParseRecipient(c.text)
 			wantError(t, err, c.words)
 			if r != nil || kind != "" || weak != "" {
 				t.Errorf("%v, %q, %q beside an error", r, kind, weak)
@@ -57,20 +57,20 @@ func TestBadRecipient(t *testing.T) {
 }
 
 func TestMissingPlugin(t *testing.T) {
-	to, _, _, err := repo.ParseRecipient(plugin.EncodeRecipient("pfabsent", []byte("x")))
+	to, _, _, err := keys.ParseRecipient(plugin.EncodeRecipient("pfabsent", []byte("x")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = repo.WrapKeyring(newOwner(t, 1), to)
+	_, err = keys.Wrap(newOwner(t, 1), to)
 	wantError(t, err, "pfabsent")
 	if h := hint.Of(err); !strings.Contains(h, "age-plugin-pfabsent") {
 		t.Errorf("hint %q", h)
 	}
-	id, err := repo.LoadIdentity(keyPath(t, plugin.EncodeIdentity("pfabsent", nil)), nil)
+	id, err := keys.LoadIdentity(keyPath(t, plugin.EncodeIdentity("pfabsent", nil)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = repo.UnwrapKeyring(golden(t, "update.age"), id.Identities...)
+	_, err = keys.Unwrap(golden(t, "update.age"), id.Identities...)
 	wantError(t, err, "pfabsent")
 	if h := hint.Of(err); !strings.Contains(h, "age-plugin-pfabsent") {
 		t.Errorf("hint %q", h)
@@ -79,40 +79,40 @@ func TestMissingPlugin(t *testing.T) {
 
 func TestPassphrase(t *testing.T) {
 	t.Parallel() // scrypt takes its second each time
-	to, err := repo.NewPassphraseRecipient([]byte("correct horse"))
+	to, err := keys.NewPassphraseRecipient([]byte("correct horse"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	owner := newOwner(t, 1)
-	data, err := repo.WrapKeyring(owner, to)
+	data, err := keys.Wrap(owner, to)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(data, []byte(" 18\n")) {
 		t.Error("scrypt's work factor is not 18")
 	}
-	id, err := repo.PassphraseIdentity([]byte("correct horse"))
+	id, err := keys.PassphraseIdentity([]byte("correct horse"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k, err := repo.UnwrapKeyring(data, id.Identities...); err != nil || k.Fingerprint() != owner.Fingerprint() {
+	if k, err := keys.Unwrap(data, id.Identities...); err != nil || k.Fingerprint() != owner.Fingerprint() {
 		t.Errorf("opening the keyring: %v", err)
 	}
 	plain := plaintext(t, golden(t, "update.age"), goldenKeyring(t, "writer.txt").Identity)
 	other := lock(t, string(plain), false) // cheaper to try than what the repository makes
 	var noMatch *age.NoIdentityMatchError
-	if _, err := repo.UnwrapKeyring([]byte(other), id.Identities...); !errors.As(err, &noMatch) {
+	if _, err := keys.Unwrap([]byte(other), id.Identities...); !errors.As(err, &noMatch) {
 		t.Errorf("wrong passphrase: %v, want a NoIdentityMatchError", err)
 	}
 	// A storage must not make us take what memory it likes.
 	greedy := bytes.Replace(data, []byte(" 18\n"), []byte(" 22\n"), 1)
-	_, err = repo.UnwrapKeyring(greedy, id.Identities...)
+	_, err = keys.Unwrap(greedy, id.Identities...)
 	wantError(t, err, "work factor")
 
-	if _, err := repo.NewPassphraseRecipient(nil); err == nil {
+	if _, err := keys.NewPassphraseRecipient(nil); err == nil {
 		t.Error("an empty passphrase was taken")
 	}
-	if _, err := repo.PassphraseIdentity(nil); err == nil {
+	if _, err := keys.PassphraseIdentity(nil); err == nil {
 		t.Error("an empty passphrase was taken")
 	}
 }

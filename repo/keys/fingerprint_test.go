@@ -1,4 +1,4 @@
-package repo_test
+package keys_test
 
 import (
 	"bytes"
@@ -10,17 +10,17 @@ import (
 	"testing"
 
 	"permafrost/chunk"
-	"permafrost/repo"
+	"permafrost/repo/keys"
 )
 
 func TestFingerprint(t *testing.T) {
 	owner := newOwner(t, 1)
 	f := owner.Fingerprint()
-	if back, err := repo.ParseFingerprint(f); err != nil || back != f {
+	if back, err := keys.ParseFingerprint(f); err != nil || back != f {
 		t.Errorf("%s parses as %q, %v", f, back, err)
 	}
 	addEpoch(t, owner)
-	for _, k := range []*repo.Keyring{owner, newWriter(t, owner, "web1"), owner.ForWriter()} {
+	for _, k := range []*keys.Keyring{owner, newWriter(t, owner, "web1"), owner.ForWriter()} {
 		if got := k.Fingerprint(); got != f {
 			t.Errorf("fingerprint of %v is %s, want %s", k, got, f)
 		}
@@ -49,7 +49,7 @@ func TestFingerprint(t *testing.T) {
 }
 
 // signedOf is what the owner signs of an epoch, put together as the package comment says.
-func signedOf(repository [32]byte, e repo.Epoch) []byte {
+func signedOf(repository [32]byte, e keys.Epoch) []byte {
 	hash := func(parts ...[]byte) []byte {
 		sum := sha256.Sum256(bytes.Join(parts, nil))
 		return sum[:]
@@ -97,7 +97,7 @@ func TestParseFingerprint(t *testing.T) {
 		strings.ReplaceAll(goldenFingerprint, "-", ""),
 		" " + strings.ReplaceAll(goldenFingerprint, "-", "  ") + "\n",
 	} {
-		if got, err := repo.ParseFingerprint(s); err != nil || got != goldenFingerprint {
+		if got, err := keys.ParseFingerprint(s); err != nil || got != goldenFingerprint {
 			t.Errorf("%q: %q, %v", s, got, err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestParseFingerprint(t *testing.T) {
 		goldenFingerprint[:38] + "1": "no '1'",
 		goldenFingerprint[:37] + "é": "no 'é'",
 	} {
-		got, err := repo.ParseFingerprint(s)
+		got, err := keys.ParseFingerprint(s)
 		wantError(t, err, words)
 		if got != "" {
 			t.Errorf("%q: %q beside an error", s, got)
