@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/store"
@@ -52,10 +54,25 @@ func only(fits bool, hint string) string {
 	return ""
 }
 
+// tell puts facts into a hint: {1} is the first and {} are all; {$1} and {$} are the same as words of a command.
+func tell(hint string, facts []string) string {
+	words := make([]string, len(facts))
+	for i, f := range facts {
+		words[i] = escape.Shell(f)
+	}
+	pairs := []string{"{}", strings.Join(facts, " "), "{$}", strings.Join(words, " ")}
+	for i, f := range facts {
+		pairs = append(pairs, fmt.Sprintf("{%d}", i+1), f, fmt.Sprintf("{$%d}", i+1), words[i])
+	}
+	return strings.NewReplacer(pairs...).Replace(hint)
+}
+
 const liarHint = "don't rely on this storage for backups: look at the server's log and its free space; OpenSSH's server is known to work"
 
 // rules are the hints for what can go wrong below the commands, which knows nothing of them. docs/errors.md lists them.
-func rules() []rule {
+func rules() []rule { return slices.Concat(repositoryRules(), storageRules()) }
+
+func repositoryRules() []rule {
 	return []rule{
 		is(repo.ErrNoRepository, "check the repository's address; `permafrost init` makes a new one"),
 		is(repo.ErrRepositoryExists, "choose another place, or use that repository with its own keys"),

@@ -93,7 +93,7 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	var unfit *sftpstore.UnfitError
 	switch {
 	case errors.As(err, &failed) && !failed.Made && errors.As(err, &unfit): // whatever was tried
-		return hint.Wrap(unfit, hintFor(err))
+		return unfit
 	case err != nil:
 		return err
 	}

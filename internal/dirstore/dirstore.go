@@ -35,6 +35,12 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
+// A NoLinksError says that the directory's file system makes no hard link from tmp/ to where an object belongs.
+type NoLinksError struct{ Err error }
+
+func (e *NoLinksError) Error() string { return e.Err.Error() }
+func (e *NoLinksError) Unwrap() error { return e.Err }
+
 // Open returns the store below dir, which the first Put makes if need be.
 func Open(dir string) (*Store, error) {
 	if dir == "" {
@@ -95,7 +101,7 @@ func (s *Store) put(ctx context.Context, name string, data [][]byte) error {
 	}
 	err = f.Create(path)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EXDEV) {
-		return hint.Wrap(err, "the repository needs a file system with hard links, and all of its directory on that one")
+		return &NoLinksError{err}
 	}
 	return err
 }

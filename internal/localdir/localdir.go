@@ -19,7 +19,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -47,13 +46,30 @@ func OpenBelow(base, below string) (*Dir, error) {
 	return &Dir{base, below, at.User()}, nil
 }
 
+// A SharedError says that several users could change what root keeps in a directory.
+type SharedError struct {
+	Path string // of the directory
+	Err  *hostfs.SharedError
+}
+
+func (e *SharedError) Error() string {
+	return fmt.Sprintf("root does not keep files in %s: %s", e.Path, e.Err.Trust.Reason())
+}
+
+func (e *SharedError) Unwrap() error { return e.Err }
+
+// A LinkError says that a symbolic link is in the place of a directory below the one that was named.
+type LinkError struct{ Err error }
+
+func (e *LinkError) Error() string { return e.Err.Error() + ": below it no symbolic link is followed" }
+func (e *LinkError) Unwrap() error { return e.Err }
+
 func explain(path string, err error) error {
 	if shared := (*hostfs.SharedError)(nil); errors.As(err, &shared) {
-		return hint.Wrap(fmt.Errorf("root does not keep files in %s: %s", path, shared.Trust.Reason()),
-			"give a directory that is root's alone, or one user's, with --state-dir and --cache-dir")
+		return &SharedError{path, shared}
 	}
 	if errors.Is(err, unix.ELOOP) {
-		return hint.Wrap(fmt.Errorf("%w: below it no symbolic link is followed", err), "put what the link stands for in its place")
+		return &LinkError{err}
 	}
 	return err
 }

@@ -15,8 +15,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
-
-	"permafrost/internal/hint"
 )
 
 // maxKeyFile bounds a private key file, in bytes. An RSA key of 16384 bits has 13 kB.
@@ -182,15 +180,15 @@ func (k *credentials) refused(h *host, err error) error {
 	case len(k.devices) > 0:
 		return &deviceKeyError{err}
 	case len(k.exposed) > 0:
-		return hint.Wrap(err, "a key is not used because other users may read it: chmod go= "+strings.Join(k.exposed, " "))
+		return because(CauseKeyExposed, err, k.exposed...)
 	case len(k.encrypted) > 0:
-		return hint.Wrap(err, "a key has a passphrase; give it to the agent: ssh-add "+strings.Join(k.encrypted, " "))
+		return because(CauseKeyEncrypted, err, k.encrypted...)
 	case len(k.signers) == 0:
-		return hint.Wrap(err, "there is no key to log in with; make one with ssh-keygen, or name it as IdentityFile in ~/.ssh/config")
+		return because(CauseNoKey, err)
 	}
-	var names []string
+	var fingerprints []string
 	for _, s := range k.signers {
-		names = append(names, ssh.FingerprintSHA256(s.PublicKey()))
+		fingerprints = append(fingerprints, ssh.FingerprintSHA256(s.PublicKey()))
 	}
-	return hint.Wrap(err, "none of these keys is in the account's authorized_keys: "+strings.Join(names, ", "))
+	return because(CauseKeyRefused, err, fingerprints...)
 }

@@ -8,15 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"permafrost/internal/hint"
 )
 
 // commandTransport has the ssh command connect: each SFTP channel is a process.
@@ -47,8 +44,7 @@ func checkCommand(c *Config) error {
 	}
 	defer p.Close()
 	if why := p.Foreign(0); why != "" {
-		return hint.Wrap(fmt.Errorf("the ssh command %s is not run as root: %s", path, why),
-			"keep it in a directory of root's, as a file of root's: chown root:root, chmod go-w")
+		return becausef(CauseCommandUntrusted, "the ssh command %s is not run as root: %s", path, why)
 	}
 	return nil
 }
@@ -107,7 +103,7 @@ func (t commandTransport) open(ctx context.Context) (io.ReadWriteCloser, error) 
 		err = p.cmd.Start()
 	}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		err = permanentError{hint.Wrap(err, commandHint(t.config.Command))}
+		err = permanentError{because(absence(t.config.Command), err)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("starting the ssh command: %w", err)
@@ -115,15 +111,15 @@ func (t commandTransport) open(ctx context.Context) (io.ReadWriteCloser, error) 
 	return p, nil
 }
 
-// commandHint says what to do where there is no such command.
-func commandHint(command string) string {
+// absence returns the cause of an error where there is no such command.
+func absence(command string) Cause {
 	switch {
 	case strings.ContainsAny(command, " \t"):
-		return "--ssh-command takes a program without arguments: options belong in the file that --ssh-config names, or in a script"
-	case filepath.Base(command) == "ssh" && !strings.Contains(command, "/"):
-		return "install the package openssh-client"
+		return CauseCommandArguments
+	case command == "ssh":
+		return CauseNoSSH
 	}
-	return "--ssh-command names a program on PATH, or its whole path"
+	return CauseNoCommand
 }
 
 // A process is a running ssh command.
@@ -161,14 +157,14 @@ func (p *process) explain(err error) error {
 		return err
 	}
 	err = fmt.Errorf("ssh: %s", text)
-	for said, advice := range map[string]string{
-		"Host key verification failed": "compare the host key with the server's own, then use --accept-new-host-key once; remove a changed key from known_hosts first",
-		"Permission denied":            "use a key that needs no passphrase: give it to the agent (ssh-add), or name it as IdentityFile in ~/.ssh/config",
-		"subsystem request failed":     "have SFTP enabled for this account",
-		"Bad configuration option":     "mend ~/.ssh/config",
+	for said, cause := range map[string]Cause{
+		"Host key verification failed": CauseHostKeyRefused,
+		"Permission denied":            CauseLoginRefused,
+		"subsystem request failed":     CauseNoSFTP,
+		"Bad configuration option":     CauseSSHConfig,
 	} {
 		if strings.Contains(text, said) {
-			return permanentError{hint.Wrap(err, advice)}
+			return permanentError{because(cause, err)}
 		}
 	}
 	return err

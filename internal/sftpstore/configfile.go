@@ -7,12 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/kevinburke/ssh_config"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -136,11 +136,11 @@ func readConfigFile(file string, check bool) ([]byte, error) {
 	switch {
 	case !check:
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return nil, hint.Wrap(fmt.Errorf("%s belongs to another user", file), fmt.Sprintf("chown %d %s", os.Geteuid(), file))
+		return nil, because(CauseSettingsForeign, fmt.Errorf("%s belongs to another user", file), file, strconv.Itoa(os.Geteuid()))
 	case p.Info.Mode().Perm()&0o022 != 0:
-		return nil, hint.Wrap(fmt.Errorf("%s can be written by other users", file), "chmod go-w "+file)
+		return nil, because(CauseSettingsWritable, fmt.Errorf("%s can be written by other users", file), file)
 	case !p.Trust.Only(uint32(os.Geteuid())):
-		return nil, hint.Wrap(fmt.Errorf("%s: other users could have put it there: %s", file, p.Trust.Reason()), "keep it where only you and root may write")
+		return nil, because(CauseSettingsReplaceable, fmt.Errorf("%s: other users could have put it there: %s", file, p.Trust.Reason()), file)
 	}
 	data, _, err := p.ReadFile(maxSSHConfig)
 	return data, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,12 +19,20 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/sandbox"
 )
 
-// refuses fails the test unless Open's error and hint hold the texts.
-func refuses(t *testing.T, c Config, errText, hintText string) {
+// cause returns the cause of an error and its facts, as one text; "" where it has none.
+func cause(err error) string {
+	var e *CauseError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return strings.Join(append([]string{string(e.Cause)}, e.Facts...), " ")
+}
+
+// refuses fails the test unless Open's error holds the text and has the cause.
+func refuses(t *testing.T, c Config, errText, because string) {
 	t.Helper()
 	c.RetryBudget = time.Second
 	s, err := Open(t.Context(), c)
@@ -31,8 +40,8 @@ func refuses(t *testing.T, c Config, errText, hintText string) {
 		s.Close()
 		t.Fatalf("connected; want error %q", errText)
 	}
-	if !strings.Contains(err.Error(), errText) || !strings.Contains(hint.Of(err), hintText) {
-		t.Errorf("error: %v\nhint: %s\nwant %q and %q", err, hint.Of(err), errText, hintText)
+	if !strings.Contains(err.Error(), errText) || !strings.Contains(cause(err), because) {
+		t.Errorf("error: %v\ncause: %s\nwant %q and %q", err, cause(err), errText, because)
 	}
 	if strings.Contains(err.Error(), "gave up") {
 		t.Errorf("tried again what can't be mended: %v", err)
@@ -91,7 +100,7 @@ func TestUnknownHostKey(t *testing.T) {
 			file = filepath.Join(t.TempDir(), "known_hosts")
 		}
 		c.KnownHostsFiles = []string{file}
-		refuses(t, c, "host key", "--accept-new-host-key")
+		refuses(t, c, "host key", "host key ")
 		if _, err := os.Stat(file); err == nil {
 			t.Error("known_hosts was written")
 		}
@@ -141,9 +150,9 @@ func TestChangedHostKey(t *testing.T) {
 				c.KnownHostsFiles = []string{write(t, "known_hosts", lines+"\n")}
 				for _, c.AcceptNewHostKey = range []bool{false, true} {
 					if command {
-						refuses(t, c, "erification failed", "remove a changed key")
+						refuses(t, c, "erification failed", string(CauseHostKeyRefused))
 					} else {
-						refuses(t, c, "is not the one in "+c.KnownHostsFiles[0]+", line 1", "ssh-keygen -f")
+						refuses(t, c, "is not the one in "+c.KnownHostsFiles[0]+", line 1", string(CauseHostKeyChanged)+" "+c.KnownHostsFiles[0]+" ")
 					}
 				}
 				if got, err := os.ReadFile(c.KnownHostsFiles[0]); err != nil || string(got) != lines+"\n" {
@@ -185,7 +194,7 @@ func TestHostKeyKinds(t *testing.T) {
 	c.KnownHostsFiles = []string{write(t, "known_hosts", "@revoked * "+string(ssh.MarshalAuthorizedKey(key))+string(known))}
 	refuses(t, c, "revoked", "")
 	c.KnownHostsFiles = []string{write(t, "known_hosts", "host ssh-ed25519 !!!\n")}
-	refuses(t, c, "is not known", "--accept-new-host-key")
+	refuses(t, c, "is not known", string(CauseHostKeyUnknown))
 }
 
 func TestWrongKey(t *testing.T) {
@@ -197,9 +206,9 @@ func TestWrongKey(t *testing.T) {
 		c.UseCommand = command
 		c.IdentityFiles = []string{writeKey(t, private, "")}
 		if command {
-			refuses(t, c, "Permission denied", "ssh-add")
+			refuses(t, c, "Permission denied", string(CauseLoginRefused))
 		} else {
-			refuses(t, c, "logging in as "+server.User, ssh.FingerprintSHA256(public))
+			refuses(t, c, "logging in as "+server.User, string(CauseKeyRefused)+" "+ssh.FingerprintSHA256(public))
 		}
 		c.IdentityFiles = []string{"/nonexistent/key"}
 		refuses(t, c, "/nonexistent/key", "")
@@ -218,7 +227,7 @@ func TestNoSFTP(t *testing.T) {
 		t.Error("connected without a session")
 	}
 	c = Config{Host: "shell", Path: "/x", UseCommand: true, Command: scripted(t, "sh", "-c", "echo Welcome to this machine, stranger; cat >/dev/null")}
-	refuses(t, c, "something else than SFTP", "login shell")
+	refuses(t, c, "something else than SFTP", string(CauseNotSFTP))
 }
 
 // A key with a passphrase serves through the agent alone.
@@ -235,7 +244,7 @@ func TestAgent(t *testing.T) {
 	private := *raw.(*ed25519.PrivateKey)
 	c := config(server)
 	c.IdentityFiles = []string{writeKey(t, private, "passphrase")}
-	refuses(t, c, "logging in", "ssh-add "+c.IdentityFiles[0])
+	refuses(t, c, "logging in", string(CauseKeyEncrypted)+" "+c.IdentityFiles[0])
 
 	keyring := agent.NewKeyring()
 	socket := filepath.Join(t.TempDir(), "agent")
@@ -254,7 +263,7 @@ func TestAgent(t *testing.T) {
 		}
 	}()
 	t.Setenv("SSH_AUTH_SOCK", socket)
-	refuses(t, c, "logging in", "ssh-add")
+	refuses(t, c, "logging in", string(CauseKeyEncrypted))
 	if err := keyring.Add(agent.AddedKey{PrivateKey: private}); err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +276,7 @@ func TestAgent(t *testing.T) {
 	c.ConfigFile = write(t, "config", fmt.Sprintf("Host alias\n HostName %s\n HostKeyAlias key\n IdentitiesOnly yes\n IdentityFile %s\n",
 		server.Host, writeKey(t, other, "")))
 	c.KnownHostsFiles = []string{alias(t, server, "key")}
-	refuses(t, c, "logging in", "authorized_keys") // the agent's key is not among those named
+	refuses(t, c, "logging in", string(CauseKeyRefused)) // the agent's key is not among those named
 }
 
 // alias returns a known_hosts file that has the server's key under another name.
@@ -334,7 +343,7 @@ func TestFallsOver(t *testing.T) {
 		})
 	}
 	c := Config{Host: "alias", Path: server.Root, Command: "/nonexistent/ssh", ConfigFile: write(t, "config", "Match exec true\n")}
-	refuses(t, c, "starting the ssh command", "--ssh-command names a program")
+	refuses(t, c, "starting the ssh command", string(CauseNoCommand))
 	c.ConfigFile = "/nonexistent/config"
 	refuses(t, c, "/nonexistent/config", "")
 }
@@ -422,8 +431,8 @@ func TestSilentPort(t *testing.T) {
 			s.Close()
 			t.Fatal("connected")
 		}
-		if strings.Contains(err.Error(), "gave up") || !strings.Contains(hint.Of(err), "SSH port") {
-			t.Errorf("error: %v\nhint: %s", err, hint.Of(err))
+		if strings.Contains(err.Error(), "gave up") || cause(err) != string(CauseNoContact) {
+			t.Errorf("error: %v\ncause: %s", err, cause(err))
 		}
 		if w := time.Duration(word.Load()); w == 0 || w > wordTime+time.Second {
 			t.Errorf("the word came after %v", w)
@@ -469,7 +478,7 @@ func TestUnknownName(t *testing.T) {
 	if text := err.Error(); !strings.Contains(text, "nas.invalid") || !strings.Contains(text, "no such host") || strings.Contains(text, "gave up") || took > 5*time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}
-	if !strings.Contains(hint.Of(err), "see whether the host's name is right") {
-		t.Errorf("hint: %s", hint.Of(err))
+	if cause(err) != string(CauseUnknownHost) {
+		t.Errorf("cause: %s", cause(err))
 	}
 }

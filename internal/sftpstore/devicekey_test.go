@@ -79,5 +79,5 @@ func TestSecurityKey(t *testing.T) {
 		t.Errorf("%d processes for %d connections", n, s.config.Connections)
 	}
 	c.Command = "/nonexistent"
-	refuses(t, c, "starting the ssh command", "--ssh-command names a program")
+	refuses(t, c, "starting the ssh command", string(CauseNoCommand))
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 
 	"github.com/pkg/sftp"
-
-	"permafrost/internal/hint"
 )
 
 // A dir is a directory that is there. Its handle is nil where the server has no fsync for it.
@@ -135,13 +133,12 @@ func (s *Store) makeDir(sess *session, name string) error {
 	return s.syncDir(sess, path.Dir(name))
 }
 
-// denied says what a person can do about a place where the account may not write.
+// denied gives the cause to an error that says that the account may not write there.
 func denied(err error) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return hint.Wrap(err, "the account may not write there; where it may only add, by sftp-server -u 0222, it can't use directories "+
-		"that it makes: make those of the repository beforehand, keys packs/00 to packs/ff index manifests log leases tmp")
+	return because(CauseDenied, err)
 }
 
 // syncDir makes durable which names a directory holds. A server that refuses is taken as it is.

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -62,7 +61,7 @@ func readHostKeys(h *host, accept bool) (*hostKeys, error) {
 	}
 	var err error
 	if k.check, err = knownhosts.New(copies...); err != nil {
-		return nil, hint.Wrap(fmt.Errorf("reading known_hosts: %w", err), "mend or remove the line that the error names")
+		return nil, becausef(CauseKnownHosts, "reading known_hosts: %w", err)
 	}
 	// A key that nobody has makes the check tell which ones it wants.
 	nobody, err := ssh.NewPublicKey(make(ed25519.PublicKey, ed25519.PublicKeySize))
@@ -214,11 +213,9 @@ func (k *hostKeys) verify(key ssh.PublicKey) error {
 	case len(ke.Want) > 0:
 		return k.changed(ke.Want[0], fmt.Errorf("it shows %s %s", key.Type(), ssh.FingerprintSHA256(key)))
 	case !k.accept:
-		return hint.Wrap(fmt.Errorf("the host key of %s is not known: %s %s", name, key.Type(), ssh.FingerprintSHA256(key)),
-			"compare this fingerprint with the server's own, then use --accept-new-host-key once")
+		return becausef(CauseHostKeyUnknown, "the host key of %s is not known: %s %s", name, key.Type(), ssh.FingerprintSHA256(key))
 	case k.unread != "":
-		return hint.Wrap(fmt.Errorf("the host key of %s may be known already, by a line that can't be read: %s", name, k.unread),
-			"remove that line if it is not this host's, then say --accept-new-host-key again")
+		return becausef(CauseHostKeyUnclear, "the host key of %s may be known already, by a line that can't be read: %s", name, k.unread)
 	}
 	if err := record(k.host.knownHosts, name, key); err != nil {
 		return fmt.Errorf("recording the host key of %s: %w", name, err)
@@ -232,8 +229,8 @@ func (k *hostKeys) changed(where knownhosts.KnownKey, err error) error {
 	if file, ok := k.files[where.Filename]; ok {
 		where.Filename = file
 	}
-	return hint.Wrap(fmt.Errorf("the host key of %s is not the one in %s, line %d: %w", name, where.Filename, where.Line, err),
-		"somebody may be listening in; if the server was set up anew, remove the old key: ssh-keygen -f "+where.Filename+" -R '"+name+"'")
+	return because(CauseHostKeyChanged, fmt.Errorf("the host key of %s is not the one in %s, line %d: %w", name, where.Filename, where.Line, err),
+		where.Filename, name)
 }
 
 // record appends the key to the first of the files.

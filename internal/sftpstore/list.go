@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/repo/store"
 )
 
@@ -72,7 +71,7 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(store.Object
 		}
 		objects, dirs = objects+len(l.objects), dirs+len(l.dirs)
 		if objects > maxListed || dirs > maxDirs {
-			return endless(fmt.Errorf("the server names more than %d files, or %d directories", maxListed, maxDirs))
+			return becausef(CauseEndless, "the server names more than %d files, or %d directories", maxListed, maxDirs)
 		}
 		todo = append(todo, l.dirs...)
 		for _, o := range l.objects {
@@ -85,10 +84,6 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(store.Object
 		}
 	}
 	return nil
-}
-
-func endless(err error) error {
-	return hint.Wrap(err, "no repository has so many: see what the server holds there")
 }
 
 func (s *Store) readDir(ctx context.Context, prefix string) (l listing) {

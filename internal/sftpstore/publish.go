@@ -21,8 +21,6 @@ const (
 	byRename // there are no links, and a trial showed that rename refuses a name that is taken
 )
 
-const advice = "use OpenSSH's server, on a file system that has hard links"
-
 // An UnfitError says why a server can't hold a repository.
 type UnfitError struct {
 	Why []string
@@ -32,14 +30,14 @@ func (e *UnfitError) Error() string {
 	return "the server can't hold a repository: " + strings.Join(e.Why, ", and ")
 }
 
-func unfit(why ...string) error { return hint.Wrap(&UnfitError{why}, advice) }
+func unfit(why ...string) error { return &UnfitError{why} }
 
 // bothUnfit makes one error of why links don't serve and why renames don't. link is nil where the server offers no links.
 func bothUnfit(link, rename error) error {
 	var l, r *UnfitError
 	switch {
 	case !errors.As(rename, &r):
-		return hint.Wrap(hint.Join(link, rename), advice)
+		return because(CauseUnpublished, hint.Join(link, rename))
 	case link == nil:
 		return unfit(append([]string{"it has no hard links"}, r.Why...)...)
 	case errors.As(link, &l):

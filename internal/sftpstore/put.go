@@ -14,7 +14,6 @@ import (
 
 	"github.com/pkg/sftp"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/parts"
 	"permafrost/repo/store"
 )
@@ -28,8 +27,6 @@ const uploadLife = 24 * time.Hour
 
 // cleanTime is how long Put may take to remove what an upload left on a connection that is gone.
 const cleanTime = 2 * time.Second
-
-const lieHelp = "the server reports false results: look at its log and its free space"
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, name string, data ...[]byte) error {
@@ -159,7 +156,7 @@ func (u *upload) write(ctx context.Context, sess *session) (*tempFile, error) {
 			return new(tempFile), err
 		}
 		if err = u.writeStripes(ctx, sess, t, all); errors.Is(err, fs.ErrNotExist) {
-			err = hint.Wrap(fmt.Errorf("the server reported success for making that directory, and it is not there: %w", err), lieHelp)
+			err = becausef(CauseFalseReport, "the server reported success for making that directory, and it is not there: %w", err)
 		}
 	}
 	if err != nil && !sess.lost(err) {
@@ -260,5 +257,5 @@ func (s *Store) explain(sess *session, err error, dir string, n int) error {
 	if full {
 		return fmt.Errorf("%w (%w)", store.ErrNoSpace, err)
 	}
-	return hint.Wrap(err, "the server does not say why; a quota of the account may be reached, or its log may tell")
+	return because(CauseUnexplained, err)
 }

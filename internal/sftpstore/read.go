@@ -9,7 +9,6 @@ import (
 	"math"
 	"path"
 
-	"permafrost/internal/hint"
 	"permafrost/repo/store"
 )
 
@@ -145,7 +144,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		return d.sync()
 	})
 	if errors.Is(err, fs.ErrPermission) {
-		err = hint.Wrap(err, "this account may only add: remove and prune with another key or account")
+		err = because(CauseNoRemoval, err)
 	}
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", name, err)

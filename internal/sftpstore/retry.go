@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"time"
-
-	"permafrost/internal/hint"
 )
 
 const (
@@ -46,7 +44,7 @@ func (s *Store) retry(ctx context.Context, trouble time.Time, budget time.Durati
 			return ctx.Err()
 		}
 		if !again {
-			return named(err)
+			return unknownHost(err)
 		}
 		now := time.Now()
 		if trouble.IsZero() {
@@ -74,25 +72,23 @@ func (s *Store) retry(ctx context.Context, trouble time.Time, budget time.Durati
 // progressed notes that the server took, or gave, something. Over a slow line an operation may take longer than the budget.
 func (s *Store) progressed() { s.progress.Store(time.Now().UnixNano()) }
 
-// named adds what to do about a host's name that nobody knows.
-func named(err error) error {
-	if dns := (*net.DNSError)(nil); errors.As(err, &dns) && hint.Of(err) == "" {
-		return hint.Wrap(err, "see whether the host's name is right; it is looked up in ~/.ssh/config first")
+// unknownHost gives the cause to an error that says that a host's name has no address.
+func unknownHost(err error) error {
+	if dns := (*net.DNSError)(nil); errors.As(err, &dns) && !explained(err) {
+		return because(CauseUnknownHost, err)
 	}
 	return err
 }
 
 func giveUp(err error, after time.Duration, attempts int) error {
-	advice := "look whether the server is up and this host reaches it; a new run goes on where this one stopped"
-	if attempts == 1 {
-		advice = "see whether that is the server's SSH port, and whether this host can reach it"
-	} else {
-		err = fmt.Errorf("gave up after %v and %d attempts: %w", after.Round(100*time.Millisecond), attempts, err)
+	cause := CauseNoContact
+	if attempts > 1 {
+		cause, err = CauseUnreachable, fmt.Errorf("gave up after %v and %d attempts: %w", after.Round(100*time.Millisecond), attempts, err)
 	}
-	if hint.Of(err) != "" {
+	if explained(err) {
 		return err
 	}
-	return hint.Wrap(err, advice)
+	return because(cause, err)
 }
 
 // once runs f on a session. again tells that the fault lay with the connection.
@@ -122,8 +118,7 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *session) erro
 		}
 	}
 	if err != nil && context.Cause(ctx) == errOverdue {
-		return hint.Wrap(fmt.Errorf("%w within %v", errOverdue, s.patience),
-			"look at the server and the network; a new run goes on where this one stopped"), false
+		return becausef(CauseOverdue, "%w within %v", errOverdue, s.patience), false
 	}
 	return err, sess.lost(err)
 }

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
-
-	"permafrost/internal/hint"
 )
 
 // errLost is what an operation ends with when its connection does. Whether it was done is then unknown.
@@ -78,7 +76,7 @@ func refusal(err error) error {
 	if !definite(err) {
 		return err
 	}
-	return permanentError{hint.Wrap(err, accountHelp)}
+	return permanentError{because(CauseAccountUseless, err)}
 }
 
 // lost tells whether err says that the connection is gone rather than what the server thinks of the request.
@@ -283,8 +281,7 @@ func readPacket(r io.Reader) ([]byte, error) {
 	if length == 0 || length > maxPacket {
 		said := append(head, make([]byte, maxMessage)...)
 		n, _ := r.Read(said[len(head):])
-		return nil, permanentError{hint.Wrap(fmt.Errorf("the server speaks something else than SFTP: %q", bytes.TrimSpace(said[:len(head)+n])),
-			"its login shell may print a text; it must print nothing when it is not interactive")}
+		return nil, permanentError{becausef(CauseNotSFTP, "the server speaks something else than SFTP: %q", bytes.TrimSpace(said[:len(head)+n]))}
 	}
 	packet := append(head, make([]byte, length)...)
 	_, err := io.ReadFull(r, packet[4:])

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"permafrost/internal/hint"
 )
 
 // No file of a user's is as good as an empty one: it must not send connections to the ssh command, and what the system's file
@@ -109,9 +107,9 @@ func TestAnothersHome(t *testing.T) {
 
 // As with ssh, a file that others may write is not obeyed, be it an included one.
 func TestSSHConfigOfOthers(t *testing.T) {
-	for name, spoil := range map[string]func(file string) error{
-		"chmod go-w": func(file string) error { return os.Chmod(file, 0o664) },
-		"chown 0":    func(file string) error { return os.Chown(file, 54321, 54321) },
+	for cause, spoil := range map[Cause]func(file string) error{
+		CauseSettingsWritable: func(file string) error { return os.Chmod(file, 0o664) },
+		CauseSettingsForeign:  func(file string) error { return os.Chown(file, 54321, 54321) },
 	} {
 		file := write(t, "config", "Host backup\n Port 2222\n")
 		including := write(t, "including", "Include "+file+"\n")
@@ -125,7 +123,7 @@ func TestSSHConfigOfOthers(t *testing.T) {
 		}
 		for _, f := range []string{file, including} {
 			_, err := readSSHConfig(f)
-			wantHint(t, err, name+" "+file)
+			wantCause(t, err, string(cause)+" "+file)
 		}
 	}
 }
@@ -172,14 +170,14 @@ func TestExposedKey(t *testing.T) {
 			t.Errorf("mode %o: %d keys, %v", mode, len(k.signers), err)
 		}
 		if want == 0 {
-			wantHint(t, k.refused(&host{}, os.ErrPermission), "chmod go= "+file)
+			wantCause(t, k.refused(&host{}, os.ErrPermission), string(CauseKeyExposed)+" "+file)
 		}
 	}
 }
 
-func wantHint(t *testing.T, err error, want string) {
+func wantCause(t *testing.T, err error, want string) {
 	t.Helper()
-	if !strings.Contains(hint.Of(err), want) {
-		t.Errorf("%v; the hint is %q, want %q", err, hint.Of(err), want)
+	if !strings.Contains(cause(err), want) {
+		t.Errorf("%v; the cause is %q, want %q", err, cause(err), want)
 	}
 }

@@ -3,7 +3,6 @@ package sftpstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -135,7 +134,7 @@ func (s *session) eachName(ctx context.Context, dir string, f func(name string, 
 			return errCut
 		}
 		if names += max(n, kib, pageCost); names > maxNames {
-			return endless(fmt.Errorf("the server does not come to an end of what %s holds", dir))
+			return becausef(CauseEndless, "the server does not come to an end of what %s holds", dir)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/parts"
 	"permafrost/repo/store"
 )
@@ -177,7 +175,7 @@ func (u *upload) settled(sess *session, t *tempFile) error {
 		return err
 	}
 	if info.Size() != int64(u.size) {
-		return hint.Wrap(fmt.Errorf("the server reported success for %d bytes, and kept %d", u.size, info.Size()), lieHelp)
+		return becausef(CauseFalseReport, "the server reported success for %d bytes, and kept %d", u.size, info.Size())
 	}
 	return nil
 }

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-
-	"permafrost/internal/hint"
 )
 
 // A transport is one connection to the host.
@@ -142,7 +140,7 @@ func (d *dialer) jump(name string) (*host, error) {
 		return nil, fmt.Errorf("ssh_config: ProxyJump %s is not understood", name)
 	}
 	if why := d.files.asksForCommand(c.Host); why != "" {
-		return nil, hint.Wrap(fmt.Errorf("ssh_config: the way through %s needs %s", c.Host, why), "connect by the ssh command")
+		return nil, becausef(CauseJumpCommand, "ssh_config: the way through %s needs %s", c.Host, why)
 	}
 	c.IdentityFiles, c.KnownHostsFiles = d.config.IdentityFiles, d.config.KnownHostsFiles
 	return d.files.resolve(c.Host, &c)
@@ -217,7 +215,7 @@ func (t *sshTransport) open(ctx context.Context) (io.ReadWriteCloser, error) {
 	go p.listen(requests)
 	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err == nil && !ok {
-		err = permanentError{hint.Wrap(errors.New("the server refuses the sftp subsystem"), "have SFTP enabled for this account")}
+		err = permanentError{becausef(CauseNoSFTP, "the server refuses the sftp subsystem")}
 	}
 	if err != nil {
 		channel.Close()
@@ -279,11 +277,8 @@ func failed(err error, said string, status int) error {
 	if status <= 0 {
 		return err
 	}
-	return permanentError{hint.Wrap(fmt.Errorf("its SFTP server ended with status %d: %w", status, err),
-		accountHelp)}
+	return permanentError{becausef(CauseAccountUseless, "its SFTP server ended with status %d: %w", status, err)}
 }
-
-const accountHelp = "look on the server at the account, its key's forced command and its directory"
 
 func (t *sshTransport) alive() bool {
 	select {

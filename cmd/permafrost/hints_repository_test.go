@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"permafrost/internal/keeper"
+	"permafrost/repo"
+	"permafrost/repo/keys"
+	"permafrost/repo/store"
+)
+
+// repositoryExamples has an error of each kind that chunk, repo, snapshot and keeper export; nil for one that is never told as it is.
+func repositoryExamples() map[string]error {
+	object := "packs/1f/1f40…"
+	damage := &store.DamageError{Object: object, Err: errors.New("is missing")}
+	ref := repo.SnapshotRef{SnapshotInfo: repo.SnapshotInfo{Date: "2026-06-27"}}
+	cause := func(c repo.Cause, text string) error { return &repo.CauseError{Cause: c, Err: errors.New(text)} }
+	damaged := func(c repo.Cause, object, text string) error {
+		return &repo.CauseError{Cause: c, Err: &store.DamageError{Object: object, Err: errors.New(text)}}
+	}
+	denied := func(r repo.Right, why string, who ...string) error {
+		return &repo.NotAllowedError{Right: r, Why: why, Who: who}
+	}
+	return map[string]error{
+		"repo.ErrNoRepository":     repo.ErrNoRepository,
+		"repo.ErrRepositoryExists": repo.ErrRepositoryExists,
+		"store.ErrNewerFormat":     store.ErrNewerFormat,
+		"repo.ErrPruned":           repo.ErrPruned,
+		"repo.ErrNotAllowed":       repo.ErrNotAllowed,
+		"store.ErrNoSpace":         store.ErrNoSpace,
+		"store.DamageError":        damage,
+		"repo.SnapshotError":       &repo.SnapshotError{Ref: ref, Err: damage},
+		"repo.ForeignKeyError":     &repo.ForeignKeyError{Key: store.Name{1}, Repository: store.Name{2}},
+		"repo.MissingKeyError":     &repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
+		"keys.NoKeyError":          &keys.NoKeyError{Err: fmt.Errorf("key file writer.key: %w", fs.ErrNotExist)},
+		"repo.LockedError":         &repo.LockedError{By: "a snapshot of social.example by web1"},
+		"repo.RollbackError":       &repo.RollbackError{Remembered: repo.Head{Seq: 9}, Found: repo.Head{Seq: 7}},
+		"store.FalseReportError":   &store.FalseReportError{Object: object, Found: "there is no such object"},
+		"repo.StateFileError":      &repo.StateFileError{Path: "/var/lib/permafrost/1f40/journal", Loses: "it holds nothing", Err: errors.New("locking: is a directory")},
+		"repo.CauseError":          nil,
+		"repo.NotAllowedError":     nil,
+
+		"repo.CauseHiddenEntries":   cause(repo.CauseHiddenEntries, "listing the log: the storage leaves out more than 64 entries that are there"),
+		"repo.CauseJunkInLog":       cause(repo.CauseJunkInLog, "reading the log: behind entry 7 the storage has 64 objects and more that are no entries"),
+		"repo.CauseTakenNumbers":    cause(repo.CauseTakenNumbers, "publishing log entry 7: 8 times the storage said that the number is taken, and showed no entry there"),
+		"repo.CauseNoRoom":          cause(repo.CauseNoRoom, "no space left on the storage"),
+		"repo.CauseEmptyLog":        damaged(repo.CauseEmptyLog, "log/", "the log is empty"),
+		"repo.CauseLostRoster":      damaged(repo.CauseLostRoster, "log/0000000009", "the list of keys that it set is lost; the list of entry 7 is in use"),
+		"repo.CauseLostEpoch":       damaged(repo.CauseLostEpoch, "log/0000000009", "the keys that it announced are lost, and others may still have the older ones"),
+		"repo.CauseLogDamaged":      &repo.CauseError{Cause: repo.CauseLogDamaged, Err: fmt.Errorf("refusing to add to a damaged log: %w", damage)},
+		"repo.CauseFalseListing":    damaged(repo.CauseFalseListing, "index/1f40…", `it lists pack 1f40 for "a.example", and index/2b7c lists it for "b.example": one of them is false`),
+		"repo.CauseHeadUnread":      cause(repo.CauseHeadUnread, "the newest log entry that this machine has seen can't be read: malformed"),
+		"repo.CauseOutrun":          &repo.CauseError{Cause: repo.CauseOutrun, Err: &repo.LockedError{By: "others kept adding to the log"}},
+		"repo.CauseLogUnsound":      &repo.CauseError{Cause: repo.CauseLogUnsound, Err: fmt.Errorf("refusing to prune with a damaged log: %w", damage)},
+		"repo.CauseIndexDamaged":    &repo.CauseError{Cause: repo.CauseIndexDamaged, Err: fmt.Errorf("prune needs the whole index: %w", damage)},
+		"repo.CauseIndexMissing":    &repo.CauseError{Cause: repo.CauseIndexMissing, Err: fmt.Errorf("refusing to prune: %w", damage)},
+		"repo.CauseManifestMissing": &repo.CauseError{Cause: repo.CauseManifestMissing, Err: fmt.Errorf("refusing to prune: %w", damage)},
+		"repo.CauseCopyUnread":      &repo.CauseError{Cause: repo.CauseCopyUnread, Err: fmt.Errorf("refusing to prune: a copy that is to stay can't be read: %w", damage)},
+		"repo.CauseSnapshotLacks":   &repo.CauseError{Cause: repo.CauseSnapshotLacks, Err: fmt.Errorf("refusing to prune: %w", &repo.SnapshotError{Ref: ref, Err: damage})},
+		"repo.CauseSnapshotUntold":  &repo.CauseError{Cause: repo.CauseSnapshotUntold, Err: fmt.Errorf("refusing to prune: %w", &repo.SnapshotError{Ref: ref, Err: damage})},
+		"repo.CauseNameTaken":       cause(repo.CauseNameTaken, `the list of keys has a "web1" already`),
+		"repo.CauseNameAbsent":      cause(repo.CauseNameAbsent, `the list of keys has no "web1"`),
+		"repo.CauseUnannounced":     cause(repo.CauseUnannounced, "the key file has keys of epoch 3, which the log does not announce"),
+		"repo.CauseRotated":         cause(repo.CauseRotated, "another owner rotated the keys meanwhile"),
+
+		"repo.RightAny":      denied(repo.RightAny, "the list of keys does not have it"),
+		"repo.RightInstance": denied(repo.RightInstance, "it is for a.example, and this is b.example"),
+		"repo.RightForget":   denied(repo.RightForget, "its writer may not forget"),
+		"repo.RightPrune":    denied(repo.RightPrune, "the list of keys does not let this writer prune"),
+		"repo.RightConfirm":  denied(repo.RightConfirm, "its writer may not confirm", "web1"),
+
+		"keeper.SuspectError":    &keeper.SuspectError{Snapshot: store.Name{0x99}, Text: "it has 1 media file (not counting the cache), where snapshot 1f40ab12 has 12,000"},
+		"keeper.InitError":       &keeper.InitError{Made: true, Files: []string{"recovery.key", "writer.key"}, Err: errors.New("publishing log entry 0: connection lost")},
+		"keeper.IDError":         &keeper.IDError{Err: errors.New("no snapshot's ID begins with latest")},
+		"keeper.ErrNotSuspect":   fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotSuspect),
+		"keeper.ErrNotConfirmed": fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotConfirmed),
+		"wire.ErrTruncated":      nil,
+		"syscall.EROFS":          syscall.EROFS,
+	}
+}
+
+// repositoryHintless are those that have no hint by their kind, and why.
+func repositoryHintless() map[string]string {
+	return map[string]string{
+		"repo.ErrPruned":         "the command runs once more by itself",
+		"repo.ErrNotAllowed":     "a NotAllowedError says more",
+		"store.DamageError":      "it depends on the command",
+		"repo.SnapshotError":     "it depends on the command",
+		"repo.ForeignKeyError":   "the command names the key file",
+		"repo.MissingKeyError":   "the command names the key file",
+		"keys.NoKeyError":        "it is given where the file is read",
+		"repo.LockedError":       "it says who is at work; --retry-lock waits",
+		"repo.CauseError":        "its cause has one",
+		"repo.NotAllowedError":   "its right has one",
+		"keeper.ErrNotConfirmed": "there is nothing to do",
+		"wire.ErrTruncated":      "it never stands alone",
+	}
+}
