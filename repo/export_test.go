@@ -348,7 +348,7 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) erro
 		}
 	}
 	next := grown.Epoch(r.epoch().Number + 1)
-	keys, without, err := wrapEpoch(&grown, r.log.people)
+	keys, without, err := wrapEpoch(&grown, r.log.people, r.opts.Prompt)
 	if err == nil {
 		err = save(&grown)
 	}

@@ -268,7 +268,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 			return because(CauseRotated, "another owner rotated the keys meanwhile")
 		}
 		// Those who are given the keys are those on the list as the entry finds it.
-		e.Keys, without, err = wrapEpoch(&grown, h.people)
+		e.Keys, without, err = wrapEpoch(&grown, h.people, r.opts.Prompt)
 		return err
 	})
 	if err != nil {
@@ -303,13 +303,13 @@ func (r *Repo) allAnnounced() error {
 }
 
 // wrapEpoch returns the keys for everybody on the roster who has a recipient, and the names of those who have none.
-func wrapEpoch(grown *keys.Keyring, people []Person) (wrapped [][]byte, without []string, err error) {
+func wrapEpoch(grown *keys.Keyring, people []Person, person keys.Prompt) (wrapped [][]byte, without []string, err error) {
 	for _, p := range people {
 		if p.Recipient == "" {
 			without = append(without, p.Name)
 			continue
 		}
-		to, _, _, err := keys.ParseRecipient(p.Recipient)
+		to, _, _, err := keys.ParseRecipient(p.Recipient, person)
 		if err != nil {
 			return nil, nil, fmt.Errorf("recipient of %s: %w", p.Name, err)
 		}

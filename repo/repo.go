@@ -39,6 +39,7 @@ type Options struct {
 	AcceptHead bool              // take the log as it is, though it is older than the one remembered, or damaged
 	Head       *Head             // a log entry noted elsewhere, which must be part of the log
 	Identities []age.Identity    // open keyrings of later epochs, beside the keyring's own identity
+	Prompt     keys.Prompt       // reaches the person at hand, where keys are wrapped by a plugin
 	ID         store.Name        // the repository's, where Find has just returned it; zero: Open reads it
 	Note       func(note string) // hears what a person should know and no error says; may be nil
 }

@@ -34,7 +34,7 @@ type forger struct {
 // forger returns one with the key of a file.
 func (w *witness) forger(file string) *forger {
 	w.t.Helper()
-	id, err := keys.LoadIdentity(file, nil)
+	id, err := keys.LoadIdentity(file, keys.Prompt{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

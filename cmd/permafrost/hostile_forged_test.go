@@ -30,7 +30,7 @@ func (v *victim) testForgedKeyring() {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	to, _, _, err := keys.ParseRecipient(v.admin)
+	to, _, _, err := keys.ParseRecipient(v.admin, keys.Prompt{})
 	if err != nil {
 		v.t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ remove snapshots either.`,
 
 // init makes a repository.
 func (a *app) init(ctx context.Context, flags *initFlags) error {
-	further, err := parseOwners(flags.owners)
+	further, err := a.parseOwners(flags.owners)
 	if err != nil {
 		return err
 	}

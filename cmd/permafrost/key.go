@@ -74,9 +74,9 @@ func rights(p *repo.Person) string {
 // passphraseWord stands for a passphrase where a recipient or an identity file is asked for.
 const passphraseWord = "passphrase"
 
-func parseOwners(texts []string) (owners []keeper.Recipient, err error) {
+func (a *app) parseOwners(texts []string) (owners []keeper.Recipient, err error) {
 	for _, text := range texts {
-		o, err := parseOwnerKey(text)
+		o, err := a.parseOwnerKey(text)
 		if err != nil {
 			return nil, err
 		}
@@ -86,9 +86,9 @@ func parseOwners(texts []string) (owners []keeper.Recipient, err error) {
 }
 
 // parseOwnerKey reads a recipient, or asks for a new passphrase.
-func parseOwnerKey(text string) (keeper.Recipient, error) {
+func (a *app) parseOwnerKey(text string) (keeper.Recipient, error) {
 	if text != passphraseWord {
-		r, _, weak, err := keys.ParseRecipient(text)
+		r, _, weak, err := keys.ParseRecipient(text, a.prompt())
 		if err != nil {
 			return keeper.Recipient{}, &usageError{err}
 		}
@@ -161,7 +161,7 @@ func (a *app) addKey(ctx context.Context, role keys.Role, recipient []string, fl
 	defer r.Close()
 	o := keeper.AddKeyOptions{Role: role, Name: flags.name, Instance: flags.instance, MayForget: !flags.noForget, File: flags.file}
 	if len(recipient) > 0 {
-		to, err := parseOwnerKey(recipient[0])
+		to, err := a.parseOwnerKey(recipient[0])
 		if err != nil {
 			return err
 		}
@@ -252,7 +252,7 @@ func (a *app) keyringFile() (string, error) {
 		if path == passphraseWord {
 			continue
 		}
-		id, err := keys.LoadIdentity(path, readPassphrase)
+		id, err := keys.LoadIdentity(path, a.prompt())
 		if err != nil {
 			return "", err
 		}

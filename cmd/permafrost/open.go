@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/term"
-
 	"permafrost/internal/hint"
 	"permafrost/internal/localdir"
 	"permafrost/repo"
@@ -129,7 +127,7 @@ func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *repo.H
 		}
 	}
 	r, err := repo.Open(ctx, st, k, repo.Options{
-		StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead, Head: head, Identities: id.Identities, ID: name,
+		StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead, Head: head, Identities: id.Identities, ID: name, Prompt: a.prompt(),
 		Note: func(note string) { a.ui.Warn("%s", note) },
 	})
 	return r, keyAdvice(err, id.Files)
@@ -201,7 +199,7 @@ func (a *app) loadIdentity(path string) (*keys.Identity, error) {
 		}
 		return keys.PassphraseIdentity(pass)
 	}
-	id, err := keys.LoadIdentity(path, readPassphrase)
+	id, err := keys.LoadIdentity(path, a.prompt())
 	if err != nil {
 		return nil, err
 	}
@@ -209,19 +207,6 @@ func (a *app) loadIdentity(path string) (*keys.Identity, error) {
 		a.ui.Warn("%s", id.Warning)
 	}
 	return id, nil
-}
-
-// readPassphrase asks for a passphrase on the terminal, whatever standard input is.
-func readPassphrase(prompt string) ([]byte, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return nil, hint.Wrap(errors.New("there is no terminal to ask on"), "give a key file that is not encrypted with a passphrase")
-	}
-	defer tty.Close()
-	fmt.Fprintf(tty, "%s: ", prompt)
-	pass, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(tty)
-	return pass, err
 }
 
 // A fingerprintError says that the repository's keys are not those that were expected.

@@ -114,7 +114,7 @@ func (s *site) open() *repo.Repo {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	id, err := keys.LoadIdentity(filepath.Join(s.home, "writer.key"), nil)
+	id, err := keys.LoadIdentity(filepath.Join(s.home, "writer.key"), keys.Prompt{})
 	if err != nil {
 		s.t.Fatal(err)
 	}

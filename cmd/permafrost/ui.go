@@ -5,7 +5,7 @@ package main
 //   - Data, what was asked for, goes to standard output; everything else goes to standard error.
 //   - An error is one line, "permafrost: error: …", in lower case and without a full stop. Where the likely mistake
 //     is known, "permafrost: hint: …" follows and says what to do.
-//   - What went well but deserves attention is "permafrost: warning: …".
+//   - What went well but deserves attention is "permafrost: warning: …". What an age plugin says is "permafrost: age-plugin-NAME: …".
 //   - Progress is drawn on a terminal alone, and is gone when the command ends.
 //   - All of it passes through this file, which makes each message and each line of data one line of visible text
 //     (permafrost/internal/escape): no name and no server can write to the terminal. Names are quoted where they could not
@@ -140,6 +140,16 @@ func (u *ui) Warn(format string, args ...any) {
 		return
 	}
 	line, _ := jsonLine(keeper.Warning{Message: escape.Cut(text, escape.MaxMessage)})
+	u.tell(string(line))
+}
+
+// Plugin tells what an age plugin says, to the quiet too: it may wait for them.
+func (u *ui) Plugin(name, text string) {
+	if !u.json {
+		u.talk("permafrost: age-plugin-" + name + ": " + text)
+		return
+	}
+	line, _ := jsonLine(keeper.PluginMessage{Plugin: name, Message: escape.Cut(text, escape.MaxMessage)})
 	u.tell(string(line))
 }
 

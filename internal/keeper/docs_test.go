@@ -59,9 +59,9 @@ func TestMessagesAreDocumented(t *testing.T) {
 
 const preface = `# What --json writes
 
-With --json a command writes one JSON object a line: what was asked for to standard output, warnings and the error with which it
-ends to standard error. Each object has the member message_type, which the headings below name; where several commands
-write a message of one type, each has its own members. A member that is "optional" may be absent. Times are as RFC 3339 has
+With --json a command writes one JSON object a line: what was asked for to standard output; warnings, what age plugins say, and
+the error with which it ends to standard error. Each object has the member message_type, which the headings below name; where
+several commands write a message of one type, each has its own members. A member that is "optional" may be absent. Times are as RFC 3339 has
 them. Members may be added in later versions; none changes its name or its meaning.
 
 Made of the types in internal/keeper by ` + "`go test ./internal/keeper -update`" + `.

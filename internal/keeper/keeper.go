@@ -21,6 +21,15 @@ type Warning struct {
 // MessageType returns "warning".
 func (Warning) MessageType() string { return "warning" }
 
+// A PluginMessage is what an age plugin says, such as that a key waits to be touched. It goes to standard error.
+type PluginMessage struct {
+	Plugin  string `json:"plugin"` // name, as in age-plugin-NAME
+	Message string `json:"message"`
+}
+
+// MessageType returns "plugin".
+func (PluginMessage) MessageType() string { return "plugin" }
+
 // A Failure tells why a command ends without having done all its work. It is the last line on standard error.
 type Failure struct {
 	Code    int    `json:"code"` // number: the exit code, as permafrost help exit-codes lists them

@@ -49,7 +49,7 @@ func keyKind(p *repo.Person) (kind, weak string) {
 	case len(p.Keys) == 0:
 		return "file", ""
 	}
-	_, kind, weak, err := keys.ParseRecipient(p.Recipient)
+	_, kind, weak, err := keys.ParseRecipient(p.Recipient, keys.Prompt{})
 	if err != nil {
 		return "unknown", ""
 	}

@@ -3,7 +3,6 @@ package keys
 import (
 	"bytes"
 	"crypto/ed25519"
-	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -77,8 +76,7 @@ func FuzzParseIdentity(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	nobody := func(string) ([]byte, error) { return nil, errors.New("nobody to ask") }
-	parse := func(b []byte) error { _, err := parseIdentity(b, "/nonexistent/key", nobody); return err }
+	parse := func(b []byte) error { _, err := parseIdentity(b, "/nonexistent/key", Prompt{}); return err }
 	fuzzing.Seed(f, parse, file, []byte("# a comment\n"+k.Identity.String()+"\n"))
 	f.Add([]byte(k.Identity.Recipient().String()))
 	f.Add([]byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJxkTxuJyOXAOkRVbU1Ky6KLuyfJfdUz+pMDbZGfeK4p me"))
@@ -86,7 +84,7 @@ func FuzzParseIdentity(f *testing.F) {
 		if parse(b) == nil && len(b) == 0 {
 			t.Error("nothing is a key")
 		}
-		if r, kind, _, err := ParseRecipient(string(b)); err == nil && (r == nil || kind == "") {
+		if r, kind, _, err := ParseRecipient(string(b), Prompt{}); err == nil && (r == nil || kind == "") {
 			t.Errorf("a recipient of kind %q", kind)
 		}
 	})

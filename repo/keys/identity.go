@@ -44,11 +44,17 @@ type NoKeyError struct{ Err error }
 func (e *NoKeyError) Error() string { return e.Err.Error() }
 func (e *NoKeyError) Unwrap() error { return e.Err }
 
+// A Prompt reaches the person who has the keys. Its zero value reaches nobody: what would have to be asked fails.
+type Prompt struct {
+	Passphrase func(prompt string) ([]byte, error) // asks for a passphrase
+	Plugin     plugin.ClientUI                     // hears what age plugins say, and answers what they ask. Nothing is escaped
+}
+
 // LoadIdentity reads a permafrost key file, an age identity file (X25519, post-quantum hybrid, plugin), either of them
-// encrypted with a passphrase by age -p, or an SSH private key. passphrase asks a person; for an encrypted SSH key it
-// is called only when an object was wrapped to that key. A file that holds no key is a NoKeyError.
-func LoadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (*Identity, error) {
-	id, err := loadIdentity(path, passphrase)
+// encrypted with a passphrase by age -p, or an SSH private key. For the passphrase of an SSH key person is
+// asked only when an object was wrapped to that key. A file that holds no key is a NoKeyError.
+func LoadIdentity(path string, person Prompt) (*Identity, error) {
+	id, err := loadIdentity(path, person)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
@@ -56,17 +62,17 @@ func LoadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (
 	return id, nil
 }
 
-func loadIdentity(path string, passphrase func(prompt string) ([]byte, error)) (*Identity, error) {
+func loadIdentity(path string, person Prompt) (*Identity, error) {
 	data, info, err := readBounded(path)
 	if err != nil {
 		return nil, &NoKeyError{err}
 	}
 	if isEncrypted(data) {
-		if data, err = decryptIdentity(data, path, passphrase); err != nil {
+		if data, err = decryptIdentity(data, path, person); err != nil {
 			return nil, err
 		}
 	}
-	id, err := parseIdentity(data, path, passphrase)
+	id, err := parseIdentity(data, path, person)
 	if err != nil {
 		return nil, &NoKeyError{err}
 	}
@@ -117,12 +123,12 @@ func isEncrypted(data []byte) bool {
 }
 
 // decryptIdentity opens a key file that was encrypted with a passphrase.
-func decryptIdentity(data []byte, path string, passphrase func(string) ([]byte, error)) ([]byte, error) {
+func decryptIdentity(data []byte, path string, person Prompt) ([]byte, error) {
 	var src io.Reader = bytes.NewReader(data)
 	if !bytes.HasPrefix(data, []byte(ageMagic)) {
 		src = armor.NewReader(src)
 	}
-	r, err := age.Decrypt(src, &promptIdentity{path, passphrase})
+	r, err := age.Decrypt(src, &promptIdentity{path, person})
 	if noMatch := (*age.NoIdentityMatchError)(nil); errors.As(err, &noMatch) {
 		return nil, hint.Wrap(errors.New("encrypted with age, but not with a passphrase"), "decrypt it first: age -d -i YOUR-KEY "+path)
 	}
@@ -138,15 +144,15 @@ func decryptIdentity(data []byte, path string, passphrase func(string) ([]byte, 
 
 // A promptIdentity asks for a passphrase once it sees that one is wanted.
 type promptIdentity struct {
-	path       string
-	passphrase func(prompt string) ([]byte, error)
+	path   string
+	person Prompt
 }
 
 func (p *promptIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	if len(stanzas) != 1 || stanzas[0].Type != "scrypt" {
 		return nil, age.ErrIncorrectIdentity
 	}
-	pass, err := ask(p.passphrase, p.path)
+	pass, err := p.person.passphrase(p.path)
 	if err != nil {
 		return nil, err
 	}
@@ -161,11 +167,12 @@ func (p *promptIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	return key, err
 }
 
-func ask(passphrase func(string) ([]byte, error), path string) ([]byte, error) {
-	if passphrase == nil {
+// passphrase asks for the one of a key file.
+func (p *Prompt) passphrase(path string) ([]byte, error) {
+	if p.Passphrase == nil {
 		return nil, errors.New("it is encrypted, and nobody can be asked for the passphrase")
 	}
-	pass, err := passphrase("Passphrase for " + path)
+	pass, err := p.Passphrase("Passphrase for " + path)
 	if err != nil {
 		return nil, fmt.Errorf("asking for the passphrase: %w", err)
 	}
@@ -173,22 +180,22 @@ func ask(passphrase func(string) ([]byte, error), path string) ([]byte, error) {
 }
 
 // parseIdentity tells the kinds of key file apart.
-func parseIdentity(data []byte, path string, passphrase func(string) ([]byte, error)) (*Identity, error) {
+func parseIdentity(data []byte, path string, person Prompt) (*Identity, error) {
 	trimmed := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
 	switch {
 	case isKeyFile(data):
 		k, err := parseKeyFile(data)
 		return &Identity{Keyring: k}, err
 	case bytes.HasPrefix(trimmed, []byte("-----BEGIN")):
-		id, err := parseSSHKey(data, path, passphrase)
+		id, err := parseSSHKey(data, path, person)
 		return &Identity{Identities: []age.Identity{id}}, err
 	}
-	ids, err := parseAgeIdentities(string(data))
+	ids, err := parseAgeIdentities(string(data), person)
 	return &Identity{Identities: ids}, err
 }
 
 // parseAgeIdentities reads an age identity file. Errors do not quote lines, which may be secret.
-func parseAgeIdentities(data string) (ids []age.Identity, err error) {
+func parseAgeIdentities(data string, person Prompt) (ids []age.Identity, err error) {
 	n := 0
 	for line := range strings.Lines(strings.TrimPrefix(data, "\ufeff")) {
 		n++
@@ -202,7 +209,7 @@ func parseAgeIdentities(data string) (ids []age.Identity, err error) {
 		case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
 			id, err = age.ParseX25519Identity(line)
 		case strings.HasPrefix(line, "AGE-PLUGIN-"):
-			id, err = plugin.NewIdentity(line, newPluginUI())
+			id, err = plugin.NewIdentity(line, &person.Plugin)
 		case strings.HasPrefix(line, "age1"), isSSHPublic(line):
 			return nil, hint.Wrap(fmt.Errorf("line %d is a public key", n), "give the file with the private key that belongs to it")
 		default:
@@ -230,7 +237,7 @@ func isSSHPublic(line string) bool {
 }
 
 // parseSSHKey reads an SSH private key in PEM.
-func parseSSHKey(data []byte, path string, passphrase func(string) ([]byte, error)) (age.Identity, error) {
+func parseSSHKey(data []byte, path string, person Prompt) (age.Identity, error) {
 	if first, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n")); !bytes.Contains(first, []byte("PRIVATE KEY")) {
 		return nil, hint.Wrap(errors.New("is no private key"), "give the file with the private key that belongs to it")
 	}
@@ -249,7 +256,7 @@ func parseSSHKey(data []byte, path string, passphrase func(string) ([]byte, erro
 				"keep the .pub file beside it, or convert it: ssh-keygen -p -f "+path)
 		}
 	}
-	return agessh.NewEncryptedSSHIdentity(public, data, func() ([]byte, error) { return ask(passphrase, path) })
+	return agessh.NewEncryptedSSHIdentity(public, data, func() ([]byte, error) { return person.passphrase(path) })
 }
 
 func readPublic(path string) (ssh.PublicKey, error) {

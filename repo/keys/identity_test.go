@@ -90,15 +90,15 @@ func sshKey(t testing.TB, args ...string) (path, public string) {
 	return path, string(pub)
 }
 
-func answer(pass string) func(string) ([]byte, error) {
-	return func(string) ([]byte, error) { return []byte(pass), nil }
+func answer(pass string) keys.Prompt {
+	return keys.Prompt{Passphrase: func(string) ([]byte, error) { return []byte(pass), nil }}
 }
 
-func nobody(t testing.TB) func(string) ([]byte, error) {
-	return func(prompt string) ([]byte, error) {
+func nobody(t testing.TB) keys.Prompt {
+	return keys.Prompt{Passphrase: func(prompt string) ([]byte, error) {
 		t.Errorf("asked %q", prompt)
 		return nil, errors.New("nobody there")
-	}
+	}}
 }
 
 // TestPersons: each kind of recipient that a person may bring, and the key file that goes with it.
@@ -121,7 +121,7 @@ func TestPersons(t *testing.T) {
 		recipient, kind string
 		weak            string
 		path            string
-		passphrase      func(string) ([]byte, error)
+		person          keys.Prompt
 	}{
 		"X25519":           {classic.Recipient().String(), "X25519", "not post-quantum", keyPath(t, "# created: today\n\n"+classic.String()+"\n"), nobody(t)},
 		"hybrid":           {hybrid.Recipient().String() + "\n", "post-quantum", "", keyPath(t, hybrid.String()), nobody(t)},
@@ -135,7 +135,7 @@ func TestPersons(t *testing.T) {
 		"locked and armed": {hybrid.Recipient().String(), "post-quantum", "", keyPath(t, "\n"+lock(t, hybrid.String(), true)), answer("secret")},
 	} {
 		t.Run(what, func(t *testing.T) {
-			to, kind, weak, err := keys.ParseRecipient(c.recipient)
+			to, kind, weak, err := keys.ParseRecipient(c.recipient, keys.Prompt{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +146,7 @@ func TestPersons(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			id, err := keys.LoadIdentity(c.path, c.passphrase)
+			id, err := keys.LoadIdentity(c.path, c.person)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,8 +194,8 @@ func lock(t testing.TB, text string, armored bool) string {
 func TestLoadKeyFile(t *testing.T) {
 	file := string(golden(t, "recovery.txt"))
 	for what, c := range map[string]struct {
-		text       string
-		passphrase func(string) ([]byte, error)
+		text   string
+		person keys.Prompt
 	}{
 		"as it is":         {file, nobody(t)},
 		"CR LF":            {"\ufeff" + strings.ReplaceAll(file, "\n", "\r\n"), nobody(t)},
@@ -203,7 +203,7 @@ func TestLoadKeyFile(t *testing.T) {
 		"locked":           {lock(t, file, false), answer("secret")},
 		"locked and armed": {lock(t, file, true), answer("secret")},
 	} {
-		id, err := keys.LoadIdentity(keyPath(t, c.text), c.passphrase)
+		id, err := keys.LoadIdentity(keyPath(t, c.text), c.person)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		} else if id.Keyring == nil || id.Keyring.Fingerprint() != goldenFingerprint || id.Identities != nil || id.Warning != "" {
@@ -215,20 +215,20 @@ func TestLoadKeyFile(t *testing.T) {
 func TestPassphrasePrompt(t *testing.T) {
 	path := keyPath(t, lock(t, string(golden(t, "writer.txt")), false))
 	var prompt string
-	_, err := keys.LoadIdentity(path, func(p string) ([]byte, error) { prompt = p; return []byte("wrong"), nil })
+	_, err := keys.LoadIdentity(path, keys.Prompt{Passphrase: func(p string) ([]byte, error) { prompt = p; return []byte("wrong"), nil }})
 	wantError(t, err, path, "wrong passphrase")
 	if !strings.Contains(prompt, path) {
 		t.Errorf("the prompt %q does not name the file", prompt)
 	}
 	refused := errors.New("no terminal")
-	if _, err := keys.LoadIdentity(path, func(string) ([]byte, error) { return nil, refused }); !errors.Is(err, refused) {
+	if _, err := keys.LoadIdentity(path, keys.Prompt{Passphrase: func(string) ([]byte, error) { return nil, refused }}); !errors.Is(err, refused) {
 		t.Errorf("got %v, want that nobody could be asked", err)
 	}
-	_, err = keys.LoadIdentity(path, nil)
+	_, err = keys.LoadIdentity(path, keys.Prompt{})
 	wantError(t, err, "nobody can be asked")
 
 	ssh, pub := sshKey(t, "-t", "ed25519", "-N", "secret")
-	to, _, _, err := keys.ParseRecipient(pub)
+	to, _, _, err := keys.ParseRecipient(pub, keys.Prompt{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func TestBadIdentityFile(t *testing.T) {
 			}
 		})
 	}
-	if _, err := keys.LoadIdentity(filepath.Join(t.TempDir(), "none"), nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := keys.LoadIdentity(filepath.Join(t.TempDir(), "none"), keys.Prompt{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an absent file: %v", err)
 	}
 }
@@ -317,7 +317,7 @@ func TestKeyFileMode(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		id, err := keys.LoadIdentity(path, nil)
+		id, err := keys.LoadIdentity(path, keys.Prompt{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,7 +340,7 @@ func TestKeyFromPipe(t *testing.T) {
 		defer w.Close()
 		w.Write(golden(t, "recovery.txt"))
 	}()
-	id, err := keys.LoadIdentity(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil)
+	id, err := keys.LoadIdentity(fmt.Sprintf("/dev/fd/%d", r.Fd()), keys.Prompt{})
 	if err != nil || id.Keyring == nil || id.Warning != "" {
 		t.Errorf("got %v, %v", id, err)
 	}
@@ -357,7 +357,7 @@ func TestReadsNoFurther(t *testing.T) {
 		n, _ := io.Copy(w, zeros{})
 		done <- n
 	}()
-	_, err = keys.LoadIdentity(fmt.Sprintf("/dev/fd/%d", r.Fd()), nil)
+	_, err = keys.LoadIdentity(fmt.Sprintf("/dev/fd/%d", r.Fd()), keys.Prompt{})
 	wantError(t, err, "longer than")
 	r.Close()
 	if n := <-done; n > 1<<20 {

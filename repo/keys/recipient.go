@@ -10,7 +10,6 @@ import (
 	"filippo.io/age/agessh"
 	"filippo.io/age/plugin"
 
-	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 )
 
@@ -31,9 +30,9 @@ func NewPassphraseRecipient(passphrase []byte) (age.Recipient, error) {
 }
 
 // ParseRecipient reads a person's recipient: age1… (X25519), age1pq1… (post-quantum hybrid), age1NAME1… (plugin), or
-// an ssh-ed25519 or ssh-rsa public key. kind names it for people. weak is "", or the warning that a keyring wrapped to
+// an ssh-ed25519 or ssh-rsa public key. A plugin speaks to person. kind names it for people. weak is "", or the warning that a keyring wrapped to
 // it is the repository's weakest door.
-func ParseRecipient(s string) (r age.Recipient, kind, weak string, err error) {
+func ParseRecipient(s string, person Prompt) (r age.Recipient, kind, weak string, err error) {
 	const classic = "not post-quantum: a future quantum computer could open a copy of the storage made today"
 	s = strings.TrimSpace(s)
 	switch {
@@ -44,7 +43,7 @@ func ParseRecipient(s string) (r age.Recipient, kind, weak string, err error) {
 		r, err = age.ParseHybridRecipient(s)
 	case strings.HasPrefix(s, "age1") && strings.Count(s, "1") > 1:
 		var p *plugin.Recipient
-		if p, err = plugin.NewRecipient(s, newPluginUI()); err == nil {
+		if p, err = plugin.NewRecipient(s, &person.Plugin); err == nil {
 			r, kind = p, "plugin "+p.Name()
 			weak = "as strong as what age-plugin-" + p.Name() + " does, which may be not post-quantum"
 		}
@@ -90,22 +89,4 @@ func noPlugin(err error) error {
 		return hint.Wrap(err, "install age-plugin-"+missing.Name+" so that it is found in PATH")
 	}
 	return err
-}
-
-// newPluginUI lets age plugins speak to the person at the terminal: "touch the key".
-func newPluginUI() *plugin.ClientUI {
-	say := func(prefix string) func(format string, v ...any) {
-		return func(format string, v ...any) {
-			fmt.Fprintln(os.Stderr, escape.Terminal(prefix+fmt.Sprintf(format, v...)))
-		}
-	}
-	ui := plugin.NewTerminalUI(say("permafrost: "), say("permafrost: warning: "))
-	ask, confirm := ui.RequestValue, ui.Confirm
-	ui.RequestValue = func(name, message string, secret bool) (string, error) {
-		return ask(name, escape.Terminal(message), secret)
-	}
-	ui.Confirm = func(name, message, yes, no string) (bool, error) {
-		return confirm(name, escape.Terminal(message), escape.Terminal(yes), escape.Terminal(no))
-	}
-	return ui
 }

@@ -41,7 +41,7 @@ func TestBadRecipient(t *testing.T) {
 		"another SSH type": {"ssh-dss AAAA", "SSH keys of this type", "ssh-ed25519"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			r, kind, weak, err := keys.ParseRecipient(c.text)
+			r, kind, weak, err := keys.ParseRecipient(c.text, keys.Prompt{})
 			wantError(t, err, c.words)
 			if r != nil || kind != "" || weak != "" {
 				t.Errorf("%v, %q, %q beside an error", r, kind, weak)
@@ -57,7 +57,7 @@ func TestBadRecipient(t *testing.T) {
 }
 
 func TestMissingPlugin(t *testing.T) {
-	to, _, _, err := keys.ParseRecipient(plugin.EncodeRecipient("pfabsent", []byte("x")))
+	to, _, _, err := keys.ParseRecipient(plugin.EncodeRecipient("pfabsent", []byte("x")), keys.Prompt{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestMissingPlugin(t *testing.T) {
 	if h := hint.Of(err); !strings.Contains(h, "age-plugin-pfabsent") {
 		t.Errorf("hint %q", h)
 	}
-	id, err := keys.LoadIdentity(keyPath(t, plugin.EncodeIdentity("pfabsent", nil)), nil)
+	id, err := keys.LoadIdentity(keyPath(t, plugin.EncodeIdentity("pfabsent", nil)), keys.Prompt{})
 	if err != nil {
 		t.Fatal(err)
 	}
