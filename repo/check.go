@@ -389,32 +389,3 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	}
 	return &store.DamageError{Object: object, Err: errors.New("its directory and the index differ")}
 }
-
-// checkFrames verifies every blob of a pack, read from its beginning.
-func checkFrames(k *keys.Keyring, object string, d *directory, src io.Reader) error {
-	magic := make([]byte, len(packMagic))
-	if _, err := io.ReadFull(src, magic); err != nil || string(magic) != packMagic {
-		return &store.DamageError{Object: object, Err: errors.New("does not begin with a pack's mark")}
-	}
-	var stored, plain []byte
-	for _, f := range d.frames {
-		stored = slices.Grow(stored[:0], f.stored)[:f.stored]
-		if _, err := io.ReadFull(src, stored); err != nil {
-			return &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
-		}
-		content, err := decodeFrame(plain, stored, f.codec, f.length())
-		if err != nil {
-			return &store.DamageError{Object: object, Err: err}
-		}
-		if f.codec != codecRaw {
-			plain = content
-		}
-		for _, b := range f.blobs {
-			if sum, ok := blobID(k, d.epoch, d.component, content[:b.length]); !ok || sum != b.id {
-				return &store.DamageError{Object: object, Err: fmt.Errorf("its blob %s… does not match its ID", b.id.String()[:8])}
-			}
-			content = content[b.length:]
-		}
-	}
-	return nil
-}

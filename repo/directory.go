@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -144,4 +145,11 @@ func parseDirectory(b []byte) (*directory, error) {
 		return nil, errors.New("pack directory: no epoch or no frames")
 	}
 	return d, nil
+}
+
+// digest tells directories apart.
+func (d *directory) digest() (sum [16]byte) {
+	full := sha256.Sum256(d.append(nil))
+	copy(sum[:], full[:])
+	return sum
 }

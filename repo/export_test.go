@@ -376,7 +376,7 @@ func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name
 		for i := range n {
 			p := &pack{name: name, header: header, directory: directory{epoch: 1, component: Media,
 				frames: []frame{{codecRaw, 1, []blobRef{{chunk.ID{1, byte(i >> 16), byte(i >> 8), byte(i)}, 1}}}}}}
-			plain := int64(len(packMagic) + len(p.directory.append(nil)) + packFooter + 1)
+			plain := int64(len(packMagic) + len(p.directory.append(nil)) + 8 + len(packEnd) + 1)
 			p.size = header + plain + ageOverhead
 			if !yield(p, nil) {
 				return
@@ -387,7 +387,7 @@ func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name
 
 // PutBomb puts a manifest of n spaces.
 func (r *Repo) PutBomb(ctx context.Context, n int) (store.Name, error) {
-	data, err := r.seal(keys.KindManifest, encoder().EncodeAll(bytes.Repeat([]byte(" "), n), nil))
+	data, err := r.seal(keys.KindManifest, compress(bytes.Repeat([]byte(" "), n)))
 	if err != nil {
 		return store.Name{}, err
 	}

@@ -82,6 +82,9 @@ func encodeFrame(dst, plain []byte, scratch *[]byte) ([]byte, codec, error) {
 	return stored, codecZstd, nil
 }
 
+// compress returns what zstd makes of text.
+func compress(text []byte) []byte { return encoder().EncodeAll(text, nil) }
+
 // decodeFrame returns the plaintext, length bytes long, of a stored frame: in buf where that is large enough.
 func decodeFrame(buf, stored []byte, c codec, length int) ([]byte, error) {
 	if c == codecRaw {

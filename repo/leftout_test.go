@@ -148,7 +148,7 @@ func TestLeftOutOfAWholeLog(t *testing.T) {
 // What an entry may name that is left out stays for its signer's sake, and nobody else's leftovers do.
 func TestLeftoversWhereSomebodyIsLeftOut(t *testing.T) {
 	w, st, evil, ref, _ := twoInstances(t)
-	left := func(k *keys.Keyring, of string) (pack string) {
+	left := func(k *keys.Keyring, of string) (object string) {
 		before := st.Names()
 		wr, err := fresh(t, st, k).NewWriter(t.Context(), of)
 		if err != nil {
@@ -164,10 +164,10 @@ func TestLeftoversWhereSomebodyIsLeftOut(t *testing.T) {
 		wr.Abort()
 		for _, name := range st.Names() {
 			if strings.HasPrefix(name, "packs/") && !slices.Contains(before, name) {
-				pack = name
+				object = name
 			}
 		}
-		return pack
+		return object
 	}
 	ours, theirs := left(w.writer, instance), left(evil, "evil.example")
 	if err := fresh(t, st, evil).PublishAt(t.Context(), evilSnapshot(), ref.Seq+4); err != nil {

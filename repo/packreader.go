@@ -21,8 +21,6 @@ const (
 	packReads    = 4                     // packs that a Reader reads at once, a portion of each, from a store nearby
 	portionBytes = 5 << 20               // stored bytes
 	portionRTT   = 16 * time.Millisecond // over a distance one more for so much of a round trip
-	ageChunk     = 64 << 10              // the unit of age's payload encryption
-	ageOverhead  = 16                    // bytes that each unit grows by
 	ageNonce     = 16                    // bytes between header and payload
 )
 
@@ -102,18 +100,6 @@ func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
 	return data, nil
 }
 
-// blobID is a blob's ID under an epoch's keys; ok is false where the keyring does not hold these.
-func blobID(k *keys.Keyring, epoch uint32, c Component, data []byte) (id chunk.ID, ok bool) {
-	e := k.Epoch(epoch)
-	switch {
-	case e == nil:
-		return chunk.ID{}, false
-	case c == Meta:
-		return e.MetaKey.Sum(data), true
-	}
-	return e.DataKey.Sum(data), true
-}
-
 // decode reads a frame from its decrypted pack, into room.
 func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]byte, error) {
 	p := &pr.index.packs[key.pack]
@@ -144,12 +130,6 @@ func openerOf(k *keys.Keyring, c Component) (*packOpener, error) {
 		return &packOpener{identities: ids}, nil
 	}
 	return nil, &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}
-}
-
-// plainSize is the length of a pack's plaintext by its stored size.
-func plainSize(size int64, header int) int64 {
-	payload := size - int64(header)
-	return payload - (payload+ageChunk+ageOverhead-1)/(ageChunk+ageOverhead)*ageOverhead
 }
 
 // A span is a range of a pack's stored bytes.

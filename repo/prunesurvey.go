@@ -187,14 +187,14 @@ func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
 		case opener == nil:
 			return !s.reads // who reads all packs, and can't open this one, has nothing to lose by it
 		default:
-			return slices.ContainsFunc(s.log.leftOut, opener.mayBeOf)
+			return slices.ContainsFunc(s.log.leftOut, func(by scope) bool { return mayBeOf(opener, by) })
 		}
 	})
 	return nil
 }
 
 // mayBeOf reports whether a pack may be of an instance that a signer speaks for.
-func (o *packOpener) mayBeOf(by scope) bool {
+func mayBeOf(o *packOpener, by scope) bool {
 	return by.owner || by.person.Instance == "" || o.isFor(by.person.Instance)
 }
 

@@ -320,7 +320,7 @@ func (r *Repo) seal(magic string, body []byte) ([]byte, error) {
 
 // sealManifest is the inverse of openManifest.
 func (r *Repo) sealManifest(text []byte) ([]byte, error) {
-	body := encoder().EncodeAll(text, nil)
+	body := compress(text)
 	if room := manifestRoom(len(body)); len(text) > room {
 		return nil, fmt.Errorf("manifest of %d bytes, which become %d, is above the limit of %d", len(text), len(body), room)
 	}

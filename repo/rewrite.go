@@ -88,7 +88,7 @@ func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewr
 		w.size += np.size
 		return nil
 	})
-	defer g.cancel(nil)
+	defer g.fail(nil)
 	for _, o := range objects {
 		for l, err := range w.repo.listings(ctx, w.index, int(o)) {
 			if err == nil && rewrite.has(int(l.n)) && l.epoch == h.epoch {

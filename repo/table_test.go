@@ -30,7 +30,7 @@ func randomPack(rng *rand.Rand, pool []chunk.ID) *pack {
 	binary.BigEndian.PutUint64(p.name[:], rng.Uint64())
 	p.epoch, p.component = 1+uint32(rng.IntN(3)), Component(rng.IntN(int(componentCount)))
 	for range 1 + rng.IntN(4) {
-		f := frame{codec: codec(rng.IntN(2)), stored: 1 + rng.IntN(maxFrame)}
+		f := frame{codec: codec(rng.IntN(2)), stored: 1 + rng.IntN(16<<20)}
 		for range 1 + rng.IntN(9) {
 			f.blobs = append(f.blobs, blobRef{pool[rng.IntN(len(pool))], 1 + rng.IntN(chunk.MaxSize/8)})
 		}

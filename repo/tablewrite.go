@@ -3,7 +3,6 @@ package repo
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -131,13 +130,6 @@ func listingOf(p *pack) listing {
 		l.total += int64(p.frames[i].length())
 	}
 	return l
-}
-
-// digest tells directories apart.
-func (d *directory) digest() (sum [16]byte) {
-	full := sha256.Sum256(d.append(nil))
-	copy(sum[:], full[:])
-	return sum
 }
 
 // table adds the index objects of t for which use is true.

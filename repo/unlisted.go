@@ -162,7 +162,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
 	header, err := age.ExtractHeader(bytes.NewReader(data))
 	if err == nil {
 		p.directory, p.header = *d, len(header)+ageNonce
-		err = p.fits()
+		err = fits(p)
 	}
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: err}
@@ -177,7 +177,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
 }
 
 // fits returns an error where no index object would hold the pack. Ours all fit: one that does not was made to harm.
-func (p *pack) fits() error {
+func fits(p *pack) error {
 	data := p.append(nil)
 	if len(data) > PackSize+indexTarget {
 		return fmt.Errorf("its directory has %d bytes", len(data))
