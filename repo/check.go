@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
@@ -307,7 +308,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 			buf := <-buffers
 			defer func() { buffers <- buf }()
 			if int64(cap(buf)) < p.size {
-				buf = make([]byte, max(p.size, PackSize+PackSize/8))
+				buf = make([]byte, max(p.size, pack.Size+pack.Size/8))
 			}
 			err := c.checkPack(ctx, x, p, buf[:p.size])
 			if errors.Is(err, fs.ErrNotExist) {
@@ -377,14 +378,14 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	if err != nil {
 		return &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
-	if !opener.isFor(p.instance) {
-		return x.foreign(p, opener.whose(c.instances))
+	if !opener.IsFor(p.instance) {
+		return x.foreign(p, opener.Whose(c.instances))
 	}
-	d, err := readDirectory(src, size)
+	d, err := pack.ReadDirectory(src, size)
 	if err != nil {
 		return &store.DamageError{Object: object, Err: err}
 	}
-	if err := checkFrames(x.keys, object, d, io.NewSectionReader(src, 0, size)); err != nil || d.digest() == p.digest {
+	if err := pack.CheckFrames(x.keys, object, d, io.NewSectionReader(src, 0, size)); err != nil || d.Digest() == p.digest {
 		return err
 	}
 	return &store.DamageError{Object: object, Err: errors.New("its directory and the index differ")}

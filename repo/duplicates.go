@@ -42,15 +42,15 @@ func (r *Repo) readDuplicates(ctx context.Context, s *survey, m *marks, p *prune
 func (d *survivors) staying(l packListing) error {
 	var room [4]place
 	of := d.index.of(d.index.packs[l.n].instance)
-	for _, f := range l.frames {
-		for _, b := range f.blobs {
-			places, err := of.find(b.id, room[:0])
+	for _, f := range l.Frames {
+		for _, b := range f.Blobs {
+			places, err := of.find(b.ID, room[:0])
 			if err != nil {
 				return err
 			}
 			for _, pl := range places {
 				if d.live.has(pl.rank) && !d.plan.goes.has(int(pl.pack)) {
-					d.stay = append(d.stay, wanted{b.id, pl})
+					d.stay = append(d.stay, wanted{b.ID, pl})
 				}
 			}
 		}

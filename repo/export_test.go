@@ -17,6 +17,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -24,7 +25,7 @@ import (
 // What a hostile holder of a key can do is more than this package's exported API: these let tests do it.
 
 // AsItIs lets PutLies tell the truth of a pack's component.
-const AsItIs = Component(255)
+const AsItIs = pack.Component(255)
 
 // PublishSnapshot commits a snapshot of whatever the manifest says, with no more ado.
 func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *SnapshotEntry) error {
@@ -74,34 +75,34 @@ func (r *Repo) Spent(ctx context.Context) (n int, err error) {
 
 // PutLies puts an index object for an instance, signed by the key at hand, that lists every known pack with what change
 // makes of each blob, as of component c.
-func (r *Repo) PutLies(ctx context.Context, instance string, c Component, change func(length int) int) ([]store.Name, error) {
+func (r *Repo) PutLies(ctx context.Context, instance string, c pack.Component, change func(length int) int) ([]store.Name, error) {
 	x, err := r.loadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var lies []*pack
+	var lies []*pack.Pack
 	for o := range x.objects {
 		for lie, err := range r.listings(ctx, x, o) {
 			if err != nil {
 				return nil, err
 			}
-			lies = append(lies, lie.pack)
+			lies = append(lies, lie.Pack)
 		}
 	}
 	for _, lie := range lies {
 		if c != AsItIs {
-			lie.component = c
+			lie.Component = c
 		}
-		lie.frames = slices.Clone(lie.frames)
-		for j, f := range lie.frames {
-			f.blobs = slices.Clone(f.blobs)
-			for k := range f.blobs {
-				f.blobs[k].length = change(f.blobs[k].length)
+		lie.Frames = slices.Clone(lie.Frames)
+		for j, f := range lie.Frames {
+			f.Blobs = slices.Clone(f.Blobs)
+			for k := range f.Blobs {
+				f.Blobs[k].Length = change(f.Blobs[k].Length)
 			}
 			if c != AsItIs {
-				f.codec = codecZstd
+				f.Codec = pack.Zstd
 			}
-			lie.frames[j] = f
+			lie.Frames[j] = f
 		}
 	}
 	return r.putIndexes(ctx, instance, eachPack(lies))
@@ -183,10 +184,10 @@ func OpensEnvelope(k *keys.Keyring, data []byte) bool {
 // PutSwaps puts an index object for an instance that lists every known pack with the IDs of its frames' first and last
 // blobs swapped.
 func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]store.Name, error) {
-	return r.putListings(ctx, instance, func(p *pack) {
-		for _, f := range p.frames {
-			first, last := &f.blobs[0], &f.blobs[len(f.blobs)-1]
-			first.id, last.id = last.id, first.id
+	return r.putListings(ctx, instance, func(p *pack.Pack) {
+		for _, f := range p.Frames {
+			first, last := &f.Blobs[0], &f.Blobs[len(f.Blobs)-1]
+			first.ID, last.ID = last.ID, first.ID
 		}
 	})
 }
@@ -197,26 +198,26 @@ func (r *Repo) DataSum(b []byte) chunk.ID { return r.epoch().DataKey.Sum(b) }
 // PutClaims puts an index object for an instance that lists every known pack, with another ID for the first blob of each
 // frame.
 func (r *Repo) PutClaims(ctx context.Context, instance string, id func(length int) chunk.ID) ([]store.Name, error) {
-	return r.putListings(ctx, instance, func(p *pack) {
-		for _, f := range p.frames {
-			f.blobs[0].id = id(f.blobs[0].length)
+	return r.putListings(ctx, instance, func(p *pack.Pack) {
+		for _, f := range p.Frames {
+			f.Blobs[0].ID = id(f.Blobs[0].Length)
 		}
 	})
 }
 
 // putListings puts an index object for an instance that lists every known pack as change leaves it.
-func (r *Repo) putListings(ctx context.Context, instance string, change func(*pack)) ([]store.Name, error) {
+func (r *Repo) putListings(ctx context.Context, instance string, change func(*pack.Pack)) ([]store.Name, error) {
 	x, err := r.loadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return r.putIndexes(ctx, instance, func(yield func(*pack, error) bool) {
+	return r.putIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
 		for o := range x.objects {
 			for l, err := range r.listings(ctx, x, o) {
 				if err == nil {
-					change(l.pack)
+					change(l.Pack)
 				}
-				if !yield(l.pack, err) {
+				if !yield(l.Pack, err) {
 					return
 				}
 			}
@@ -237,11 +238,11 @@ func (r *Repo) PutNewerIndex(ctx context.Context) (store.Name, error) {
 // tell lies, and with some recipients more than it needs.
 func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id func(i int) chunk.ID, more int) (store.Name, error) {
 	e := r.epoch()
-	d := directory{epoch: e.Number, component: Media}
+	d := pack.Directory{Epoch: e.Number, Component: pack.Media}
 	for i, b := range blobs {
-		d.frames = append(d.frames, frame{codecRaw, len(b), []blobRef{{id(i), len(b)}}})
+		d.Frames = append(d.Frames, pack.Frame{Codec: pack.Raw, Stored: len(b), Blobs: []pack.Blob{{ID: id(i), Length: len(b)}}})
 	}
-	to := []age.Recipient{&packRecipient{HybridRecipient: e.DataRecipient, instance: instance}}
+	to := []age.Recipient{&pack.Recipient{HybridRecipient: e.DataRecipient, Instance: instance}}
 	for range more {
 		id, err := age.GenerateHybridIdentity()
 		if err != nil {
@@ -249,8 +250,8 @@ func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id 
 		}
 		to = append(to, id.Recipient())
 	}
-	dir := d.append(nil)
-	plain := slices.Concat([]byte(packMagic), slices.Concat(blobs...), dir, binary.LittleEndian.AppendUint64(nil, uint64(len(dir))), []byte(packEnd))
+	dir := d.Append(nil)
+	plain := slices.Concat([]byte(pack.Magic), slices.Concat(blobs...), dir, binary.LittleEndian.AppendUint64(nil, uint64(len(dir))), []byte(pack.EndMagic))
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, to...)
 	if err == nil {
@@ -372,12 +373,12 @@ const MaxBreaks = maxBreaks
 // PutListings puts an index object for an instance that lists one pack n times, each time with another blob.
 func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name, n int) ([]store.Name, error) {
 	const header = 2000
-	return r.putIndexes(ctx, instance, func(yield func(*pack, error) bool) {
+	return r.putIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
 		for i := range n {
-			p := &pack{name: name, header: header, directory: directory{epoch: 1, component: Media,
-				frames: []frame{{codecRaw, 1, []blobRef{{chunk.ID{1, byte(i >> 16), byte(i >> 8), byte(i)}, 1}}}}}}
-			plain := int64(len(packMagic) + len(p.directory.append(nil)) + 8 + len(packEnd) + 1)
-			p.size = header + plain + ageOverhead
+			p := &pack.Pack{Name: name, Header: header, Directory: pack.Directory{Epoch: 1, Component: pack.Media,
+				Frames: []pack.Frame{{Stored: 1, Blobs: []pack.Blob{{ID: chunk.ID{1, byte(i >> 16), byte(i >> 8), byte(i)}, Length: 1}}}}}}
+			plain := int64(len(pack.Magic) + len(p.Directory.Append(nil)) + 8 + len(pack.EndMagic) + 1)
+			p.Size = header + plain + pack.AgeOverhead
 			if !yield(p, nil) {
 				return
 			}
@@ -387,7 +388,7 @@ func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name
 
 // PutBomb puts a manifest of n spaces.
 func (r *Repo) PutBomb(ctx context.Context, n int) (store.Name, error) {
-	data, err := r.seal(keys.KindManifest, compress(bytes.Repeat([]byte(" "), n)))
+	data, err := r.seal(keys.KindManifest, pack.Compress(bytes.Repeat([]byte(" "), n)))
 	if err != nil {
 		return store.Name{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
@@ -47,13 +48,13 @@ func (r *Repo) sortOut(ctx context.Context, h *history, x *index, packs []store.
 		}
 		for _, n := range listed {
 			p := &x.packs[n]
-			if openers[i] == nil || openers[i].isFor(p.instance) {
+			if openers[i] == nil || openers[i].IsFor(p.instance) {
 				continue
 			}
 			p.foreign, p.gone = true, true
 			if !told[p.object] {
 				told[p.object] = true
-				found(x.foreign(p, openers[i].whose(instances)))
+				found(x.foreign(p, openers[i].Whose(instances)))
 			}
 		}
 	}
@@ -76,8 +77,8 @@ func (x *index) undecided(listed []uint32) error {
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.
-func (r *Repo) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.Name) ([]*packOpener, error) {
-	openers := make([]*packOpener, len(packs))
+func (r *Repo) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
+	openers := make([]*pack.Opener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(statsInFlight)
 	for i, name := range packs {
@@ -94,8 +95,8 @@ func (r *Repo) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.
 }
 
 // readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
-func (r *Repo) readMark(ctx context.Context, keys *keys.Keyring, name store.Name) (*packOpener, error) {
-	object, head, n := store.Pack.Object(name), make([]byte, maxAgeHeader), 0
+func (r *Repo) readMark(ctx context.Context, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
+	object, head, n := store.Pack.Object(name), make([]byte, pack.MaxAgeHeader), 0
 	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, head, 0)
 		return err
@@ -106,7 +107,7 @@ func (r *Repo) readMark(ctx context.Context, keys *keys.Keyring, name store.Name
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	o := &packOpener{identities: append(keys.MetaIdentities(), keys.DataIdentities()...)}
+	o := &pack.Opener{Identities: append(keys.MetaIdentities(), keys.DataIdentities()...)}
 	if _, err := age.Decrypt(bytes.NewReader(head[:n]), o); err != nil {
 		return nil, &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}

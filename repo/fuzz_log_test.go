@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/fuzzing"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -25,7 +26,7 @@ func FuzzManifestObject(f *testing.F) {
 		return openManifest(r.Key(), SnapshotRef{signer: k.VerifyKey()}, stored)
 	}
 	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
-		compress([]byte(`{"format":1}`)), compress(bytes.Repeat([]byte("all the same "), 700)))
+		pack.Compress([]byte(`{"format":1}`)), pack.Compress(bytes.Repeat([]byte("all the same "), 700)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		text, err := open(body)
 		if err == nil && len(text) > maxManifest {

@@ -14,6 +14,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/fuzzing"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -38,26 +39,26 @@ func fuzzKeyring(tb testing.TB, file string) *keys.Keyring {
 func fuzzOwner(tb testing.TB) *keys.Keyring { return fuzzKeyring(tb, "recovery.txt") }
 
 // fittingPack returns a pack whose size is what its directory says, as no other is taken.
-func fittingPack(rng *rand.Rand) *pack {
+func fittingPack(rng *rand.Rand) *pack.Pack {
 	p := randomPack(rng, randomPool(rng, 9))
-	p.frames = p.frames[:min(3, len(p.frames))]
-	plain := int64(len(packMagic) + 8 + len(packEnd))
-	for i := range p.frames {
-		f := &p.frames[i]
-		f.stored = 1 + rng.IntN(f.length())
-		if f.codec == codecRaw {
-			f.stored = f.length()
+	p.Frames = p.Frames[:min(3, len(p.Frames))]
+	plain := int64(len(pack.Magic) + 8 + len(pack.EndMagic))
+	for i := range p.Frames {
+		f := &p.Frames[i]
+		f.Stored = 1 + rng.IntN(f.Length())
+		if f.Codec == pack.Raw {
+			f.Stored = f.Length()
 		}
-		plain += int64(f.stored)
+		plain += int64(f.Stored)
 	}
-	plain += int64(len(p.directory.append(nil)))
-	p.size = int64(p.header) + plain + (plain+ageChunk-1)/ageChunk*ageOverhead
+	plain += int64(len(p.Directory.Append(nil)))
+	p.Size = int64(p.Header) + plain + (plain+pack.AgeChunk-1)/pack.AgeChunk*pack.AgeOverhead
 	return p
 }
 
 // readIndexBody parses an index object's body into its packs.
-func readIndexBody(body []byte) (instance string, packs []*pack, err error) {
-	instance, err = parseIndex(body, func(p *pack) error { packs = append(packs, p); return nil })
+func readIndexBody(body []byte) (instance string, packs []*pack.Pack, err error) {
+	instance, err = parseIndex(body, func(p *pack.Pack) error { packs = append(packs, p); return nil })
 	return instance, packs, err
 }
 
@@ -65,10 +66,10 @@ func FuzzIndex(f *testing.F) {
 	parse := func(b []byte) error { _, _, err := readIndexBody(b); return err }
 	rng := rand.New(rand.NewPCG(3, 3))
 	real := fittingPack(rng)
-	fuzzing.Seed(f, parse, encodeIndex("social.example", []*pack{real}), encodeIndex("", []*pack{fittingPack(rng), fittingPack(rng)}))
+	fuzzing.Seed(f, parse, encodeIndex("social.example", []*pack.Pack{real}), encodeIndex("", []*pack.Pack{fittingPack(rng), fittingPack(rng)}))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var instance string
-		var packs []*pack
+		var packs []*pack.Pack
 		var err error
 		fuzzing.Bound(t, perByte*len(body), func() { instance, packs, err = readIndexBody(body) })
 		if err != nil {
@@ -88,9 +89,9 @@ func indexed(t *testing.T, o *listed) {
 	t.Helper()
 	var pool []chunk.ID
 	for _, p := range o.packs {
-		for _, f := range p.frames {
-			for _, b := range f.blobs {
-				pool = append(pool, b.id)
+		for _, f := range p.Frames {
+			for _, b := range f.Blobs {
+				pool = append(pool, b.ID)
 			}
 		}
 	}
@@ -121,7 +122,7 @@ func FuzzJournal(f *testing.F) {
 	f.Add(good[:len(good)-1])
 	f.Add([]byte("\xff\xff\xff\x03\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var packs []*pack
+		var packs []*pack.Pack
 		var end int64
 		var err error
 		fuzzing.Bound(t, perByte*len(b), func() { packs, end, err = readRecords(b) })
@@ -139,7 +140,7 @@ func FuzzJournal(f *testing.F) {
 }
 
 // readRecords reads a journal's bytes as far as they are whole.
-func readRecords(b []byte) (packs []*pack, end int64, err error) {
+func readRecords(b []byte) (packs []*pack.Pack, end int64, err error) {
 	for r, err := range readJournal(bytes.NewReader(b)) {
 		if err != nil {
 			return nil, 0, err

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/wire"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -25,23 +26,23 @@ const (
 )
 
 // encodeIndex returns the body of an index object.
-func encodeIndex(instance string, packs []*pack) []byte {
+func encodeIndex(instance string, packs []*pack.Pack) []byte {
 	b := binary.AppendUvarint(nil, uint64(len(instance)))
 	b = append(b, instance...)
 	b = binary.AppendUvarint(b, uint64(len(packs)))
 	for _, p := range packs {
-		b = p.append(b)
+		b = p.Append(b)
 	}
 	return b
 }
 
 // parseIndex reads what encodeIndex wrote, and calls f with pack after pack until it fails.
-func parseIndex(body []byte, f func(*pack) error) (instance string, err error) {
+func parseIndex(body []byte, f func(*pack.Pack) error) (instance string, err error) {
 	r := wire.NewReader(body)
 	instance = string(r.Bytes(r.Count(maxInstance, 1)))
 	n := r.Count(maxIndexPacks, len(store.Name{}))
 	for range n {
-		p := parsePack(r)
+		p := pack.Parse(r)
 		if p == nil {
 			break
 		}
@@ -59,9 +60,9 @@ func parseIndex(body []byte, f func(*pack) error) (instance string, err error) {
 }
 
 // splitIndex groups packs so that each group makes an index object of about indexTarget. An error of packs ends it.
-func splitIndex(packs iter.Seq2[*pack, error]) iter.Seq2[[]*pack, error] {
-	return func(yield func([]*pack, error) bool) {
-		var group []*pack
+func splitIndex(packs iter.Seq2[*pack.Pack, error]) iter.Seq2[[]*pack.Pack, error] {
+	return func(yield func([]*pack.Pack, error) bool) {
+		var group []*pack.Pack
 		size := 0
 		for p, err := range packs {
 			if err != nil {
@@ -69,8 +70,8 @@ func splitIndex(packs iter.Seq2[*pack, error]) iter.Seq2[[]*pack, error] {
 				return
 			}
 			group = append(group, p)
-			for _, f := range p.frames {
-				size += len(f.blobs) * (chunk.Size + 3)
+			for _, f := range p.Frames {
+				size += len(f.Blobs) * (chunk.Size + 3)
 			}
 			if size >= indexTarget {
 				if !yield(group, nil) {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -81,7 +82,7 @@ func readIndex(h *history, name store.Name, data []byte, w *tableWriter) error {
 	signer, body, err := unseal(h.keys, keys.KindIndex, data)
 	if err == nil {
 		copy(o.signer[:], signer)
-		o.instance, err = parseIndex(body, func(*pack) error { return nil })
+		o.instance, err = parseIndex(body, func(*pack.Pack) error { return nil })
 	}
 	if errors.Is(err, store.ErrNewerFormat) && !h.known(signer) {
 		err = errors.New("it is of another version, signed by a key that is not in the list of keys")
@@ -95,7 +96,7 @@ func readIndex(h *history, name store.Name, data []byte, w *tableWriter) error {
 }
 
 // with returns the index with packs of an instance that no index object lists yet, and that may be relied on.
-func (r *Repo) with(x *index, instance string, packs iter.Seq2[*pack, error]) (*index, error) {
+func (r *Repo) with(x *index, instance string, packs iter.Seq2[*pack.Pack, error]) (*index, error) {
 	b := &indexBuild{repo: r, key: tableKey(r.key)}
 	t, err := b.write(func(w *tableWriter) error {
 		w.object(tableObject{instance: instance})
@@ -127,7 +128,7 @@ func (r *Repo) with(x *index, instance string, packs iter.Seq2[*pack, error]) (*
 // A packListing is a pack in full, as an index object lists it.
 type packListing struct {
 	n uint32 // in index.packs
-	*pack
+	*pack.Pack
 }
 
 // listings yields the packs of an index object, in full, from the object itself. It keeps a copy of that in the cache:
@@ -147,8 +148,8 @@ func (r *Repo) listings(ctx context.Context, x *index, object int) iter.Seq2[pac
 		}
 		n := o.first
 		stop := errors.New("stop")
-		_, err = parseIndex(body, func(p *pack) error {
-			if n-o.first >= o.packs || x.packs[n].name != p.name {
+		_, err = parseIndex(body, func(p *pack.Pack) error {
+			if n-o.first >= o.packs || x.packs[n].name != p.Name {
 				return &store.DamageError{Object: store.Index.Object(o.name), Err: errors.New("the local index has it otherwise")}
 			}
 			if !yield(packListing{n, p}, nil) {

@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
 
@@ -20,14 +21,14 @@ import (
 // otherwise what is in them, and would upload all again after a crash. It also spares a run to hold them in memory.
 type journal struct {
 	f       *os.File
-	kept    []*pack // where there is no file
-	passing bool    // nobody looks for it after a crash
+	kept    []*pack.Pack // where there is no file
+	passing bool         // nobody looks for it after a crash
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // openJournal returns the journal of an instance, and what an interrupted run left in it.
-func (l *local) openJournal(instance string) (*journal, []*pack, error) {
+func (l *local) openJournal(instance string) (*journal, []*pack.Pack, error) {
 	if l.state == nil {
 		return &journal{}, nil, nil
 	}
@@ -36,7 +37,7 @@ func (l *local) openJournal(instance string) (*journal, []*pack, error) {
 	if err != nil {
 		return nil, nil, spoilt(l.state, name, "opening the journal of packs", err, "the next run then stores again what an interrupted run had stored")
 	}
-	var left []*pack
+	var left []*pack.Pack
 	end := int64(0)
 	for r, err := range readJournal(f) {
 		if err != nil {
@@ -71,7 +72,7 @@ func (l *local) spool() (*journal, error) {
 
 // A record is a pack in the journal, and where the next begins.
 type record struct {
-	pack *pack
+	pack *pack.Pack
 	end  int64
 }
 
@@ -94,7 +95,7 @@ func readJournal(f io.ReaderAt) iter.Seq2[record, error] {
 }
 
 // readRecord returns a pack and the length of its record: none where the record is not whole.
-func readRecord(r io.Reader) (*pack, int64, error) {
+func readRecord(r io.Reader) (*pack.Pack, int64, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, 0, unlessShort(err)
@@ -111,7 +112,7 @@ func readRecord(r io.Reader) (*pack, int64, error) {
 		return nil, 0, nil
 	}
 	w := wire.NewReader(rec.Bytes())
-	p := parsePack(w)
+	p := pack.Parse(w)
 	if w.Close() != nil {
 		return nil, 0, nil
 	}
@@ -127,11 +128,11 @@ func unlessShort(err error) error {
 }
 
 // all yields every pack.
-func (j *journal) all() iter.Seq2[*pack, error] {
+func (j *journal) all() iter.Seq2[*pack.Pack, error] {
 	if j.f == nil {
 		return eachPack(j.kept)
 	}
-	return func(yield func(*pack, error) bool) {
+	return func(yield func(*pack.Pack, error) bool) {
 		for r, err := range readJournal(j.f) {
 			if !yield(r.pack, err) || err != nil {
 				return
@@ -141,8 +142,8 @@ func (j *journal) all() iter.Seq2[*pack, error] {
 }
 
 // packs yields the packs of the given names.
-func (j *journal) packs(names []store.Name) iter.Seq2[*pack, error] {
-	return func(yield func(*pack, error) bool) {
+func (j *journal) packs(names []store.Name) iter.Seq2[*pack.Pack, error] {
+	return func(yield func(*pack.Pack, error) bool) {
 		want := make(map[store.Name]bool, len(names))
 		for _, n := range names {
 			want[n] = true
@@ -152,10 +153,10 @@ func (j *journal) packs(names []store.Name) iter.Seq2[*pack, error] {
 				yield(nil, err)
 				return
 			}
-			if !want[p.name] {
+			if !want[p.Name] {
 				continue // gone from the store, or in an index by now
 			}
-			delete(want, p.name)
+			delete(want, p.Name)
 			if !yield(p, nil) {
 				return
 			}
@@ -167,7 +168,7 @@ func (j *journal) packs(names []store.Name) iter.Seq2[*pack, error] {
 }
 
 // add makes a pack's record durable.
-func (j *journal) add(p *pack) error {
+func (j *journal) add(p *pack.Pack) error {
 	if j.f == nil {
 		j.kept = append(j.kept, p)
 		return nil
@@ -183,8 +184,8 @@ func (j *journal) add(p *pack) error {
 }
 
 // newRecord returns what readRecord reads.
-func newRecord(p *pack) []byte {
-	rec := p.append(make([]byte, 8, 4096))
+func newRecord(p *pack.Pack) []byte {
+	rec := p.Append(make([]byte, 8, 4096))
 	binary.LittleEndian.PutUint32(rec, uint32(len(rec)-8))
 	binary.LittleEndian.PutUint32(rec[4:], crc32.Checksum(rec[8:], castagnoli))
 	return rec

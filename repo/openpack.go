@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 
 	"filippo.io/age"
@@ -104,10 +105,10 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 	if err != nil {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("decrypting: %w", err)}
 	}
-	if !opener.isFor(p.instance) {
+	if !opener.IsFor(p.instance) {
 		return nil, pr.index.foreign(p, "")
 	}
-	if want := plainSize(p.size, p.header); size != want {
+	if want := pack.PlainSize(p.size, p.header); size != want {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("has %d bytes, the index says %d", size, want)}
 	}
 	o.plain = plain
@@ -118,7 +119,7 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 func (pr *packReader) done(n, frame uint32, o *openPack) {
 	p := &pr.index.packs[n]
 	f, err := pr.index.frame(n, frame)
-	if err != nil || pr.kept == nil || p.component == Media {
+	if err != nil || pr.kept == nil || p.component == pack.Media {
 		return
 	}
 	o.hold(p.unit(f.offset + int64(f.stored) - 1))
@@ -127,6 +128,6 @@ func (pr *packReader) done(n, frame uint32, o *openPack) {
 
 // unit is the range of a pack's stored bytes that the byte at off of its plaintext lies in.
 func (p *indexedPack) unit(off int64) span {
-	from := int64(p.header) + off/ageChunk*(ageChunk+ageOverhead)
-	return span{from, min(from+ageChunk+ageOverhead, p.size)}
+	from := int64(p.header) + off/pack.AgeChunk*(pack.AgeChunk+pack.AgeOverhead)
+	return span{from, min(from+pack.AgeChunk+pack.AgeOverhead, p.size)}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -94,7 +95,7 @@ func missing(id chunk.ID) error {
 func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
 	p := &pr.index.packs[pl.pack]
 	data := plain[pl.offset : pl.offset+pl.length : pl.offset+pl.length]
-	if sum, ok := blobID(pr.index.keys, p.epoch, p.component, data); !ok || sum != id {
+	if sum, ok := pack.BlobID(pr.index.keys, p.epoch, p.component, data); !ok || sum != id {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("its blob %s… does not match its ID", id.String()[:8])}
 	}
 	return data, nil
@@ -111,23 +112,23 @@ func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]b
 	if _, err := src.ReadAt(room.stored, f.offset); err != nil && err != io.EOF {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: err}
 	}
-	plain, err := decodeFrame(room.plain, room.stored, f.codec, f.length)
+	plain, err := pack.DecodeFrame(room.plain, room.stored, f.codec, f.length)
 	if err != nil {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: err}
 	}
-	if f.codec != codecRaw {
+	if f.codec != pack.Raw {
 		room.plain = plain
 	}
 	return plain, nil
 }
 
 // openerOf returns what opens a pack of a component.
-func openerOf(k *keys.Keyring, c Component) (*packOpener, error) {
-	if c == Meta {
-		return &packOpener{identities: k.MetaIdentities()}, nil
+func openerOf(k *keys.Keyring, c pack.Component) (*pack.Opener, error) {
+	if c == pack.Meta {
+		return &pack.Opener{Identities: k.MetaIdentities()}, nil
 	}
 	if ids := k.DataIdentities(); len(ids) > 0 {
-		return &packOpener{identities: ids}, nil
+		return &pack.Opener{Identities: ids}, nil
 	}
 	return nil, &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}
 }
@@ -165,7 +166,7 @@ func (pr *packReader) spans(n uint32, frames []uint32, opened *openPack) ([]span
 		add(s)
 	}
 	if opened == nil {
-		add(p.unit(plainSize(p.size, p.header) - 1))
+		add(p.unit(pack.PlainSize(p.size, p.header) - 1))
 	}
 	return all, nil
 }

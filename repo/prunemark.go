@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
 
@@ -24,13 +25,13 @@ type marker struct {
 	marks
 	repo       *Repo
 	acceptLost bool
-	openers    map[store.Name]*packOpener // of packs that were asked whose they are; nil for one that can't be opened
+	openers    map[store.Name]*pack.Opener // of packs that were asked whose they are; nil for one that can't be opened
 }
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
 func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
-	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[store.Name]*packOpener),
+	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
 		marks: marks{live: newBitset(s.index.ranks), keeps: make([]int64, len(s.index.packs)), others: newBitset(len(s.index.packs))}}
 	in := r.inspectors(s.index, inspect)
 	snapshots := s.log.live()
@@ -137,7 +138,7 @@ func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (
 			}
 			m.openers[name] = opener
 		}
-		if o := m.openers[name]; o == nil && !m.reads || o != nil && o.isFor(instance) {
+		if o := m.openers[name]; o == nil && !m.reads || o != nil && o.IsFor(instance) {
 			return true, nil
 		}
 	}
@@ -166,7 +167,7 @@ func (m *marker) askYoung(ctx context.Context) error {
 	for i := range m.index.packs {
 		ip := &m.index.packs[i]
 		o, asked := m.openers[ip.name]
-		if asked && m.young.has(i) && m.keeps[i] == 0 && (o == nil && !m.reads || o != nil && !o.isFor(ip.instance)) {
+		if asked && m.young.has(i) && m.keeps[i] == 0 && (o == nil && !m.reads || o != nil && !o.IsFor(ip.instance)) {
 			m.others.set(i)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -24,7 +25,7 @@ type listedPack struct {
 	pack, object byte
 	instance     string
 	live         int64 // bytes that snapshots need of it by this listing
-	component    Component
+	component    pack.Component
 	digest       byte // listings with different ones say different things of the pack
 	young        bool
 	others       bool // it may have been written for another instance than this one
@@ -254,7 +255,7 @@ func TestPrunePlan(t *testing.T) {
 		},
 
 		"packs of others are not a writer's": {
-			scene: scene{writer: true, packs: []listedPack{{pack: 1, object: 1, component: Meta}, {pack: 2, object: 2, instance: there, component: Meta}}},
+			scene: scene{writer: true, packs: []listedPack{{pack: 1, object: 1, component: pack.Meta}, {pack: 2, object: 2, instance: there, component: pack.Meta}}},
 			want:  "dead 1; replace 1; name pack 1, index 1; delete pack 1, index 1",
 		},
 		"packs of others are the owner's": {
@@ -262,7 +263,7 @@ func TestPrunePlan(t *testing.T) {
 			want:  "dead 1, 2; replace 1, 2; name pack 1, pack 2, index 1, index 2; delete pack 1, pack 2, index 1, index 2",
 		},
 		"a writer moves what it can read": {
-			scene: scene{writer: true, packs: []listedPack{{pack: 1, object: 1, live: 10, component: Meta}, {pack: 2, object: 1, live: 10, component: Media}}},
+			scene: scene{writer: true, packs: []listedPack{{pack: 1, object: 1, live: 10, component: pack.Meta}, {pack: 2, object: 1, live: 10, component: pack.Media}}},
 			want:  "rewrite 1; replace 1; name pack 1, index 1; delete pack 1, index 1",
 		},
 		"what a removed writer lists is not signed anew": {
@@ -374,10 +375,10 @@ func TestPrunePlanResult(t *testing.T) {
 	s := scene{
 		writer: true,
 		packs: []listedPack{
-			{pack: 1, object: 1, component: Meta},
-			{pack: 2, object: 1, component: Meta, live: 10, stored: 90},
-			{pack: 3, object: 1, component: Media, live: 40},
-			{pack: 4, object: 1, component: Media, live: 100},
+			{pack: 1, object: 1, component: pack.Meta},
+			{pack: 2, object: 1, component: pack.Meta, live: 10, stored: 90},
+			{pack: 3, object: 1, component: pack.Media, live: 40},
+			{pack: 4, object: 1, component: pack.Media, live: 100},
 		},
 		store: []store.Object{{Name: store.Pack.Object(store.Name{5}), Size: 7, Time: longAgo}, {Name: store.Index.Object(store.Name{6}), Size: 5, Time: longAgo}},
 		log:   func(h *history) { sceneSnapshot(h, 1, here, true) },

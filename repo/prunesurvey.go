@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -33,7 +34,7 @@ func (r *Repo) inventory(x *index) inventory {
 }
 
 // canRead reports whether this key reads a pack's content.
-func (v *inventory) canRead(ip *indexedPack) bool { return ip.component == Meta || v.reads }
+func (v *inventory) canRead(ip *indexedPack) bool { return ip.component == pack.Meta || v.reads }
 
 // mayDelete reports whether an object that nothing needs can be deleted by what the log says already: the owner has named it,
 // which every run heeds, or this key itself. What others have named is left over like what nobody has: a run of another
@@ -176,7 +177,7 @@ func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
 	if err != nil {
 		return err
 	}
-	of := make(map[string]*packOpener)
+	of := make(map[string]*pack.Opener)
 	for i, name := range packs {
 		of[store.Pack.Object(name)] = openers[i]
 	}
@@ -194,8 +195,8 @@ func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
 }
 
 // mayBeOf reports whether a pack may be of an instance that a signer speaks for.
-func mayBeOf(o *packOpener, by scope) bool {
-	return by.owner || by.person.Instance == "" || o.isFor(by.person.Instance)
+func mayBeOf(o *pack.Opener, by scope) bool {
+	return by.owner || by.person.Instance == "" || o.IsFor(by.person.Instance)
 }
 
 // isListed reports whether an object is a pack with listings that are not gone, and notes its size.

@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/internal/localdir"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -320,7 +321,7 @@ func (r *Repo) seal(magic string, body []byte) ([]byte, error) {
 
 // sealManifest is the inverse of openManifest.
 func (r *Repo) sealManifest(text []byte) ([]byte, error) {
-	body := compress(text)
+	body := pack.Compress(text)
 	if room := manifestRoom(len(body)); len(text) > room {
 		return nil, fmt.Errorf("manifest of %d bytes, which become %d, is above the limit of %d", len(text), len(body), room)
 	}

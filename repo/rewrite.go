@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
 
@@ -22,11 +23,11 @@ func (h home) compare(o home) int {
 }
 
 // A mover adds to g what is to be kept of a pack.
-type mover func(ctx context.Context, g *packing, l packListing) error
+type mover func(ctx context.Context, g *pack.Pipeline, l packListing) error
 
 // A rewritten is what was put for a plan's entry to lean on.
 type rewritten struct {
-	packs   map[home][]*pack // by where they are indexed
+	packs   map[home][]*pack.Pack // by where they are indexed
 	indexes []store.Name
 	size    int64 // stored bytes of the packs
 }
@@ -48,7 +49,7 @@ type rewriting struct {
 // rewrite writes what move keeps of the packs that the plan rewrites into new ones, and index objects in the place of those that
 // it replaces. Where that fails it removes what it wrote.
 func (r *Repo) rewrite(ctx context.Context, x *index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
-	w := &rewriting{repo: r, index: x, plan: p, move: move, progress: progress, rewritten: rewritten{packs: make(map[home][]*pack)}}
+	w := &rewriting{repo: r, index: x, plan: p, move: move, progress: progress, rewritten: rewritten{packs: make(map[home][]*pack.Pack)}}
 	err := w.movePacks(ctx)
 	if err == nil {
 		err = w.reindex(ctx)
@@ -83,26 +84,26 @@ func (w *rewriting) movePacks(ctx context.Context) error {
 
 // moveHome writes what is to be kept of the packs of one home, which these index objects list.
 func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewrite bitset) error {
-	g := newPacking(ctx, w.repo.store, w.index.keys.Epoch(h.epoch), h.instance, func(np *pack) error {
+	g := pack.NewPipeline(ctx, w.repo.store, w.index.keys.Epoch(h.epoch), h.instance, func(np *pack.Pack) error {
 		w.packs[h] = append(w.packs[h], np)
-		w.size += np.size
+		w.size += np.Size
 		return nil
 	})
-	defer g.fail(nil)
+	defer g.Fail(nil)
 	for _, o := range objects {
 		for l, err := range w.repo.listings(ctx, w.index, int(o)) {
-			if err == nil && rewrite.has(int(l.n)) && l.epoch == h.epoch {
+			if err == nil && rewrite.has(int(l.n)) && l.Epoch == h.epoch {
 				w.progress("rewriting", w.done, int64(len(w.plan.rewrite)))
 				w.done++
 				err = w.move(ctx, g, l)
 			}
 			if err != nil {
-				g.abort()
+				g.Abort()
 				return err
 			}
 		}
 	}
-	return g.flush()
+	return g.Flush()
 }
 
 // reindex writes index objects for the new packs, and for what stays of every index object that is replaced.
@@ -125,8 +126,8 @@ func (w *rewriting) reindex(ctx context.Context) error {
 }
 
 // stays yields the packs of an instance that the replaced index objects list and that stay, and the new ones.
-func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack, error] {
-	return func(yield func(*pack, error) bool) {
+func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.Pack, error] {
+	return func(yield func(*pack.Pack, error) bool) {
 		for _, o := range w.plan.replaced {
 			if w.index.objects[o].instance != instance {
 				continue
@@ -135,7 +136,7 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack,
 				if err == nil && (w.plan.goes.has(int(l.n)) || w.index.packs[l.n].gone) {
 					continue
 				}
-				if !yield(l.pack, err) || err != nil {
+				if !yield(l.Pack, err) || err != nil {
 					return
 				}
 			}
@@ -160,7 +161,7 @@ func (r *Repo) discard(w *rewritten) {
 	defer cancel()
 	for _, h := range w.homes() {
 		for _, np := range w.packs[h] {
-			_ = r.store.Remove(ctx, store.Pack.Object(np.name))
+			_ = r.store.Remove(ctx, store.Pack.Object(np.Name))
 		}
 	}
 	for _, n := range w.indexes {
@@ -180,7 +181,7 @@ type living struct {
 	live  bitset // by the places' ranks
 }
 
-func (m *living) move(ctx context.Context, g *packing, l packListing) error {
+func (m *living) move(ctx context.Context, g *pack.Pipeline, l packListing) error {
 	want, frames, err := m.of(l)
 	if err != nil {
 		return err
@@ -200,7 +201,7 @@ func (m *living) move(ctx context.Context, g *packing, l packListing) error {
 			if err != nil {
 				return err
 			}
-			if err := g.add(ctx, l.component, blobRef{b.id, len(data)}, data); err != nil {
+			if err := g.Add(ctx, l.Component, pack.Blob{ID: b.id, Length: len(data)}, data); err != nil {
 				return err
 			}
 		}
@@ -211,20 +212,20 @@ func (m *living) move(ctx context.Context, g *packing, l packListing) error {
 // of returns the blobs of a pack that live, by frame, and the frames that have some.
 func (m *living) of(l packListing) (want [][]wanted, frames []uint32, err error) {
 	var places [4]place
-	want = make([][]wanted, len(l.frames))
-	for i, f := range l.frames {
+	want = make([][]wanted, len(l.Frames))
+	for i, f := range l.Frames {
 		offset := uint32(0)
-		for _, b := range f.blobs {
-			found, err := m.packs.index.find(b.id, places[:0])
+		for _, b := range f.Blobs {
+			found, err := m.packs.index.find(b.ID, places[:0])
 			if err != nil {
 				return nil, nil, err
 			}
 			for _, pl := range found {
 				if pl.pack == l.n && int(pl.frame) == i && pl.offset == offset && m.live.has(pl.rank) {
-					want[i] = append(want[i], wanted{b.id, pl})
+					want[i] = append(want[i], wanted{b.ID, pl})
 				}
 			}
-			offset += uint32(b.length)
+			offset += uint32(b.Length)
 		}
 		if len(want[i]) > 0 {
 			frames = append(frames, uint32(i))

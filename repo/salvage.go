@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
 
@@ -165,7 +166,7 @@ func (s *salvage) look(ctx context.Context, objects []uint32) error {
 	for _, o := range objects {
 		for l, err := range s.repo.listings(ctx, s.index, int(o)) {
 			if err == nil && s.damaged.has(int(l.n)) {
-				err = s.eachBlob(ctx, l, func(blobRef, []byte) error { return nil })
+				err = s.eachBlob(ctx, l, func(pack.Blob, []byte) error { return nil })
 			}
 			if err != nil {
 				return err
@@ -176,36 +177,36 @@ func (s *salvage) look(ctx context.Context, objects []uint32) error {
 }
 
 // move adds what verifies in a pack to g.
-func (s *salvage) move(ctx context.Context, g *packing, l packListing) error {
-	return s.eachBlob(ctx, l, func(b blobRef, data []byte) error { return g.add(ctx, l.component, b, data) })
+func (s *salvage) move(ctx context.Context, g *pack.Pipeline, l packListing) error {
+	return s.eachBlob(ctx, l, func(b pack.Blob, data []byte) error { return g.Add(ctx, l.Component, b, data) })
 }
 
 // eachBlob calls f with every blob of a pack that verifies, and counts the others.
-func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef, data []byte) error) error {
+func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b pack.Blob, data []byte) error) error {
 	instance := s.index.packs[l.n].instance
-	src, damage, err := s.repo.openDamaged(ctx, l.pack, instance)
+	src, damage, err := s.repo.openDamaged(ctx, l.Pack, instance)
 	if err != nil {
 		return err
 	}
 	if src == nil {
-		s.unread[l.name] = true
+		s.unread[l.Name] = true
 		src = bytes.NewReader(nil)
 	}
 	lost := 0
-	off := int64(len(packMagic))
-	for _, fr := range l.frames {
+	off := int64(len(pack.Magic))
+	for _, fr := range l.Frames {
 		plain := frameBlobs(src, fr, off)
-		off += int64(fr.stored)
-		for _, b := range fr.blobs {
-			data := plain(b.length)
-			if sum, ok := blobID(s.index.keys, l.epoch, l.component, data); data == nil || !ok || sum != b.id {
+		off += int64(fr.Stored)
+		for _, b := range fr.Blobs {
+			data := plain(b.Length)
+			if sum, ok := pack.BlobID(s.index.keys, l.Epoch, l.Component, data); data == nil || !ok || sum != b.ID {
 				lost++
-				if err := s.lost(instance, b.id); err != nil {
+				if err := s.lost(instance, b.ID); err != nil {
 					return err
 				}
 				continue
 			}
-			s.blobs[servedBlob{instance, half(b.id)}] = true
+			s.blobs[servedBlob{instance, half(b.ID)}] = true
 			if err := f(b, data); err != nil {
 				return err
 			}
@@ -215,7 +216,7 @@ func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b blobRef,
 		damage = errors.New("content is not what it was")
 	}
 	if damage != nil && s.problem != nil {
-		s.problem(&store.DamageError{Object: store.Pack.Object(l.name), Err: fmt.Errorf("%w; %d of its blobs can't be read", damage, lost)})
+		s.problem(&store.DamageError{Object: store.Pack.Object(l.Name), Err: fmt.Errorf("%w; %d of its blobs can't be read", damage, lost)})
 	}
 	return nil
 }
@@ -237,8 +238,8 @@ func (s *salvage) lost(instance string, id chunk.ID) error {
 
 // frameBlobs returns a function that returns a frame's blobs, one after the other by their lengths; nil for one that
 // can't be read. Of a raw frame each stands by itself.
-func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
-	if f.codec == codecRaw {
+func frameBlobs(src io.ReaderAt, f pack.Frame, off int64) func(length int) []byte {
+	if f.Codec == pack.Raw {
 		return func(length int) []byte {
 			data := make([]byte, length)
 			n, _ := src.ReadAt(data, off)
@@ -249,9 +250,9 @@ func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
 			return data
 		}
 	}
-	stored := make([]byte, f.stored)
+	stored := make([]byte, f.Stored)
 	n, _ := src.ReadAt(stored, off)
-	plain, err := decodeFrame(nil, stored[:n], f.codec, f.length())
+	plain, err := pack.DecodeFrame(nil, stored[:n], f.Codec, f.Length())
 	return func(length int) []byte {
 		if err != nil {
 			return nil
@@ -265,17 +266,17 @@ func frameBlobs(src io.ReaderAt, f frame, off int64) func(length int) []byte {
 // openDamaged returns as much of a pack's plaintext as decrypts, nil where nothing can be read, and what is wrong with the
 // rest. age proves each 64 KiB by itself; but where the end is not what it was, only what lies before the first damage can
 // be had. Of a pack that was not written for the instance nothing can: what is salvaged goes into packs that are.
-func (r *Repo) openDamaged(ctx context.Context, p *pack, instance string) (plain io.ReaderAt, damage, err error) {
-	data, damage, err := r.readTorn(ctx, store.Pack.Object(p.name), p.size)
+func (r *Repo) openDamaged(ctx context.Context, p *pack.Pack, instance string) (plain io.ReaderAt, damage, err error) {
+	data, damage, err := r.readTorn(ctx, store.Pack.Object(p.Name), p.Size)
 	if data == nil || err != nil {
 		return nil, damage, err
 	}
-	opener, err := openerOf(r.Key(), p.component)
+	opener, err := openerOf(r.Key(), p.Component)
 	if err != nil {
 		return nil, nil, err
 	}
 	src, err := age.Decrypt(bytes.NewReader(data), opener)
-	if err == nil && !opener.isFor(instance) {
+	if err == nil && !opener.IsFor(instance) {
 		err = errForeign
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
 
@@ -49,7 +50,7 @@ func get24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32
 
 // A frameInfo is what the index holds of a frame.
 type frameInfo struct {
-	codec  codec
+	codec  pack.Codec
 	offset int64 // in the pack's plaintext
 	stored int   // bytes in the pack
 	length int   // bytes of plaintext
@@ -63,7 +64,7 @@ func (f frameInfo) append(b []byte) []byte {
 
 func parseFrameInfo(b []byte) frameInfo {
 	stored := binary.LittleEndian.Uint32(b[4:])
-	return frameInfo{codec(stored >> 26), int64(binary.LittleEndian.Uint32(b)), int(stored & (1<<26 - 1)), int(binary.LittleEndian.Uint32(b[8:]))}
+	return frameInfo{pack.Codec(stored >> 26), int64(binary.LittleEndian.Uint32(b)), int(stored & (1<<26 - 1)), int(binary.LittleEndian.Uint32(b[8:]))}
 }
 
 // A tableObject is an index object that a table covers: what it says of itself. Whether that counts is the log's to say.
@@ -101,7 +102,7 @@ type listing struct {
 	size      int64    // stored bytes
 	header    int      // bytes of the age header and the nonce behind it
 	epoch     uint32
-	component Component
+	component pack.Component
 	frames    uint32
 	frame0    uint64 // the first one's number in the table
 	blobs     uint32
@@ -129,7 +130,7 @@ func parseListing(b []byte) (l listing) {
 	l.size = int64(binary.LittleEndian.Uint32(b[48:]))
 	l.header = int(binary.LittleEndian.Uint16(b[52:]))
 	l.epoch = binary.LittleEndian.Uint32(b[54:])
-	l.component = Component(b[58])
+	l.component = pack.Component(b[58])
 	l.frames = binary.LittleEndian.Uint32(b[59:])
 	l.frame0 = binary.LittleEndian.Uint64(b[63:])
 	l.blobs = binary.LittleEndian.Uint32(b[71:])

@@ -11,6 +11,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -20,21 +21,21 @@ var testKey = &[32]byte{1, 2, 3}
 // A listed is an index object as a test makes it.
 type listed struct {
 	tableObject
-	packs []*pack
+	packs []*pack.Pack
 	live  bool
 }
 
 // randomPack returns a pack with blobs of a pool, some of them more than once.
-func randomPack(rng *rand.Rand, pool []chunk.ID) *pack {
-	p := &pack{size: 1 + rng.Int64N(store.MaxObject), header: 1 + rng.IntN(maxAgeHeader)}
-	binary.BigEndian.PutUint64(p.name[:], rng.Uint64())
-	p.epoch, p.component = 1+uint32(rng.IntN(3)), Component(rng.IntN(int(componentCount)))
+func randomPack(rng *rand.Rand, pool []chunk.ID) *pack.Pack {
+	p := &pack.Pack{Size: 1 + rng.Int64N(store.MaxObject), Header: 1 + rng.IntN(pack.MaxAgeHeader)}
+	binary.BigEndian.PutUint64(p.Name[:], rng.Uint64())
+	p.Epoch, p.Component = 1+uint32(rng.IntN(3)), pack.Component(rng.IntN(int(pack.Components)))
 	for range 1 + rng.IntN(4) {
-		f := frame{codec: codec(rng.IntN(2)), stored: 1 + rng.IntN(16<<20)}
+		f := pack.Frame{Codec: pack.Codec(rng.IntN(2)), Stored: 1 + rng.IntN(16<<20)}
 		for range 1 + rng.IntN(9) {
-			f.blobs = append(f.blobs, blobRef{pool[rng.IntN(len(pool))], 1 + rng.IntN(chunk.MaxSize/8)})
+			f.Blobs = append(f.Blobs, pack.Blob{ID: pool[rng.IntN(len(pool))], Length: 1 + rng.IntN(chunk.MaxSize/8)})
 		}
-		p.frames = append(p.frames, f)
+		p.Frames = append(p.Frames, f)
 	}
 	return p
 }
@@ -54,7 +55,7 @@ func randomPool(rng *rand.Rand, n int) []chunk.ID {
 
 // randomObjects returns index objects that list some packs alike, some otherwise, and some alone.
 func randomObjects(rng *rand.Rand, pool []chunk.ID) (all []*listed) {
-	var packs []*pack
+	var packs []*pack.Pack
 	for i := range 2 + rng.IntN(12) {
 		o := &listed{live: rng.IntN(4) > 0}
 		o.name[0], o.name[1] = byte(i+1), byte(rng.Uint32())
@@ -65,7 +66,7 @@ func randomObjects(rng *rand.Rand, pool []chunk.ID) (all []*listed) {
 				p = packs[rng.IntN(len(packs))]
 				if rng.IntN(2) == 0 {
 					lie := randomPack(rng, pool)
-					lie.name = p.name
+					lie.Name = p.Name
 					p = lie
 				}
 			}
@@ -150,17 +151,17 @@ func model(objects []*listed) map[chunk.ID]map[spot]bool {
 			continue
 		}
 		for _, p := range o.packs {
-			at := int64(len(packMagic))
-			for i, f := range p.frames {
+			at := int64(len(pack.Magic))
+			for i, f := range p.Frames {
 				off := uint32(0)
-				for _, b := range f.blobs {
-					if m[b.id] == nil {
-						m[b.id] = make(map[spot]bool)
+				for _, b := range f.Blobs {
+					if m[b.ID] == nil {
+						m[b.ID] = make(map[spot]bool)
 					}
-					m[b.id][spot{p.name, o.instance, uint32(i), off, uint32(b.length), at, f.stored, f.length(), p.size}] = true
-					off += uint32(b.length)
+					m[b.ID][spot{p.Name, o.instance, uint32(i), off, uint32(b.Length), at, f.Stored, f.Length(), p.Size}] = true
+					off += uint32(b.Length)
 				}
-				at += int64(f.stored)
+				at += int64(f.Stored)
 			}
 		}
 	}

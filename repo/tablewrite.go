@@ -12,6 +12,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
 
@@ -87,28 +88,28 @@ func (w *tableWriter) addListing(l listing) (uint32, error) {
 }
 
 // pack adds a pack of the current object, with its frames and blobs.
-func (w *tableWriter) pack(p *pack) error {
+func (w *tableWriter) pack(p *pack.Pack) error {
 	l := listingOf(p)
 	l.frame0 = uint64(w.pages.open.n)
 	n, err := w.addListing(l)
 	if err != nil {
 		return err
 	}
-	at := int64(len(packMagic))
+	at := int64(len(pack.Magic))
 	var rec [frameSize]byte
-	for i := range p.frames {
-		f := &p.frames[i]
-		info := frameInfo{codec: f.codec, offset: at, stored: f.stored, length: f.length()}
+	for i := range p.Frames {
+		f := &p.Frames[i]
+		info := frameInfo{codec: f.Codec, offset: at, stored: f.Stored, length: f.Length()}
 		w.pages.add(info.append(rec[:0]))
-		at += int64(f.stored)
+		at += int64(f.Stored)
 		offset := uint32(0)
-		for _, b := range f.blobs {
+		for _, b := range f.Blobs {
 			if len(w.buf) == w.room {
 				w.spill()
 			}
 			w.buf = append(w.buf, entry{})
-			w.buf[len(w.buf)-1].set(b.id, place{pack: n, frame: uint32(i), offset: offset, length: uint32(b.length)})
-			offset += uint32(b.length)
+			w.buf[len(w.buf)-1].set(b.ID, place{pack: n, frame: uint32(i), offset: offset, length: uint32(b.Length)})
+			offset += uint32(b.Length)
 		}
 	}
 	return w.err()
@@ -122,12 +123,12 @@ func (w *tableWriter) err() error {
 }
 
 // listingOf is what is kept of a pack beside its frames and blobs.
-func listingOf(p *pack) listing {
-	l := listing{name: p.name, size: p.size, header: p.header, epoch: p.epoch, component: p.component, frames: uint32(len(p.frames))}
-	l.digest = p.directory.digest()
-	for i := range p.frames {
-		l.blobs += uint32(len(p.frames[i].blobs))
-		l.total += int64(p.frames[i].length())
+func listingOf(p *pack.Pack) listing {
+	l := listing{name: p.Name, size: p.Size, header: p.Header, epoch: p.Epoch, component: p.Component, frames: uint32(len(p.Frames))}
+	l.digest = p.Directory.Digest()
+	for i := range p.Frames {
+		l.blobs += uint32(len(p.Frames[i].Blobs))
+		l.total += int64(p.Frames[i].Length())
 	}
 	return l
 }

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/localdir"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
 
@@ -106,20 +107,20 @@ func BenchmarkTable(b *testing.B) {
 			tb := makeTable(b, dir, runEntries, func(w *tableWriter) error {
 				w.object(tableObject{name: store.Name{1}, instance: "bench.example"})
 				for i := range packs {
-					p := &pack{size: 16 << 20, header: 1700}
-					p.epoch = 1
-					binary.BigEndian.PutUint64(p.name[:], uint64(i)*0x9e3779b97f4a7c15)
+					p := &pack.Pack{Size: 16 << 20, Header: 1700}
+					p.Epoch = 1
+					binary.BigEndian.PutUint64(p.Name[:], uint64(i)*0x9e3779b97f4a7c15)
 					for range 10 {
-						f := frame{stored: 1 << 20}
+						f := pack.Frame{Stored: 1 << 20}
 						for range each / 10 {
 							var id chunk.ID
 							rng.Read(id[:])
-							f.blobs = append(f.blobs, blobRef{id, 40_000})
+							f.Blobs = append(f.Blobs, pack.Blob{ID: id, Length: 40_000})
 							if len(ids) < cap(ids) && rng.Uint64()%64 == 0 {
 								ids = append(ids, id)
 							}
 						}
-						p.frames = append(p.frames, f)
+						p.Frames = append(p.Frames, f)
 					}
 					if err := w.pack(p); err != nil {
 						return err

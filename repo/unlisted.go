@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
 
@@ -36,7 +37,7 @@ type unlisted struct {
 }
 
 // of yields the packs that were found for an instance.
-func (u *unlisted) of(instance string) iter.Seq2[*pack, error] {
+func (u *unlisted) of(instance string) iter.Seq2[*pack.Pack, error] {
 	return u.found.packs(u.names[instance])
 }
 
@@ -66,7 +67,7 @@ func (u *unlisted) readAll(ctx context.Context, known *index) (more bool, err er
 // take notes a pack that was read.
 func (u *unlisted) take(o store.Object, data []byte, err error) error {
 	_, name := store.Parse(o.Name)
-	var p *pack
+	var p *pack.Pack
 	instance := ""
 	if err == nil {
 		p, instance, err = u.repo.inspect(name, data)
@@ -141,18 +142,18 @@ func (r *Repo) again(ctx context.Context, object string, read func() error) erro
 
 // inspect returns what an index lists of a pack that none lists, the instance that it was written for, and what is wrong
 // with it: nil and that where it can't be listed.
-func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
-	p := &pack{name: name, size: int64(len(data))}
+func (r *Repo) inspect(name store.Name, data []byte) (*pack.Pack, string, error) {
+	p := &pack.Pack{Name: name, Size: int64(len(data))}
 	object := store.Pack.Object(name)
 	src, size, component, opener, err := r.decryptPack(data)
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
-	d, err := readDirectory(src, size)
-	if err == nil && (d.component == Meta) != (component == Meta) {
+	d, err := pack.ReadDirectory(src, size)
+	if err == nil && (d.Component == pack.Meta) != (component == pack.Meta) {
 		err = errors.New("it is encrypted to the wrong recipient for its component")
 	}
-	instance := opener.whose(r.log.instances())
+	instance := opener.Whose(r.log.instances())
 	if err == nil && instance == "" {
 		err = errors.New("it was written for an instance that the log does not know")
 	}
@@ -161,13 +162,13 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
 	}
 	header, err := age.ExtractHeader(bytes.NewReader(data))
 	if err == nil {
-		p.directory, p.header = *d, len(header)+ageNonce
+		p.Directory, p.Header = *d, len(header)+ageNonce
 		err = fits(p)
 	}
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: err}
 	}
-	if err := checkFrames(r.Key(), object, d, io.NewSectionReader(src, 0, size)); err != nil {
+	if err := pack.CheckFrames(r.Key(), object, d, io.NewSectionReader(src, 0, size)); err != nil {
 		return p, instance, err
 	}
 	if store.NameOf(data) != name {
@@ -177,19 +178,19 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack, string, error) {
 }
 
 // fits returns an error where no index object would hold the pack. Ours all fit: one that does not was made to harm.
-func fits(p *pack) error {
-	data := p.append(nil)
-	if len(data) > PackSize+indexTarget {
+func fits(p *pack.Pack) error {
+	data := p.Append(nil)
+	if len(data) > pack.Size+indexTarget {
 		return fmt.Errorf("its directory has %d bytes", len(data))
 	}
 	r := wire.NewReader(data)
-	parsePack(r)
+	pack.Parse(r)
 	return r.Close()
 }
 
 // decryptPack opens a pack by the keys of meta packs, or else those of data.
-func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as Component, opener *packOpener, err error) {
-	for _, as = range []Component{Meta, Media} {
+func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as pack.Component, opener *pack.Opener, err error) {
+	for _, as = range []pack.Component{pack.Meta, pack.Media} {
 		if opener, err = openerOf(r.Key(), as); err != nil {
 			break
 		}

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -41,13 +42,13 @@ type Writer struct {
 	unlock   func()
 	lease    *Lease
 
-	packing *packing
+	packing *pack.Pipeline
 
 	mu      sync.Mutex
 	fresh   map[halfID]struct{}      // blobs of this run
 	checked map[store.Name]*presence // stored packs that this run has looked at
 	done    []store.Name             // packs uploaded by this run or one before it, in no index object yet
-	stats   [componentCount]Stats
+	stats   [pack.Components]Stats
 }
 
 // A halfID is the first half of a blob's ID. It stands for the whole among the blobs of one run: 128 bits of a keyed hash
@@ -90,7 +91,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[store.Name]*presence),
 	}
-	w.packing = newPacking(ctx, r.store, w.epoch, instance, w.uploaded)
+	w.packing = pack.NewPipeline(ctx, r.store, w.epoch, instance, w.uploaded)
 	if err := w.resume(ctx, left); err != nil {
 		w.end()
 		return nil, err
@@ -125,7 +126,7 @@ func (r *Repo) mayWrite(h *history, instance string) error {
 }
 
 // resume takes over the packs that an interrupted run left, where they are still there.
-func (w *Writer) resume(ctx context.Context, left []*pack) error {
+func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	if len(left) == 0 {
 		return nil
 	}
@@ -133,21 +134,21 @@ func (w *Writer) resume(ctx context.Context, left []*pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if w.index.serves(p.name, w.instance) || w.repo.log.isNamed(store.Pack.Object(p.name)) {
+		if w.index.serves(p.Name, w.instance) || w.repo.log.isNamed(store.Pack.Object(p.Name)) {
 			continue
 		}
 		g.Go(func() (err error) {
-			there[i], err = w.repo.packThere(ctx, p.name, p.size)
+			there[i], err = w.repo.packThere(ctx, p.Name, p.Size)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("looking for what an interrupted run left: %w", err)
 	}
-	var used []*pack
+	var used []*pack.Pack
 	for i, p := range left {
 		if there[i] {
-			used, w.done = append(used, p), append(w.done, p.name)
+			used, w.done = append(used, p), append(w.done, p.Name)
 		}
 	}
 	if len(used) > 0 {
@@ -173,8 +174,8 @@ func (r *Repo) packThere(ctx context.Context, pack store.Name, size int64) (bool
 func (w *Writer) Polynomial() uint64 { return w.epoch.Polynomial }
 
 // Sum returns the ID of a blob of component c.
-func (w *Writer) Sum(c Component, data []byte) chunk.ID {
-	if c == Meta {
+func (w *Writer) Sum(c pack.Component, data []byte) chunk.ID {
+	if c == pack.Meta {
 		return w.epoch.MetaKey.Sum(data)
 	}
 	return w.epoch.DataKey.Sum(data)
@@ -233,11 +234,11 @@ func (w *Writer) present(ctx context.Context, p *indexedPack) (bool, error) {
 
 // Add stores a blob unless it is stored already, and reports whether it was new. It copies data, 1 byte to
 // chunk.MaxSize long, whose Sum the caller has taken.
-func (w *Writer) Add(ctx context.Context, c Component, id chunk.ID, data []byte) (fresh bool, err error) {
+func (w *Writer) Add(ctx context.Context, c pack.Component, id chunk.ID, data []byte) (fresh bool, err error) {
 	if len(data) == 0 || len(data) > chunk.MaxSize {
 		return false, fmt.Errorf("a blob of %d bytes: it may have 1 to %d", len(data), chunk.MaxSize)
 	}
-	if err := w.packing.err(); err != nil {
+	if err := w.packing.Err(); err != nil {
 		return false, err
 	}
 	has, err := w.Has(ctx, id, len(data))
@@ -260,17 +261,17 @@ func (w *Writer) Add(ctx context.Context, c Component, id chunk.ID, data []byte)
 	if has {
 		return false, nil
 	}
-	return true, w.packing.add(ctx, c, blobRef{id, len(data)}, data)
+	return true, w.packing.Add(ctx, c, pack.Blob{ID: id, Length: len(data)}, data)
 }
 
 // Stats returns the counts by component.
-func (w *Writer) Stats() map[Component]Stats {
+func (w *Writer) Stats() map[pack.Component]Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m := make(map[Component]Stats)
+	m := make(map[pack.Component]Stats)
 	for c, s := range w.stats {
 		if s.Blobs > 0 {
-			m[Component(c)] = s
+			m[pack.Component(c)] = s
 		}
 	}
 	return m
@@ -278,19 +279,19 @@ func (w *Writer) Stats() map[Component]Stats {
 
 // Traffic returns how many bytes of packs are durable, and how many have been packed so far: the difference is still to be
 // sent. It may be called from any goroutine.
-func (w *Writer) Traffic() (sent, packed int64) { return w.packing.traffic() }
+func (w *Writer) Traffic() (sent, packed int64) { return w.packing.Traffic() }
 
 // uploaded notes a pack that is durable.
-func (w *Writer) uploaded(p *pack) error {
+func (w *Writer) uploaded(p *pack.Pack) error {
 	w.mu.Lock()
-	w.done = append(w.done, p.name)
-	w.stats[p.component].Stored += p.size
+	w.done = append(w.done, p.Name)
+	w.stats[p.Component].Stored += p.Size
 	w.mu.Unlock()
 	return w.journal.add(p)
 }
 
 // Flush waits until all that was added is durable, so that Stats is complete. Nothing can be added after it.
-func (w *Writer) Flush() error { return w.packing.flush() }
+func (w *Writer) Flush() error { return w.packing.Flush() }
 
 // Commit publishes the snapshot. It is there when Commit has returned, or not at all; an error other than a lost
 // connection at the very end means not at all.
@@ -415,7 +416,7 @@ func (w *Writer) end() {
 	if w.unlock == nil {
 		return
 	}
-	w.packing.abort()  // does nothing after a flush
+	w.packing.Abort()  // does nothing after a flush
 	w.repo.index = nil // the log may name more index objects now
 	if w.lease != nil {
 		w.lease.Release()
@@ -429,7 +430,7 @@ func (w *Writer) end() {
 const indexPuts = 2
 
 // putIndexes puts index objects for packs and returns their names.
-func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack, error]) (names []store.Name, err error) {
+func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack.Pack, error]) (names []store.Name, err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(indexPuts)
 	for group, err := range splitIndex(packs) {
@@ -460,8 +461,8 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 }
 
 // eachPack yields packs that are in memory.
-func eachPack(packs []*pack) iter.Seq2[*pack, error] {
-	return func(yield func(*pack, error) bool) {
+func eachPack(packs []*pack.Pack) iter.Seq2[*pack.Pack, error] {
+	return func(yield func(*pack.Pack, error) bool) {
 		for _, p := range packs {
 			if !yield(p, nil) {
 				return

@@ -1,4 +1,4 @@
-package repo
+package pack
 
 import (
 	"context"
@@ -48,23 +48,23 @@ func TestPackingBound(t *testing.T) {
 	st := &shelf{gate: make(chan struct{}), size: make(map[string]int64)}
 	packed := make(map[chunk.ID]int)
 	made := 0
-	g := newPacking(t.Context(), st, owner.CurrentEpoch(), "social.example", func(p *pack) error {
+	g := NewPipeline(t.Context(), st, owner.CurrentEpoch(), "social.example", func(p *Pack) error {
 		made++
-		for _, f := range p.frames {
-			for _, b := range f.blobs {
-				packed[b.id]++
+		for _, f := range p.Frames {
+			for _, b := range f.Blobs {
+				packed[b.ID]++
 			}
 		}
 		return nil
 	})
 	const size, blobs = 700 << 10, 40 // of each component
 	var adders sync.WaitGroup
-	for c := range componentCount {
+	for c := range Components {
 		adders.Go(func() {
 			data := random(uint64(c), size)
 			for i := range blobs {
 				id := chunk.ID{byte(c), byte(i), 1}
-				if err := g.add(t.Context(), Component(c), blobRef{id, size}, data); err != nil {
+				if err := g.Add(t.Context(), Component(c), Blob{id, size}, data); err != nil {
 					t.Error(err)
 				}
 			}
@@ -73,7 +73,7 @@ func TestPackingBound(t *testing.T) {
 	flushed := make(chan error)
 	go func() {
 		adders.Wait()
-		flushed <- g.flush()
+		flushed <- g.Flush()
 	}()
 	for passed := 0; ; passed++ {
 		select {
@@ -94,15 +94,15 @@ func TestPackingBound(t *testing.T) {
 			t.Errorf("a blob is packed %d times", n)
 		}
 	}
-	if len(packed) != blobs*int(componentCount) {
-		t.Errorf("%d blobs are packed, want %d", len(packed), blobs*int(componentCount))
+	if len(packed) != blobs*int(Components) {
+		t.Errorf("%d blobs are packed, want %d", len(packed), blobs*int(Components))
 	}
 	for name, size := range st.size {
-		if size > PackSize+PackSize/16 {
+		if size > Size+Size/16 {
 			t.Errorf("%s has %d bytes", name, size)
 		}
 	}
-	if err := g.add(t.Context(), Media, blobRef{chunk.ID{1}, 1}, []byte{1}); err == nil {
+	if err := g.Add(t.Context(), Media, Blob{chunk.ID{1}, 1}, []byte{1}); err == nil {
 		t.Error("a blob is taken after the flush")
 	}
 }
@@ -115,12 +115,12 @@ func TestPackBuilderSegments(t *testing.T) {
 	}
 	broken := errors.New("no more")
 	for _, room := range []int{1 << 10, 64 << 10, 1 << 20} {
-		b, err := newPackBuilder(func() ([]byte, error) { return make([]byte, 0, room), nil }, owner.CurrentEpoch(), "social.example", Media)
+		b, err := newBuilder(func() ([]byte, error) { return make([]byte, 0, room), nil }, owner.CurrentEpoch(), "social.example", Media)
 		if err != nil {
 			t.Fatal(err)
 		}
 		data := random(3, 300<<10)
-		f := frame{codec: codecRaw, stored: len(data), blobs: []blobRef{{chunk.ID{1}, len(data)}}}
+		f := Frame{Codec: Raw, Stored: len(data), Blobs: []Blob{{chunk.ID{1}, len(data)}}}
 		if err := b.add(f, data); err != nil {
 			t.Fatal(err)
 		}
@@ -128,8 +128,8 @@ func TestPackBuilderSegments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if parts.Size(out) != p.size {
-			t.Errorf("%d bytes, the pack says %d", parts.Size(out), p.size)
+		if parts.Size(out) != p.Size {
+			t.Errorf("%d bytes, the pack says %d", parts.Size(out), p.Size)
 		}
 		r, err := age.Decrypt(parts.Reader(out), owner.DataIdentities()...)
 		if err != nil {
@@ -139,11 +139,11 @@ func TestPackBuilderSegments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if int64(len(plain)) != plainSize(p.size, p.header) || string(plain[len(packMagic):len(packMagic)+len(data)]) != string(data) {
+		if int64(len(plain)) != PlainSize(p.Size, p.Header) || string(plain[len(Magic):len(Magic)+len(data)]) != string(data) {
 			t.Error("the pack does not hold what was put into it")
 		}
 	}
-	if _, err := newPackBuilder(func() ([]byte, error) { return nil, broken }, owner.CurrentEpoch(), "social.example", Media); !errors.Is(err, broken) {
+	if _, err := newBuilder(func() ([]byte, error) { return nil, broken }, owner.CurrentEpoch(), "social.example", Media); !errors.Is(err, broken) {
 		t.Errorf("no segment: %v", err)
 	}
 }

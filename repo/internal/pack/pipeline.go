@@ -1,4 +1,4 @@
-package repo
+package pack
 
 import (
 	"context"
@@ -34,27 +34,27 @@ const (
 	encoders       = 2       // frames being compressed at once
 )
 
-// A packing turns blobs into packs in the store. Blobs are copied into the open frame of their component; full frames
+// A Pipeline turns blobs into packs in the store. Blobs are copied into the open frame of their component; full frames
 // are compressed side by side; one goroutine puts them, in their order, into the open pack of their component; full packs
 // are uploaded side by side. Its memory is segments and framesInFlight, whatever goes through it. The first error is
 // sticky.
-type packing struct {
+type Pipeline struct {
 	store    store.Store
 	epoch    *keys.Epoch
 	instance string            // that the packs are for
-	note     func(*pack) error // hears of each pack when it is durable; one call at a time
+	note     func(*Pack) error // hears of each pack when it is durable; one call at a time
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	frames   [componentCount]*job // open
-	memory   *semaphore.Weighted  // bytes of frames between add and their pack
-	buffers  *freelist.List       // of frames
-	scratch  chan []byte          // room to decode in, for each frame that may be compressed at once
-	jobs     chan *job            // to the goroutine that builds packs
-	built    chan struct{}        // closed when that has ended
-	segments chan []byte          // free ones; a nil one is yet to be made
-	uploads  chan struct{}        // a place for each pack under way
+	frames   [Components]*job    // open
+	memory   *semaphore.Weighted // bytes of frames between add and their pack
+	buffers  *freelist.List      // of frames
+	scratch  chan []byte         // room to decode in, for each frame that may be compressed at once
+	jobs     chan *job           // to the goroutine that builds packs
+	built    chan struct{}       // closed when that has ended
+	segments chan []byte         // free ones; a nil one is yet to be made
+	uploads  chan struct{}       // a place for each pack under way
 	sending  sync.WaitGroup
 	packed   atomic.Int64 // bytes of frames that were put into packs
 	sent     atomic.Int64 // bytes of packs that are durable
@@ -62,10 +62,10 @@ type packing struct {
 	flushed  bool
 }
 
-func newPacking(ctx context.Context, st store.Store, epoch *keys.Epoch, instance string, note func(*pack) error) *packing {
+func NewPipeline(ctx context.Context, st store.Store, epoch *keys.Epoch, instance string, note func(*Pack) error) *Pipeline {
 	rtt := st.RoundTrip()
 	room, uploads := segments+int(rtt/segmentRTT), packUploads+int(rtt/packRTT)
-	g := &packing{
+	g := &Pipeline{
 		store: st, epoch: epoch, instance: instance, note: note,
 		buffers:  frameBuffers(),
 		memory:   semaphore.NewWeighted(framesInFlight),
@@ -86,14 +86,14 @@ func newPacking(ctx context.Context, st store.Store, epoch *keys.Epoch, instance
 	return g
 }
 
-// fail makes err the error of every later call.
-func (g *packing) fail(err error) { g.cancel(err) }
+// Fail makes err the error of every later call.
+func (g *Pipeline) Fail(err error) { g.cancel(err) }
 
-// err returns the first error.
-func (g *packing) err() error { return context.Cause(g.ctx) }
+// Err returns the first error.
+func (g *Pipeline) Err() error { return context.Cause(g.ctx) }
 
-// flush sends what is open and waits until every blob is in a pack that is durable. Nothing can be added after it.
-func (g *packing) flush() error {
+// Flush sends what is open and waits until every blob is in a pack that is durable. Nothing can be added after it.
+func (g *Pipeline) Flush() error {
 	if !g.flushed {
 		g.flushed = true
 		for c := range g.frames {
@@ -105,24 +105,24 @@ func (g *packing) flush() error {
 	}
 	<-g.built
 	g.sending.Wait()
-	return g.err()
+	return g.Err()
 }
 
-// abort drops what is open and waits until nothing is under way.
-func (g *packing) abort() {
-	g.fail(errors.New("aborted"))
-	_ = g.flush() // the error is the one just given, or an earlier one that the caller has
+// Abort drops what is open and waits until nothing is under way.
+func (g *Pipeline) Abort() {
+	g.Fail(errors.New("aborted"))
+	_ = g.Flush() // the error is the one just given, or an earlier one that the caller has
 }
 
 // build puts frames into packs until there are no more.
-func (g *packing) build() {
+func (g *Pipeline) build() {
 	defer close(g.built)
-	var open [componentCount]*packBuilder
+	var open [Components]*builder
 	for j := range g.jobs {
 		<-j.ready
-		if g.err() == nil {
+		if g.Err() == nil {
 			if err := g.place(&open, j); err != nil {
-				g.fail(err)
+				g.Fail(err)
 			}
 		}
 		g.buffers.Put(j.bytes)
@@ -130,13 +130,13 @@ func (g *packing) build() {
 	}
 	for c := range open {
 		if err := g.ship(&open, c); err != nil {
-			g.fail(err)
+			g.Fail(err)
 		}
 	}
 }
 
 // place puts a frame into its component's pack.
-func (g *packing) place(open *[componentCount]*packBuilder, j *job) (err error) {
+func (g *Pipeline) place(open *[Components]*builder, j *job) (err error) {
 	c := int(j.component)
 	if open[c] != nil && open[c].full(len(j.bytes)) {
 		if err := g.ship(open, c); err != nil {
@@ -161,22 +161,22 @@ func (g *packing) place(open *[componentCount]*packBuilder, j *job) (err error) 
 		}
 	}
 	if open[c] == nil {
-		if open[c], err = newPackBuilder(g.segment, g.epoch, g.instance, j.component); err != nil {
+		if open[c], err = newBuilder(g.segment, g.epoch, g.instance, j.component); err != nil {
 			return err
 		}
 	}
 	g.packed.Add(int64(len(j.bytes)))
-	return open[c].add(j.frame, j.bytes)
+	return open[c].add(j.Frame, j.bytes)
 }
 
-// traffic returns how many bytes of packs are durable, and how many there are so far.
-func (g *packing) traffic() (sent, packed int64) {
+// Traffic returns how many bytes of packs are durable, and how many there are so far.
+func (g *Pipeline) Traffic() (sent, packed int64) {
 	sent = g.sent.Load()
 	return sent, max(sent, g.packed.Load())
 }
 
 // segment waits for a free segment. There is always one to come: what open packs hold leaves some to those under way.
-func (g *packing) segment() ([]byte, error) {
+func (g *Pipeline) segment() ([]byte, error) {
 	select {
 	case s := <-g.segments:
 		if s == nil {
@@ -184,15 +184,15 @@ func (g *packing) segment() ([]byte, error) {
 		}
 		return s[:0], nil
 	case <-g.ctx.Done():
-		return nil, g.err()
+		return nil, g.Err()
 	}
 }
 
 // ship finishes the open pack of a component, if there is one, and starts its upload once there is a place for it.
-func (g *packing) ship(open *[componentCount]*packBuilder, c int) error {
+func (g *Pipeline) ship(open *[Components]*builder, c int) error {
 	b := open[c]
 	open[c] = nil
-	if err := g.err(); b == nil || err != nil {
+	if err := g.Err(); b == nil || err != nil {
 		return err
 	}
 	p, parts, err := b.finish()
@@ -202,7 +202,7 @@ func (g *packing) ship(open *[componentCount]*packBuilder, c int) error {
 	select {
 	case g.uploads <- struct{}{}:
 	case <-g.ctx.Done():
-		return g.err()
+		return g.Err()
 	}
 	g.sending.Go(func() {
 		err := g.put(p, parts)
@@ -211,21 +211,21 @@ func (g *packing) ship(open *[componentCount]*packBuilder, c int) error {
 		}
 		<-g.uploads
 		if err != nil {
-			g.fail(err)
+			g.Fail(err)
 		}
 	})
 	return nil
 }
 
 // put makes a pack durable and notes it.
-func (g *packing) put(p *pack, parts [][]byte) error {
-	if err := g.store.Put(g.ctx, store.Pack.Object(p.name), parts...); err != nil {
-		if cause := g.err(); cause != nil {
+func (g *Pipeline) put(p *Pack, parts [][]byte) error {
+	if err := g.store.Put(g.ctx, store.Pack.Object(p.Name), parts...); err != nil {
+		if cause := g.Err(); cause != nil {
 			return cause
 		}
 		return fmt.Errorf("putting a pack: %w", err)
 	}
-	g.sent.Add(p.size)
+	g.sent.Add(p.Size)
 	g.noting.Lock()
 	defer g.noting.Unlock()
 	return g.note(p)

@@ -1,4 +1,4 @@
-package repo
+package pack
 
 import (
 	"bytes"
@@ -20,42 +20,42 @@ import (
 )
 
 const (
-	// PackSize is what packs aim at, in stored bytes: large enough that a pack costs the storage and a distant
+	// Size is what packs aim at, in stored bytes: large enough that a pack costs the storage and a distant
 	// connection little, small enough to hold a few in memory.
-	PackSize = 16 << 20
+	Size = 16 << 20
 
-	packMagic  = "PFPACK\x00\x01"
-	packEnd    = "PFPEND\x00\x01"
-	packFooter = 8 + len(packEnd)
+	Magic      = "PFPACK\x00\x01"
+	EndMagic   = "PFPEND\x00\x01"
+	footerSize = 8 + len(EndMagic)
 
 	// sampleEvery says that about one pack in so many is decrypted again before it leaves.
 	sampleEvery = 16
 )
 
-// A pack is what the index holds of a pack.
-type pack struct {
-	name   store.Name
-	size   int64 // stored bytes
-	header int   // bytes of the age header and the nonce behind it
-	directory
+// A Pack is what the index holds of a Pack.
+type Pack struct {
+	Name   store.Name
+	Size   int64 // stored bytes
+	Header int   // bytes of the age header and the nonce behind it
+	Directory
 }
 
-// append encodes the pack as an index object and the journal hold it.
-func (p *pack) append(b []byte) []byte {
-	dir := p.directory.append(nil)
-	b = append(b, p.name[:]...)
-	b = binary.AppendUvarint(b, uint64(p.size))
-	b = binary.AppendUvarint(b, uint64(p.header))
+// Append encodes the pack as an index object and the journal hold it.
+func (p *Pack) Append(b []byte) []byte {
+	dir := p.Directory.Append(nil)
+	b = append(b, p.Name[:]...)
+	b = binary.AppendUvarint(b, uint64(p.Size))
+	b = binary.AppendUvarint(b, uint64(p.Header))
 	b = binary.AppendUvarint(b, uint64(len(dir)))
 	return append(b, dir...)
 }
 
-// parsePack reads what append wrote.
-func parsePack(r *wire.Reader) *pack {
-	p := new(pack)
-	copy(p.name[:], r.Bytes(len(p.name)))
-	p.size = int64(r.Uvarint(store.MaxObject))
-	p.header = int(r.Uvarint(maxAgeHeader))
+// Parse reads what append wrote.
+func Parse(r *wire.Reader) *Pack {
+	p := new(Pack)
+	copy(p.Name[:], r.Bytes(len(p.Name)))
+	p.Size = int64(r.Uvarint(store.MaxObject))
+	p.Header = int(r.Uvarint(MaxAgeHeader))
 	dir := r.Bytes(r.Count(store.MaxObject, 1))
 	if r.Err() != nil {
 		return nil
@@ -65,26 +65,26 @@ func parsePack(r *wire.Reader) *pack {
 		r.Fail(err)
 		return nil
 	}
-	p.directory = *d
+	p.Directory = *d
 	// All that is read of the pack is computed from these: they must fit each other to the byte.
-	plain := int64(len(packMagic) + len(dir) + packFooter)
-	for _, f := range d.frames {
-		plain += int64(f.stored)
+	plain := int64(len(Magic) + len(dir) + footerSize)
+	for _, f := range d.Frames {
+		plain += int64(f.Stored)
 	}
-	if int64(p.header) >= p.size || plainSize(p.size, p.header) != plain {
+	if int64(p.Header) >= p.Size || PlainSize(p.Size, p.Header) != plain {
 		r.Fail(errors.New("a pack's size and its directory do not fit"))
 		return nil
 	}
 	return p
 }
 
-// maxAgeHeader bounds the age header of a pack with its nonce: one hybrid stanza is 1.6 KiB.
-const maxAgeHeader = 16 << 10
+// MaxAgeHeader bounds the age header of a pack with its nonce: one hybrid stanza is 1.6 KiB.
+const MaxAgeHeader = 16 << 10
 
-// A packBuilder writes one pack into memory: frames are encrypted as they come, so that no plaintext of a whole
+// A builder writes one pack into memory: frames are encrypted as they come, so that no plaintext of a whole
 // pack is ever held. After an error every call fails.
-type packBuilder struct {
-	pack
+type builder struct {
+	Pack
 	more   func() ([]byte, error) // gives an empty segment
 	out    [][]byte               // the pack as far as it is encrypted, in segments
 	sum    hash.Hash              // over out
@@ -92,20 +92,20 @@ type packBuilder struct {
 	plain  int       // bytes of plaintext so far
 	dir    int       // bytes that the directory will take, or a little more
 	sample hash.Hash // over the plaintext, for a pack that is read again
-	to     *packRecipient
+	to     *Recipient
 	err    error
 }
 
-// newPackBuilder starts a pack for an instance, in segments that more gives.
-func newPackBuilder(more func() ([]byte, error), epoch *keys.Epoch, instance string, c Component) (*packBuilder, error) {
-	b := &packBuilder{more: more, sum: sha256.New()}
-	b.epoch, b.component = epoch.Number, c
+// newBuilder starts a pack for an instance, in segments that more gives.
+func newBuilder(more func() ([]byte, error), epoch *keys.Epoch, instance string, c Component) (*builder, error) {
+	b := &builder{more: more, sum: sha256.New()}
+	b.Epoch, b.Component = epoch.Number, c
 	rcpt := epoch.DataRecipient
 	if c == Meta {
 		rcpt = epoch.MetaIdentity.Recipient()
 	}
-	b.to = &packRecipient{HybridRecipient: rcpt, instance: instance}
-	w, err := age.Encrypt((*packSink)(b), b.to)
+	b.to = &Recipient{HybridRecipient: rcpt, Instance: instance}
+	w, err := age.Encrypt((*sink)(b), b.to)
 	if err != nil {
 		return nil, fmt.Errorf("encrypting a pack: %w", err)
 	}
@@ -113,17 +113,17 @@ func newPackBuilder(more func() ([]byte, error), epoch *keys.Epoch, instance str
 	if rand.IntN(sampleEvery) == 0 {
 		b.sample = sha256.New()
 	}
-	b.header = int(b.size) // age has written its header and the nonce, and no more
-	b.write([]byte(packMagic))
+	b.Header = int(b.Size) // age has written its header and the nonce, and no more
+	b.write([]byte(Magic))
 	return b, b.err
 }
 
-// packSink receives the ciphertext.
-type packSink packBuilder
+// sink receives the ciphertext.
+type sink builder
 
-func (s *packSink) Write(p []byte) (int, error) {
+func (s *sink) Write(p []byte) (int, error) {
 	s.sum.Write(p)
-	s.size += int64(len(p))
+	s.Size += int64(len(p))
 	for rest := p; len(rest) > 0; {
 		last := len(s.out) - 1
 		if last < 0 || len(s.out[last]) == cap(s.out[last]) {
@@ -142,7 +142,7 @@ func (s *packSink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (b *packBuilder) write(p []byte) {
+func (b *builder) write(p []byte) {
 	if b.err != nil {
 		return
 	}
@@ -154,22 +154,22 @@ func (b *packBuilder) write(p []byte) {
 }
 
 // add appends an encoded frame.
-func (b *packBuilder) add(f frame, stored []byte) error {
+func (b *builder) add(f Frame, stored []byte) error {
 	b.write(stored)
-	b.frames = append(b.frames, f)
-	b.dir += 8 + len(f.blobs)*(chunk.Size+4)
+	b.Frames = append(b.Frames, f)
+	b.dir += 8 + len(f.Blobs)*(chunk.Size+4)
 	return b.err
 }
 
 // full reports whether a frame of n more stored bytes belongs into the next pack.
-func (b *packBuilder) full(n int) bool { return len(b.frames) > 0 && b.plain+b.dir+n > PackSize }
+func (b *builder) full(n int) bool { return len(b.Frames) > 0 && b.plain+b.dir+n > Size }
 
 // finish writes the directory and returns the pack, and its bytes in segments.
-func (b *packBuilder) finish() (*pack, [][]byte, error) {
-	dir := b.directory.append(nil)
+func (b *builder) finish() (*Pack, [][]byte, error) {
+	dir := b.Directory.Append(nil)
 	b.write(dir)
 	foot := binary.LittleEndian.AppendUint64(nil, uint64(len(dir)))
-	b.write(append(foot, packEnd...))
+	b.write(append(foot, EndMagic...))
 	if b.err != nil {
 		return nil, nil, fmt.Errorf("encrypting a pack: %w", b.err)
 	}
@@ -177,19 +177,19 @@ func (b *packBuilder) finish() (*pack, [][]byte, error) {
 		return nil, nil, fmt.Errorf("encrypting a pack: %w", err)
 	}
 	b.err = errors.New("pack is finished")
-	b.sum.Sum(b.name[:0])
+	b.sum.Sum(b.Name[:0])
 	if b.sample != nil {
 		if err := b.readBack(); err != nil {
 			return nil, nil, fmt.Errorf("a pack that was just encrypted decrypts to something else: this machine's memory may be faulty: %w", err)
 		}
 	}
-	p := b.pack // what else the builder has is not to live as long
+	p := b.Pack // what else the builder has is not to live as long
 	return &p, b.out, nil
 }
 
 // readBack decrypts the finished pack with the file key that sealed it: a host that can't read packs can still
 // see that it has written a good one.
-func (b *packBuilder) readBack() error {
+func (b *builder) readBack() error {
 	r, err := age.Decrypt(parts.Reader(b.out), age.NewInjectedFileKeyIdentity(b.to.key))
 	if err != nil {
 		return err
@@ -204,24 +204,24 @@ func (b *packBuilder) readBack() error {
 	return nil
 }
 
-// readDirectory returns the directory of a decrypted pack of size bytes.
-func readDirectory(plain io.ReaderAt, size int64) (*directory, error) {
-	foot := make([]byte, packFooter)
-	if size < int64(len(packMagic)+packFooter) {
+// ReadDirectory returns the directory of a decrypted pack of size bytes.
+func ReadDirectory(plain io.ReaderAt, size int64) (*Directory, error) {
+	foot := make([]byte, footerSize)
+	if size < int64(len(Magic)+footerSize) {
 		return nil, errors.New("pack is too short")
 	}
-	if _, err := plain.ReadAt(foot, size-int64(packFooter)); err != nil && err != io.EOF {
+	if _, err := plain.ReadAt(foot, size-int64(footerSize)); err != nil && err != io.EOF {
 		return nil, err
 	}
-	if string(foot[8:]) != packEnd {
+	if string(foot[8:]) != EndMagic {
 		return nil, fmt.Errorf("pack does not end in its mark")
 	}
 	n := binary.LittleEndian.Uint64(foot)
-	if n > uint64(size)-uint64(len(packMagic)+packFooter) {
+	if n > uint64(size)-uint64(len(Magic)+footerSize) {
 		return nil, errors.New("pack directory is longer than the pack")
 	}
 	dir := make([]byte, n)
-	if _, err := plain.ReadAt(dir, size-int64(packFooter)-int64(n)); err != nil && err != io.EOF {
+	if _, err := plain.ReadAt(dir, size-int64(footerSize)-int64(n)); err != nil && err != io.EOF {
 		return nil, err
 	}
 	d, err := parseDirectory(dir)
@@ -229,10 +229,10 @@ func readDirectory(plain io.ReaderAt, size int64) (*directory, error) {
 		return nil, err
 	}
 	stored := int64(0)
-	for _, f := range d.frames {
-		stored += int64(f.stored)
+	for _, f := range d.Frames {
+		stored += int64(f.Stored)
 	}
-	if want := int64(len(packMagic)) + stored + int64(n) + int64(packFooter); want != size {
+	if want := int64(len(Magic)) + stored + int64(n) + int64(footerSize); want != size {
 		return nil, fmt.Errorf("pack has %d bytes, its directory says %d", size, want)
 	}
 	return d, nil

@@ -1,4 +1,4 @@
-package repo
+package pack
 
 import (
 	"bytes"
@@ -24,34 +24,34 @@ func markOf(fileKey []byte, instance string) []byte {
 	return mark
 }
 
-// A packRecipient wraps a pack's file key, which it keeps, and marks the pack with the instance that it is for.
-type packRecipient struct {
+// A Recipient wraps a pack's file key, which it keeps, and marks the pack with the instance that it is for.
+type Recipient struct {
 	*age.HybridRecipient
-	instance string
+	Instance string
 	key      []byte
 }
 
 // WrapWithLabels returns the stanza of the recipient and that of the mark.
-func (p *packRecipient) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
+func (p *Recipient) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
 	p.key = bytes.Clone(key)
 	stanzas, labels, err := p.HybridRecipient.WrapWithLabels(key)
 	if err != nil {
 		return nil, nil, err
 	}
-	return append(stanzas, &age.Stanza{Type: markStanza, Body: markOf(key, p.instance)}), labels, nil
+	return append(stanzas, &age.Stanza{Type: markStanza, Body: markOf(key, p.Instance)}), labels, nil
 }
 
-// A packOpener is an age identity that opens one pack by the first of some identities that fits, and can tell then whose
+// A Opener is an age identity that opens one pack by the first of some identities that fits, and can tell then whose
 // the pack is.
-type packOpener struct {
-	identities []age.Identity
+type Opener struct {
+	Identities []age.Identity
 	key        []byte // the pack's file key
 	mark       []byte // nil for a pack that has none, or several
 }
 
 // Unwrap returns the file key. What it notes counts once age has verified the header.
-func (o *packOpener) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
-	for _, id := range o.identities {
+func (o *Opener) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	for _, id := range o.Identities {
 		key, err := id.Unwrap(stanzas)
 		if errors.Is(err, age.ErrIncorrectIdentity) {
 			continue
@@ -75,15 +75,15 @@ func (o *packOpener) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	return nil, age.ErrIncorrectIdentity
 }
 
-// isFor reports whether the pack was written for an instance.
-func (o *packOpener) isFor(instance string) bool {
+// IsFor reports whether the pack was written for an instance.
+func (o *Opener) IsFor(instance string) bool {
 	return instance != "" && subtle.ConstantTimeCompare(o.mark, markOf(o.key, instance)) == 1
 }
 
-// whose returns the one of some instances that the pack was written for, or "".
-func (o *packOpener) whose(instances []string) string {
+// Whose returns the one of some instances that the pack was written for, or "".
+func (o *Opener) Whose(instances []string) string {
 	for _, name := range instances {
-		if o.isFor(name) {
+		if o.IsFor(name) {
 			return name
 		}
 	}

@@ -1,4 +1,4 @@
-package repo
+package pack
 
 import (
 	"bytes"
@@ -69,25 +69,25 @@ func looksRandom(plain []byte) bool {
 // encodeFrame returns the stored form of a frame's plaintext: in dst's room where compression gains something, else plain
 // itself. What is compressed is decoded again, into *scratch, and compared: bad memory becomes an error here and not a bad
 // backup.
-func encodeFrame(dst, plain []byte, scratch *[]byte) ([]byte, codec, error) {
+func encodeFrame(dst, plain []byte, scratch *[]byte) ([]byte, Codec, error) {
 	stored := encoder().EncodeAll(plain, dst[:0])
 	if float64(len(stored)) > (1-minGain)*float64(len(plain)) {
-		return plain, codecRaw, nil
+		return plain, Raw, nil
 	}
 	*scratch = slices.Grow((*scratch)[:0], len(plain))
-	back, err := decodeFrame(*scratch, stored, codecZstd, len(plain))
+	back, err := DecodeFrame(*scratch, stored, Zstd, len(plain))
 	if err != nil || !bytes.Equal(back, plain) {
 		return nil, 0, errors.New("a frame that was just compressed decompresses to something else: this machine's memory may be faulty")
 	}
-	return stored, codecZstd, nil
+	return stored, Zstd, nil
 }
 
-// compress returns what zstd makes of text.
-func compress(text []byte) []byte { return encoder().EncodeAll(text, nil) }
+// Compress returns what zstd makes of text.
+func Compress(text []byte) []byte { return encoder().EncodeAll(text, nil) }
 
-// decodeFrame returns the plaintext, length bytes long, of a stored frame: in buf where that is large enough.
-func decodeFrame(buf, stored []byte, c codec, length int) ([]byte, error) {
-	if c == codecRaw {
+// DecodeFrame returns the plaintext, length bytes long, of a stored frame: in buf where that is large enough.
+func DecodeFrame(buf, stored []byte, c Codec, length int) ([]byte, error) {
+	if c == Raw {
 		if len(stored) != length {
 			return nil, fmt.Errorf("raw frame has %d bytes, want %d", len(stored), length)
 		}

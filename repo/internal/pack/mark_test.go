@@ -1,4 +1,4 @@
-package repo
+package pack
 
 import (
 	"bytes"
@@ -50,11 +50,11 @@ func TestPackMark(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		opener := &packOpener{identities: k.DataIdentities()}
+		opener := &Opener{Identities: k.DataIdentities()}
 		if _, err := age.Decrypt(bytes.NewReader(out.Bytes()), opener); err != nil {
 			t.Fatal(err)
 		}
-		if got := opener.whose([]string{"", "a.example", "b.example"}); got != c.want {
+		if got := opener.Whose([]string{"", "a.example", "b.example"}); got != c.want {
 			t.Errorf("%s: the pack is for %q, want %q", name, got, c.want)
 		}
 		// By hand, age opens it in any case.

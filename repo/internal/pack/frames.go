@@ -1,4 +1,4 @@
-package repo
+package pack
 
 import (
 	"context"
@@ -11,16 +11,16 @@ import (
 // A job is a frame on its way into a pack.
 type job struct {
 	component Component
-	frame
+	Frame
 	plain  []byte // as it is; nobody's once ready is closed
 	bytes  []byte // as it is stored, once ready is closed
 	weight int64  // of packing.memory
 	ready  chan struct{}
 }
 
-// add appends a blob to its component's open frame, and sends the frame off when it is full. It is for one goroutine at a
+// Add appends a blob to its component's open frame, and sends the frame off when it is full. It is for one goroutine at a
 // time for each component.
-func (g *packing) add(ctx context.Context, c Component, b blobRef, data []byte) error {
+func (g *Pipeline) Add(ctx context.Context, c Component, b Blob, data []byte) error {
 	if g.flushed {
 		return errors.New("a blob was added after the flush")
 	}
@@ -35,7 +35,7 @@ func (g *packing) add(ctx context.Context, c Component, b blobRef, data []byte) 
 	}
 	j := g.frames[c]
 	j.plain = append(j.plain, data...)
-	j.blobs = append(j.blobs, b)
+	j.Blobs = append(j.Blobs, b)
 	if len(j.plain) >= size {
 		return g.send(c)
 	}
@@ -43,12 +43,12 @@ func (g *packing) add(ctx context.Context, c Component, b blobRef, data []byte) 
 }
 
 // send hands a component's open frame on, once there is room for it.
-func (g *packing) send(c Component) error {
+func (g *Pipeline) send(c Component) error {
 	j := g.frames[c]
 	g.frames[c] = nil
 	j.weight = 2 * int64(cap(j.plain)) // it is held twice: as it is, and as it is stored
 	if err := g.memory.Acquire(g.ctx, min(j.weight, framesInFlight)); err != nil {
-		return g.err()
+		return g.Err()
 	}
 	j.weight = min(j.weight, framesInFlight)
 	var scratch []byte
@@ -56,17 +56,17 @@ func (g *packing) send(c Component) error {
 	case scratch = <-g.scratch:
 	case <-g.ctx.Done():
 		g.memory.Release(j.weight)
-		return g.err()
+		return g.Err()
 	}
 	go func() {
 		defer close(j.ready)
-		j.bytes, j.codec = j.plain, codecRaw
+		j.bytes, j.Codec = j.plain, Raw
 		if j.component != Media || !looksRandom(j.plain) {
 			if err := g.compress(j, &scratch); err != nil {
-				g.fail(err)
+				g.Fail(err)
 			}
 		}
-		j.stored = len(j.bytes)
+		j.Stored = len(j.bytes)
 		g.scratch <- scratch
 	}()
 	select {
@@ -74,15 +74,15 @@ func (g *packing) send(c Component) error {
 		return nil
 	case <-g.ctx.Done():
 		g.memory.Release(j.weight)
-		return g.err()
+		return g.Err()
 	}
 }
 
 // compress compresses a frame if that gains something.
-func (g *packing) compress(j *job, scratch *[]byte) (err error) {
+func (g *Pipeline) compress(j *job, scratch *[]byte) (err error) {
 	room := g.buffer(len(j.plain))
-	j.bytes, j.codec, err = encodeFrame(room, j.plain, scratch)
-	if j.codec == codecRaw {
+	j.bytes, j.Codec, err = encodeFrame(room, j.plain, scratch)
+	if j.Codec == Raw {
 		g.buffers.Put(room)
 	} else {
 		g.buffers.Put(j.plain)
@@ -101,4 +101,4 @@ func frameBuffers() *freelist.List {
 const maxBuffer = chunk.MaxSize + chunk.MaxSize/64
 
 // buffer returns an empty buffer with room for n bytes and for what zstd may add to them.
-func (g *packing) buffer(n int) []byte { return g.buffers.Get(n + n/128) }
+func (g *Pipeline) buffer(n int) []byte { return g.buffers.Get(n + n/128) }

@@ -1,4 +1,4 @@
-package repo
+package pack
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 	"permafrost/repo/keys"
 )
 
-// perByteRead bounds what a parser of binary input may allocate for each byte of it.
-const perByteRead = 8
+// perByte bounds what a parser of binary input may allocate for each byte of it.
+const perByte = 8
 
 // owner returns a keyring that is the same in every process, as a corpus that was found with it needs it.
 func owner(tb testing.TB) *keys.Keyring {
@@ -37,27 +37,27 @@ func owner(tb testing.TB) *keys.Keyring {
 
 // A packed is a pack as a writer makes it, and its plaintext.
 type packed struct {
-	*pack
+	*Pack
 	plain []byte
 }
 
 // newPacked returns a pack of a compressed frame of several blobs and one that is stored as it is.
 func newPacked(tb testing.TB, k *keys.Keyring) packed {
 	tb.Helper()
-	b, err := newPackBuilder(func() ([]byte, error) { return make([]byte, 0, 64<<10), nil }, k.CurrentEpoch(), "social.example", Media)
+	b, err := newBuilder(func() ([]byte, error) { return make([]byte, 0, 64<<10), nil }, k.CurrentEpoch(), "social.example", Media)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	out := []byte(packMagic)
+	out := []byte(Magic)
 	var scratch []byte
 	for i, data := range [][]byte{text(600), random(1, 50)} {
 		stored, c, err := encodeFrame(nil, data, &scratch)
 		if err != nil || int(c) != 1-i {
 			tb.Fatalf("frame %d: codec %d, %v", i, c, err)
 		}
-		f := frame{codec: c, stored: len(stored)}
+		f := Frame{Codec: c, Stored: len(stored)}
 		for blob := range slices.Chunk(data, 1+len(data)/2) {
-			f.blobs = append(f.blobs, blobRef{k.CurrentEpoch().DataKey.Sum(blob), len(blob)})
+			f.Blobs = append(f.Blobs, Blob{k.CurrentEpoch().DataKey.Sum(blob), len(blob)})
 		}
 		if err := b.add(f, stored); err != nil {
 			tb.Fatal(err)
@@ -65,16 +65,16 @@ func newPacked(tb testing.TB, k *keys.Keyring) packed {
 		out = append(out, stored...)
 	}
 	p, sealed, err := b.finish()
-	if err != nil || parts.Size(sealed) != p.size {
+	if err != nil || parts.Size(sealed) != p.Size {
 		tb.Fatal(err)
 	}
-	return packed{p, appendFooter(out, p.directory.append(nil))}
+	return packed{p, appendFooter(out, p.Directory.Append(nil))}
 }
 
 // appendFooter ends a pack's plaintext.
 func appendFooter(plain, dir []byte) []byte {
 	plain = append(plain, dir...)
-	return append(binary.LittleEndian.AppendUint64(plain, uint64(len(dir))), packEnd...)
+	return append(binary.LittleEndian.AppendUint64(plain, uint64(len(dir))), EndMagic...)
 }
 
 func FuzzFrame(f *testing.F) {
@@ -91,7 +91,7 @@ func FuzzFrame(f *testing.F) {
 		n := int(length % (maxFrame + 1))
 		var plain []byte
 		var err error
-		fuzzing.Bound(t, n+perByteRead*len(stored), func() { plain, err = decodeFrame(nil, stored, codec(c)%codecCount, n) })
+		fuzzing.Bound(t, n+perByte*len(stored), func() { plain, err = DecodeFrame(nil, stored, Codec(c)%codecCount, n) })
 		if err != nil {
 			return
 		}
@@ -110,13 +110,13 @@ func FuzzDirectory(f *testing.F) {
 	var seeds [][]byte
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 7))
-		seeds = append(seeds, randomFitting(rng).directory.append(nil))
+		seeds = append(seeds, fittingPack(rng).Directory.Append(nil))
 	}
 	fuzzing.Seed(f, parse, seeds...)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var d *directory
+		var d *Directory
 		var err error
-		fuzzing.Bound(t, perByteRead*len(b), func() { d, err = parseDirectory(b) })
+		fuzzing.Bound(t, perByte*len(b), func() { d, err = parseDirectory(b) })
 		if err == nil {
 			checkDirectory(t, d, b)
 		}
@@ -124,51 +124,51 @@ func FuzzDirectory(f *testing.F) {
 }
 
 // checkDirectory demands of a directory that was read what its readers rely on.
-func checkDirectory(t *testing.T, d *directory, b []byte) {
+func checkDirectory(t *testing.T, d *Directory, b []byte) {
 	t.Helper()
-	if again := d.append(nil); !bytes.Equal(again, b) {
+	if again := d.Append(nil); !bytes.Equal(again, b) {
 		t.Errorf("%x\n is read and written as\n%x", b, again)
 	}
-	if d.epoch == 0 || d.epoch > maxEpoch || d.component >= componentCount || len(d.frames) == 0 {
-		t.Errorf("epoch %d, component %d, %d frames", d.epoch, d.component, len(d.frames))
+	if d.Epoch == 0 || d.Epoch > maxEpoch || d.Component >= Components || len(d.Frames) == 0 {
+		t.Errorf("epoch %d, component %d, %d frames", d.Epoch, d.Component, len(d.Frames))
 	}
-	for _, f := range d.frames {
-		if f.length() > maxFrame || f.stored > maxFrame || f.codec >= codecCount || len(f.blobs) == 0 {
-			t.Errorf("frame of %d bytes, %d stored, codec %d", f.length(), f.stored, f.codec)
+	for _, f := range d.Frames {
+		if f.Length() > maxFrame || f.Stored > maxFrame || f.Codec >= codecCount || len(f.Blobs) == 0 {
+			t.Errorf("frame of %d bytes, %d stored, codec %d", f.Length(), f.Stored, f.Codec)
 		}
-		for _, b := range f.blobs {
-			if b.length < 1 || b.length > chunk.MaxSize || b.id.IsZero() {
-				t.Errorf("blob %v of %d bytes", b.id, b.length)
+		for _, b := range f.Blobs {
+			if b.Length < 1 || b.Length > chunk.MaxSize || b.ID.IsZero() {
+				t.Errorf("blob %v of %d bytes", b.ID, b.Length)
 			}
 		}
 	}
 }
 
-// randomFitting returns a pack whose size is what its directory says, as no other is taken.
-func randomFitting(rng *rand.Rand) *pack {
-	p := &pack{header: 1 + rng.IntN(maxAgeHeader)}
-	binary.BigEndian.PutUint64(p.name[:], rng.Uint64())
-	p.epoch, p.component = 1+uint32(rng.IntN(3)), Component(rng.IntN(int(componentCount)))
+// fittingPack returns a pack whose size is what its directory says, as no other is taken.
+func fittingPack(rng *rand.Rand) *Pack {
+	p := &Pack{Header: 1 + rng.IntN(MaxAgeHeader)}
+	binary.BigEndian.PutUint64(p.Name[:], rng.Uint64())
+	p.Epoch, p.Component = 1+uint32(rng.IntN(3)), Component(rng.IntN(int(Components)))
 	for range 1 + rng.IntN(3) {
-		f := frame{codec: codec(rng.IntN(2))}
+		f := Frame{Codec: Codec(rng.IntN(2))}
 		for range 1 + rng.IntN(9) {
-			b := blobRef{length: 1 + rng.IntN(chunk.MaxSize/8)}
-			binary.BigEndian.PutUint64(b.id[:], 1+rng.Uint64N(9))
-			f.blobs = append(f.blobs, b)
+			b := Blob{Length: 1 + rng.IntN(chunk.MaxSize/8)}
+			binary.BigEndian.PutUint64(b.ID[:], 1+rng.Uint64N(9))
+			f.Blobs = append(f.Blobs, b)
 		}
-		p.frames = append(p.frames, f)
+		p.Frames = append(p.Frames, f)
 	}
-	plain := int64(len(packMagic) + packFooter)
-	for i := range p.frames {
-		f := &p.frames[i]
-		f.stored = 1 + rng.IntN(f.length())
-		if f.codec == codecRaw {
-			f.stored = f.length()
+	plain := int64(len(Magic) + footerSize)
+	for i := range p.Frames {
+		f := &p.Frames[i]
+		f.Stored = 1 + rng.IntN(f.Length())
+		if f.Codec == Raw {
+			f.Stored = f.Length()
 		}
-		plain += int64(f.stored)
+		plain += int64(f.Stored)
 	}
-	plain += int64(len(p.directory.append(nil)))
-	p.size = int64(p.header) + plain + (plain+ageChunk-1)/ageChunk*ageOverhead
+	plain += int64(len(p.Directory.Append(nil)))
+	p.Size = int64(p.Header) + plain + (plain+AgeChunk-1)/AgeChunk*AgeOverhead
 	return p
 }
 
@@ -177,19 +177,19 @@ func FuzzPack(f *testing.F) {
 	decoder()
 	k := owner(f)
 	read := func(b []byte) (plain int, err error) {
-		d, err := readDirectory(bytes.NewReader(b), int64(len(b)))
+		d, err := ReadDirectory(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return 0, err
 		}
-		at := len(packMagic)
-		for _, f := range d.frames {
-			data, err := decodeFrame(nil, b[at:at+f.stored], f.codec, f.length())
+		at := len(Magic)
+		for _, f := range d.Frames {
+			data, err := DecodeFrame(nil, b[at:at+f.Stored], f.Codec, f.Length())
 			if err != nil {
 				return 0, err
 			}
-			at, plain = at+f.stored, plain+len(data)
+			at, plain = at+f.Stored, plain+len(data)
 		}
-		if end := appendFooter(b[:at:at], d.append(nil)); !bytes.Equal(end, b) {
+		if end := appendFooter(b[:at:at], d.Append(nil)); !bytes.Equal(end, b) {
 			return 0, errors.New("what was read is not what would be written")
 		}
 		return plain, nil
@@ -198,27 +198,27 @@ func FuzzPack(f *testing.F) {
 	fuzzing.Seed(f, func(b []byte) error { _, err := read(b); return err }, good)
 	f.Add(good[:len(good)-1])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if d, err := readDirectory(bytes.NewReader(b), int64(len(b))); err == nil {
-			dir := b[len(b)-packFooter-len(d.append(nil)) : len(b)-packFooter]
+		if d, err := ReadDirectory(bytes.NewReader(b), int64(len(b))); err == nil {
+			dir := b[len(b)-footerSize-len(d.Append(nil)) : len(b)-footerSize]
 			checkDirectory(t, d, dir)
 			read(b)
 		}
-		fuzzing.Bound(t, perByteRead*len(b), func() { readDirectory(bytes.NewReader(b), int64(len(b))) })
+		fuzzing.Bound(t, perByte*len(b), func() { ReadDirectory(bytes.NewReader(b), int64(len(b))) })
 	})
 }
 
 // What lies of its length is refused before the memory is there.
-func TestLyingLengthsOfPacks(t *testing.T) {
+func TestLyingLengths(t *testing.T) {
 	decoder()
 	lie := binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(nil, 1), 0), maxFrames)
-	foot := append(append([]byte(packMagic), "\xff\xff\xff\x03\x00\x00\x00\x00"...), packEnd...)
+	foot := append(append([]byte(Magic), "\xff\xff\xff\x03\x00\x00\x00\x00"...), EndMagic...)
 	for name, read := range map[string]func() error{
 		"directory": func() error { _, err := parseDirectory(lie); return err },
 		"blobs":     func() error { _, err := parseDirectory(append(lie[:2:2], 1, 1, 9, 0xff, 0xff, 0xff, 7)); return err },
-		"footer":    func() error { _, err := readDirectory(bytes.NewReader(foot), int64(len(foot))); return err },
+		"footer":    func() error { _, err := ReadDirectory(bytes.NewReader(foot), int64(len(foot))); return err },
 		"pack": func() error {
 			r := wire.NewReader(append(make([]byte, 32), 9, 9, 0xff, 0xff, 0xff, 0x1f))
-			parsePack(r)
+			Parse(r)
 			return r.Err()
 		},
 	} {
@@ -256,12 +256,12 @@ func zeros(tb testing.TB) (announced, silent []byte) {
 }
 
 // A frame that would decompress to more than it may is refused without the memory for it.
-func TestBombsInFrames(t *testing.T) {
+func TestBombs(t *testing.T) {
 	decoder()
 	announced, silent := zeros(t)
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
-		fuzzing.Bound(t, 100_000+perByteRead*len(b), func() {
-			if _, err := decodeFrame(nil, b, codecZstd, 100_000); err == nil {
+		fuzzing.Bound(t, 100_000+perByte*len(b), func() {
+			if _, err := DecodeFrame(nil, b, Zstd, 100_000); err == nil {
 				t.Errorf("%s: a frame of 128 MiB is taken", name)
 			}
 		})
