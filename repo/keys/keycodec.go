@@ -81,7 +81,7 @@ func decodeKeyring(data []byte) (*Keyring, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("more than one value")
 	}
-	k := &Keyring{Role: j.Role, Name: j.Name, Repository: j.Repository, OwnerKey: j.OwnerKey}
+	k := &Keyring{Role: j.Role, Name: j.Name, Repository: j.Repository, OwnerKey: j.OwnerKey, fileKeys: new(fileKeys)}
 	if j.SignKey != nil {
 		if len(j.SignKey) != ed25519.SeedSize {
 			return nil, fmt.Errorf("signing key has %d bytes, want %d", len(j.SignKey), ed25519.SeedSize)

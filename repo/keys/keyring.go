@@ -54,6 +54,8 @@ type Keyring struct {
 	Identity *age.HybridIdentity
 
 	Epochs []Epoch
+
+	fileKeys *fileKeys // what its identities have unwrapped; nil remembers nothing
 }
 
 // An Epoch is one generation of a repository's keys. The newest is for writing, the others for reading.
@@ -75,7 +77,7 @@ func NewOwner() (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the owner key: %w", err)
 	}
-	k := &Keyring{Role: RoleOwner, Name: RecoveryName, OwnerKey: owner, SignKey: sign}
+	k := &Keyring{Role: RoleOwner, Name: RecoveryName, OwnerKey: owner, SignKey: sign, fileKeys: new(fileKeys)}
 	rand.Read(k.Repository[:])
 	if k.Identity, err = age.GenerateHybridIdentity(); err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func (k *Keyring) NewWriter(name string) (*Keyring, error) {
 // ForWriter returns what a writer may know of k, without a name, a signing key and an identity: the update that a
 // writer merges when the keys were rotated.
 func (k *Keyring) ForWriter() *Keyring {
-	w := &Keyring{Role: RoleWriter, Repository: k.Repository, OwnerKey: k.OwnerKey, Epochs: slices.Clone(k.Epochs)}
+	w := &Keyring{Role: RoleWriter, Repository: k.Repository, OwnerKey: k.OwnerKey, Epochs: slices.Clone(k.Epochs), fileKeys: new(fileKeys)}
 	for i := range w.Epochs {
 		w.Epochs[i].DataIdentity = nil
 	}
@@ -224,7 +226,7 @@ func (k *Keyring) Epoch(n uint32) *Epoch {
 func (k *Keyring) MetaIdentities() []age.Identity {
 	var ids []age.Identity
 	for _, e := range slices.Backward(k.Epochs) {
-		ids = append(ids, e.MetaIdentity)
+		ids = append(ids, k.opener(e.MetaIdentity))
 	}
 	return ids
 }
@@ -234,10 +236,17 @@ func (k *Keyring) DataIdentities() []age.Identity {
 	var ids []age.Identity
 	for _, e := range slices.Backward(k.Epochs) {
 		if e.DataIdentity != nil {
-			ids = append(ids, e.DataIdentity)
+			ids = append(ids, k.opener(e.DataIdentity))
 		}
 	}
 	return ids
+}
+
+func (k *Keyring) opener(id *age.HybridIdentity) age.Identity {
+	if k.fileKeys == nil {
+		return id
+	}
+	return opener{id, k.fileKeys}
 }
 
 // CanRead reports whether the keyring opens stored content.

@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -110,7 +111,7 @@ func TestNewKeyrings(t *testing.T) {
 		}
 	}
 	for _, k := range []*keys.Keyring{owner, writer} {
-		if ids := k.MetaIdentities(); len(ids) != 2 || ids[0] != age.Identity(k.Epochs[1].MetaIdentity) {
+		if ids := k.MetaIdentities(); len(ids) != 2 || fmt.Sprint(ids[0]) != k.Epochs[1].MetaIdentity.String() {
 			t.Errorf("%v: meta identities do not begin with the newest", k)
 		}
 		if k.CurrentEpoch() != &k.Epochs[1] || k.Epoch(1) != &k.Epochs[0] || k.Epoch(0) != nil || k.Epoch(3) != nil || k.Epoch(1<<32-1) != nil {
