@@ -61,35 +61,3 @@ func (e *CauseError) Unwrap() error { return e.Err }
 func because(c Cause, format string, args ...any) error {
 	return &CauseError{c, fmt.Errorf(format, args...)}
 }
-
-// A Right is what the list of keys may withhold from a key.
-type Right string
-
-// The rights.
-const (
-	RightAny      Right = "any"      // the list of keys does not have the key at all
-	RightInstance Right = "instance" // to make snapshots of this instance
-	RightForget   Right = "forget"   // to forget these snapshots
-	RightConfirm  Right = "confirm"  // to confirm these snapshots
-	RightPrune    Right = "prune"
-)
-
-// A NotAllowedError says what the list of keys does not let this key do. It is ErrNotAllowed.
-type NotAllowedError struct {
-	Right Right
-	Why   string
-	Who   []string // of RightConfirm: the writers, by name, whose keys have it
-}
-
-func (e *NotAllowedError) Error() string { return ErrNotAllowed.Error() + ": " + e.Why }
-func (e *NotAllowedError) Unwrap() error { return ErrNotAllowed }
-
-// A StateFileError says that a file in which this machine remembers something can't be opened.
-type StateFileError struct {
-	Path  string // of the file
-	Loses string // what comes of removing it
-	Err   error
-}
-
-func (e *StateFileError) Error() string { return e.Err.Error() }
-func (e *StateFileError) Unwrap() error { return e.Err }

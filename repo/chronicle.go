@@ -1,8 +1,6 @@
 package repo
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -57,65 +55,6 @@ type Recorded struct {
 	Through uint64                // number of the newest entry that was looked at
 	Doubts  map[store.Name]string // why a snapshot's times can't be
 	Clock   time.Duration         // by which the storage's clock was last said to be ahead
-}
-
-// Chronicle returns what the log says of an instance's snapshots. It is not to be changed.
-func (r *Repo) Chronicle(instance string) Chronicle {
-	c := Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: r.log.first}
-	if rec := r.log.recorded[instance]; rec != nil {
-		c.Recorded = *rec
-	}
-	for _, s := range r.log.snapshots {
-		if s.Instance != instance {
-			continue
-		}
-		c.Snapshots = append(c.Snapshots, s)
-		if seq, gone := r.log.forgotten[s.ID]; gone {
-			c.Forgotten[s.ID] = seq
-		}
-		if r.log.confirmed[s.ID] {
-			c.Confirmed[s.ID] = true
-		}
-	}
-	return c
-}
-
-// Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
-// of the times of snapshots below it.
-func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...Record) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	f := &ForgetEntry{ids, r.log.scope(r.key.VerifyKey()).recordable(records)}
-	return r.publishOnFull(ctx, &Entry{Forget: f}, func(h *history) error {
-		if err := h.mustList(ids); err != nil {
-			return err
-		}
-		by := h.scope(r.key.VerifyKey())
-		if why := h.mayForget(by, ids); why != "" {
-			return &NotAllowedError{Right: RightForget, Why: why}
-		}
-		return nil
-	})
-}
-
-// Confirm says that a person has looked at some snapshots that are in doubt, and found them right. With revoke it takes that
-// back.
-func (r *Repo) Confirm(ctx context.Context, ids []store.Name, revoke bool, records ...Record) error {
-	if len(ids) == 0 {
-		return errors.New("there is nothing to confirm")
-	}
-	c := &ConfirmEntry{ids, revoke, r.log.scope(r.key.VerifyKey()).recordable(records)}
-	return r.publish(ctx, &Entry{Confirm: c}, func(h *history) error {
-		if err := h.mustList(ids); err != nil {
-			return err
-		}
-		by := h.scope(r.key.VerifyKey())
-		if why := h.mayConfirm(by, ids); why != "" {
-			return &NotAllowedError{Right: RightConfirm, Why: why, Who: h.othersWho(ids)}
-		}
-		return nil
-	})
 }
 
 // mustList returns an error for a snapshot that is not listed.
@@ -237,4 +176,25 @@ func (s scope) recordable(records []Record) (may []Record) {
 		}
 	}
 	return slices.Clip(may)
+}
+
+// chronicle returns what the log says of an instance's snapshots. It is not to be changed.
+func (h *history) chronicle(instance string) Chronicle {
+	c := Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: h.first}
+	if rec := h.recorded[instance]; rec != nil {
+		c.Recorded = *rec
+	}
+	for _, s := range h.snapshots {
+		if s.Instance != instance {
+			continue
+		}
+		c.Snapshots = append(c.Snapshots, s)
+		if seq, gone := h.forgotten[s.ID]; gone {
+			c.Forgotten[s.ID] = seq
+		}
+		if h.confirmed[s.ID] {
+			c.Confirmed[s.ID] = true
+		}
+	}
+	return c
 }

@@ -181,3 +181,12 @@ func decodeEntry(body []byte) (*Entry, error) {
 	}
 	return e, nil
 }
+
+// objects returns the names of the objects that the entry makes a part of the log.
+func (e *SnapshotEntry) objects() []string {
+	objects := []string{store.Manifest.Object(e.Manifest)}
+	for _, n := range e.Indexes {
+		objects = append(objects, store.Index.Object(n))
+	}
+	return objects
+}

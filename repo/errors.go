@@ -18,9 +18,6 @@ var (
 	// ErrPruned says that while a snapshot was being made a prune removed what it references. Nothing of
 	// it was committed, and another run will succeed.
 	ErrPruned = errors.New("a prune removed data that this snapshot references, while it was being made")
-
-	// ErrNotAllowed says that the roster does not let this key do what was asked.
-	ErrNotAllowed = errors.New("this key is not allowed to do that")
 )
 
 // A SnapshotError says what is wrong with a snapshot.
@@ -57,16 +54,12 @@ type LockedError struct {
 
 func (e *LockedError) Error() string { return "the repository is in use: " + e.By }
 
-// A RollbackError says that the log is not a continuation of the one that was seen before.
-type RollbackError struct {
-	Remembered, Found Head
-	Lost              string // what was known of the log below Remembered, where that is there and this is not
-	Since             bool   // Remembered was seen since the repository was opened: the storage does not show the same log each time
+// A StateFileError says that a file in which this machine remembers something can't be opened.
+type StateFileError struct {
+	Path  string // of the file
+	Loses string // what comes of removing it
+	Err   error
 }
 
-func (e *RollbackError) Error() string {
-	if e.Lost != "" {
-		return fmt.Sprintf("the log ends at entry %v and differs from what this machine has seen (%s): the storage has lost or rolled back entries", e.Found, e.Lost)
-	}
-	return fmt.Sprintf("the log ends at entry %v, but this machine has seen entry %v: the storage has lost or rolled back entries", e.Found, e.Remembered)
-}
+func (e *StateFileError) Error() string { return e.Err.Error() }
+func (e *StateFileError) Unwrap() error { return e.Err }

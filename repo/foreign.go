@@ -113,27 +113,3 @@ func (r *Repo) readMark(ctx context.Context, keys *keys.Keyring, name store.Name
 	}
 	return o, nil
 }
-
-// hasOthers reports whether somebody may make snapshots of other instances than one.
-func (h *history) hasOthers(instance string) bool {
-	return slices.ContainsFunc(h.people, func(p Person) bool { return p.Role == keys.RoleWriter && p.Instance != instance })
-}
-
-// instances returns the names of all instances that the log knows of.
-func (h *history) instances() []string {
-	var names []string
-	known := map[string]bool{"": true}
-	add := func(name string) {
-		if !known[name] {
-			known[name] = true
-			names = append(names, name)
-		}
-	}
-	for i := range h.snapshots {
-		add(h.snapshots[i].Instance)
-	}
-	for i := range h.people {
-		add(h.people[i].Instance)
-	}
-	return names
-}

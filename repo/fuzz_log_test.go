@@ -137,7 +137,7 @@ func (l *fuzzLog) read(t testing.TB, script []byte) *history {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.take(h.next, openEntry(l.owner, stored))
+		h.take(h.next, openEntry(unseal, l.owner, stored))
 	}
 	return h
 }

@@ -412,3 +412,8 @@ func (h *history) named() map[string]bool {
 	}
 	return m
 }
+
+// maxJump is how many free numbers may lie below an entry, down to the valid one before it. Whoever publishes takes the
+// first free number: some are free only where so many entries in a row were lost, or where a writer jumped ahead to use
+// the numbers up.
+const maxJump = 100

@@ -24,11 +24,6 @@ const (
 	// them; relists is how often one is asked for, and publishTries how often a number is found taken behind the same entry. A
 	// storage could go on for ever.
 	maxJunk, relists, publishTries = 1000, 10, 100
-
-	// maxJump is how many free numbers may lie below an entry, down to the valid one before it. Whoever publishes takes the
-	// first free number: some are free only where so many entries in a row were lost, or where a writer jumped ahead to use
-	// the numbers up.
-	maxJump = 100
 )
 
 // readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
@@ -201,7 +196,7 @@ func (t *logTake) has(seq uint64) bool {
 func (t *logTake) take(ctx context.Context, seq uint64, data []byte) error {
 	e := t.before[seq]
 	if !t.has(seq) {
-		e = t.before.open(t.log.keys, seq, data)
+		e = t.before.open(unseal, t.log.keys, seq, data)
 	}
 	t.log.take(seq, e)
 	if hash, valid := t.log.hashes[seq]; valid && hash == e.hash {
@@ -271,7 +266,7 @@ func (r *Repo) follow(ctx context.Context, h *history) (done bool, err error) {
 		} else if err != nil {
 			return false, fmt.Errorf("reading the log: %w", err)
 		}
-		h.take(h.next, openEntry(h.keys, data))
+		h.take(h.next, openEntry(unseal, h.keys, data))
 		if h == r.log {
 			r.index = nil // the log may name other index objects now
 		}
@@ -366,7 +361,7 @@ func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
 // published takes our own entry as everybody else does.
 func (r *Repo) published(e *Entry, data []byte) error {
 	requests := len(r.log.requests)
-	r.log.take(e.Seq, openEntry(r.log.keys, data))
+	r.log.take(e.Seq, openEntry(unseal, r.log.keys, data))
 	if r.log.head.Seq != e.Seq || len(r.log.requests) > requests {
 		return fmt.Errorf("%w: the entry was published and has no effect", ErrNotAllowed)
 	}

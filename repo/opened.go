@@ -35,8 +35,11 @@ func (o *openedEntry) entry() (*Entry, error) {
 	return parseEntry(o.body)
 }
 
+// An Unseal opens an envelope, as [keys.Keyring.Unseal] does.
+type Unseal func(k *keys.Keyring, kind string, data []byte) (signer ed25519.PublicKey, body []byte, err error)
+
 // openEntry opens a stored entry.
-func openEntry(k *keys.Keyring, data []byte) openedEntry {
+func openEntry(unseal Unseal, k *keys.Keyring, data []byte) openedEntry {
 	e := openedEntry{hash: store.NameOf(data), size: int64(len(data))}
 	e.signer, e.body, e.err = unseal(k, keys.KindEntry, data)
 	return e
@@ -68,27 +71,6 @@ func openedFile(k *keys.Keyring) (name string, key []byte) {
 		panic(err)
 	}
 	return "log-" + hex.EncodeToString(id[:8]), key
-}
-
-// openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.
-func (l *local) openedLog(k *keys.Keyring) openedLog {
-	if l.copies == nil {
-		return nil
-	}
-	name, key := openedFile(k)
-	data, err := l.copies.ReadFile(name, maxOpened)
-	if err != nil {
-		return nil
-	}
-	return decodeOpened(data, key)
-}
-
-// keepOpened puts o into the cache. A failure costs time later and nothing else.
-func (l *local) keepOpened(k *keys.Keyring, o openedLog) {
-	if l.copies != nil {
-		name, key := openedFile(k)
-		_ = l.copies.WriteCopy(name, o.encode(key))
-	}
 }
 
 func (o openedLog) encode(key []byte) []byte {
@@ -153,9 +135,9 @@ func (o openedLog) newest() *seen {
 }
 
 // open returns what the stored entry seq holds, without opening it once more.
-func (o openedLog) open(k *keys.Keyring, seq uint64, data []byte) openedEntry {
+func (o openedLog) open(unseal Unseal, k *keys.Keyring, seq uint64, data []byte) openedEntry {
 	if e, ok := o[seq]; ok && e.size == int64(len(data)) && e.hash == store.NameOf(data) {
 		return e
 	}
-	return openEntry(k, data)
+	return openEntry(unseal, k, data)
 }

@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,18 +24,6 @@ func (r *Repo) keyringObject(ctx context.Context, object string) ([]byte, error)
 		return nil, fmt.Errorf("reading a keyring: %w", err)
 	}
 	return data, nil
-}
-
-// keyObjects returns the objects below keys/ that the list of keys names.
-func (h *history) keyObjects() (objects []string) {
-	for i := range h.people {
-		for _, object := range h.people[i].Keys {
-			if kind, _ := store.Parse(object); kind == store.Key {
-				objects = append(objects, object)
-			}
-		}
-	}
-	return objects
 }
 
 // copyKeys completes the copies in the state directory of the keyrings that the list of keys names. No command reads them: where
@@ -93,32 +80,6 @@ func (r *Repo) adoptEpoch(h *history) error {
 		}
 	}
 	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.epoch), For: "reading the log on"}
-}
-
-// lastKnown returns the newest epoch of a keyring that the log has announced. The first needs no announcement.
-func (h *history) lastKnown(k *keys.Keyring) uint32 {
-	for _, e := range slices.Backward(k.Epochs) {
-		if sig, ok := h.epochs[e.Number]; ok && bytes.Equal(e.Signature, sig) {
-			return e.Number
-		}
-	}
-	return 1
-}
-
-// inUse returns a keyring without the epochs behind the newest that the log has announced.
-func (h *history) inUse(k *keys.Keyring) *keys.Keyring {
-	known := *k
-	known.Epochs = slices.Clone(k.Epochs[:h.lastKnown(k)])
-	return &known
-}
-
-// announced reports whether a keyring has the newest epoch that the log announces.
-func (h *history) announced(k *keys.Keyring) bool {
-	if h.epoch == 0 {
-		return true
-	}
-	e := k.Epoch(h.epoch)
-	return e != nil && bytes.Equal(e.Signature, h.epochs[h.epoch])
 }
 
 // ownerOnly returns an error unless the repository was opened with the owner key.

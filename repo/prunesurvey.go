@@ -243,7 +243,7 @@ func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, erro
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	e := openEntry(r.log.keys, data)
+	e := openEntry(unseal, r.log.keys, data)
 	return (e.err == nil || errors.Is(e.err, store.ErrNewerFormat)) && r.log.known(e.signer), err
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"strconv"
 	"strings"
 )
@@ -49,7 +48,7 @@ func (s seen) encode() []byte {
 		}
 		text += fmt.Sprintf(" %s,%v", after, b.At)
 	}
-	return fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+	return fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), crcTable))
 }
 
 func decodeSeen(data []byte) (s seen, err error) {
@@ -86,46 +85,4 @@ func parseBreak(text string) (b Break, err error) {
 	return b, cmp.Or(err, atErr)
 }
 
-// head returns the newest log entry that this machine has seen, if it has seen any.
-func (l *local) head() (*seen, error) {
-	data, err := l.stateFile(headFile, maxHead)
-	if err != nil || data == nil {
-		return nil, err
-	}
-	s, err := decodeSeen(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.state.Path(headFile), err)
-	}
-	return &s, nil
-}
-
-func (l *local) rememberHead(s seen) error {
-	if err := l.writeStateFile(headFile, s.encode()); err != nil {
-		return fmt.Errorf("remembering the newest log entry: %w", err)
-	}
-	return nil
-}
-
-// remembered returns the newest log entry that this machine has seen, if any. Without that a storage could take back what
-// was committed, unnoticed. So where the file is spoilt the newest entry in the log's cache stands for it, which a holder of
-// the keyring wrote; and where there is none either, a person has to say that the log is to be taken as the storage has it.
-func (r *Repo) remembered() (*seen, error) {
-	s, err := r.local.head()
-	switch {
-	case err == nil:
-		return s, nil
-	case errors.Is(err, fs.ErrPermission):
-		r.note("reading the newest log entry that was seen here: %v: a storage that was rolled back would not be noticed", err)
-		return nil, nil
-	}
-	err = fmt.Errorf("the newest log entry that this machine has seen can't be read: %w", err)
-	if s := r.local.openedLog(r.key).newest(); s != nil {
-		r.note("%v; the log must contain entry %d instead, the newest in the cache", err, s.Seq)
-		return s, nil
-	}
-	if r.opts.AcceptHead || r.opts.Head != nil {
-		r.note("%v; the storage's newest entry is believed", err)
-		return nil, nil
-	}
-	return nil, &CauseError{CauseHeadUnread, err}
-}
+var crcTable = crc32.MakeTable(crc32.Castagnoli)

@@ -330,15 +330,6 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	return h.snapshots[h.byID[snapshotID(s.Manifest, w.repo.key.VerifyKey(), w.instance)]], nil
 }
 
-// objects returns the names of the objects that the entry makes a part of the log.
-func (e *SnapshotEntry) objects() []string {
-	objects := []string{store.Manifest.Object(e.Manifest)}
-	for _, n := range e.Indexes {
-		objects = append(objects, store.Index.Object(n))
-	}
-	return objects
-}
-
 // putManifest puts a manifest and returns its name.
 func (r *Repo) putManifest(ctx context.Context, text []byte) (store.Name, error) {
 	sealed, err := r.sealManifest(text)
