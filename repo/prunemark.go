@@ -43,11 +43,11 @@ func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOpti
 		}
 		inspector, of := in.of(ref.Instance)
 		if _, err := inspector.Inspect(ctx, text, &marking{m, of}); err != nil {
-			cause := CauseSnapshotLacks
+			lost := CauseSnapshotLacks
 			if o.AcceptLost {
-				cause = CauseSnapshotUntold
+				lost = CauseSnapshotUntold
 			}
-			return nil, because(cause, "refusing to prune: %w", &SnapshotError{ref, err})
+			return nil, because(lost, "refusing to prune: %w", &SnapshotError{ref, err})
 		}
 	}
 	if err := ctx.Err(); err != nil {

@@ -135,11 +135,11 @@ func (s *surveyor) list(ctx context.Context, r *Repo) error {
 		return err
 	}
 	for object := range missing {
-		cause := CauseIndexMissing
+		lost := CauseIndexMissing
 		if strings.HasPrefix(object, "manifests/") {
-			cause = CauseManifestMissing
+			lost = CauseManifestMissing
 		}
-		return because(cause, "refusing to prune: %w", &store.DamageError{Object: object, Err: errors.New("is missing")})
+		return because(lost, "refusing to prune: %w", &store.DamageError{Object: object, Err: errors.New("is missing")})
 	}
 	return nil
 }

@@ -212,7 +212,7 @@ func (h *hostileHistory) plan() {
 					return err
 				}
 				err = h.do(ctx, m, what, contents, r)
-				if cause := (*repo.CauseError)(nil); !errors.As(err, &cause) || cause.Cause != repo.CauseUnannounced || h.mode == "loses" || h.mode == "forks" {
+				if why := (*repo.CauseError)(nil); !errors.As(err, &why) || why.Cause != repo.CauseUnannounced || h.mode == "loses" || h.mode == "forks" {
 					return err
 				}
 				o := m.options() // the owner knows that it died

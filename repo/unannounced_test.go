@@ -78,7 +78,7 @@ func TestKeyFileAheadOfTheLog(t *testing.T) {
 		}
 		before := shown.Names()
 		_, err := fresh(t, shown, recovery).Rotate(t.Context(), nothing)
-		if cause := (*repo.CauseError)(nil); want != (errors.As(err, &cause) && cause.Cause == repo.CauseUnannounced) || want != slices.Equal(before, shown.Names()) {
+		if why := (*repo.CauseError)(nil); want != (errors.As(err, &why) && why.Cause == repo.CauseUnannounced) || want != slices.Equal(before, shown.Names()) {
 			t.Errorf("rotating: %v", err)
 		}
 	}
