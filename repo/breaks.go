@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"permafrost/repo/cause"
 	"permafrost/repo/store"
 )
 
@@ -74,16 +75,14 @@ func (h *history) lostRoster() []error {
 	if h.empty || h.basis.Roster == h.rosterSeq && len(h.people) > 0 {
 		return nil
 	}
-	return []error{&CauseError{CauseLostRoster,
-		&store.DamageError{Object: store.LogObject(h.basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the list of entry %d is in use", h.rosterSeq)}}}
+	return []error{&cause.Error{Cause: cause.LostRoster, Err: &store.DamageError{Object: store.LogObject(h.basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the list of entry %d is in use", h.rosterSeq)}}}
 }
 
 func (h *history) lostEpoch() []error {
 	if h.basis.Epoch == h.epochSeq {
 		return nil
 	}
-	return []error{&CauseError{CauseLostEpoch,
-		&store.DamageError{Object: store.LogObject(h.basis.Epoch), Err: errors.New("the keys that it announced are lost, and others may still have the older ones")}}}
+	return []error{&cause.Error{Cause: cause.LostEpoch, Err: &store.DamageError{Object: store.LogObject(h.basis.Epoch), Err: errors.New("the keys that it announced are lost, and others may still have the older ones")}}}
 }
 
 // tooNew returns an error where somebody on the list of keys means something that this program can't understand: unless an
@@ -107,7 +106,7 @@ func (h *history) mayAdd(e *Entry) error {
 	case e.Roster != nil, e.Epoch != nil && len(h.lostRoster()) == 0:
 		return nil
 	}
-	return because(CauseLogDamaged, "refusing to add to a damaged log: %w", damage[0])
+	return cause.Errorf(cause.LogDamaged, "refusing to add to a damaged log: %w", damage[0])
 }
 
 var fillerHash = store.NameOf([]byte(store.Filler))

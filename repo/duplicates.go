@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"permafrost/chunk"
+	"permafrost/repo/cause"
 	"permafrost/repo/store"
 )
 
@@ -64,7 +65,7 @@ func (d *survivors) readListings(ctx context.Context) error {
 	read := func(ctx context.Context, n store.Name) ([]byte, error) { return d.repo.indexData(ctx, n, false, false) }
 	for o := range ahead(ctx, d.leantOn(), read) {
 		if o.err != nil {
-			return because(CauseIndexDamaged, "refusing to prune: content that is to stay is listed there: %w", o.err)
+			return cause.Errorf(cause.IndexDamaged, "refusing to prune: content that is to stay is listed there: %w", o.err)
 		}
 	}
 	return nil
@@ -106,7 +107,7 @@ func (d *survivors) readCopies(ctx context.Context) error {
 		return err
 	}
 	for _, err := range failed {
-		return because(CauseCopyUnread, "refusing to prune: a copy that is to stay can't be read: %w", err)
+		return cause.Errorf(cause.CopyUnread, "refusing to prune: a copy that is to stay can't be read: %w", err)
 	}
 	return nil
 }

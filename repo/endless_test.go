@@ -14,6 +14,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/store"
 )
 
@@ -121,7 +122,7 @@ func TestEndlessLog(t *testing.T) {
 			if err == nil {
 				err = c.do(ctx, r)
 			}
-			if err == nil || ctx.Err() != nil || !errors.As(err, new(*repo.CauseError)) {
+			if err == nil || ctx.Err() != nil || !errors.As(err, new(*cause.Error)) {
 				t.Errorf("%v has no cause", err)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"permafrost/repo/cause"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
@@ -72,7 +73,7 @@ func (x *index) undecided(listed []uint32) error {
 	a := &x.packs[listed[0]]
 	i := slices.IndexFunc(listed, func(n uint32) bool { return x.packs[n].instance != a.instance })
 	b := &x.packs[listed[i]]
-	return &CauseError{CauseFalseListing, &store.DamageError{Object: store.Index.Object(x.objects[a.object].name), Err: fmt.Errorf("it lists pack %s for %q, and %s lists it for %q: one of them is false",
+	return &cause.Error{Cause: cause.FalseListing, Err: &store.DamageError{Object: store.Index.Object(x.objects[a.object].name), Err: fmt.Errorf("it lists pack %s for %q, and %s lists it for %q: one of them is false",
 		a.name.Short(), a.instance, store.Index.Object(x.objects[b.object].name), b.instance)}}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -210,7 +211,7 @@ func TestAcceptedDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := snapshot(t.Context(), host, nights[0], 4); causeOf(err) != repo.CauseLogDamaged {
+	if _, _, err := snapshot(t.Context(), host, nights[0], 4); causeOf(err) != cause.LogDamaged {
 		t.Errorf("a writer accepts damage: %v; cause: %q", err, causeOf(err))
 	}
 	mustAccept(t, st, w.owner)
@@ -267,8 +268,8 @@ func TestNewerEntry(t *testing.T) {
 }
 
 // causeOf returns the outermost cause of an error, "" where it has none.
-func causeOf(err error) repo.Cause {
-	var c *repo.CauseError
+func causeOf(err error) cause.Cause {
+	var c *cause.Error
 	if !errors.As(err, &c) {
 		return ""
 	}

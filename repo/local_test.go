@@ -17,6 +17,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/store"
 )
 
@@ -164,7 +165,7 @@ func TestSpoiltLocalFiles(t *testing.T) {
 				text, spoilt := err.Error()+hint.Of(err), (*repo.StateFileError)(nil)
 				if errors.As(err, &spoilt) {
 					text += spoilt.Path
-				} else if hint.Of(err) == "" && !errors.As(err, new(*repo.CauseError)) {
+				} else if hint.Of(err) == "" && !errors.As(err, new(*cause.Error)) {
 					t.Errorf("nobody can say what to do about it: %v", err)
 				}
 				if !strings.Contains(text, path) {
@@ -235,7 +236,7 @@ func TestSpoiltHead(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if _, err := m.open(repo.Options{}); err == nil || !strings.Contains(err.Error(), m.headOf()) || causeOf(err) != repo.CauseHeadUnread {
+			if _, err := m.open(repo.Options{}); err == nil || !strings.Contains(err.Error(), m.headOf()) || causeOf(err) != cause.HeadUnread {
 				t.Fatalf("%v; cause: %q", err, causeOf(err))
 			}
 		}

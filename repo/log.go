@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
@@ -124,7 +125,7 @@ func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 				return fmt.Errorf("reading the log: %w", err)
 			}
 			if sizes[seq], missed = o.Size, missed+1; missed > maxUnlisted {
-				return because(CauseHiddenEntries, "listing the log: the storage leaves out more than %d entries that are there", maxUnlisted)
+				return cause.Errorf(cause.HiddenEntries, "listing the log: the storage leaves out more than %d entries that are there", maxUnlisted)
 			}
 		}
 	}
@@ -248,7 +249,7 @@ func (r *Repo) catchUp(ctx context.Context, h *history) error {
 		}
 		*h = *now
 	}
-	return because(CauseJunkInLog, "reading the log: behind entry %d the storage has %d objects and more that are no entries", h.head.Seq, maxJunk)
+	return cause.Errorf(cause.JunkInLog, "reading the log: behind entry %d the storage has %d objects and more that are no entries", h.head.Seq, maxJunk)
 }
 
 // follow is catchUp as far as there are not maxJunk numbers in a row without an entry: it reports whether it came to the end.
@@ -286,7 +287,7 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 			taken, head = 0, r.log.head
 		}
 		if taken == publishTries {
-			return because(CauseTakenNumbers, "publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.next, taken)
+			return cause.Errorf(cause.TakenNumbers, "publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.next, taken)
 		}
 		if e.Accept == nil {
 			if err := r.acceptDamage(ctx); err != nil {

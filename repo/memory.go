@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 )
 
@@ -49,7 +50,7 @@ func (r *Repo) remembered() (*seen, error) {
 		r.note("%v; the storage's newest entry is believed", err)
 		return nil, nil
 	}
-	return nil, &CauseError{CauseHeadUnread, err}
+	return nil, &cause.Error{Cause: cause.HeadUnread, Err: err}
 }
 
 // openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.

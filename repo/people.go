@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
@@ -141,7 +142,7 @@ func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p Person, to age.
 
 func nameFree(h *history, name string) error {
 	if slices.ContainsFunc(h.people, func(p Person) bool { return p.Name == name }) {
-		return because(CauseNameTaken, "the list of keys has a %q already", name)
+		return cause.Errorf(cause.NameTaken, "the list of keys has a %q already", name)
 	}
 	return nil
 }
@@ -165,7 +166,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	err := r.publishRoster(ctx, func(h *history) ([]Person, error) {
 		i := slices.IndexFunc(h.people, func(p Person) bool { return p.Name == name })
 		if i < 0 {
-			return nil, because(CauseNameAbsent, "the list of keys has no %q", name)
+			return nil, cause.Errorf(cause.NameAbsent, "the list of keys has no %q", name)
 		}
 		gone = h.people[i]
 		if gone.Role == keys.RoleOwner && owners(h) == 1 {
@@ -226,7 +227,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 	e := &EpochEntry{Number: next.Number, Signature: next.Signature}
 	err = r.publish(ctx, &Entry{Epoch: e}, func(h *history) (err error) {
 		if h.epoch >= next.Number {
-			return because(CauseRotated, "another owner rotated the keys meanwhile")
+			return cause.Errorf(cause.Rotated, "another owner rotated the keys meanwhile")
 		}
 		// Those who are given the keys are those on the list as the entry finds it.
 		e.Keys, without, err = wrapEpoch(&grown, h.people, r.opts.Prompt)
@@ -258,7 +259,7 @@ func (r *Repo) allAnnounced() error {
 		return nil // later entries say so, and that nobody on the list of keys was removed since
 	}
 	if n := len(r.log.keys.Epochs); int(r.log.lastKnown(r.log.keys)) < n && !r.opts.AcceptHead {
-		return because(CauseUnannounced, "the key file has keys of epoch %d, which the log does not announce", n)
+		return cause.Errorf(cause.Unannounced, "the key file has keys of epoch %d, which the log does not announce", n)
 	}
 	return nil
 }

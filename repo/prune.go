@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -140,7 +141,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 			return res, err
 		}
 	}
-	return nil, &CauseError{CauseOutrun, &LockedError{"others kept adding to the log"}}
+	return nil, &cause.Error{Cause: cause.Outrun, Err: &LockedError{"others kept adding to the log"}}
 }
 
 // hasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
@@ -218,7 +219,7 @@ func (r *Repo) readyToPrune(ctx context.Context) error {
 		return err
 	}
 	if damage := r.log.damage(); len(damage) > 0 {
-		return because(CauseLogUnsound, "refusing to prune with a damaged log: %w", damage[0])
+		return cause.Errorf(cause.LogUnsound, "refusing to prune with a damaged log: %w", damage[0])
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"permafrost/chunk"
+	"permafrost/repo/cause"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
@@ -43,11 +44,11 @@ func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOpti
 		}
 		inspector, of := in.of(ref.Instance)
 		if _, err := inspector.Inspect(ctx, text, &marking{m, of}); err != nil {
-			lost := CauseSnapshotLacks
+			lost := cause.SnapshotLacks
 			if o.AcceptLost {
-				lost = CauseSnapshotUntold
+				lost = cause.SnapshotUntold
 			}
-			return nil, because(lost, "refusing to prune: %w", &SnapshotError{ref, err})
+			return nil, cause.Errorf(lost, "refusing to prune: %w", &SnapshotError{ref, err})
 		}
 	}
 	if err := ctx.Err(); err != nil {

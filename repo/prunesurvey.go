@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"permafrost/repo/cause"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
@@ -79,7 +80,7 @@ type survey struct {
 func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
 	x, err := r.buildIndex(ctx, r.log, true, func(err error) error { return err })
 	if err != nil {
-		return nil, because(CauseIndexDamaged, "prune needs the whole index: %w", err)
+		return nil, cause.Errorf(cause.IndexDamaged, "prune needs the whole index: %w", err)
 	}
 	if err := r.mayPrune(); err != nil {
 		return nil, err
@@ -135,11 +136,11 @@ func (s *surveyor) list(ctx context.Context, r *Repo) error {
 		return err
 	}
 	for object := range missing {
-		lost := CauseIndexMissing
+		lost := cause.IndexMissing
 		if strings.HasPrefix(object, "manifests/") {
-			lost = CauseManifestMissing
+			lost = cause.ManifestMissing
 		}
-		return because(lost, "refusing to prune: %w", &store.DamageError{Object: object, Err: errors.New("is missing")})
+		return cause.Errorf(lost, "refusing to prune: %w", &store.DamageError{Object: object, Err: errors.New("is missing")})
 	}
 	return nil
 }

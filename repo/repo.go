@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/internal/localdir"
+	"permafrost/repo/cause"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
@@ -180,7 +181,7 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 		return nil, err
 	}
 	if r.log.empty && len(r.log.problems()) == 0 {
-		return nil, &CauseError{CauseEmptyLog, &store.DamageError{Object: store.Log.Dir(), Err: errors.New("the log is empty")}}
+		return nil, &cause.Error{Cause: cause.EmptyLog, Err: &store.DamageError{Object: store.Log.Dir(), Err: errors.New("the log is empty")}}
 	}
 	if r.log.empty {
 		return nil, r.log.problems()[0]

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"permafrost/repo/cause"
 	"permafrost/repo/store"
 )
 
@@ -63,7 +64,7 @@ func (m *room) within(ctx context.Context, f func() error) error {
 		}
 		steps := []func(context.Context) (bool, error){m.sweep, m.takeReserve}
 		if m.steps == len(steps) {
-			return &CauseError{CauseNoRoom, err}
+			return &cause.Error{Cause: cause.NoRoom, Err: err}
 		}
 		step := steps[m.steps]
 		m.steps++

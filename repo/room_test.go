@@ -9,6 +9,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -96,7 +97,7 @@ func TestPruneWithoutReserve(t *testing.T) {
 		w.store = mem
 		return err
 	}
-	if err := pruneFull(); !errors.Is(err, store.ErrNoSpace) || causeOf(err) != repo.CauseNoRoom {
+	if err := pruneFull(); !errors.Is(err, store.ErrNoSpace) || causeOf(err) != cause.NoRoom {
 		t.Errorf("with nothing to free: %v; cause: %q", err, causeOf(err))
 	}
 	if err := w.open(w.writer).Forget(t.Context(), []store.Name{refs[1].ID}); err != nil {

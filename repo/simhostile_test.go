@@ -18,6 +18,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -212,7 +213,7 @@ func (h *hostileHistory) plan() {
 					return err
 				}
 				err = h.do(ctx, m, what, contents, r)
-				if why := (*repo.CauseError)(nil); !errors.As(err, &why) || why.Cause != repo.CauseUnannounced || h.mode == "loses" || h.mode == "forks" {
+				if why := (*cause.Error)(nil); !errors.As(err, &why) || why.Cause != cause.Unannounced || h.mode == "loses" || h.mode == "forks" {
 					return err
 				}
 				o := m.options() // the owner knows that it died

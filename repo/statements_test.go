@@ -13,6 +13,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -329,7 +330,7 @@ func TestLostRosterIsStatedAnew(t *testing.T) {
 	if err := accepting().MarkBad(t.Context(), []store.Name{{1}}); err == nil {
 		t.Error("something is added though the list of keys is lost")
 	}
-	if r := fresh(t, st, recovery); len(r.Damage()) != 2 || causeOf(r.Damage()[0]) != repo.CauseLostRoster {
+	if r := fresh(t, st, recovery); len(r.Damage()) != 2 || causeOf(r.Damage()[0]) != cause.LostRoster {
 		t.Errorf("damage: %v", r.Damage())
 	}
 	if _, err := fresh(t, st, recovery).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -78,7 +79,7 @@ func TestKeyFileAheadOfTheLog(t *testing.T) {
 		}
 		before := shown.Names()
 		_, err := fresh(t, shown, recovery).Rotate(t.Context(), nothing)
-		if why := (*repo.CauseError)(nil); want != (errors.As(err, &why) && why.Cause == repo.CauseUnannounced) || want != slices.Equal(before, shown.Names()) {
+		if why := (*cause.Error)(nil); want != (errors.As(err, &why) && why.Cause == cause.Unannounced) || want != slices.Equal(before, shown.Names()) {
 			t.Errorf("rotating: %v", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/store"
 )
 
@@ -38,8 +39,8 @@ func as[T error](hint func(T) string) rule {
 }
 
 // because gives the hint for errors with a cause.
-func because(c repo.Cause, hint string) rule {
-	return as(func(e *repo.CauseError) string { return only(e.Cause == c, hint) })
+func because(c cause.Cause, hint string) rule {
+	return as(func(e *cause.Error) string { return only(e.Cause == c, hint) })
 }
 
 // withheld gives the hint for a right that the list of keys does not give.
@@ -81,31 +82,31 @@ func repositoryRules() []rule {
 		as(rollbackHint),
 		as(stateFileHint),
 
-		because(repo.CauseHiddenEntries, liarHint),
-		because(repo.CauseJunkInLog, "somebody fills the log with junk: look who may write to the storage"),
-		because(repo.CauseTakenNumbers, "either "+liarHint+", or somebody fills the log with junk"),
-		because(repo.CauseNoRoom, "nothing more can be deleted without space for a log entry: free some MiB on the storage by other means, then run `permafrost prune`"),
+		because(cause.HiddenEntries, liarHint),
+		because(cause.JunkInLog, "somebody fills the log with junk: look who may write to the storage"),
+		because(cause.TakenNumbers, "either "+liarHint+", or somebody fills the log with junk"),
+		because(cause.NoRoom, "nothing more can be deleted without space for a log entry: free some MiB on the storage by other means, then run `permafrost prune`"),
 
-		because(repo.CauseEmptyLog, "if `init` was interrupted, delete the repository's config file and run it again"),
-		because(repo.CauseLostRoster, "with the owner key, `permafrost key list` shows the list in use: `permafrost key remove` who should not be on it, then `permafrost key rotate`"),
-		because(repo.CauseLostEpoch, "`permafrost key rotate` with the newest recovery file"),
+		because(cause.EmptyLog, "if `init` was interrupted, delete the repository's config file and run it again"),
+		because(cause.LostRoster, "with the owner key, `permafrost key list` shows the list in use: `permafrost key remove` who should not be on it, then `permafrost key rotate`"),
+		because(cause.LostEpoch, "`permafrost key rotate` with the newest recovery file"),
 		as(logDamagedHint),
-		because(repo.CauseFalseListing, "check with the owner key to learn which: -i RECOVERY-FILE"),
-		because(repo.CauseHeadUnread, "this file reveals a storage that was rolled back; --accept-head believes the storage, and writes the file again"),
+		because(cause.FalseListing, "check with the owner key to learn which: -i RECOVERY-FILE"),
+		because(cause.HeadUnread, "this file reveals a storage that was rolled back; --accept-head believes the storage, and writes the file again"),
 
-		because(repo.CauseLogUnsound, "run `permafrost check`"),
-		because(repo.CauseIndexDamaged, "run `permafrost check`, then `permafrost repair index` with the owner key"),
-		because(repo.CauseIndexMissing, "`permafrost repair index` with the owner key rebuilds the index"),
-		because(repo.CauseManifestMissing, "a snapshot without its manifest is lost: `permafrost check` names it; forget that snapshot"),
-		because(repo.CauseCopyUnread, "run `permafrost check --read-data`"),
-		because(repo.CauseSnapshotLacks, "run `permafrost check`, then `permafrost repair` with the owner key; after that --accept-lost goes on without what is lost for good"),
-		because(repo.CauseSnapshotUntold, "it is not known what that snapshot needs, or it is not lost: run `permafrost repair`, or forget the snapshot"),
-		because(repo.CauseOutrun, "run it at a quieter time"),
+		because(cause.LogUnsound, "run `permafrost check`"),
+		because(cause.IndexDamaged, "run `permafrost check`, then `permafrost repair index` with the owner key"),
+		because(cause.IndexMissing, "`permafrost repair index` with the owner key rebuilds the index"),
+		because(cause.ManifestMissing, "a snapshot without its manifest is lost: `permafrost check` names it; forget that snapshot"),
+		because(cause.CopyUnread, "run `permafrost check --read-data`"),
+		because(cause.SnapshotLacks, "run `permafrost check`, then `permafrost repair` with the owner key; after that --accept-lost goes on without what is lost for good"),
+		because(cause.SnapshotUntold, "it is not known what that snapshot needs, or it is not lost: run `permafrost repair`, or forget the snapshot"),
+		because(cause.Outrun, "run it at a quieter time"),
 
-		because(repo.CauseNameTaken, "choose another --name, or `permafrost key remove` it first"),
-		because(repo.CauseNameAbsent, "`permafrost key list` shows the names"),
-		because(repo.CauseRotated, "run it again if that was not you"),
-		because(repo.CauseUnannounced, "if a rotation was interrupted, run `permafrost key rotate --accept-head`; otherwise look at the storage first: an older log may list somebody who was removed since"),
+		because(cause.NameTaken, "choose another --name, or `permafrost key remove` it first"),
+		because(cause.NameAbsent, "`permafrost key list` shows the names"),
+		because(cause.Rotated, "run it again if that was not you"),
+		because(cause.Unannounced, "if a rotation was interrupted, run `permafrost key rotate --accept-head`; otherwise look at the storage first: an older log may list somebody who was removed since"),
 
 		withheld(repo.RightAny, "it may have been removed; `permafrost key add writer` adds a new one"),
 		withheld(repo.RightInstance, "`permafrost key add writer` makes a key for a further instance"),
@@ -143,9 +144,9 @@ func stateFileHint(e *repo.StateFileError) string {
 }
 
 // logDamagedHint leaves the word to what is damaged, where that has a hint of its own.
-func logDamagedHint(e *repo.CauseError) string {
-	var inner *repo.CauseError
-	if e.Cause != repo.CauseLogDamaged || errors.As(e.Err, &inner) {
+func logDamagedHint(e *cause.Error) string {
+	var inner *cause.Error
+	if e.Cause != cause.LogDamaged || errors.As(e.Err, &inner) {
 		return ""
 	}
 	return "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` accepts the loss and goes on with what is left"

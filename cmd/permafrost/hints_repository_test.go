@@ -8,6 +8,7 @@ import (
 
 	"permafrost/internal/keeper"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -17,9 +18,9 @@ func repositoryExamples() map[string]error {
 	object := "packs/1f/1f40…"
 	damage := &store.DamageError{Object: object, Err: errors.New("is missing")}
 	ref := repo.SnapshotRef{SnapshotInfo: repo.SnapshotInfo{Date: "2026-06-27"}}
-	told := func(c repo.Cause, text string) error { return &repo.CauseError{Cause: c, Err: errors.New(text)} }
-	damaged := func(c repo.Cause, object, text string) error {
-		return &repo.CauseError{Cause: c, Err: &store.DamageError{Object: object, Err: errors.New(text)}}
+	told := func(c cause.Cause, text string) error { return &cause.Error{Cause: c, Err: errors.New(text)} }
+	damaged := func(c cause.Cause, object, text string) error {
+		return &cause.Error{Cause: c, Err: &store.DamageError{Object: object, Err: errors.New(text)}}
 	}
 	denied := func(r repo.Right, why string, who ...string) error {
 		return &repo.NotAllowedError{Right: r, Why: why, Who: who}
@@ -43,28 +44,28 @@ func repositoryExamples() map[string]error {
 		"repo.CauseError":          nil,
 		"repo.NotAllowedError":     nil,
 
-		"repo.CauseHiddenEntries":   told(repo.CauseHiddenEntries, "listing the log: the storage leaves out more than 64 entries that are there"),
-		"repo.CauseJunkInLog":       told(repo.CauseJunkInLog, "reading the log: behind entry 7 the storage has 64 objects and more that are no entries"),
-		"repo.CauseTakenNumbers":    told(repo.CauseTakenNumbers, "publishing log entry 7: 8 times the storage said that the number is taken, and showed no entry there"),
-		"repo.CauseNoRoom":          told(repo.CauseNoRoom, "no space left on the storage"),
-		"repo.CauseEmptyLog":        damaged(repo.CauseEmptyLog, "log/", "the log is empty"),
-		"repo.CauseLostRoster":      damaged(repo.CauseLostRoster, "log/0000000009", "the list of keys that it set is lost; the list of entry 7 is in use"),
-		"repo.CauseLostEpoch":       damaged(repo.CauseLostEpoch, "log/0000000009", "the keys that it announced are lost, and others may still have the older ones"),
-		"repo.CauseLogDamaged":      &repo.CauseError{Cause: repo.CauseLogDamaged, Err: fmt.Errorf("refusing to add to a damaged log: %w", damage)},
-		"repo.CauseFalseListing":    damaged(repo.CauseFalseListing, "index/1f40…", `it lists pack 1f40 for "a.example", and index/2b7c lists it for "b.example": one of them is false`),
-		"repo.CauseHeadUnread":      told(repo.CauseHeadUnread, "the newest log entry that this machine has seen can't be read: malformed"),
-		"repo.CauseOutrun":          &repo.CauseError{Cause: repo.CauseOutrun, Err: &repo.LockedError{By: "others kept adding to the log"}},
-		"repo.CauseLogUnsound":      &repo.CauseError{Cause: repo.CauseLogUnsound, Err: fmt.Errorf("refusing to prune with a damaged log: %w", damage)},
-		"repo.CauseIndexDamaged":    &repo.CauseError{Cause: repo.CauseIndexDamaged, Err: fmt.Errorf("prune needs the whole index: %w", damage)},
-		"repo.CauseIndexMissing":    &repo.CauseError{Cause: repo.CauseIndexMissing, Err: fmt.Errorf("refusing to prune: %w", damage)},
-		"repo.CauseManifestMissing": &repo.CauseError{Cause: repo.CauseManifestMissing, Err: fmt.Errorf("refusing to prune: %w", damage)},
-		"repo.CauseCopyUnread":      &repo.CauseError{Cause: repo.CauseCopyUnread, Err: fmt.Errorf("refusing to prune: a copy that is to stay can't be read: %w", damage)},
-		"repo.CauseSnapshotLacks":   &repo.CauseError{Cause: repo.CauseSnapshotLacks, Err: fmt.Errorf("refusing to prune: %w", &repo.SnapshotError{Ref: ref, Err: damage})},
-		"repo.CauseSnapshotUntold":  &repo.CauseError{Cause: repo.CauseSnapshotUntold, Err: fmt.Errorf("refusing to prune: %w", &repo.SnapshotError{Ref: ref, Err: damage})},
-		"repo.CauseNameTaken":       told(repo.CauseNameTaken, `the list of keys has a "web1" already`),
-		"repo.CauseNameAbsent":      told(repo.CauseNameAbsent, `the list of keys has no "web1"`),
-		"repo.CauseUnannounced":     told(repo.CauseUnannounced, "the key file has keys of epoch 3, which the log does not announce"),
-		"repo.CauseRotated":         told(repo.CauseRotated, "another owner rotated the keys meanwhile"),
+		"repo.CauseHiddenEntries":   told(cause.HiddenEntries, "listing the log: the storage leaves out more than 64 entries that are there"),
+		"repo.CauseJunkInLog":       told(cause.JunkInLog, "reading the log: behind entry 7 the storage has 64 objects and more that are no entries"),
+		"repo.CauseTakenNumbers":    told(cause.TakenNumbers, "publishing log entry 7: 8 times the storage said that the number is taken, and showed no entry there"),
+		"repo.CauseNoRoom":          told(cause.NoRoom, "no space left on the storage"),
+		"repo.CauseEmptyLog":        damaged(cause.EmptyLog, "log/", "the log is empty"),
+		"repo.CauseLostRoster":      damaged(cause.LostRoster, "log/0000000009", "the list of keys that it set is lost; the list of entry 7 is in use"),
+		"repo.CauseLostEpoch":       damaged(cause.LostEpoch, "log/0000000009", "the keys that it announced are lost, and others may still have the older ones"),
+		"repo.CauseLogDamaged":      &cause.Error{Cause: cause.LogDamaged, Err: fmt.Errorf("refusing to add to a damaged log: %w", damage)},
+		"repo.CauseFalseListing":    damaged(cause.FalseListing, "index/1f40…", `it lists pack 1f40 for "a.example", and index/2b7c lists it for "b.example": one of them is false`),
+		"repo.CauseHeadUnread":      told(cause.HeadUnread, "the newest log entry that this machine has seen can't be read: malformed"),
+		"repo.CauseOutrun":          &cause.Error{Cause: cause.Outrun, Err: &repo.LockedError{By: "others kept adding to the log"}},
+		"repo.CauseLogUnsound":      &cause.Error{Cause: cause.LogUnsound, Err: fmt.Errorf("refusing to prune with a damaged log: %w", damage)},
+		"repo.CauseIndexDamaged":    &cause.Error{Cause: cause.IndexDamaged, Err: fmt.Errorf("prune needs the whole index: %w", damage)},
+		"repo.CauseIndexMissing":    &cause.Error{Cause: cause.IndexMissing, Err: fmt.Errorf("refusing to prune: %w", damage)},
+		"repo.CauseManifestMissing": &cause.Error{Cause: cause.ManifestMissing, Err: fmt.Errorf("refusing to prune: %w", damage)},
+		"repo.CauseCopyUnread":      &cause.Error{Cause: cause.CopyUnread, Err: fmt.Errorf("refusing to prune: a copy that is to stay can't be read: %w", damage)},
+		"repo.CauseSnapshotLacks":   &cause.Error{Cause: cause.SnapshotLacks, Err: fmt.Errorf("refusing to prune: %w", &repo.SnapshotError{Ref: ref, Err: damage})},
+		"repo.CauseSnapshotUntold":  &cause.Error{Cause: cause.SnapshotUntold, Err: fmt.Errorf("refusing to prune: %w", &repo.SnapshotError{Ref: ref, Err: damage})},
+		"repo.CauseNameTaken":       told(cause.NameTaken, `the list of keys has a "web1" already`),
+		"repo.CauseNameAbsent":      told(cause.NameAbsent, `the list of keys has no "web1"`),
+		"repo.CauseUnannounced":     told(cause.Unannounced, "the key file has keys of epoch 3, which the log does not announce"),
+		"repo.CauseRotated":         told(cause.Rotated, "another owner rotated the keys meanwhile"),
 
 		"repo.RightAny":      denied(repo.RightAny, "the list of keys does not have it"),
 		"repo.RightInstance": denied(repo.RightInstance, "it is for a.example, and this is b.example"),

@@ -18,6 +18,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 )
 
 var update = flag.Bool("update", false, "write docs/errors.md")
@@ -80,7 +81,7 @@ func TestHintOrder(t *testing.T) {
 		{hint.Wrap(inner, "mine"), "mine"},
 		{hint.Wrap(errors.Join(errors.New("x"), inner), "mine"), "mine"},
 		{errors.Join(errors.New("x"), inner), "check the repository's address; `permafrost init` makes a new one"},
-		{&repo.CauseError{Cause: repo.CauseLogDamaged, Err: &repo.CauseError{Cause: repo.CauseLostEpoch, Err: inner}}, "`permafrost key rotate` with the newest recovery file"},
+		{&cause.Error{Cause: cause.LogDamaged, Err: &cause.Error{Cause: cause.LostEpoch, Err: inner}}, "`permafrost key rotate` with the newest recovery file"},
 	} {
 		if got := hintFor(c.err); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)
