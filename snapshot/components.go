@@ -108,13 +108,18 @@ func (c *creation) part(ctx context.Context, name string, state *State, reason *
 	c.mu.Lock()
 	c.failures = append(c.failures, Failure{name, err})
 	c.mu.Unlock()
-	text += ": " + *reason
-	if h := hint.Of(err); h != "" {
-		text += " (" + h + ")"
-	}
-	c.Warn(text)
+	c.Warn(&failedError{text + ": " + *reason, err})
 	return nil
 }
+
+// A failedError says in a line why a component failed, or is incomplete.
+type failedError struct {
+	text string
+	err  error
+}
+
+func (e *failedError) Error() string { return e.text }
+func (e *failedError) Unwrap() error { return e.err }
 
 // A storageError is a failure of the repository, and of no component.
 type storageError struct{ err error }
@@ -159,7 +164,7 @@ func (c *creation) resume() error {
 func (c *creation) secrets(ctx context.Context) error {
 	c.Progress.Start("secrets", -1)
 	defer c.Progress.Done("secrets")
-	o := secrets.Options{Names: c.Secrets, Keys: c.KeyFiles, IsKey: keys.IsFile, Warn: func(msg string) { c.Warn("secrets: " + msg) }}
+	o := secrets.Options{Names: c.Secrets, Keys: c.KeyFiles, IsKey: keys.IsFile, Warn: func(msg string) { c.Warn(errors.New("secrets: " + msg)) }}
 	files, missed := secrets.Collect(c.inst, o)
 	if missed != nil {
 		// One file that can't be read is no reason to be without the settings.
@@ -222,7 +227,7 @@ func (c *creation) redises(ctx context.Context) error {
 
 func (c *creation) redis(ctx context.Context, stream string, settings source.Redis, out *Redis) error {
 	o := c.Redis
-	o.User, o.Warn = c.inst.User, func(msg string) { c.Warn(stream + ": " + msg) }
+	o.User, o.Warn = c.inst.User, func(msg string) { c.Warn(errors.New(stream + ": " + msg)) }
 	server, err := redis.Connect(ctx, settings, o)
 	if err != nil {
 		return err
@@ -302,7 +307,7 @@ func (c *creation) stream(ctx context.Context, comp repo.Component, name string,
 	near, err := c.sketches.levelTwo(name, c.previousID(ctx, name))
 	if err != nil {
 		c.thriftless.Do(func() {
-			c.Warn(fmt.Sprintf("%s: this snapshot is larger than usual: the cache has no sketch of the last one: %v", name, plain(err)))
+			c.Warn(fmt.Errorf("%s: this snapshot is larger than usual: the cache has no sketch of the last one: %v", name, plain(err)))
 		})
 	}
 	defer near.close()

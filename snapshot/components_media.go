@@ -48,10 +48,10 @@ func (c *creation) media(ctx context.Context) error {
 			if errors.Is(err, fs.ErrPermission) {
 				denied = true
 			}
-			c.Warn(fmt.Sprintf("media: %s was left out: %s", path, reason(err)))
+			c.Warn(fmt.Errorf("media: %s was left out: %s", path, reason(err)))
 			links.note(err)
 		},
-		note: func(err error) { c.Warn(fmt.Sprintf("media: every file is read again: %v", err)) },
+		note: func(err error) { c.Warn(fmt.Errorf("media: every file is read again: %v", err)) },
 	}
 	out, err := mc.run(ctx)
 	if err != nil {
@@ -62,12 +62,12 @@ func (c *creation) media(ctx context.Context) error {
 			"is a disk not mounted? If the directory is really empty, use --allow-empty-media")
 	}
 	if u := t.User(); u != nil && denied {
-		c.Warn(fmt.Sprintf("media: the user %v may not read all media, and they are read with that user's rights: chown -R %d %s",
+		c.Warn(fmt.Errorf("media: the user %v may not read all media, and they are read with that user's rights: chown -R %d %s",
 			u, u.UID, t.Root()))
 	}
 	c.tellMedia(t, &mc.again)
 	if text := links.advice(c.Media.Follow); text != "" {
-		c.Warn(text)
+		c.Warn(errors.New(text))
 	}
 	c.m.Boundary.MediaFrom, c.m.Boundary.MediaTo = from, time.Now().UTC()
 	out.Root = Text(c.inst.Media.Root)
@@ -91,10 +91,10 @@ const fewReread = 20
 // tellMedia says of which settings a run made no use, and which one it could make use of.
 func (c *creation) tellMedia(t *media.Tree, again *reread) {
 	for _, pattern := range t.Idle() {
-		c.Warn(fmt.Sprintf("media: the exclude pattern %q matches nothing", pattern))
+		c.Warn(fmt.Errorf("media: the exclude pattern %q matches nothing", pattern))
 	}
 	for _, dir := range t.Unfollowed() {
-		c.Warn(fmt.Sprintf("media: no link leads into %s, which follow in permafrost.toml (--follow) names", dir))
+		c.Warn(fmt.Errorf("media: no link leads into %s, which follow in permafrost.toml (--follow) names", dir))
 	}
 	if again.files <= fewReread {
 		return
@@ -106,7 +106,7 @@ func (c *creation) tellMedia(t *media.Tree, again *reread) {
 	case again.inode:
 		what, settings = "inode number", "ignore_inode = true (--ignore-inode)"
 	}
-	c.Warn(fmt.Sprintf("media: %d files of %d KiB were read again: only their %s changed since the last snapshot. If that happens each night, set %s below [media]",
+	c.Warn(fmt.Errorf("media: %d files of %d KiB were read again: only their %s changed since the last snapshot. If that happens each night, set %s below [media]",
 		again.files, again.bytes>>10, what, settings))
 }
 
@@ -125,7 +125,7 @@ func (c *creation) localMedia(ctx context.Context) (files int64) {
 		return 0
 	}
 	if err != nil {
-		c.Warn(fmt.Sprintf("media: they are in object storage; whether some are still on this host is unknown: %v", err))
+		c.Warn(fmt.Errorf("media: they are in object storage; whether some are still on this host is unknown: %v", err))
 		return 0
 	}
 	defer t.Close()
@@ -139,7 +139,7 @@ func (c *creation) localMedia(ctx context.Context) (files int64) {
 	}
 	if files > 0 {
 		more := map[bool]string{true: " or more", false: ""}[files == maxLocal]
-		c.Warn(fmt.Sprintf("media: they are in object storage, but %s still holds %d%s files, which are not stored", t.Root(), files, more))
+		c.Warn(fmt.Errorf("media: they are in object storage, but %s still holds %d%s files, which are not stored", t.Root(), files, more))
 	}
 	return files
 }
@@ -154,7 +154,7 @@ func (c *creation) previous(ctx context.Context) *Manifest {
 		}
 		m, err := Load(ctx, c.repo, ref)
 		if err != nil {
-			c.Warn(fmt.Sprintf("media: every file is read again: the snapshot of %s: %v", ref.Date, err))
+			c.Warn(fmt.Errorf("media: every file is read again: the snapshot of %s: %v", ref.Date, err))
 			return nil
 		}
 		return m

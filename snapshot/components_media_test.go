@@ -20,7 +20,7 @@ import (
 func onlyMedia(t *testing.T, w *world, inst *source.Instance, o CreateOptions) (*Result, []string) {
 	t.Helper()
 	var said []string
-	o.Skip, o.Warn = []string{"secrets", "postgres", "redis"}, func(s string) { said = append(said, s) }
+	o.Skip, o.Warn = []string{"secrets", "postgres", "redis"}, func(err error) { said = append(said, err.Error()) }
 	res := w.create(inst, o)
 	w.verify(res)
 	return res, said
@@ -136,7 +136,7 @@ func TestCreateExternalWithLocalFiles(t *testing.T) {
 	for root, want := range map[string]int64{inst.Media.Root: 2, filepath.Join(inst.Media.Root, "absent"): 0, openDir(t): 0} {
 		inst.Media.Root = root
 		var said []string
-		res := w.create(inst, CreateOptions{Skip: []string{"redis"}, Warn: func(s string) { said = append(said, s) }})
+		res := w.create(inst, CreateOptions{Skip: []string{"redis"}, Warn: func(err error) { said = append(said, err.Error()) }})
 		told := slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, fmt.Sprintf("still holds %d files", want)) })
 		if got := res.Ref.Holding.Media; got.State != External || got.Local != want || told != (want > 0) || res.Manifest.Media.Local != want {
 			t.Errorf("%s: %+v, said %q", root, got, said)

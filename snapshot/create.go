@@ -50,7 +50,7 @@ type CreateOptions struct {
 	Resume      func() error
 
 	Progress Progress
-	Warn     func(msg string) // called with one message at a time
+	Warn     func(error) // called with one at a time; wrapped is what has a cause
 }
 
 // A Result is a snapshot that is committed.
@@ -110,7 +110,7 @@ func Create(ctx context.Context, r *repo.Repo, inst *source.Instance, o CreateOp
 	defer c.sketches.drop()
 	c.keys(ctx)
 	for _, w := range m.Warnings {
-		c.Warn(w)
+		c.Warn(errors.New(w))
 	}
 	o.Progress.Sending("upload", w.Traffic)
 	if err := c.capture(ctx); err != nil {
@@ -198,7 +198,7 @@ func (c *creation) commit(ctx context.Context) (*Result, error) {
 		return nil, fmt.Errorf("committing the snapshot: %w", err)
 	}
 	if err := c.sketches.keep(ref.ID); err != nil {
-		c.Warn(err.Error())
+		c.Warn(err)
 	}
 	return &Result{ref, c.m, c.failures}, nil
 }

@@ -18,6 +18,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
+	"permafrost/source/postgres"
 )
 
 // broken makes one component of an instance fail, by the name of the part that then fails.
@@ -51,7 +52,7 @@ func TestCreateKeepsWhatCanBeRead(t *testing.T) {
 			inst := host(t)
 			inst.Media.Root = root
 			var warned []string
-			o := CreateOptions{Warn: func(msg string) { warned = append(warned, msg) }}
+			o := CreateOptions{Warn: func(err error) { warned = append(warned, err.Error()) }}
 			broken(name, inst, &o)
 			res := w.create(inst, o)
 			if len(res.Failures) != 1 || res.Failures[0].Part != name || res.Failures[0].Err == nil {
@@ -120,7 +121,7 @@ func checkSecondNight(t *testing.T, w *world, root, name string) {
 	t.Helper()
 	r := w.open(w.writer)
 	c := &creation{repo: r, inst: host(t)}
-	c.Warn = func(s string) { t.Error(s) }
+	c.Warn = func(err error) { t.Error(err) }
 	for _, stream := range []string{"postgres", "redis", "sidekiq"} {
 		id := c.previousID(t.Context(), stream)
 		i := slices.IndexFunc(r.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.ID == id })
@@ -251,7 +252,7 @@ func TestCreateStorageFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := CreateOptions{Warn: func(msg string) { t.Errorf("warned: %s", msg) }}
+		o := CreateOptions{Warn: func(err error) { t.Errorf("warned: %v", err) }}
 		if res, err := Create(t.Context(), r, host(t), o); !errors.Is(err, storetest.ErrInjected) || res != nil {
 			t.Errorf("put %d: %+v, %v", n, res, err)
 		}
@@ -282,7 +283,7 @@ func TestCreateCountsMastodon(t *testing.T) {
 	}
 	inst.Database.Name = "postgres"
 	res = w.create(inst, CreateOptions{Skip: []string{"redis"}})
-	if len(res.Failures) != 1 || !strings.Contains(res.Failures[0].Err.Error(), "it has no table accounts, schema_migrations, statuses, users") || hint.Of(res.Failures[0].Err) == "" {
+	if len(res.Failures) != 1 || !strings.Contains(res.Failures[0].Err.Error(), "it has no table accounts, schema_migrations, statuses, users") || source.CauseOf(res.Failures[0].Err).Cause != postgres.CauseNotMastodon {
 		t.Errorf("the database postgres is taken for Mastodon's: %v", res.Failures)
 	}
 }
@@ -340,7 +341,7 @@ func TestCreateKeepsRestOfUnreadableDatabase(t *testing.T) {
 	inst.Database.User, inst.Database.Password = "reader", "x"
 	w := newWorld(t)
 	res := w.create(inst, CreateOptions{})
-	if len(res.Failures) != 1 || res.Failures[0].Part != "postgres" || !strings.Contains(hint.Of(res.Failures[0].Err), `grant pg_read_all_data to "reader"`) {
+	if len(res.Failures) != 1 || res.Failures[0].Part != "postgres" || source.CauseOf(res.Failures[0].Err).Cause != postgres.CauseUnreadable {
 		t.Fatalf("failures: %+v", res.Failures)
 	}
 	if h := res.Ref.Holding; h.Secrets != Captured || h.Redis != Captured || h.Media.State != Captured || h.Media.Files != 1 || h.Postgres.Size != 0 || h.Postgres.Rows != nil {

@@ -35,7 +35,7 @@ func (c *creation) last(ctx context.Context) *Manifest {
 		}
 		m, err := Load(ctx, c.repo, ref)
 		if err != nil {
-			c.Warn(fmt.Sprintf("secrets: they are not compared with those of the snapshot of %s: %v", ref.Date, err))
+			c.Warn(fmt.Errorf("secrets: they are not compared with those of the snapshot of %s: %v", ref.Date, err))
 			return nil
 		}
 		return m

@@ -18,7 +18,7 @@ func TestCreateComparesKeys(t *testing.T) {
 	var said []string
 	create := func() *Result {
 		said = nil
-		return w.create(inst, CreateOptions{Skip: []string{"redis", "postgres"}, Warn: func(s string) { said = append(said, s) }})
+		return w.create(inst, CreateOptions{Skip: []string{"redis", "postgres"}, Warn: func(err error) { said = append(said, err.Error()) }})
 	}
 	first := create()
 	if len(said) > 0 || len(first.Manifest.Secrets.Keys) != len(inst.Generated) || len(inst.Generated) < 5 {

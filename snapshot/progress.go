@@ -30,12 +30,12 @@ func orNoProgress(p Progress) Progress {
 }
 
 // oneByOne returns a function that calls f with one message at a time, whoever calls it. f may be nil.
-func oneByOne(f func(msg string)) func(string) {
+func oneByOne[T any](f func(T)) func(T) {
 	if f == nil {
-		return func(string) {}
+		return func(T) {}
 	}
 	var mu sync.Mutex
-	return func(msg string) {
+	return func(msg T) {
 		mu.Lock()
 		defer mu.Unlock()
 		f(msg)

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -63,10 +62,10 @@ func (a *PostgresAddress) server() bool { return a.Host != "" && a.Name != "" }
 // apply changes d to what a says.
 func (a *PostgresAddress) apply(d *Database) error {
 	if strings.Contains(a.Host, "@") || strings.Contains(a.Host, "://") || strings.Contains(a.Name, "://") {
-		return &addressError{hint.Wrap(errors.New("[postgres] host or dbname is not a name"), "a URL is no name: set host, port, user, dbname and password_file")}
+		return &addressError{Because(CauseAddressURL, errors.New("[postgres] host or dbname is not a name"))}
 	}
 	if a.SSLMode != "" && !isSSLMode(a.SSLMode) {
-		return &addressError{hint.Wrap(errors.New("[postgres] sslmode is not known"), "write one of: "+strings.Join(sslModes, ", "))}
+		return &addressError{Because(CauseAddressSSLMode, errors.New("[postgres] sslmode is not known"), sslModes...)}
 	}
 	if a.Host != "" {
 		d.Host = a.Host
@@ -100,8 +99,7 @@ func (a *RedisAddress) server() bool { return a.URL != "" || a.Sentinels != "" }
 func (a *RedisAddress) apply(table string, r *Redis) error {
 	if a.URL != "" {
 		if err := a.applyURL(r); err != nil {
-			return &addressError{withHint(fmt.Errorf("[%s] url: %w", table, err),
-				"write redis://HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; a user goes before the host: redis://USER@HOST")}
+			return &addressError{becauseUnless(CauseRedisAddress, fmt.Errorf("[%s] url: %w", table, err))}
 		}
 	}
 	if a.password != "" {
@@ -109,7 +107,7 @@ func (a *RedisAddress) apply(table string, r *Redis) error {
 	}
 	if a.Sentinels != "" || a.SentinelMaster != "" {
 		if err := a.applySentinels(r); err != nil {
-			return &addressError{hint.Wrap(fmt.Errorf("[%s] %w", table, err), `write sentinels = "HOST:PORT,HOST:PORT" and sentinel_master = "NAME", and no url`)}
+			return &addressError{Because(CauseSentinels, fmt.Errorf("[%s] %w", table, err))}
 		}
 	}
 	r.Elsewhere = *a != RedisAddress{}
@@ -171,11 +169,11 @@ func (a *Addresses) complete() (err error) {
 			continue
 		}
 		if *f.to, err = readPassword(f.path); err != nil {
-			return hint.Wrap(fmt.Errorf("[%s] password_file: %w", f.table, err), "the file holds the password, and nothing else, on one line")
+			return Because(CausePasswordFile, fmt.Errorf("[%s] password_file: %w", f.table, err))
 		}
 	}
 	if a.MediaRoot != "" && !filepath.IsAbs(a.MediaRoot) {
-		return hint.Wrap(fmt.Errorf("[media] root: %q is not a whole path", a.MediaRoot), "write it from / on")
+		return Because(CauseMediaRoot, fmt.Errorf("[media] root: %q is not an absolute path", a.MediaRoot))
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -126,8 +125,7 @@ func readInstance(dir, osUser string, environment map[string]string) (*Instance,
 		}
 	}
 	if err != nil {
-		return nil, nil, hint.Wrap(fmt.Errorf("opening the Mastodon directory: %w", err),
-			"--live names the directory that holds Mastodon's code and .env.production, often /home/mastodon/live")
+		return nil, nil, Because(CauseNoLive, fmt.Errorf("opening the Mastodon directory: %w", err))
 	}
 	if err := inst.identify(live, osUser); err != nil {
 		return nil, nil, err
@@ -171,7 +169,7 @@ func (inst *Instance) settings(env *environ, at *Addresses) error {
 // checkDomain refuses what can't name an instance: the name goes into paths, lists and comparisons.
 func checkDomain(domain string) error {
 	if domain == "" {
-		return hint.Wrap(errors.New("LOCAL_DOMAIN is not set"), "every Mastodon instance has LOCAL_DOMAIN in .env.production: is this the right file?")
+		return Because(CauseNoDomain, errors.New("LOCAL_DOMAIN is not set"))
 	}
 	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\@?#"'$()`, r) }
 	if strings.ContainsFunc(domain, bad) || strings.Trim(domain, ".") == "" || len(domain) > 255 {
@@ -211,8 +209,7 @@ func (inst *Instance) CheckMedia() error {
 	if err != nil || !filepath.IsLocal(inside) {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("%s holds Mastodon itself, and not media alone", inst.Media.Root),
-		"look at PAPERCLIP_ROOT_PATH in .env.production; or say where the media are: root below [media] in permafrost.toml, or --media-root")
+	return Because(CauseNotMediaAlone, fmt.Errorf("%s holds Mastodon itself, and not media alone", inst.Media.Root))
 }
 
 // missingSecrets names each group of secrets without which a restored instance loses something.

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"permafrost/internal/hint"
 )
 
 // A Database says how to reach a PostgreSQL database.
@@ -26,7 +24,7 @@ type Database struct {
 
 	Elsewhere bool      // [postgres] of permafrost's own configuration says where it is, at least in part
 	Container Container // that has the server; nil where this host reaches Host by itself
-	Advice    string    // what to do where Host has no address; "" if nothing is known
+	NoAddress *Reason   // why Host may have no address; nil if nothing is known
 }
 
 // String names the database without its password.
@@ -84,13 +82,13 @@ func (e *environ) database(prefix string, at *PostgresAddress, urls ...string) (
 	}
 	// Where a URL got into a single variable, its password would show in messages.
 	if strings.Contains(d.Host, "@") || strings.Contains(d.Name, "://") {
-		return d, hint.Wrap(fmt.Errorf("%sDB_HOST or DB_NAME is not a name", prefix), "a whole URL belongs into DATABASE_URL")
+		return d, Because(CauseDatabaseName, fmt.Errorf("%sDB_HOST or DB_NAME is not a name", prefix))
 	}
 	if d.Params["hostaddr"] != "" && d.Socket() {
-		return d, hint.Wrap(errors.New("the database's URL has a hostaddr, and its host is the directory of a socket"), "take one of them out of the URL")
+		return d, Because(CauseTwoHosts, errors.New("the database's URL has a hostaddr, and its host is the directory of a socket"))
 	}
 	if !isSSLMode(d.SSLMode) {
-		return d, hint.Wrap(errors.New("the database's sslmode is not known"), "DB_SSLMODE, or sslmode in DATABASE_URL, is one of: "+strings.Join(sslModes, ", "))
+		return d, Because(CauseSSLMode, errors.New("the database's sslmode is not known"), sslModes...)
 	}
 	prepared := e.first(prefix+"PREPARED_STATEMENTS", "PREPARED_STATEMENTS")
 	d.Pooler = d.Port == pgBouncerPort || prepared == "false" && at.Port == 0
@@ -106,11 +104,7 @@ func (e *environ) databaseURL(d *Database, at *PostgresAddress, urls []string) e
 				continue
 			}
 			if err := d.mergeURL(raw, at.server()); err != nil {
-				err = fmt.Errorf("%s: %w", name, err)
-				if hint.Of(err) != "" {
-					return err
-				}
-				return hint.Wrap(err, "it reads postgresql://USER:PASSWORD@HOST:PORT/DATABASE; special characters of the password are percent-encoded (@ as %40, / as %2F, # as %23)")
+				return becauseUnless(CauseDatabaseURL, fmt.Errorf("%s: %w", name, err))
 			}
 			break
 		}

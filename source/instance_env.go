@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"permafrost/internal/hint"
 )
 
 const (
@@ -54,7 +52,7 @@ func (e *environ) get(name string) string {
 // lookup is get that tells an empty variable from an unset one.
 func (e *environ) lookup(name string) (value string, set bool) {
 	if why, ok := e.doubts[name]; ok && e.err == nil {
-		e.err = hint.Wrap(fmt.Errorf("%s %s", name, why), "write its value out")
+		e.err = Because(CauseValueUnknown, fmt.Errorf("%s %s", name, why))
 	}
 	value, set = e.values[name]
 	return value, set

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -99,11 +98,11 @@ func (inst *Instance) readFile(live *hostfs.Place, name string) (*EnvFile, error
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, hint.Wrap(fmt.Errorf("reading the settings: %w", err), "--live names the directory that holds Mastodon's .env.production")
+		return nil, Because(CauseNoSettings, fmt.Errorf("reading the settings: %w", err))
 	case errors.Is(err, fs.ErrPermission) && inst.User != nil:
-		return nil, hint.Wrap(fmt.Errorf("reading the settings as %v: %w", inst.User, err), "Mastodon's own user must be able to read them: chown or chmod the file; or "+sayUser)
+		return nil, Because(CauseSettingsOfUser, fmt.Errorf("reading the settings as %v: %w", inst.User, err))
 	case errors.Is(err, fs.ErrPermission):
-		return nil, hint.Wrap(fmt.Errorf("reading the settings: %w", err), "run permafrost as root, or as the user that owns the file")
+		return nil, Because(CauseSettingsDenied, fmt.Errorf("reading the settings: %w", err))
 	case errors.Is(err, hostfs.ErrTooLarge):
 		return nil, fmt.Errorf("%s is larger than %d bytes: it can't be a settings file", path, maxEnv)
 	case err != nil:
@@ -128,11 +127,10 @@ func (inst *Instance) checkOwner(live *hostfs.Place, f *EnvFile) error {
 		if err != nil {
 			return err
 		}
-		return hint.Wrap(fmt.Errorf("%s belongs to %v, who is neither root nor the owner of %s", f.Path, owner, inst.Dir),
-			"chown the file to the user that Mastodon runs as; or "+sayUser)
+		return Because(CauseSettingsOwner, fmt.Errorf("%s belongs to %v, who is neither root nor the owner of %s", f.Path, owner, inst.Dir))
 	}
 	if f.Mode&syscall.S_IWOTH != 0 || inst.User == nil && f.Mode&syscall.S_IWGRP != 0 && f.GID != 0 {
-		return hint.Wrap(fmt.Errorf("users other than its owner may write %s", f.Path), "chmod go-w "+f.Path)
+		return Because(CauseSettingsWritable, fmt.Errorf("users other than its owner may write %s", f.Path), f.Path)
 	}
 	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-
-	"permafrost/internal/hint"
 )
 
 // A treatment is what is done with a parameter of a database URL.
@@ -49,7 +47,6 @@ var params = func() map[string]treatment {
 // nothing is refused. Its errors name the parameter where it is a known one, and quote no value.
 func (d *Database) setParam(name, value string, elsewhere bool) error {
 	t := params[name]
-	const instead = "[postgres] of permafrost.toml says where the database is instead: host, port, dbname, user and password_file"
 	switch {
 	case t == honoured && name == "hostaddr":
 		if _, err := netip.ParseAddr(value); err != nil {
@@ -60,13 +57,13 @@ func (d *Database) setParam(name, value string, elsewhere bool) error {
 		d.Params[name] = value
 	case t == passed || elsewhere:
 	case t == refused:
-		return hint.Wrap(fmt.Errorf("permafrost can't do what the parameter %s asks for", name), instead)
+		return Because(CauseParameterRefused, fmt.Errorf("permafrost can't do what the parameter %s asks for", name))
 	default:
 		// Its name may be half of an unencoded password: it is quoted only if it can't be.
 		if isParamName(name) {
-			return hint.Wrap(fmt.Errorf("the parameter %s is unknown", name), "take it out of the URL; or "+instead)
+			return Because(CauseParameterUnknown, fmt.Errorf("the parameter %s is unknown", name))
 		}
-		return hint.Wrap(errors.New("a parameter behind the ? is unknown"), "is a ? or a & in the password not percent-encoded? Or "+instead)
+		return Because(CauseParameterHidden, errors.New("a parameter behind the ? is unknown"))
 	}
 	return nil
 }

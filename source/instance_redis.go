@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -31,8 +30,8 @@ type Redis struct {
 	Elsewhere bool // permafrost's own configuration says where it is, at least in part
 	// Dial connects to an address of the settings, where only containers know it. Then nothing that this Redis names is a file of
 	// this host. It is nil where this host reaches the server by itself.
-	Dial   func(ctx context.Context, u *hostfs.User, network, addr string) (net.Conn, error)
-	Advice string // what to do where the server's name has no address; "" if nothing is known
+	Dial      func(ctx context.Context, u *hostfs.User, network, addr string) (net.Conn, error)
+	NoAddress *Reason // why the server's name may have no address; nil if nothing is known
 }
 
 // String names the server without its passwords.
@@ -118,8 +117,7 @@ func (e *environ) redis(prefix string, elsewhere bool) (*Redis, error) {
 	if raw := e.get(prefix + "URL"); raw != "" {
 		r, err := parseRedisURL(raw, 0, elsewhere)
 		if err != nil {
-			return nil, withHint(fmt.Errorf("%sURL: %w", prefix, err),
-				"it reads redis://:PASSWORD@HOST:PORT/DB, rediss://... for TLS, or unix:///PATH; special characters of the password are percent-encoded")
+			return nil, becauseUnless(CauseRedisURL, fmt.Errorf("%sURL: %w", prefix, err))
 		}
 		return r, nil
 	}
@@ -144,7 +142,7 @@ func (e *environ) redis(prefix string, elsewhere bool) (*Redis, error) {
 		return nil, nil
 	}
 	if strings.Contains(host, "@") { // and a password, which would show in messages
-		return nil, hint.Wrap(fmt.Errorf("%sHOST is not a name", prefix), "a whole URL belongs into "+prefix+"URL")
+		return nil, Because(CauseRedisHost, fmt.Errorf("%sHOST is not a name", prefix), prefix+"URL")
 	}
 	port := e.get(prefix + "PORT")
 	if port == "" {
@@ -207,27 +205,18 @@ func queriedDB(u *url.URL, elsewhere bool) (string, error) {
 	if err != nil {
 		return "", errors.New("what stands behind the ? is not percent-encoded")
 	}
-	const instead = "take it out of the URL; or url below [redis] or [sidekiq] in permafrost.toml says where that Redis is instead"
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch {
 		case name == "db" && len(query[name]) > 1:
 			return "", errors.New("the URL names the database twice")
 		case name == "db" || slices.Contains(passedByRedis, name) || elsewhere:
 		case isParamName(name): // else it may be half of an unencoded password
-			return "", hint.Wrap(fmt.Errorf("the parameter %s is unknown", name), instead)
+			return "", Because(CauseRedisParameter, fmt.Errorf("the parameter %s is unknown", name))
 		default:
-			return "", hint.Wrap(errors.New("a parameter behind the ? is unknown"), "is a ? or a & in the password not percent-encoded? Else "+instead)
+			return "", Because(CauseRedisHidden, errors.New("a parameter behind the ? is unknown"))
 		}
 	}
 	return query.Get("db"), nil
-}
-
-// withHint returns err with a hint, unless it has one.
-func withHint(err error, text string) error {
-	if hint.Of(err) != "" {
-		return err
-	}
-	return hint.Wrap(err, text)
 }
 
 // parseRedisURL reads a redis:, rediss: or unix: URL, which may leave the database out. Where elsewhere is true the server is not

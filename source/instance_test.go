@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"permafrost/internal/hint"
 )
 
 // secrets are the variables without which Load warns.
@@ -268,7 +266,7 @@ func TestLoadFiles(t *testing.T) {
 	}
 }
 
-// Bad settings get one error that names the variable and has a hint where one helps, and no secret.
+// Bad settings get one error that names the variable and has a cause where something can be done, and no secret.
 func TestLoadErrors(t *testing.T) {
 	for _, c := range []struct{ env, want string }{
 		{"", "LOCAL_DOMAIN is not set"},
@@ -311,11 +309,11 @@ func TestLoadErrors(t *testing.T) {
 		if !strings.Contains(err.Error(), ".env.production: ") {
 			t.Errorf("%q: the error does not name the file: %v", c.env, err)
 		}
-		if strings.Contains(err.Error()+hint.Of(err), "hunter2") {
+		if strings.Contains(told(err), "hunter2") {
 			t.Errorf("%q: the error holds a secret: %v", c.env, err)
 		}
-		if strings.Contains(c.want, "_URL") && hint.Of(err) == "" {
-			t.Errorf("%q: no hint", c.env)
+		if strings.Contains(c.want, "_URL") && CauseOf(err).Cause == "" {
+			t.Errorf("%q: no cause", c.env)
 		}
 	}
 }
@@ -356,8 +354,8 @@ func TestLoadNoFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Load(filepath.Join(dir, "absent"), ""); err == nil || hint.Of(err) == "" {
-		t.Errorf("an absent directory: %v, hint %q", err, hint.Of(err))
+	if _, err := Load(filepath.Join(dir, "absent"), ""); CauseOf(err).Cause != CauseNoLive {
+		t.Errorf("an absent directory: %v, %v", err, CauseOf(err))
 	}
 	if _, err := Load(big, ""); err == nil || !strings.Contains(err.Error(), "is not a directory") {
 		t.Errorf("a file for a directory: %v", err)

@@ -6,12 +6,8 @@ import (
 	"strconv"
 	"syscall"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
-
-// sayUser is what to do where it is not clear whose rights count.
-const sayUser = "say with --user NAME which user Mastodon runs as (a number will do)"
 
 // identify finds out which user Mastodon runs as, and whether this process has to act as that user.
 //
@@ -27,7 +23,7 @@ func (inst *Instance) identify(live *hostfs.Place, osUser string) error {
 		u, err = hostfs.LookupUser(osUser)
 	}
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("finding Mastodon's user: %w", err), sayUser)
+		return Because(CauseUserUnclear, fmt.Errorf("finding Mastodon's user: %w", err))
 	}
 	if inst.OSUser = u.Name; u.Name == "" {
 		inst.OSUser = strconv.FormatUint(uint64(u.UID), 10)
@@ -35,16 +31,16 @@ func (inst *Instance) identify(live *hostfs.Place, osUser string) error {
 	me := os.Geteuid()
 	switch {
 	case me != 0 && osUser != "" && int(u.UID) != me:
-		return hint.Wrap(fmt.Errorf("only root can act as %v", u), "run permafrost as root, or as that user and without --user")
+		return Because(CauseNotRoot, fmt.Errorf("only root can act as %v", u))
 	case me != 0:
 		return nil
 	case u.UID != 0 && osUser == "" && !live.Trust.Only(u.UID):
-		return hint.Wrap(fmt.Errorf("others than %v could put %s where it is: %s", u, inst.Dir, live.Trust.Reason()), sayUser)
+		return Because(CauseUserUnclear, fmt.Errorf("others than %v could put %s where it is: %s", u, inst.Dir, live.Trust.Reason()))
 	case u.UID != 0:
 		inst.User = u
 		return nil
 	case !live.Trust.Root():
-		return hint.Wrap(fmt.Errorf("root does not act for the Mastodon in %s by itself: %s", inst.Dir, live.Trust.Reason()), sayUser)
+		return Because(CauseUserUnclear, fmt.Errorf("root does not act for the Mastodon in %s by itself: %s", inst.Dir, live.Trust.Reason()))
 	}
 	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"permafrost/internal/hint"
 )
 
 // his is the number of Mastodon's user in these tests, who has no name; another's is that of somebody else.
@@ -153,13 +151,13 @@ func TestLoadAsUser(t *testing.T) {
 			live := c.make(t, dir)
 			inst, err := Load(live, c.osUser)
 			if c.fails != "" {
-				if err == nil || !strings.Contains(err.Error(), c.fails) || hint.Of(err) == "" {
-					t.Fatalf("got %v (hint: %s), want %q", err, hint.Of(err), c.fails)
+				if err == nil || !strings.Contains(err.Error(), c.fails) || CauseOf(err).Cause == "" {
+					t.Fatalf("got %v (%v), want %q", err, CauseOf(err), c.fails)
 				}
 				return
 			}
 			if err != nil {
-				t.Fatalf("%v (hint: %s)", err, hint.Of(err))
+				t.Fatalf("%v (%v)", err, CauseOf(err))
 			}
 			if inst.User == nil && c.as != 0 || inst.User != nil && inst.User.UID != c.as {
 				t.Errorf("acting as %v, want %d", inst.User, c.as)

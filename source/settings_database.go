@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
@@ -45,7 +44,7 @@ func loadEnviron(file string) (*environ, error) {
 			err = env.parse(name, data)
 		}
 		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("reading the settings: %w", err), "--settings names the restored settings file")
+			return nil, Because(CauseRestoredSettings, fmt.Errorf("reading the settings: %w", err))
 		}
 	}
 	return env, nil

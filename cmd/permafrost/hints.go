@@ -61,7 +61,7 @@ func tell(hint string, facts []string) string {
 	for i, f := range facts {
 		words[i] = escape.Shell(f)
 	}
-	pairs := []string{"{}", strings.Join(facts, " "), "{$}", strings.Join(words, " ")}
+	pairs := []string{"{}", strings.Join(facts, ", "), "{$}", strings.Join(words, " ")}
 	for i, f := range facts {
 		pairs = append(pairs, fmt.Sprintf("{%d}", i+1), f, fmt.Sprintf("{$%d}", i+1), words[i])
 	}
@@ -71,7 +71,7 @@ func tell(hint string, facts []string) string {
 const liarHint = "don't rely on this storage for backups: look at the server's log and its free space; OpenSSH's server is known to work"
 
 // rules are the hints for what can go wrong below the commands, which knows nothing of them. docs/errors.md lists them.
-func rules() []rule { return slices.Concat(repositoryRules(), storageRules()) }
+func rules() []rule { return slices.Concat(repositoryRules(), storageRules(), sourceRules()) }
 
 func repositoryRules() []rule {
 	return []rule{

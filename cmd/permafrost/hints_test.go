@@ -31,6 +31,7 @@ func chapters() []chapter {
 		{"The repository", repositoryExamples(), repositoryHintless()},
 		{"The storage, and directories on this machine", storageExamples(), storageHintless()},
 		{"The Mastodon host", sourceExamples(), sourceHintless()},
+		{"PostgreSQL, Redis and containers", serverExamples(), nil},
 	}
 }
 
@@ -62,6 +63,8 @@ func TestEveryErrorHasAHint(t *testing.T) {
 		switch _, none := hintless[name]; {
 		case lastHint(err) == "" && !none:
 			t.Errorf("%s has no hint", name)
+		case strings.Contains(lastHint(err), "{"):
+			t.Errorf("%s lacks a fact: %s", name, lastHint(err))
 		case lastHint(err) != "" && none:
 			t.Errorf("%s has a hint, and is among those that have none", name)
 		}

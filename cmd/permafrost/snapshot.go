@@ -137,8 +137,14 @@ func (a *app) snapshot(ctx context.Context, r *opened, inst *source.Instance, fl
 	o := flags.o
 	o.Date, o.Version, o.Progress = string(flags.on), readBuildInfo().Version, p
 	o.KeyFiles = append([]string{a.writerKey}, a.identities...)
-	o.Warn = func(msg string) { a.ui.Warn("%s", msg) }
-	o.Postgres.Warn, o.Redis.SpoolFile = o.Warn, a.spoolFile()
+	o.Warn = func(err error) {
+		text := err.Error()
+		if h := hintFor(err); h != "" {
+			text += " (" + h + ")"
+		}
+		a.ui.Warn("%s", text)
+	}
+	o.Postgres.Warn, o.Redis.SpoolFile = func(msg string) { a.ui.Warn("%s", msg) }, a.spoolFile()
 	var res *snapshot.Result
 	err := a.patiently(ctx, func() (err error) {
 		res, err = snapshot.Create(ctx, r.Repo, inst, o)

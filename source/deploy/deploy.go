@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
@@ -36,9 +35,9 @@ func Find(ctx context.Context, live string, o Options) (*Found, error) {
 	named := o.Engine != "" && o.Engine != "none" || o.Project != ""
 	switch {
 	case p == nil && named && why != nil:
-		return nil, hint.Wrap(fmt.Errorf("asking the container engine: %w", why), "is the engine running, and may this user ask it?")
+		return nil, source.Because(CauseEngineFails, fmt.Errorf("asking the container engine: %w", why))
 	case p == nil && o.Project != "":
-		return nil, hint.Wrap(fmt.Errorf("no container belongs to a Compose project %q", o.Project), "`docker compose ls --all` lists the projects; take project out below [compose] to find it by the live directory")
+		return nil, source.Because(CauseNoProject, fmt.Errorf("no container belongs to a Compose project %q", o.Project))
 	}
 	return &Found{live: live, project: p, why: why}, nil
 }
@@ -86,7 +85,7 @@ func (f *Found) attachDatabase(d *source.Database) {
 	if d.Socket() || d.Params["hostaddr"] != "" {
 		return
 	}
-	d.Advice = f.advice(d.Host)
+	d.NoAddress = f.absence(d.Host)
 	if f.project == nil {
 		return
 	}
@@ -111,7 +110,7 @@ func (f *Found) attachRedis(r *source.Redis) {
 	if err != nil {
 		return
 	}
-	r.Advice = f.advice(host)
+	r.NoAddress = f.absence(host)
 	if f.project == nil {
 		return
 	}
@@ -159,29 +158,26 @@ func (p *Project) reach(host string) (*reached, error) {
 // composeFiles are what Compose looks for in a project's directory.
 var composeFiles = []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
 
-// advice says what to do where a name of the settings has no address: it is empty where nothing hints at Compose.
-func (f *Found) advice(host string) string {
+// absence says why a name of the settings may have no address: nil where nothing hints at Compose.
+func (f *Found) absence(host string) *source.Reason {
 	if strings.ContainsAny(host, ".:") || host == "localhost" || host == "" {
-		return ""
+		return nil
 	}
 	if f.project != nil {
-		var services []string
+		facts := []string{host, f.project.Name}
 		for _, c := range f.project.containers {
-			services = append(services, c.service())
+			facts = append(facts, c.service())
 		}
-		return fmt.Sprintf("the Compose project %s has no service %s: it has %s", f.project.Name, host, strings.Join(services, ", "))
+		return &source.Reason{Cause: CauseNoService, Facts: facts}
 	}
-	is := host + " looks like a service of Compose"
-	if name := composeFile(f.live); name != "" {
-		is = fmt.Sprintf("%s is likely a service of Compose: %s has a %s", host, f.live, name)
-	}
+	r := &source.Reason{Cause: CauseServiceDown, Facts: []string{host, f.live, composeFile(f.live)}}
 	switch {
 	case f.why != nil:
-		return fmt.Sprintf("%s. The container engine was asked, and failed: %v", is, f.why)
+		r.Cause, r.Facts = CauseServiceUntold, append(r.Facts, f.why.Error())
 	case !anyEngine():
-		return is + ", and neither docker nor podman is in PATH. Run permafrost on the containers' host, or name the engine's command with engine below [compose]"
+		r.Cause = CauseServiceNoEngine
 	}
-	return is + ", and no running project has this directory. Start it (docker compose up -d), or name it with project below [compose]"
+	return r
 }
 
 // anyEngine reports whether an engine's command is in PATH.

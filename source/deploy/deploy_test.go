@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/source"
 )
 
@@ -113,14 +112,15 @@ func TestFindProject(t *testing.T) {
 		containers []*container
 		o          Options
 		want       []string // names of the project's containers
-		err, hint  string
+		err        string
+		cause      source.Cause
 	}{
 		{"one", []*container{web, db, once, away}, Options{}, []string{"m-web-1", "m-db-2"}, "", ""},
 		{"none", []*container{away}, Options{}, nil, "", ""},
-		{"two", []*container{web, db, other}, Options{}, nil, "several Compose projects have this directory: m, n", "--compose-project"},
+		{"two", []*container{web, db, other}, Options{}, nil, "several Compose projects have this directory: m, n", CauseSeveralProjects},
 		{"named", []*container{web, db, other}, Options{Project: "n"}, []string{"n-db-3"}, "", ""},
 		{"named, elsewhere", []*container{web, away}, Options{Project: "away"}, []string{"away-web-5"}, "", ""},
-		{"named and missing", []*container{web}, Options{Project: "x"}, nil, `no container belongs to a Compose project "x"`, "compose ls"},
+		{"named and missing", []*container{web}, Options{Project: "x"}, nil, `no container belongs to a Compose project "x"`, CauseNoProject},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := newFakeEngine(t, c.containers...)
@@ -130,8 +130,8 @@ func TestFindProject(t *testing.T) {
 			}
 			f, err := e.find(live, c.o)
 			if c.err != "" {
-				if err == nil || !strings.Contains(err.Error(), c.err) || !strings.Contains(hint.Of(err), c.hint) {
-					t.Errorf("error %v, hint %q", err, hint.Of(err))
+				if err == nil || !strings.Contains(err.Error(), c.err) || source.CauseOf(err).Cause != c.cause {
+					t.Errorf("error %v, %v", err, source.CauseOf(err))
 				}
 				return
 			}
@@ -180,8 +180,8 @@ func TestResolve(t *testing.T) {
 		}
 		if err != nil {
 			var reach *source.ReachError
-			if got = err.Error(); !errors.As(err, &reach) || hint.Of(err) == "" {
-				t.Errorf("%s: %v has no hint", name, err)
+			if got = err.Error(); !errors.As(err, &reach) || source.CauseOf(err).Cause == "" {
+				t.Errorf("%s: %v has no cause", name, err)
 			}
 		}
 		if got != want {
@@ -230,10 +230,9 @@ func TestEngineFails(t *testing.T) {
 			if inst.Database.Container != nil || inst.Redis.Dial != nil || inst.Deployment.Kind != source.Unknown {
 				t.Errorf("%+v", inst)
 			}
-			for _, want := range []string{live + " has a docker-compose.yml", c.want} {
-				if !strings.Contains(inst.Database.Advice, want) {
-					t.Errorf("advice %q, want %q", inst.Database.Advice, want)
-				}
+			why := inst.Database.NoAddress
+			if why == nil || why.Cause != CauseServiceUntold || !slices.Equal(why.Facts[:3], []string{"db", live, "docker-compose.yml"}) || !strings.Contains(why.Facts[3], c.want) {
+				t.Errorf("no address because of %v, want %q", why, c.want)
 			}
 		})
 	}

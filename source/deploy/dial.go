@@ -68,8 +68,7 @@ func (r *reached) Dial(ctx context.Context, u *hostfs.User, port string) (net.Co
 			break // the container itself has said that nothing listens
 		}
 	}
-	return nil, &source.ReachError{Err: hint.Wrap(fmt.Errorf("reaching the container %s: %w", r.c.Name, hint.Join(errs...)),
-		"does the server in "+r.c.Name+" listen on the port that the settings name? `"+r.engine.name+" logs "+r.c.Name+"` tells more")}
+	return nil, &source.ReachError{Err: source.Because(CauseNoListener, fmt.Errorf("reaching the container %s: %w", r.c.Name, hint.Join(errs...)), r.engine.name, r.c.Name)}
 }
 
 func (r *reached) dialBy(ctx context.Context, w route, u *hostfs.User, port string) (conn net.Conn, err error) {

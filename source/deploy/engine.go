@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
+	"permafrost/source"
 )
 
 const (
@@ -58,7 +58,7 @@ func engines(setting string) (found []*engine, why, err error) {
 			err = fmt.Errorf("%s is not in PATH", setting)
 		}
 		if err != nil {
-			return nil, nil, hint.Wrap(fmt.Errorf("the container engine: %w", err), "name the command by its full path, or take the setting away")
+			return nil, nil, source.Because(CauseNoEngine, fmt.Errorf("the container engine: %w", err))
 		}
 		return []*engine{newEngine(path)}, nil, nil
 	}

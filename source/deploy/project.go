@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
@@ -52,7 +51,7 @@ func find(ctx context.Context, live string, o Options) (p *Project, why, err err
 			continue
 		}
 		if p != nil {
-			return nil, nil, hint.Wrap(fmt.Errorf("%s and %s both have a Compose project of %s", p.engine.name, e.name, live), "say which with engine below [compose], or --compose-engine")
+			return nil, nil, source.Because(CauseTwoEngines, fmt.Errorf("%s and %s both have a Compose project of %s", p.engine.name, e.name, live))
 		}
 		if p, err = found.complete(ctx); err != nil {
 			return nil, nil, err
@@ -115,8 +114,7 @@ func (p *Project) complete(ctx context.Context) (*Project, error) {
 		names[c.project()] = true
 	}
 	if len(names) > 1 {
-		return nil, hint.Wrap(fmt.Errorf("several Compose projects have this directory: %s", strings.Join(slices.Sorted(maps.Keys(names)), ", ")),
-			"say which is meant with project below [compose], or --compose-project")
+		return nil, source.Because(CauseSeveralProjects, fmt.Errorf("several Compose projects have this directory: %s", strings.Join(slices.Sorted(maps.Keys(names)), ", ")))
 	}
 	p.Name = p.containers[0].project()
 	p.served = p.findServed()
@@ -179,11 +177,11 @@ func (p *Project) resolve(name string) (*container, error) {
 		case len(running) == 1:
 			return running[0], nil
 		case len(running) > 1:
-			return nil, &source.ReachError{Err: hint.Wrap(fmt.Errorf("%s is %d containers of the project %s: %s", name, len(running), p.Name, names(running)),
-				"name one of them: host = \"CONTAINER\" below [postgres], or url = \"redis://CONTAINER:6379\" below [redis]")}
+			return nil, &source.ReachError{Err: source.Because(CauseSeveralContainers,
+				fmt.Errorf("%s is %d containers of the project %s: %s", name, len(running), p.Name, names(running)))}
 		case len(named) > 0:
-			return nil, &source.ReachError{Err: hint.Wrap(fmt.Errorf("the container %s of the project %s is %s", names(named), p.Name, named[0].State.Status),
-				"start it: "+p.engine.name+" start "+named[0].Name)}
+			return nil, &source.ReachError{Err: source.Because(CauseStopped,
+				fmt.Errorf("the container %s of the project %s is %s", names(named), p.Name, named[0].State.Status), p.engine.name, named[0].Name)}
 		}
 	}
 	return nil, nil

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
@@ -117,7 +116,7 @@ func (t *Tree) inspect() error {
 		return rootError(t.name, t.user, err)
 	}
 	if _, err := unix.Llistxattr(hostfs.ProcPath(t.root)+"/.", nil); errors.Is(err, fs.ErrNotExist) {
-		return hint.Wrap(errors.New("extended attributes can't be read: /proc is not mounted"), "run: mount -t proc proc /proc")
+		return source.Because(CauseNoProc, errors.New("extended attributes can't be read: /proc is not mounted"))
 	}
 	return nil
 }
@@ -133,13 +132,13 @@ func rootError(name string, as *hostfs.User, err error) error {
 	err = fmt.Errorf("opening the media directory: %w", err)
 	switch {
 	case (as != nil || os.Geteuid() == 0) && errors.Is(err, fs.ErrPermission):
-		return hint.Wrap(err, "media are read with the rights of Mastodon's user: let that user reach and read them (chown), or name the user with --user NAME")
+		return source.Because(CauseOfUser, err)
 	case errors.Is(err, fs.ErrNotExist):
-		return hint.Wrap(err, "the media are in public/system below the live directory, or where PAPERCLIP_ROOT_PATH says; is their file system mounted?")
+		return source.Because(CauseNoMedia, err)
 	case errors.Is(err, unix.ENOTDIR):
-		return hint.Wrap(err, "PAPERCLIP_ROOT_PATH in .env.production has to name a directory")
+		return source.Because(CauseNotDirectory, err)
 	case errors.Is(err, fs.ErrPermission):
-		return hint.Wrap(err, "run permafrost as root, or as the user that owns the media")
+		return source.Because(CauseDenied, err)
 	}
 	return err
 }

@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
@@ -101,8 +100,8 @@ func TestOpenTree(t *testing.T) {
 	must(t, os.Symlink("used", filepath.Join(dir, "link")))
 	for name, want := range map[string]string{"absent": "no such file", "file": "not a directory"} {
 		_, err := Open(filepath.Join(dir, name), Options{})
-		if err == nil || !strings.Contains(err.Error(), want) || hint.Of(err) == "" {
-			t.Errorf("%s: got %v, hint %q", name, err, hint.Of(err))
+		if err == nil || !strings.Contains(err.Error(), want) || source.CauseOf(err).Cause == "" {
+			t.Errorf("%s: got %v, %v", name, err, source.CauseOf(err))
 		}
 	}
 	for name, empty := range map[string]bool{"new": true, "used": false, "link": false} {

@@ -2,38 +2,38 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/sandbox"
 	"permafrost/source"
 )
 
-// Each thing that commonly goes wrong gives one line that says what, a hint, and no password.
+// Each thing that commonly goes wrong gives one line that says what, with a cause and without a password.
 func TestConnectErrors(t *testing.T) {
 	db := newDatabase(t)
 	change := func(f func(*source.Database)) source.Database { d := db; f(&d); return d }
 	for _, c := range []struct {
-		name string
-		db   source.Database
-		want string
-		hint string
+		name  string
+		db    source.Database
+		want  string
+		cause source.Cause
 	}{
-		{"wrong password", change(func(d *source.Database) { d.Password = "hunter2" }), "password authentication failed", "DB_PASS"},
+		{"wrong password", change(func(d *source.Database) { d.Password = "hunter2" }), "password authentication failed", CauseWrongPassword},
 		{"no password", change(func(d *source.Database) { d.Password = "" }), "password", ""},
-		{"no such role", change(func(d *source.Database) { d.User, d.Password = "absent", "hunter2" }), "password authentication failed", "DB_PASS"},
-		{"no such database", change(func(d *source.Database) { d.Name = "absent" }), `database "absent" does not exist`, "DB_NAME"},
-		{"server gone", change(func(d *source.Database) { d.Port = freePort(t) }), "connection refused", "is PostgreSQL running"},
-		{"server gone, PgBouncer suspected", change(func(d *source.Database) { d.Port, d.Pooler = freePort(t), true }), "connection refused", "PgBouncer"},
-		{"socket gone", change(func(d *source.Database) { d.Host = t.TempDir() }), "no such file", "is PostgreSQL running"},
-		{"unknown host", change(func(d *source.Database) { d.Host = "db.invalid" }), "db.invalid", "DB_HOST"},
-		{"no TLS", change(func(d *source.Database) { d.SSLMode = "require" }), "TLS", ""},
+		{"no such role", change(func(d *source.Database) { d.User, d.Password = "absent", "hunter2" }), "password authentication failed", CauseWrongPassword},
+		{"no such database", change(func(d *source.Database) { d.Name = "absent" }), `database "absent" does not exist`, CauseNoDatabase},
+		{"server gone", change(func(d *source.Database) { d.Port = freePort(t) }), "connection refused", CauseNoServer},
+		{"server gone, PgBouncer suspected", change(func(d *source.Database) { d.Port, d.Pooler = freePort(t), true }), "connection refused", CauseNoServer},
+		{"socket gone", change(func(d *source.Database) { d.Host = t.TempDir() }), "no such file", CauseNoServer},
+		{"unknown host", change(func(d *source.Database) { d.Host = "db.invalid" }), "db.invalid", CauseNoServer},
+		{"no TLS", change(func(d *source.Database) { d.SSLMode = "require" }), "TLS", CauseNoTLS},
 		{"silence", change(func(d *source.Database) {
 			d.Port, d.Params = silentPort(t), map[string]string{"connect_timeout": "1"}
-		}), "", "is PostgreSQL running"},
+		}), "", CauseNoServer},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Connect(context.Background(), c.db, Options{})
@@ -41,13 +41,17 @@ func TestConnectErrors(t *testing.T) {
 				t.Fatal("it connects")
 			}
 			text := err.Error()
-			if !strings.Contains(text, c.want) || !strings.Contains(hint.Of(err), c.hint) {
-				t.Errorf("got %v (hint: %s), want %q and %q", err, hint.Of(err), c.want, c.hint)
+			if !strings.Contains(text, c.want) || source.CauseOf(err).Cause != c.cause && c.cause != "" {
+				t.Errorf("got %v (%v), want %q and %s", err, source.CauseOf(err), c.want, c.cause)
+			}
+			var failed *ConnectError
+			if !errors.As(err, &failed) || failed.Pooler != c.db.Pooler {
+				t.Errorf("got %#v", err)
 			}
 			if strings.Contains(text, "\n") || !strings.Contains(text, "connecting to the database "+c.db.Name+" at ") {
 				t.Errorf("got %q", text)
 			}
-			if strings.Contains(text+hint.Of(err), "hunter2") || strings.Contains(text, cluster.Password) {
+			if strings.Contains(text+strings.Join(source.CauseOf(err).Facts, " "), "hunter2") || strings.Contains(text, cluster.Password) {
 				t.Errorf("a password in %q", text)
 			}
 		})
@@ -94,8 +98,8 @@ func TestPgBouncer(t *testing.T) {
 			for _, pooler := range []bool{false, true} {
 				through.Pooler = pooler
 				_, err := Connect(context.Background(), through, Options{})
-				if err == nil || !strings.Contains(err.Error(), "connection pooler") || !strings.Contains(hint.Of(err), "--postgres-port 5432") {
-					t.Errorf("got %v (hint: %s)", err, hint.Of(err))
+				if err == nil || !strings.Contains(err.Error(), "connection pooler") || source.CauseOf(err).Cause != CausePooler {
+					t.Errorf("got %v (%v)", err, source.CauseOf(err))
 				}
 			}
 			// It words some refusals in its own way; those are understood as well.

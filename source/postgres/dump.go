@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 
-	"permafrost/internal/hint"
 	"permafrost/source"
 )
 
@@ -193,13 +192,13 @@ func (d *Dump) fail(err error) error {
 	}
 	var halted *haltedError
 	if errors.As(err, &halted) {
-		err = hint.Wrap(halted, "was it suspended, or does it wait for a lock in the database, or for a server that is gone?")
+		err = source.Because(CauseHalted, halted)
 	}
 	if cerr := d.ctx.Err(); cerr != nil && !isLock(err) {
 		err = cerr
 	}
 	d.cancel()
-	return d.setError(withDumpHint(err, d.db))
+	return d.setError(explainDump(err, d.db))
 }
 
 // setError keeps the first error.

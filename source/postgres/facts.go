@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 // Facts describe a database: what its restored copy needs, and what it is judged by.
@@ -48,8 +48,7 @@ func (f *Facts) CheckMastodon() error {
 	if len(f.missing) == 0 {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("the database %s is not a Mastodon database: it has no table %s", f.Database, strings.Join(f.missing, ", ")),
-		"is it the right database (DB_NAME or DATABASE_URL in .env.production, or dbname below [postgres] in permafrost.toml), and were its tables dropped?")
+	return source.Because(CauseNotMastodon, fmt.Errorf("the database %s is not a Mastodon database: it has no table %s", f.Database, strings.Join(f.missing, ", ")))
 }
 
 const vitalQuery = `

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 const (
@@ -32,8 +32,6 @@ func (e *lockError) Error() string {
 	return fmt.Sprintf("gave up waiting for a lock after %v: %s", e.waited.Round(time.Second), e.blocked)
 }
 
-const lockHint = "end the session that holds the lock (select pg_terminate_backend(PID)) and run it again; or wait longer: lock_wait below [postgres] in permafrost.toml, --postgres-lock-wait"
-
 // watched calls f, which may wait for locks in the database, on a connection of ours or through a child. Meanwhile another
 // connection looks who holds them. Whoever it is, is named after a minute; after the longest wait that Options allow, f is ended
 // by its context, and the error is a lockError.
@@ -49,7 +47,7 @@ func (s *Server) watched(ctx context.Context, f func(context.Context) error) err
 	cancel(nil)
 	<-done
 	if err != nil && w.err != nil {
-		return hint.Wrap(w.err, lockHint)
+		return source.Because(CauseLocked, w.err)
 	}
 	return err
 }

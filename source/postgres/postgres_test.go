@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/sandbox"
 	"permafrost/source"
 )
@@ -91,7 +90,7 @@ func connect(t testing.TB, db source.Database, o Options) *Server {
 	t.Helper()
 	s, err := Connect(context.Background(), db, o)
 	if err != nil {
-		t.Fatalf("%v (hint: %s)", err, hint.Of(err))
+		t.Fatalf("%v (%v)", err, source.CauseOf(err))
 	}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
@@ -115,7 +114,7 @@ func startDump(t testing.TB, snap *Snapshot) *Dump {
 	t.Helper()
 	d, err := snap.Dump(context.Background())
 	if err != nil {
-		t.Fatalf("%v (hint: %s)", err, hint.Of(err))
+		t.Fatalf("%v (%v)", err, source.CauseOf(err))
 	}
 	t.Cleanup(func() { d.Close() })
 	return d

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"permafrost/internal/hint"
 	"permafrost/source"
 )
 
@@ -38,7 +37,7 @@ func TestSessionParameters(t *testing.T) {
 		s := connect(t, db, Options{})
 		data, err := io.ReadAll(startDump(t, export(t, s)))
 		if err != nil {
-			t.Fatalf("%v (hint: %s)", err, hint.Of(err))
+			t.Fatalf("%v (%v)", err, source.CauseOf(err))
 		}
 		return s.Facts(), data
 	}
@@ -109,7 +108,7 @@ func TestEncodings(t *testing.T) {
 				}
 				data, err := io.ReadAll(startDump(t, export(t, s)))
 				if err != nil {
-					t.Fatalf("%v (hint: %s)", err, hint.Of(err))
+					t.Fatalf("%v (%v)", err, source.CauseOf(err))
 				}
 				script := tool(t, bytes.NewReader(data), "pg_restore", "--file=-")
 				if !strings.Contains(script, "SET client_encoding = '"+c.encoding+"'") {
@@ -160,7 +159,7 @@ func TestParametersAreHonoured(t *testing.T) {
 		"options":              with(map[string]string{"options": "-c search_path=nowhere -c statement_timeout=1"}, nil),
 	} {
 		if err := dumpOnce(d, Options{}); err != nil {
-			t.Errorf("%s: %v (hint: %s)", name, err, hint.Of(err))
+			t.Errorf("%s: %v (%v)", name, err, source.CauseOf(err))
 		}
 	}
 	for name, d := range map[string]source.Database{

@@ -18,8 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
+	"permafrost/source"
 )
 
 const (
@@ -210,7 +210,7 @@ func (n *namedFiles) read(path string) (string, error) {
 	}
 	data, _, err := n.user.ReadFile(path, maxNamedFile)
 	if errors.Is(err, fs.ErrPermission) && n.user != nil {
-		return "", hint.Wrap(fmt.Errorf("as %v: %w", n.user, err), "Mastodon's own user must be able to read the files that its settings name")
+		return "", source.Because(CauseFileDenied, fmt.Errorf("as %v: %w", n.user, err))
 	}
 	if err != nil {
 		return "", err

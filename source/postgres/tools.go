@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
+	"permafrost/source"
 )
 
 // tools are a pg_dump and its pg_restore.
@@ -62,21 +62,20 @@ func findTools(ctx context.Context, server int, o *Options) (best tools, err err
 		}
 	}
 	if best.dump == "" && old.dump == "" && strange != nil {
-		return best, hint.Wrap(strange, "name a directory with --postgres-bin that belongs to root")
+		return best, source.Because(CauseStrangeTools, strange)
 	}
-	install := fmt.Sprintf("install it: apt-get install postgresql-client-%d", server)
+	version := strconv.Itoa(server)
 	if best.dump == "" && old.dump != "" {
-		return best, hint.Wrap(fmt.Errorf("no pg_dump for PostgreSQL %d: the newest here, %s, is version %s", server, old.dump, old.version), install)
+		return best, source.Because(CauseNoTools, fmt.Errorf("no pg_dump for PostgreSQL %d: the newest here, %s, is version %s", server, old.dump, old.version), version)
 	}
 	if best.dump == "" && o.BinDir != "" {
-		return best, hint.Wrap(fmt.Errorf("no pg_dump for PostgreSQL %d in %s", server, o.BinDir),
-			install+"; or take out bin below [postgres] in permafrost.toml (--postgres-bin), which names that directory")
+		return best, source.Because(CauseNoToolsThere, fmt.Errorf("no pg_dump for PostgreSQL %d in %s", server, o.BinDir), version)
 	}
 	if best.dump == "" {
-		return best, hint.Wrap(fmt.Errorf("no pg_dump for PostgreSQL %d is installed", server), install)
+		return best, source.Because(CauseNoTools, fmt.Errorf("no pg_dump for PostgreSQL %d is installed", server), version)
 	}
 	if _, err := exec.LookPath(best.restore); err != nil && o.Verify != VerifyNone {
-		return best, hint.Wrap(fmt.Errorf("no pg_restore beside %s: %w", best.dump, err), install)
+		return best, source.Because(CauseNoTools, fmt.Errorf("no pg_restore beside %s: %w", best.dump, err), version)
 	}
 	return best, nil
 }

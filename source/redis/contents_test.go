@@ -12,8 +12,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/sandbox"
+	"permafrost/source"
 )
 
 // saved returns what a server has, as it saves it.
@@ -134,7 +134,7 @@ func TestReplaces(t *testing.T) {
 		"not to be counted": {&Contents{Uncounted: "it has values of the type 19"}, "it has values of the type 19"},
 	} {
 		err := dump.Replaces(c.own)
-		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(hint.Of(err), "redis_replace=yes")) {
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || source.CauseOf(err).Cause != CauseReplaced) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}

@@ -9,18 +9,21 @@ import (
 	"strings"
 	"syscall"
 
-	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
-// hints by what Redis's answer starts with.
-var hints = []struct{ prefix, text string }{
-	{"WRONGPASS", "compare REDIS_PASSWORD, REDIS_USER or REDIS_URL in .env.production with requirepass or the ACL of redis.conf"},
-	{"ERR invalid password", "compare REDIS_PASSWORD or REDIS_URL in .env.production with requirepass in redis.conf"},
-	{"NOAUTH", "Redis asks for a password, and .env.production has none for it"},
-	{"NOMASTERLINK", "this Redis is a replica that has lost its master: back up the master"},
-	{"MASTERDOWN", "this Redis is a replica that has lost its master: back up the master"},
-	{"ERR Can't SYNC while not connected with my master", "this Redis is a replica that has lost its master: back up the master"},
-	{"ERR DB index is out of range", "the database number in .env.production is above Redis's own setting, databases"},
+// causes by what Redis's answer starts with.
+var causes = []struct {
+	prefix string
+	cause  source.Cause
+}{
+	{"WRONGPASS", CauseWrongUser},
+	{"ERR invalid password", CauseWrongPassword},
+	{"NOAUTH", CauseNoPassword},
+	{"NOMASTERLINK", CauseNoMaster},
+	{"MASTERDOWN", CauseNoMaster},
+	{"ERR Can't SYNC while not connected with my master", CauseNoMaster},
+	{"ERR DB index is out of range", CauseNoDatabase},
 }
 
 // redact takes the passwords out of err, should Redis have quoted a command in its answer.
@@ -33,40 +36,40 @@ func (s *Server) redact(err error) error {
 	return err
 }
 
-// explain redacts err, and attaches a hint where the likely mistake is known.
+// explain redacts err, and gives it a cause where one is known.
 func (s *Server) explain(err error) error {
 	err = s.redact(err)
-	if hint.Of(err) != "" {
+	if source.CauseOf(err).Cause != "" {
 		return err
 	}
 	if replied(err, "NOPERM") {
-		return hint.Wrap(err, s.refusedHint(err))
+		return s.refusal(err).Of(err)
 	}
-	for _, h := range hints {
-		if replied(err, h.prefix) {
-			return hint.Wrap(err, h.text)
+	for _, c := range causes {
+		if replied(err, c.prefix) {
+			return source.Because(c.cause, err)
 		}
 	}
 	var unknown x509.UnknownAuthorityError
 	var dial *net.OpError
 	var unnamed *net.DNSError
 	switch {
-	case errors.As(err, &unnamed) && s.conf.Advice != "":
-		return hint.Wrap(err, s.conf.Advice)
+	case errors.As(err, &unnamed) && s.conf.NoAddress != nil:
+		return s.conf.NoAddress.Of(err)
 	case errors.As(err, &unknown):
-		return hint.Wrap(err, "name the authority that signed Redis's certificate: SSL_CERT_FILE=/path/ca.crt")
+		return source.Because(CauseAuthority, err)
 	case errors.Is(err, errNoTLS):
-		return hint.Wrap(err, "if this port of Redis speaks no TLS, name another one, or write redis: instead of rediss: in REDIS_URL")
+		return source.Because(CauseNoTLS, err)
 	case !s.conf.TLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
-		return hint.Wrap(err, "Redis's log may say why; if this port speaks TLS, write rediss: instead of redis: in REDIS_URL")
+		return source.Because(CauseHungUp, err)
 	case !errors.As(err, &dial):
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		if s.conf.Elsewhere {
-			return hint.Wrap(err, "is Redis running, and does url below [redis] or [sidekiq] in permafrost.toml name its address?")
+			return source.Because(CauseNoServerHere, err)
 		}
-		return hint.Wrap(err, "is Redis running, and does .env.production name its address?")
+		return source.Because(CauseNoServer, err)
 	case errors.Is(err, syscall.EACCES):
-		return hint.Wrap(err, "run permafrost as root, or as a user of the group that may use Redis's socket")
+		return source.Because(CauseSocketDenied, err)
 	}
 	return err
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"permafrost/internal/escape"
-	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 // lastShared is the last version that Redis and Valkey have in common. Valkey reads no later one of Redis', and Redis none of
@@ -24,16 +24,17 @@ func (c *Contents) ReadableBy(own *Contents) error {
 	if readable {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("the dump is an RDB of version %s %d, and the server reads none above %s %d", c.Magic, c.Version, own.Magic, own.Version),
-		"install the server that the dump is of, or a later one")
+	return source.Because(CauseNewerDump, fmt.Errorf("the dump is an RDB of version %s %d, and the server reads none above %s %d", c.Magic, c.Version, own.Magic, own.Version))
 }
-
-// replaceHint says how to go on where the server may lose what else it has.
-const replaceHint = "where that may be lost set redis_replace=yes in host.sh, for the server of Sidekiq's queues sidekiq_replace=yes"
 
 // Replaces returns an error where a server with the contents own would lose what c has nothing like: another database, or keys
 // that never expire of a kind that c has not. Loading an RDB replaces all that a server has.
-func (c *Contents) Replaces(own *Contents) error { return hint.Wrap(c.replaces(own), replaceHint) }
+func (c *Contents) Replaces(own *Contents) error {
+	if err := c.replaces(own); err != nil {
+		return source.Because(CauseReplaced, err)
+	}
+	return nil
+}
 
 func (c *Contents) replaces(own *Contents) error {
 	if own.Databases == nil {

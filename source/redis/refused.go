@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 const (
@@ -87,11 +87,15 @@ func (s *Server) otherwise(ctx context.Context, why, err error) (*Dump, error) {
 	}
 	d, ferr := s.ownSave(ctx)
 	if ferr != nil {
-		return nil, hint.Wrap(fmt.Errorf("%w; by the file that it saved by itself: %w", ways, s.redact(ferr)), s.refusedHint(err))
+		return nil, s.refusal(err).Of(fmt.Errorf("%w; by the file that it saved by itself: %w", ways, s.redact(ferr)))
 	}
 	d.facts.Why = ways.Error()
-	s.opts.Warn(fmt.Sprintf("the data of Redis are of %s, when it last saved them: it refuses to save or send them now (%v). %s",
-		when(d.facts.Time), s.redact(err), s.refusedHint(err)))
+	remedy := "give PSYNC or SYNC back in redis.conf (rename-command)"
+	if why := s.refusal(err); why.Cause == CauseNotAllowed {
+		remedy = "type in redis-cli: " + why.Facts[0]
+	}
+	s.opts.Warn(fmt.Sprintf("the data of Redis are of %s, when it last saved them: it refuses to save or send them now (%v); %s",
+		when(d.facts.Time), s.redact(err), remedy))
 	return d, nil
 }
 
@@ -102,11 +106,10 @@ func when(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// refusedHint says what makes a Redis send its data that refuses to.
-func (s *Server) refusedHint(err error) string {
-	const without = `; or leave Redis out: skip = ["redis"] in permafrost.toml, --skip redis`
+// refusal says why a Redis refuses to send its data.
+func (s *Server) refusal(err error) source.Reason {
 	if replied(err, "NOPERM") {
-		return fmt.Sprintf("let permafrost's user take the data as a replica does, in redis-cli: ACL SETUSER %s +psync +replconf +ping%s", cmp.Or(s.conf.User, "default"), without)
+		return source.Reason{Cause: CauseNotAllowed, Facts: []string{"ACL SETUSER " + cmp.Or(s.conf.User, "default") + " +psync +replconf +ping"}}
 	}
-	return "redis.conf renames PSYNC and SYNC (rename-command): give one of them back. Or run permafrost on Redis' own host, where BGSAVE and INFO are enough" + without
+	return source.Reason{Cause: CauseRenamed}
 }

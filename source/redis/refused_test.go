@@ -3,12 +3,10 @@ package redis
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/source"
 )
 
@@ -60,7 +58,7 @@ func TestRenamedCommands(t *testing.T) {
 	}
 }
 
-// A Redis of which nothing can be had is one error that names the commands, and a hint that says what to do.
+// A Redis of which nothing can be had is one error that names the commands, and has a cause.
 func TestNothingLeft(t *testing.T) {
 	r, admin := start(t, "", renamed("PSYNC", "SYNC", "BGSAVE", "CONFIG")...)
 	fill(t, r)
@@ -76,10 +74,8 @@ func TestNothingLeft(t *testing.T) {
 				t.Errorf("got %v, want %q", err, w)
 			}
 		}
-		for _, w := range []string{"rename-command", `skip = ["redis"]`} {
-			if !strings.Contains(hint.Of(err), w) {
-				t.Errorf("hint %q, want %q", hint.Of(err), w)
-			}
+		if source.CauseOf(err).Cause != CauseRenamed {
+			t.Errorf("got %v (%v)", err, source.CauseOf(err))
 		}
 	}
 	refused("no such file")
@@ -101,16 +97,16 @@ func TestDangerousDenied(t *testing.T) {
 	acl(t, admin, "mastodon", "on", ">right", "~*", "&*", "+@all", "-@dangerous")
 	s := connect(t, source.Redis{Network: "tcp", Addr: r.Addr, User: "mastodon", Password: "right"})
 	_, err := s.Dump(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "'psync'") || !strings.Contains(hint.Of(err), `skip = ["redis"]`) || strings.Contains(err.Error()+hint.Of(err), "right'") {
-		t.Fatalf("got %v (hint: %s)", err, hint.Of(err))
+	why := source.CauseOf(err)
+	if why.Cause != CauseNotAllowed || !strings.Contains(err.Error(), "'psync'") || strings.Contains(err.Error()+why.Facts[0], "right'") {
+		t.Fatalf("got %v (%v)", err, why)
 	}
-	line := regexp.MustCompile(`ACL SETUSER [^;]*`).FindString(hint.Of(err))
 	var words []any
-	for _, w := range strings.Fields(line) {
+	for _, w := range strings.Fields(why.Facts[0]) {
 		words = append(words, w)
 	}
 	if len(words) < 4 {
-		t.Fatalf("hint %q", hint.Of(err))
+		t.Fatalf("the line is %q", why.Facts[0])
 	}
 	if err := admin.Do(t.Context(), words...).Err(); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"os"
 	"sync"
 
-	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 const (
@@ -118,12 +118,10 @@ func (s *spool) put(chunk []byte) error {
 		s.changed.Broadcast()
 		return nil
 	case int64(len(s.sizes)) >= s.most:
-		return hint.Wrap(fmt.Errorf("data of Redis come faster than the storage takes them: more than %d MiB would have to wait on this disk", s.most*s.slot>>20),
-			"raise the limit: spool = \"4G\" below [redis] in permafrost.toml, or --redis-spool 4G. Nothing waits if permafrost runs on Redis' host and may read its file")
+		return source.Because(CauseSpoolFull, fmt.Errorf("data of Redis come faster than the storage takes them: more than %d MiB would have to wait on this disk", s.most*s.slot>>20))
 	}
 	if err := s.store(chunk); err != nil {
-		return hint.Wrap(fmt.Errorf("keeping what Redis sends until the storage takes it: %w", err),
-			"is the disk of the state directory full? --state-dir names another one")
+		return source.Because(CauseSpoolDisk, fmt.Errorf("keeping what Redis sends until the storage takes it: %w", err))
 	}
 	s.sizes = append(s.sizes, len(chunk))
 	s.changed.Broadcast()

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 // unnamed makes files without names in dir, and returns the last one.
@@ -110,11 +110,11 @@ func TestSpoolLimit(t *testing.T) {
 		make  func() (*os.File, error)
 		limit int64
 		want  string
-		hint  string
+		cause source.Cause
 	}{
-		{unnamed(t.TempDir(), &file), 4 << 20, "more than 3 MiB would have to wait", "--redis-spool"},
-		{full, 1 << 30, "no space left", "--state-dir"},
-		{func() (*os.File, error) { return nil, errors.New("no directory") }, 1 << 30, "no directory", "--state-dir"},
+		{unnamed(t.TempDir(), &file), 4 << 20, "more than 3 MiB would have to wait", CauseSpoolFull},
+		{full, 1 << 30, "no space left", CauseSpoolDisk},
+		{func() (*os.File, error) { return nil, errors.New("no directory") }, 1 << 30, "no directory", CauseSpoolDisk},
 	} {
 		s, err := Connect(t.Context(), conf(r), Options{SpoolFile: c.make, SpoolLimit: c.limit})
 		if err != nil {
@@ -127,8 +127,8 @@ func TestSpoolLimit(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		_, err = io.Copy(io.Discard, d)
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(hint.Of(err), c.hint) {
-			t.Errorf("got %v (hint: %s), want %q", err, hint.Of(err), c.want)
+		if err == nil || !strings.Contains(err.Error(), c.want) || source.CauseOf(err).Cause != c.cause {
+			t.Errorf("got %v (%v), want %q", err, source.CauseOf(err), c.want)
 		}
 		d.Close()
 		s.Close()

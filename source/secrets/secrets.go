@@ -17,7 +17,6 @@ import (
 	"strings"
 	"syscall"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/source"
 )
@@ -102,7 +101,7 @@ func (c *collector) findKeys() {
 // collect adds what one of the names stands for.
 func (c *collector) collect(name string) error {
 	if strings.TrimSpace(name) == "" {
-		return hint.Wrap(errors.New("an empty name was given"), "is a variable not set? Each name is that of a file, a directory, or a pattern")
+		return source.Because(CauseNoName, errors.New("an empty name was given"))
 	}
 	path, err := filepath.Abs(name)
 	if err != nil {
@@ -138,7 +137,7 @@ func (c *collector) match(name, pattern string) error {
 		}
 	}
 	if len(paths) == 0 {
-		return hint.Wrap(fmt.Errorf("%s: no file matches", name), "correct the pattern, or take it out of the list of secrets")
+		return source.Because(CauseNoMatch, fmt.Errorf("%s: no file matches", name))
 	}
 	return nil
 }
@@ -299,13 +298,13 @@ func (c *collector) leaveKey(path string) {
 	c.Warn(fmt.Sprintf("%s is a key file of permafrost and was not stored: a backup must not hold its own keys", path))
 }
 
-// explain adds what to do where somebody's rights don't suffice.
+// explain gives the cause to an error of somebody whose rights don't suffice.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, hostfs.ErrUntrusted):
-		return hint.Wrap(err, "let nobody else write there, or keep the file in a directory of root's")
+		return source.Because(CauseUntrusted, err)
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:
-		return hint.Wrap(err, "another user owns a part of the path, so that user must be able to read the file; or keep it in a directory of root's")
+		return source.Because(CauseOfUser, err)
 	}
 	return err
 }
@@ -325,6 +324,5 @@ func (c *collector) add(f File) error {
 }
 
 func tooMuch(path string) error {
-	return hint.Wrap(fmt.Errorf("more than %d MiB, or than %d files, at %s", maxBytes>>20, maxFiles, path),
-		"name the files themselves rather than a directory above them")
+	return source.Because(CauseTooMuch, fmt.Errorf("more than %d MiB, or than %d files, at %s", maxBytes>>20, maxFiles, path))
 }

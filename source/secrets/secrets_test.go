@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/source"
 )
 
@@ -131,8 +130,8 @@ func TestCollectErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: got %v, want %q and the path", name, err, want)
 		}
-		if strings.Contains(want, "more than") && hint.Of(err) == "" {
-			t.Errorf("%s: no hint", name)
+		if strings.Contains(want, "more than") && source.CauseOf(err).Cause != CauseTooMuch {
+			t.Errorf("%s: %v", name, source.CauseOf(err))
 		}
 	}
 }

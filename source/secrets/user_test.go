@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 // his is the number of a user who is not to be trusted.
@@ -72,8 +72,8 @@ func TestCollectFromUser(t *testing.T) {
 			if err != nil || len(files) != 2 {
 				t.Errorf("%s: %d files, %v", c.name, len(files), err)
 			}
-		} else if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(c.want, "neither") && hint.Of(err) == "" {
-			t.Errorf("%s: %v (hint: %s), want %q", c.name, err, hint.Of(err), c.want)
+		} else if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(c.want, "neither") && source.CauseOf(err).Cause == "" {
+			t.Errorf("%s: %v (%v), want %q", c.name, err, source.CauseOf(err), c.want)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func TestCollectUnderEachName(t *testing.T) {
 		t.Errorf("said %q", said)
 	}
 	for _, name := range []string{"", " ", "\t"} {
-		if _, err := Collect(instance(t), Options{Names: []string{name}}); err == nil || hint.Of(err) == "" {
+		if _, err := Collect(instance(t), Options{Names: []string{name}}); source.CauseOf(err).Cause != CauseNoName {
 			t.Errorf("the name %q: %v", name, err)
 		}
 	}
