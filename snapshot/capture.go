@@ -14,6 +14,8 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/freelist"
 	"permafrost/repo"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -35,12 +37,12 @@ type tree interface {
 // An item is an entry on its way from the walk to the listing.
 type item struct {
 	Entry
-	unread error         // what the walk could not read of it
-	err    error         // that kept its content from being read
-	shared bool          // other names of its inode follow
-	old    *Recipe       // its content in the previous snapshot, if it seems unchanged
-	held   int64         // bytes of the budget
-	ready  chan struct{} // closed once a reader is through; nil where none is needed
+	unread error          // what the walk could not read of it
+	err    error          // that kept its content from being read
+	shared bool           // other names of its inode follow
+	old    *stream.Recipe // its content in the previous snapshot, if it seems unchanged
+	held   int64          // bytes of the budget
+	ready  chan struct{}  // closed once a reader is through; nil where none is needed
 
 	data   []byte // the whole content, as read
 	id     chunk.ID
@@ -55,7 +57,7 @@ type item struct {
 type capture struct {
 	in       *ingester
 	tree     tree
-	rd       BlobGetter
+	rd       stream.Getter
 	length   func(chunk.ID) (int, bool)
 	previous *Manifest                    // nil: everything is read
 	warn     func(path string, err error) // a file is left out
@@ -216,7 +218,7 @@ func (c *capture) store(ctx context.Context, it *item) error {
 		}
 		err = unreadable
 	}
-	if err == nil && it.Type == source.File && it.Link == "" && it.Size > maxWeight-c.out.Size {
+	if err == nil && it.Type == source.File && it.Link == "" && it.Size > blobtree.MaxWeight-c.out.Size {
 		err = fmt.Errorf("with %d bytes more the media are larger than a snapshot can hold", it.Size)
 	}
 	if err != nil {
@@ -361,22 +363,22 @@ func (c *capture) content(ctx context.Context, it *item) (failed, unreadable err
 	if it.Size == 0 {
 		return nil, nil
 	}
-	it.Content = wholeBlob(it.id, it.Size)
+	it.Content = stream.Whole(it.id, it.Size)
 	_, err := c.in.w.Add(ctx, repo.Media, it.id, it.data)
 	return err, nil
 }
 
 // mayReference reports whether this snapshot may reference everything that a recipe of an earlier one does.
-func (c *capture) mayReference(ctx context.Context, r *Recipe) bool {
+func (c *capture) mayReference(ctx context.Context, r *stream.Recipe) bool {
 	has := func(id chunk.ID, length int) bool {
 		ok, err := c.in.w.Has(ctx, id, length)
 		return ok && err == nil
 	}
-	if id, ok := r.blob(); ok {
+	if id, ok := r.Blob(); ok {
 		return has(id, int(r.Size))
 	}
 	all := true
-	for b, err := range r.blobs(ctx, c.rd, again()) {
+	for b, err := range r.Blobs(ctx, c.rd) {
 		length, known := c.length(b)
 		if all = err == nil && known && has(b, length); !all {
 			break

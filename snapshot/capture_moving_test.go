@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/snaptest"
+
 	"golang.org/x/sys/unix"
 
 	"permafrost/chunk"
@@ -57,7 +59,7 @@ func TestCaptureChangedSinceWalk(t *testing.T) {
 		} {
 			t.Run(c.name+", "+how, func(t *testing.T) {
 				dir := t.TempDir()
-				writeFiles(t, dir, file{path: "f", data: c.was}, file{path: "g", data: []byte("good")})
+				snaptest.WriteFiles(t, dir, snaptest.File{Path: "f", Data: c.was}, snaptest.File{Path: "g", Data: []byte("good")})
 				w := newWorld(t)
 				var once sync.Once
 				n := w.capture(dir, nil, func(m *meddler) {
@@ -111,7 +113,7 @@ func TestCaptureChangedWhileRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "f")
-			writeFiles(t, dir, file{path: "f", data: c.was})
+			snaptest.WriteFiles(t, dir, snaptest.File{Path: "f", Data: c.was})
 			if c.was[0] == 0 {
 				f, err := os.Create(path)
 				if err != nil {
@@ -248,8 +250,8 @@ func TestCaptureHardLinksMove(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			writeFiles(t, dir, file{path: "a", data: []byte("old")}, file{path: "b", link: "a"}, file{path: "c", link: "a"},
-				file{path: "aa", data: []byte("zzz")})
+			snaptest.WriteFiles(t, dir, snaptest.File{Path: "a", Data: []byte("old")}, snaptest.File{Path: "b", Link: "a"}, snaptest.File{Path: "c", Link: "a"},
+				snaptest.File{Path: "aa", Data: []byte("zzz")})
 			w := newWorld(t)
 			n := w.capture(dir, nil, func(m *meddler) { meddle(dir, m) })
 			for path := range n.entries {
@@ -303,7 +305,7 @@ func TestCaptureManyVanish(t *testing.T) {
 		dir := t.TempDir()
 		for i := range 60 {
 			for j := range 10 {
-				writeFiles(t, dir, file{path: fmt.Sprintf("d/%02d/%d", i, j), data: []byte{byte(i), byte(j)}})
+				snaptest.WriteFiles(t, dir, snaptest.File{Path: fmt.Sprintf("d/%02d/%d", i, j), Data: []byte{byte(i), byte(j)}})
 			}
 		}
 		w := newWorld(t)
@@ -342,7 +344,7 @@ func TestCaptureExtremes(t *testing.T) {
 	}
 	far := time.Date(2446, 5, 10, 1, 2, 3, 4, time.UTC)
 	when := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: far.Unix(), Nsec: 4}}
-	writeFiles(t, dir, file{path: "far", data: []byte("far")}, file{path: "good", data: []byte("good")})
+	snaptest.WriteFiles(t, dir, snaptest.File{Path: "far", Data: []byte("far")}, snaptest.File{Path: "good", Data: []byte("good")})
 	if err := errors.Join(sparse("huge", 1<<62), sparse("most", math.MaxInt64), sparse("a", 1<<61-100), sparse("b", 1<<60), sparse("c", 1<<40),
 		unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(dir, "far"), when, 0)); err != nil {
 		t.Fatal(err)
@@ -369,10 +371,10 @@ func TestCaptureExtremes(t *testing.T) {
 // snapshot before tells.
 func TestCaptureUnreadableDirectory(t *testing.T) {
 	const his = 54321
-	dir := openDir(t)
-	writeFiles(t, dir, file{path: "good", data: []byte("good")})
+	dir := snaptest.OpenDir(t)
+	snaptest.WriteFiles(t, dir, snaptest.File{Path: "good", Data: []byte("good")})
 	for i := range 57 {
-		writeFiles(t, dir, file{path: fmt.Sprintf("closed/below/%d", i), data: []byte{byte(i)}})
+		snaptest.WriteFiles(t, dir, snaptest.File{Path: fmt.Sprintf("closed/below/%d", i), Data: []byte{byte(i)}})
 	}
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, his, his)) })
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/snapshot/stream"
 	"permafrost/source/media"
 )
 
@@ -99,20 +100,20 @@ func (c *capture) readLarge(ctx context.Context, it *item) (failed, unreadable e
 				return nil, err
 			}
 		}
-		rec := newRecipeWriter(c.in.sink(ctx), entryExtents)
+		rec := stream.NewWriter(c.in.sink(ctx), stream.InListing)
 		if failed, unreadable = c.readSegments(ctx, f, segments, it.Size, rec); failed != nil || unreadable != nil {
 			return failed, unreadable
 		}
-		it.Content, failed = rec.finish()
+		it.Content, failed = rec.Finish()
 		return failed, nil
 	})
 }
 
 // readSegments adds a file's chunks, and the holes between its segments, to a recipe.
-func (c *capture) readSegments(ctx context.Context, f io.ReaderAt, segments []media.Segment, size int64, rec *recipeWriter) (failed, unreadable error) {
+func (c *capture) readSegments(ctx context.Context, f io.ReaderAt, segments []media.Segment, size int64, rec *stream.Writer) (failed, unreadable error) {
 	for _, s := range append(segments, media.Segment{Off: size}) {
-		if s.Off > rec.size {
-			if err := rec.add(&Chunk{Length: s.Off - rec.size}); err != nil {
+		if s.Off > rec.Size() {
+			if err := rec.Add(&stream.Chunk{Length: s.Off - rec.Size()}); err != nil {
 				return err, nil
 			}
 		}
@@ -127,7 +128,7 @@ func (c *capture) readSegments(ctx context.Context, f io.ReaderAt, segments []me
 			}
 			return err, nil
 		}
-		if rec.size < s.Off+s.Len {
+		if rec.Size() < s.Off+s.Len {
 			return nil, media.ErrChanged // it has become shorter
 		}
 	}

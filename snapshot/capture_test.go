@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"permafrost/chunk"
+	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -86,7 +88,7 @@ type night struct {
 func (w *world) capture(dir string, previous *night, meddle func(*meddler)) *night {
 	w.t.Helper()
 	ctx := w.t.Context()
-	r := w.open(w.writer)
+	r := w.Open(w.Writer)
 	wr, err := r.NewWriter(ctx, "mastodon.example")
 	if err != nil {
 		w.t.Fatal(err)
@@ -138,7 +140,7 @@ func (w *world) capture(dir string, previous *night, meddle func(*meddler)) *nig
 // content reads a captured file back with the owner's key.
 func (w *world) content(n *night, path string) []byte {
 	w.t.Helper()
-	rd, err := newReader(w.t.Context(), w.open(w.owner), "mastodon.example")
+	rd, err := newReader(w.t.Context(), w.Open(w.Owner), "mastodon.example")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -150,7 +152,7 @@ func (w *world) content(n *night, path string) []byte {
 		e = n.entries[e.Link]
 	}
 	var b bytes.Buffer
-	if err := writeStream(w.t.Context(), rd, e.Content.chunks(w.t.Context(), rd), &b, func(int64) {}); err != nil {
+	if err := stream.Write(w.t.Context(), rd, e.Content.Chunks(w.t.Context(), rd), &b, func(int64) {}); err != nil {
 		w.t.Fatal(err)
 	}
 	return b.Bytes()
@@ -159,11 +161,11 @@ func (w *world) content(n *night, path string) []byte {
 // Files of every size: one blob, several, a recipe of their own, holes.
 func TestCaptureSizes(t *testing.T) {
 	dir := t.TempDir()
-	var files []file
+	var files []snaptest.File
 	for i, size := range []int{0, 1, 70_000, chunk.MaxSize, chunk.MaxSize + 1, 12 << 20, 40 << 20} {
-		files = append(files, file{path: fmt.Sprintf("d/%d", size), data: storetest.Random(uint64(i), size)})
+		files = append(files, snaptest.File{Path: fmt.Sprintf("d/%d", size), Data: storetest.Random(uint64(i), size)})
 	}
-	writeFiles(t, dir, files...)
+	snaptest.WriteFiles(t, dir, files...)
 	sparse, err := os.Create(filepath.Join(dir, "sparse"))
 	if err != nil {
 		t.Fatal(err)
@@ -179,11 +181,11 @@ func TestCaptureSizes(t *testing.T) {
 	w := newWorld(t)
 	n := w.capture(dir, nil, nil)
 	for _, f := range files {
-		if got := w.content(n, f.path); !bytes.Equal(got, f.data) {
-			t.Errorf("%s: %d bytes come back", f.path, len(got))
+		if got := w.content(n, f.Path); !bytes.Equal(got, f.Data) {
+			t.Errorf("%s: %d bytes come back", f.Path, len(got))
 		}
 	}
-	if d := n.entries[files[len(files)-1].path].Content.Depth; d != 1 {
+	if d := n.entries[files[len(files)-1].Path].Content.Depth; d != 1 {
 		t.Errorf("a file of many chunks has depth %d", d)
 	}
 	want := make([]byte, 20<<20)
@@ -193,7 +195,7 @@ func TestCaptureSizes(t *testing.T) {
 		t.Error("the sparse file is not what it was")
 	}
 	data := int64(0)
-	for c, err := range n.entries["sparse"].Content.chunks(t.Context(), blobs{}) {
+	for c, err := range n.entries["sparse"].Content.Chunks(t.Context(), snaptest.Blobs{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,12 +214,12 @@ func TestCaptureSizes(t *testing.T) {
 // On the next night what is unchanged isn't opened, whatever became of its neighbours; what changed is read.
 func TestCaptureUnchanged(t *testing.T) {
 	dir := t.TempDir()
-	var files []file
+	var files []snaptest.File
 	for i := range 300 {
-		files = append(files, file{path: fmt.Sprintf("%02d/%03d.jpg", i/10, i), data: storetest.Random(uint64(i), 100+i)})
+		files = append(files, snaptest.File{Path: fmt.Sprintf("%02d/%03d.jpg", i/10, i), Data: storetest.Random(uint64(i), 100+i)})
 	}
-	files = append(files, file{path: "large", data: storetest.Random(1000, 30<<20)})
-	writeFiles(t, dir, files...)
+	files = append(files, snaptest.File{Path: "large", Data: storetest.Random(1000, 30<<20)})
+	snaptest.WriteFiles(t, dir, files...)
 	w := newWorld(t)
 	first := w.capture(dir, nil, nil)
 	if len(first.opened) != len(files) {
@@ -235,7 +237,7 @@ func TestCaptureUnchanged(t *testing.T) {
 		os.WriteFile(filepath.Join(dir, "02/020.jpg"), storetest.Random(7, 120), 0o644), os.Rename(filepath.Join(dir, "03"), filepath.Join(dir, "99"))); err != nil {
 		t.Fatal(err)
 	}
-	writeFiles(t, dir, file{path: "02/new", data: []byte("new")})
+	snaptest.WriteFiles(t, dir, snaptest.File{Path: "02/new", Data: []byte("new")})
 	third := w.capture(dir, same, nil)
 	slices.Sort(third.opened)
 	want := []string{"01/010.jpg", "02/020.jpg", "02/new"}
@@ -248,7 +250,7 @@ func TestCaptureUnchanged(t *testing.T) {
 	if third.stats.Fresh != 120+3 || third.entries["01/010.jpg"].Mode != 0o600 {
 		t.Errorf("%+v, mode %o", third.stats, third.entries["01/010.jpg"].Mode)
 	}
-	if !bytes.Equal(w.content(third, "large"), files[300].data) || !bytes.Equal(w.content(third, "99/030.jpg"), files[30].data) {
+	if !bytes.Equal(w.content(third, "large"), files[300].Data) || !bytes.Equal(w.content(third, "99/030.jpg"), files[30].Data) {
 		t.Error("content is not what it was")
 	}
 }
@@ -257,7 +259,7 @@ func TestCaptureUnchanged(t *testing.T) {
 // after it was read. So is what lies in a pack that is gone.
 func TestCaptureDoesNotTrust(t *testing.T) {
 	dir := t.TempDir()
-	writeFiles(t, dir, file{path: "a", data: []byte("content")})
+	snaptest.WriteFiles(t, dir, snaptest.File{Path: "a", Data: []byte("content")})
 	w := newWorld(t)
 	first := w.capture(dir, nil, nil)
 	first.manifest.Boundary.MediaFrom = time.Now()
@@ -265,9 +267,9 @@ func TestCaptureDoesNotTrust(t *testing.T) {
 		t.Errorf("opened %v", n.opened)
 	}
 	first.manifest.Boundary.MediaFrom = time.Now().Add(time.Hour)
-	for _, name := range w.store.Names() {
+	for _, name := range w.Store.Names() {
 		if strings.HasPrefix(name, "packs/") {
-			w.store.Delete(name)
+			w.Store.Delete(name)
 		}
 	}
 	n := w.capture(dir, first, nil)
@@ -282,8 +284,8 @@ func TestCaptureDoesNotTrust(t *testing.T) {
 // Files that vanish are no fault; what can't be read is named. The rest of the tree is captured in any case.
 func TestCaptureMishaps(t *testing.T) {
 	dir := t.TempDir()
-	writeFiles(t, dir, file{path: "a/vanishes", data: []byte("1")}, file{path: "b/fails", data: []byte("2")}, file{path: "c/link", data: []byte("3")},
-		file{path: "f/unlisted", data: []byte("6")}, file{path: "g/good", data: []byte("7")})
+	snaptest.WriteFiles(t, dir, snaptest.File{Path: "a/vanishes", Data: []byte("1")}, snaptest.File{Path: "b/fails", Data: []byte("2")}, snaptest.File{Path: "c/link", Data: []byte("3")},
+		snaptest.File{Path: "f/unlisted", Data: []byte("6")}, snaptest.File{Path: "g/good", Data: []byte("7")})
 	w := newWorld(t)
 	n := w.capture(dir, nil, func(m *meddler) {
 		m.before = func(path string) error {
@@ -323,9 +325,9 @@ func TestCaptureMishaps(t *testing.T) {
 
 func TestCaptureHardLinks(t *testing.T) {
 	dir := t.TempDir()
-	writeFiles(t, dir, file{path: "a", data: []byte("one")}, file{path: "b", link: "a"}, file{path: "c/d", link: "a"},
-		file{path: "m", data: []byte("two")}, file{path: "n", link: "m"}, file{path: "o", link: "m"}, file{path: "p", link: "m"},
-		file{path: "z", data: []byte("three")})
+	snaptest.WriteFiles(t, dir, snaptest.File{Path: "a", Data: []byte("one")}, snaptest.File{Path: "b", Link: "a"}, snaptest.File{Path: "c/d", Link: "a"},
+		snaptest.File{Path: "m", Data: []byte("two")}, snaptest.File{Path: "n", Link: "m"}, snaptest.File{Path: "o", Link: "m"}, snaptest.File{Path: "p", Link: "m"},
+		snaptest.File{Path: "z", Data: []byte("three")})
 	if err := os.Link(filepath.Join(dir, "z"), filepath.Join(t.TempDir(), "outside")); err != nil {
 		t.Fatal(err)
 	}
@@ -353,11 +355,11 @@ func TestCaptureHardLinks(t *testing.T) {
 
 func BenchmarkCapture(b *testing.B) {
 	dir := b.TempDir()
-	var files []file
+	var files []snaptest.File
 	for i := range 2000 {
-		files = append(files, file{path: fmt.Sprintf("%03d/%03d/%d.jpg", i/100, i%100, i), data: storetest.Random(uint64(i), 100_000)})
+		files = append(files, snaptest.File{Path: fmt.Sprintf("%03d/%03d/%d.jpg", i/100, i%100, i), Data: storetest.Random(uint64(i), 100_000)})
 	}
-	writeFiles(b, dir, files...)
+	snaptest.WriteFiles(b, dir, files...)
 	w := newWorld(b)
 	b.SetBytes(2000 * 100_000)
 	var first *night

@@ -20,6 +20,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
@@ -187,11 +188,11 @@ func (c *creation) secrets(ctx context.Context) error {
 
 func (c *creation) storeSecrets(ctx context.Context, files []secrets.File) error {
 	for _, f := range files {
-		rec := newRecipeWriter(c.in.sink(ctx), rootExtents)
+		rec := stream.NewWriter(c.in.sink(ctx), stream.InManifest)
 		if err := c.in.split(ctx, repo.Secrets, chunk.NewSplitter(bytes.NewReader(f.Data), c.w.Polynomial(), chunk.Stream), rec); err != nil {
 			return err
 		}
-		recipe, err := rec.finish()
+		recipe, err := rec.Finish()
 		if err != nil {
 			return err
 		}

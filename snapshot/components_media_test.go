@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/snaptest"
 	"permafrost/repo"
 	"permafrost/source"
 	"permafrost/source/media"
@@ -22,7 +23,7 @@ func onlyMedia(t *testing.T, w *world, inst *source.Instance, o CreateOptions) (
 	var said []string
 	o.Skip, o.Warn = []string{"secrets", "postgres", "redis"}, func(err error) { said = append(said, err.Error()) }
 	res := w.create(inst, o)
-	w.verify(res)
+	w.Verify(res.Ref, NewInspector)
 	return res, said
 }
 
@@ -30,10 +31,10 @@ func onlyMedia(t *testing.T, w *world, inst *source.Instance, o CreateOptions) (
 // in its old place.
 func TestCreateFollows(t *testing.T) {
 	w, inst := newWorld(t), host(t)
-	inst.Media.Root = openDir(t)
-	disk := openDir(t)
-	writeFiles(t, inst.Media.Root, file{path: "accounts/a", data: []byte("a")})
-	writeFiles(t, disk, file{path: "media_attachments/files/b", data: []byte("bb")}, file{path: "media_attachments/c", data: []byte("ccc")})
+	inst.Media.Root = snaptest.OpenDir(t)
+	disk := snaptest.OpenDir(t)
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "accounts/a", Data: []byte("a")})
+	snaptest.WriteFiles(t, disk, snaptest.File{Path: "media_attachments/files/b", Data: []byte("bb")}, snaptest.File{Path: "media_attachments/c", Data: []byte("ccc")})
 	if err := os.Symlink(filepath.Join(disk, "media_attachments"), filepath.Join(inst.Media.Root, "media_attachments")); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,7 @@ func TestCreateFollows(t *testing.T) {
 			t.Errorf("%+v, said %q", m, said)
 		}
 		restored := w.restore(res, RestoreOptions{Components: []string{"media"}, TrustMedia: true})
-		compareTrees(t, filepath.Join(disk, "media_attachments"), filepath.Join(restored, mediaDir, "media_attachments"))
+		snaptest.CompareTrees(t, filepath.Join(disk, "media_attachments"), filepath.Join(restored, mediaDir, "media_attachments"))
 	}
 	want := map[string]repo.Class{"accounts": {Files: 1, Size: 1}, "media_attachments": {Files: 2, Size: 5}}
 	if got := res.Ref.Holding.Media; got.Files != 3 || len(got.Classes) != 2 || got.Classes["accounts"] != want["accounts"] || got.Classes["media_attachments"] != want["media_attachments"] {
@@ -64,10 +65,10 @@ func TestCreateFollows(t *testing.T) {
 // Several links that lead out are named one by one, and one line follows all of them, beside what is followed already.
 func TestCreateFollowAdvice(t *testing.T) {
 	w, inst := newWorld(t), host(t)
-	inst.Media.Root = openDir(t)
-	writeFiles(t, inst.Media.Root, file{path: "accounts/a", data: []byte("a")})
+	inst.Media.Root = snaptest.OpenDir(t)
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "accounts/a", Data: []byte("a")})
 	link := func(name, target string) string {
-		dir := filepath.Join(openDir(t), target)
+		dir := filepath.Join(snaptest.OpenDir(t), target)
 		if err := errors.Join(os.Mkdir(dir, 0o755), os.Symlink(dir, filepath.Join(inst.Media.Root, name))); err != nil {
 			t.Fatal(err)
 		}
@@ -93,19 +94,19 @@ func TestCreateFollowAdvice(t *testing.T) {
 // Media that were copied are read again, which is said with the settings that spare it; with them they are not.
 func TestCreateRereads(t *testing.T) {
 	w, inst := newWorld(t), host(t)
-	root := openDir(t)
+	root := snaptest.OpenDir(t)
 	inst.Media.Root = root
 	past := time.Now().Add(-time.Hour)
 	const files = fewReread + 5
 	fill := func() {
-		old := openDir(t) // while a file is there nothing else has its inode
+		old := snaptest.OpenDir(t) // while a file is there nothing else has its inode
 		defer os.RemoveAll(old)
 		for i := range files {
 			name := fmt.Sprintf("accounts/%d", i)
 			if err := os.Rename(filepath.Join(root, name), filepath.Join(old, fmt.Sprint(i))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Fatal(err)
 			}
-			writeFiles(t, root, file{path: name, data: []byte(name)})
+			snaptest.WriteFiles(t, root, snaptest.File{Path: name, Data: []byte(name)})
 			if err := os.Chtimes(filepath.Join(root, name), past, past); err != nil {
 				t.Fatal(err)
 			}
@@ -131,9 +132,9 @@ func TestCreateRereads(t *testing.T) {
 func TestCreateExternalWithLocalFiles(t *testing.T) {
 	w, inst := newWorld(t), host(t)
 	inst.Media.External = &source.External{Kind: "s3", Bucket: "b"}
-	inst.Media.Root = openDir(t)
-	writeFiles(t, inst.Media.Root, file{path: "accounts/a", data: []byte("a")}, file{path: "media_attachments/b"}, file{path: "cache/c"}, file{path: ".gitkeep"})
-	for root, want := range map[string]int64{inst.Media.Root: 2, filepath.Join(inst.Media.Root, "absent"): 0, openDir(t): 0} {
+	inst.Media.Root = snaptest.OpenDir(t)
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "accounts/a", Data: []byte("a")}, snaptest.File{Path: "media_attachments/b"}, snaptest.File{Path: "cache/c"}, snaptest.File{Path: ".gitkeep"})
+	for root, want := range map[string]int64{inst.Media.Root: 2, filepath.Join(inst.Media.Root, "absent"): 0, snaptest.OpenDir(t): 0} {
 		inst.Media.Root = root
 		var said []string
 		res := w.create(inst, CreateOptions{Skip: []string{"redis"}, Warn: func(err error) { said = append(said, err.Error()) }})

@@ -7,18 +7,20 @@ import (
 	"strings"
 
 	"permafrost/chunk"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
 
 // Entries yields the entries of a snapshot's media at path and below it, in the listing's order, and an error as the
 // last. "." is the whole tree. What lies elsewhere is not fetched.
-func Entries(ctx context.Context, get BlobGetter, m *Manifest, path string) iter.Seq2[*Entry, error] {
+func Entries(ctx context.Context, get stream.Getter, m *Manifest, path string) iter.Seq2[*Entry, error] {
 	all := path == "." || path == ""
 	below := func(p string) bool {
 		return all || p == path || strings.HasPrefix(p, path) && p[len(path)] == '/'
 	}
-	enter := func(r ref, _ int, next string) bool {
-		return all || (next == "" || source.ComparePaths(next, path) > 0) && (below(r.first) || source.ComparePaths(r.first, path) <= 0)
+	enter := func(r blobtree.Ref, _ int, next string) bool {
+		return all || (next == "" || source.ComparePaths(next, path) > 0) && (below(r.First) || source.ComparePaths(r.First, path) <= 0)
 	}
 	return func(yield func(*Entry, error) bool) {
 		for e, err := range m.Media.Listing.entries(ctx, get, enter) {
@@ -73,14 +75,14 @@ func (x *Entry) same(y *Entry) bool {
 
 // Diff yields what changed in the media from snapshot a to snapshot b, in the listing's order, and an error as the
 // last. Parts of the listings that are the same blobs in both are not fetched.
-func Diff(ctx context.Context, get BlobGetter, a, b *Manifest) iter.Seq2[Change, error] {
+func Diff(ctx context.Context, get stream.Getter, a, b *Manifest) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		common, err := commonLeaves(ctx, get, &a.Media.Listing, &b.Media.Listing)
 		if err != nil {
 			yield(Change{}, err)
 			return
 		}
-		enter := func(r ref, level int, _ string) bool { return level > 0 || !common[r.id] }
+		enter := func(r blobtree.Ref, level int, _ string) bool { return level > 0 || !common[r.ID] }
 		nextA, stopA := iter.Pull2(a.Media.Listing.entries(ctx, get, enter))
 		defer stopA()
 		nextB, stopB := iter.Pull2(b.Media.Listing.entries(ctx, get, enter))
@@ -124,7 +126,7 @@ func Diff(ctx context.Context, get BlobGetter, a, b *Manifest) iter.Seq2[Change,
 }
 
 // commonLeaves returns the leaves that both listings have.
-func commonLeaves(ctx context.Context, get BlobGetter, a, b *Listing) (map[chunk.ID]bool, error) {
+func commonLeaves(ctx context.Context, get stream.Getter, a, b *Listing) (map[chunk.ID]bool, error) {
 	leaves := make(map[chunk.ID]bool) // false: in a alone, as far as is known
 	if err := a.eachLeaf(ctx, get, func(id chunk.ID) { leaves[id] = false }); err != nil {
 		return nil, err
@@ -138,10 +140,10 @@ func commonLeaves(ctx context.Context, get BlobGetter, a, b *Listing) (map[chunk
 }
 
 // eachLeaf calls f with the ID of each leaf, of which none is fetched.
-func (l *Listing) eachLeaf(ctx context.Context, get BlobGetter, f func(chunk.ID)) error {
-	for _, err := range l.entries(ctx, get, func(r ref, level int, _ string) bool {
+func (l *Listing) eachLeaf(ctx context.Context, get stream.Getter, f func(chunk.ID)) error {
+	for _, err := range l.entries(ctx, get, func(r blobtree.Ref, level int, _ string) bool {
 		if level == 0 {
-			f(r.id)
+			f(r.ID)
 		}
 		return level > 0
 	}) {

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -14,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"permafrost/internal/snaptest"
+	"permafrost/snapshot/stream"
 
 	"golang.org/x/sys/unix"
 
@@ -28,25 +30,23 @@ import (
 	"permafrost/source/redis"
 )
 
-func sumOf(data []byte) [32]byte { return sha256.Sum256(data) }
-
 // A whole instance, two nights of it, goes into a repository with the writer's key alone and comes back with the
 // owner's: every byte of it.
 func TestCreateAndRestore(t *testing.T) {
 	inst := host(t)
-	sand, _ := instance()
+	sand := instance.Sandbox(t)
 	w := newWorld(t)
 	extra := t.TempDir()
-	writeFiles(t, extra, file{path: "etc/nginx.conf", data: []byte("server {}\n")}, file{path: "empty"})
+	snaptest.WriteFiles(t, extra, snaptest.File{Path: "etc/nginx.conf", Data: []byte("server {}\n")}, snaptest.File{Path: "empty"})
 
 	first := w.create(inst, CreateOptions{Date: "2026-06-26", Tags: []string{"nightly"}, Version: "1.0", Secrets: []string{extra}})
 	if first.Manifest.Media.LeftOut > 0 || first.Manifest.Boundary.LSN == "" || first.Manifest.Sidekiq == nil {
 		t.Errorf("manifest: %+v", first.Manifest)
 	}
-	w.verify(first)
+	w.Verify(first.Ref, NewInspector)
 	dir := w.restore(first, RestoreOptions{})
 	checkRestored(t, w, first, dir)
-	compareTrees(t, inst.Media.Root, filepath.Join(dir, mediaDir))
+	snaptest.CompareTrees(t, inst.Media.Root, filepath.Join(dir, mediaDir))
 	if got, err := os.ReadFile(filepath.Join(dir, secretsDir, extra, "etc/nginx.conf")); err != nil || string(got) != "server {}\n" {
 		t.Errorf("nginx.conf: %q, %v", got, err)
 	}
@@ -55,11 +55,11 @@ func TestCreateAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := w.create(inst, CreateOptions{Date: "2026-06-27"})
-	w.verify(second)
-	w.verify(first)
+	w.Verify(second.Ref, NewInspector)
+	w.Verify(first.Ref, NewInspector)
 	dir = w.restore(second, RestoreOptions{})
 	checkRestored(t, w, second, dir)
-	compareTrees(t, inst.Media.Root, filepath.Join(dir, mediaDir))
+	snaptest.CompareTrees(t, inst.Media.Root, filepath.Join(dir, mediaDir))
 	if c := second.Manifest.Media.Cost; c.Fresh == 0 || c.Fresh > c.Logical/2 {
 		t.Errorf("the second night's media: %+v", c)
 	}
@@ -79,7 +79,7 @@ func checkRestored(t *testing.T, w *world, res *Result, dir string) {
 	if err != nil || !bytes.Equal(env, inst.Env) {
 		t.Errorf("env.production is not what it was: %v", err)
 	}
-	sand, _ := instance()
+	sand := instance.Sandbox(t)
 	list, err := exec.Command(filepath.Join(sand.Postgres.BinDir, "pg_restore"), "--list", filepath.Join(dir, "mastodon_production.dump")).Output()
 	if err != nil || !strings.Contains(string(list), "TABLE DATA public statuses") {
 		t.Errorf("pg_restore --list: %v\n%.500s", err, list)
@@ -100,7 +100,7 @@ func checkRestored(t *testing.T, w *world, res *Result, dir string) {
 			t.Fatal(err)
 		}
 		var got bytes.Buffer
-		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, part, &got); err != nil || !bytes.Equal(got.Bytes(), want) {
+		if err := Dump(t.Context(), w.Open(w.Owner), res.Manifest, part, &got); err != nil || !bytes.Equal(got.Bytes(), want) {
 			t.Errorf("dump of %s: %d bytes, want %d: %v", part, got.Len(), len(want), err)
 		}
 	}
@@ -111,9 +111,9 @@ func TestRestoreOddTree(t *testing.T) {
 	inst := host(t)
 	root := t.TempDir()
 	inst.Media.Root = root
-	writeFiles(t, root, file{path: "a/one", data: []byte("1")}, file{path: "a.b/two", link: "a/one"}, file{path: "z/last", link: "a/one"},
-		file{path: "n/\xff\n\"'\\", data: []byte("name")}, file{path: "n/empty"}, file{path: "n/twin", data: []byte("1")},
-		file{path: "l/nine", data: storetest.Random(1, 9<<20)}, file{path: "l/forty", data: storetest.Random(2, 40<<20)})
+	snaptest.WriteFiles(t, root, snaptest.File{Path: "a/one", Data: []byte("1")}, snaptest.File{Path: "a.b/two", Link: "a/one"}, snaptest.File{Path: "z/last", Link: "a/one"},
+		snaptest.File{Path: "n/\xff\n\"'\\", Data: []byte("name")}, snaptest.File{Path: "n/empty"}, snaptest.File{Path: "n/twin", Data: []byte("1")},
+		snaptest.File{Path: "l/nine", Data: storetest.Random(1, 9<<20)}, snaptest.File{Path: "l/forty", Data: storetest.Random(2, 40<<20)})
 	at := func(p string) string { return filepath.Join(root, p) }
 	sparse, err := os.Create(at("sparse"))
 	if err != nil {
@@ -129,21 +129,21 @@ func TestRestoreOddTree(t *testing.T) {
 	}
 	w := newWorld(t)
 	res := w.create(inst, CreateOptions{Media: media.Options{User: new(hostfs.User)}}) // root, who may read all of it
-	w.verify(res)
+	w.Verify(res.Ref, NewInspector)
 	dir := w.restore(res, RestoreOptions{Components: []string{"media"}, TrustMedia: true})
-	compareTrees(t, root, filepath.Join(dir, mediaDir))
+	snaptest.CompareTrees(t, root, filepath.Join(dir, mediaDir))
 	var st unix.Stat_t
 	if err := unix.Stat(filepath.Join(dir, mediaDir, "sparse"), &st); err != nil || st.Blocks*512 > 1<<20 {
 		t.Errorf("the sparse file occupies %d bytes: %v", st.Blocks*512, err)
 	}
 	for what, want := range map[string]string{"media/a/one": "1", "media/z/last": "1", "media/n/\xff\n\"'\\": "name"} {
 		var b bytes.Buffer
-		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, what, &b); err != nil || b.String() != want {
+		if err := Dump(t.Context(), w.Open(w.Owner), res.Manifest, what, &b); err != nil || b.String() != want {
 			t.Errorf("%q: %q, %v", what, b.String(), err)
 		}
 	}
 	for _, what := range []string{"media", "media/a", "media/nothing", "media/../a/one", "nothing", "secrets/nothing", ""} {
-		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, what, io.Discard); err == nil {
+		if err := Dump(t.Context(), w.Open(w.Owner), res.Manifest, what, io.Discard); err == nil {
 			t.Errorf("%q is dumped", what)
 		}
 	}
@@ -152,7 +152,7 @@ func TestRestoreOddTree(t *testing.T) {
 // checkDiff compares Diff with what a comparison of both whole listings finds.
 func checkDiff(t *testing.T, w *world, a, b *Result) {
 	t.Helper()
-	rd, err := w.open(w.writer).NewReader(t.Context(), a.Manifest.Instance)
+	rd, err := w.Open(w.Writer).NewReader(t.Context(), a.Manifest.Instance)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,9 +197,9 @@ func checkDiff(t *testing.T, w *world, a, b *Result) {
 func TestRestoreNeedsOwner(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
+	inst.Media.Root = snaptest.OpenDir(t)
 	res := w.create(inst, CreateOptions{})
-	_, err := Restore(t.Context(), w.open(w.writer), res.Ref, RestoreOptions{Target: filepath.Join(t.TempDir(), "x")})
+	_, err := Restore(t.Context(), w.Open(w.Writer), res.Ref, RestoreOptions{Target: filepath.Join(t.TempDir(), "x")})
 	var missing *repo.MissingKeyError
 	if !errors.As(err, &missing) {
 		t.Errorf("restored with a writer's key: %v", err)
@@ -210,11 +210,11 @@ func TestRestoreNeedsOwner(t *testing.T) {
 func TestCreateEmptyMedia(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
+	inst.Media.Root = snaptest.OpenDir(t)
 	w.create(inst, CreateOptions{}) // a new instance has none
-	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "a/b", Data: []byte("x")})
 	w.create(inst, CreateOptions{})
-	inst.Media.Root = openDir(t)
+	inst.Media.Root = snaptest.OpenDir(t)
 	res := w.create(inst, CreateOptions{})
 	if len(res.Failures) != 1 || res.Manifest.Media.State != Failed || hint.Of(res.Failures[0].Err) == "" {
 		t.Errorf("an empty directory is taken: %+v", res.Failures)
@@ -225,12 +225,12 @@ func TestCreateEmptyMedia(t *testing.T) {
 func TestRestoreTarget(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
-	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
+	inst.Media.Root = snaptest.OpenDir(t)
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "a/b", Data: []byte("x")})
 	res := w.create(inst, CreateOptions{})
 	dir := t.TempDir()
-	writeFiles(t, dir, file{path: "precious"})
-	r := w.open(w.owner)
+	snaptest.WriteFiles(t, dir, snaptest.File{Path: "precious"})
+	r := w.Open(w.Owner)
 	if _, err := Restore(t.Context(), r, res.Ref, RestoreOptions{Target: dir}); err == nil || hint.Of(err) == "" {
 		t.Errorf("a directory that is not empty is taken: %v", err)
 	}
@@ -278,16 +278,16 @@ func TestRestoreDamaged(t *testing.T) {
 func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
-	writeFiles(t, inst.Media.Root, file{path: "a/old", data: []byte("old")}, file{path: "a/other", link: "a/old"})
+	inst.Media.Root = snaptest.OpenDir(t)
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "a/old", Data: []byte("old")}, snaptest.File{Path: "a/other", Link: "a/old"})
 	w.create(inst, CreateOptions{})
-	before := w.store.Names()
-	writeFiles(t, inst.Media.Root, file{path: "a/new", data: storetest.Random(1, 1<<20)}, file{path: "b/new", data: storetest.Random(2, 1<<20)}, file{path: "b/new2", link: "b/new"})
+	before := w.Store.Names()
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "a/new", Data: storetest.Random(1, 1<<20)}, snaptest.File{Path: "b/new", Data: storetest.Random(2, 1<<20)}, snaptest.File{Path: "b/new2", Link: "b/new"})
 	res := w.create(inst, CreateOptions{})
 	hit := 0
-	for _, name := range w.store.Names() {
-		if strings.HasPrefix(name, "packs/") && !slices.Contains(before, name) && len(w.store.Bytes(name)) > 2<<20 {
-			damage(w.store, name)
+	for _, name := range w.Store.Names() {
+		if strings.HasPrefix(name, "packs/") && !slices.Contains(before, name) && len(w.Store.Bytes(name)) > 2<<20 {
+			damage(w.Store, name)
 			hit++
 		}
 	}
@@ -296,7 +296,7 @@ func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)
 	}
 	dir := filepath.Join(t.TempDir(), "x")
 	var warned []string
-	out, err := Restore(t.Context(), w.open(w.owner), res.Ref, RestoreOptions{Target: dir, Warn: func(s string) { warned = append(warned, s) }})
+	out, err := Restore(t.Context(), w.Open(w.Owner), res.Ref, RestoreOptions{Target: dir, Warn: func(s string) { warned = append(warned, s) }})
 	if err == nil || out.Lost == 0 || len(warned) == 0 {
 		t.Fatalf("damage is not told: %+v, %v", out, err)
 	}
@@ -328,16 +328,16 @@ func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)
 func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	root := openDir(t)
+	root := snaptest.OpenDir(t)
 	inst.Media.Root = root
-	writeFiles(t, root, file{path: "a/stays", data: storetest.Random(1, 3<<20)}, file{path: "a/goes", data: storetest.Random(2, 3<<20)}, file{path: "a/large", data: storetest.Random(3, 40<<20)})
+	snaptest.WriteFiles(t, root, snaptest.File{Path: "a/stays", Data: storetest.Random(1, 3<<20)}, snaptest.File{Path: "a/goes", Data: storetest.Random(2, 3<<20)}, snaptest.File{Path: "a/large", Data: storetest.Random(3, 40<<20)})
 	first := w.create(inst, CreateOptions{})
 	if err := os.Remove(filepath.Join(root, "a/goes")); err != nil {
 		t.Fatal(err)
 	}
-	writeFiles(t, root, file{path: "b/new", data: []byte("new")})
+	snaptest.WriteFiles(t, root, snaptest.File{Path: "b/new", Data: []byte("new")})
 	second := w.create(inst, CreateOptions{})
-	r := w.open(w.owner)
+	r := w.Open(w.Owner)
 	if err := r.Forget(t.Context(), []store.Name{first.Ref.ID}); err != nil {
 		t.Fatal(err)
 	}
@@ -345,8 +345,8 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	if err != nil || out.Freed < 3<<20 {
 		t.Fatalf("prune: %+v, %v", out, err)
 	}
-	w.verify(second)
-	compareTrees(t, root, filepath.Join(w.restore(second, RestoreOptions{TrustMedia: true}), mediaDir))
+	w.Verify(second.Ref, NewInspector)
+	snaptest.CompareTrees(t, root, filepath.Join(w.restore(second, RestoreOptions{TrustMedia: true}), mediaDir))
 }
 
 // Media in object storage are named and not passed off as captured; stopped services are told when they may start.
@@ -361,19 +361,19 @@ func TestCreateExternalAndStopped(t *testing.T) {
 	if m.Media.State != External || m.Media.Listing.Entries != 0 || m.Boundary.Method != "stopped" || m.Boundary.StoppedTo == nil || resumed != 1 {
 		t.Errorf("%+v, resumed %d times", m, resumed)
 	}
-	w.verify(res)
+	w.Verify(res.Ref, NewInspector)
 	dir := w.restore(res, RestoreOptions{})
 	if _, err := os.Lstat(filepath.Join(dir, mediaDir)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("public-system: %v", err)
 	}
-	if err := Dump(t.Context(), w.open(w.owner), m, "media/a", io.Discard); err == nil || !strings.Contains(err.Error(), "glacier-media") {
+	if err := Dump(t.Context(), w.Open(w.Owner), m, "media/a", io.Discard); err == nil || !strings.Contains(err.Error(), "glacier-media") {
 		t.Errorf("dump of media: %v", err)
 	}
 	inst = host(t)
-	inst.Media.Root = openDir(t)
+	inst.Media.Root = snaptest.OpenDir(t)
 	w.create(inst, CreateOptions{}) // a move back to a local tree has nothing to compare with
 	failing := errors.New("systemctl failed")
-	if _, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{StoppedFrom: time.Now(), Resume: func() error { return failing }}); !errors.Is(err, failing) {
+	if _, err := Create(t.Context(), w.Open(w.Writer), inst, CreateOptions{StoppedFrom: time.Now(), Resume: func() error { return failing }}); !errors.Is(err, failing) {
 		t.Errorf("a failing Resume: %v", err)
 	}
 }
@@ -382,9 +382,9 @@ func TestCreateExternalAndStopped(t *testing.T) {
 func TestRestoreWrongLength(t *testing.T) {
 	target := newTarget(t, t.TempDir())
 	mr := &mediaRestore{target: target, told: func(int64, int64) {}}
-	e := &Entry{Entry: source.Entry{Path: "f", Type: source.File, Size: 5}, Content: wholeBlob(chunk.ID{1}, 5)}
+	e := &Entry{Entry: source.Entry{Path: "f", Type: source.File, Size: 5}, Content: stream.Whole(chunk.ID{1}, 5)}
 	b := newBatch()
-	if err := b.add(e); err != nil {
+	if err := b.add(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range []int{4, 6} {

@@ -8,11 +8,12 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/wire"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
 
 const (
-	maxPath   = 16 << 10      // bytes of a path
 	maxTarget = 4 << 10       // bytes of a symlink's target: Linux's own limit
 	maxXattrs = 256 << 10     // bytes of an entry's extended attributes, names and values
 	maxAttrs  = maxXattrs / 8 // their number
@@ -21,15 +22,15 @@ const (
 
 	// maxEntry is room for the encoding of any entry. The lengths of an attribute's name and value take 2 bytes; more than that
 	// only where they are 128 or more, of which there is no room for many.
-	maxEntry = 2*maxPath + maxTarget + maxXattrs + 3*maxAttrs + maxTop + 4<<10
+	maxEntry = 2*blobtree.MaxPath + maxTarget + maxXattrs + 3*maxAttrs + maxTop + 4<<10
 )
 
 // An Entry is a file of the media tree as a snapshot keeps it: Nlink and Alloc are not kept, and CTime, Dev and
 // Inode of regular files alone.
 type Entry struct {
 	source.Entry
-	Content Recipe // of a File that is no Link
-	Link    string // of a File that is a hard link: the path of the inode's first name, which sorts before
+	Content stream.Recipe // of a File that is no Link
+	Link    string        // of a File that is a hard link: the path of the inode's first name, which sorts before
 }
 
 // A combo is what many entries have in common.
@@ -95,7 +96,7 @@ func (e *entryCoder) append(b []byte, x *Entry) []byte {
 		b = binary.AppendUvarint(b, uint64(c.gid))
 		b = binary.AppendUvarint(b, c.dev)
 	}
-	b = appendSuffix(b, e.path, x.Path)
+	b = blobtree.AppendSuffix(b, e.path, x.Path)
 	b = binary.AppendVarint(b, x.MTime-e.mtime)
 	e.path, e.mtime = x.Path, x.MTime
 	switch x.Type {
@@ -126,7 +127,7 @@ func (x *Entry) form() (int, chunk.ID) {
 	if x.Size == 0 {
 		return formEmpty, chunk.ID{}
 	}
-	if id, ok := x.Content.blob(); ok {
+	if id, ok := x.Content.Blob(); ok {
 		return formBlob, id
 	}
 	return formRecipe, chunk.ID{}
@@ -146,7 +147,7 @@ func appendContent(b []byte, x *Entry, form int, id chunk.ID) []byte {
 		b = binary.AppendUvarint(b, uint64(len(x.Content.Root)))
 		b = append(b, x.Content.Root...)
 	case formLink:
-		b = appendSuffix(b, x.Path, x.Link)
+		b = blobtree.AppendSuffix(b, x.Path, x.Link)
 	}
 	return b
 }
@@ -168,7 +169,7 @@ func (e *entryCoder) read(r *wire.Reader) *Entry {
 	head := r.Uvarint(maxCombos<<4 | 15)
 	c := e.readCombo(r, int(head>>4))
 	x.Type, x.Mode, x.UID, x.GID, x.Dev = c.typ, c.mode, c.uid, c.gid, c.dev
-	x.Path = readSuffix(r, e.path, maxPath)
+	x.Path = blobtree.ReadSuffix(r, e.path, blobtree.MaxPath)
 	x.MTime = e.mtime + r.Varint()
 	if r.Err() == nil && (!validPath(x.Path) || e.path != "" && source.ComparePaths(e.path, x.Path) >= 0) {
 		r.Fail(errors.New("path is impossible or out of order"))
@@ -230,7 +231,7 @@ func readContent(r *wire.Reader, x *Entry, form int) {
 	if form == formEmpty {
 		return
 	}
-	x.Size = int64(r.Uvarint(maxWeight))
+	x.Size = int64(r.Uvarint(blobtree.MaxWeight))
 	switch form {
 	case formBlob:
 		var id chunk.ID
@@ -239,7 +240,7 @@ func readContent(r *wire.Reader, x *Entry, form int) {
 			r.Fail(errors.New("impossible blob"))
 			return
 		}
-		x.Content = wholeBlob(id, x.Size)
+		x.Content = stream.Whole(id, x.Size)
 	case formRecipe:
 		x.Content.Size = x.Size
 		x.Content.Depth = int(r.Byte())
@@ -247,13 +248,13 @@ func readContent(r *wire.Reader, x *Entry, form int) {
 		if r.Err() != nil {
 			return
 		}
-		if err := x.Content.check(); err != nil {
+		if err := x.Content.Check(); err != nil {
 			r.Fail(err)
 		} else if f, _ := x.form(); f != formRecipe {
 			r.Fail(errors.New("needless recipe"))
 		}
 	case formLink:
-		x.Link = readSuffix(r, x.Path, maxPath)
+		x.Link = blobtree.ReadSuffix(r, x.Path, blobtree.MaxPath)
 		if r.Err() == nil && (!validPath(x.Link) || source.ComparePaths(x.Link, x.Path) >= 0) {
 			r.Fail(errors.New("hard link to an impossible path"))
 		}
@@ -285,7 +286,7 @@ func validPath(p string) bool {
 	if p == "." {
 		return true
 	}
-	if p == "" || len(p) > maxPath || strings.IndexByte(p, 0) >= 0 {
+	if p == "" || len(p) > blobtree.MaxPath || strings.IndexByte(p, 0) >= 0 {
 		return false
 	}
 	for name := range strings.SplitSeq(p, "/") {
@@ -312,7 +313,7 @@ func (x *Entry) checkAttributes() error {
 		return fmt.Errorf("extended attributes of %d bytes are more than %d", attrs, maxXattrs)
 	case unnamed:
 		return errors.New("an extended attribute has no name")
-	case x.Size < 0 || x.Size > maxWeight:
+	case x.Size < 0 || x.Size > blobtree.MaxWeight:
 		return fmt.Errorf("a file of %d bytes is larger than a snapshot can hold", x.Size)
 	case !strings.ContainsRune(types, rune(x.Type)) || x.Mode > 07777:
 		return fmt.Errorf("type %q, mode %o: impossible", byte(x.Type), x.Mode)

@@ -1,12 +1,15 @@
 package snapshot
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
-	"sync"
 
 	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 )
 
 // A File is an open file of a Tree that has content. Besides what fs.File says it is an io.ReaderAt, which may be called from
@@ -15,17 +18,9 @@ import (
 type File struct {
 	tree    *Tree
 	node    *Node
-	content *Recipe
+	content *stream.Recipe
+	at      *stream.ReaderAt
 	off     int64 // of Read
-
-	mu   sync.Mutex
-	last placed
-}
-
-// placed is a chunk of a file with its bytes.
-type placed struct {
-	at   int64
-	data []byte
 }
 
 // Open opens a file, a directory or a link.
@@ -56,7 +51,7 @@ func (t *Tree) file(n *Node) (*File, error) {
 	if e.Type != n.Entry.Type {
 		return nil, &store.DamageError{Object: n.Path, Err: errors.New("it is a hard link to what is no file")}
 	}
-	return &File{tree: t, node: n, content: &e.Content}, nil
+	return &File{tree: t, node: n, content: &e.Content, at: stream.NewReaderAt(t.ctx, t.rd, &e.Content)}, nil
 }
 
 // Stat returns the file's *Node.
@@ -92,72 +87,14 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 
 // ReadAt implements io.ReaderAt.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
-	switch {
-	case off < 0:
+	if off < 0 {
 		return 0, f.failed("read", fs.ErrInvalid)
-	case len(p) == 0:
-		return 0, nil
-	case off >= f.content.Size:
-		return 0, io.EOF
 	}
-	want := p[:min(int64(len(p)), f.content.Size-off)]
-	n, err := f.fill(want, off)
-	switch {
-	case err != nil:
-		return n, f.failed("read", err)
-	case n < len(p):
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-// fill reads len(p) bytes of the content, which has so many.
-func (f *File) fill(p []byte, off int64) (n int, err error) {
-	if c := f.lately(off); c != nil {
-		if n = copy(p, c.data[off-c.at:]); n == len(p) {
-			return n, nil
-		}
-	}
-	from := off + int64(n)
-	walked := f.content.around(f.tree.ctx, f.tree.rd, from, off+int64(len(p)), func(at int64, c Chunk) bool {
-		skip := max(from-at, 0)
-		if c.Hole() {
-			m := min(int64(len(p)-n), c.Length-skip)
-			clear(p[n : n+int(m)])
-			n += int(m)
-			return true
-		}
-		var data []byte
-		if data, err = c.bytes(f.tree.ctx, f.tree.rd); err != nil {
-			return false
-		}
-		f.keep(placed{at, data})
-		n += copy(p[n:], data[skip:])
-		return true
-	})
-	if err == nil {
-		err = walked
-	}
-	if err == nil && n < len(p) {
-		err = io.ErrUnexpectedEOF
+	n, err := f.at.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		err = f.failed("read", err)
 	}
 	return n, err
-}
-
-// lately returns the chunk read last if it has the byte at off.
-func (f *File) lately(off int64) *placed {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if c := f.last; off >= c.at && off-c.at < int64(len(c.data)) {
-		return &c
-	}
-	return nil
-}
-
-func (f *File) keep(c placed) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.last = c
 }
 
 // WriteTo writes the rest of the file to w. An error says so if what was written is not, in the end, what the source gave.
@@ -169,12 +106,29 @@ func (f *File) WriteTo(w io.Writer) (n int64, err error) {
 	case f.node.stream != nil:
 		err = copyStream(t.ctx, t.rd, f.node.stream, w, told)
 	default:
-		err = writeStream(t.ctx, t.rd, f.content.chunks(t.ctx, t.rd), w, told)
+		err = stream.Write(t.ctx, t.rd, f.content.Chunks(t.ctx, t.rd), w, told)
 	}
 	if err == nil {
 		f.off, n = f.content.Size, f.content.Size // told hears of no holes
 	}
 	return n, err
+}
+
+// copyStream writes a stream to w. An error says so if what was written is not, in the end, what the source gave.
+func copyStream(ctx context.Context, rd stream.Blobs, s *Stream, w io.Writer, told func(int64)) error {
+	h := sha256.New()
+	if err := stream.Write(ctx, rd, s.Recipe.Chunks(ctx, rd), io.MultiWriter(w, h), told); err != nil {
+		return err
+	}
+	return s.verify(SHA256(h.Sum(nil)))
+}
+
+// verify returns a store.DamageError unless sum, that of what came back, is what the source gave.
+func (s *Stream) verify(sum SHA256) error {
+	if sum != s.SHA256 {
+		return &store.DamageError{Object: "stream", Err: fmt.Errorf("its SHA-256 is %v, and was %v", sum, s.SHA256)}
+	}
+	return nil
 }
 
 func (f *File) failed(op string, err error) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
 
@@ -32,7 +33,7 @@ const (
 // recipe's blob a level, and a chunk an open file.
 type Tree struct {
 	ctx context.Context // of all that is read: fs.FS has none of its own
-	rd  blobReader
+	rd  stream.Blobs
 	m   *Manifest
 }
 

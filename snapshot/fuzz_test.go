@@ -12,6 +12,8 @@ import (
 	"permafrost/internal/fuzzing"
 	"permafrost/internal/wire"
 	"permafrost/repo/store"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
 
@@ -40,9 +42,9 @@ func FuzzListingLeaf(f *testing.F) {
 	f.Fuzz(func(t *testing.T, records []byte) {
 		n, first, _ := read(records)
 		// Each path is told by what differs from the one before.
-		fuzzing.Bound(t, 32*len(records)+int(n)*maxPath, func() { read(records) })
-		checkLeaf(t, ref{weight: n, first: first}, records)
-		checkLeaf(t, ref{weight: n - 1, first: first}, records)
+		fuzzing.Bound(t, 32*len(records)+int(n)*blobtree.MaxPath, func() { read(records) })
+		checkLeaf(t, blobtree.Ref{Weight: n, First: first}, records)
+		checkLeaf(t, blobtree.Ref{Weight: n - 1, First: first}, records)
 	})
 }
 
@@ -61,15 +63,13 @@ func TestListingManyAttributes(t *testing.T) {
 // What lies of its length is refused before the memory is there.
 func TestLyingLengths(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"extents":    {4<<2 | recordExtents, 0xff, 0x03, 1},
+		"extents":    {4<<2 | 1, 0xff, 0x03, 1},
 		"attributes": {2, 'd', 0, 0, 0, 0, 0, 1, 'x', 0, 0xff, 0xff, 0x01, 1},
 		"target":     {0, 'l', 0, 0, 0, 0, 0, 1, 'x', 0, 0xff, 0x1f, 1},
 	} {
 		fuzzing.Bound(t, 0, func() {
-			leaf, recipe := wire.NewReader(b), wire.NewReader(b)
-			new(entryCoder).read(leaf)
-			readChunk(recipe)
-			if leaf.Err() == nil || recipe.Err() == nil {
+			leaf := wire.NewReader(b)
+			if new(entryCoder).read(leaf); leaf.Err() == nil {
 				t.Errorf("%s: taken", name)
 			}
 		})
@@ -83,22 +83,21 @@ func (c cannedTree) Blob(_ context.Context, id chunk.ID) ([]byte, error) {
 	return c[int(id[0])%len(c)], nil
 }
 
-// oneRef returns the record of an inner node with a single branch.
-func oneRef(kind byte, level int, r ref) []byte {
-	var n node
-	n.reset(kind, level)
-	n.addRef(r)
-	return n.buf
+// oneRef returns an inner node with a single branch.
+func oneRef(level int, r blobtree.Ref) *listingNode {
+	n := newListingNode(level)
+	n.add(r)
+	return n
 }
 
 // FuzzListing walks a listing of three levels: root, one inner node and one leaf, which may stand in many places.
 func FuzzListing(f *testing.F) {
 	all := oddEntries()
 	n, first := int64(len(all)), all[0].Path
-	root := oneRef(kindListing, 2, ref{chunk.ID{1}, n, first})[nodeHeader:]
-	inner := oneRef(kindListing, 1, ref{chunk.ID{2}, n, first})
-	leaf := append([]byte{kindListing, 0}, leafRecords(all)...)
-	walk := func(l *Listing, get BlobGetter) (n int64, err error) {
+	root := oneRef(2, blobtree.Ref{ID: chunk.ID{1}, Weight: n, First: first}).records()
+	inner := oneRef(1, blobtree.Ref{ID: chunk.ID{2}, Weight: n, First: first}).buf
+	leaf := append([]byte{blobtree.Listing, 0}, leafRecords(all)...)
+	walk := func(l *Listing, get stream.Getter) (n int64, err error) {
 		for e, err := range l.entries(context.Background(), get, nil) {
 			if err != nil {
 				return n, err
@@ -116,7 +115,7 @@ func FuzzListing(f *testing.F) {
 		f.Fatal(got, err)
 	}
 	f.Add(n, byte(2), root, inner, leaf)
-	f.Add(n, byte(1), bytes.Clone(inner[nodeHeader:]), inner, leaf)
+	f.Add(n, byte(1), bytes.Clone(inner[headerBytes:]), inner, leaf)
 	f.Fuzz(func(t *testing.T, entries int64, depth byte, root, inner, leaf []byte) {
 		l := &Listing{entries, int(depth), root}
 		if l.check() != nil {
@@ -124,71 +123,6 @@ func FuzzListing(f *testing.F) {
 		}
 		if got, err := walk(l, cannedTree{leaf, inner}); err == nil && got != entries {
 			t.Errorf("%d entries of %d, and no error", got, entries)
-		}
-	})
-}
-
-// FuzzNode reads inner nodes of both kinds.
-func FuzzNode(f *testing.F) {
-	var listing, recipe node
-	for i, path := range []string{"a", "a/b", "a/b/c", "b\xff", "z"} {
-		listing.addRef(ref{chunk.ID{byte(i)}, int64(1 + i<<10), path})
-		recipe.addRef(ref{chunk.ID{byte(i)}, int64(1 + i<<30), ""})
-	}
-	for kind, records := range map[byte][]byte{kindListing: listing.buf, kindRecipe: recipe.buf} {
-		if refs, err := readRefs(records, kind); err != nil || len(refs) != 5 {
-			f.Fatal(refs, err)
-		}
-		f.Add(records, kind == kindListing)
-	}
-	f.Fuzz(func(t *testing.T, records []byte, ofListing bool) {
-		kind := byte(kindRecipe)
-		if ofListing {
-			kind = kindListing
-		}
-		var refs []ref
-		var err error
-		fuzzing.Bound(t, len(records)/chunk.Size*maxPath+8*len(records), func() { refs, err = readRefs(records, kind) })
-		if err != nil {
-			return
-		}
-		var n node
-		for _, r := range refs {
-			n.addRef(r)
-		}
-		if !bytes.Equal(n.buf, records) {
-			t.Errorf("%x\n is read and written as\n%x", records, n.buf)
-		}
-		if !slices.IsSortedFunc(refs, func(a, b ref) int { return source.ComparePaths(a.first, b.first) }) {
-			t.Error("paths are not in order")
-		}
-	})
-}
-
-func FuzzRecipe(f *testing.F) {
-	var records []byte
-	size := int64(0)
-	for _, c := range randomChunks(4, 5) {
-		records = appendChunk(records, &c)
-		size += c.Length
-	}
-	read := func(records []byte, size int64) error {
-		return eachChunk(records, size, func(Chunk) bool { return true })
-	}
-	if err := read(records, size); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(records, size)
-	f.Add([]byte{4<<2 | recordHole}, int64(4))
-	f.Fuzz(func(t *testing.T, records []byte, size int64) {
-		fuzzing.Bound(t, 8*len(records), func() { read(records, size) })
-		checkChunks(t, records, size)
-		for depth := range 3 {
-			r := Recipe{Size: size, Depth: depth, Root: records}
-			if r.check() == nil && (size < 0 || len(records) > maxRoot) {
-				t.Errorf("a recipe for %d bytes with a root of %d", size, len(records))
-			}
-			r.blob()
 		}
 	})
 }
@@ -226,8 +160,8 @@ func FuzzSketch(f *testing.F) {
 	s := &sketches{dir: openCache(f, f.TempDir()), instance: "social.example", key: chunk.IDKey{1}}
 	of := store.Name{7}
 	w := s.create("postgres")
-	w.add(&sketchedChunk{Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
-	w.add(&sketchedChunk{Chunk{Length: 500, ID: chunk.ID{2}, Extents: []Extent{{chunk.ID{3}, 4, 200}, {chunk.ID{5}, 0, 300}}},
+	w.add(&sketchedChunk{stream.Chunk{Length: 3, ID: chunk.ID{1}}, []chunk.Piece{{Length: 3}}})
+	w.add(&sketchedChunk{stream.Chunk{Length: 500, ID: chunk.ID{2}, Extents: []stream.Extent{{Blob: chunk.ID{3}, Offset: 4, Length: 200}, {Blob: chunk.ID{5}, Length: 300}}},
 		[]chunk.Piece{{Length: 400, Sum: chunk.PieceSum{1}}, {Length: 100}}})
 	w.finish([]chunk.ID{{9}})
 	if err := s.keep(of); err != nil {
@@ -251,7 +185,7 @@ func FuzzSketch(f *testing.F) {
 			if c == nil || err != nil {
 				return chunks, len(r.thin), err
 			}
-			if chunks++; len(c.pieces) == 0 || len(c.Extents) > maxExtents || c.Length > int64(chunk.Stream.Max) {
+			if chunks++; len(c.pieces) == 0 || len(c.Extents) > stream.MaxExtents || c.Length > int64(chunk.Stream.Max) {
 				tb.Fatalf("chunk of %d bytes, %d pieces, %d extents", c.Length, len(c.pieces), len(c.Extents))
 			}
 		}

@@ -15,6 +15,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/internal/sandbox"
+	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/source"
@@ -43,8 +44,8 @@ var partNames = []string{"secrets", "postgres", "redis", "sidekiq", "media"}
 func TestCreateKeepsWhatCanBeRead(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
-	writeFiles(t, inst.Media.Root, file{path: "a/b", data: []byte("x")})
+	inst.Media.Root = snaptest.OpenDir(t)
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "a/b", Data: []byte("x")})
 	root := inst.Media.Root
 	w.create(inst, CreateOptions{Date: "2026-06-01"})
 	for _, name := range partNames {
@@ -70,7 +71,7 @@ func TestCreateKeepsWhatCanBeRead(t *testing.T) {
 			if want[name] != state || h.Whole() {
 				t.Errorf("the log says %+v", h)
 			}
-			w.verify(res)
+			w.Verify(res.Ref, NewInspector)
 			checkAbsent(t, w, res, name, state)
 			checkSecondNight(t, w, root, name)
 		})
@@ -85,7 +86,7 @@ func checkAbsent(t *testing.T, w *world, res *Result, name string, state State) 
 		t.Fatalf("absent: %+v", absent)
 	}
 	var out bytes.Buffer
-	err := Dump(t.Context(), w.open(w.owner), res.Manifest, strings.Replace(name, "media", "media/a/b", 1), &out)
+	err := Dump(t.Context(), w.Open(w.Owner), res.Manifest, strings.Replace(name, "media", "media/a/b", 1), &out)
 	if name == "secrets" { // the settings are there
 		if err != nil || !bytes.Equal(out.Bytes(), host(t).Env) {
 			t.Errorf("dump of secrets: %d bytes, %v", out.Len(), err)
@@ -95,7 +96,7 @@ func checkAbsent(t *testing.T, w *world, res *Result, name string, state State) 
 	}
 	var warned []string
 	dir := filepath.Join(t.TempDir(), "restored")
-	got, err := Restore(t.Context(), w.open(w.owner), res.Ref, RestoreOptions{Target: dir, Warn: func(s string) { warned = append(warned, s) }})
+	got, err := Restore(t.Context(), w.Open(w.Owner), res.Ref, RestoreOptions{Target: dir, Warn: func(s string) { warned = append(warned, s) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func checkAbsent(t *testing.T, w *world, res *Result, name string, state State) 
 		}
 	}
 	if name == "postgres" || name == "media" {
-		if _, err := Restore(t.Context(), w.open(w.owner), res.Ref, RestoreOptions{Target: filepath.Join(dir, "x"), Components: []string{name}}); err == nil || hint.Of(err) == "" {
+		if _, err := Restore(t.Context(), w.Open(w.Owner), res.Ref, RestoreOptions{Target: filepath.Join(dir, "x"), Components: []string{name}}); err == nil || hint.Of(err) == "" {
 			t.Errorf("restore of %s alone: %v", name, err)
 		}
 	}
@@ -119,7 +120,7 @@ func checkAbsent(t *testing.T, w *world, res *Result, name string, state State) 
 // checkSecondNight checks that the night after one that lacks a part goes by the last one that has it.
 func checkSecondNight(t *testing.T, w *world, root, name string) {
 	t.Helper()
-	r := w.open(w.writer)
+	r := w.Open(w.Writer)
 	c := &creation{repo: r, inst: host(t)}
 	c.Warn = func(err error) { t.Error(err) }
 	for _, stream := range []string{"postgres", "redis", "sidekiq"} {
@@ -142,16 +143,16 @@ func checkSecondNight(t *testing.T, w *world, root, name string) {
 func TestCreateSkips(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
+	inst.Media.Root = snaptest.OpenDir(t)
 	broken("redis", inst, nil)
 	broken("sidekiq", inst, nil)
 	res := w.create(inst, CreateOptions{Skip: []string{"redis", "secrets"}})
 	if h := res.Ref.Holding; len(res.Failures) > 0 || h.Redis != Skipped || h.Secrets != Skipped || !h.Whole() {
 		t.Errorf("%+v, failures %v", h, res.Failures)
 	}
-	w.verify(res)
+	w.Verify(res.Ref, NewInspector)
 	for _, part := range []string{"redis", "sidekiq", "secrets"} {
-		if err := Dump(t.Context(), w.open(w.owner), res.Manifest, part, io.Discard); err == nil || !strings.Contains(err.Error(), "skipped by a setting") {
+		if err := Dump(t.Context(), w.Open(w.Owner), res.Manifest, part, io.Discard); err == nil || !strings.Contains(err.Error(), "skipped by a setting") {
 			t.Errorf("dump of %s: %v", part, err)
 		}
 	}
@@ -160,12 +161,12 @@ func TestCreateSkips(t *testing.T) {
 		"unknown": {Skip: []string{"postgers"}},
 		"all":     {Skip: []string{"postgres", "media"}},
 	} {
-		if _, err := Create(t.Context(), w.open(w.writer), inst, o); err == nil {
+		if _, err := Create(t.Context(), w.Open(w.Writer), inst, o); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 	inst.Media.External = &source.External{Kind: "s3", Bucket: "b"}
-	if _, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{Skip: []string{"postgres"}}); err == nil {
+	if _, err := Create(t.Context(), w.Open(w.Writer), inst, CreateOptions{Skip: []string{"postgres"}}); err == nil {
 		t.Error("a snapshot of secrets and Redis alone")
 	}
 }
@@ -196,7 +197,7 @@ func TestCreateCommitsNothing(t *testing.T) {
 			if x.cancel {
 				x.o.Progress = &canceller{cancel: cancel}
 			}
-			res, err := Create(ctx, w.open(w.writer), inst, x.o)
+			res, err := Create(ctx, w.Open(w.Writer), inst, x.o)
 			if err == nil || res != nil {
 				t.Fatal("no error")
 			}
@@ -205,7 +206,7 @@ func TestCreateCommitsNothing(t *testing.T) {
 					t.Errorf("the error does not name %s: %v", b, err)
 				}
 			}
-			if n := len(w.open(w.writer).Snapshots()); n > 0 {
+			if n := len(w.Open(w.Writer).Snapshots()); n > 0 {
 				t.Errorf("%d snapshots", n)
 			}
 			w.create(host(t), CreateOptions{}) // and the next run is not kept from it
@@ -214,7 +215,7 @@ func TestCreateCommitsNothing(t *testing.T) {
 	inst, w := host(t), newWorld(t)
 	inst.Media.External = &source.External{Kind: "s3", Bucket: "b"}
 	broken("postgres", inst, nil)
-	if _, err := Create(t.Context(), w.open(w.writer), inst, CreateOptions{}); err == nil {
+	if _, err := Create(t.Context(), w.Open(w.Writer), inst, CreateOptions{}); err == nil {
 		t.Error("a snapshot of secrets and Redis alone")
 	}
 }
@@ -237,7 +238,7 @@ func TestCreateStorageFails(t *testing.T) {
 		w := newWorld(t)
 		puts := 0
 		var mu sync.Mutex
-		st := &storetest.Hook{Store: w.store, Before: func(op storetest.Op) storetest.Fault {
+		st := &storetest.Hook{Store: w.Store, Before: func(op storetest.Op) storetest.Fault {
 			mu.Lock()
 			defer mu.Unlock()
 			if op.Kind != "Put" || !strings.HasPrefix(op.Name, "packs/") {
@@ -248,7 +249,7 @@ func TestCreateStorageFails(t *testing.T) {
 			}
 			return storetest.NotDone
 		}}
-		r, err := repo.Open(t.Context(), st, w.writer, repo.Options{})
+		r, err := repo.Open(t.Context(), st, w.Writer, repo.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +257,7 @@ func TestCreateStorageFails(t *testing.T) {
 		if res, err := Create(t.Context(), r, host(t), o); !errors.Is(err, storetest.ErrInjected) || res != nil {
 			t.Errorf("put %d: %+v, %v", n, res, err)
 		}
-		if refs := w.open(w.writer).Snapshots(); len(refs) > 0 {
+		if refs := w.Open(w.Writer).Snapshots(); len(refs) > 0 {
 			t.Errorf("put %d: committed", n)
 		}
 	}
@@ -264,12 +265,9 @@ func TestCreateStorageFails(t *testing.T) {
 
 // A database without Mastodon's tables fails, by their names, and the rows of one that has them are counted in the log.
 func TestCreateCountsMastodon(t *testing.T) {
-	sand, err := instance()
-	if err != nil {
-		t.Fatal(err)
-	}
+	sand := instance.Sandbox(t)
 	w, inst := newWorld(t), host(t)
-	inst.Media.Root = openDir(t)
+	inst.Media.Root = snaptest.OpenDir(t)
 	res := w.create(inst, CreateOptions{Skip: []string{"redis"}})
 	rows := res.Ref.Holding.Postgres.Rows
 	if rows == nil {
@@ -290,18 +288,15 @@ func TestCreateCountsMastodon(t *testing.T) {
 
 // What a restore elsewhere needs to know of the host is in the manifest.
 func TestManifestHasFacts(t *testing.T) {
-	sand, err := instance()
-	if err != nil {
-		t.Fatal(err)
-	}
+	sand := instance.Sandbox(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
+	inst.Media.Root = snaptest.OpenDir(t)
 	if err := os.Chown(inst.Media.Root, 12345, 23456); err != nil {
 		t.Fatal(err)
 	}
 	m := newWorld(t)
 	res := m.create(inst, CreateOptions{})
-	loaded, err := Load(t.Context(), m.open(m.owner), res.Ref)
+	loaded, err := Load(t.Context(), m.Open(m.Owner), res.Ref)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,13 +318,10 @@ func TestManifestHasFacts(t *testing.T) {
 
 // A table that the role may not read fails the database while it is dumped, with the command that helps, and the rest is kept.
 func TestCreateKeepsRestOfUnreadableDatabase(t *testing.T) {
-	sand, err := instance()
-	if err != nil {
-		t.Fatal(err)
-	}
+	sand := instance.Sandbox(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
-	writeFiles(t, inst.Media.Root, file{path: "accounts/a", data: []byte("x")})
+	inst.Media.Root = snaptest.OpenDir(t)
+	snaptest.WriteFiles(t, inst.Media.Root, snaptest.File{Path: "accounts/a", Data: []byte("x")})
 	sql := func(text string) {
 		t.Helper()
 		if err := sand.Postgres.Exec(t.Context(), sandbox.Database, text); err != nil {
@@ -347,6 +339,6 @@ func TestCreateKeepsRestOfUnreadableDatabase(t *testing.T) {
 	if h := res.Ref.Holding; h.Secrets != Captured || h.Redis != Captured || h.Media.State != Captured || h.Media.Files != 1 || h.Postgres.Size != 0 || h.Postgres.Rows != nil {
 		t.Errorf("the log says %+v", h)
 	}
-	w.verify(res)
+	w.Verify(res.Ref, NewInspector)
 	w.restore(res, RestoreOptions{})
 }

@@ -11,6 +11,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/snapshot/stream"
 )
 
 // A blobWriter takes blobs: the part of repo.Writer that streams and files need.
@@ -29,7 +30,7 @@ type ingester struct {
 }
 
 // sink returns where meta blobs go during ctx.
-func (in *ingester) sink(ctx context.Context) sink {
+func (in *ingester) sink(ctx context.Context) func(data []byte) (chunk.ID, error) {
 	return func(data []byte) (chunk.ID, error) {
 		id := in.w.Sum(repo.Meta, data)
 		in.meta.Lock()
@@ -47,7 +48,7 @@ func (in *ingester) blob(ctx context.Context, c repo.Component, data []byte) (ch
 }
 
 // split stores what the splitter cuts and adds it to a recipe.
-func (in *ingester) split(ctx context.Context, c repo.Component, s *chunk.Splitter, rec *recipeWriter) error {
+func (in *ingester) split(ctx context.Context, c repo.Component, s *chunk.Splitter, rec *stream.Writer) error {
 	for {
 		data, err := s.Next()
 		if err == io.EOF {
@@ -60,7 +61,7 @@ func (in *ingester) split(ctx context.Context, c repo.Component, s *chunk.Splitt
 		if err != nil {
 			return err
 		}
-		if err := rec.add(&Chunk{Length: int64(len(data)), ID: id}); err != nil {
+		if err := rec.Add(&stream.Chunk{Length: int64(len(data)), ID: id}); err != nil {
 			return err
 		}
 	}
@@ -154,7 +155,7 @@ func (in *ingester) stream(ctx context.Context, c repo.Component, src io.ReadClo
 		return nil
 	})
 	g.Go(func() error {
-		m := newMatcher(in, c, newRecipeWriter(in.sink(ctx), rootExtents), near)
+		m := newMatcher(in, c, stream.NewWriter(in.sink(ctx), stream.InManifest), near)
 		s := chunk.NewSplitter(&blockReader{ctx: ctx, in: toSplit, pool: pool}, in.w.Polynomial(), chunk.Stream)
 		for {
 			data, err := s.Next()

@@ -8,6 +8,8 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
 
@@ -46,8 +48,8 @@ type counts struct {
 // NewInspector returns an Inspector that reads by rd. It is a repo.Inspect.
 func NewInspector(rd *repo.Reader) repo.Inspector { return newInspector(rd.Instance(), rd) }
 
-func newInspector(instance string, get BlobGetter) *Inspector {
-	return &Inspector{instance, &watched{BlobGetter: get}, make(map[chunk.ID]branch), make(map[chunk.ID]region)}
+func newInspector(instance string, get stream.Getter) *Inspector {
+	return &Inspector{instance, &watched{Getter: get}, make(map[chunk.ID]branch), make(map[chunk.ID]region)}
 }
 
 // Inspect implements repo.Inspector.
@@ -112,29 +114,29 @@ func (i *inspection) need(ctx context.Context, n repo.Need) bool {
 }
 
 // recipe inspects a stream.
-func (i *inspection) recipe(ctx context.Context, r *Recipe) error {
+func (i *inspection) recipe(ctx context.Context, r *stream.Recipe) error {
 	if r.Depth == 0 {
 		return i.chunks(ctx, r.Root, r.Size)
 	}
-	t := treeReader{kind: kindRecipe, get: i.get}
-	t.enter = func(x ref, level int, _ string) bool {
-		return i.need(ctx, repo.Need{Blob: x.id}) && i.recipes[x.id] != branch{level, x.weight}
+	t := blobtree.Reader{Kind: blobtree.Recipe, Get: i.get}
+	t.Enter = func(x blobtree.Ref, level int, _ string) bool {
+		return i.need(ctx, repo.Need{Blob: x.ID}) && i.recipes[x.ID] != branch{level, x.Weight}
 	}
-	t.leaf = func(x ref, records []byte) (bool, error) {
-		err := i.chunks(ctx, records, x.weight)
+	t.Leaf = func(x blobtree.Ref, records []byte) (bool, error) {
+		err := i.chunks(ctx, records, x.Weight)
 		return i.fault == nil, err
 	}
-	t.leave = func(x ref, level int) {
+	t.Leave = func(x blobtree.Ref, level int) {
 		if i.fault == nil {
-			i.recipes[x.id] = branch{level, x.weight}
+			i.recipes[x.ID] = branch{level, x.Weight}
 		}
 	}
-	return t.walk(ctx, r.Depth, r.Root, r.Size)
+	return t.Walk(ctx, r.Depth, r.Root, r.Size)
 }
 
 // chunks inspects a leaf's records, of size bytes of a stream.
 func (i *inspection) chunks(ctx context.Context, records []byte, size int64) error {
-	return eachChunk(records, size, func(c Chunk) bool {
+	return stream.EachChunk(records, size, func(c stream.Chunk) bool {
 		if !c.Hole() && c.Extents == nil {
 			return i.need(ctx, repo.Need{Blob: c.ID, Length: int(c.Length), Whole: true})
 		}
@@ -153,20 +155,20 @@ func (i *inspection) listing(ctx context.Context, l *Listing) (counts, error) {
 	if l.Entries == 0 {
 		return w.total, nil
 	}
-	t := treeReader{kind: kindListing, get: i.get, enter: func(x ref, level int, next string) bool { return w.enter(ctx, x, level, next) },
-		leaf: func(x ref, records []byte) (bool, error) { return w.leaf(ctx, x, records) }, leave: w.leave}
+	t := blobtree.Reader{Kind: blobtree.Listing, Get: i.get, Enter: func(x blobtree.Ref, level int, next string) bool { return w.enter(ctx, x, level, next) },
+		Leaf: func(x blobtree.Ref, records []byte) (bool, error) { return w.leaf(ctx, x, records) }, Leave: w.leave}
 	i.part = "media"
-	err := t.walk(ctx, l.Depth, l.Root, l.Entries)
+	err := t.Walk(ctx, l.Depth, l.Root, l.Entries)
 	return w.total, err
 }
 
 // A mediaWalk is on its way through a listing.
 type mediaWalk struct {
 	*inspection
-	total counts                // so far
-	last  string                // path so far
-	end   string                // at which the branch that was entered last ends; "" where nothing tells
-	begun [maxDepth + 1]mediaAt // of the branch of each level that is being walked
+	total counts                         // so far
+	last  string                         // path so far
+	end   string                         // at which the branch that was entered last ends; "" where nothing tells
+	begun [blobtree.MaxDepth + 1]mediaAt // of the branch of each level that is being walked
 }
 
 // A mediaAt is where a branch begins.
@@ -175,12 +177,12 @@ type mediaAt struct {
 	lost int
 }
 
-// enter implements treeReader.enter.
-func (w *mediaWalk) enter(ctx context.Context, x ref, level int, next string) bool {
-	if !w.need(ctx, repo.Need{Blob: x.id}) {
+// enter implements blobtree.Reader.Enter.
+func (w *mediaWalk) enter(ctx context.Context, x blobtree.Ref, level int, next string) bool {
+	if !w.need(ctx, repo.Need{Blob: x.ID}) {
 		return false
 	}
-	if r, ok := w.listings[x.id]; ok && r.branch == (branch{level, x.weight}) && r.first == x.first && before(r.last, next) {
+	if r, ok := w.listings[x.ID]; ok && r.branch == (branch{level, x.Weight}) && r.first == x.First && before(r.last, next) {
 		w.total.add(r.counts)
 		w.last = r.last
 		return false
@@ -189,16 +191,16 @@ func (w *mediaWalk) enter(ctx context.Context, x ref, level int, next string) bo
 	return true
 }
 
-// leave implements treeReader.leave.
-func (w *mediaWalk) leave(x ref, level int) {
+// leave implements blobtree.Reader.Leave.
+func (w *mediaWalk) leave(x blobtree.Ref, level int) {
 	if from := w.begun[level]; w.fault == nil && w.lost == from.lost {
 		found := counts{w.total.files - from.files, w.total.bytes - from.bytes}
-		w.listings[x.id] = region{branch{level, x.weight}, x.first, w.last, found}
+		w.listings[x.ID] = region{branch{level, x.Weight}, x.First, w.last, found}
 	}
 }
 
 // leaf inspects the entries of one leaf.
-func (w *mediaWalk) leaf(ctx context.Context, x ref, records []byte) (bool, error) {
+func (w *mediaWalk) leaf(ctx context.Context, x blobtree.Ref, records []byte) (bool, error) {
 	err := eachEntry(x, records, func(e *Entry) bool {
 		w.last = e.Path
 		if e.Type != source.File {
@@ -228,8 +230,8 @@ func (c *counts) add(d counts) {
 }
 
 // recipes yields the recipe of each stream of the snapshot, with its name as Dump takes it.
-func (m *Manifest) recipes() iter.Seq2[string, *Recipe] {
-	return func(yield func(string, *Recipe) bool) {
+func (m *Manifest) recipes() iter.Seq2[string, *stream.Recipe] {
+	return func(yield func(string, *stream.Recipe) bool) {
 		for i := range m.Secrets.Files {
 			if f := &m.Secrets.Files[i]; !yield("secrets"+string(f.Path), &f.Recipe) {
 				return

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/internal/snaptest"
 	"permafrost/repo/store"
 )
 
@@ -14,7 +15,7 @@ import (
 // that tells a password is.
 func TestCreateComparesKeys(t *testing.T) {
 	w, inst := newWorld(t), host(t)
-	inst.Media.Root = openDir(t)
+	inst.Media.Root = snaptest.OpenDir(t)
 	var said []string
 	create := func() *Result {
 		said = nil

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"iter"
 
+	"permafrost/chunk"
 	"permafrost/internal/wire"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
 
@@ -18,7 +21,7 @@ const (
 	leafEvery = 1024
 	leafMin   = 64
 	leafMax   = 16384
-	maxLeaf   = maxNodeBlob - maxEntry // bytes at which a leaf is closed
+	maxLeaf   = blobtree.MaxNodeBlob - maxEntry // bytes at which a leaf is closed
 )
 
 // A Listing is a sorted tree of entries: what the manifest holds of it.
@@ -30,8 +33,8 @@ type Listing struct {
 
 // A listingWriter makes a listing from entries in order. After an error every call fails.
 type listingWriter struct {
-	tree    treeWriter
-	leaf    node
+	tree    blobtree.Writer
+	leaf    blobtree.Node
 	coder   entryCoder
 	cutKey  [sha256.Size]byte
 	hashed  []byte
@@ -41,9 +44,9 @@ type listingWriter struct {
 }
 
 // newListingWriter returns a listingWriter that stores its blobs by put and cuts them by a secret key.
-func newListingWriter(put sink, cutKey [sha256.Size]byte) *listingWriter {
-	w := &listingWriter{tree: treeWriter{kind: kindListing, put: put}, cutKey: cutKey}
-	w.leaf.reset(kindListing, 0)
+func newListingWriter(put func(data []byte) (chunk.ID, error), cutKey [sha256.Size]byte) *listingWriter {
+	w := &listingWriter{tree: blobtree.Writer{Kind: blobtree.Listing, Put: put}, cutKey: cutKey}
+	w.leaf.Reset(blobtree.Listing, 0)
 	return w
 }
 
@@ -59,14 +62,14 @@ func (w *listingWriter) add(x *Entry) error {
 		w.err = fmt.Errorf("%q comes behind %q: not in order", x.Path, w.last)
 		return w.err
 	}
-	if w.leaf.n == 0 {
-		w.leaf.first = x.Path
+	if w.leaf.N == 0 {
+		w.leaf.First = x.Path
 	}
-	w.leaf.buf = w.coder.append(w.leaf.buf, x)
-	w.leaf.n++
+	w.leaf.Buf = w.coder.append(w.leaf.Buf, x)
+	w.leaf.N++
 	w.entries++
 	w.last = x.Path
-	if w.leaf.n >= leafMin && w.cut(x.Path) || w.leaf.n >= leafMax || len(w.leaf.buf) >= maxLeaf {
+	if w.leaf.N >= leafMin && w.cut(x.Path) || w.leaf.N >= leafMax || len(w.leaf.Buf) >= maxLeaf {
 		w.err = w.close()
 	}
 	return w.err
@@ -81,14 +84,14 @@ func (w *listingWriter) cut(path string) bool {
 
 // close stores the open leaf.
 func (w *listingWriter) close() error {
-	id, err := w.tree.put(w.leaf.buf)
+	id, err := w.tree.Put(w.leaf.Buf)
 	if err != nil {
 		return err
 	}
-	r := ref{id, int64(w.leaf.n), w.leaf.first}
-	w.leaf.reset(kindListing, 0)
+	r := blobtree.Ref{ID: id, Weight: int64(w.leaf.N), First: w.leaf.First}
+	w.leaf.Reset(blobtree.Listing, 0)
 	w.coder.reset()
-	return w.tree.add(1, r)
+	return w.tree.Add(1, r)
 }
 
 // finish returns the listing. The writer can't be used further.
@@ -97,12 +100,12 @@ func (w *listingWriter) finish() (Listing, error) {
 		return Listing{}, w.err
 	}
 	w.err = errors.New("listing is finished")
-	if w.leaf.n > 0 {
+	if w.leaf.N > 0 {
 		if err := w.close(); err != nil {
 			return Listing{}, err
 		}
 	}
-	depth, root, err := w.tree.finish()
+	depth, root, err := w.tree.Finish()
 	return Listing{w.entries, depth, root}, err
 }
 
@@ -111,44 +114,44 @@ func (l *Listing) check() error {
 	if l.Entries == 0 && l.Depth == 0 && len(l.Root) == 0 {
 		return nil
 	}
-	if l.Entries < 1 || l.Entries > maxWeight || l.Depth < 1 || l.Depth > maxDepth || len(l.Root) > maxRoot {
+	if l.Entries < 1 || l.Entries > blobtree.MaxWeight || l.Depth < 1 || l.Depth > blobtree.MaxDepth || len(l.Root) > blobtree.MaxRoot {
 		return errors.New("listing: impossible number of entries or depth")
 	}
-	if _, err := readRefs(l.Root, kindListing); err != nil {
+	if _, err := blobtree.ReadRefs(l.Root, blobtree.Listing); err != nil {
 		return fmt.Errorf("listing: %w", err)
 	}
 	return nil
 }
 
 // eachEntry calls f for the entries of a leaf's records until it returns false.
-func eachEntry(x ref, records []byte, f func(*Entry) bool) error {
-	if x.weight > leafMax {
+func eachEntry(x blobtree.Ref, records []byte, f func(*Entry) bool) error {
+	if x.Weight > leafMax {
 		return errors.New("leaf has too many entries")
 	}
 	r := wire.NewReader(records)
 	var coder entryCoder
 	n := int64(0)
-	for r.Len() > 0 && n <= x.weight {
+	for r.Len() > 0 && n <= x.Weight {
 		e := coder.read(r)
 		if r.Err() != nil {
 			return r.Err()
 		}
-		if n == 0 && e.Path != x.first {
+		if n == 0 && e.Path != x.First {
 			return errors.New("leaf does not begin as the node above says")
 		}
 		if n++; !f(e) {
 			return nil
 		}
 	}
-	if n != x.weight {
-		return fmt.Errorf("leaf has not the %d entries that the node above says", x.weight)
+	if n != x.Weight {
+		return fmt.Errorf("leaf has not the %d entries that the node above says", x.Weight)
 	}
 	return nil
 }
 
 // entries yields the listing's entries in order, and an error as the last of them. It holds one blob a level.
-// Those of which enter, unless nil, disapproves are left out with all that is below: see treeReader.
-func (l *Listing) entries(ctx context.Context, get BlobGetter, enter func(r ref, level int, next string) bool) iter.Seq2[*Entry, error] {
+// Those of which enter, unless nil, disapproves are left out with all that is below: see blobtree.Reader.
+func (l *Listing) entries(ctx context.Context, get stream.Getter, enter func(r blobtree.Ref, level int, next string) bool) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
 		if l.Entries == 0 {
 			return
@@ -164,14 +167,14 @@ func (l *Listing) entries(ctx context.Context, get BlobGetter, enter func(r ref,
 			stopped = !yield(e, nil)
 			return !stopped
 		}
-		t := treeReader{kind: kindListing, get: get, enter: enter, leaf: func(x ref, records []byte) (bool, error) {
+		t := blobtree.Reader{Kind: blobtree.Listing, Get: get, Enter: enter, Leaf: func(x blobtree.Ref, records []byte) (bool, error) {
 			err := eachEntry(x, records, each)
 			if err == nil {
 				err = disorder
 			}
 			return !stopped, err
 		}}
-		if err := t.walk(ctx, l.Depth, l.Root, l.Entries); err != nil && !stopped {
+		if err := t.Walk(ctx, l.Depth, l.Root, l.Entries); err != nil && !stopped {
 			yield(nil, fmt.Errorf("listing: %w", err))
 		}
 	}

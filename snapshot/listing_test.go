@@ -12,6 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/internal/snaptest"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
+
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/chunk"
@@ -28,7 +32,7 @@ func oddEntries() []*Entry {
 		}
 		return x
 	}
-	id := randomID(r)
+	id := snaptest.RandomID(r)
 	all := []*Entry{
 		e(".", source.Dir, func(e *Entry) { e.Mode = 0o1777 }),
 		e("a", source.Dir, func(e *Entry) {
@@ -41,7 +45,7 @@ func oddEntries() []*Entry {
 		e("fifo", source.FIFO, nil),
 		e("file", source.File, func(e *Entry) {
 			e.Size, e.CTime, e.Dev, e.Inode = 5, 77, 1<<63, 1<<64-1
-			e.Content = wholeBlob(id, 5)
+			e.Content = stream.Whole(id, 5)
 		}),
 		e("file2", source.File, func(e *Entry) {
 			e.Size, e.CTime = 5, e.MTime
@@ -50,7 +54,7 @@ func oddEntries() []*Entry {
 		e("socket", source.Socket, nil),
 		e("sparse", source.File, func(e *Entry) {
 			e.Size, e.Inode = 1<<40+9, 3
-			e.Content = Recipe{Size: e.Size, Root: appendChunk(appendChunk(nil, &Chunk{Length: 1 << 40}), &Chunk{Length: 9, ID: id})}
+			e.Content = stream.Recipe{Size: e.Size, Root: snaptest.Chunk(snaptest.Chunk(nil, 1<<40, chunk.ID{}), 9, id)}
 		}),
 	}
 	return all
@@ -61,7 +65,7 @@ func TestListingRoundTrip(t *testing.T) {
 		"empty": nil, "odd": oddEntries(), "tree": mastodonTree(1, 3000), "root": {{Entry: source.Entry{Path: ".", Type: source.Dir}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := blobs{}
+			m := snaptest.Blobs{}
 			l := writeListing(t, m, entries)
 			if err := l.check(); err != nil {
 				t.Fatal(err)
@@ -88,15 +92,15 @@ func TestListingRoundTrip(t *testing.T) {
 // A night's change must not cost the listing anew: what is in no leaf near the change is the same blob.
 func TestListingUnchangedRegions(t *testing.T) {
 	entries := mastodonTree(2, 5000)
-	before := blobs{}
+	before := snaptest.Blobs{}
 	writeListing(t, before, entries)
 	if len(before) < 20 {
 		t.Fatalf("only %d blobs", len(before))
 	}
 	for _, at := range []int{1, 777, len(entries) / 2, len(entries) - 2} {
-		after := blobs{}
+		after := snaptest.Blobs{}
 		writeListing(t, after, slices.Delete(slices.Clone(entries), at, at+1))
-		if n := after.missing(before); n > 3 {
+		if n := after.Missing(before); n > 3 {
 			t.Errorf("removing entry %d makes %d new blobs of %d", at, n, len(after))
 		}
 		for at < len(entries)-1 && entries[at].Type != source.File {
@@ -104,9 +108,9 @@ func TestListingUnchangedRegions(t *testing.T) {
 		}
 		changed := *entries[at]
 		changed.Path, changed.MTime = changed.Path+".new", 1
-		after = blobs{}
+		after = snaptest.Blobs{}
 		writeListing(t, after, slices.Insert(slices.Clone(entries), at+1, &changed))
-		if n := after.missing(before); n > 4 {
+		if n := after.Missing(before); n > 4 {
 			t.Errorf("inserting behind entry %d makes %d new blobs of %d", at, n, len(after))
 		}
 	}
@@ -114,7 +118,7 @@ func TestListingUnchangedRegions(t *testing.T) {
 
 // A small file costs the listing at most 100 bytes with all its directories, of which 32 are the blob's ID.
 func TestListingSize(t *testing.T) {
-	m := blobs{}
+	m := snaptest.Blobs{}
 	entries := mastodonTree(3, 10000)
 	writeListing(t, m, entries)
 	files := 0
@@ -147,13 +151,13 @@ func TestListingSize(t *testing.T) {
 
 // Mangled leaves are errors, or other entries in order that encode to what was read: never a panic.
 func TestListingMangled(t *testing.T) {
-	m := blobs{}
+	m := snaptest.Blobs{}
 	l := writeListing(t, m, oddEntries())
-	refs, err := readRefs(l.Root, kindListing)
+	refs, err := blobtree.ReadRefs(l.Root, blobtree.Listing)
 	if err != nil || len(refs) != 1 {
 		t.Fatal(refs, err)
 	}
-	good := m[refs[0].id][nodeHeader:]
+	good := m[refs[0].ID][headerBytes:]
 	for i := range good {
 		if eachEntry(refs[0], good[:i], func(*Entry) bool { return true }) == nil {
 			t.Errorf("cut to %d bytes: no error", i)
@@ -165,14 +169,14 @@ func TestListingMangled(t *testing.T) {
 		}
 	}
 	for i := range l.Root {
-		if _, err := readRefs(l.Root[:i], kindListing); err == nil {
+		if _, err := blobtree.ReadRefs(l.Root[:i], blobtree.Listing); err == nil {
 			t.Errorf("root cut to %d bytes: no error", i)
 		}
 	}
 }
 
 // checkLeaf reads a leaf's records and, unless they are refused, demands that they are what would be written.
-func checkLeaf(t *testing.T, x ref, records []byte) {
+func checkLeaf(t *testing.T, x blobtree.Ref, records []byte) {
 	var coder entryCoder
 	var back []byte
 	err := eachEntry(x, records, func(e *Entry) bool {
@@ -194,12 +198,12 @@ func TestListingRefuses(t *testing.T) {
 		"absolute path": {Entry: source.Entry{Path: "/x", Type: source.Dir}},
 		"empty path":    {Entry: source.Entry{Type: source.Dir}},
 		"NUL":           {Entry: source.Entry{Path: "a\x00", Type: source.Dir}},
-		"long path":     {Entry: source.Entry{Path: strings.Repeat("a", maxPath+1), Type: source.Dir}},
+		"long path":     {Entry: source.Entry{Path: strings.Repeat("a", blobtree.MaxPath+1), Type: source.Dir}},
 		"long target":   {Entry: source.Entry{Path: "x", Type: source.Symlink, Target: strings.Repeat("a", maxTarget+1)}},
-		"content":       {Entry: file, Content: wholeBlob(chunk.ID{1}, 9)},
+		"content":       {Entry: file, Content: stream.Whole(chunk.ID{1}, 9)},
 		"xattrs":        {Entry: source.Entry{Path: "x", Type: source.Dir, Xattrs: []source.Xattr{{Name: "a", Value: make([]byte, maxXattrs)}}}},
 	} {
-		w := newListingWriter(blobs{}.put, sha256.Sum256(nil))
+		w := newListingWriter(snaptest.Blobs{}.Put, sha256.Sum256(nil))
 		if w.add(e) == nil {
 			t.Errorf("%s: taken", name)
 		}
@@ -207,7 +211,7 @@ func TestListingRefuses(t *testing.T) {
 			t.Errorf("%s: finished after an error", name)
 		}
 	}
-	w := newListingWriter(blobs{}.put, sha256.Sum256(nil))
+	w := newListingWriter(snaptest.Blobs{}.Put, sha256.Sum256(nil))
 	if w.add(&Entry{Entry: source.Entry{Path: "b", Type: source.Dir}}) != nil || w.add(&Entry{Entry: source.Entry{Path: "a", Type: source.Dir}}) == nil {
 		t.Error("entries out of order are taken")
 	}
@@ -217,11 +221,11 @@ func BenchmarkListing(b *testing.B) {
 	entries := mastodonTree(5, 5000)
 	b.Run("write", func(b *testing.B) {
 		for b.Loop() {
-			writeListing(b, blobs{}, entries)
+			writeListing(b, snaptest.Blobs{}, entries)
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(entries)), "ns/entry")
 	})
-	m := blobs{}
+	m := snaptest.Blobs{}
 	l := writeListing(b, m, entries)
 	b.Run("read", func(b *testing.B) {
 		for b.Loop() {
@@ -262,11 +266,11 @@ func extremeEntry(r *rand.Rand, i int, most []source.Xattr) *Entry {
 		x.CTime, x.Dev, x.Inode, x.Nlink, x.Size = pick(), uint64(pick()), uint64(pick()), uint64(pick()), pick()
 		switch {
 		case r.IntN(4) == 0 && x.Size != 0:
-			x.Link = "!" + bytesOf(r.IntN(2)*r.IntN(maxPath))
+			x.Link = "!" + bytesOf(r.IntN(2)*r.IntN(blobtree.MaxPath))
 		case x.Size > 0 && x.Size <= chunk.MaxSize:
-			x.Content = wholeBlob(randomID(r), x.Size)
+			x.Content = stream.Whole(snaptest.RandomID(r), x.Size)
 		case x.Size > 0:
-			x.Content = Recipe{Size: x.Size, Root: appendChunk(nil, &Chunk{Length: x.Size})}
+			x.Content = stream.Recipe{Size: x.Size, Root: snaptest.Chunk(nil, x.Size, chunk.ID{})}
 		}
 	case source.Symlink:
 		x.Target = bytesOf(r.IntN(2) * r.IntN(maxTarget+2))
@@ -292,8 +296,8 @@ func TestListingOfExtremes(t *testing.T) {
 	}
 	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 9))
-		m := blobs{}
-		w := newListingWriter(m.put, sha256.Sum256([]byte("key")))
+		m := snaptest.Blobs{}
+		w := newListingWriter(m.Put, sha256.Sum256([]byte("key")))
 		var want []*Entry
 		for i := range 300 {
 			x := extremeEntry(r, i, most)

@@ -13,6 +13,8 @@ import (
 
 	"permafrost/repo"
 	"permafrost/repo/store"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
@@ -99,9 +101,9 @@ type Cost struct {
 
 // A Stream is a byte stream in the repository.
 type Stream struct {
-	Size   int64  `json:"size"`
-	SHA256 SHA256 `json:"sha256"` // of the bytes as the source gave them
-	Recipe Recipe `json:"recipe"`
+	Size   int64         `json:"size"`
+	SHA256 SHA256        `json:"sha256"` // of the bytes as the source gave them
+	Recipe stream.Recipe `json:"recipe"`
 }
 
 // Secrets are the settings and what else an administrator named. Where one of the named files could not be read they
@@ -320,7 +322,7 @@ func (s *Stream) check() error {
 	if s.Recipe.Size != s.Size {
 		return fmt.Errorf("%d bytes with a recipe for %d", s.Size, s.Recipe.Size)
 	}
-	return s.Recipe.check()
+	return s.Recipe.Check()
 }
 
 func (s *Secrets) check() error {
@@ -350,7 +352,7 @@ func (m *Media) check() error {
 	if m.State == Incomplete || (m.State == External) != (m.External != nil) || (m.State == Captured) != (m.Listing.Entries > 0) {
 		return fmt.Errorf("state %q with %d entries", m.State, m.Listing.Entries)
 	}
-	if m.Files < 0 || m.Files > m.Listing.Entries || m.Size < 0 || m.Size > maxWeight || m.LeftOut < len(m.Left) || len(m.Left) > maxLeftOut {
+	if m.Files < 0 || m.Files > m.Listing.Entries || m.Size < 0 || m.Size > blobtree.MaxWeight || m.LeftOut < len(m.Left) || len(m.Left) > maxLeftOut {
 		return errors.New("impossible counts")
 	}
 	if m.CacheFiles < 0 || m.CacheFiles > m.Files || m.CacheSize < 0 || m.CacheSize > m.Size {

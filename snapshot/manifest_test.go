@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -10,7 +11,10 @@ import (
 	"time"
 
 	"permafrost/chunk"
+	"permafrost/internal/snaptest"
 	"permafrost/repo/store"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source/postgres"
 	"permafrost/source/redis"
 )
@@ -18,10 +22,10 @@ import (
 func sampleManifest() *Manifest {
 	at := time.Date(2026, 6, 27, 2, 0, 0, 5, time.UTC)
 	stream := func(n byte) Stream {
-		return Stream{Size: int64(n), SHA256: sumOf([]byte{n}), Recipe: wholeBlob(chunk.ID{n}, int64(n))}
+		return Stream{Size: int64(n), SHA256: sha256.Sum256([]byte{n}), Recipe: stream.Whole(chunk.ID{n}, int64(n))}
 	}
-	m := blobs{}
-	w := newListingWriter(m.put, sumOf(nil))
+	m := snaptest.Blobs{}
+	w := newListingWriter(m.Put, sha256.Sum256(nil))
 	for _, e := range oddEntries() {
 		if err := w.add(e); err != nil {
 			panic(err)
@@ -36,7 +40,7 @@ func sampleManifest() *Manifest {
 		Tags: []string{"nightly"}, Live: "/home/mastodon/live", User: "mastodon",
 		Boundary: Boundary{Method: "stopped", Snapshot: "00000003-1", LSN: "0/1", Time: at, Redis: at, MediaFrom: at, MediaTo: at, StoppedFrom: &at, StoppedTo: &at, Units: []string{"mastodon-web"}},
 		Secrets: Secrets{State: Captured, Files: []SecretFile{
-			{Path: "/home/mastodon/live/.env.production", Mode: 0o600, MTime: 1, Stream: stream(1)}, {Path: "/etc/\xff<>", Stream: Stream{SHA256: sumOf(nil)}}}},
+			{Path: "/home/mastodon/live/.env.production", Mode: 0o600, MTime: 1, Stream: stream(1)}, {Path: "/etc/\xff<>", Stream: Stream{SHA256: sha256.Sum256(nil)}}}},
 		Postgres: Postgres{State: Captured, Database: "mastodon_production", User: "mastodon", Stream: stream(2), Server: postgres.Facts{Version: "15.14"}, Dump: postgres.DumpFacts{Entries: 7,
 			Tables: map[string]postgres.Table{"public.accounts": {Rows: 1, Bytes: 1}}}},
 		Redis:   Redis{State: Captured, Stream: stream(3), Server: redis.Facts{Keys: map[int]int64{0: 9}}},
@@ -77,7 +81,7 @@ func TestManifestRefuses(t *testing.T) {
 		"no dump":          func(m *Manifest) { m.Postgres.Stream = Stream{} },
 		"dump's size":      func(m *Manifest) { m.Postgres.Size++ },
 		"dump's recipe":    func(m *Manifest) { m.Postgres.Recipe.Root = m.Postgres.Recipe.Root[1:] },
-		"dump's depth":     func(m *Manifest) { m.Postgres.Recipe.Depth = maxDepth + 1 },
+		"dump's depth":     func(m *Manifest) { m.Postgres.Recipe.Depth = blobtree.MaxDepth + 1 },
 		"external dump":    func(m *Manifest) { m.Postgres = Postgres{State: External} },
 		"failed silently":  func(m *Manifest) { m.Redis = Redis{State: Failed} },
 		"failed with data": func(m *Manifest) { m.Redis.State, m.Redis.Reason = Failed, "x" },

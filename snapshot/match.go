@@ -6,6 +6,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/snapshot/stream"
 )
 
 const (
@@ -33,7 +34,7 @@ const (
 type matcher struct {
 	in     *ingester
 	comp   repo.Component
-	rec    *recipeWriter
+	rec    *stream.Writer
 	past   *past
 	sketch *sketchWriter // nil: no sketch is kept
 	cutter *chunk.Cutter
@@ -59,7 +60,7 @@ func (l *levelTwo) close() {
 	}
 }
 
-func newMatcher(in *ingester, comp repo.Component, rec *recipeWriter, l *levelTwo) *matcher {
+func newMatcher(in *ingester, comp repo.Component, rec *stream.Writer, l *levelTwo) *matcher {
 	window := int64(pastWindow)
 	if comp == repo.Redis {
 		window = pastRedisWindow
@@ -83,7 +84,7 @@ type usage struct {
 func (m *matcher) add(ctx context.Context, data []byte) error {
 	m.past.advance(int64(len(data)))
 	id := m.in.w.Sum(m.comp, data)
-	c := &matched{sketchedChunk{Chunk: Chunk{Length: int64(len(data)), ID: id}}}
+	c := &matched{sketchedChunk{Chunk: stream.Chunk{Length: int64(len(data)), ID: id}}}
 	old := m.past.chunk(id)
 	stored, err := m.in.w.Has(ctx, id, len(data))
 	switch {
@@ -133,7 +134,7 @@ func (m *matcher) cut(old *sketchedChunk, data []byte) []chunk.Piece {
 }
 
 // mayReference reports whether this snapshot may reference an extent, and should.
-func (m *matcher) mayReference(ctx context.Context, x Extent) (bool, error) {
+func (m *matcher) mayReference(ctx context.Context, x stream.Extent) (bool, error) {
 	if m.past.src.thin[x.Blob] {
 		return false, nil
 	}
@@ -154,7 +155,7 @@ func (m *matcher) mayReference(ctx context.Context, x Extent) (bool, error) {
 
 // match gives a chunk extents, where that is worth it.
 func (m *matcher) match(ctx context.Context, c *matched, data []byte) error {
-	var xs []Extent // with offsets in data where they have no blob
+	var xs []stream.Extent // with offsets in data where they have no blob
 	found, at := 0, 0
 	for i := range c.pieces {
 		p := &c.pieces[i]
@@ -168,13 +169,13 @@ func (m *matcher) match(ctx context.Context, c *matched, data []byte) error {
 		if ok {
 			found += p.Length
 		} else {
-			x = Extent{Offset: at, Length: p.Length}
+			x = stream.Extent{Offset: at, Length: p.Length}
 		}
 		xs = appendExtent(xs, x)
 		at += p.Length
 	}
 	m.past.follow()
-	if found < len(data)/minFound || len(xs) > maxExtents {
+	if found < len(data)/minFound || len(xs) > stream.MaxExtents {
 		return nil
 	}
 	c.Extents = xs
@@ -182,7 +183,7 @@ func (m *matcher) match(ctx context.Context, c *matched, data []byte) error {
 }
 
 // appendExtent appends x, or lengthens the last extent by it where it lies behind that.
-func appendExtent(xs []Extent, x Extent) []Extent {
+func appendExtent(xs []stream.Extent, x stream.Extent) []stream.Extent {
 	if n := len(xs); n > 0 {
 		if l := &xs[n-1]; l.Blob == x.Blob && l.Offset+l.Length == x.Offset {
 			l.Length += x.Length
@@ -247,7 +248,7 @@ func (m *matcher) flush(ctx context.Context) error {
 		if u := m.blobs[c.ID]; u != nil && c.Extents == nil {
 			u.used = u.length
 		}
-		if err := m.rec.add(&c.Chunk); err != nil {
+		if err := m.rec.Add(&c.Chunk); err != nil {
 			return err
 		}
 		if m.sketch != nil {
@@ -259,9 +260,9 @@ func (m *matcher) flush(ctx context.Context) error {
 }
 
 // finish returns the recipe, and how many bytes of the blobs that it refers to the stream does not use.
-func (m *matcher) finish(ctx context.Context) (r Recipe, wasted int64, err error) {
+func (m *matcher) finish(ctx context.Context) (r stream.Recipe, wasted int64, err error) {
 	if err := m.flush(ctx); err != nil {
-		return Recipe{}, 0, err
+		return stream.Recipe{}, 0, err
 	}
 	var thin []chunk.ID
 	for id, u := range m.blobs {
@@ -275,6 +276,6 @@ func (m *matcher) finish(ctx context.Context) (r Recipe, wasted int64, err error
 	if m.sketch != nil {
 		m.sketch.finish(thin)
 	}
-	r, err = m.rec.finish()
+	r, err = m.rec.Finish()
 	return r, wasted, err
 }

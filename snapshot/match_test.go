@@ -16,6 +16,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 )
 
 // nights stores one stream night after night as a sealed host does.
@@ -43,7 +44,7 @@ func openCache(t testing.TB, path string) *localdir.Dir {
 // store stores a night's stream, and sees that it comes back.
 func (n *nights) store(data []byte) Stream {
 	n.t.Helper()
-	wr, err := n.open(n.writer).NewWriter(n.t.Context(), "mastodon.example")
+	wr, err := n.Open(n.Writer).NewWriter(n.t.Context(), "mastodon.example")
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func (n *nights) same(s *Stream, data []byte) {
 // extents returns the number of chunks with extents, and of these.
 func (n *nights) extents(s *Stream) (chunks, extents int) {
 	n.t.Helper()
-	for c, err := range s.Recipe.chunks(n.t.Context(), n.reader()) {
+	for c, err := range s.Recipe.Chunks(n.t.Context(), n.reader()) {
 		if err != nil {
 			n.t.Fatal(err)
 		}
@@ -164,7 +165,7 @@ func TestMatchAges(t *testing.T) {
 		if n.wasted > s.Size*3/10 {
 			t.Errorf("night %d: %d bytes of %d are wasted", night, n.wasted, s.Size)
 		}
-		if chunks, extents := n.extents(&s); extents > chunks*maxExtents*2/3 {
+		if chunks, extents := n.extents(&s); extents > chunks*stream.MaxExtents*2/3 {
 			t.Errorf("night %d: %d extents in %d chunks", night, extents, chunks)
 		}
 	}
@@ -179,9 +180,9 @@ func TestMatchMissing(t *testing.T) {
 	n := newNights(t)
 	data := storetest.Random(1, 2<<20)
 	n.store(data)
-	for _, name := range n.world.store.Names() {
+	for _, name := range n.Store.Names() {
 		if strings.HasPrefix(name, "packs/") {
-			if err := n.world.store.Remove(t.Context(), name); err != nil {
+			if err := n.Store.Remove(t.Context(), name); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -197,7 +198,7 @@ func TestMatchMissing(t *testing.T) {
 func TestSketchRefused(t *testing.T) {
 	n := newNights(t)
 	n.store(storetest.Random(1, 1<<20))
-	wr, err := n.open(n.writer).NewWriter(t.Context(), "mastodon.example")
+	wr, err := n.Open(n.Writer).NewWriter(t.Context(), "mastodon.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +255,7 @@ func TestSketchDropped(t *testing.T) {
 	n := newNights(t)
 	n.store(storetest.Random(1, 1<<20))
 	for range 2 {
-		wr, err := n.open(n.writer).NewWriter(t.Context(), "mastodon.example")
+		wr, err := n.Open(n.Writer).NewWriter(t.Context(), "mastodon.example")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -291,7 +292,7 @@ func BenchmarkMatch(b *testing.B) {
 			for i := range bench.changes {
 				copy(data[i*100_000:], "changed")
 			}
-			wr, err := n.open(n.writer).NewWriter(b.Context(), "mastodon.example")
+			wr, err := n.Open(n.Writer).NewWriter(b.Context(), "mastodon.example")
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"time"
 
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
 
@@ -39,7 +40,7 @@ type reread struct {
 
 // newMerge begins at the start of m's listing; m may be nil. Where the listing can't be read fault is told why, and
 // everything from there on counts as changed.
-func newMerge(ctx context.Context, m *Manifest, get BlobGetter, same sameness, fault func(error)) *merge {
+func newMerge(ctx context.Context, m *Manifest, get stream.Getter, same sameness, fault func(error)) *merge {
 	none := &merge{next: func() (*Entry, error, bool) { return nil, nil, false }, stop: func() {}}
 	if m == nil || m.Media.State != Captured {
 		return none
@@ -63,7 +64,7 @@ func (g *merge) advance() {
 
 // content returns what the previous snapshot has of a file, or nil unless the file looks the same as then. Files
 // must be asked for in order.
-func (g *merge) content(e *source.Entry) *Recipe {
+func (g *merge) content(e *source.Entry) *stream.Recipe {
 	for g.at != nil && source.ComparePaths(g.at.Path, e.Path) < 0 {
 		g.advance()
 	}

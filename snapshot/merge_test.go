@@ -1,15 +1,15 @@
 package snapshot
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"permafrost/chunk"
+	"permafrost/internal/snaptest"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
 
@@ -28,7 +28,7 @@ func TestMerge(t *testing.T) {
 		for i := range r.IntN(3000) {
 			e := source.Entry{Path: fmt.Sprintf("%d/%x", r.IntN(30), i), Type: source.File, Size: 1 + r.Int64N(1000), Inode: r.Uint64N(1 << 40),
 				MTime: r.Int64N(limit), CTime: r.Int64N(limit)}
-			x := &Entry{Entry: e, Content: wholeBlob(chunk.ID{1, byte(i), byte(i >> 8)}, e.Size)}
+			x := &Entry{Entry: e, Content: stream.Whole(chunk.ID{1, byte(i), byte(i >> 8)}, e.Size)}
 			wanted := true
 			switch r.IntN(12) {
 			case 0:
@@ -43,10 +43,10 @@ func TestMerge(t *testing.T) {
 				x.MTime = limit + r.Int64N(2)
 				e.MTime, wanted = x.MTime, false
 			case 4:
-				x.Link, x.Content, wanted = "!", Recipe{}, false
+				x.Link, x.Content, wanted = "!", stream.Recipe{}, false
 			case 5:
 				x.Entry = source.Entry{Path: e.Path, Type: source.Symlink, MTime: e.MTime}
-				x.Content, wanted = Recipe{}, false
+				x.Content, wanted = stream.Recipe{}, false
 			case 6:
 				x.Mode, e.UID = 0o600, 7 // which does not matter
 			}
@@ -60,7 +60,7 @@ func TestMerge(t *testing.T) {
 		}
 		slices.SortFunc(old, func(a, b *Entry) int { return source.ComparePaths(a.Path, b.Path) })
 		slices.SortFunc(now, func(a, b source.Entry) int { return source.ComparePaths(a.Path, b.Path) })
-		m := blobs{}
+		m := snaptest.Blobs{}
 		manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, old)},
 			Boundary: Boundary{MediaFrom: time.Unix(0, limit).Add(racyWindow)}}
 		g := newMerge(t.Context(), manifest, m, sameness{}, func(err error) { t.Error(err) })
@@ -75,10 +75,10 @@ func TestMerge(t *testing.T) {
 
 // A listing that can't be read makes every file a changed one, and is told once.
 func TestMergeDamaged(t *testing.T) {
-	m := blobs{}
+	m := snaptest.Blobs{}
 	entries := mastodonTree(6, 2000)
 	manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, entries)}, Boundary: Boundary{MediaFrom: time.Now()}}
-	for i, id := range m.sorted() {
+	for i, id := range m.Sorted() {
 		if i%3 == 0 {
 			delete(m, id)
 		}
@@ -97,52 +97,6 @@ func TestMergeDamaged(t *testing.T) {
 	}
 	if newMerge(t.Context(), nil, m, sameness{}, nil).content(&entries[0].Entry) != nil {
 		t.Error("content out of nothing")
-	}
-}
-
-// countingGetter counts the blobs that are fetched.
-type countingGetter struct {
-	blobs
-	n int
-}
-
-func (c *countingGetter) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
-	c.n++
-	return c.blobs.Blob(ctx, id)
-}
-
-// Looking at one directory fetches what it takes, and not the whole listing.
-func TestEntriesBelow(t *testing.T) {
-	all := mastodonTree(8, 10000)
-	m := blobs{}
-	get := &countingGetter{blobs: m}
-	manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, all)}}
-	for _, i := range []int{0, 1, 4, 5000, 40000, len(all) - 1} {
-		path := all[i].Path
-		var want, got []string
-		for _, e := range all {
-			if path == "." || e.Path == path || strings.HasPrefix(e.Path, path+"/") {
-				want = append(want, e.Path)
-			}
-		}
-		get.n = 0
-		for e, err := range Entries(t.Context(), get, manifest, path) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, e.Path)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: %d entries, want %d", path, len(got), len(want))
-		}
-		if max := 3 + len(want)/500; get.n > max {
-			t.Errorf("%s: %d entries took %d blobs of %d", path, len(want), get.n, len(m))
-		}
-	}
-	for _, path := range []string{"nothing", "cach", "cache/", "zzz"} {
-		for e, err := range Entries(t.Context(), get, manifest, path) {
-			t.Errorf("%s: %v, %v", path, e, err)
-		}
 	}
 }
 
@@ -176,7 +130,7 @@ func TestHardLinks(t *testing.T) {
 
 // What has the size and time of before and another ctime or inode is read again, and counted, unless a setting leaves that out.
 func TestMergeSameness(t *testing.T) {
-	m := blobs{}
+	m := snaptest.Blobs{}
 	old := mastodonTree(7, 50)
 	manifest := &Manifest{Media: Media{State: Captured, Listing: writeListing(t, m, old)}, Boundary: Boundary{MediaFrom: time.Now()}}
 	for name, x := range map[string]struct {

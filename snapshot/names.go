@@ -5,10 +5,12 @@ import (
 	"path"
 	"reflect"
 	"strings"
+
+	"permafrost/snapshot/internal/blobtree"
 )
 
 // maxName bounds each text of a manifest, in bytes: no path is longer.
-const maxName = maxPath
+const maxName = blobtree.MaxPath
 
 // checkTexts returns an error for a text that is too long, or that holds the NUL that no name can, wherever in the
 // manifest it is; and for a directory that is none.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"permafrost/chunk"
+	"permafrost/snapshot/stream"
 )
 
 // How much of the previous stream is looked at at once, in bytes of the stream: half of it ahead of the place that the new
@@ -141,12 +142,12 @@ func (p *past) follow() {
 
 // piece finds a piece and returns the extent where it lies. The one behind the last that was found is looked at first:
 // what follows each other there is best taken together.
-func (p *past) piece(want *chunk.Piece) (Extent, bool) {
+func (p *past) piece(want *chunk.Piece) (stream.Extent, bool) {
 	at := p.last
 	if !p.is(&at, want) {
 		var ok bool
 		if at, ok = p.byPiece[pieceKey(want)]; !ok || !p.is(&at, want) {
-			return Extent{}, false
+			return stream.Extent{}, false
 		}
 	}
 	c := p.chunks[int(at.chunk)-p.first]
@@ -154,11 +155,11 @@ func (p *past) piece(want *chunk.Piece) (Extent, bool) {
 	for i := range c.pieces[:at.piece] {
 		off += c.pieces[i].Length
 	}
-	x := Extent{Blob: c.ID, Offset: off, Length: want.Length}
+	x := stream.Extent{Blob: c.ID, Offset: off, Length: want.Length}
 	for _, y := range c.Extents {
 		if off < y.Length {
 			if off+want.Length > y.Length {
-				return Extent{}, false // no piece of ours
+				return stream.Extent{}, false // no piece of ours
 			}
 			x.Blob, x.Offset = y.Blob, y.Offset+off
 			break

@@ -15,6 +15,7 @@ import (
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
 	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 	"permafrost/source/media"
 )
 
@@ -69,7 +70,7 @@ type RestoreResult struct {
 // A restorer writes a snapshot into a directory.
 type restorer struct {
 	RestoreOptions
-	rd   blobReader
+	rd   stream.Blobs
 	ref  repo.SnapshotRef
 	m    *Manifest
 	dir  *hostfs.Dir  // Target; nothing is written but beneath it. nil where there is none and nothing is written
@@ -249,16 +250,22 @@ func (rs *restorer) component(ctx context.Context, want map[string]bool, c compo
 	if err == nil {
 		return nil
 	}
-	if err = fmt.Errorf("%s: %w", c.name, err); isDamage(err) {
+	if err = fmt.Errorf("%s: %w", c.name, err); isDamaged(err) {
 		*damaged = append(*damaged, err)
 		return nil
 	}
 	return err
 }
 
-// isDamage reports whether err is the fault of single objects of the repository, so that others may be sound.
-func isDamage(err error) bool {
+// isDamaged reports whether err is the fault of single objects of the repository, so that others may be sound.
+func isDamaged(err error) bool {
 	var damage *store.DamageError
 	var local *writeError
 	return errors.As(err, &damage) && !errors.As(err, &local) && !errors.Is(err, store.ErrNewerFormat)
 }
+
+// A writeError is a failure of the place that data is restored to, not of the repository.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }

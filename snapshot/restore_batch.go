@@ -11,6 +11,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 	"permafrost/source/media"
 )
 
@@ -57,8 +58,8 @@ func (b *batch) full() bool {
 }
 
 // add plans a file with content.
-func (b *batch) add(e *Entry) error {
-	if id, ok := e.Content.blob(); ok {
+func (b *batch) add(ctx context.Context, e *Entry) error {
+	if id, ok := e.Content.Blob(); ok {
 		p := &pending{Entry: e, left: 1}
 		b.files = append(b.files, p)
 		b.uses[id] = append(b.uses[id], use{p, 0, e.Size})
@@ -68,14 +69,14 @@ func (b *batch) add(e *Entry) error {
 		b.large = append(b.large, e)
 		return nil
 	}
-	var chunks []Chunk
+	var chunks []stream.Chunk
 	simple := true
-	if err := eachChunk(e.Content.Root, e.Content.Size, func(c Chunk) bool {
+	for c, err := range e.Content.Chunks(ctx, nil) { // which are all in the root
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Path, err)
+		}
 		chunks = append(chunks, c)
 		simple = simple && c.Extents == nil
-		return true
-	}); err != nil {
-		return fmt.Errorf("%s: %w", e.Path, err)
 	}
 	p := &pending{Entry: e}
 	for i := range chunks {
@@ -108,7 +109,7 @@ func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
 	err := mr.rd.Fetch(ctx, ids, func(id chunk.ID, data []byte) error { return mr.deliver(b.uses[id], data) })
 	if err != nil {
 		defer mr.discard(b)
-		if !isDamage(err) {
+		if !isDamaged(err) {
 			return err
 		}
 		if err := mr.salvage(ctx, b); err != nil {
@@ -218,23 +219,26 @@ func (mr *mediaRestore) large(ctx context.Context, e *Entry) error {
 	switch {
 	case errors.As(err, &local):
 		return mr.settle(e, err)
-	case !isDamage(err):
+	case !isDamaged(err):
 		return fmt.Errorf("%s: %w", e.Path, err)
 	}
 	mr.lost(e, err)
 	return nil
 }
 
+// A place is where a blob goes to in a large file.
+type place struct{ off, n int64 }
+
 // scatter writes a file's chunks to their places as they come, for some of them at once. Holes stay holes.
 func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f io.WriterAt) error {
-	places, waiting := make(map[chunk.ID][]part), 0
+	places, waiting := make(map[chunk.ID][]place), 0
 	flush := func() error {
 		err := mr.rd.Fetch(ctx, slices.Collect(maps.Keys(places)), func(id chunk.ID, data []byte) error {
 			for _, p := range places[id] {
-				if _, err := p.of(id, data); err != nil {
-					return err
+				if int64(len(data)) != p.n {
+					return &store.DamageError{Object: "blob " + id.String()[:8], Err: fmt.Errorf("it has %d bytes, a recipe wants %d", len(data), p.n)}
 				}
-				if _, err := f.WriteAt(data, p.to); err != nil {
+				if _, err := f.WriteAt(data, p.off); err != nil {
 					return &writeError{err}
 				}
 				mr.told(0, int64(len(data)))
@@ -246,7 +250,7 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f io.WriterAt) er
 		return err
 	}
 	off, wasHole := int64(0), false
-	for c, err := range e.Content.chunks(ctx, mr.rd) {
+	for c, err := range e.Content.Chunks(ctx, mr.rd) {
 		switch {
 		case err != nil:
 			return err
@@ -256,7 +260,7 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f io.WriterAt) er
 		case c.Extents != nil:
 			err = mr.patch(ctx, c, f, off)
 		case !c.Hole():
-			places[c.ID] = append(places[c.ID], part{0, int(c.Length), off, true})
+			places[c.ID] = append(places[c.ID], place{off, c.Length})
 			waiting++
 		}
 		if err == nil && waiting >= scatterChunks {
@@ -271,16 +275,12 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *Entry, f io.WriterAt) er
 }
 
 // patch writes a chunk that consists of parts of blobs.
-func (mr *mediaRestore) patch(ctx context.Context, c Chunk, f io.WriterAt, off int64) error {
-	win := newWindow()
-	win.take(c)
-	if err := win.fetch(ctx, mr.rd, nil); err != nil {
+func (mr *mediaRestore) patch(ctx context.Context, c stream.Chunk, f io.WriterAt, off int64) error {
+	data, err := c.Bytes(ctx, mr.rd)
+	if err != nil {
 		return err
 	}
-	if err := c.verify(mr.rd, win.mem); err != nil {
-		return err
-	}
-	if _, err := f.WriteAt(win.mem, off); err != nil {
+	if _, err := f.WriteAt(data, off); err != nil {
 		return &writeError{err}
 	}
 	mr.told(0, c.Length)

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"fmt"
-	"hash"
 	"io"
 	"iter"
 	"os"
@@ -14,30 +12,13 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/durable"
-	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 )
 
-// copyStream writes a stream to w. An error says so if what was written is not, in the end, what the source gave.
-func copyStream(ctx context.Context, rd blobReader, s *Stream, w io.Writer, told func(int64)) error {
-	h := sha256.New()
-	if err := writeStream(ctx, rd, s.Recipe.chunks(ctx, rd), io.MultiWriter(w, h), told); err != nil {
-		return err
-	}
-	return s.verify(h)
-}
-
-// verify returns an error unless a hash over all of a stream is what it was.
-func (s *Stream) verify(h hash.Hash) error {
-	if sum := SHA256(h.Sum(nil)); sum != s.SHA256 {
-		return &store.DamageError{Object: "stream", Err: fmt.Errorf("its SHA-256 is %v, and was %v", sum, s.SHA256)}
-	}
-	return nil
-}
-
-// continueStream is copyStream to a file that may hold a part of the stream, from its beginning on: what of it verifies, chunk
-// by chunk, stays, and is told to kept.
-func continueStream(ctx context.Context, rd blobReader, s *Stream, f *os.File, kept, told func(int64)) error {
-	next, stop := iter.Pull2(s.Recipe.chunks(ctx, rd))
+// continueStream writes a stream to a file that may hold a part of it, from its beginning on: what of it verifies, chunk by chunk,
+// stays, and is told to kept. An error says so if what is written is not, in the end, what the source gave.
+func continueStream(ctx context.Context, rd stream.Blobs, s *Stream, f *os.File, kept, told func(int64)) error {
+	next, stop := iter.Pull2(s.Recipe.Chunks(ctx, rd))
 	defer stop()
 	h := sha256.New()
 	old := oldFile{rd: rd, f: f}
@@ -46,7 +27,7 @@ func continueStream(ctx context.Context, rd blobReader, s *Stream, f *os.File, k
 	if err == nil {
 		size = info.Size()
 	}
-	var behind Chunk // the first chunk that is not there
+	var behind stream.Chunk // the first chunk that is not there
 	more := false
 	for off := int64(0); ; off += behind.Length {
 		if ctx.Err() != nil {
@@ -67,28 +48,39 @@ func continueStream(ctx context.Context, rd blobReader, s *Stream, f *os.File, k
 		}
 		break
 	}
-	rest := func(yield func(Chunk, error) bool) {
+	rest := func(yield func(stream.Chunk, error) bool) {
 		for c, err, ok := behind, error(nil), more; ok && yield(c, err); {
 			c, err, ok = next()
 		}
 	}
-	if err := writeStream(ctx, rd, rest, io.MultiWriter(durable.Early(f), h), told); err != nil {
+	if err := stream.Write(ctx, rd, rest, io.MultiWriter(&blamed{durable.Early(f)}, h), told); err != nil {
 		return err
 	}
-	return s.verify(h)
+	return s.verify(SHA256(h.Sum(nil)))
+}
+
+// A blamed writer is one whose errors are writeErrors.
+type blamed struct{ w io.Writer }
+
+func (b *blamed) Write(p []byte) (int, error) {
+	n, err := b.w.Write(p)
+	if err != nil {
+		err = &writeError{err}
+	}
+	return n, err
 }
 
 // An oldFile is one that is there and may hold what is to be written.
 type oldFile struct {
-	rd  blobReader
+	rd  stream.Blobs
 	f   *os.File
 	buf []byte
 }
 
 // holds reports whether a chunk lies in the file from off on, and writes it to w if it does.
-func (o *oldFile) holds(c *Chunk, off int64, w io.Writer) bool {
+func (o *oldFile) holds(c *stream.Chunk, off int64, w io.Writer) bool {
 	if c.Hole() {
-		return o.isHole(off, c.Length) && writeZeros(w, c.Length) == nil
+		return o.isHole(off, c.Length) && writeHole(w, c.Length) == nil
 	}
 	data := o.memory()[:c.Length]
 	if _, err := o.f.ReadAt(data, off); err != nil || !o.rd.Verify(c.ID, data) {
@@ -105,6 +97,21 @@ func (o *oldFile) memory() []byte {
 	return o.buf
 }
 
+// hole is what a hole reads as, a block of it.
+var hole [64 << 10]byte
+
+// writeHole writes what a hole of n bytes reads as.
+func writeHole(w io.Writer, n int64) error {
+	for n > 0 {
+		m, err := w.Write(hole[:min(n, int64(len(hole)))])
+		if err != nil {
+			return err
+		}
+		n -= int64(m)
+	}
+	return nil
+}
+
 // isHole reports whether a range of the file reads as zeros. Where the file has no data there it is not read.
 func (o *oldFile) isHole(off, n int64) bool {
 	for end := off + n; off < end; {
@@ -115,8 +122,8 @@ func (o *oldFile) isHole(off, n int64) bool {
 		case err != nil:
 			data = off
 		}
-		got := o.memory()[:min(end-data, int64(len(zeros)))]
-		if _, err := o.f.ReadAt(got, data); err != nil || !bytes.Equal(got, zeros[:len(got)]) {
+		got := o.memory()[:min(end-data, int64(len(hole)))]
+		if _, err := o.f.ReadAt(got, data); err != nil || !bytes.Equal(got, hole[:len(got)]) {
 			return false
 		}
 		off = data + int64(len(got))
@@ -128,9 +135,9 @@ func (o *oldFile) isHole(off, n int64) bool {
 // goes.
 func (o *oldFile) matches(ctx context.Context, e *Entry, w io.WriterAt) (bool, error) {
 	off, wasHole := int64(0), false
-	for c, err := range e.Content.chunks(ctx, o.rd) {
+	for c, err := range e.Content.Chunks(ctx, o.rd) {
 		switch {
-		case isDamage(err):
+		case isDamaged(err):
 			return false, nil
 		case err != nil:
 			return false, err

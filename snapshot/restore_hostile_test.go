@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -20,6 +21,9 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/snaptest"
+	"permafrost/snapshot/stream"
+
 	"golang.org/x/sys/unix"
 
 	"permafrost/chunk"
@@ -32,28 +36,6 @@ var hostileRestores = flag.Int("restores", 500, "hostile snapshots that TestHost
 
 // jailVar is, for a process of TestHostileRestores, the directory that its world is made in.
 const jailVar = "PERMAFROST_TEST_JAIL"
-
-// A made-up repository: what has a name is there, whatever it is.
-type hostileBlobs struct{ blobs }
-
-func (m hostileBlobs) Length(id chunk.ID) (int, bool) { return len(m.blobs[id]), m.blobs[id] != nil }
-
-func (m hostileBlobs) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID, data []byte) error) error {
-	for _, id := range ids {
-		data, err := m.Blob(ctx, id)
-		if err != nil {
-			return &store.DamageError{Object: id.String(), Err: err}
-		}
-		if err := f(id, data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m hostileBlobs) Verify(id chunk.ID, data []byte) bool {
-	return chunk.ID(sha256.Sum256(data)) == id
-}
 
 // Whatever a manifest and a listing say, whatever is in the target, and whoever owns it: a restore by root writes nothing
 // around the target, and what it makes there lends nobody's rights.
@@ -114,7 +96,7 @@ func enterJail(t *testing.T, dir string) {
 // hostileRestore restores one made-up snapshot, and says how that ended.
 func hostileRestore(t *testing.T, seed uint64) string {
 	r := rand.New(rand.NewPCG(seed, 7))
-	h := &hostileCase{t: t, r: r, blobs: hostileBlobs{make(blobs)}, planted: make(map[string]bool)}
+	h := &hostileCase{t: t, r: r, blobs: snaptest.Blobs{}, planted: make(map[string]bool)}
 	m := h.manifest()
 	if m == nil {
 		return "refused"
@@ -126,9 +108,9 @@ func hostileRestore(t *testing.T, seed uint64) string {
 		t.Fatal(err)
 	}
 	o := RestoreOptions{Target: target, Force: r.IntN(4) > 0, NumericIDs: r.IntN(4) == 0, TrustMedia: r.IntN(4) == 0, Warn: func(string) {}, Progress: orNoProgress(nil), Texts: hostileTexts,
-		Overwrite: pick(r, "", "", IfChanged, Always, Never), Delete: r.IntN(3) == 0}
+		Overwrite: snaptest.Pick(r, "", "", IfChanged, Always, Never), Delete: r.IntN(3) == 0}
 	if r.IntN(4) == 0 {
-		o.Include, o.Exclude = []string{pick(r, "a/", "b/**", "*")}, []string{pick(r, "c", "/d", "*/a")}
+		o.Include, o.Exclude = []string{snaptest.Pick(r, "a/", "b/**", "*")}, []string{snaptest.Pick(r, "c", "/d", "*/a")}
 	}
 	dry := r.IntN(10) == 0
 	if dry {
@@ -200,34 +182,32 @@ func rootsOwn(t *testing.T, path string) bool {
 type hostileCase struct {
 	t       *testing.T
 	r       *rand.Rand
-	blobs   hostileBlobs
+	blobs   snaptest.Blobs
 	paths   []string
 	planted map[string]bool // what was in the target before
 }
-
-func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
 // manifest returns a made-up manifest, if it can be read.
 func (h *hostileCase) manifest() *Manifest {
 	r := h.r
 	m := sampleManifest()
-	m.Users = map[uint32]string{991: pick(r, "mastodon", "root", "postgres", "x"), 5: pick(r, "root", "postgres"), 0: "mastodon"}
-	m.Groups = map[uint32]string{991: pick(r, "mastodon", "root", "docker"), 5: "root"}
+	m.Users = map[uint32]string{991: snaptest.Pick(r, "mastodon", "root", "postgres", "x"), 5: snaptest.Pick(r, "root", "postgres"), 0: "mastodon"}
+	m.Groups = map[uint32]string{991: snaptest.Pick(r, "mastodon", "root", "docker"), 5: "root"}
 	for range r.IntN(4) {
-		m.Secrets.Files = append(m.Secrets.Files, SecretFile{Path: Text(h.secretPath()), Mode: uint32(r.IntN(0o10000)), UID: pick[uint32](r, 0, 991), MTime: r.Int64()})
+		m.Secrets.Files = append(m.Secrets.Files, SecretFile{Path: Text(h.secretPath()), Mode: uint32(r.IntN(0o10000)), UID: snaptest.Pick[uint32](r, 0, 991), MTime: r.Int64()})
 	}
 	if r.IntN(2) == 0 {
 		hostile.Rewrite(r, m)
 	}
 	if r.IntN(2) == 0 {
-		m.User = pick(r, "mastodon", "root", "", "991", "0", "-1", "postgres")
+		m.User = snaptest.Pick(r, "mastodon", "root", "", "991", "0", "-1", "postgres")
 	}
 	for i := range m.Secrets.Files {
 		m.Secrets.Files[i].Stream = h.stream()
 	}
 	m.Postgres.Stream, m.Redis.Stream, m.Sidekiq.Stream = h.stream(), h.stream(), h.stream()
 	m.Media.Listing = h.listing()
-	m.Media.Files, m.Media.Size = min(m.Media.Listing.Entries, pick[int64](r, 0, 1, 100)), pick[int64](r, 0, 1, 1<<50)
+	m.Media.Files, m.Media.Size = min(m.Media.Listing.Entries, snaptest.Pick[int64](r, 0, 1, 100)), snaptest.Pick[int64](r, 0, 1, 1<<50)
 	data, err := json.Marshal(m)
 	if err != nil {
 		h.t.Fatal(err)
@@ -239,7 +219,7 @@ func (h *hostileCase) manifest() *Manifest {
 }
 
 func (h *hostileCase) secretPath() string {
-	return pick(h.r, "/a", "/a/b", "/etc/passwd", "/secrets", "/link/x", "/link", "/.", "/..", "/../../etc/x", "/a/../../../etc/cron.d/x", "//etc", "/a//b",
+	return snaptest.Pick(h.r, "/a", "/a/b", "/etc/passwd", "/secrets", "/link/x", "/link", "/.", "/..", "/../../etc/x", "/a/../../../etc/cron.d/x", "//etc", "/a//b",
 		"/"+strings.Repeat("n", 250), "/"+strings.Repeat("n/", 3000)+"n", "/env.production", hostile.Path(h.r))
 }
 
@@ -247,9 +227,9 @@ func (h *hostileCase) secretPath() string {
 func (h *hostileCase) stream() Stream {
 	data := []byte(hostile.Name(h.r))
 	if h.r.IntN(4) == 0 {
-		return Stream{Size: 1, SHA256: sha256.Sum256(data), Recipe: h.recipe()}
+		return Stream{Size: 1, SHA256: sha256.Sum256(data), Recipe: stream.Recipe(snaptest.HostileRecipe(h.r, h.blobs))}
 	}
-	s := Stream{Size: int64(len(data)), SHA256: SHA256(sha256.Sum256(data)), Recipe: wholeBlob(h.blob(data), int64(len(data)))}
+	s := Stream{Size: int64(len(data)), SHA256: SHA256(sha256.Sum256(data)), Recipe: stream.Whole(h.blob(data), int64(len(data)))}
 	if h.r.IntN(20) == 0 {
 		s.SHA256[0]++
 	}
@@ -257,14 +237,14 @@ func (h *hostileCase) stream() Stream {
 }
 
 func (h *hostileCase) blob(data []byte) chunk.ID {
-	id, _ := h.blobs.put(data)
+	id, _ := h.blobs.Put(data)
 	return id
 }
 
 // target prepares the directory to restore into.
 func (h *hostileCase) target() string {
 	r := h.r
-	uid := pick(r, 0, 0, 991)
+	uid := snaptest.Pick(r, 0, 0, 991)
 	round := "/work/round"
 	made := func(path string, uid int) {
 		if err := os.MkdirAll(path, 0o755); err != nil {
@@ -278,23 +258,23 @@ func (h *hostileCase) target() string {
 	case 0: // to be made
 		return target
 	case 1: // a link
-		os.Symlink(pick(r, "/etc", "/root", "/root/.ssh/new"), target)
+		os.Symlink(snaptest.Pick(r, "/etc", "/root", "/root/.ssh/new"), target)
 		os.Lchown(target, 991, 991)
 		return target
 	case 2: // a link of root's, which is followed
 		os.Symlink("elsewhere", target)
 		return round + "/elsewhere"
 	}
-	made(target, pick(r, uid, uid, 991))
+	made(target, snaptest.Pick(r, uid, uid, 991))
 	if r.IntN(3) == 0 {
 		h.state(target)
 	}
 	for range r.IntN(12) {
-		name := target + "/" + pick(r, "public-system", "public-system", "public-system", "secrets", "env.production", "RESTORE.md", "SHA256SUMS", "redis-dump.rdb", "env.production.partial", "secrets/a",
-			"SHA256SUMS.partial", "public-system/a", "public-system/b", "public-system/a/b", "public-system/a/c", "public-system/b/"+pick(r, "a", "b", "c", "d"), "mastodon_production.dump.partial",
+		name := target + "/" + snaptest.Pick(r, "public-system", "public-system", "public-system", "secrets", "env.production", "RESTORE.md", "SHA256SUMS", "redis-dump.rdb", "env.production.partial", "secrets/a",
+			"SHA256SUMS.partial", "public-system/a", "public-system/b", "public-system/a/b", "public-system/a/c", "public-system/b/"+snaptest.Pick(r, "a", "b", "c", "d"), "mastodon_production.dump.partial",
 			"mastodon_production.dump", stateName, "public-system/"+mediaPart("a"), "public-system/a/"+mediaPart("b"))
 		h.planted[name] = true
-		to := pick(r, "/etc", "/etc/passwd", "/canary", "/home/mastodon/live/public/system", "..", "../..", "/root/.ssh/authorized_keys", "public-system", "/etc/new", "/null", "/etc/fifo")
+		to := snaptest.Pick(r, "/etc", "/etc/passwd", "/canary", "/home/mastodon/live/public/system", "..", "../..", "/root/.ssh/authorized_keys", "public-system", "/etc/new", "/null", "/etc/fifo")
 		if _, err := os.Lstat(name); err == nil {
 			continue
 		}
@@ -303,7 +283,7 @@ func (h *hostileCase) target() string {
 		}
 		switch r.IntN(6) {
 		case 0, 5:
-			os.Mkdir(name, pick[fs.FileMode](r, 0o755, 0o755, 0o700, 0o777))
+			os.Mkdir(name, snaptest.Pick[fs.FileMode](r, 0o755, 0o755, 0o700, 0o777))
 		case 4:
 			os.Link("/linked", name)
 			continue // root's it stays
@@ -324,9 +304,9 @@ func (h *hostileCase) target() string {
 // state lets the target say of itself what could lead a restore on.
 func (h *hostileCase) state(target string) {
 	r := h.r
-	text := fmt.Sprintf(`{"permafrost_restore":%d,"snapshot":%q,"instance":"x","date":"%s","components":["media",%q],"finished":%v,"boot":%q}`, pick(r, 1, 1, 1, 2),
-		pick(r, store.Name{}.String(), strings.Repeat("ab", 32), "../../etc", ""), pick(r, "2026-06-27", `\u001b[2J`), pick(r, "postgres", "../x", ""), r.IntN(2) == 0, pick(r, bootID(), "x", ""))
-	os.WriteFile(target+"/"+stateName, []byte(pick(r, text, text, text, "{", strings.Repeat("[", 1<<17))), 0o644)
+	text := fmt.Sprintf(`{"permafrost_restore":%d,"snapshot":%q,"instance":"x","date":"%s","components":["media",%q],"finished":%v,"boot":%q}`, snaptest.Pick(r, 1, 1, 1, 2),
+		snaptest.Pick(r, store.Name{}.String(), strings.Repeat("ab", 32), "../../etc", ""), snaptest.Pick(r, "2026-06-27", `\u001b[2J`), snaptest.Pick(r, "postgres", "../x", ""), r.IntN(2) == 0, snaptest.Pick(r, bootID(), "x", ""))
+	os.WriteFile(target+"/"+stateName, []byte(snaptest.Pick(r, text, text, text, "{", strings.Repeat("[", 1<<17))), 0o644)
 }
 
 // mediaPart is what a file of the media is called until it is whole.
@@ -341,7 +321,7 @@ func (h *hostileCase) listing() Listing {
 	var entries []*Entry
 	if r.IntN(10) > 0 {
 		entries = append(entries, h.entry("."))
-		entries[0].Type = pick(r, source.Dir, source.Dir, source.Dir, source.Dir, source.Symlink, source.File)
+		entries[0].Type = snaptest.Pick(r, source.Dir, source.Dir, source.Dir, source.Dir, source.Symlink, source.File)
 	}
 	wild := r.IntN(3) == 0
 	kinds := make(map[string]source.Type)
@@ -359,38 +339,31 @@ func (h *hostileCase) listing() Listing {
 		slices.SortFunc(entries, func(a, b *Entry) int { return source.ComparePaths(a.Path, b.Path) })
 		entries = slices.CompactFunc(entries, func(a, b *Entry) bool { return a.Path == b.Path })
 	}
-	var leaf node
-	var coder entryCoder
-	leaf.reset(kindListing, 0)
-	for i, e := range entries {
-		if i == 0 {
-			leaf.first = e.Path
-		}
-		leaf.buf = coder.append(leaf.buf, e)
+	leaf := []byte{'L', 0}
+	var coder entryWriter
+	for _, e := range entries {
+		leaf = coder.append(leaf, e)
 	}
 	if r.IntN(20) == 0 {
-		leaf.buf[r.IntN(len(leaf.buf))] ^= byte(1 << r.IntN(8))
+		leaf[r.IntN(len(leaf))] ^= byte(1 << r.IntN(8))
 	}
-	tree := treeWriter{kind: kindListing, put: h.blobs.put}
-	if err := tree.add(1, ref{h.blob(leaf.buf), int64(len(entries)), leaf.first}); err != nil {
-		h.t.Fatal(err)
+	id, first := h.blob(leaf), ""
+	if len(entries) > 0 {
+		first = entries[0].Path
 	}
-	depth, root, err := tree.finish()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return Listing{int64(len(entries)), depth, root}
+	root := binary.AppendUvarint(id[:], uint64(len(entries)))
+	return Listing{int64(len(entries)), 1, suffix(root, "", first)}
 }
 
 func (h *hostileCase) path() string {
 	r := h.r
-	names := []string{pick(r, "a", "b", "c", "d")}
+	names := []string{snaptest.Pick(r, "a", "b", "c", "d")}
 	for range r.IntN(4) {
-		names = append(names, pick(r, "a", "b", "c", "d"))
+		names = append(names, snaptest.Pick(r, "a", "b", "c", "d"))
 	}
 	switch r.IntN(40) {
 	case 0:
-		return pick(r, "..", "../a", "a/../../b", "/etc/passwd", "a//b", "a/./b", "./a", "a/", "", "a\x00b", "../../../etc/cron.d/x", strings.Repeat("n/", 9000)+"n")
+		return snaptest.Pick(r, "..", "../a", "a/../../b", "/etc/passwd", "a//b", "a/./b", "./a", "a/", "", "a\x00b", "../../../etc/cron.d/x", strings.Repeat("n/", 9000)+"n")
 	case 1:
 		return strings.TrimPrefix(hostile.Path(r), "/")
 	}
@@ -401,18 +374,18 @@ func (h *hostileCase) path() string {
 func (h *hostileCase) entry(p string) *Entry {
 	r := h.r
 	e := &Entry{Entry: source.Entry{Path: p, Mode: uint32(r.IntN(0o10000)), MTime: r.Int64() >> r.IntN(64)}}
-	e.UID, e.GID = pick[uint32](r, 0, 5, 70, 991, 991, 1<<32-1, 1<<32-2), pick[uint32](r, 0, 5, 72, 991, 991, 1<<32-1)
-	e.Type = pick(r, source.Dir, source.Dir, source.Dir, source.File, source.File, source.Symlink, source.Symlink, source.FIFO, source.Socket, source.Block, source.Char)
+	e.UID, e.GID = snaptest.Pick[uint32](r, 0, 5, 70, 991, 991, 1<<32-1, 1<<32-2), snaptest.Pick[uint32](r, 0, 5, 72, 991, 991, 1<<32-1)
+	e.Type = snaptest.Pick(r, source.Dir, source.Dir, source.Dir, source.File, source.File, source.Symlink, source.Symlink, source.FIFO, source.Socket, source.Block, source.Char)
 	switch e.Type {
 	case source.Symlink:
-		e.Target = pick(r, "/etc", "/etc/passwd", "..", "../..", "../../../etc", "/proc/self/cwd", "/proc/self/root", "a", "b/../../c", ".", "", "a\x00b", strings.Repeat("../", 50)+"etc")
+		e.Target = snaptest.Pick(r, "/etc", "/etc/passwd", "..", "../..", "../../../etc", "/proc/self/cwd", "/proc/self/root", "a", "b/../../c", ".", "", "a\x00b", strings.Repeat("../", 50)+"etc")
 	case source.Block, source.Char:
-		e.Rdev = pick(r, unix.Mkdev(1, 3), unix.Mkdev(1, 1), r.Uint64())
+		e.Rdev = snaptest.Pick(r, unix.Mkdev(1, 3), unix.Mkdev(1, 1), r.Uint64())
 	case source.File:
 		h.fill(e)
 	}
 	for range max(0, r.IntN(8)-5) {
-		e.Xattrs = append(e.Xattrs, source.Xattr{Name: pick(r, "user.x", "security.capability", "security.selinux", "security.ima", "trusted.x", aclName, "system.posix_acl_default",
+		e.Xattrs = append(e.Xattrs, source.Xattr{Name: snaptest.Pick(r, "user.x", "security.capability", "security.selinux", "security.ima", "trusted.x", aclName, "system.posix_acl_default",
 			"system.odd", "", "user.", "a\x00b"), Value: []byte(hostile.Name(r))})
 	}
 	return e
@@ -423,29 +396,29 @@ const aclName = "system.posix_acl_access"
 // fill gives a file its content, or makes it a further name.
 func (h *hostileCase) fill(e *Entry) {
 	r := h.r
-	data := []byte(pick(r, hostile.Name(r), "linked", "there"))
+	data := []byte(snaptest.Pick(r, hostile.Name(r), "linked", "there"))
 	e.Size = int64(len(data))
 	switch r.IntN(7) {
 	case 0:
 		e.Size = 0
 	case 6:
-		e.Content = h.recipe()
+		e.Content = stream.Recipe(snaptest.HostileRecipe(h.r, h.blobs))
 		e.Size = e.Content.Size
 	case 1:
-		e.Link = pick(r, "a", "a/b", "b", "../../etc/passwd", "/etc/shadow", "..")
+		e.Link = snaptest.Pick(r, "a", "a/b", "b", "../../etc/passwd", "/etc/shadow", "..")
 		if len(h.paths) > 0 && r.IntN(2) == 0 {
-			e.Link = pick(r, h.paths...)
+			e.Link = snaptest.Pick(r, h.paths...)
 		}
 	case 2:
-		hole := pick[int64](r, 1, 1<<20, 1<<40, 1<<60)
-		root := appendChunk(nil, &Chunk{Length: hole})
-		e.Content.Root = appendChunk(root, &Chunk{Length: e.Size, ID: h.blob(data)})
+		hole := snaptest.Pick[int64](r, 1, 1<<20, 1<<40, 1<<60)
+		root := snaptest.Chunk(nil, hole, chunk.ID{})
+		e.Content.Root = snaptest.Chunk(root, e.Size, h.blob(data))
 		e.Size += hole
 		e.Content.Size = e.Size
 	case 3:
-		e.Content = wholeBlob(chunk.ID(sha256.Sum256(data)), e.Size) // is nowhere
+		e.Content = stream.Whole(chunk.ID(sha256.Sum256(data)), e.Size) // is nowhere
 	default:
-		e.Content = wholeBlob(h.blob(data), e.Size)
+		e.Content = stream.Whole(h.blob(data), e.Size)
 	}
 }
 

@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/media"
 )
 
 // A mediaRestore writes the media tree.
 type mediaRestore struct {
-	rd     blobReader
+	rd     stream.Blobs
 	m      *Manifest
 	target *media.Target
 	told   func(files, bytes int64) // what was written
@@ -222,7 +223,7 @@ func (mr *mediaRestore) place(ctx context.Context, b *batch, e *Entry) error {
 		mr.told(1, 0)
 		err = mr.create(e)
 	default:
-		return b.add(e)
+		return b.add(ctx, e)
 	}
 	return mr.settle(e, err)
 }

@@ -14,6 +14,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"permafrost/internal/snaptest"
+	"permafrost/snapshot/stream"
+
 	"golang.org/x/sys/unix"
 
 	"permafrost/chunk"
@@ -25,12 +28,12 @@ import (
 
 // A meter counts what is fetched of a made-up repository.
 type meter struct {
-	hostileBlobs
+	snaptest.Blobs
 	bytes atomic.Int64
 }
 
 func (m *meter) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID, data []byte) error) error {
-	return m.hostileBlobs.Fetch(ctx, ids, func(id chunk.ID, data []byte) error {
+	return m.Blobs.Fetch(ctx, ids, func(id chunk.ID, data []byte) error {
 		m.bytes.Add(int64(len(data)))
 		return f(id, data)
 	})
@@ -38,27 +41,27 @@ func (m *meter) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID, d
 
 // A dump that is there in part goes on behind the last chunk that verifies, whatever follows.
 func TestContinueStream(t *testing.T) {
-	m := &meter{hostileBlobs: hostileBlobs{make(blobs)}}
-	w := newRecipeWriter(m.put, 4)
+	m := &meter{Blobs: snaptest.Blobs{}}
+	w := stream.NewWriter(m.Put, 4)
 	r := rand.New(rand.NewPCG(1, 2))
 	var want []byte
 	var ends []int // of chunks
 	for i := range 300 {
 		data := storetest.Random(uint64(i), 1000+r.IntN(60_000))
-		c := Chunk{Length: int64(len(data))}
+		c := stream.Chunk{Length: int64(len(data))}
 		if i%9 == 5 {
 			clear(data)
 		} else {
-			id, _ := m.put(data)
+			id, _ := m.Put(data)
 			c.ID = id
 		}
-		if err := w.add(&c); err != nil {
+		if err := w.Add(&c); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, data...)
 		ends = append(ends, len(want))
 	}
-	rec, err := w.finish()
+	rec, err := w.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +119,7 @@ func TestContinueStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := continueStream(t.Context(), m, s, f, func(int64) {}, func(int64) {}); !isDamage(err) {
+	if err := continueStream(t.Context(), m, s, f, func(int64) {}, func(int64) {}); !isDamaged(err) {
 		t.Errorf("a wrong sum: %v", err)
 	}
 }
@@ -142,8 +145,8 @@ func (w *world) restoreVia(limit int64, ref repo.SnapshotRef, o RestoreOptions) 
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()
-	c := &counted{Store: w.store, limit: limit, stop: cancel}
-	r, err := repo.Open(ctx, c, w.owner, repo.Options{})
+	c := &counted{Store: w.Store, limit: limit, stop: cancel}
+	r, err := repo.Open(ctx, c, w.Owner, repo.Options{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -156,12 +159,12 @@ func (w *world) restoreVia(limit int64, ref repo.SnapshotRef, o RestoreOptions) 
 func resumeWorld(t *testing.T) (w *world, res *Result, root string) {
 	t.Helper()
 	inst := host(t)
-	root = openDir(t)
+	root = snaptest.OpenDir(t)
 	inst.Media.Root = root
 	for i := range 200 {
-		writeFiles(t, root, file{path: fmt.Sprintf("d%d/f%d", i%7, i), data: storetest.Random(uint64(i), 100_000)})
+		snaptest.WriteFiles(t, root, snaptest.File{Path: fmt.Sprintf("d%d/f%d", i%7, i), Data: storetest.Random(uint64(i), 100_000)})
 	}
-	writeFiles(t, root, file{path: "a/large", data: storetest.Random(999, 9<<20)}, file{path: "b/link", link: "a/large"}, file{path: "empty"})
+	snaptest.WriteFiles(t, root, snaptest.File{Path: "a/large", Data: storetest.Random(999, 9<<20)}, snaptest.File{Path: "b/link", Link: "a/large"}, snaptest.File{Path: "empty"})
 	if err := os.Symlink("a/large", filepath.Join(root, "symlink")); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +206,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	if resumed != 2 || out.KeptFiles == 0 || last > all-out.KeptBytes/2 {
 		t.Errorf("resumed %d times; %d bytes of %d were read though %d files of %d bytes were there", resumed, last, all, out.KeptFiles, out.KeptBytes)
 	}
-	compareTrees(t, root, filepath.Join(o.Target, mediaDir))
+	snaptest.CompareTrees(t, root, filepath.Join(o.Target, mediaDir))
 
 	out, again, err := w.restoreVia(0, res.Ref, o)
 	if err != nil || out.Files != 0 || out.Bytes != 0 || again > all/10 || resumed != 2 {
@@ -232,7 +235,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	if err != nil || out.Files != 1 || again > all/5 {
 		t.Errorf("after a crash: %+v, %d bytes of %d read, %v", out, again, all, err)
 	}
-	compareTrees(t, root, filepath.Join(o.Target, mediaDir))
+	snaptest.CompareTrees(t, root, filepath.Join(o.Target, mediaDir))
 }
 
 // What is in the target already stays, is replaced or is removed, as it was said; and a dry run tells the same.
@@ -255,8 +258,8 @@ func TestRestoreInto(t *testing.T) {
 			c.o.Target, c.o.Components, c.o.TrustMedia = t.TempDir(), []string{"media"}, true
 			tree := filepath.Join(c.o.Target, mediaDir)
 			at := func(name string) string { return filepath.Join(tree, name) }
-			writeFiles(t, tree, file{path: "d1/f1", data: []byte("differs")}, file{path: "d1/extra"}, file{path: "d2/more/extra"},
-				file{path: "d2/f2", data: make([]byte, 100_000)}, file{path: "d1/f8", data: storetest.Random(8, 100_000)}, file{path: "d4/kept"})
+			snaptest.WriteFiles(t, tree, snaptest.File{Path: "d1/f1", Data: []byte("differs")}, snaptest.File{Path: "d1/extra"}, snaptest.File{Path: "d2/more/extra"},
+				snaptest.File{Path: "d2/f2", Data: make([]byte, 100_000)}, snaptest.File{Path: "d1/f8", Data: storetest.Random(8, 100_000)}, snaptest.File{Path: "d4/kept"})
 			info, err := os.Stat(filepath.Join(root, "d2/f2"))
 			if err != nil {
 				t.Fatal(err)
@@ -330,7 +333,7 @@ func TestRestoreRefused(t *testing.T) {
 	w, res, root := resumeWorld(t)
 	o := RestoreOptions{Target: t.TempDir(), Components: []string{"media"}, Overwrite: IfChanged, TrustMedia: true}
 	tree := filepath.Join(o.Target, mediaDir)
-	writeFiles(t, tree, file{path: "d1/f1/in/the/way"}, file{path: "a"})
+	snaptest.WriteFiles(t, tree, snaptest.File{Path: "d1/f1/in/the/way"}, snaptest.File{Path: "a"})
 	var warned []string
 	o.Warn = func(s string) { warned = append(warned, s) }
 	out, _, err := w.restoreVia(0, res.Ref, o)
@@ -359,7 +362,7 @@ func TestRestoreRefused(t *testing.T) {
 	if out, _, err := w.restoreVia(0, res.Ref, o); err != nil || out.Refused != 0 {
 		t.Errorf("%+v, %v", out, err)
 	}
-	compareTrees(t, root, tree)
+	snaptest.CompareTrees(t, root, tree)
 }
 
 // A file that has the content and not the attributes is not fetched. Where root restores, it may be another name of a file elsewhere,
@@ -369,7 +372,7 @@ func TestRestoreAdopts(t *testing.T) {
 	o := RestoreOptions{Target: t.TempDir(), Components: []string{"media"}, Overwrite: IfChanged, TrustMedia: true}
 	tree := filepath.Join(o.Target, mediaDir)
 	outside := filepath.Join(o.Target, "outside")
-	writeFiles(t, o.Target, file{path: "outside", data: storetest.Random(1, 100_000)}, file{path: mediaDir + "/d1/f1", link: "outside"}, file{path: mediaDir + "/d2/f2", data: storetest.Random(2, 100_000)})
+	snaptest.WriteFiles(t, o.Target, snaptest.File{Path: "outside", Data: storetest.Random(1, 100_000)}, snaptest.File{Path: mediaDir + "/d1/f1", Link: "outside"}, snaptest.File{Path: mediaDir + "/d2/f2", Data: storetest.Random(2, 100_000)})
 	if err := os.Chmod(outside, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -381,7 +384,7 @@ func TestRestoreAdopts(t *testing.T) {
 	if err != nil || out.KeptFiles != 2 || out.KeptBytes != 200_000 {
 		t.Errorf("%+v, %v", out, err)
 	}
-	compareTrees(t, root, tree)
+	snaptest.CompareTrees(t, root, tree)
 	after, err := os.Stat(outside)
 	if err != nil || os.Geteuid() == 0 && (after.Mode() != before.Mode() || !after.ModTime().Equal(before.ModTime())) {
 		t.Errorf("%v %v became %v %v: %v", before.Mode(), before.ModTime(), after.Mode(), after.ModTime(), err)
@@ -397,7 +400,7 @@ func TestRestoreAsOwner(t *testing.T) {
 	const uid = 54321
 	o := RestoreOptions{Target: t.TempDir(), Components: []string{"media"}, Overwrite: IfChanged, TrustMedia: true}
 	tree := filepath.Join(o.Target, mediaDir)
-	writeFiles(t, tree, file{path: "d1/mine"})
+	snaptest.WriteFiles(t, tree, snaptest.File{Path: "d1/mine"})
 	if err := errors.Join(os.Chown(tree, uid, uid), os.Chmod(filepath.Join(tree, "d1"), 0o755)); err != nil { // d1 is root's
 		t.Fatal(err)
 	}
@@ -438,7 +441,7 @@ func TestRestoreRoomAgain(t *testing.T) {
 	if _, _, err := w.restoreVia(0, res.Ref, o); err != nil {
 		t.Fatal(err)
 	}
-	compareTrees(t, root, filepath.Join(o.Target, mediaDir))
+	snaptest.CompareTrees(t, root, filepath.Join(o.Target, mediaDir))
 }
 
 // A dump that was under way when the restore was killed goes on; one that was made up by somebody else does not become the dump.

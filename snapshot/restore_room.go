@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/hint"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -29,7 +30,7 @@ func (r *room) add(bytes, block int64) {
 // explain says of an error that comes from a full file system what is full, and of each that the restore can be gone on with what to do.
 func (rs *restorer) explain(err error) error {
 	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
-		if hint.Of(err) == "" && !isDamage(err) {
+		if hint.Of(err) == "" && !isDamaged(err) {
 			err = hint.Wrap(err, "correct that, and run the same command again: it goes on where it stopped")
 		}
 		return err
@@ -162,12 +163,12 @@ func isThere(t *media.Target, e *Entry) bool {
 }
 
 // dataBytes returns how many bytes of a stream are no holes, as far as its recipe can be read, and until they are more than most.
-func dataBytes(ctx context.Context, rd blobReader, s *Recipe, most int64) (data int64) {
-	if _, ok := s.blob(); ok || s.Size == 0 {
+func dataBytes(ctx context.Context, rd stream.Blobs, s *stream.Recipe, most int64) (data int64) {
+	if _, ok := s.Blob(); ok || s.Size == 0 {
 		return s.Size
 	}
 	wasHole := false
-	for c, err := range s.chunks(ctx, rd) {
+	for c, err := range s.Chunks(ctx, rd) {
 		if err != nil || c.Hole() && wasHole || data > most {
 			break
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/internal/snaptest"
+
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/hint"
@@ -34,16 +36,16 @@ func mount(t *testing.T, options string) string {
 // Room is looked for in blocks and inodes, before anything is written; --force tries it all the same, and what came is whole.
 func TestRestoreRoom(t *testing.T) {
 	inst := host(t)
-	root := openDir(t)
+	root := snaptest.OpenDir(t)
 	inst.Media.Root = root
 	for i := range 300 {
-		writeFiles(t, root, file{path: fmt.Sprintf("d/%d", i), data: []byte{byte(i)}})
+		snaptest.WriteFiles(t, root, snaptest.File{Path: fmt.Sprintf("d/%d", i), Data: []byte{byte(i)}})
 	}
 	large := storetest.Random(1, 3<<20)
-	writeFiles(t, root, file{path: "large", data: large})
+	snaptest.WriteFiles(t, root, snaptest.File{Path: "large", Data: large})
 	w := newWorld(t)
 	res := w.create(inst, CreateOptions{})
-	r := w.open(w.owner)
+	r := w.Open(w.Owner)
 	for _, c := range []struct {
 		name, options string
 		says          []string
@@ -105,9 +107,9 @@ func whole(t *testing.T, want, got string) {
 // Holes take no room.
 func TestRestoreSparse(t *testing.T) {
 	inst := host(t)
-	root := openDir(t)
+	root := snaptest.OpenDir(t)
 	inst.Media.Root = root
-	writeFiles(t, root, file{path: "sparse", data: []byte("data")}, file{path: "scattered"})
+	snaptest.WriteFiles(t, root, snaptest.File{Path: "sparse", Data: []byte("data")}, snaptest.File{Path: "scattered"})
 	if err := os.Truncate(filepath.Join(root, "sparse"), 1<<40); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +129,7 @@ func TestRestoreSparse(t *testing.T) {
 	w := newWorld(t)
 	res := w.create(inst, CreateOptions{})
 	target := mount(t, "size=2m")
-	if _, err := Restore(t.Context(), w.open(w.owner), res.Ref, RestoreOptions{Target: target, Components: []string{"media"}}); err != nil {
+	if _, err := Restore(t.Context(), w.Open(w.Owner), res.Ref, RestoreOptions{Target: target, Components: []string{"media"}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"sparse", "scattered"} {

@@ -80,7 +80,7 @@ func (rs *restorer) stream(ctx context.Context, s *restoredStream) error {
 		if s.secret != nil {
 			return dir.Replace(base, write)
 		}
-		return dir.Continue(base, write, func(err error) bool { return !isDamage(err) && !media.Refuses(err) })
+		return dir.Continue(base, write, func(err error) bool { return !isDamaged(err) && !media.Refuses(err) })
 	})
 	var local *writeError
 	if err != nil && (reading == nil || errors.As(reading, &local)) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/internal/snaptest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
 )
@@ -16,7 +17,7 @@ import (
 func (w *world) lies(k *keys.Keyring, of *Result, a, b string) {
 	w.t.Helper()
 	ctx := w.t.Context()
-	r := w.open(k)
+	r := w.Open(k)
 	wr, err := r.NewWriter(ctx, of.Manifest.Instance)
 	if err != nil {
 		w.t.Fatal(err)
@@ -64,34 +65,34 @@ func (w *world) lies(k *keys.Keyring, of *Result, a, b string) {
 func TestNightBelievesItself(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
-	inst.Media.Root = openDir(t)
-	files := []file{{path: "a", data: bytes.Repeat([]byte("a"), 5000)}, {path: "b", data: bytes.Repeat([]byte("b"), 5000)}}
-	writeFiles(t, inst.Media.Root, files...)
+	inst.Media.Root = snaptest.OpenDir(t)
+	files := []snaptest.File{{Path: "a", Data: bytes.Repeat([]byte("a"), 5000)}, {Path: "b", Data: bytes.Repeat([]byte("b"), 5000)}}
+	snaptest.WriteFiles(t, inst.Media.Root, files...)
 	for _, f := range files {
 		old := time.Now().Add(-time.Hour)
-		if err := os.Chtimes(filepath.Join(inst.Media.Root, f.path), old, old); err != nil {
+		if err := os.Chtimes(filepath.Join(inst.Media.Root, f.Path), old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
 	o := CreateOptions{Skip: []string{"postgres", "redis", "secrets"}, IgnoreCTime: true}
 	first := w.create(inst, o)
-	rogue, err := w.owner.NewWriter("rogue")
+	rogue, err := w.Owner.NewWriter("rogue")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.open(w.owner).AddPerson(t.Context(), rogue, repo.Person{Name: "rogue", Instance: first.Manifest.Instance}, nil, ""); err != nil {
+	if err := w.Open(w.Owner).AddPerson(t.Context(), rogue, repo.Person{Name: "rogue", Instance: first.Manifest.Instance}, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	w.lies(rogue, first, "a", "b")
-	if err := w.open(w.owner).RemovePerson(t.Context(), "rogue"); err != nil {
+	if err := w.Open(w.Owner).RemovePerson(t.Context(), "rogue"); err != nil {
 		t.Fatal(err)
 	}
 	second := w.create(inst, o)
-	w.verify(second)
+	w.Verify(second.Ref, NewInspector)
 	dir := w.restore(second, RestoreOptions{})
 	for _, f := range files {
-		if got, err := os.ReadFile(filepath.Join(dir, mediaDir, f.path)); err != nil || !bytes.Equal(got, f.data) {
-			t.Errorf("%s comes back as %.5q…, %v", f.path, got, err)
+		if got, err := os.ReadFile(filepath.Join(dir, mediaDir, f.Path)); err != nil || !bytes.Equal(got, f.Data) {
+			t.Errorf("%s comes back as %.5q…, %v", f.Path, got, err)
 		}
 	}
 	if second.Manifest.Media.Cost.Fresh != 0 {

@@ -16,6 +16,7 @@ import (
 	"permafrost/internal/localdir"
 	"permafrost/repo"
 	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 )
 
 // A sketch tells of one stream of a snapshot where its bytes lie and what its pieces are, in the stream's order, so
@@ -47,7 +48,7 @@ const (
 
 // A sketchedChunk is a chunk of a stream with its pieces.
 type sketchedChunk struct {
-	Chunk
+	stream.Chunk
 	pieces []chunk.Piece
 }
 
@@ -314,10 +315,10 @@ func (r *sketchReader) next() (*sketchedChunk, error) {
 	if r.err != nil || length == 0 {
 		return nil, r.err
 	}
-	c := &sketchedChunk{Chunk: Chunk{Length: int64(length)}}
+	c := &sketchedChunk{Chunk: stream.Chunk{Length: int64(length)}}
 	r.bytes(c.ID[:])
-	if n := r.number(maxExtents); n > 0 {
-		c.Extents = make([]Extent, n)
+	if n := r.number(stream.MaxExtents); n > 0 {
+		c.Extents = make([]stream.Extent, n)
 	}
 	sum := int64(0)
 	for i := range c.Extents {

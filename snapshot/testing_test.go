@@ -3,57 +3,20 @@ package snapshot
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
-	"permafrost/chunk"
 	"permafrost/internal/hostfs"
+	"permafrost/internal/snaptest"
+	"permafrost/snapshot/internal/blobtree"
+	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/media"
 )
-
-// blobs keeps meta blobs in memory, for tests of the formats alone.
-type blobs map[chunk.ID][]byte
-
-func (m blobs) put(data []byte) (chunk.ID, error) {
-	id := chunk.ID(sha256.Sum256(data))
-	m[id] = append([]byte(nil), data...)
-	return id, nil
-}
-
-func (m blobs) Blob(_ context.Context, id chunk.ID) ([]byte, error) {
-	data, ok := m[id]
-	if !ok {
-		return nil, fmt.Errorf("blob %v: %w", id, fs.ErrNotExist)
-	}
-	return data, nil
-}
-
-// missing counts the blobs of m that other has not.
-func (m blobs) missing(other blobs) int {
-	n := 0
-	for id := range m {
-		if _, ok := other[id]; !ok {
-			n++
-		}
-	}
-	return n
-}
-
-func (m blobs) sorted() []chunk.ID {
-	return slices.SortedFunc(maps.Keys(m), func(a, b chunk.ID) int { return slices.Compare(a[:], b[:]) })
-}
-
-func randomID(r *rand.Rand) (id chunk.ID) {
-	for i := range id {
-		id[i] = byte(r.Uint32())
-	}
-	return id
-}
 
 // mastodonTree returns the entries of a media tree with the given number of attachments of two files each, as
 // Mastodon lays them out: four directories and more an attachment, names of snowflakes, times that follow.
@@ -92,7 +55,7 @@ func mastodonTree(seed uint64, attachments int) []*Entry {
 			f.Mode, f.Dev = 0o644, 2049
 			f.CTime = f.MTime + 30_000 + r.Int64N(2_000_000)
 			f.Size = 4000 + r.Int64N(300_000)
-			f.Content = wholeBlob(randomID(r), f.Size)
+			f.Content = stream.Whole(snaptest.RandomID(r), f.Size)
 			seen[path+"/"+style].MTime = f.MTime - r.Int64N(50_000)
 		}
 	}
@@ -105,9 +68,9 @@ func mastodonTree(seed uint64, attachments int) []*Entry {
 	return all
 }
 
-func writeListing(t testing.TB, m blobs, entries []*Entry) Listing {
+func writeListing(t testing.TB, m snaptest.Blobs, entries []*Entry) Listing {
 	t.Helper()
-	w := newListingWriter(m.put, sha256.Sum256([]byte("key")))
+	w := newListingWriter(m.Put, sha256.Sum256([]byte("key")))
 	for _, e := range entries {
 		if err := w.add(e); err != nil {
 			t.Fatal(err)
@@ -131,3 +94,36 @@ func newTarget(t testing.TB, dir string) *media.Target {
 	t.Cleanup(func() { target.Close() })
 	return target
 }
+
+// inspectRecipe returns what is wrong with a stream.
+func (i *Inspector) inspectRecipe(ctx context.Context, r *stream.Recipe, blobs snaptest.Blobs) error {
+	v := &snaptest.LookUp{Blobs: blobs}
+	in := &inspection{Inspector: i, visitor: v}
+	in.settle("stream", in.recipe(ctx, r))
+	return errors.Join(append(v.Losses, in.stop)...)
+}
+
+const headerBytes = 2 // bytes of a node or leaf: kind and level
+
+// A listingNode is an inner node of a listing, whatever it says, written as the package's documentation has it.
+type listingNode struct {
+	buf         []byte
+	weight      int64
+	first, last string
+}
+
+func newListingNode(level int) *listingNode {
+	return &listingNode{buf: []byte{blobtree.Listing, byte(level)}}
+}
+
+func (n *listingNode) add(r blobtree.Ref) {
+	if n.weight == 0 {
+		n.first = r.First
+	}
+	n.buf = binary.AppendUvarint(append(n.buf, r.ID[:]...), uint64(r.Weight))
+	n.buf = blobtree.AppendSuffix(n.buf, n.last, r.First)
+	n.last, n.weight = r.First, n.weight+r.Weight
+}
+
+// records returns what the node holds behind its header.
+func (n *listingNode) records() []byte { return n.buf[headerBytes:] }

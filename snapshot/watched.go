@@ -6,22 +6,29 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/store"
+	"permafrost/snapshot/stream"
 )
 
 // A watched getter tells errors of reading from what is wrong with what was read: a storage that does not answer, from a
 // recipe that is none.
 type watched struct {
-	BlobGetter
+	stream.Getter
 	failed error
 }
 
-// Blob implements BlobGetter.
+// Blob implements stream.Getter.
 func (w *watched) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
-	data, err := w.BlobGetter.Blob(ctx, id)
+	data, err := w.Getter.Blob(ctx, id)
 	if err != nil && !isDamage(err) {
 		w.failed = err
 	}
 	return data, err
+}
+
+// isDamage reports whether err is the fault of single objects of the repository, so that others may be sound.
+func isDamage(err error) bool {
+	var damage *store.DamageError
+	return errors.As(err, &damage) && !errors.Is(err, store.ErrNewerFormat)
 }
 
 // blame makes err a DamageError of a part of a snapshot, where that alone is to blame for it.

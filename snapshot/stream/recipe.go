@@ -1,4 +1,4 @@
-package snapshot
+package stream
 
 import (
 	"context"
@@ -9,43 +9,52 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/wire"
+	"permafrost/snapshot/internal/blobtree"
+)
+
+// MaxExtents is how many extents a chunk may have: with 128 a month of dumps stores two fifths more.
+const MaxExtents = 512
+
+// InManifest and InListing are how many extents a recipe has at most that needs no blob of its own: a recipe of a manifest, and one of
+// an entry of a listing. A chunk without extents counts as one.
+const (
+	InManifest = 32
+	InListing  = 16
 )
 
 const (
-	maxExtents = 512 // of one chunk: with 128 a month of dumps stores two fifths more
-
-	// rootExtents is how many extents a recipe holds without a blob of its own: in a manifest, and in a
-	// listing's entry.
-	rootExtents  = 32
-	entryExtents = 16
-
 	// A leaf is closed behind a chunk whose ID says so, one of chunksEvery, but not before it has chunksMin. It is far smaller
 	// than an inner node, since what a night changes of a dump is scattered, and every leaf that it touches is stored anew.
 	chunksEvery = 16
 	chunksMin   = 8
 )
 
+// A Getter returns a stored blob's content, verified: a repo.Reader does. The bytes are not the caller's to change.
+type Getter interface {
+	Blob(ctx context.Context, id chunk.ID) ([]byte, error)
+}
+
 // An Extent is a part of a blob.
 type Extent struct {
 	Blob   chunk.ID
 	Offset int // bytes into the blob
-	Length int // bytes
+	Length int // bytes, not 0
 }
 
 // A Chunk is a run of a byte stream: a hole where ID is zero, else a whole blob named ID where it has no
 // extents, else the extents one behind the other, whose bytes together hash to ID.
 type Chunk struct {
-	Length  int64 // bytes; at most chunk.MaxSize unless a hole
+	Length  int64 // bytes, not 0; at most chunk.MaxSize unless a hole
 	ID      chunk.ID
-	Extents []Extent
+	Extents []Extent // at most MaxExtents
 }
 
 // Hole reports whether the chunk is a hole, which reads as zeros.
 func (c *Chunk) Hole() bool { return c.ID.IsZero() }
 
-// A Recipe says how a byte stream is put together from blobs. With Depth 0 its Root is the stream's chunk
-// records themselves, else records of inner nodes Depth levels above them. Package snapshot's documentation
-// has the encoding.
+// A Recipe says how a byte stream is put together from blobs. With Depth 0 its Root is the stream's chunk records themselves, else
+// records of inner nodes Depth levels above them. The package's documentation has the encoding. What was read from somewhere is
+// to be checked before it is used.
 type Recipe struct {
 	Size  int64  `json:"size"` // bytes of the stream
 	Depth int    `json:"depth,omitempty"`
@@ -59,13 +68,13 @@ const (
 	recordHole    = 2
 )
 
-// wholeBlob returns the recipe of a stream that is one blob.
-func wholeBlob(id chunk.ID, size int64) Recipe {
+// Whole returns the recipe of a stream that is one blob of size bytes, 1 to chunk.MaxSize.
+func Whole(id chunk.ID, size int64) Recipe {
 	return Recipe{Size: size, Root: appendChunk(make([]byte, 0, 5+chunk.Size), &Chunk{Length: size, ID: id})}
 }
 
-// blob returns the blob that the whole stream is, if it is one.
-func (r *Recipe) blob() (chunk.ID, bool) {
+// Blob returns the blob that the whole stream is, if it is one.
+func (r *Recipe) Blob() (chunk.ID, bool) {
 	if r.Depth != 0 || r.Size == 0 || len(r.Root) > binary.MaxVarintLen64+chunk.Size {
 		return chunk.ID{}, false
 	}
@@ -94,7 +103,7 @@ func appendChunk(b []byte, c *Chunk) []byte {
 
 // readChunk reads a chunk record. After an error the Reader has it and the chunk means nothing.
 func readChunk(r *wire.Reader) Chunk {
-	head := r.Uvarint(maxWeight<<2 | 3)
+	head := r.Uvarint(blobtree.MaxWeight<<2 | 3)
 	c := Chunk{Length: int64(head >> 2)}
 	switch head & 3 {
 	case recordHole:
@@ -121,7 +130,7 @@ func readChunk(r *wire.Reader) Chunk {
 
 // readExtents reads the extents of a chunk of length bytes.
 func readExtents(r *wire.Reader, length int64) []Extent {
-	xs := make([]Extent, r.Count(maxExtents, chunk.Size+2))
+	xs := make([]Extent, r.Count(MaxExtents, chunk.Size+2))
 	sum := int64(0)
 	for i := range xs {
 		x := &xs[i]
@@ -139,85 +148,88 @@ func readExtents(r *wire.Reader, length int64) []Extent {
 	return xs
 }
 
-// A recipeWriter makes a recipe from a stream's chunks. After an error every call fails.
-type recipeWriter struct {
-	tree    treeWriter
-	leaf    node
+// A Writer makes a recipe from a stream's chunks. After an error every call fails. It is for one goroutine.
+type Writer struct {
+	tree    blobtree.Writer
+	leaf    blobtree.Node
 	extents int // in the open leaf
 	size    int64
 	inline  int // extents that the root may hold
 	err     error
 }
 
-// newRecipeWriter returns a recipeWriter that stores recipe blobs by put, and none for a stream of at most
-// inline extents.
-func newRecipeWriter(put sink, inline int) *recipeWriter {
-	w := &recipeWriter{tree: treeWriter{kind: kindRecipe, put: put}, inline: inline}
-	w.leaf.reset(kindRecipe, 0)
+// NewWriter returns a Writer that stores the recipe's blobs by put, which returns their IDs and must not keep the data; and none for a
+// stream of at most inline extents: InManifest or InListing.
+func NewWriter(put func(data []byte) (chunk.ID, error), inline int) *Writer {
+	w := &Writer{tree: blobtree.Writer{Kind: blobtree.Recipe, Put: put}, inline: inline}
+	w.leaf.Reset(blobtree.Recipe, 0)
 	return w
 }
 
-// add appends a chunk to the stream.
-func (w *recipeWriter) add(c *Chunk) error {
+// Size returns the bytes of the stream so far.
+func (w *Writer) Size() int64 { return w.size }
+
+// Add appends a chunk to the stream. It does not keep c. An error is one of put.
+func (w *Writer) Add(c *Chunk) error {
 	if w.err != nil {
 		return w.err
 	}
-	w.leaf.buf = appendChunk(w.leaf.buf, c)
-	w.leaf.n++
-	w.leaf.weight += c.Length
+	w.leaf.Buf = appendChunk(w.leaf.Buf, c)
+	w.leaf.N++
+	w.leaf.Weight += c.Length
 	w.size += c.Length
 	w.extents += max(1, len(c.Extents))
-	if l := &w.leaf; l.n >= chunksMin && !c.Hole() && binary.LittleEndian.Uint64(c.ID[:])%chunksEvery == 0 || l.n >= maxRecords || len(l.buf) >= maxNode {
+	if l := &w.leaf; l.N >= chunksMin && !c.Hole() && binary.LittleEndian.Uint64(c.ID[:])%chunksEvery == 0 || l.N >= blobtree.MaxRecords || len(l.Buf) >= blobtree.MaxNode {
 		w.err = w.close()
 	}
 	return w.err
 }
 
 // close stores the open leaf.
-func (w *recipeWriter) close() error {
-	id, err := w.tree.put(w.leaf.buf)
+func (w *Writer) close() error {
+	id, err := w.tree.Put(w.leaf.Buf)
 	if err != nil {
 		return err
 	}
-	r := ref{id: id, weight: w.leaf.weight}
-	w.leaf.reset(kindRecipe, 0)
+	r := blobtree.Ref{ID: id, Weight: w.leaf.Weight}
+	w.leaf.Reset(blobtree.Recipe, 0)
 	w.extents = 0
-	return w.tree.add(1, r)
+	return w.tree.Add(1, r)
 }
 
-// finish returns the recipe. The writer can't be used further.
-func (w *recipeWriter) finish() (Recipe, error) {
+// Finish returns the recipe of all that was added. The Writer can't be used further.
+func (w *Writer) Finish() (Recipe, error) {
 	if w.err != nil {
 		return Recipe{}, w.err
 	}
 	w.err = errors.New("recipe is finished")
-	if len(w.tree.levels) == 0 && w.extents <= w.inline {
-		return Recipe{Size: w.size, Root: w.leaf.buf[nodeHeader:]}, nil
+	if w.tree.Empty() && w.extents <= w.inline {
+		return Recipe{Size: w.size, Root: w.leaf.Records()}, nil
 	}
-	if w.leaf.n > 0 {
+	if w.leaf.N > 0 {
 		if err := w.close(); err != nil {
 			return Recipe{}, err
 		}
 	}
-	depth, root, err := w.tree.finish()
+	depth, root, err := w.tree.Finish()
 	return Recipe{Size: w.size, Depth: depth, Root: root}, err
 }
 
-// check returns an error unless the recipe's own part is well-formed; blobs are not looked at.
-func (r *Recipe) check() error {
+// Check returns an error unless the recipe is well-formed as far as it holds itself; blobs are not looked at.
+func (r *Recipe) Check() error {
 	switch {
-	case r.Size < 0 || r.Size > maxWeight || r.Depth < 0 || r.Depth > maxDepth || len(r.Root) > maxRoot:
+	case r.Size < 0 || r.Size > blobtree.MaxWeight || r.Depth < 0 || r.Depth > blobtree.MaxDepth || len(r.Root) > blobtree.MaxRoot:
 		return errors.New("recipe: impossible size or depth")
 	case r.Depth == 0:
-		return eachChunk(r.Root, r.Size, func(Chunk) bool { return true })
+		return EachChunk(r.Root, r.Size, func(Chunk) bool { return true })
 	}
-	refs, err := readRefs(r.Root, kindRecipe)
+	refs, err := blobtree.ReadRefs(r.Root, blobtree.Recipe)
 	if err != nil {
 		return fmt.Errorf("recipe: %w", err)
 	}
 	sum := int64(0)
 	for _, x := range refs {
-		sum = min(sum+x.weight, maxWeight+1)
+		sum = min(sum+x.Weight, blobtree.MaxWeight+1)
 	}
 	if sum != r.Size {
 		return fmt.Errorf("recipe: branches of %d bytes make a stream of %d", sum, r.Size)
@@ -225,8 +237,9 @@ func (r *Recipe) check() error {
 	return nil
 }
 
-// eachChunk calls f for the chunks of a leaf's records until it returns false. They must be size bytes long.
-func eachChunk(records []byte, size int64, f func(Chunk) bool) error {
+// EachChunk calls f for the chunks of a leaf's records until it returns false, for whoever walks a recipe's blobs. The chunks must be
+// size bytes long together: else there is an error, when f has seen what came before.
+func EachChunk(records []byte, size int64, f func(Chunk) bool) error {
 	r := wire.NewReader(records)
 	sum := int64(0)
 	for r.Len() > 0 {
@@ -250,8 +263,8 @@ func eachChunk(records []byte, size int64, f func(Chunk) bool) error {
 	return nil
 }
 
-// chunks yields the stream's chunks in order, and an error as the last of them. It holds one blob a level.
-func (r *Recipe) chunks(ctx context.Context, get BlobGetter) iter.Seq2[Chunk, error] {
+// Chunks yields the stream's chunks in order, and an error as the last of them. It holds one blob a level.
+func (r *Recipe) Chunks(ctx context.Context, get Getter) iter.Seq2[Chunk, error] {
 	return func(yield func(Chunk, error) bool) {
 		stopped := false
 		each := func(c Chunk) bool {
@@ -260,13 +273,13 @@ func (r *Recipe) chunks(ctx context.Context, get BlobGetter) iter.Seq2[Chunk, er
 		}
 		var err error
 		if r.Depth == 0 {
-			err = eachChunk(r.Root, r.Size, each)
+			err = EachChunk(r.Root, r.Size, each)
 		} else {
-			t := treeReader{kind: kindRecipe, get: get, leaf: func(x ref, records []byte) (bool, error) {
-				err := eachChunk(records, x.weight, each)
+			t := blobtree.Reader{Kind: blobtree.Recipe, Get: get, Leaf: func(x blobtree.Ref, records []byte) (bool, error) {
+				err := EachChunk(records, x.Weight, each)
 				return !stopped, err
 			}}
-			err = t.walk(ctx, r.Depth, r.Root, r.Size)
+			err = t.Walk(ctx, r.Depth, r.Root, r.Size)
 		}
 		if err != nil && !stopped {
 			yield(Chunk{}, err)

@@ -1,4 +1,4 @@
-package snapshot
+package stream
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"permafrost/chunk"
+	"permafrost/internal/snaptest"
+	"permafrost/snapshot/internal/blobtree"
 )
 
 func randomChunks(seed uint64, n int) []Chunk {
@@ -19,29 +21,29 @@ func randomChunks(seed uint64, n int) []Chunk {
 		case 0:
 			c.Length = 1 + r.Int64N(1<<40)
 		case 1:
-			for range 1 + r.IntN(maxExtents) {
-				x := Extent{Blob: randomID(r), Offset: r.IntN(1 << 17), Length: 1 + r.IntN(1<<10)}
+			for range 1 + r.IntN(MaxExtents) {
+				x := Extent{Blob: snaptest.RandomID(r), Offset: r.IntN(1 << 17), Length: 1 + r.IntN(1<<10)}
 				c.Length += int64(x.Length)
 				c.Extents = append(c.Extents, x)
 			}
-			c.ID = randomID(r)
+			c.ID = snaptest.RandomID(r)
 		default:
 			c.Length = 1 + r.Int64N(chunk.MaxSize)
-			c.ID = randomID(r)
+			c.ID = snaptest.RandomID(r)
 		}
 	}
 	return cs
 }
 
-func writeRecipe(t testing.TB, m blobs, cs []Chunk) Recipe {
+func writeRecipe(t testing.TB, m snaptest.Blobs, cs []Chunk) Recipe {
 	t.Helper()
-	w := newRecipeWriter(m.put, rootExtents)
+	w := NewWriter(m.Put, InManifest)
 	for i := range cs {
-		if err := w.add(&cs[i]); err != nil {
+		if err := w.Add(&cs[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r, err := w.finish()
+	r, err := w.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,17 +52,17 @@ func writeRecipe(t testing.TB, m blobs, cs []Chunk) Recipe {
 
 func TestRecipeRoundTrip(t *testing.T) {
 	for _, n := range []int{0, 1, 5, 32, 33, 500, 5000, 60000} {
-		m := blobs{}
+		m := snaptest.Blobs{}
 		cs := randomChunks(uint64(n), n)
 		r := writeRecipe(t, m, cs)
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			t.Fatalf("%d chunks: %v", n, err)
 		}
 		if n <= 1 && r.Depth != 0 || n > 32 && r.Depth == 0 || r.Depth > 3 || len(r.Root) > 4<<10 {
 			t.Errorf("%d chunks: depth %d, root of %d bytes", n, r.Depth, len(r.Root))
 		}
 		i := 0
-		for c, err := range r.chunks(t.Context(), m) {
+		for c, err := range r.Chunks(t.Context(), m) {
 			if err != nil {
 				t.Fatalf("%d chunks: %v", n, err)
 			}
@@ -78,11 +80,11 @@ func TestRecipeRoundTrip(t *testing.T) {
 // However the hashes fall each level is shorter than the one below.
 func TestRecipeOfOneChunkRepeated(t *testing.T) {
 	for _, id := range []chunk.ID{{8: 1}, {1}} { // the first asks for a cut behind every record
-		m := blobs{}
+		m := snaptest.Blobs{}
 		cs := slices.Repeat([]Chunk{{Length: 100, ID: id}}, 200_000)
 		r := writeRecipe(t, m, cs)
 		n := 0
-		for _, err := range r.chunks(t.Context(), m) {
+		for _, err := range r.Chunks(t.Context(), m) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,24 +98,24 @@ func TestRecipeOfOneChunkRepeated(t *testing.T) {
 
 // Even where every blob's ID asks for a cut.
 func TestTreeIsShallow(t *testing.T) {
-	m := blobs{}
+	m := snaptest.Blobs{}
 	put := func(data []byte) (chunk.ID, error) {
 		id := chunk.ID{8: byte(len(m)), 9: byte(len(m) >> 8), 10: byte(len(m) >> 16), 11: 1}
 		m[id] = bytes.Clone(data)
 		return id, nil
 	}
-	w := newRecipeWriter(put, 0)
+	w := NewWriter(put, 0)
 	for range 200_000 {
-		if err := w.add(&Chunk{Length: 1, ID: chunk.ID{8: 1}}); err != nil {
+		if err := w.Add(&Chunk{Length: 1, ID: chunk.ID{8: 1}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r, err := w.finish()
+	r, err := w.Finish()
 	if err != nil || r.Depth > 4 {
 		t.Fatalf("depth %d, %v", r.Depth, err)
 	}
 	n := 0
-	for _, err := range r.chunks(t.Context(), m) {
+	for _, err := range r.Chunks(t.Context(), m) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +128,7 @@ func TestTreeIsShallow(t *testing.T) {
 
 func TestRecipeUnchangedRegions(t *testing.T) {
 	cs := randomChunks(1, 20000)
-	before := blobs{}
+	before := snaptest.Blobs{}
 	writeRecipe(t, before, cs)
 	if len(before) < 20 {
 		t.Fatalf("only %d blobs", len(before))
@@ -135,9 +137,9 @@ func TestRecipeUnchangedRegions(t *testing.T) {
 		for name, changed := range map[string][]Chunk{
 			"removed": slices.Delete(slices.Clone(cs), at, at+1), "inserted": slices.Insert(slices.Clone(cs), at, Chunk{Length: 1, ID: chunk.ID{1}}),
 		} {
-			after := blobs{}
+			after := snaptest.Blobs{}
 			writeRecipe(t, after, changed)
-			if n := after.missing(before); n > 3 {
+			if n := after.Missing(before); n > 3 {
 				t.Errorf("chunk %d %s: %d new blobs of %d", at, name, n, len(after))
 			}
 		}
@@ -153,7 +155,7 @@ func TestRecipeMangled(t *testing.T) {
 		size += c.Length
 	}
 	for i := range good {
-		if eachChunk(good[:i], size, func(Chunk) bool { return true }) == nil {
+		if EachChunk(good[:i], size, func(Chunk) bool { return true }) == nil {
 			t.Errorf("cut to %d bytes: no error", i)
 		}
 		for bit := range 8 {
@@ -166,7 +168,7 @@ func TestRecipeMangled(t *testing.T) {
 
 func checkChunks(t *testing.T, records []byte, size int64) {
 	var back []byte
-	err := eachChunk(records, size, func(c Chunk) bool {
+	err := EachChunk(records, size, func(c Chunk) bool {
 		back = appendChunk(back, &c)
 		return true
 	})
@@ -178,23 +180,23 @@ func checkChunks(t *testing.T, records []byte, size int64) {
 // Every blob of a tree is checked: each flipped byte of an inner node and each exchanged blob is noticed, or
 // changes only what the blobs' own IDs protect.
 func TestTreeNoticesWrongBlobs(t *testing.T) {
-	m := blobs{}
+	m := snaptest.Blobs{}
 	r := writeRecipe(t, m, randomChunks(5, 50_000))
 	if r.Depth < 2 {
 		t.Fatalf("depth %d", r.Depth)
 	}
-	ids := m.sorted()
+	ids := m.Sorted()
 	for i, id := range ids[:20] {
 		for name, bad := range map[string][]byte{
 			"another blob": m[ids[i+1]], "nothing": nil, "header": m[id][:1], "cut": m[id][:len(m[id])-1], "longer": append(bytes.Clone(m[id]), 0),
 		} {
-			broken := blobs{}
+			broken := snaptest.Blobs{}
 			for k, v := range m {
 				broken[k] = v
 			}
 			broken[id] = bad
 			var err error
-			for _, err = range r.chunks(t.Context(), broken) {
+			for _, err = range r.Chunks(t.Context(), broken) {
 			}
 			if err == nil {
 				t.Errorf("blob %d replaced by %s: no error", i, name)
@@ -205,17 +207,17 @@ func TestTreeNoticesWrongBlobs(t *testing.T) {
 
 // A node that stands for another one of its level is noticed, though all below it is in order.
 func TestTreeNoticesExchangedNodes(t *testing.T) {
-	m := blobs{}
+	m := snaptest.Blobs{}
 	r := writeRecipe(t, m, randomChunks(6, 60_000))
-	refs, err := readRefs(r.Root, kindRecipe)
+	refs, err := blobtree.ReadRefs(r.Root, blobtree.Recipe)
 	if err != nil || r.Depth != 2 || len(refs) < 2 {
 		t.Fatalf("depth %d, %d refs, %v", r.Depth, len(refs), err)
 	}
 	a, b := refs[0], refs[1]
-	m[a.id], m[b.id] = m[b.id], m[a.id]
+	m[a.ID], m[b.ID] = m[b.ID], m[a.ID]
 	var visited int
-	tr := treeReader{kind: kindRecipe, get: m, enter: func(_ ref, level int, _ string) bool { visited++; return level > 0 }}
-	if err := tr.walk(t.Context(), r.Depth, r.Root, r.Size); err == nil {
+	tr := blobtree.Reader{Kind: blobtree.Recipe, Get: m, Enter: func(_ blobtree.Ref, level int, _ string) bool { visited++; return level > 0 }}
+	if err := tr.Walk(t.Context(), r.Depth, r.Root, r.Size); err == nil {
 		t.Errorf("%d nodes visited, no error", visited)
 	}
 }

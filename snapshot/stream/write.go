@@ -1,4 +1,4 @@
-package snapshot
+package stream
 
 import (
 	"context"
@@ -22,11 +22,14 @@ const (
 	windowChunks = 1 << 16
 )
 
-// A blobReader reads stored blobs: the part of repo.Reader that this package needs.
-type blobReader interface {
-	BlobGetter
-	Length(id chunk.ID) (int, bool)
+// Blobs are those of a repository, and what verifies the chunks that several of them make.
+type Blobs interface {
+	Getter
+
+	// Fetch reads blobs, each distinct one once, and calls f with each, from several goroutines. Data is valid until f returns.
 	Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID, data []byte) error) error
+
+	// Verify reports whether data is what a chunk ID names.
 	Verify(id chunk.ID, data []byte) bool
 }
 
@@ -74,7 +77,7 @@ func (w *window) take(c Chunk) {
 }
 
 // fetch puts the window's chunks together in mem, which it may replace by a larger one.
-func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
+func (w *window) fetch(ctx context.Context, rd Blobs, mem []byte) error {
 	if cap(mem) < w.size {
 		n := w.size
 		if n >= windowBytes { // as those to come are, more or less
@@ -97,7 +100,7 @@ func (w *window) fetch(ctx context.Context, rd blobReader, mem []byte) error {
 
 // verify returns an error where data, put together from parts, is not what the chunk was. A blob is verified by who
 // reads it.
-func (c *Chunk) verify(rd blobReader, data []byte) error {
+func (c *Chunk) verify(rd Blobs, data []byte) error {
 	if c.Extents != nil && !rd.Verify(c.ID, data) {
 		return &store.DamageError{Object: "chunk " + c.ID.String()[:8], Err: errors.New("its parts do not make what it was")}
 	}
@@ -135,9 +138,10 @@ func writeZeros(w io.Writer, n int64) error {
 	return nil
 }
 
-// writeStream writes the chunks of a component's stream to w. An error of w comes back as a writeError. While one window is
-// written the next is fetched, and the recipe read for the one after that.
-func writeStream(ctx context.Context, rd blobReader, chunks iter.Seq2[Chunk, error], w io.Writer, told func(bytes int64)) error {
+// Write writes a stream to w, or what chunks yield of one, and calls told with the number of bytes after each write, holes left out.
+// An error of w comes back as it is; a store.DamageError where what is stored is not what it was. While one window is written the next
+// is fetched, and the recipe read for the one after that.
+func Write(ctx context.Context, rd Blobs, chunks iter.Seq2[Chunk, error], w io.Writer, told func(bytes int64)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	plans, windows, memory := make(chan *window), make(chan *window), make(chan []byte, 2)
 	memory <- nil
@@ -158,7 +162,7 @@ func writeStream(ctx context.Context, rd blobReader, chunks iter.Seq2[Chunk, err
 			if err := win.fetch(ctx, rd, mem); err != nil {
 				return err
 			}
-			if err := send(ctx, windows, win); err != nil {
+			if err := sendWindow(ctx, windows, win); err != nil {
 				return err
 			}
 		}
@@ -180,7 +184,7 @@ func writeStream(ctx context.Context, rd blobReader, chunks iter.Seq2[Chunk, err
 }
 
 // writeChunk writes a chunk that verifies.
-func writeChunk(rd blobReader, c *Chunk, data []byte, w io.Writer) error {
+func writeChunk(rd Blobs, c *Chunk, data []byte, w io.Writer) error {
 	if err := c.verify(rd, data); err != nil {
 		return err
 	}
@@ -190,10 +194,7 @@ func writeChunk(rd blobReader, c *Chunk, data []byte, w io.Writer) error {
 	} else {
 		_, err = w.Write(data)
 	}
-	if err != nil {
-		return &writeError{err}
-	}
-	return nil
+	return err
 }
 
 // planWindows sends the windows of a stream, not yet fetched.
@@ -205,20 +206,24 @@ func planWindows(ctx context.Context, chunks iter.Seq2[Chunk, error], plans chan
 		}
 		win.take(c)
 		if win.size >= windowBytes || len(win.chunks) >= windowChunks {
-			if err := send(ctx, plans, win); err != nil {
+			if err := sendWindow(ctx, plans, win); err != nil {
 				return err
 			}
 			win = newWindow()
 		}
 	}
 	if len(win.chunks) > 0 {
-		return send(ctx, plans, win)
+		return sendWindow(ctx, plans, win)
 	}
 	return nil
 }
 
-// A writeError is a failure of the place that data is restored to, not of the repository.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return e.err.Error() }
-func (e *writeError) Unwrap() error { return e.err }
+// sendWindow sends win, unless ctx ends before.
+func sendWindow(ctx context.Context, to chan<- *window, win *window) error {
+	select {
+	case to <- win:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
