@@ -68,7 +68,7 @@ func tell(hint string, facts []string) string {
 	return strings.NewReplacer(pairs...).Replace(hint)
 }
 
-const liarHint = "don't rely on this storage for backups: look at the server's log and its free space; OpenSSH's server is known to work"
+const liarHint = "don't rely on this storage: look at the server's log and its free space; OpenSSH's server is known to work"
 
 // rules are the hints for what can go wrong below the commands, which knows nothing of them. docs/errors.md lists them.
 func rules() []rule { return slices.Concat(repositoryRules(), storageRules(), sourceRules()) }
@@ -83,41 +83,41 @@ func repositoryRules() []rule {
 		as(stateFileHint),
 
 		because(cause.HiddenEntries, liarHint),
-		because(cause.JunkInLog, "somebody fills the log with junk: look who may write to the storage"),
-		because(cause.TakenNumbers, "either "+liarHint+", or somebody fills the log with junk"),
-		because(cause.NoRoom, "nothing more can be deleted without space for a log entry: free some MiB on the storage by other means, then run `permafrost prune`"),
+		because(cause.JunkInLog, "look who may write to the storage: somebody fills the log with junk"),
+		because(cause.TakenNumbers, "look who may write to the storage: either somebody fills the log with junk, or the server's answers are wrong"),
+		because(cause.NoRoom, "free some MiB on the storage by other means, then run `permafrost prune`: deleting needs space for a log entry"),
 
-		because(cause.EmptyLog, "if `init` was interrupted, delete the repository's config file and run it again"),
-		because(cause.LostRoster, "with the owner key, `permafrost key list` shows the list in use: `permafrost key remove` who should not be on it, then `permafrost key rotate`"),
-		because(cause.LostEpoch, "`permafrost key rotate` with the newest recovery file"),
+		because(cause.EmptyLog, "delete the repository's config file and run `permafrost init` again, if it was interrupted"),
+		because(cause.LostRoster, "remove whoever should not be in `permafrost key list` (`permafrost key remove`), then `permafrost key rotate`; use the owner key"),
+		because(cause.LostEpoch, "run `permafrost key rotate` with the newest recovery file"),
 		as(logDamagedHint),
 		because(cause.FalseListing, "check with the owner key to learn which: -i RECOVERY-FILE"),
-		because(cause.HeadUnread, "this file reveals a storage that was rolled back; --accept-head believes the storage, and writes the file again"),
+		because(cause.HeadUnread, "use --accept-head if you trust the storage: it writes this file again, which reveals a storage that was rolled back"),
 
 		because(cause.LogUnsound, "run `permafrost check`"),
 		because(cause.IndexDamaged, "run `permafrost check`, then `permafrost repair index` with the owner key"),
-		because(cause.IndexMissing, "`permafrost repair index` with the owner key rebuilds the index"),
-		because(cause.ManifestMissing, "a snapshot without its manifest is lost: `permafrost check` names it; forget that snapshot"),
+		because(cause.IndexMissing, "rebuild the index with the owner key: `permafrost repair index`"),
+		because(cause.ManifestMissing, "forget that snapshot, which is lost without its manifest: `permafrost check` names it"),
 		because(cause.CopyUnread, "run `permafrost check --read-data`"),
-		because(cause.SnapshotLacks, "run `permafrost check`, then `permafrost repair` with the owner key; after that --accept-lost goes on without what is lost for good"),
-		because(cause.SnapshotUntold, "it is not known what that snapshot needs, or it is not lost: run `permafrost repair`, or forget the snapshot"),
+		because(cause.SnapshotLacks, "run `permafrost check`, then `permafrost repair` with the owner key; --accept-lost then goes on without what is lost"),
+		because(cause.SnapshotUntold, "run `permafrost repair`, or forget the snapshot: it is not known what it needs, or that is not lost"),
 		because(cause.Outrun, "run it at a quieter time"),
 
 		because(cause.NameTaken, "choose another --name, or `permafrost key remove` it first"),
 		because(cause.NameAbsent, "`permafrost key list` shows the names"),
 		because(cause.Rotated, "run it again if that was not you"),
-		because(cause.Unannounced, "if a rotation was interrupted, run `permafrost key rotate --accept-head`; otherwise look at the storage first: an older log may list somebody who was removed since"),
+		because(cause.Unannounced, "run `permafrost key rotate --accept-head` if a rotation was interrupted; otherwise distrust the storage: an older log lists removed writers"),
 
-		withheld(repo.RightAny, "it may have been removed; `permafrost key add writer` adds a new one"),
-		withheld(repo.RightInstance, "`permafrost key add writer` makes a key for a further instance"),
+		withheld(repo.RightAny, "make a new key with `permafrost key add writer`: this one may have been removed"),
+		withheld(repo.RightInstance, "make a key for a further instance with `permafrost key add writer`"),
 		withheld(repo.RightForget, "forget with the owner key: -i RECOVERY-FILE"),
 		as(confirmHint),
 		withheld(repo.RightPrune, "prune with the owner key: -i RECOVERY-FILE"),
 
 		as(initHint),
 		as(suspectHint),
-		is(keeper.ErrNotSuspect, "permafrost snapshots marks those that do"),
-		as(func(*keeper.IDError) string { return "confirm takes IDs: permafrost snapshots lists them" }),
+		is(keeper.ErrNotSuspect, "`permafrost snapshots` marks those that do"),
+		as(func(*keeper.IDError) string { return "give an ID: `permafrost snapshots` lists them" }),
 	}
 }
 
@@ -125,15 +125,15 @@ func repositoryRules() []rule {
 func lastRules() []rule {
 	return []rule{
 		is(store.ErrNoSpace, "free space with `permafrost forget` and `permafrost prune`: both work on a full storage"),
-		is(syscall.EROFS, "the storage's file system is read-only: look at its mount options, and whether its disk fails"),
+		is(syscall.EROFS, "look at the mount options of the storage's file system, and whether its disk fails"),
 	}
 }
 
 func rollbackHint(e *repo.RollbackError) string {
 	if e.Since {
-		return "the storage shows a different log each time: look at the storage first"
+		return "look at the storage first: it shows a different log each time"
 	}
-	return "look at the storage first; if its loss is known and accepted, --accept-head goes on with what is there"
+	return "look at the storage first; --accept-head goes on with what is there, if its loss is known and accepted"
 }
 
 func stateFileHint(e *repo.StateFileError) string {
@@ -149,7 +149,7 @@ func logDamagedHint(e *cause.Error) string {
 	if e.Cause != cause.LogDamaged || errors.As(e.Err, &inner) {
 		return ""
 	}
-	return "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` accepts the loss and goes on with what is left"
+	return "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` accepts the loss and goes on"
 }
 
 func confirmHint(e *repo.NotAllowedError) string {
@@ -176,7 +176,7 @@ func initHint(e *keeper.InitError) string {
 }
 
 func suspectHint(e *keeper.SuspectError) string {
-	return fmt.Sprintf("if the instance really is like that: permafrost confirm %[1]s; if not, find out why, and remove the snapshot: permafrost forget %[1]s", e.Snapshot.Short())
+	return fmt.Sprintf("`permafrost confirm %[1]s` if the instance really is like that; if not, find out why, and `permafrost forget %[1]s`", e.Snapshot.Short())
 }
 
 // hintFor returns the hint of an error: the outermost that was given where it arose, or that rules have.

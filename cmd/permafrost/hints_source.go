@@ -12,11 +12,10 @@ import (
 )
 
 const (
-	sayUser     = "name the user that Mastodon runs as: --user NAME (or a number)"
-	sayDatabase = "say where the database is below [postgres] in permafrost.toml: host, port, dbname, user and password_file"
+	sayUser     = "name Mastodon's user: --user NAME (or a number)"
+	sayDatabase = "set host, port, dbname, user and password_file below [postgres] in permafrost.toml"
 	sayRedis    = "take it out of the URL, or set url below [redis] or [sidekiq] in permafrost.toml"
-	skipRedis   = `; or leave Redis out: skip = ["redis"] in permafrost.toml, --skip redis`
-	inTheURL    = "a ? or a & in a password is written as %3F or %26; otherwise "
+	inTheURL    = "write a ? or a & of a password as %3F or %26. Otherwise "
 )
 
 // hosts gives the hint for errors of source and the packages below it with a cause.
@@ -60,7 +59,7 @@ func sourceRules() []rule {
 		hosts(source.CauseRedisParameter, sayRedis),
 		hosts(source.CauseRedisHidden, inTheURL+sayRedis),
 
-		hosts(media.CauseNoMedia, "check that their file system is mounted, and that PAPERCLIP_ROOT_PATH, if it is set, is right; without it they are in public/system"),
+		hosts(media.CauseNoMedia, "check that their file system is mounted, and PAPERCLIP_ROOT_PATH in .env.production; by default they are in public/system"),
 		hosts(media.CauseNotDirectory, "name a directory as PAPERCLIP_ROOT_PATH in .env.production"),
 		hosts(media.CauseOfUser, "let Mastodon's user reach and read the media (chown), or "+sayUser),
 		hosts(media.CauseDenied, "run permafrost as root, or as the user that owns the media"),
@@ -69,8 +68,8 @@ func sourceRules() []rule {
 		hosts(secrets.CauseNoName, "give the name of a file, a directory or a pattern: a variable may be unset"),
 		hosts(secrets.CauseNoMatch, "correct the pattern, or take it out of the list of secrets"),
 		hosts(secrets.CauseTooMuch, "name the files themselves, not a directory above them"),
-		hosts(secrets.CauseUntrusted, "let nobody else write there, or keep the file in a directory of root's"),
-		hosts(secrets.CauseOfUser, "let the user who owns a part of the path read the file, or keep it in a directory of root's"),
+		hosts(secrets.CauseUntrusted, "let nobody but root write there, or keep the file in a directory of root's"),
+		hosts(secrets.CauseOfUser, "let whoever owns a part of the path read the file, or keep it in a directory of root's"),
 	}, serverRules()...)
 }
 
@@ -79,7 +78,7 @@ func serverRules() []rule {
 	return []rule{
 		as(connectHint),
 		hosts(postgres.CauseNoServer, "check that PostgreSQL runs, and DB_HOST and DB_PORT (or DATABASE_URL) in .env.production"),
-		hosts(postgres.CauseNoTLS, "turn TLS on there (ssl = on in postgresql.conf), or choose another sslmode on a trusted network: [postgres] in permafrost.toml, or DB_SSLMODE"),
+		hosts(postgres.CauseNoTLS, "set ssl = on in postgresql.conf, or on a trusted network another sslmode: [postgres] in permafrost.toml, or DB_SSLMODE"),
 		hosts(postgres.CauseWrongPassword, "compare DB_PASS (or DATABASE_URL) in .env.production with the role's password in PostgreSQL"),
 		hosts(postgres.CauseNotAdmitted, "look at pg_hba.conf; with peer authentication, run permafrost as root or as Mastodon's own user"),
 		hosts(postgres.CauseNamelessUser, "give {1} a name on this host, which peer authentication needs, or name Mastodon's user with --user"),
@@ -89,19 +88,19 @@ func serverRules() []rule {
 		hosts(postgres.CauseParameter, "take back the setting of the role, the database or the server that the error names"),
 		hosts(postgres.CauseNoRight, "make the role the owner of the database"),
 
-		hosts(postgres.CausePooler, "give PostgreSQL's own address: port = 5432 (and host, if it differs) below [postgres] in permafrost.toml, or --postgres-port 5432; leave Mastodon's settings as they are"),
+		hosts(postgres.CausePooler, "give PostgreSQL's own address: host and port = 5432 below [postgres] in permafrost.toml, or --postgres-port 5432. Leave Mastodon's settings as they are"),
 		hosts(postgres.CauseNotMastodon, "check DB_NAME (or DATABASE_URL) in .env.production, or dbname below [postgres] in permafrost.toml; its tables may have been dropped"),
 		hosts(postgres.CauseFileDenied, "let Mastodon's own user read the files that its settings name"),
 		hosts(postgres.CauseNoTools, "install it: apt-get install postgresql-client-{1}"),
-		hosts(postgres.CauseNoToolsThere, "install it: apt-get install postgresql-client-{1}; or take out bin below [postgres] in permafrost.toml (--postgres-bin), which names that directory"),
+		hosts(postgres.CauseNoToolsThere, "install it: apt-get install postgresql-client-{1}; or name its directory: bin below [postgres] in permafrost.toml, --postgres-bin"),
 		hosts(postgres.CauseStrangeTools, "name a directory with --postgres-bin that belongs to root"),
 
-		hosts(postgres.CauseLocked, "end the session that holds the lock (select pg_terminate_backend(PID)) and run it again, or wait longer: lock_wait below [postgres] in permafrost.toml, --postgres-lock-wait"),
+		hosts(postgres.CauseLocked, "end the session that holds the lock (select pg_terminate_backend(PID)) and run it again, or wait longer (--postgres-lock-wait)"),
 		hosts(postgres.CauseHalted, "check whether it was suspended, or waits for a lock in the database or for a server that is down"),
 		hosts(postgres.CauseStopped, "run it again: PostgreSQL was stopped or restarted"),
 		hosts(postgres.CauseSnapshotGone, "run it again if PostgreSQL was restarted; if not, look for a connection pooler before it"),
 		hosts(postgres.CauseConflict, "set hot_standby_feedback = on on the replica, or dump the primary: it dropped rows that the dump still needed"),
-		hosts(postgres.CauseUnreadable, "let the role read everything, as a superuser: grant pg_read_all_data to {1} (version 14 and later), or make it the owner"),
+		hosts(postgres.CauseUnreadable, "let the role read everything, as a superuser: grant pg_read_all_data to {1} (from version 14 on). Or make it the owner"),
 		hosts(postgres.CauseRowsHidden, "let the role read all rows, as a superuser: alter role {1} bypassrls"),
 		hosts(postgres.CauseDamaged, "keep the older snapshots: the database is damaged. This shows how far: pg_amcheck --heapallindexed {$1}"),
 
@@ -117,17 +116,17 @@ func serverRules() []rule {
 		hosts(redis.CauseHungUp, "write rediss: instead of redis: in REDIS_URL if this port speaks TLS; else look at Redis's log"),
 
 		hosts(redis.CauseNoMaster, "back up the master: this Redis is a replica that has lost it"),
-		hosts(redis.CauseNotAllowed, "let permafrost's user take the data as a replica does, in redis-cli: {1}"+skipRedis),
-		hosts(redis.CauseRenamed, "give PSYNC or SYNC back, which redis.conf renames (rename-command); or run permafrost on Redis's own host, where BGSAVE and INFO are enough"+skipRedis),
+		hosts(redis.CauseNotAllowed, "type in redis-cli, to let the user take the data as a replica: {1}. Or leave Redis out: --skip redis"),
+		hosts(redis.CauseRenamed, "give back PSYNC or SYNC in redis.conf (rename-command), run permafrost on Redis's own host, or leave Redis out (--skip redis)"),
 		hosts(redis.CauseSpoolFull, `raise the limit: spool = "4G" below [redis] in permafrost.toml, --redis-spool 4G; on Redis's own host nothing has to wait`),
 		hosts(redis.CauseSpoolDisk, "free space on the disk of the state directory, or name another one with --state-dir"),
 		hosts(redis.CauseNewerDump, "install the server that the dump is of, or a later one"),
-		hosts(redis.CauseReplaced, "set redis_replace=yes in host.sh if that may be lost; for the server of Sidekiq's queues sidekiq_replace=yes"),
+		hosts(redis.CauseReplaced, "set redis_replace=yes in host.sh if that may be lost (sidekiq_replace=yes for Sidekiq's own server)"),
 
 		hosts(deploy.CauseNoEngine, "name the command by its full path, or take the setting away"),
 		hosts(deploy.CauseEngineFails, "check that the engine runs, and that this user may ask it"),
 		hosts(deploy.CauseTwoEngines, "choose one with engine below [compose] in permafrost.toml, or --compose-engine"),
-		hosts(deploy.CauseNoProject, "`docker compose ls --all` lists the projects; without project below [compose] it is found by the live directory"),
+		hosts(deploy.CauseNoProject, "correct the name (`docker compose ls --all` lists them), or leave it out to find it by the live directory"),
 		hosts(deploy.CauseSeveralProjects, "choose one with project below [compose] in permafrost.toml, or --compose-project"),
 		hosts(deploy.CauseSeveralContainers, `name one of them: host = "CONTAINER" below [postgres], or url = "redis://CONTAINER:6379" below [redis]`),
 		hosts(deploy.CauseStopped, "start it: {$1} start {$2}"),
@@ -160,7 +159,7 @@ func serviceHint(e *source.CauseError) string {
 	}
 	hint := map[source.Cause]string{
 		deploy.CauseServiceUntold:   ". The container engine failed: {4}",
-		deploy.CauseServiceNoEngine: ", but docker and podman are not in PATH. Run permafrost on the containers' host, or name the engine's command with engine below [compose]",
+		deploy.CauseServiceNoEngine: ", but docker and podman are not in PATH. Run permafrost on the containers' host, or name the engine: --compose-engine",
 		deploy.CauseServiceDown:     ", but no running project has this directory. Start it (docker compose up -d), or name it with project below [compose]",
 	}[e.Cause]
 	if hint == "" {

@@ -16,19 +16,19 @@ func storageRules() []rule {
 	return []rule{
 		sftp(sftpstore.CauseUnknownHost, "check the host's name; it is looked up in ~/.ssh/config first"),
 		sftp(sftpstore.CauseNoContact, "check that this is the server's SSH port, and that this host can reach it"),
-		sftp(sftpstore.CauseUnreachable, "check that the server is up and that this host can reach it; a new run goes on where this one stopped"),
+		sftp(sftpstore.CauseUnreachable, "check that the server is up, and reachable from here; a new run goes on where this one stopped"),
 		sftp(sftpstore.CauseOverdue, "look at the server and the network; a new run goes on where this one stopped"),
 		sftp(sftpstore.CauseJumpCommand, "connect by the ssh command: --ssh-command ssh"),
 
 		sftp(sftpstore.CauseKnownHosts, "correct or remove the line that the error names"),
 		sftp(sftpstore.CauseHostKeyUnknown, "compare this fingerprint with the server's own, then use --accept-new-host-key once"),
 		sftp(sftpstore.CauseHostKeyUnclear, "remove that line if it is not this host's, then use --accept-new-host-key again"),
-		sftp(sftpstore.CauseHostKeyChanged, "somebody may be listening in; if the server was set up anew, remove the old key: ssh-keygen -f {$1} -R {$2}"),
+		sftp(sftpstore.CauseHostKeyChanged, "somebody may be listening in. Remove the old key if the server was set up anew: ssh-keygen -f {$1} -R {$2}"),
 		sftp(sftpstore.CauseHostKeyRefused, "compare the host key with the server's own, then use --accept-new-host-key once; remove a changed key from known_hosts first"),
 
 		sftp(sftpstore.CauseNoKey, "make a key with ssh-keygen, or name one as IdentityFile in ~/.ssh/config: there is none to log in with"),
-		sftp(sftpstore.CauseKeyExposed, "other users may read a key, so it is not used: chmod go= {$}"),
-		sftp(sftpstore.CauseKeyEncrypted, "a key has a passphrase: give it to the agent: ssh-add {$}"),
+		sftp(sftpstore.CauseKeyExposed, "protect the key, which other users may read and which is not used therefore: chmod go= {$}"),
+		sftp(sftpstore.CauseKeyEncrypted, "give the key to the agent, since it has a passphrase: ssh-add {$}"),
 		sftp(sftpstore.CauseKeyRefused, "add one of these keys to the account's authorized_keys: {}"),
 		sftp(sftpstore.CauseLoginRefused, "use a key that needs no passphrase: give it to the agent (ssh-add), or name it as IdentityFile in ~/.ssh/config"),
 		sftp(sftpstore.CauseAccountUseless, "look on the server at the account, its key's forced command and its directory"),
@@ -46,8 +46,8 @@ func storageRules() []rule {
 
 		sftp(sftpstore.CauseFalseReport, "the server reports false results: look at its log and its free space"),
 		sftp(sftpstore.CauseEndless, "no repository has so many files: look at what the server holds there"),
-		sftp(sftpstore.CauseDenied, "let the account write there; if it may only add (sftp-server -u 0222), "+
-			"make the repository's directories beforehand: keys packs/00 to packs/ff index manifests log leases tmp"),
+		sftp(sftpstore.CauseDenied, "let the account write there. For an account that may only add, "+
+			"make the directories first: keys packs/00 to packs/ff index manifests log leases tmp"),
 		sftp(sftpstore.CauseNoRemoval, "this account may only add: remove and prune with another key or account"),
 		sftp(sftpstore.CauseUnexplained, "the server does not say why: look at its log and at the account's quota"),
 		sftp(sftpstore.CauseUnpublished, unfitHint),

@@ -41,7 +41,7 @@ type chapter struct {
 	hintless map[string]string // by name
 }
 
-// Each error that the packages below the commands export has a hint, or a reason to have none.
+// Each error that the packages below the commands export has a hint of short sentences, or a reason to have none.
 func TestEveryErrorHasAHint(t *testing.T) {
 	examples, hintless := make(map[string]error), make(map[string]string)
 	for _, c := range chapters() {
@@ -65,10 +65,20 @@ func TestEveryErrorHasAHint(t *testing.T) {
 			t.Errorf("%s has no hint", name)
 		case strings.Contains(lastHint(err), "{"):
 			t.Errorf("%s lacks a fact: %s", name, lastHint(err))
+		case longest(lastHint(err)) > 20:
+			t.Errorf("%s has a hint with a sentence of %d words: %s", name, longest(lastHint(err)), lastHint(err))
 		case lastHint(err) != "" && none:
 			t.Errorf("%s has a hint, and is among those that have none", name)
 		}
 	}
+}
+
+// longest returns the number of words of the longest sentence.
+func longest(text string) (words int) {
+	for sentence := range strings.SplitSeq(text, ". ") {
+		words = max(words, len(strings.Fields(sentence)))
+	}
+	return words
 }
 
 // A hint that was given where an error arose goes before one by its kind; of several that are joined the first counts.
@@ -84,7 +94,7 @@ func TestHintOrder(t *testing.T) {
 		{hint.Wrap(inner, "mine"), "mine"},
 		{hint.Wrap(errors.Join(errors.New("x"), inner), "mine"), "mine"},
 		{errors.Join(errors.New("x"), inner), "check the repository's address; `permafrost init` makes a new one"},
-		{&cause.Error{Cause: cause.LogDamaged, Err: &cause.Error{Cause: cause.LostEpoch, Err: inner}}, "`permafrost key rotate` with the newest recovery file"},
+		{&cause.Error{Cause: cause.LogDamaged, Err: &cause.Error{Cause: cause.LostEpoch, Err: inner}}, "run `permafrost key rotate` with the newest recovery file"},
 	} {
 		if got := hintFor(c.err); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)
