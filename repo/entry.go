@@ -190,3 +190,12 @@ func (e *SnapshotEntry) objects() []string {
 	}
 	return objects
 }
+
+// personOf describes the holder of a keyring for the roster.
+func personOf(k *keys.Keyring, keys []string) Person {
+	p := Person{Name: k.Name, Role: k.Role, VerifyKey: k.VerifyKey(), Keys: keys}
+	if k.Identity != nil {
+		p.Recipient = k.Identity.Recipient().String()
+	}
+	return p
+}

@@ -4,36 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"permafrost/internal/fuzzing"
-	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
-
-// FuzzManifestObject opens manifests whose signer put anything into them.
-func FuzzManifestObject(f *testing.F) {
-	k := fuzzOwner(f)
-	r := &Repo{key: k, log: newHistory(k)}
-	open := func(body []byte) ([]byte, error) {
-		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, body)
-		if err != nil {
-			return nil, err
-		}
-		return openManifest(r.Key(), SnapshotRef{signer: k.VerifyKey()}, stored)
-	}
-	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
-		pack.Compress([]byte(`{"format":1}`)), pack.Compress(bytes.Repeat([]byte("all the same "), 700)))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		text, err := open(body)
-		if err == nil && len(text) > maxManifest {
-			t.Errorf("%d bytes", len(text))
-		}
-	})
-}
 
 // sampleEntries are log entries of each kind.
 func sampleEntries(k, writer *keys.Keyring) []Entry {
@@ -63,7 +43,7 @@ func encodeEntry(t testing.TB, e *Entry) []byte {
 }
 
 func FuzzLogEntry(f *testing.F) {
-	k := fuzzOwner(f)
+	k := storedKeys(f, "recovery.txt")
 	var seeds [][]byte
 	for i, e := range sampleEntries(k, k) {
 		if e.Time = time.Unix(1_780_000_000, 0).UTC(); i > 0 {
@@ -92,7 +72,7 @@ func FuzzLog(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	l := fuzzLog{fuzzOwner(f), fuzzKeyring(f, "writer.txt"), stranger}
+	l := fuzzLog{storedKeys(f, "recovery.txt"), storedKeys(f, "writer.txt"), stranger}
 	stranger.Repository = l.owner.Repository
 	var good []byte
 	for i, e := range sampleEntries(l.owner, l.writer) {
@@ -133,11 +113,11 @@ func (l *fuzzLog) read(t testing.TB, script []byte) *history {
 			e.On = h.basis
 			body = encodeEntry(t, e)
 		}
-		stored, err := seal(by, l.owner.CurrentEpoch(), keys.KindEntry, body)
+		stored, err := by.Seal(l.owner.CurrentEpoch(), keys.KindEntry, body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.take(h.next, openEntry(unseal, l.owner, stored))
+		h.take(h.next, openEntry((*keys.Keyring).Unseal, l.owner, stored))
 	}
 	return h
 }
@@ -159,7 +139,7 @@ func (l *fuzzLog) check(t *testing.T, h *history, script []byte) {
 
 // FuzzNames reads what people copy from one command's output into another's input.
 func FuzzNames(f *testing.F) {
-	k := fuzzOwner(f)
+	k := storedKeys(f, "recovery.txt")
 	for _, s := range []string{Head{42, store.Name{1}}.String(), store.Name{0xab}.String(), k.Fingerprint(), strings.ToUpper(k.Fingerprint())} {
 		f.Add(s)
 	}
@@ -181,4 +161,18 @@ func FuzzNames(f *testing.F) {
 			}
 		}
 	})
+}
+
+// storedKeys returns a keyring that is the same in every process, as a corpus that was found with it needs it.
+func storedKeys(tb testing.TB, file string) *keys.Keyring {
+	tb.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "keys", "testdata", file))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	k, err := keys.ParseFile(data)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return k
 }

@@ -282,3 +282,24 @@ func TestBombs(t *testing.T) {
 		})
 	}
 }
+
+// FuzzManifestObject opens manifests whose signer put anything into them.
+func FuzzManifestObject(f *testing.F) {
+	k := fuzzOwner(f)
+	r := &Repo{key: k, log: newHistory(k)}
+	open := func(body []byte) ([]byte, error) {
+		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, body)
+		if err != nil {
+			return nil, err
+		}
+		return openManifest(r.Key(), SnapshotRef{signer: k.VerifyKey()}, stored)
+	}
+	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
+		pack.Compress([]byte(`{"format":1}`)), pack.Compress(bytes.Repeat([]byte("all the same "), 700)))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		text, err := open(body)
+		if err == nil && len(text) > maxManifest {
+			t.Errorf("%d bytes", len(text))
+		}
+	})
+}

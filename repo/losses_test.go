@@ -190,7 +190,7 @@ func (l *lossLog) heeds(h *history, who viewer) error {
 // tryLosses shows views of logs to a reader until one deceives it: to a machine that has seen the log, and to one that has not
 // and is shown the newest entry. It returns how many it has shown.
 func tryLosses(t *testing.T, read lossReader) (tried int, deceived error) {
-	owner := fuzzOwner(t)
+	owner := storedKeys(t, "recovery.txt")
 	host, err := owner.NewWriter("host")
 	if err != nil {
 		t.Fatal(err)

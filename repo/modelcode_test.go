@@ -124,7 +124,7 @@ func (c *codeLog) compare(r *logRules, s *logState) error {
 
 // newCodeLog returns one with keys.
 func newCodeLog(t *testing.T) *codeLog {
-	owner := fuzzOwner(t)
+	owner := storedKeys(t, "recovery.txt")
 	c := &codeLog{t: t, by: map[byte]*keys.Keyring{'o': owner}, made: make(map[codeEntry]openedEntry)}
 	for _, name := range []string{"host", "liar"} {
 		k, err := owner.NewWriter(name)

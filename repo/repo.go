@@ -146,15 +146,6 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 	})
 }
 
-// personOf describes the holder of a keyring for the roster.
-func personOf(k *keys.Keyring, keys []string) Person {
-	p := Person{Name: k.Name, Role: k.Role, VerifyKey: k.VerifyKey(), Keys: keys}
-	if k.Identity != nil {
-		p.Recipient = k.Identity.Recipient().String()
-	}
-	return p
-}
-
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
 // see Damage.
 func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*Repo, error) {
