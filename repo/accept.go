@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -14,11 +15,11 @@ import (
 // has put an entry.
 func (r *Repo) fillFree(ctx context.Context) error {
 	for range publishTries {
-		if len(r.log.gaps) == 0 {
+		if len(r.log.Gaps) == 0 {
 			return nil
 		}
-		for _, g := range r.log.gaps {
-			for seq := g.from; seq < g.to; seq++ {
+		for _, g := range r.log.Gaps {
+			for seq := g.From; seq < g.To; seq++ {
 				if err := r.store.Put(ctx, store.LogObject(seq), []byte(store.Filler)); err != nil && !errors.Is(err, fs.ErrExist) {
 					return fmt.Errorf("putting something in the place of lost log entry %d: %w", seq, err)
 				}
@@ -30,19 +31,19 @@ func (r *Repo) fillFree(ctx context.Context) error {
 		}
 		r.log, r.index = h, nil
 	}
-	return fmt.Errorf("log entry %d: others keep leaving numbers below it free", r.log.head.Seq)
+	return fmt.Errorf("log entry %d: others keep leaving numbers below it free", r.log.Head.Seq)
 }
 
 // acceptDamage publishes that the log goes on from what is left of it, where an owner wants that.
 func (r *Repo) acceptDamage(ctx context.Context) error {
-	for len(r.log.breaks) > 0 && r.opts.AcceptHead && r.key.Role == keys.RoleOwner {
+	for len(r.log.Breaks) > 0 && r.opts.AcceptHead && r.key.Role == keys.RoleOwner {
 		if err := r.fillFree(ctx); err != nil {
 			return err
 		}
-		accept := new(AcceptEntry)
-		if err := r.publish(ctx, &Entry{Accept: accept}, func(h *history) error {
+		accept := new(ledger.AcceptEntry)
+		if err := r.publish(ctx, &ledger.Entry{Accept: accept}, func(h *ledger.History) error {
 			accept.Breaks = nil
-			for _, b := range h.breaks[:min(len(h.breaks), maxBreaks)] {
+			for _, b := range h.Breaks[:min(len(h.Breaks), ledger.MaxBreaks)] {
 				accept.Breaks = append(accept.Breaks, b.Break)
 			}
 			return nil
@@ -64,5 +65,5 @@ func (r *Repo) readyToRepair(ctx context.Context, o RepairOptions) error {
 			return err
 		}
 	}
-	return r.log.mayAdd(&Entry{Prune: new(PruneEntry)})
+	return r.log.MayAdd(&ledger.Entry{Prune: new(ledger.PruneEntry)})
 }

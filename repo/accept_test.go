@@ -13,6 +13,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -106,15 +107,15 @@ func TestRepairIndexLacking(t *testing.T) {
 
 // A run references a pack that a repair takes off the index without a name for it: it is not committed, or it is whole.
 func TestRepairUnderARun(t *testing.T) {
-	for name, repair := range map[string]func(t *testing.T, w *world, st *storetest.Mem, ref repo.SnapshotRef, pack, index string){
-		"index": func(t *testing.T, w *world, st *storetest.Mem, ref repo.SnapshotRef, _, index string) {
+	for name, repair := range map[string]func(t *testing.T, w *world, st *storetest.Mem, ref ledger.SnapshotRef, pack, index string){
+		"index": func(t *testing.T, w *world, st *storetest.Mem, ref ledger.SnapshotRef, _, index string) {
 			if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{ref.ID}); err != nil {
 				t.Fatal(err)
 			}
 			st.Delete(index)
 			mustRepairIndex(t, st, w.owner)
 		},
-		"packs": func(t *testing.T, w *world, st *storetest.Mem, _ repo.SnapshotRef, pack, _ string) {
+		"packs": func(t *testing.T, w *world, st *storetest.Mem, _ ledger.SnapshotRef, pack, _ string) {
 			data := st.Bytes(pack)
 			st.Delete(pack)
 			if _, err := fresh(t, st, w.owner).RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {

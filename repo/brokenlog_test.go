@@ -8,16 +8,17 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // idle is an entry that says nothing of moment.
-func idle() *repo.Entry { return &repo.Entry{Bad: &repo.BadEntry{Packs: []store.Name{{1}}}} }
+func idle() *ledger.Entry { return &ledger.Entry{Bad: &ledger.BadEntry{Packs: []store.Name{{1}}}} }
 
 // falseLoss has a writer leave numbers free below an entry, and say that one is lost there.
 func falseLoss(t *testing.T, st *storetest.Mem, evil *keys.Keyring, next, free uint64) {
 	t.Helper()
-	lost := repo.Head{Seq: next + free - 1, Hash: store.Name{1}}
+	lost := ledger.Head{Seq: next + free - 1, Hash: store.Name{1}}
 	if err := fresh(t, st, evil).PublishBehind(t.Context(), idle(), lost, next+free); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func TestBrokenLogHealsWithoutAnEntry(t *testing.T) {
 	for _, seq := range []uint64{ref.Seq + 2, ref.Seq + 3} {
 		st.Set(number(seq), full.Bytes(number(seq)))
 	}
-	mine, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance})
+	mine, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestBrokenLogHealsWithoutAnEntry(t *testing.T) {
 		}
 	}
 	st.Set(number(mine.Seq), []byte("junk"))
-	var rolled *repo.RollbackError
+	var rolled *ledger.RollbackError
 	if r, err := w.tryOpen(st, w.writer); !errors.As(err, &rolled) {
 		t.Errorf("%v, damage %v", err, r.Damage())
 	}
@@ -94,8 +95,8 @@ func TestBrokenLogHealsWithoutAnEntry(t *testing.T) {
 func TestAcceptedAboveAGap(t *testing.T) {
 	w, st, evil, ref, _ := twoInstances(t)
 	r := fresh(t, st, evil)
-	r.Believe(func(b *repo.Basis) { b.Snapshots++ })
-	if err := r.PublishBehind(t.Context(), idle(), repo.Head{Seq: ref.Seq, Hash: store.Name{1}}, ref.Seq+3); err != nil {
+	r.Believe(func(b *ledger.Basis) { b.Snapshots++ })
+	if err := r.PublishBehind(t.Context(), idle(), ledger.Head{Seq: ref.Seq, Hash: store.Name{1}}, ref.Seq+3); err != nil {
 		t.Fatal(err)
 	}
 	r, err := openFresh(t.Context(), st, w.owner)

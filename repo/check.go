@@ -15,6 +15,7 @@ import (
 
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 
 	"filippo.io/age"
@@ -109,7 +110,7 @@ func (c *checker) problem(err error) {
 
 // bad notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
 func (c *checker) bad(p *indexedPack) {
-	if by := c.repo.log.scope(c.repo.key.VerifyKey()); !by.serves(p.instance) {
+	if by := c.repo.log.Scope(c.repo.key.VerifyKey()); !by.Serves(p.instance) {
 		return
 	}
 	c.mu.Lock()
@@ -149,14 +150,14 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error
 	if err != nil {
 		return nil, err
 	}
-	was := c.repo.log.seen()
-	if lost := h.lacks(&was, c.repo.key.VerifyKey()); lost != nil {
+	was := c.repo.log.Remember()
+	if lost := h.Lacks(&was, c.repo.key.VerifyKey()); lost != nil {
 		lost.Since = true
 		return nil, lost
 	}
 	for {
-		c.res, c.found, c.isBad = CheckResult{Accepted: h.accepted}, h.problems(), make(map[store.Name]bool)
-		c.instances = h.instances()
+		c.res, c.found, c.isBad = CheckResult{Accepted: h.Accepted}, h.Problems(), make(map[store.Name]bool)
+		c.instances = h.Instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {
 			err = c.repo.sortOut(ctx, h, x, x.contested(), c.wrong, c.wrong)
@@ -173,11 +174,11 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error
 		if err == nil {
 			err = c.snapshots(ctx, h, c.repo.inspectors(x, inspect))
 		}
-		if err != nil || len(c.found) == len(h.problems()) {
+		if err != nil || len(c.found) == len(h.Problems()) {
 			return x, err
 		}
-		now, err := c.repo.readLog(ctx, h.keys, false)
-		if err != nil || now.prunes == h.prunes && now.rosterSeq == h.rosterSeq {
+		now, err := c.repo.readLog(ctx, h.Keys, false)
+		if err != nil || now.Prunes == h.Prunes && now.RosterSeq == h.RosterSeq {
 			return x, err
 		}
 		h = now
@@ -198,8 +199,8 @@ func (c *checker) damaged(err error) error {
 }
 
 // indexes reads every index object anew.
-func (c *checker) indexes(ctx context.Context, h *history) (*index, error) {
-	c.res.Indexes = h.indexes.len()
+func (c *checker) indexes(ctx context.Context, h *ledger.History) (*index, error) {
+	c.res.Indexes = h.Indexes.Len()
 	return c.repo.buildIndex(ctx, h, false, func(err error) error {
 		c.res.Indexes--
 		c.res.Lost++
@@ -208,7 +209,7 @@ func (c *checker) indexes(ctx context.Context, h *history) (*index, error) {
 }
 
 // packs compares the packs in the store with the index, and marks those that are not as they should be as gone.
-func (c *checker) packs(ctx context.Context, h *history, x *index) error {
+func (c *checker) packs(ctx context.Context, h *ledger.History, x *index) error {
 	sizes := make([]int64, len(x.packs)) // -1: missing
 	for i := range sizes {
 		sizes[i] = -1
@@ -327,7 +328,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
 func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *indexedPack) error {
 	h, err := c.repo.readLog(ctx, keys, true)
-	if err != nil || h.gone(store.Pack.Object(p.name), p.instance) {
+	if err != nil || h.PrunedFor(store.Pack.Object(p.name), p.instance) {
 		return err
 	}
 	return &store.DamageError{Object: store.Pack.Object(p.name), Err: errors.New("is missing")}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -22,9 +23,9 @@ func (c *checker) note(object string) {
 
 // strays lists what no log entry leads to, packs aside: what a run under way or an interrupted one has put, or what
 // somebody has put there. Nothing references it.
-func (c *checker) strays(ctx context.Context, h *history) error {
-	named := h.named()
-	for _, p := range h.people {
+func (c *checker) strays(ctx context.Context, h *ledger.History) error {
+	named := h.Objects()
+	for _, p := range h.People {
 		for _, object := range p.Keys {
 			named[object] = true
 		}
@@ -48,13 +49,13 @@ func (c *checker) strays(ctx context.Context, h *history) error {
 
 // junk calls f with each object in the place of some kinds that has a name which no object of a repository has, or a number of
 // the log out of reach. Who may write to the storage can put such, and nothing references them.
-func (r *Repo) junk(ctx context.Context, h *history, kinds []store.Kind, f func(store.Object)) error {
+func (r *Repo) junk(ctx context.Context, h *ledger.History, kinds []store.Kind, f func(store.Object)) error {
 	for _, kind := range kinds {
 		for o, err := range r.store.List(ctx, kind.Dir()) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
-			if k, _ := store.Parse(o.Name); k == store.None || h.isFar(o.Name) {
+			if k, _ := store.Parse(o.Name); k == store.None || h.IsOutOfReach(o.Name) {
 				f(o)
 			}
 		}
@@ -64,8 +65,8 @@ func (r *Repo) junk(ctx context.Context, h *history, kinds []store.Kind, f func(
 
 // keys reads the keyrings that the roster names. Whom one is for could not open the repository by it any more: that is
 // better known before it is needed.
-func (c *checker) keys(ctx context.Context, h *history) error {
-	for _, p := range h.people {
+func (c *checker) keys(ctx context.Context, h *ledger.History) error {
+	for _, p := range h.People {
 		for _, object := range p.Keys {
 			data, err := c.repo.readObject(ctx, object, maxKeyObject)
 			var long *store.DamageError
@@ -88,12 +89,12 @@ func (c *checker) keys(ctx context.Context, h *history) error {
 }
 
 // snapshots reads every manifest anew, and looks whether the snapshot can be put together again and is what its log entry says.
-func (c *checker) snapshots(ctx context.Context, h *history, in *inspectors) error {
-	for _, s := range h.live() {
-		holding, err := c.snapshot(ctx, h.keys, in, s)
+func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspectors) error {
+	for _, s := range h.Live() {
+		holding, err := c.snapshot(ctx, h.Keys, in, s)
 		if err == nil {
 			c.res.Snapshots++
-			if !holding.equal(&s.Holding) {
+			if !holding.Equal(&s.Holding) {
 				c.wrong(&SnapshotError{s, errors.New("its log entry and its manifest have different numbers")})
 			}
 			continue
@@ -106,7 +107,7 @@ func (c *checker) snapshots(ctx context.Context, h *history, in *inspectors) err
 }
 
 // snapshot returns what a snapshot's manifest says that it holds. An error says what of it is lost, or why that can't be told.
-func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspectors, s SnapshotRef) (h Holding, err error) {
+func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspectors, s ledger.SnapshotRef) (h ledger.Holding, err error) {
 	data, err := c.repo.readNamed(ctx, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
 	if err != nil {
 		return h, err

@@ -10,6 +10,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -35,20 +36,20 @@ func TestNobodyTakesNames(t *testing.T) {
 		}
 		return []store.Name{name}
 	}
-	claim := func(n store.Name) *repo.Entry {
+	claim := func(n store.Name) *ledger.Entry {
 		e := evilSnapshot()
 		e.Snapshot.Manifest = n
 		return e
 	}
 	for what, c := range map[string]struct {
 		put   string
-		names func(object string) *repo.Entry
+		names func(object string) *ledger.Entry
 	}{
-		"a manifest, claimed":      {"manifests/", func(o string) *repo.Entry { return claim(names(o)[0]) }},
-		"a manifest, pruned":       {"manifests/", func(o string) *repo.Entry { return &repo.Entry{Prune: &repo.PruneEntry{Manifests: names(o)}} }},
-		"an index object, pruned":  {"index/", func(o string) *repo.Entry { return &repo.Entry{Prune: &repo.PruneEntry{Indexes: names(o)}} }},
-		"an index object, claimed": {"index/", func(o string) *repo.Entry { return evilSnapshot(names(o)...) }},
-		"a pack, pruned":           {"packs/", func(o string) *repo.Entry { return &repo.Entry{Prune: &repo.PruneEntry{Packs: names(o)}} }},
+		"a manifest, claimed":      {"manifests/", func(o string) *ledger.Entry { return claim(names(o)[0]) }},
+		"a manifest, pruned":       {"manifests/", func(o string) *ledger.Entry { return &ledger.Entry{Prune: &ledger.PruneEntry{Manifests: names(o)}} }},
+		"an index object, pruned":  {"index/", func(o string) *ledger.Entry { return &ledger.Entry{Prune: &ledger.PruneEntry{Indexes: names(o)}} }},
+		"an index object, claimed": {"index/", func(o string) *ledger.Entry { return evilSnapshot(names(o)...) }},
+		"a pack, pruned":           {"packs/", func(o string) *ledger.Entry { return &ledger.Entry{Prune: &ledger.PruneEntry{Packs: names(o)}} }},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w, st, evil, ref, first := twoInstances(t)
@@ -57,7 +58,7 @@ func TestNobodyTakesNames(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			var refs []repo.SnapshotRef
+			var refs []ledger.SnapshotRef
 			for n := range 3 {
 				ref, _, err := snapshot(t.Context(), fresh(t, view, w.writer), night(uint64(7+n)), 2+n)
 				if err != nil {
@@ -93,7 +94,7 @@ func TestNamedByOthersIsNotSwept(t *testing.T) {
 	was := st.Names()
 	steps := []func(){
 		func() {
-			e := &repo.PruneEntry{}
+			e := &ledger.PruneEntry{}
 			for kind, names := range map[string]*[]store.Name{"packs": &e.Packs, "index": &e.Indexes, "manifests": &e.Manifests} {
 				for _, object := range objectsOf(st, kind) {
 					if name, err := store.ParseName(object[strings.LastIndexByte(object, '/')+1:]); err == nil && !slices.Contains(was, object) {
@@ -101,7 +102,7 @@ func TestNamedByOthersIsNotSwept(t *testing.T) {
 					}
 				}
 			}
-			if err := fresh(t, st, evil).PublishRaw(t.Context(), &repo.Entry{Prune: e}); err != nil || len(e.Packs)+len(e.Indexes)+len(e.Manifests) < 3 {
+			if err := fresh(t, st, evil).PublishRaw(t.Context(), &ledger.Entry{Prune: e}); err != nil || len(e.Packs)+len(e.Indexes)+len(e.Manifests) < 3 {
 				t.Errorf("%+v, %v", e, err)
 			}
 		},
@@ -158,7 +159,7 @@ func TestOldUploadsPrunedByOthers(t *testing.T) {
 	if _, err := fresh(t, dies, evil).Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, storetest.ErrInjected) {
 		t.Fatalf("the other's prune: %v", err)
 	}
-	if _, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance}); !errors.Is(err, repo.ErrPruned) {
+	if _, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance}); !errors.Is(err, repo.ErrPruned) {
 		t.Errorf("commit: %v", err)
 	}
 }

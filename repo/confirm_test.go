@@ -8,6 +8,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -19,7 +20,7 @@ func TestWhoMayConfirm(t *testing.T) {
 		c := fresh(t, st, w.writer).Chronicle(instance)
 		return c.Confirmed[ref.ID]
 	}
-	if err := fresh(t, st, evil).Confirm(t.Context(), ids, false); !errors.Is(err, repo.ErrNotAllowed) || confirmed() {
+	if err := fresh(t, st, evil).Confirm(t.Context(), ids, false); !errors.Is(err, ledger.ErrNotAllowed) || confirmed() {
 		t.Errorf("another instance's writer: %v", err)
 	}
 	for _, k := range []*keys.Keyring{w.owner, w.writer} {
@@ -35,19 +36,19 @@ func TestWhoMayConfirm(t *testing.T) {
 	}
 	bound, err := w.owner.NewWriter("bound")
 	if err == nil {
-		err = w.open(w.owner).AddPerson(t.Context(), bound, repo.Person{Name: "bound", Instance: instance}, nil, "")
+		err = w.open(w.owner).AddPerson(t.Context(), bound, ledger.Person{Name: "bound", Instance: instance}, nil, "")
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = fresh(t, st, bound).Confirm(t.Context(), ids, false)
-	var denied *repo.NotAllowedError
-	if !errors.Is(err, repo.ErrNotAllowed) || confirmed() || !errors.As(err, &denied) || denied.Right != repo.RightConfirm || !slices.Equal(denied.Who, []string{"web1"}) {
+	var denied *ledger.NotAllowedError
+	if !errors.Is(err, ledger.ErrNotAllowed) || confirmed() || !errors.As(err, &denied) || denied.Right != ledger.RightConfirm || !slices.Equal(denied.Who, []string{"web1"}) {
 		t.Errorf("a writer that may not forget: %v, %+v", err, denied)
 	}
 	// Entries that were published all the same have no effect.
 	for _, k := range []*keys.Keyring{bound, evil} {
-		if err := fresh(t, st, k).PublishRaw(t.Context(), &repo.Entry{Confirm: &repo.ConfirmEntry{Snapshots: ids}}); err != nil {
+		if err := fresh(t, st, k).PublishRaw(t.Context(), &ledger.Entry{Confirm: &ledger.ConfirmEntry{Snapshots: ids}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,29 +61,29 @@ func TestWhoMayConfirm(t *testing.T) {
 func TestRecords(t *testing.T) {
 	st := storetest.NewMem(t)
 	w := newWorld(t, st, repo.InitOptions{})
-	var refs []repo.SnapshotRef
+	var refs []ledger.SnapshotRef
 	for day := range 4 {
 		ref, _ := mustSnapshot(t, w.open(w.writer), night(uint64(day)), day+1)
 		refs = append(refs, ref)
 	}
 	evil, err := w.owner.NewWriter("evil")
 	if err == nil {
-		err = w.open(w.owner).AddPerson(t.Context(), evil, repo.Person{Name: "evil", Instance: "evil.example", MayForget: true}, nil, "")
+		err = w.open(w.owner).AddPerson(t.Context(), evil, ledger.Person{Name: "evil", Instance: "evil.example", MayForget: true}, nil, "")
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	lie := repo.Record{Instance: instance, Through: refs[3].Seq, Doubts: []repo.TimesDoubt{{Snapshot: refs[0].ID, Why: "evil says so"}}}
-	err = fresh(t, st, evil).PublishRaw(t.Context(), &repo.Entry{Prune: &repo.PruneEntry{Records: []repo.Record{lie}}})
+	lie := ledger.Record{Instance: instance, Through: refs[3].Seq, Doubts: []ledger.TimesDoubt{{Snapshot: refs[0].ID, Why: "evil says so"}}}
+	err = fresh(t, st, evil).PublishRaw(t.Context(), &ledger.Entry{Prune: &ledger.PruneEntry{Records: []ledger.Record{lie}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := repo.Record{Instance: instance, Through: refs[1].Seq, Doubts: []repo.TimesDoubt{{Snapshot: refs[1].ID, Why: "first"}, {Snapshot: refs[2].ID, Why: "above it"}}}
+	first := ledger.Record{Instance: instance, Through: refs[1].Seq, Doubts: []ledger.TimesDoubt{{Snapshot: refs[1].ID, Why: "first"}, {Snapshot: refs[2].ID, Why: "above it"}}}
 	if err := fresh(t, st, w.writer).Forget(t.Context(), []store.Name{refs[3].ID}, first); err != nil {
 		t.Fatal(err)
 	}
-	second := repo.Record{Instance: instance, Through: refs[3].Seq, Doubts: []repo.TimesDoubt{{Snapshot: refs[0].ID, Why: "anew"}, {Snapshot: refs[2].ID, Why: "second"}}}
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{Records: []repo.Record{second}}); err != nil {
+	second := ledger.Record{Instance: instance, Through: refs[3].Seq, Doubts: []ledger.TimesDoubt{{Snapshot: refs[0].ID, Why: "anew"}, {Snapshot: refs[2].ID, Why: "second"}}}
+	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{Records: []ledger.Record{second}}); err != nil {
 		t.Fatal(err)
 	}
 	c := fresh(t, st, w.writer).Chronicle(instance)
@@ -96,8 +97,8 @@ func TestRecords(t *testing.T) {
 	if c.First.Logged.IsZero() || c.First.Signed.IsZero() || c.Snapshots[0].Signed.IsZero() || c.Snapshots[0].Logged.IsZero() || c.Snapshots[0].Bound {
 		t.Errorf("times are missing: %+v, %+v", c.First, c.Snapshots[0])
 	}
-	later := repo.Record{Instance: instance, Through: 1000}
-	err = fresh(t, st, w.owner).PublishRaw(t.Context(), &repo.Entry{Confirm: &repo.ConfirmEntry{Snapshots: []store.Name{refs[0].ID}, Records: []repo.Record{later}}})
+	later := ledger.Record{Instance: instance, Through: 1000}
+	err = fresh(t, st, w.owner).PublishRaw(t.Context(), &ledger.Entry{Confirm: &ledger.ConfirmEntry{Snapshots: []store.Name{refs[0].ID}, Records: []ledger.Record{later}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -44,7 +45,7 @@ func TestCrashPoints(t *testing.T) {
 type crashes struct {
 	owner  *keys.Keyring
 	nights []content
-	refs   []repo.SnapshotRef
+	refs   []ledger.SnapshotRef
 	cases  []crashCase
 }
 
@@ -65,7 +66,7 @@ func newCrashes(t *testing.T) *crashes {
 
 	st := storetest.NewMem(t)
 	w := newWorld(t, st, repo.InitOptions{})
-	var refs []repo.SnapshotRef
+	var refs []ledger.SnapshotRef
 	for i, c := range nights[:2] {
 		ref, _ := mustSnapshot(t, w.open(w.writer), c, i+1)
 		refs = append(refs, ref)
@@ -137,8 +138,8 @@ type crashCase struct {
 	name string
 	st   *storetest.Mem
 	key  *keys.Keyring
-	must []repo.SnapshotRef // what has to be listed afterwards, whatever happens
-	ill  bool               // it is the run that makes the repository whole
+	must []ledger.SnapshotRef // what has to be listed afterwards, whatever happens
+	ill  bool                 // it is the run that makes the repository whole
 	run  func(context.Context, *repo.Repo) error
 	done func(*repo.Repo) bool // whether the run has done what it is for; nil: see must
 }
@@ -212,11 +213,11 @@ func addPerson(ctx context.Context, r *repo.Repo, id *age.X25519Identity) error 
 	if err != nil {
 		return err
 	}
-	return r.AddPerson(ctx, k, repo.Person{Name: "bob"}, id.Recipient(), id.Recipient().String())
+	return r.AddPerson(ctx, k, ledger.Person{Name: "bob"}, id.Recipient(), id.Recipient().String())
 }
 
 func onRoster(r *repo.Repo, name string) bool {
-	return slices.ContainsFunc(r.Roster(), func(p repo.Person) bool { return p.Name == name })
+	return slices.ContainsFunc(r.Roster(), func(p ledger.Person) bool { return p.Name == name })
 }
 
 // runOn opens the repository as a machine that remembers below dir.
@@ -229,7 +230,7 @@ func runOn(ctx context.Context, st store.Store, k *keys.Keyring, dir string, run
 }
 
 // afterCrash reads the whole repository on a machine that has never seen it.
-func afterCrash(t *testing.T, what string, st store.Store, owner *keys.Keyring, must []repo.SnapshotRef, nights []content, refs []repo.SnapshotRef, third bool) *repo.Repo {
+func afterCrash(t *testing.T, what string, st store.Store, owner *keys.Keyring, must []ledger.SnapshotRef, nights []content, refs []ledger.SnapshotRef, third bool) *repo.Repo {
 	t.Helper()
 	r, err := openFresh(t.Context(), st, viaFile(t, owner))
 	if err != nil {
@@ -238,7 +239,7 @@ func afterCrash(t *testing.T, what string, st store.Store, owner *keys.Keyring, 
 	listed := make(map[store.Name]bool)
 	for _, s := range r.Snapshots() {
 		listed[s.ID] = true
-		i := slices.IndexFunc(refs, func(ref repo.SnapshotRef) bool { return ref.ID == s.ID })
+		i := slices.IndexFunc(refs, func(ref ledger.SnapshotRef) bool { return ref.ID == s.ID })
 		if i < 0 {
 			i = 2 // the one that the run made, or the run after it
 			third = false

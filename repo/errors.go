@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -22,7 +23,7 @@ var (
 
 // A SnapshotError says what is wrong with a snapshot.
 type SnapshotError struct {
-	Ref SnapshotRef
+	Ref ledger.SnapshotRef
 	Err error
 }
 

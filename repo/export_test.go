@@ -19,6 +19,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -28,12 +29,12 @@ import (
 const AsItIs = pack.Component(255)
 
 // PublishSnapshot commits a snapshot of whatever the manifest says, with no more ado.
-func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *SnapshotEntry) error {
+func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *ledger.SnapshotEntry) error {
 	var err error
 	if e.Manifest, err = r.putManifest(ctx, manifest); err != nil {
 		return err
 	}
-	return r.PublishRaw(ctx, &Entry{Snapshot: e})
+	return r.PublishRaw(ctx, &ledger.Entry{Snapshot: e})
 }
 
 // PutManifest puts a manifest that no log entry names.
@@ -42,7 +43,7 @@ func (r *Repo) PutManifest(ctx context.Context, manifest []byte) (store.Name, er
 }
 
 // PublishRaw puts an entry into the log as it is.
-func (r *Repo) PublishRaw(ctx context.Context, e *Entry) error {
+func (r *Repo) PublishRaw(ctx context.Context, e *ledger.Entry) error {
 	data, err := r.sealEntry(e)
 	if err != nil {
 		return err
@@ -307,31 +308,31 @@ func (r *Repo) PutNewerEntry(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.store.Put(ctx, store.LogObject(r.log.next), data)
+	return r.store.Put(ctx, store.LogObject(r.log.Next), data)
 }
 
 // PublishAt puts an entry into the log under a number of the signer's choice.
-func (r *Repo) PublishAt(ctx context.Context, e *Entry, seq uint64) error {
-	return r.PublishBehind(ctx, e, r.log.head, seq)
+func (r *Repo) PublishAt(ctx context.Context, e *ledger.Entry, seq uint64) error {
+	return r.PublishBehind(ctx, e, r.log.Head, seq)
 }
 
 // PublishAfter puts an entry that continues from head, whatever lies below.
-func (r *Repo) PublishAfter(ctx context.Context, e *Entry, head Head) error {
+func (r *Repo) PublishAfter(ctx context.Context, e *ledger.Entry, head ledger.Head) error {
 	return r.PublishBehind(ctx, e, head, head.Seq+1)
 }
 
 // PublishBehind puts an entry under a number of the signer's choice that continues from head.
-func (r *Repo) PublishBehind(ctx context.Context, e *Entry, head Head, seq uint64) error {
+func (r *Repo) PublishBehind(ctx context.Context, e *ledger.Entry, head ledger.Head, seq uint64) error {
 	h := *r.log
-	h.head, h.next = head, seq
+	h.Head, h.Next = head, seq
 	liar := &Repo{store: r.store, key: r.key, opts: r.opts, local: new(local), log: &h}
 	return liar.PublishRaw(ctx, e)
 }
 
 // Believe lets the next entries say that they build on something else.
-func (r *Repo) Believe(lie func(*Basis)) {
+func (r *Repo) Believe(lie func(*ledger.Basis)) {
 	h := *r.log
-	lie(&h.basis)
+	lie(&h.Basis)
 	r.log = &h
 }
 
@@ -349,7 +350,7 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) erro
 		}
 	}
 	next := grown.Epoch(r.epoch().Number + 1)
-	keys, without, err := wrapEpoch(&grown, r.log.people, r.opts.Prompt)
+	keys, without, err := wrapEpoch(&grown, r.log.People, r.opts.Prompt)
 	if err == nil {
 		err = save(&grown)
 	}
@@ -359,16 +360,16 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) erro
 		}
 	}
 	if err == nil {
-		err = r.publish(ctx, &Entry{Epoch: &EpochEntry{next.Number, next.Signature, keys}}, func(*history) error { return nil })
+		err = r.publish(ctx, &ledger.Entry{Epoch: &ledger.EpochEntry{Number: next.Number, Signature: next.Signature, Keys: keys}}, func(*ledger.History) error { return nil })
 	}
 	if err == nil {
-		r.log.keys = &grown
+		r.log.Keys = &grown
 	}
 	return without, err
 }
 
 // MaxBreaks is how many breaks one entry accepts.
-const MaxBreaks = maxBreaks
+const MaxBreaks = ledger.MaxBreaks
 
 // PutListings puts an index object for an instance that lists one pack n times, each time with another blob.
 func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name, n int) ([]store.Name, error) {

@@ -10,6 +10,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -45,7 +46,7 @@ func TestVeryManyBreaks(t *testing.T) {
 	e := fresh(t, st, evil)
 	at := e.Head()
 	for i := range uint64(repo.MaxBreaks + 10) {
-		if err := e.PublishAfter(t.Context(), &repo.Entry{Bad: &repo.BadEntry{Packs: []store.Name{{9}}}}, repo.Head{Seq: at.Seq + 1 + i, Hash: store.Name{7}}); err != nil {
+		if err := e.PublishAfter(t.Context(), &ledger.Entry{Bad: &ledger.BadEntry{Packs: []store.Name{{9}}}}, ledger.Head{Seq: at.Seq + 1 + i, Hash: store.Name{7}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,13 +125,13 @@ func TestSaidOften(t *testing.T) {
 				_, err = r.CatchUp(t.Context())
 			}
 			if err == nil {
-				err = r.PublishRaw(t.Context(), &repo.Entry{Prune: &repo.PruneEntry{Indexes: names}})
+				err = r.PublishRaw(t.Context(), &ledger.Entry{Prune: &ledger.PruneEntry{Indexes: names}})
 			}
 			return err
 		},
 		"a listed pack is named": func(r *repo.Repo) error {
 			listed, err := r.PutListings(t.Context(), "evil.example", victim, often)
-			e := &repo.Entry{Prune: &repo.PruneEntry{Packs: slices.Repeat([]store.Name{victim}, often/2)}}
+			e := &ledger.Entry{Prune: &ledger.PruneEntry{Packs: slices.Repeat([]store.Name{victim}, often/2)}}
 			if err == nil {
 				err = r.PublishRaw(t.Context(), e)
 			}

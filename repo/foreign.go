@@ -12,6 +12,7 @@ import (
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 
 	"filippo.io/age"
@@ -34,12 +35,12 @@ func (x *index) foreign(p *indexedPack, whose string) error {
 // sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.
-func (r *Repo) sortOut(ctx context.Context, h *history, x *index, packs []store.Name, found, undecided func(error)) error {
+func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index, packs []store.Name, found, undecided func(error)) error {
 	openers, err := r.readMarks(ctx, x.keys, packs)
 	if err != nil {
 		return err
 	}
-	instances := h.instances()
+	instances := h.Instances()
 	told, asked := make(map[uint32]bool), make(map[uint32]bool) // index objects
 	for i, name := range packs {
 		listed := x.listed(name)

@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -19,7 +20,7 @@ const foreignText = "the pack was written for another instance"
 
 // steal lets a writer of evil.example list every known pack for its own instance, and publish a snapshot of all that
 // another one has. It returns that and the index objects.
-func steal(t *testing.T, r *repo.Repo, ref repo.SnapshotRef) (stolen repo.SnapshotRef, text []byte, listed []store.Name) {
+func steal(t *testing.T, r *repo.Repo, ref ledger.SnapshotRef) (stolen ledger.SnapshotRef, text []byte, listed []store.Name) {
 	t.Helper()
 	text, err := r.Manifest(t.Context(), ref)
 	if err != nil {
@@ -31,9 +32,9 @@ func steal(t *testing.T, r *repo.Repo, ref repo.SnapshotRef) (stolen repo.Snapsh
 	return publishStolen(t, r, text, listed), text, listed
 }
 
-func publishStolen(t *testing.T, r *repo.Repo, text []byte, listed []store.Name) repo.SnapshotRef {
+func publishStolen(t *testing.T, r *repo.Repo, text []byte, listed []store.Name) ledger.SnapshotRef {
 	t.Helper()
-	e := &repo.SnapshotEntry{Indexes: listed, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}
+	e := &ledger.SnapshotEntry{Indexes: listed, SnapshotInfo: ledger.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}
 	if err := r.PublishSnapshot(t.Context(), text, e); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func publishStolen(t *testing.T, r *repo.Repo, text []byte, listed []store.Name)
 
 // nothingStolen asserts that a key reads nothing of what a snapshot of evil.example names, but what is allowed. What it
 // refuses it must call what it is.
-func nothingStolen(t *testing.T, st store.Store, k *keys.Keyring, stolen repo.SnapshotRef, want string) {
+func nothingStolen(t *testing.T, st store.Store, k *keys.Keyring, stolen ledger.SnapshotRef, want string) {
 	t.Helper()
 	r := fresh(t, st, k)
 	text, err := r.Manifest(t.Context(), stolen)
@@ -260,10 +261,10 @@ func TestForeignNames(t *testing.T) {
 	if claimed.Instance != "evil.example" || claimed.Manifest != ref.Manifest || claimed.ID == ref.ID {
 		t.Errorf("claimed is %+v", claimed)
 	}
-	for _, e := range []*repo.Entry{
-		{Forget: &repo.ForgetEntry{Snapshots: []store.Name{claimed.ID}}},
-		{Forget: &repo.ForgetEntry{Snapshots: []store.Name{ref.ID}}},
-		{Prune: &repo.PruneEntry{Indexes: indexes, Manifests: named("manifests")}},
+	for _, e := range []*ledger.Entry{
+		{Forget: &ledger.ForgetEntry{Snapshots: []store.Name{claimed.ID}}},
+		{Forget: &ledger.ForgetEntry{Snapshots: []store.Name{ref.ID}}},
+		{Prune: &ledger.PruneEntry{Indexes: indexes, Manifests: named("manifests")}},
 	} {
 		if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 )
 
 // What TestHostileHistories once found, each by itself.
@@ -73,7 +74,7 @@ func TestLogGoesBackWhileRead(t *testing.T) {
 		}
 		return storetest.None
 	}}
-	var rolled *repo.RollbackError
+	var rolled *ledger.RollbackError
 	if _, err := openFresh(t.Context(), view, w.writer); !errors.As(err, &rolled) {
 		t.Errorf("open: %v", err)
 	}

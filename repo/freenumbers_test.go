@@ -8,6 +8,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -72,7 +73,7 @@ func TestAcceptedGapIsFilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	head := early.Head()
-	if err := fresh(t, st, evil).PublishAfter(t.Context(), evilSnapshot(), repo.Head{Seq: head.Seq + 60, Hash: store.Name{1}}); err != nil {
+	if err := fresh(t, st, evil).PublishAfter(t.Context(), evilSnapshot(), ledger.Head{Seq: head.Seq + 60, Hash: store.Name{1}}); err != nil {
 		t.Fatal(err)
 	}
 	accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
@@ -83,12 +84,12 @@ func TestAcceptedGapIsFilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = prepared.PublishRaw(t.Context(), evilSnapshot())
-	second, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance})
+	second, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := fresh(t, st, w.owner)
-	all := slices.DeleteFunc(o.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.Instance != instance })
+	all := slices.DeleteFunc(o.Snapshots(), func(ref ledger.SnapshotRef) bool { return ref.Instance != instance })
 	if len(o.Damage()) > 0 || len(all) != 2 || all[0].ID != first.ID || all[1].ID != second.ID {
 		t.Errorf("%d snapshots, damage %v", len(all), o.Damage())
 	}

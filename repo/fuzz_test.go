@@ -16,6 +16,7 @@ import (
 	"permafrost/internal/fuzzing"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -206,7 +207,7 @@ func useTable(tb *table, pool []chunk.ID) {
 	x := &index{cache: new(pageCache), damage: &tableDamage{local: new(local), note: func() {}}}
 	live := func(o *tableObject) indexedObject { return indexedObject{instance: o.instance, live: true} }
 	if x.attach(tb, live) == nil {
-		x.settle(newHistory(new(keys.Keyring)))
+		x.settle(ledger.New(new(keys.Keyring)))
 		for _, id := range pool {
 			places, _ := x.find(id, nil)
 			for _, pl := range places {
@@ -268,7 +269,7 @@ func bomb(tb testing.TB) (announced, silent []byte) {
 // A manifest that would decompress to more than it may is refused without the memory for it.
 func TestBombs(t *testing.T) {
 	k := fuzzOwner(t)
-	r := &Repo{key: k, log: newHistory(k)}
+	r := &Repo{key: k, log: ledger.New(k)}
 	announced, silent := bomb(t)
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
 		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, b)
@@ -276,7 +277,7 @@ func TestBombs(t *testing.T) {
 			t.Fatal(err)
 		}
 		fuzzing.Bound(t, 8*maxManifest, func() {
-			if _, err := openManifest(r.Key(), SnapshotRef{signer: k.VerifyKey()}, stored); err == nil {
+			if _, err := openManifest(r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored); err == nil {
 				t.Errorf("%s: a manifest of 128 MiB is taken", name)
 			}
 		})
@@ -286,13 +287,13 @@ func TestBombs(t *testing.T) {
 // FuzzManifestObject opens manifests whose signer put anything into them.
 func FuzzManifestObject(f *testing.F) {
 	k := fuzzOwner(f)
-	r := &Repo{key: k, log: newHistory(k)}
+	r := &Repo{key: k, log: ledger.New(k)}
 	open := func(body []byte) ([]byte, error) {
 		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, body)
 		if err != nil {
 			return nil, err
 		}
-		return openManifest(r.Key(), SnapshotRef{signer: k.VerifyKey()}, stored)
+		return openManifest(r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored)
 	}
 	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
 		pack.Compress([]byte(`{"format":1}`)), pack.Compress(bytes.Repeat([]byte("all the same "), 700)))

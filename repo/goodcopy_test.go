@@ -9,11 +9,12 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // readsBlob returns an error unless an instance has the one blob of a snapshot that oneBlob made.
-func readsBlob(ctx context.Context, st store.Store, k *keys.Keyring, ref repo.SnapshotRef) error {
+func readsBlob(ctx context.Context, st store.Store, k *keys.Keyring, ref ledger.SnapshotRef) error {
 	r, err := openFresh(ctx, st, k)
 	if err != nil {
 		return err
@@ -41,8 +42,8 @@ func newPacks(st *storetest.Mem, f func()) []string {
 func TestOthersCopyIsNone(t *testing.T) {
 	w, st, evil, _, _ := twoInstances(t)
 	b := blobs(6, 1, 5000)[0]
-	var mine, theirs repo.SnapshotRef
-	one := func(k *keys.Keyring, of string, between func()) repo.SnapshotRef {
+	var mine, theirs ledger.SnapshotRef
+	one := func(k *keys.Keyring, of string, between func()) ledger.SnapshotRef {
 		ref, err := oneBlob(t, st, k, of, b, between)
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +68,7 @@ func TestOthersCopyIsNone(t *testing.T) {
 			if err == nil {
 				pruned++
 			}
-			for _, ref := range []repo.SnapshotRef{mine, theirs} {
+			for _, ref := range []ledger.SnapshotRef{mine, theirs} {
 				if lost := readsBlob(t.Context(), st, w.owner, ref); lost != nil {
 					t.Errorf("after a prune (%v) the snapshot of %s: %v", err, ref.Instance, lost)
 				}
@@ -102,7 +103,7 @@ func TestPackListedOtherwise(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := fresh(t, st, w.owner).AddPerson(t.Context(), rogue, repo.Person{Name: "rogue", Instance: instance}, nil, ""); err != nil {
+			if err := fresh(t, st, w.owner).AddPerson(t.Context(), rogue, ledger.Person{Name: "rogue", Instance: instance}, nil, ""); err != nil {
 				t.Fatal(err)
 			}
 			r := fresh(t, st, rogue)
@@ -110,7 +111,7 @@ func TestPackListedOtherwise(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := &repo.SnapshotEntry{Indexes: listed, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-02"}}
+			e := &ledger.SnapshotEntry{Indexes: listed, SnapshotInfo: ledger.SnapshotInfo{Instance: instance, Date: "2026-06-02"}}
 			if err := r.PublishSnapshot(t.Context(), []byte(`{"blobs":{}}`), e); err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +135,7 @@ func TestPackListedOtherwise(t *testing.T) {
 // another index object lists stays, and so does another listing.
 func TestPruneReadsListings(t *testing.T) {
 	w, st, _, first, c := twoInstances(t)
-	one := func(seed uint64, between func()) repo.SnapshotRef {
+	one := func(seed uint64, between func()) ledger.SnapshotRef {
 		ref, err := oneBlob(t, st, w.writer, instance, blobs(seed, 1, 5000)[0], between)
 		if err != nil {
 			t.Fatal(err)
@@ -147,7 +148,7 @@ func TestPruneReadsListings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &repo.SnapshotEntry{Indexes: again, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-02"}}
+	e := &ledger.SnapshotEntry{Indexes: again, SnapshotInfo: ledger.SnapshotInfo{Instance: instance, Date: "2026-06-02"}}
 	if err := r.PublishSnapshot(t.Context(), []byte(`{"blobs":{}}`), e); err != nil {
 		t.Fatal(err)
 	}

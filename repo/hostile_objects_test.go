@@ -13,6 +13,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -48,7 +49,7 @@ func TestHostileObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.open(w.owner).AddPerson(t.Context(), second, repo.Person{Name: "second"}, id.Recipient(), id.Recipient().String()); err != nil {
+	if err := w.open(w.owner).AddPerson(t.Context(), second, ledger.Person{Name: "second"}, id.Recipient(), id.Recipient().String()); err != nil {
 		t.Fatal(err)
 	}
 	third, _ := mustSnapshot(t, w.open(w.writer), nights[0], 3)
@@ -89,7 +90,7 @@ type hostileCase struct {
 	w      *world
 	st     *storetest.Mem
 	nights []content
-	refs   []repo.SnapshotRef
+	refs   []ledger.SnapshotRef
 	name   string
 	how    string
 }
@@ -164,7 +165,7 @@ func (h *hostileCase) next() {
 		h.t.Fatal(err)
 	}
 	host, err := mine.tryOpen(h.st, h.w.writer)
-	var rolled *repo.RollbackError
+	var rolled *ledger.RollbackError
 	if errors.As(err, &rolled) {
 		return
 	}

@@ -10,19 +10,20 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // twoInstances returns a repository with a snapshot of the instance, and the key of a writer for another one, which may
 // forget there.
-func twoInstances(t *testing.T) (w *world, st *storetest.Mem, evil *keys.Keyring, ref repo.SnapshotRef, c content) {
+func twoInstances(t *testing.T) (w *world, st *storetest.Mem, evil *keys.Keyring, ref ledger.SnapshotRef, c content) {
 	st = storetest.NewMem(t)
 	w = newWorld(t, st, repo.InitOptions{})
 	evil, err := w.owner.NewWriter("evil")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.open(w.owner).AddPerson(t.Context(), evil, repo.Person{Name: "evil", Instance: "evil.example", MayForget: true}, nil, ""); err != nil {
+	if err := w.open(w.owner).AddPerson(t.Context(), evil, ledger.Person{Name: "evil", Instance: "evil.example", MayForget: true}, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	c = night(1)
@@ -39,12 +40,12 @@ func fresh(t *testing.T, st store.Store, k *keys.Keyring) *repo.Repo {
 	return r
 }
 
-func evilSnapshot(indexes ...store.Name) *repo.Entry {
-	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{6, 6, 6}, Indexes: indexes, SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}}
+func evilSnapshot(indexes ...store.Name) *ledger.Entry {
+	return &ledger.Entry{Snapshot: &ledger.SnapshotEntry{Manifest: store.Name{6, 6, 6}, Indexes: indexes, SnapshotInfo: ledger.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}}}
 }
 
 // wholeAfterPrune asserts that the instance's snapshot is untouched: now, and after its own writer and the owner prune.
-func wholeAfterPrune(t *testing.T, w *world, st store.Store, ref repo.SnapshotRef, c content) {
+func wholeAfterPrune(t *testing.T, w *world, st store.Store, ref ledger.SnapshotRef, c content) {
 	t.Helper()
 	if err := verify(t.Context(), fresh(t, st, w.owner), ref, c); err != nil {
 		t.Fatalf("the snapshot: %v", err)
@@ -163,14 +164,14 @@ func TestPruneOfOthers(t *testing.T) {
 			indexes = append(indexes, name)
 		}
 	}
-	for _, e := range []*repo.Entry{
-		{Prune: &repo.PruneEntry{Packs: packs}},
-		{Prune: &repo.PruneEntry{Manifests: []store.Name{ref.ID}, Indexes: indexes}},
-		{Forget: &repo.ForgetEntry{Snapshots: []store.Name{ref.ID}}},
-		{Forget: &repo.ForgetEntry{Snapshots: []store.Name{{7, 7}}}},
-		{Bad: &repo.BadEntry{Packs: packs}},
-		{Roster: &repo.RosterEntry{}},
-		{Epoch: &repo.EpochEntry{Number: 2}},
+	for _, e := range []*ledger.Entry{
+		{Prune: &ledger.PruneEntry{Packs: packs}},
+		{Prune: &ledger.PruneEntry{Manifests: []store.Name{ref.ID}, Indexes: indexes}},
+		{Forget: &ledger.ForgetEntry{Snapshots: []store.Name{ref.ID}}},
+		{Forget: &ledger.ForgetEntry{Snapshots: []store.Name{{7, 7}}}},
+		{Bad: &ledger.BadEntry{Packs: packs}},
+		{Roster: &ledger.RosterEntry{}},
+		{Epoch: &ledger.EpochEntry{Number: 2}},
 	} {
 		if err := fresh(t, st, evil).PublishRaw(t.Context(), e); err != nil {
 			t.Fatal(err)
@@ -249,7 +250,7 @@ func mustAccept(t *testing.T, st store.Store, k *keys.Keyring) {
 // An entry of a newer version by somebody on the roster is not passed over: going on without it could undo what it says.
 func TestNewerEntry(t *testing.T) {
 	w, st, _, _ := small(t)
-	if err := fresh(t, st, w.writer).PublishRaw(t.Context(), &repo.Entry{}); err != nil {
+	if err := fresh(t, st, w.writer).PublishRaw(t.Context(), &ledger.Entry{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := openFresh(t.Context(), st, w.writer); !errors.Is(err, store.ErrNewerFormat) {

@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/wire"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -170,12 +171,12 @@ func (x *index) attach(t *table, vouch func(*tableObject) indexedObject) error {
 
 // settle hides what the log says is gone, what nobody vouches for who may, and of the listings that say the same for the
 // same instance all but one.
-func (x *index) settle(h *history) {
+func (x *index) settle(h *ledger.History) {
 	x.byName = x.byName[:0]
 	for i := range x.packs {
 		p := &x.packs[i]
-		p.gone = p.gone || p.instance == "" || len(h.pruned) > 0 && h.gone(store.Pack.Object(p.name), p.instance)
-		p.bad = h.isBad(p.name, p.instance)
+		p.gone = p.gone || p.instance == "" || len(h.Pruned) > 0 && h.PrunedFor(store.Pack.Object(p.name), p.instance)
+		p.bad = h.IsReported(p.name, p.instance)
 		if !p.gone {
 			x.byName = append(x.byName, uint32(i))
 		}

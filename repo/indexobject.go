@@ -9,6 +9,7 @@ import (
 
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -77,14 +78,14 @@ func (r *Repo) indexData(ctx context.Context, name store.Name, useCache, keep bo
 }
 
 // readIndex adds what an index object lists to w: all of it or, where it is damaged, nothing.
-func readIndex(h *history, name store.Name, data []byte, w *tableWriter) error {
+func readIndex(h *ledger.History, name store.Name, data []byte, w *tableWriter) error {
 	o := tableObject{name: name}
-	signer, body, err := unseal(h.keys, keys.KindIndex, data)
+	signer, body, err := unseal(h.Keys, keys.KindIndex, data)
 	if err == nil {
 		copy(o.signer[:], signer)
 		o.instance, err = parseIndex(body, func(*pack.Pack) error { return nil })
 	}
-	if errors.Is(err, store.ErrNewerFormat) && !h.known(signer) {
+	if errors.Is(err, store.ErrNewerFormat) && !h.Known(signer) {
 		err = errors.New("it is of another version, signed by a key that is not in the list of keys")
 	}
 	if err != nil {
@@ -203,8 +204,8 @@ func (r *Repo) distrust(x *index, objects map[store.Name]bool) *index {
 // lostIndexes returns the index objects that the log names and the storage does not list.
 func (r *Repo) lostIndexes(ctx context.Context) (map[store.Name]bool, error) {
 	lost := make(map[store.Name]bool)
-	for ref := range r.log.indexes.all() {
-		lost[ref.name] = true
+	for ref := range r.log.Indexes.All() {
+		lost[ref.Name] = true
 	}
 	for o, err := range r.store.List(ctx, store.Index.Dir()) {
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -74,7 +75,7 @@ func TestPacksOfARunListedByOthers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := fresh(t, st, w.owner).AddPerson(t.Context(), pruner, repo.Person{Name: "honest", Instance: "evil.example", MayForget: true}, nil, ""); err != nil {
+		if err := fresh(t, st, w.owner).AddPerson(t.Context(), pruner, ledger.Person{Name: "honest", Instance: "evil.example", MayForget: true}, nil, ""); err != nil {
 			t.Fatal(err)
 		}
 		if byOwner {

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/escape"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -35,7 +36,7 @@ type Inspector interface {
 	// again. What lies below a listing's or recipe's blob that was found good is not told again for the snapshots that
 	// come after. It returns what the manifest says that the snapshot holds. A DamageError, unless it is the Visitor's,
 	// is of the manifest.
-	Inspect(ctx context.Context, manifest []byte, v Visitor) (Holding, error)
+	Inspect(ctx context.Context, manifest []byte, v Visitor) (ledger.Holding, error)
 }
 
 // A Visitor is told of an inspection.
@@ -117,7 +118,7 @@ func (l *losses) Lost(part string, err error) error {
 
 // Losses calls f with each snapshot that can't be put together again from what the index lists, oldest first. The content of
 // packs is not looked at. Its error is one of reading.
-func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref SnapshotRef, lost []Loss)) error {
+func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
 	var in *inspectors
 	for _, ref := range r.Snapshots() {
 		for tries := 0; ; tries++ {
@@ -139,7 +140,7 @@ func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref SnapshotR
 			}
 			if pruned || isTableError(err) && tries < pruneTries {
 				in = nil
-				if !slices.ContainsFunc(r.Snapshots(), func(s SnapshotRef) bool { return s.ID == ref.ID }) {
+				if !slices.ContainsFunc(r.Snapshots(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
 					break
 				}
 				continue
@@ -155,7 +156,7 @@ func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref SnapshotR
 }
 
 // losses returns what a snapshot lacks.
-func (s *inspectors) losses(ctx context.Context, ref SnapshotRef) ([]Loss, error) {
+func (s *inspectors) losses(ctx context.Context, ref ledger.SnapshotRef) ([]Loss, error) {
 	in, x := s.of(ref.Instance)
 	found := losses{index: x}
 	text, err := s.repo.Manifest(ctx, ref)

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // Junk below keys/ neither keeps a machine from copying the keys that the roster names, nor is it copied, nor read by a host that
@@ -27,7 +28,7 @@ func TestJunkKeysCrowdOutNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := fresh(t, st, w.owner).AddPerson(t.Context(), hers, repo.Person{Name: "alice"}, id.Recipient(), id.Recipient().String()); err != nil {
+	if err := fresh(t, st, w.owner).AddPerson(t.Context(), hers, ledger.Person{Name: "alice"}, id.Recipient(), id.Recipient().String()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fresh(t, st, w.owner).Rotate(t.Context(), nothing); err != nil {

@@ -220,14 +220,14 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 // speak for an instance of its own. A writer's prune takes nothing from others that is not long left over.
 func (l *Lease) concerns(signer ed25519.PublicKey) bool {
 	log := l.repo.log
-	by, me := log.scope(signer), log.scope(l.key.VerifyKey())
+	by, me := log.Scope(signer), log.Scope(l.key.VerifyKey())
 	switch {
-	case by.owner:
+	case by.Owner:
 		return true
-	case by.person.Role != keys.RoleWriter:
+	case by.Person.Role != keys.RoleWriter:
 		return false
 	}
-	return me.owner || by.serves(me.person.Instance) || me.serves(by.person.Instance) || by.person.Instance == me.person.Instance
+	return me.Owner || by.Serves(me.Person.Instance) || me.Serves(by.Person.Instance) || by.Person.Instance == me.Person.Instance
 }
 
 // Wait waits until no one else is at work, for as long as patience lasts, and then fails with a LockedError.

@@ -11,6 +11,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -23,7 +24,7 @@ var leavesFree = map[string]func(t *testing.T, st *storetest.Mem, liar *keys.Key
 		if err := r.PublishAt(t.Context(), liarsSnapshot(of, 1), head.Seq+4); err != nil {
 			t.Fatal(err)
 		}
-		below := repo.Head{Seq: head.Seq + 4, Hash: sha256.Sum256(st.Bytes(number(head.Seq + 4)))}
+		below := ledger.Head{Seq: head.Seq + 4, Hash: sha256.Sum256(st.Bytes(number(head.Seq + 4)))}
 		if err := r.PublishBehind(t.Context(), liarsSnapshot(of, 2), below, head.Seq+7); err != nil {
 			t.Fatal(err)
 		}
@@ -32,15 +33,15 @@ var leavesFree = map[string]func(t *testing.T, st *storetest.Mem, liar *keys.Key
 	"above one that never was": func(t *testing.T, st *storetest.Mem, liar *keys.Keyring, of string) uint64 {
 		r := fresh(t, st, liar)
 		head := r.Head()
-		if err := r.PublishBehind(t.Context(), liarsSnapshot(of, 1), repo.Head{Seq: head.Seq + 4, Hash: store.Name{1}}, head.Seq+7); err != nil {
+		if err := r.PublishBehind(t.Context(), liarsSnapshot(of, 1), ledger.Head{Seq: head.Seq + 4, Hash: store.Name{1}}, head.Seq+7); err != nil {
 			t.Fatal(err)
 		}
 		return head.Seq + 7
 	},
 }
 
-func liarsSnapshot(of string, n byte) *repo.Entry {
-	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: of, Date: "2026-06-02"}}}
+func liarsSnapshot(of string, n byte) *ledger.Entry {
+	return &ledger.Entry{Snapshot: &ledger.SnapshotEntry{Manifest: store.Name{n}, SnapshotInfo: ledger.SnapshotInfo{Instance: of, Date: "2026-06-02"}}}
 }
 
 // A machine remembers an entry of another instance's writer, who has left numbers free below it. Honest ones take a number there
@@ -60,7 +61,7 @@ func TestLeftOutIsNoRollback(t *testing.T) {
 				}
 				early = fresh(t, st, w.writer)
 			}
-			var second repo.SnapshotRef
+			var second ledger.SnapshotRef
 			if !removed {
 				second, _ = mustSnapshot(t, early, night(2), 2)
 			}
@@ -104,7 +105,7 @@ func TestLeftOutAndLost(t *testing.T) {
 			if of != instance {
 				st.Delete(number(newest))
 			}
-			var rolled *repo.RollbackError
+			var rolled *ledger.RollbackError
 			if _, err := w.tryOpen(st, w.writer); !errors.As(err, &rolled) {
 				t.Errorf("%s, and %s: %v", name, what, err)
 			}
@@ -117,7 +118,7 @@ func secondWriter(t *testing.T, w *world) *keys.Keyring {
 	t.Helper()
 	k, err := w.owner.NewWriter("second")
 	if err == nil {
-		err = w.open(w.owner).AddPerson(t.Context(), k, repo.Person{Name: "second", Instance: instance}, nil, "")
+		err = w.open(w.owner).AddPerson(t.Context(), k, ledger.Person{Name: "second", Instance: instance}, nil, "")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +140,7 @@ func TestLeftOutOfAWholeLog(t *testing.T) {
 		t.Fatalf("the newest entry is %d", head.Seq)
 	}
 	st.Set(number(ref.Seq+1), other.Bytes(number(ref.Seq+1)))
-	var rolled *repo.RollbackError
+	var rolled *ledger.RollbackError
 	if _, err := w.tryOpen(st, w.writer); !errors.As(err, &rolled) {
 		t.Error(err)
 	}

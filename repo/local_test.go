@@ -18,6 +18,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/cause"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -220,7 +221,7 @@ func TestSpoiltHead(t *testing.T) {
 	t.Run("the cache is there, and the storage rolled back", func(t *testing.T) {
 		m := spoilt(t)
 		m.store = old.CloneFor(t)
-		var rolled *repo.RollbackError
+		var rolled *ledger.RollbackError
 		for range 2 {
 			if _, err := m.open(repo.Options{}); !errors.As(err, &rolled) {
 				t.Fatalf("a storage that was rolled back: %v", err)

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 
 	"golang.org/x/sync/errgroup"
@@ -30,30 +31,30 @@ const (
 // readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
 // store: where it chains to what is cached, the store has the same below it or has lost it; where it does not, all is read
 // anew. Keys that it announces and keys lacks are the history's.
-func (r *Repo) readLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*history, error) {
+func (r *Repo) readLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
 	h, err := r.takeLog(ctx, keys, useCache)
-	if err == nil && useCache && len(h.problems()) > 0 {
+	if err == nil && useCache && len(h.Problems()) > 0 {
 		h, err = r.takeLogOn(ctx, keys, h)
 	}
 	// Where an announcement was lost and the keys were rotated since, the newer keyring opens what the older could not.
-	if err == nil && len(h.breaks) > 0 && len(h.keys.Epochs) > len(keys.Epochs) {
-		h, err = r.takeLogOn(ctx, h.keys, h)
+	if err == nil && len(h.Breaks) > 0 && len(h.Keys.Epochs) > len(keys.Epochs) {
+		h, err = r.takeLogOn(ctx, h.Keys, h)
 	}
 	return h, err
 }
 
 // takeLogOn takes the whole log anew, which must say no less than it did a moment ago.
-func (r *Repo) takeLogOn(ctx context.Context, keys *keys.Keyring, before *history) (*history, error) {
+func (r *Repo) takeLogOn(ctx context.Context, keys *keys.Keyring, before *ledger.History) (*ledger.History, error) {
 	h, err := r.takeLog(ctx, keys, false)
-	if was := before.seen(); err == nil && !r.opts.AcceptHead && !h.covers(&was, r.key.VerifyKey()) {
-		err = &RollbackError{Remembered: was.Head, Found: h.head, Lost: was.Basis.String(), Since: true}
+	if was := before.Remember(); err == nil && !r.opts.AcceptHead && !h.Covers(&was, r.key.VerifyKey()) {
+		err = &ledger.RollbackError{Remembered: was.Head, Found: h.Head, Lost: was.Basis.String(), Since: true}
 	}
 	return h, err
 }
 
-func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*history, error) {
-	h := newHistory(keys)
-	h.lenient = r.opts.AcceptHead
+func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
+	h := ledger.New(keys)
+	h.Lenient = r.opts.AcceptHead
 	sizes, times := make(map[uint64]int64), make(map[uint64]time.Time)
 	for o, err := range r.store.List(ctx, store.Log.Dir()) {
 		if err != nil {
@@ -71,7 +72,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (
 	if err := r.fillGaps(ctx, sizes); err != nil {
 		return nil, err
 	}
-	t := &logTake{repo: r, log: h, sizes: sizes, before: r.local.openedLog(r.key), now: make(openedLog)}
+	t := &logTake{repo: r, log: h, sizes: sizes, before: r.local.openedLog(r.key), now: make(ledger.Opened)}
 	if useCache {
 		for seq := range t.before {
 			if _, there := sizes[seq]; there {
@@ -89,20 +90,20 @@ func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (
 		numbers = numbers[taken:]
 	}
 	for _, seq := range numbers {
-		h.far[store.LogObject(seq)] = seq
+		h.OutOfReach[store.LogObject(seq)] = seq
 	}
 	t.keep()
-	for i := range h.snapshots {
-		h.snapshots[i].Logged = times[h.snapshots[i].Seq]
+	for i := range h.Snapshots {
+		h.Snapshots[i].Logged = times[h.Snapshots[i].Seq]
 	}
-	if len(h.hashes) > 0 {
-		h.first.Logged = times[slices.Min(slices.Collect(maps.Keys(h.hashes)))]
+	if len(h.Hashes) > 0 {
+		h.First.Logged = times[slices.Min(slices.Collect(maps.Keys(h.Hashes)))]
 	}
-	h.gaps = slices.DeleteFunc(h.gaps, func(g gap) bool { return g.from >= h.top })
+	h.Gaps = slices.DeleteFunc(h.Gaps, func(g ledger.Gap) bool { return g.From >= h.Top })
 	// Whoever publishes takes the first free number behind what is an entry, or a break: junk under a far number stays alone.
-	for h.next, h.free = h.top, 0; ; h.next++ {
-		if _, taken := sizes[h.next]; !taken {
-			return h, h.tooNew()
+	for h.Next, h.Free = h.Top, 0; ; h.Next++ {
+		if _, taken := sizes[h.Next]; !taken {
+			return h, h.TooNew()
 		}
 	}
 }
@@ -136,8 +137,8 @@ func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 func logWindow(numbers []uint64, sizes map[uint64]int64) int {
 	total := int64(0)
 	for i, seq := range numbers {
-		total += min(sizes[seq], maxEntryObject)
-		if i == 256 || i > 0 && (total > 32<<20 || seq-numbers[i-1] > maxJump) {
+		total += min(sizes[seq], ledger.MaxEntryObject)
+		if i == 256 || i > 0 && (total > 32<<20 || seq-numbers[i-1] > ledger.MaxJump) {
 			return i
 		}
 	}
@@ -147,16 +148,16 @@ func logWindow(numbers []uint64, sizes map[uint64]int64) int {
 // A logTake is the log on its way from the store, or from the cache, into a history.
 type logTake struct {
 	repo   *Repo
-	log    *history
+	log    *ledger.History
 	sizes  map[uint64]int64
 	newest uint64 // entries below it that are opened already need not be read
-	before openedLog
-	now    openedLog // what is a part of the log
-	news   bool      // there is something in it that was not there before
+	before ledger.Opened
+	now    ledger.Opened // what is a part of the log
+	news   bool          // there is something in it that was not there before
 }
 
 // reaches reports whether a number lies within maxJump of what was taken so far: under a farther one there is no entry.
-func (t *logTake) reaches(seq uint64) bool { return t.log.free+(seq-t.log.next) <= maxJump }
+func (t *logTake) reaches(seq uint64) bool { return t.log.Free+(seq-t.log.Next) <= ledger.MaxJump }
 
 // entries reads some entries side by side and takes them in order, as far as they are within reach. It returns how many
 // it has taken.
@@ -190,19 +191,19 @@ func (t *logTake) entries(ctx context.Context, numbers []uint64) (int, error) {
 // has reports whether an entry need not be read. The newest that is known is read in any case, whatever stands above it.
 func (t *logTake) has(seq uint64) bool {
 	e, ok := t.before[seq]
-	return ok && e.size == t.sizes[seq] && seq < t.newest
+	return ok && e.Size == t.sizes[seq] && seq < t.newest
 }
 
 // take takes an entry by its stored bytes; data is not looked at where it need not be read.
 func (t *logTake) take(ctx context.Context, seq uint64, data []byte) error {
 	e := t.before[seq]
 	if !t.has(seq) {
-		e = t.before.open(unseal, t.log.keys, seq, data)
+		e = t.before.Open(unseal, t.log.Keys, seq, data)
 	}
-	t.log.take(seq, e)
-	if hash, valid := t.log.hashes[seq]; valid && hash == e.hash {
+	t.log.Take(seq, e)
+	if hash, valid := t.log.Hashes[seq]; valid && hash == e.Hash {
 		t.now[seq] = e
-		t.news = t.news || t.before[seq].hash != e.hash
+		t.news = t.news || t.before[seq].Hash != e.Hash
 	}
 	return t.repo.adoptEpoch(t.log)
 }
@@ -210,8 +211,8 @@ func (t *logTake) take(ctx context.Context, seq uint64, data []byte) error {
 // keep puts the opened entries into the cache. Those of a log that is no continuation of what is there don't replace it,
 // unless a person has said that the log is to be taken as it is.
 func (t *logTake) keep() {
-	was := t.before.newest()
-	goesOn := was == nil || t.log.hashes[was.Seq] == was.Hash || t.repo.opts.AcceptHead
+	was := t.before.Newest()
+	goesOn := was == nil || t.log.Hashes[was.Seq] == was.Hash || t.repo.opts.AcceptHead
 	if goesOn && (t.news || len(t.now) != len(t.before)) {
 		t.repo.local.keepOpened(t.repo.key, t.now)
 	}
@@ -220,7 +221,7 @@ func (t *logTake) keep() {
 // readEntry returns a stored entry's bytes: at most so many as were listed, for which there is room. What is longer is no
 // entry, and take calls it what it is.
 func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, error) {
-	if size < 0 || size > maxEntryObject {
+	if size < 0 || size > ledger.MaxEntryObject {
 		return []byte{}, nil
 	}
 	data, err := r.readObject(ctx, store.LogObject(seq), int(size)+1)
@@ -235,39 +236,39 @@ func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, e
 
 // catchUp takes the entries that were published since h was read. They stand under the next numbers: no
 // listing is needed.
-func (r *Repo) catchUp(ctx context.Context, h *history) error {
+func (r *Repo) catchUp(ctx context.Context, h *ledger.History) error {
 	for range relists {
 		if done, err := r.follow(ctx, h); done || err != nil {
 			return err
 		}
-		now, err := r.takeLogOn(ctx, h.keys, h)
+		now, err := r.takeLogOn(ctx, h.Keys, h)
 		if err != nil {
 			return err
 		}
-		if now.next <= h.next {
+		if now.Next <= h.Next {
 			break // there are more to reading than to listing
 		}
 		*h = *now
 	}
-	return cause.Errorf(cause.JunkInLog, "reading the log: behind entry %d the storage has %d objects and more that are no entries", h.head.Seq, maxJunk)
+	return cause.Errorf(cause.JunkInLog, "reading the log: behind entry %d the storage has %d objects and more that are no entries", h.Head.Seq, maxJunk)
 }
 
 // follow is catchUp as far as there are not maxJunk numbers in a row without an entry: it reports whether it came to the end.
-func (r *Repo) follow(ctx context.Context, h *history) (done bool, err error) {
-	for junk, head := 0, h.head; junk < maxJunk; junk++ {
-		if h.head != head {
-			junk, head = 0, h.head
+func (r *Repo) follow(ctx context.Context, h *ledger.History) (done bool, err error) {
+	for junk, head := 0, h.Head; junk < maxJunk; junk++ {
+		if h.Head != head {
+			junk, head = 0, h.Head
 		}
-		data, err := r.readObject(ctx, store.LogObject(h.next), maxEntryObject)
+		data, err := r.readObject(ctx, store.LogObject(h.Next), ledger.MaxEntryObject)
 		var long *store.DamageError
 		if errors.Is(err, fs.ErrNotExist) {
-			return true, h.tooNew()
+			return true, h.TooNew()
 		} else if errors.As(err, &long) {
 			data = nil // too long to be an entry; take calls it what it is
 		} else if err != nil {
 			return false, fmt.Errorf("reading the log: %w", err)
 		}
-		h.take(h.next, openEntry(unseal, h.keys, data))
+		h.Take(h.Next, ledger.OpenEntry(unseal, h.Keys, data))
 		if h == r.log {
 			r.index = nil // the log may name other index objects now
 		}
@@ -281,13 +282,13 @@ func (r *Repo) follow(ctx context.Context, h *history) (done bool, err error) {
 // publish appends e to the log, once all that was put is seen to be there, and sees that e is. Before each try it calls check
 // with the log as it then stands, which ends the attempt where it returns an error: so whoever publishes entry N has heeded
 // every entry below N.
-func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error) error {
-	for taken, head := 0, r.log.head; ; taken++ {
-		if r.log.head != head {
-			taken, head = 0, r.log.head
+func (r *Repo) publish(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
+	for taken, head := 0, r.log.Head; ; taken++ {
+		if r.log.Head != head {
+			taken, head = 0, r.log.Head
 		}
 		if taken == publishTries {
-			return cause.Errorf(cause.TakenNumbers, "publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.next, taken)
+			return cause.Errorf(cause.TakenNumbers, "publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.Next, taken)
 		}
 		if e.Accept == nil {
 			if err := r.acceptDamage(ctx); err != nil {
@@ -297,7 +298,7 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 		if err := check(r.log); err != nil {
 			return err
 		}
-		if err := r.log.mayAdd(e); err != nil {
+		if err := r.log.MayAdd(e); err != nil {
 			return err
 		}
 		if err := r.store.Confirm(ctx); err != nil {
@@ -305,7 +306,7 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 				return err
 			}
 			// A prune may have removed it meanwhile. Then check says whether that matters, and nothing else refers to it.
-			r.store.Forget(r.log.isNamed)
+			r.store.Forget(r.log.IsPruned)
 			continue
 		}
 		data, err := r.sealEntry(e)
@@ -330,9 +331,9 @@ func (r *Repo) publish(ctx context.Context, e *Entry, check func(*history) error
 
 // publishAt is publish for an entry that stands on what the log said at head: it fails with errNewcomers where somebody has
 // added to that.
-func (r *Repo) publishAt(ctx context.Context, head Head, e *Entry) error {
-	return r.publish(ctx, e, func(h *history) error {
-		if h.head != head {
+func (r *Repo) publishAt(ctx context.Context, head ledger.Head, e *ledger.Entry) error {
+	return r.publish(ctx, e, func(h *ledger.History) error {
+		if h.Head != head {
 			return errNewcomers
 		}
 		return nil
@@ -340,33 +341,33 @@ func (r *Repo) publishAt(ctx context.Context, head Head, e *Entry) error {
 }
 
 // sealEntry makes e the next entry of the log as it is known.
-func (r *Repo) sealEntry(e *Entry) ([]byte, error) {
-	e.Seq, e.Prev = r.log.next, nil
-	if !r.log.empty {
-		head := r.log.head
+func (r *Repo) sealEntry(e *ledger.Entry) ([]byte, error) {
+	e.Seq, e.Prev = r.log.Next, nil
+	if !r.log.Empty {
+		head := r.log.Head
 		e.Prev = &head
 	}
-	e.On = r.log.basis
+	e.On = r.log.Basis
 	e.Time = time.Now().UTC().Truncate(time.Second)
-	body, err := e.encode()
+	body, err := e.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("encoding a log entry: %w", err)
 	}
 	data, err := r.seal(keys.KindEntry, body)
-	if err == nil && (len(data) > maxEntryObject || e.Seq >= store.MaxEntries) {
+	if err == nil && (len(data) > ledger.MaxEntryObject || e.Seq >= store.MaxEntries) {
 		err = fmt.Errorf("log entry %d of %d bytes: no reader would take it", e.Seq, len(data))
 	}
 	return data, err
 }
 
 // published takes our own entry as everybody else does.
-func (r *Repo) published(e *Entry, data []byte) error {
-	requests := len(r.log.requests)
-	r.log.take(e.Seq, openEntry(unseal, r.log.keys, data))
-	if r.log.head.Seq != e.Seq || len(r.log.requests) > requests {
-		return fmt.Errorf("%w: the entry was published and has no effect", ErrNotAllowed)
+func (r *Repo) published(e *ledger.Entry, data []byte) error {
+	requests := len(r.log.Requests)
+	r.log.Take(e.Seq, ledger.OpenEntry(unseal, r.log.Keys, data))
+	if r.log.Head.Seq != e.Seq || len(r.log.Requests) > requests {
+		return fmt.Errorf("%w: the entry was published and has no effect", ledger.ErrNotAllowed)
 	}
-	if err := r.local.rememberHead(r.log.seen()); err != nil {
+	if err := r.local.rememberHead(r.log.Remember()); err != nil {
 		r.note("%v", err) // the entry stands; only a rollback to before it would go unnoticed here
 	}
 	return nil

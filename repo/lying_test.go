@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -139,7 +140,7 @@ func TestWrongBytesNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			to := id.Recipient()
-			err = fresh(t, flipping{st, dir}, w.owner).AddPerson(t.Context(), k, repo.Person{Name: "host"}, to, to.String())
+			err = fresh(t, flipping{st, dir}, w.owner).AddPerson(t.Context(), k, ledger.Person{Name: "host"}, to, to.String())
 		} else {
 			_, _, err = snapshot(t.Context(), fresh(t, flipping{st, dir}, w.writer), night(1), 1)
 		}

@@ -11,11 +11,12 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // small is a repository with little in it, so that each of its bytes can be flipped.
-func small(t *testing.T) (w *world, st *storetest.Mem, nights []content, refs []repo.SnapshotRef) {
+func small(t *testing.T) (w *world, st *storetest.Mem, nights []content, refs []ledger.SnapshotRef) {
 	st = storetest.NewMem(t)
 	w = newWorld(t, st, repo.InitOptions{})
 	nights = []content{
@@ -31,14 +32,14 @@ func small(t *testing.T) (w *world, st *storetest.Mem, nights []content, refs []
 
 // readAll opens the repository on a machine that has not seen it, and reads every snapshot that it lists. It returns
 // the IDs of those that came back whole; one that came back otherwise than it was is the test's failure.
-func readAll(t *testing.T, st store.Store, k *keys.Keyring, nights []content, refs []repo.SnapshotRef) (whole []store.Name, err error) {
+func readAll(t *testing.T, st store.Store, k *keys.Keyring, nights []content, refs []ledger.SnapshotRef) (whole []store.Name, err error) {
 	ctx := t.Context()
 	r, err := openFresh(ctx, st, k)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range r.Snapshots() {
-		i := slices.IndexFunc(refs, func(ref repo.SnapshotRef) bool { return ref.ID == s.ID })
+		i := slices.IndexFunc(refs, func(ref ledger.SnapshotRef) bool { return ref.ID == s.ID })
 		if i < 0 {
 			t.Fatalf("a snapshot that was never made is listed: %+v", s)
 		}
@@ -99,7 +100,7 @@ func flip(data []byte, off int) []byte {
 	return m
 }
 
-func mangledCase(t *testing.T, w *world, st *storetest.Mem, what, name string, nights []content, refs []repo.SnapshotRef) {
+func mangledCase(t *testing.T, w *world, st *storetest.Mem, what, name string, nights []content, refs []ledger.SnapshotRef) {
 	whole, err := readAll(t, st, w.owner, nights, refs)
 	if err == nil && len(whole) != len(refs) && !isLastEntry(name, refs) {
 		t.Errorf("%s: no error, and %d of %d snapshots", what, len(whole), len(refs))
@@ -111,7 +112,7 @@ func mangledCase(t *testing.T, w *world, st *storetest.Mem, what, name string, n
 	}
 }
 
-func isLastEntry(name string, refs []repo.SnapshotRef) bool {
+func isLastEntry(name string, refs []ledger.SnapshotRef) bool {
 	return name == fmt.Sprintf("log/%010d", refs[len(refs)-1].Seq)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -14,28 +15,28 @@ func (r *Repo) MarkBad(ctx context.Context, packs []store.Name) error {
 	if e == nil {
 		return nil
 	}
-	return r.publish(ctx, e, func(*history) error { return nil })
+	return r.publish(ctx, e, func(*ledger.History) error { return nil })
 }
 
 // markBadAt is MarkBad on what the log said at head, and returns the head that then is.
-func (r *Repo) markBadAt(ctx context.Context, head Head, packs []store.Name) (Head, error) {
+func (r *Repo) markBadAt(ctx context.Context, head ledger.Head, packs []store.Name) (ledger.Head, error) {
 	if e := r.badEntry(packs); e != nil {
 		if err := r.publishAt(ctx, head, e); err != nil {
 			return head, err
 		}
-		head = r.log.head
+		head = r.log.Head
 	}
 	return head, nil
 }
 
 // badEntry returns an entry that calls packs bad, those that this key has not called so: nil where it has all. What is
 // too much for one waits for the next check.
-func (r *Repo) badEntry(packs []store.Name) *Entry {
-	e := &Entry{Bad: new(BadEntry)}
-	me := r.log.scope(r.key.VerifyKey())
-	said := func(s scope) bool { return s.owner || !me.owner && s.person.Name == me.person.Name }
+func (r *Repo) badEntry(packs []store.Name) *ledger.Entry {
+	e := &ledger.Entry{Bad: new(ledger.BadEntry)}
+	me := r.log.Scope(r.key.VerifyKey())
+	said := func(s ledger.Scope) bool { return s.Owner || !me.Owner && s.Person.Name == me.Person.Name }
 	for _, n := range packs {
-		if !slices.ContainsFunc(r.log.bad[n], said) && len(e.Bad.Packs) < maxPruned {
+		if !slices.ContainsFunc(r.log.Reported[n], said) && len(e.Bad.Packs) < maxPruned {
 			e.Bad.Packs = append(e.Bad.Packs, n)
 		}
 	}

@@ -7,23 +7,24 @@ import (
 
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 )
 
 // head returns the newest log entry that this machine has seen, if it has seen any.
-func (l *local) head() (*seen, error) {
-	data, err := l.stateFile(headFile, maxHead)
+func (l *local) head() (*ledger.Remembered, error) {
+	data, err := l.stateFile(ledger.HeadFile, ledger.MaxRemembered)
 	if err != nil || data == nil {
 		return nil, err
 	}
-	s, err := decodeSeen(data)
+	s, err := ledger.DecodeRemembered(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.state.Path(headFile), err)
+		return nil, fmt.Errorf("%s: %w", l.state.Path(ledger.HeadFile), err)
 	}
 	return &s, nil
 }
 
-func (l *local) rememberHead(s seen) error {
-	if err := l.writeStateFile(headFile, s.encode()); err != nil {
+func (l *local) rememberHead(s ledger.Remembered) error {
+	if err := l.writeStateFile(ledger.HeadFile, s.Encode()); err != nil {
 		return fmt.Errorf("remembering the newest log entry: %w", err)
 	}
 	return nil
@@ -32,7 +33,7 @@ func (l *local) rememberHead(s seen) error {
 // remembered returns the newest log entry that this machine has seen, if any. Without that a storage could take back what
 // was committed, unnoticed. So where the file is spoilt the newest entry in the log's cache stands for it, which a holder of
 // the keyring wrote; and where there is none either, a person has to say that the log is to be taken as the storage has it.
-func (r *Repo) remembered() (*seen, error) {
+func (r *Repo) remembered() (*ledger.Remembered, error) {
 	s, err := r.local.head()
 	switch {
 	case err == nil:
@@ -42,7 +43,7 @@ func (r *Repo) remembered() (*seen, error) {
 		return nil, nil
 	}
 	err = fmt.Errorf("the newest log entry that this machine has seen can't be read: %w", err)
-	if s := r.local.openedLog(r.key).newest(); s != nil {
+	if s := r.local.openedLog(r.key).Newest(); s != nil {
 		r.note("%v; the log must contain entry %d instead, the newest in the cache", err, s.Seq)
 		return s, nil
 	}
@@ -54,22 +55,22 @@ func (r *Repo) remembered() (*seen, error) {
 }
 
 // openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.
-func (l *local) openedLog(k *keys.Keyring) openedLog {
+func (l *local) openedLog(k *keys.Keyring) ledger.Opened {
 	if l.copies == nil {
 		return nil
 	}
-	name, key := openedFile(k)
-	data, err := l.copies.ReadFile(name, maxOpened)
+	name, key := ledger.OpenedFile(k)
+	data, err := l.copies.ReadFile(name, ledger.MaxOpened)
 	if err != nil {
 		return nil
 	}
-	return decodeOpened(data, key)
+	return ledger.DecodeOpened(data, key)
 }
 
 // keepOpened puts o into the cache. A failure costs time later and nothing else.
-func (l *local) keepOpened(k *keys.Keyring, o openedLog) {
+func (l *local) keepOpened(k *keys.Keyring, o ledger.Opened) {
 	if l.copies != nil {
-		name, key := openedFile(k)
-		_ = l.copies.WriteCopy(name, o.encode(key))
+		name, key := ledger.OpenedFile(k)
+		_ = l.copies.WriteCopy(name, o.Encode(key))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -31,7 +32,7 @@ func longLog(b testing.TB, gone int) (*storetest.Mem, *keys.Keyring) {
 		b.Fatal(err)
 	}
 	for i := range gone + 10 {
-		e := &repo.SnapshotEntry{SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: fmt.Sprintf("2026-06-%02d", i%30+1)}}
+		e := &ledger.SnapshotEntry{SnapshotInfo: ledger.SnapshotInfo{Instance: instance, Date: fmt.Sprintf("2026-06-%02d", i%30+1)}}
 		if err := r.PublishSnapshot(b.Context(), fmt.Appendf(nil, `{"blobs":{},"n":%d}`, i), e); err != nil {
 			b.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -23,7 +24,7 @@ import (
 
 // overtaken returns a repository whose past has packs to delete and packs to rewrite, what its kept snapshot holds, and
 // that snapshot. More than half of each pack is dead.
-func overtaken(t *testing.T) (w *world, st *storetest.Mem, kept repo.SnapshotRef, c content) {
+func overtaken(t *testing.T) (w *world, st *storetest.Mem, kept ledger.SnapshotRef, c content) {
 	t.Helper()
 	st = storetest.NewMem(t)
 	w = newWorld(t, st, repo.InitOptions{})
@@ -146,7 +147,7 @@ func TestReaderOvertakenByRotation(t *testing.T) {
 		mustSnapshot(t, fresh(t, st, viaFile(t, w.writer)), c, 4)
 		mustPrune(t, st, rotated)
 	}), viaFile(t, w.owner))
-	ids := func(ref repo.SnapshotRef) []chunk.ID {
+	ids := func(ref ledger.SnapshotRef) []chunk.ID {
 		text, err := r.Manifest(t.Context(), ref)
 		if err != nil {
 			t.Fatal(err)
@@ -296,7 +297,7 @@ func TestOwnUploadsPruned(t *testing.T) {
 	if res, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{Grace: 1}); err != nil || res.LeftOver < len(c) {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance})
+	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance})
 	if !errors.Is(err, repo.ErrPruned) {
 		t.Errorf("commit: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 
 	"filippo.io/age"
@@ -34,7 +35,7 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 	if r.local.state == nil {
 		return nil
 	}
-	for _, object := range r.log.keyObjects() {
+	for _, object := range r.log.KeyObjects() {
 		if have, err := r.local.stateFile(object, maxKeyObject); err == nil && have != nil && keyObject(have) == object {
 			continue
 		}
@@ -56,17 +57,17 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 // adoptEpoch gives h a keyring that holds the epoch that the log has announced, and none in its place: a new one, since
 // others may be reading by the one that it had. The announcement has the new keys, wrapped to the identity that each key file
 // brings, or to the recipient that a person brought.
-func (r *Repo) adoptEpoch(h *history) error {
-	if h.announced(h.keys) {
+func (r *Repo) adoptEpoch(h *ledger.History) error {
+	if h.HasEpoch(h.Keys) {
 		return nil
 	}
 	// What a rotation saved and never announced gives way to what another has announced.
-	known := h.inUse(h.keys)
+	known := h.KeysInUse(h.Keys)
 	ids := r.opts.Identities
 	if r.key.Identity != nil {
 		ids = append([]age.Identity{r.key.Identity}, ids...)
 	}
-	for _, data := range h.given {
+	for _, data := range h.Wrapped {
 		if len(ids) == 0 {
 			break
 		}
@@ -75,12 +76,12 @@ func (r *Repo) adoptEpoch(h *history) error {
 			continue // for somebody else
 		}
 		grown := *known
-		if grown.Merge(update) == nil && h.announced(&grown) {
-			h.keys = &grown
+		if grown.Merge(update) == nil && h.HasEpoch(&grown) {
+			h.Keys = &grown
 			return nil
 		}
 	}
-	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.epoch), For: "reading the log on"}
+	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.Epoch), For: "reading the log on"}
 }
 
 // ownerOnly returns an error unless the repository was opened with the owner key.
@@ -110,7 +111,7 @@ func (r *Repo) putKeyring(ctx context.Context, k *keys.Keyring, to age.Recipient
 // AddPerson gives k, the repository's own keyring or one that NewWriter made, to somebody: wrapped to the recipient
 // below keys/ where there is one, else the caller hands over a file. recipient is its text, kept on the roster so that
 // later epochs reach the person too; a passphrase has none.
-func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p Person, to age.Recipient, recipient string) error {
+func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p ledger.Person, to age.Recipient, recipient string) error {
 	if err := r.ownerOnly("adding a key"); err != nil {
 		return err
 	}
@@ -135,22 +136,22 @@ func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p Person, to age.
 		}
 		p.Keys = []string{object}
 	}
-	return r.publishRoster(ctx, func(h *history) ([]Person, error) {
-		return append(slices.Clone(h.people), p), nameFree(h, p.Name)
+	return r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) {
+		return append(slices.Clone(h.People), p), nameFree(h, p.Name)
 	})
 }
 
-func nameFree(h *history, name string) error {
-	if slices.ContainsFunc(h.people, func(p Person) bool { return p.Name == name }) {
+func nameFree(h *ledger.History, name string) error {
+	if slices.ContainsFunc(h.People, func(p ledger.Person) bool { return p.Name == name }) {
 		return cause.Errorf(cause.NameTaken, "the list of keys has a %q already", name)
 	}
 	return nil
 }
 
 // publishRoster publishes what change makes of the roster as it stands.
-func (r *Repo) publishRoster(ctx context.Context, change func(*history) ([]Person, error)) error {
-	e := &Entry{Roster: new(RosterEntry)}
-	return r.publish(ctx, e, func(h *history) (err error) {
+func (r *Repo) publishRoster(ctx context.Context, change func(*ledger.History) ([]ledger.Person, error)) error {
+	e := &ledger.Entry{Roster: new(ledger.RosterEntry)}
+	return r.publish(ctx, e, func(h *ledger.History) (err error) {
 		e.Roster.People, err = change(h)
 		return err
 	})
@@ -162,17 +163,17 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	if err := r.ownerOnly("removing a key"); err != nil {
 		return err
 	}
-	var gone Person
-	err := r.publishRoster(ctx, func(h *history) ([]Person, error) {
-		i := slices.IndexFunc(h.people, func(p Person) bool { return p.Name == name })
+	var gone ledger.Person
+	err := r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) {
+		i := slices.IndexFunc(h.People, func(p ledger.Person) bool { return p.Name == name })
 		if i < 0 {
 			return nil, cause.Errorf(cause.NameAbsent, "the list of keys has no %q", name)
 		}
-		gone = h.people[i]
+		gone = h.People[i]
 		if gone.Role == keys.RoleOwner && owners(h) == 1 {
 			return nil, errors.New("the last owner can't be removed")
 		}
-		return slices.Delete(slices.Clone(h.people), i, i+1), nil
+		return slices.Delete(slices.Clone(h.People), i, i+1), nil
 	})
 	if err != nil {
 		return err
@@ -183,8 +184,8 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	return nil
 }
 
-func owners(h *history) (n int) {
-	for _, p := range h.people {
+func owners(h *ledger.History) (n int) {
+	for _, p := range h.People {
 		if p.Role == keys.RoleOwner {
 			n++
 		}
@@ -205,8 +206,8 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 	if err := r.mayRotate(ctx); err != nil {
 		return nil, err
 	}
-	if len(r.log.lostRoster()) > 0 { // it is stated anew by this: nobody announces anything before
-		if err := r.publishRoster(ctx, func(h *history) ([]Person, error) { return slices.Clone(h.people), nil }); err != nil {
+	if len(r.log.LostRoster()) > 0 { // it is stated anew by this: nobody announces anything before
+		if err := r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) { return slices.Clone(h.People), nil }); err != nil {
 			return nil, err
 		}
 	}
@@ -224,19 +225,19 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 	if err := save(&grown); err != nil {
 		return nil, fmt.Errorf("saving the new keys: %w", err)
 	}
-	e := &EpochEntry{Number: next.Number, Signature: next.Signature}
-	err = r.publish(ctx, &Entry{Epoch: e}, func(h *history) (err error) {
-		if h.epoch >= next.Number {
+	e := &ledger.EpochEntry{Number: next.Number, Signature: next.Signature}
+	err = r.publish(ctx, &ledger.Entry{Epoch: e}, func(h *ledger.History) (err error) {
+		if h.Epoch >= next.Number {
 			return cause.Errorf(cause.Rotated, "another owner rotated the keys meanwhile")
 		}
 		// Those who are given the keys are those on the list as the entry finds it.
-		e.Keys, without, err = wrapEpoch(&grown, h.people, r.opts.Prompt)
+		e.Keys, without, err = wrapEpoch(&grown, h.People, r.opts.Prompt)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	r.log.keys = &grown
+	r.log.Keys = &grown
 	return without, nil
 }
 
@@ -248,24 +249,24 @@ func (r *Repo) mayRotate(ctx context.Context) error {
 	if err := r.acceptDamage(ctx); err != nil || r.opts.AcceptHead {
 		return err
 	}
-	return r.log.mayAdd(&Entry{Epoch: new(EpochEntry)})
+	return r.log.MayAdd(&ledger.Entry{Epoch: new(ledger.EpochEntry)})
 }
 
 // allAnnounced returns an error where the key file has epochs that the log does not announce, unless an owner has said that the log is
 // as it should be. A rotation that died leaves such keys, which nobody uses. But if the storage shows an older log they are in use, and
 // a rotation would give them to all on its list, with whoever was removed since.
 func (r *Repo) allAnnounced() error {
-	if len(r.log.lostEpoch()) > 0 {
+	if len(r.log.LostEpoch()) > 0 {
 		return nil // later entries say so, and that nobody on the list of keys was removed since
 	}
-	if n := len(r.log.keys.Epochs); int(r.log.lastKnown(r.log.keys)) < n && !r.opts.AcceptHead {
+	if n := len(r.log.Keys.Epochs); int(r.log.LastEpoch(r.log.Keys)) < n && !r.opts.AcceptHead {
 		return cause.Errorf(cause.Unannounced, "the key file has keys of epoch %d, which the log does not announce", n)
 	}
 	return nil
 }
 
 // wrapEpoch returns the keys for everybody on the roster who has a recipient, and the names of those who have none.
-func wrapEpoch(grown *keys.Keyring, people []Person, person keys.Prompt) (wrapped [][]byte, without []string, err error) {
+func wrapEpoch(grown *keys.Keyring, people []ledger.Person, person keys.Prompt) (wrapped [][]byte, without []string, err error) {
 	for _, p := range people {
 		if p.Recipient == "" {
 			without = append(without, p.Name)

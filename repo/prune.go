@@ -9,6 +9,7 @@ import (
 
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -42,7 +43,7 @@ type PruneOptions struct {
 	AcceptLost bool
 
 	// Records are what the entry says of the times of the snapshots below it.
-	Records []Record
+	Records []ledger.Record
 
 	lean bool // write nothing but the entry, and a short one
 	most int  // packs that are rewritten at once; 0: any number
@@ -147,8 +148,8 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 // hasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
 // prune has deleted.
 func (r *Repo) hasGrown(ctx context.Context) bool {
-	before := r.log.head
-	return r.catchUp(ctx, r.log) == nil && r.log.head != before
+	before := r.log.Head
+	return r.catchUp(ctx, r.log) == nil && r.log.Head != before
 }
 
 var errNewcomers = errors.New("the log has grown")
@@ -218,7 +219,7 @@ func (r *Repo) readyToPrune(ctx context.Context) error {
 	if err := r.catchUp(ctx, r.log); err != nil {
 		return err
 	}
-	if damage := r.log.damage(); len(damage) > 0 {
+	if damage := r.log.Damage(); len(damage) > 0 {
 		return cause.Errorf(cause.LogUnsound, "refusing to prune with a damaged log: %w", damage[0])
 	}
 	return nil
@@ -227,9 +228,9 @@ func (r *Repo) readyToPrune(ctx context.Context) error {
 // supposing returns the repository as it would be if the next log entry forgot some snapshots. It is for planning alone.
 func (r *Repo) supposing(forgotten []store.Name) *Repo {
 	h := *r.log
-	h.forgotten = maps.Clone(h.forgotten)
+	h.Forgotten = maps.Clone(h.Forgotten)
 	for _, id := range forgotten {
-		h.forgotten[id] = h.next
+		h.Forgotten[id] = h.Next
 	}
 	return &Repo{store: r.store, key: r.key, opts: r.opts, local: r.local, log: &h}
 }
@@ -238,7 +239,7 @@ func (r *Repo) supposing(forgotten []store.Name) *Repo {
 func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) error {
 	entry := p.entry
 	entry.Added = w.indexes
-	err := r.publishAt(ctx, p.head, &Entry{Prune: &entry})
+	err := r.publishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
 	if errors.Is(err, errNewcomers) || errors.Is(err, store.ErrNoSpace) {
 		r.discard(w)
 	}
@@ -252,7 +253,7 @@ func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) erro
 
 // sweep deletes objects that prune entries name.
 func (r *Repo) sweep(ctx context.Context, deletes []string, progress func(phase string, done, total int64)) error {
-	if len(r.log.far) > 0 {
+	if len(r.log.OutOfReach) > 0 {
 		if err := r.catchUp(ctx, r.log); err != nil {
 			return err
 		}
@@ -260,7 +261,7 @@ func (r *Repo) sweep(ctx context.Context, deletes []string, progress func(phase 
 	var names []string
 	for _, object := range deletes {
 		// What the log has come near to meanwhile has to stay: entries may stand above it.
-		if _, far := r.log.far[object]; !far || r.log.isFar(object) {
+		if _, far := r.log.OutOfReach[object]; !far || r.log.IsOutOfReach(object) {
 			names = append(names, object)
 		}
 	}

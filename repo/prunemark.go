@@ -35,7 +35,7 @@ func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOpti
 	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
 		marks: marks{live: newBitset(s.index.ranks), keeps: make([]int64, len(s.index.packs)), others: newBitset(len(s.index.packs))}}
 	in := r.inspectors(s.index, inspect)
-	snapshots := s.log.live()
+	snapshots := s.log.Live()
 	for i, ref := range snapshots {
 		o.progress("marking", int64(i), int64(len(snapshots)))
 		text, err := r.Manifest(ctx, ref)
@@ -152,7 +152,7 @@ func (m *marker) askYoung(ctx context.Context) error {
 	var names []store.Name
 	for i := range m.index.packs {
 		ip := &m.index.packs[i]
-		if m.young.has(i) && m.keeps[i] == 0 && !ip.gone && m.by.serves(ip.instance) && m.log.hasOthers(ip.instance) {
+		if m.young.has(i) && m.keeps[i] == 0 && !ip.gone && m.by.Serves(ip.instance) && m.log.HasOtherInstances(ip.instance) {
 			names = append(names, ip.name)
 		}
 	}

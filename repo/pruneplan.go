@@ -5,19 +5,20 @@ import (
 	"slices"
 	"strings"
 
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // A prunePlan is what a prune, or a repair of packs, is to do. Packs and index objects are numbered as in the index.
 type prunePlan struct {
-	head     Head       // of the log that it was made by: the entry stands upon that, or not at all
-	dead     []uint32   // packs that go
-	rewrite  []uint32   // packs that go once their live part is moved
-	goes     bitset     // both, by pack
-	touched  []uint32   // index objects that list a pack which goes
-	replaced []uint32   // of these, those that give way to new ones
-	entry    PruneEntry // without the index objects that the rewriting adds
-	deletes  []string   // objects, once the entry stands: those that it names, and what earlier ones have named
+	head     ledger.Head       // of the log that it was made by: the entry stands upon that, or not at all
+	dead     []uint32          // packs that go
+	rewrite  []uint32          // packs that go once their live part is moved
+	goes     bitset            // both, by pack
+	touched  []uint32          // index objects that list a pack which goes
+	replaced []uint32          // of these, those that give way to new ones
+	entry    ledger.PruneEntry // without the index objects that the rewriting adds
+	deletes  []string          // objects, once the entry stands: those that it names, and what earlier ones have named
 	result   PruneResult
 }
 
@@ -40,7 +41,7 @@ func planPrune(s *survey, m *marks, o PruneOptions) *prunePlan {
 	p.follow(&s.inventory)
 	if !o.lean { // else what is listed of packs that are gone is passed over, as where it can't be replaced
 		p.replace(&s.inventory)
-		p.entry.Records = s.by.recordable(o.Records)
+		p.entry.Records = s.by.Recordable(o.Records)
 	}
 	p.deleteNamed(s.index)
 	return p
@@ -63,7 +64,7 @@ func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
 		p.result.Live += m.keeps[i]
 		p.result.Dead += dead
 		switch {
-		case !s.by.serves(ip.instance), s.index.isContested(ip.name), m.livesElsewhere(ip, i, living):
+		case !s.by.Serves(ip.instance), s.index.isContested(ip.name), m.livesElsewhere(ip, i, living):
 			// Where this key can't tell whose a pack is, it is left to the one that can. Where its listings contradict each
 			// other, a check that reads it calls it bad.
 		case m.keeps[i] == 0 && m.others.has(i):
@@ -194,10 +195,10 @@ func (p *prunePlan) deleteNamed(x *index) {
 // list, or it never counted. A writer's prune leaves such objects where the owner has named them.
 func (v *inventory) spent() (names []store.Name) {
 	there := func(ip indexedPack) bool {
-		return ip.instance != "" && !ip.foreign && !v.log.gone(store.Pack.Object(ip.name), ip.instance)
+		return ip.instance != "" && !ip.foreign && !v.log.PrunedFor(store.Pack.Object(ip.name), ip.instance)
 	}
 	for _, o := range v.index.objects {
-		if o.live && !slices.ContainsFunc(v.index.packs[o.first:o.first+o.packs], there) && v.log.mayDrop(v.by, o.name) {
+		if o.live && !slices.ContainsFunc(v.index.packs[o.first:o.first+o.packs], there) && v.log.MayDrop(v.by, o.name) {
 			names = append(names, o.name)
 		}
 	}
@@ -207,13 +208,13 @@ func (v *inventory) spent() (names []store.Name) {
 // forgotten returns the manifests of forgotten snapshots that this key may prune, without those that a snapshot is made of
 // which is not forgotten.
 func (v *inventory) forgotten() (names []store.Name) {
-	needed, seen := v.log.needed(), make(map[store.Name]bool)
-	for _, s := range v.log.snapshots {
+	needed, seen := v.log.Needed(), make(map[store.Name]bool)
+	for _, s := range v.log.Snapshots {
 		object := store.Manifest.Object(s.Manifest)
-		if _, gone := v.log.forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || v.mayDelete(object) {
+		if _, gone := v.log.Forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || v.mayDelete(object) {
 			continue
 		}
-		if v.by.serves(s.Instance) {
+		if v.by.Serves(s.Instance) {
 			seen[s.Manifest] = true
 			names = append(names, s.Manifest)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -39,7 +40,7 @@ type scene struct {
 	packs  []listedPack   // those of an object together
 	writer bool           // the key is that of here's writer, not the owner's
 	store  []store.Object // further objects
-	log    func(h *history)
+	log    func(h *ledger.History)
 	lost   int
 	opts   PruneOptions
 }
@@ -52,9 +53,9 @@ var (
 	thereKey   = ed25519.PublicKey(bytes.Repeat([]byte{3}, ed25519.PublicKeySize))
 )
 
-func (s *scene) history() *history {
-	h := newHistory(&keys.Keyring{OwnerKey: sceneOwner})
-	h.people = []Person{
+func (s *scene) history() *ledger.History {
+	h := ledger.New(&keys.Keyring{OwnerKey: sceneOwner})
+	h.People = []ledger.Person{
 		{Name: "a", Role: keys.RoleWriter, Instance: here, MayForget: true, VerifyKey: hereKey},
 		{Name: "b", Role: keys.RoleWriter, Instance: there, MayForget: true, VerifyKey: thereKey},
 	}
@@ -68,13 +69,13 @@ func (s *scene) history() *history {
 func instanceOf(l *listedPack) string { return cmp.Or(l.instance, here) }
 
 // indexOf returns the index of a scene, by the log, and names its objects there.
-func (s *scene) indexOf(h *history) *index {
+func (s *scene) indexOf(h *ledger.History) *index {
 	x := &index{}
 	for i := range s.packs {
 		l := &s.packs[i]
 		if n := len(x.objects); n == 0 || x.objects[n-1].name != (store.Name{l.object}) {
 			key := map[string]ed25519.PublicKey{here: hereKey, there: thereKey}[instanceOf(l)]
-			h.indexes.add(store.Name{l.object}, h.scope(key))
+			h.Indexes.Add(store.Name{l.object}, h.Scope(key))
 			x.objects = append(x.objects, indexedObject{name: store.Name{l.object}, instance: instanceOf(l), trusted: !l.removed, live: true, first: uint32(i)})
 		}
 		o := &x.objects[len(x.objects)-1]
@@ -89,11 +90,11 @@ func (s *scene) indexOf(h *history) *index {
 // inventory returns a scene's inventory, with the sizes of packs.
 func (s *scene) inventory() inventory {
 	h := s.history()
-	v := inventory{head: Head{Seq: 7}, log: h, me: sceneOwner, reads: !s.writer, index: s.indexOf(h)}
+	v := inventory{head: ledger.Head{Seq: 7}, log: h, me: sceneOwner, reads: !s.writer, index: s.indexOf(h)}
 	if s.writer {
 		v.me = hereKey
 	}
-	v.by = h.scope(v.me)
+	v.by = h.Scope(v.me)
 	v.sizes = make([]int64, len(s.packs))
 	return v
 }
@@ -168,25 +169,25 @@ func (p *prunePlan) tell(x *index) string {
 	return strings.Join(parts, "; ")
 }
 
-func namedBy(h *history, object string, keys ...ed25519.PublicKey) {
+func namedBy(h *ledger.History, object string, keys ...ed25519.PublicKey) {
 	for _, key := range keys {
-		h.pruned[object] = h.pruned[object].with(h.scope(key))
+		h.Pruned[object] = h.Pruned[object].With(h.Scope(key))
 	}
 }
 
 // sceneSnapshot puts a snapshot into the log, which may be forgotten.
-func sceneSnapshot(h *history, n byte, instance string, forgotten bool) {
-	h.snapshots = append(h.snapshots, SnapshotRef{ID: store.Name{n}, Manifest: store.Name{n}, SnapshotInfo: SnapshotInfo{Instance: instance}})
+func sceneSnapshot(h *ledger.History, n byte, instance string, forgotten bool) {
+	h.Snapshots = append(h.Snapshots, ledger.SnapshotRef{ID: store.Name{n}, Manifest: store.Name{n}, SnapshotInfo: ledger.SnapshotInfo{Instance: instance}})
 	if forgotten {
-		h.forgotten[store.Name{n}] = 1
+		h.Forgotten[store.Name{n}] = 1
 	}
 }
 
 func TestPrunePlan(t *testing.T) {
-	bad := func(packs ...byte) func(h *history) {
-		return func(h *history) {
+	bad := func(packs ...byte) func(h *ledger.History) {
+		return func(h *ledger.History) {
 			for _, n := range packs {
-				h.bad[store.Name{n}] = scopes{h.scope(sceneOwner)}
+				h.Reported[store.Name{n}] = ledger.Scopes{h.Scope(sceneOwner)}
 			}
 		}
 	}
@@ -229,7 +230,7 @@ func TestPrunePlan(t *testing.T) {
 			want:  "dead 1; replace 1; name pack 1, index 1; delete pack 1, index 1",
 		},
 		"who calls a pack bad speaks for another instance": {
-			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 10}}, log: func(h *history) { h.bad[store.Name{1}] = scopes{h.scope(thereKey)} }},
+			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 10}}, log: func(h *ledger.History) { h.Reported[store.Name{1}] = ledger.Scopes{h.Scope(thereKey)} }},
 			want:  "rewrite 1; replace 1; name pack 1, index 1; delete pack 1, index 1",
 		},
 
@@ -272,12 +273,12 @@ func TestPrunePlan(t *testing.T) {
 		},
 		"an index object that others name stays": {
 			scene: scene{writer: true, packs: []listedPack{{pack: 1, object: 1}, {pack: 2, object: 1, live: 100}},
-				log: func(h *history) { h.indexes.add(store.Name{1}, h.scope(thereKey)) }},
+				log: func(h *ledger.History) { h.Indexes.Add(store.Name{1}, h.Scope(thereKey)) }},
 			want: "dead 1; name pack 1; delete pack 1",
 		},
 		"an index object lists nothing any more": {
 			scene: scene{packs: []listedPack{{pack: 1, object: 1}, {pack: 2, object: 2, live: 100}},
-				log: func(h *history) { namedBy(h, store.Pack.Object(store.Name{1}), sceneOwner) }},
+				log: func(h *ledger.History) { namedBy(h, store.Pack.Object(store.Name{1}), sceneOwner) }},
 			want: "name index 1; delete pack 1, index 1",
 		},
 
@@ -293,14 +294,14 @@ func TestPrunePlan(t *testing.T) {
 			want:  "name index 2; delete index 2, index 2",
 		},
 		"what earlier entries name is deleted without a further one": {
-			scene: scene{store: []store.Object{recent(store.Pack.Object(store.Name{1})), recent(store.Pack.Object(store.Name{2}))}, log: func(h *history) {
+			scene: scene{store: []store.Object{recent(store.Pack.Object(store.Name{1})), recent(store.Pack.Object(store.Name{2}))}, log: func(h *ledger.History) {
 				namedBy(h, store.Pack.Object(store.Name{1}), sceneOwner)
 				namedBy(h, store.Pack.Object(store.Name{2}), thereKey)
 			}},
 			want: "delete pack 1",
 		},
 		"a writer deletes what itself has named, and the owner": {
-			scene: scene{writer: true, store: []store.Object{recent(store.Pack.Object(store.Name{1})), recent(store.Pack.Object(store.Name{2})), recent(store.Pack.Object(store.Name{3}))}, log: func(h *history) {
+			scene: scene{writer: true, store: []store.Object{recent(store.Pack.Object(store.Name{1})), recent(store.Pack.Object(store.Name{2})), recent(store.Pack.Object(store.Name{3}))}, log: func(h *ledger.History) {
 				namedBy(h, store.Pack.Object(store.Name{1}), sceneOwner)
 				namedBy(h, store.Pack.Object(store.Name{2}), thereKey)
 				namedBy(h, store.Pack.Object(store.Name{3}), thereKey, hereKey)
@@ -308,11 +309,11 @@ func TestPrunePlan(t *testing.T) {
 			want: "delete pack 1, pack 3",
 		},
 		"what others have named is left over like what nobody has": {
-			scene: scene{store: []store.Object{old(store.Pack.Object(store.Name{1}))}, log: func(h *history) { namedBy(h, store.Pack.Object(store.Name{1}), thereKey) }},
+			scene: scene{store: []store.Object{old(store.Pack.Object(store.Name{1}))}, log: func(h *ledger.History) { namedBy(h, store.Pack.Object(store.Name{1}), thereKey) }},
 			want:  "name pack 1; delete pack 1",
 		},
 		"what the log needs stays, whoever named it": {
-			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 100}}, store: []store.Object{old(store.Index.Object(store.Name{1})), old(store.Manifest.Object(store.Name{2}))}, log: func(h *history) {
+			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 100}}, store: []store.Object{old(store.Index.Object(store.Name{1})), old(store.Manifest.Object(store.Name{2}))}, log: func(h *ledger.History) {
 				sceneSnapshot(h, 2, here, false)
 				namedBy(h, store.Pack.Object(store.Name{1}), thereKey)
 				namedBy(h, store.Index.Object(store.Name{1}), sceneOwner)
@@ -328,7 +329,7 @@ func TestPrunePlan(t *testing.T) {
 		},
 
 		"manifests of forgotten snapshots": {
-			scene: scene{log: func(h *history) {
+			scene: scene{log: func(h *ledger.History) {
 				sceneSnapshot(h, 2, here, true)
 				sceneSnapshot(h, 1, there, true)
 				sceneSnapshot(h, 3, here, false)
@@ -336,16 +337,16 @@ func TestPrunePlan(t *testing.T) {
 			want: "name manifest 1, manifest 2; delete manifest 1, manifest 2",
 		},
 		"manifests of others are not a writer's": {
-			scene: scene{writer: true, log: func(h *history) {
+			scene: scene{writer: true, log: func(h *ledger.History) {
 				sceneSnapshot(h, 1, here, true)
 				sceneSnapshot(h, 2, there, true)
 			}},
 			want: "name manifest 1; delete manifest 1",
 		},
 		"a manifest of a forgotten snapshot and of one that is not": {
-			scene: scene{log: func(h *history) {
+			scene: scene{log: func(h *ledger.History) {
 				sceneSnapshot(h, 1, here, true)
-				h.snapshots = append(h.snapshots, SnapshotRef{ID: store.Name{9}, Manifest: store.Name{1}, SnapshotInfo: SnapshotInfo{Instance: here}})
+				h.Snapshots = append(h.Snapshots, ledger.SnapshotRef{ID: store.Name{9}, Manifest: store.Name{1}, SnapshotInfo: ledger.SnapshotInfo{Instance: here}})
 			}},
 		},
 
@@ -381,7 +382,7 @@ func TestPrunePlanResult(t *testing.T) {
 			{pack: 4, object: 1, component: pack.Media, live: 100},
 		},
 		store: []store.Object{{Name: store.Pack.Object(store.Name{5}), Size: 7, Time: longAgo}, {Name: store.Index.Object(store.Name{6}), Size: 5, Time: longAgo}},
-		log:   func(h *history) { sceneSnapshot(h, 1, here, true) },
+		log:   func(h *ledger.History) { sceneSnapshot(h, 1, here, true) },
 	}
 	want := PruneResult{Live: 150, Dead: 250, Removed: 3, Freed: 100 + 90 + 7 + 5, Rewritten: 1, Waiting: 1, WaitingFor: 60, Manifests: 1, LeftOver: 2}
 	if got := s.plan().result; got != want {
@@ -417,7 +418,7 @@ func TestSalvagePlan(t *testing.T) {
 		},
 		"one is cut, another one called bad": {
 			scene: scene{packs: []listedPack{{pack: 1, object: 1, stored: 60}, {pack: 2, object: 2}, {pack: 3, object: 2}},
-				log: func(h *history) { h.bad[store.Name{2}] = scopes{h.scope(sceneOwner)} }},
+				log: func(h *ledger.History) { h.Reported[store.Name{2}] = ledger.Scopes{h.Scope(sceneOwner)} }},
 			want: "rewrite 1, 2; replace 1, 2; name pack 1, pack 2, index 1, index 2",
 		},
 		"what is named is gone by all of its listings": {

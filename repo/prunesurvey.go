@@ -14,16 +14,17 @@ import (
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // An inventory is what index objects list, and what the storage has of it.
 type inventory struct {
-	head  Head // of the log, as it stands
-	log   *history
+	head  ledger.Head // of the log, as it stands
+	log   *ledger.History
 	me    ed25519.PublicKey
-	by    scope // what this key speaks for
-	reads bool  // this key opens packs of content
+	by    ledger.Scope // what this key speaks for
+	reads bool         // this key opens packs of content
 	index *index
 	sizes []int64 // of each pack as it is in the store, 0 where it is missing
 }
@@ -31,7 +32,7 @@ type inventory struct {
 // inventory returns the inventory of an index, with no sizes yet.
 func (r *Repo) inventory(x *index) inventory {
 	me := r.key.VerifyKey()
-	return inventory{head: r.log.head, log: r.log, me: me, by: r.log.scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.packs))}
+	return inventory{head: r.log.Head, log: r.log, me: me, by: r.log.Scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.packs))}
 }
 
 // canRead reports whether this key reads a pack's content.
@@ -41,13 +42,13 @@ func (v *inventory) canRead(ip *indexedPack) bool { return ip.component == pack.
 // which every run heeds, or this key itself. What others have named is left over like what nobody has: a run of another
 // instance may take no notice of that, and be about to publish what it has uploaded.
 func (v *inventory) mayDelete(object string) bool {
-	return slices.ContainsFunc(v.log.pruned[object], func(by scope) bool { return by.owner || v.me.Equal(ed25519.PublicKey(by.person.VerifyKey)) })
+	return slices.ContainsFunc(v.log.Pruned[object], func(by ledger.Scope) bool { return by.Owner || v.me.Equal(ed25519.PublicKey(by.Person.VerifyKey)) })
 }
 
 // replaceable reports whether an index object may give way to one that this key signs: it may be dropped, and is trusted.
 // What the new signature vouches for is deduplicated against, and nobody has read what a removed writer listed.
 func (v *inventory) replaceable(o uint32) bool {
-	return v.index.objects[o].trusted && v.log.mayDrop(v.by, v.index.objects[o].name)
+	return v.index.objects[o].trusted && v.log.MayDrop(v.by, v.index.objects[o].name)
 }
 
 // touched returns the index objects that list a pack which goes, as the index numbers them: those too of which the listing
@@ -99,8 +100,8 @@ func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (
 // mayPrune returns an error unless this key may prune: the owner key may all, a writer's those packs that it serves, where the list
 // of keys lets it forget.
 func (r *Repo) mayPrune() error {
-	if !r.log.scope(r.key.VerifyKey()).mayForget() {
-		return &NotAllowedError{Right: RightPrune, Why: "the list of keys does not let this writer prune"}
+	if !r.log.Scope(r.key.VerifyKey()).MayForget() {
+		return &ledger.NotAllowedError{Right: ledger.RightPrune, Why: "the list of keys does not let this writer prune"}
 	}
 	return nil
 }
@@ -114,7 +115,7 @@ type surveyor struct {
 }
 
 func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {
-	return &surveyor{survey: survey{inventory: v, young: newBitset(len(v.index.packs))}, now: now, grace: grace, named: v.log.named(), needed: v.log.needed()}
+	return &surveyor{survey: survey{inventory: v, young: newBitset(len(v.index.packs))}, now: now, grace: grace, named: v.log.Objects(), needed: v.log.Needed()}
 }
 
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
@@ -165,7 +166,7 @@ func (s *surveyor) add(o store.Object) {
 // spareLeftOut takes off the leftovers what an entry may name that the log leaves out: it may be a snapshot. Packs tell for whom they were
 // written, so nobody's entry keeps packs of an instance that its signer had no right to.
 func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
-	if len(s.log.leftOut) == 0 {
+	if len(s.log.LeftOut) == 0 {
 		return nil
 	}
 	var packs []store.Name
@@ -189,15 +190,15 @@ func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
 		case opener == nil:
 			return !s.reads // who reads all packs, and can't open this one, has nothing to lose by it
 		default:
-			return slices.ContainsFunc(s.log.leftOut, func(by scope) bool { return mayBeOf(opener, by) })
+			return slices.ContainsFunc(s.log.LeftOut, func(by ledger.Scope) bool { return mayBeOf(opener, by) })
 		}
 	})
 	return nil
 }
 
 // mayBeOf reports whether a pack may be of an instance that a signer speaks for.
-func mayBeOf(o *pack.Opener, by scope) bool {
-	return by.owner || by.person.Instance == "" || o.IsFor(by.person.Instance)
+func mayBeOf(o *pack.Opener, by ledger.Scope) bool {
+	return by.Owner || by.Person.Instance == "" || o.IsFor(by.Person.Instance)
 }
 
 // isListed reports whether an object is a pack with listings that are not gone, and notes its size.
@@ -236,7 +237,7 @@ func (s *surveyor) listJunk(ctx context.Context, r *Repo) error {
 // mayComeIntoReach reports whether an object below log/ is an entry by somebody on the list of keys. It is none yet; but it may be
 // one to others by the time that it is deleted, if its signer adds to the log meanwhile.
 func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, error) {
-	seq, far := r.log.far[o.Name]
+	seq, far := r.log.OutOfReach[o.Name]
 	if !far || r.key.Role != keys.RoleOwner {
 		return false, nil
 	}
@@ -244,13 +245,13 @@ func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, erro
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	e := openEntry(unseal, r.log.keys, data)
-	return (e.err == nil || errors.Is(e.err, store.ErrNewerFormat)) && r.log.known(e.signer), err
+	e := ledger.OpenEntry(unseal, r.log.Keys, data)
+	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && r.log.Known(e.Signer), err
 }
 
 // addJunk has the owner delete what has no name that an object can have. No entry names it: nothing references it.
 func (s *survey) addJunk(o store.Object) {
-	if s.by.owner {
+	if s.by.Owner {
 		s.deletable = append(s.deletable, o)
 		s.junk = append(s.junk, o)
 	}

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // confirmEntry returns an error unless the log entry that was put is there, byte for byte.
 func (r *Repo) confirmEntry(ctx context.Context, name string, data []byte) error {
-	stored, err := r.readObject(ctx, name, maxEntryObject)
+	stored, err := r.readObject(ctx, name, ledger.MaxEntryObject)
 	switch d := (*store.DamageError)(nil); {
 	case errors.Is(err, fs.ErrNotExist):
 		return &store.FalseReportError{Object: name, Found: "there is no such object"}

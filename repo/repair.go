@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -118,7 +119,7 @@ func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 	}
 
 	// Publish: the entry takes off the log what can't be read, and adds the new ones. It deletes nothing: a prune does.
-	if err := r.publishPlan(ctx, &prunePlan{head: head, entry: PruneEntry{Indexes: p.result.Dropped}}, w); err != nil {
+	if err := r.publishPlan(ctx, &prunePlan{head: head, entry: ledger.PruneEntry{Indexes: p.result.Dropped}}, w); err != nil {
 		return nil, err
 	}
 	p.result.Added = len(w.indexes)
@@ -127,14 +128,14 @@ func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 
 // An indexSurvey is what the log and the storage say of the index.
 type indexSurvey struct {
-	head    Head         // of the log, as it stands
+	head    ledger.Head  // of the log, as it stands
 	index   *index       // as the storage has it, but for index objects with a false listing
 	dropped []store.Name // index objects that are missing or damaged, or have a false listing
 }
 
 // surveyIndex reads the index from the storage, and the header of every pack that it lists.
 func (r *Repo) surveyIndex(ctx context.Context) (*indexSurvey, error) {
-	head := r.log.head
+	head := r.log.Head
 	x, err := r.wholeIndex(ctx)
 	if err != nil {
 		return nil, err
@@ -158,14 +159,14 @@ func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
 }
 
 // unread returns the index objects that the log names and that x lacks.
-func unread(h *history, x *index) (lost []store.Name) {
+func unread(h *ledger.History, x *index) (lost []store.Name) {
 	have := make(map[store.Name]bool)
 	for i := range x.objects {
 		have[x.objects[i].name] = true
 	}
-	for ref := range h.indexes.all() {
-		if !have[ref.name] {
-			lost = append(lost, ref.name)
+	for ref := range h.Indexes.All() {
+		if !have[ref.Name] {
+			lost = append(lost, ref.Name)
 		}
 	}
 	return lost
@@ -191,7 +192,7 @@ func (x *index) dropFalse() (names []store.Name) {
 
 // An indexPlan says what the log is to name no more, and what is to be listed anew.
 type indexPlan struct {
-	head   Head                    // of the log that it was made by
+	head   ledger.Head             // of the log that it was made by
 	packs  map[string][]store.Name // by the instance that they are listed for
 	result IndexRepair             // without what packs are read and index objects written
 }
@@ -226,7 +227,7 @@ func (r *Repo) eachPack(ctx context.Context, f func(name store.Name, o store.Obj
 			f(name, o)
 		}
 	}
-	if n == 0 && len(r.log.live()) > 0 {
+	if n == 0 && len(r.log.Live()) > 0 {
 		return hint.Wrap(errors.New("there is not a single pack on the storage"), "look whether this is the right storage: an empty one can't be repaired")
 	}
 	return nil

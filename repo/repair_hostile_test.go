@@ -13,11 +13,12 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // oneBlob makes a snapshot of an instance with a single blob, and calls between before it is committed.
-func oneBlob(t *testing.T, st store.Store, k *keys.Keyring, of string, b []byte, between func()) (repo.SnapshotRef, error) {
+func oneBlob(t *testing.T, st store.Store, k *keys.Keyring, of string, b []byte, between func()) (ledger.SnapshotRef, error) {
 	t.Helper()
 	w, err := fresh(t, st, k).NewWriter(t.Context(), of)
 	if err != nil {
@@ -34,7 +35,7 @@ func oneBlob(t *testing.T, st store.Store, k *keys.Keyring, of string, b []byte,
 	if between != nil {
 		between()
 	}
-	return w.Commit(t.Context(), fmt.Appendf(nil, `{"blobs":{"media":["%v"]}}`, id), repo.SnapshotInfo{Instance: of, Date: "2026-06-02"})
+	return w.Commit(t.Context(), fmt.Appendf(nil, `{"blobs":{"media":["%v"]}}`, id), ledger.SnapshotInfo{Instance: of, Date: "2026-06-02"})
 }
 
 // committedIsWhole asserts that a snapshot that was acknowledged is whole; one that a prune has overtaken need not be.
@@ -229,14 +230,14 @@ func TestRepairIndexForgedPacks(t *testing.T) {
 
 // What a removed writer has listed is not relied on, whatever the owner writes anew.
 func TestRemovedWriterStaysRemoved(t *testing.T) {
-	for name, rewrite := range map[string]func(t *testing.T, w *world, st *storetest.Mem, refs []repo.SnapshotRef){
-		"repair": func(t *testing.T, w *world, st *storetest.Mem, _ []repo.SnapshotRef) {
+	for name, rewrite := range map[string]func(t *testing.T, w *world, st *storetest.Mem, refs []ledger.SnapshotRef){
+		"repair": func(t *testing.T, w *world, st *storetest.Mem, _ []ledger.SnapshotRef) {
 			st.Delete(largestPack(st))
 			if _, err := fresh(t, st, w.owner).RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"prune": func(t *testing.T, w *world, st *storetest.Mem, refs []repo.SnapshotRef) {
+		"prune": func(t *testing.T, w *world, st *storetest.Mem, refs []ledger.SnapshotRef) {
 			if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{refs[1].ID}); err != nil {
 				t.Fatal(err)
 			}
@@ -255,7 +256,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+			e := &ledger.Entry{Snapshot: &ledger.SnapshotEntry{Manifest: store.Name{6}, Indexes: lies, SnapshotInfo: ledger.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 			if err := stolen.PublishRaw(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
@@ -265,7 +266,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := errors.Join(o.Forget(t.Context(), []store.Name{newestID(o)}), o.RemovePerson(t.Context(), "web1"),
-				o.AddPerson(t.Context(), second, repo.Person{Name: "web2", Instance: instance}, nil, "")); err != nil {
+				o.AddPerson(t.Context(), second, ledger.Person{Name: "web2", Instance: instance}, nil, "")); err != nil {
 				t.Fatal(err)
 			}
 			rewrite(t, w, st, refs)
@@ -335,7 +336,7 @@ func TestRepairNewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{6}, Indexes: []store.Name{n}, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+	e := &ledger.Entry{Snapshot: &ledger.SnapshotEntry{Manifest: store.Name{6}, Indexes: []store.Name{n}, SnapshotInfo: ledger.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 	if err := r.PublishRaw(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}

@@ -11,11 +11,12 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // twoNights returns a repository with two snapshots.
-func twoNights(t *testing.T) (w *world, st *storetest.Mem, nights []content, refs []repo.SnapshotRef) {
+func twoNights(t *testing.T) (w *world, st *storetest.Mem, nights []content, refs []ledger.SnapshotRef) {
 	st = storetest.NewMem(t)
 	w = newWorld(t, st, repo.InitOptions{})
 	nights = []content{night(1), night(1)}
@@ -37,7 +38,7 @@ func newestID(r *repo.Repo) store.Name {
 	return all[len(all)-1].ID
 }
 
-func wholeAgain(t *testing.T, w *world, st store.Store, nights []content, refs []repo.SnapshotRef) {
+func wholeAgain(t *testing.T, w *world, st store.Store, nights []content, refs []ledger.SnapshotRef) {
 	t.Helper()
 	r := fresh(t, st, w.owner)
 	for i, ref := range refs {
@@ -59,8 +60,8 @@ func TestRepairIndex(t *testing.T) {
 		},
 		"flipped": func(t *testing.T, w *world, st *storetest.Mem) { st.Corrupt(objectsOf(st, "index")[0], 2000) },
 		"never was": func(t *testing.T, w *world, st *storetest.Mem) {
-			e := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{9}, Indexes: []store.Name{{8}},
-				SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+			e := &ledger.Entry{Snapshot: &ledger.SnapshotEntry{Manifest: store.Name{9}, Indexes: []store.Name{{8}},
+				SnapshotInfo: ledger.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 			r := fresh(t, st, w.writer)
 			if err := r.PublishRaw(t.Context(), e); err != nil {
 				t.Fatal(err)
@@ -185,7 +186,7 @@ func TestRepairIndexOfOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf(`{"blobs":{"media":["%v"]}}`, id)
-	if _, err := wr.Commit(t.Context(), []byte(text), repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}); err != nil {
+	if _, err := wr.Commit(t.Context(), []byte(text), ledger.SnapshotInfo{Instance: "evil.example", Date: "2026-06-02"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range mine {
@@ -292,7 +293,7 @@ func TestRepairLies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lie := &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: store.Name{6}, Indexes: lies, SnapshotInfo: repo.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
+	lie := &ledger.Entry{Snapshot: &ledger.SnapshotEntry{Manifest: store.Name{6}, Indexes: lies, SnapshotInfo: ledger.SnapshotInfo{Instance: instance, Date: "2026-06-03"}}}
 	if err := r.PublishRaw(t.Context(), lie); err != nil {
 		t.Fatal(err)
 	}

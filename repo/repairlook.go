@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -28,8 +29,8 @@ type looker struct {
 // lookFor looks for what snapshots need, in an index and then in the packs that it does not list.
 func (r *Repo) lookFor(ctx context.Context, known *index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
 	k := &looker{repo: r, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
-	instances := make(map[string][]SnapshotRef)
-	for _, s := range r.log.live() {
+	instances := make(map[string][]ledger.SnapshotRef)
+	for _, s := range r.log.Live() {
 		instances[s.Instance] = append(instances[s.Instance], s)
 	}
 	for _, instance := range slices.Sorted(maps.Keys(instances)) {
@@ -46,7 +47,7 @@ func (r *Repo) lookFor(ctx context.Context, known *index, u *unlisted, inspect I
 
 // need returns the packs that are to be listed for an instance. Each round finds what the one before could not look
 // for, its listings and recipes being lost too.
-func (k *looker) need(ctx context.Context, instance string, snapshots []SnapshotRef) ([]store.Name, error) {
+func (k *looker) need(ctx context.Context, instance string, snapshots []ledger.SnapshotRef) ([]store.Name, error) {
 	with := k.known
 	for {
 		l, err := k.look(ctx, with.of(instance), snapshots)
@@ -81,7 +82,7 @@ func (l *look) needed(x *index) (names []store.Name) {
 }
 
 // look finds every blob of some snapshots in an index: that of the storage, and what was found beside that.
-func (k *looker) look(ctx context.Context, of *index, snapshots []SnapshotRef) (*look, error) {
+func (k *looker) look(ctx context.Context, of *index, snapshots []ledger.SnapshotRef) (*look, error) {
 	l := &look{uses: make(map[uint32]bool), known: k.known, of: of}
 	in := k.inspect(k.repo.readerOf(of))
 	for i, s := range snapshots {

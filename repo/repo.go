@@ -18,6 +18,7 @@ import (
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -39,7 +40,7 @@ type Options struct {
 	StateDir   string            // where the newest log entry seen, key copies and journals are kept
 	CacheDir   string            // where copies of immutable objects are kept
 	AcceptHead bool              // take the log as it is, though it is older than the one remembered, or damaged
-	Head       *Head             // a log entry noted elsewhere, which must be part of the log
+	Head       *ledger.Head      // a log entry noted elsewhere, which must be part of the log
 	Identities []age.Identity    // open keyrings of later epochs, beside the keyring's own identity
 	Prompt     keys.Prompt       // reaches the person at hand, where keys are wrapped by a plugin
 	ID         store.Name        // the repository's, where Find has just returned it; zero: Open reads it
@@ -53,7 +54,7 @@ type Repo struct {
 	key   *keys.Keyring // as it was opened with
 	opts  Options
 	local *local
-	log   *history
+	log   *ledger.History
 	index *index // nil until it is first needed
 
 	noting sync.Mutex
@@ -132,14 +133,14 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 		}
 		return fmt.Errorf("writing the config: %w", err)
 	}
-	r := &Repo{store: w, key: owner, local: new(local), log: newHistory(owner)}
+	r := &Repo{store: w, key: owner, local: new(local), log: ledger.New(owner)}
 	if err := r.putReserve(ctx); err != nil {
 		return err
 	}
-	people := []Person{personOf(owner, nil), personOf(writer, nil)}
+	people := []ledger.Person{ledger.PersonOf(owner, nil), ledger.PersonOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
-	return r.publish(ctx, &Entry{Roster: &RosterEntry{people}}, func(h *history) error {
-		if !h.empty {
+	return r.publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
+		if !h.Empty {
 			return errors.New("another process is making a repository there")
 		}
 		return nil
@@ -171,16 +172,16 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	if r.log, err = r.readLog(ctx, key, true); err != nil {
 		return nil, err
 	}
-	if r.log.empty && len(r.log.problems()) == 0 {
+	if r.log.Empty && len(r.log.Problems()) == 0 {
 		return nil, &cause.Error{Cause: cause.EmptyLog, Err: &store.DamageError{Object: store.Log.Dir(), Err: errors.New("the log is empty")}}
 	}
-	if r.log.empty {
-		return nil, r.log.problems()[0]
+	if r.log.Empty {
+		return nil, r.log.Problems()[0]
 	}
 	if err := r.checkHead(remembered); err != nil {
 		return nil, err
 	}
-	if n := len(key.Epochs); int(r.log.lastKnown(key)) < n {
+	if n := len(key.Epochs); int(r.log.LastEpoch(key)) < n {
 		r.note("the key file has keys of epoch %d, which the log does not announce: a rotation was interrupted, or the storage shows an older log", n)
 	}
 	if err := r.copyKeys(ctx); err != nil {
@@ -190,30 +191,30 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 }
 
 // checkHead compares the log with the newest entry that this machine, or a person, remembers.
-func (r *Repo) checkHead(remembered *seen) error {
-	all := []*seen{remembered}
+func (r *Repo) checkHead(remembered *ledger.Remembered) error {
+	all := []*ledger.Remembered{remembered}
 	if r.opts.Head != nil {
-		all = append(all, &seen{Head: *r.opts.Head})
+		all = append(all, &ledger.Remembered{Head: *r.opts.Head})
 	}
 	for _, s := range all {
 		if s == nil || r.opts.AcceptHead {
 			continue
 		}
-		if lost := r.log.lacks(s, r.key.VerifyKey()); lost != nil {
+		if lost := r.log.Lacks(s, r.key.VerifyKey()); lost != nil {
 			return lost
 		}
 	}
-	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.head.Seq && !r.opts.AcceptHead {
+	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.Head.Seq && !r.opts.AcceptHead {
 		return nil // what another process here has seen since then is newer
 	}
-	if err := r.local.rememberHead(r.log.seen()); err != nil {
+	if err := r.local.rememberHead(r.log.Remember()); err != nil {
 		r.note("%v: a storage that is rolled back to before it will not be noticed here", err)
 	}
 	return nil
 }
 
 // Head returns the newest log entry.
-func (r *Repo) Head() Head { return r.log.head }
+func (r *Repo) Head() ledger.Head { return r.log.Head }
 
 // ID returns the repository's ID.
 func (r *Repo) ID() store.Name { return store.Name(r.key.Repository) }
@@ -224,34 +225,34 @@ func (r *Repo) CacheDir() *localdir.Dir { return r.local.copies }
 
 // Key returns the keyring that the repository was opened with, and the epochs that the log has announced since that was
 // written. It is not to be changed.
-func (r *Repo) Key() *keys.Keyring { return r.log.keys }
+func (r *Repo) Key() *keys.Keyring { return r.log.Keys }
 
 // Given returns the keyring as somebody new is given it: without what a rotation has made that was not announced.
-func (r *Repo) Given() *keys.Keyring { return r.log.inUse(r.log.keys) }
+func (r *Repo) Given() *keys.Keyring { return r.log.KeysInUse(r.log.Keys) }
 
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
-func (r *Repo) Snapshots() []SnapshotRef { return r.log.live() }
+func (r *Repo) Snapshots() []ledger.SnapshotRef { return r.log.Live() }
 
 // Own reports whether a snapshot was committed with the key that the repository was opened with.
-func (r *Repo) Own(ref SnapshotRef) bool { return ref.signer.Equal(r.key.VerifyKey()) }
+func (r *Repo) Own(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.key.VerifyKey()) }
 
 // Requests returns the log entries that their signers were not entitled to. They have no effect.
-func (r *Repo) Requests() []Request { return slices.Clone(r.log.requests) }
+func (r *Repo) Requests() []ledger.Request { return slices.Clone(r.log.Requests) }
 
 // Roster returns the people and hosts that hold keys.
-func (r *Repo) Roster() []Person { return slices.Clone(r.log.people) }
+func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.log.People) }
 
 // CatchUp takes what others have added to the log since it was read, and reports whether a prune is among it: what was
 // missing may only have been moved.
 func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) {
-	before := r.log.prunes
+	before := r.log.Prunes
 	err = r.catchUp(ctx, r.log)
-	return r.log.prunes != before, err
+	return r.log.Prunes != before, err
 }
 
 // Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless an owner accepts it by
 // Options.AcceptHead; all that it still says can be read.
-func (r *Repo) Damage() []error { return r.log.damage() }
+func (r *Repo) Damage() []error { return r.log.Damage() }
 
 func (r *Repo) note(format string, args ...any) {
 	if r.opts.Note != nil {
@@ -262,7 +263,7 @@ func (r *Repo) note(format string, args ...any) {
 }
 
 // Manifest returns the JSON of a snapshot's manifest.
-func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
+func (r *Repo) Manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
 	data, ok := r.local.cached(object)
 	if !ok || store.NameOf(data) != ref.Manifest {
@@ -277,10 +278,10 @@ func (r *Repo) Manifest(ctx context.Context, ref SnapshotRef) ([]byte, error) {
 
 // openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
 // writer can name another's manifest in the log, and can't make it his own.
-func openManifest(k *keys.Keyring, ref SnapshotRef, data []byte) ([]byte, error) {
+func openManifest(k *keys.Keyring, ref ledger.SnapshotRef, data []byte) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
 	signer, body, err := unseal(k, keys.KindManifest, data)
-	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.signer.Equal(signer) {
+	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.Signer.Equal(signer) {
 		err = errors.New("it is not signed by the key that signed its log entry")
 	}
 	if err != nil {
@@ -304,7 +305,7 @@ func openManifest(k *keys.Keyring, ref SnapshotRef, data []byte) ([]byte, error)
 
 // epoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
 // it, where a rotation died between saving its keys and announcing them.
-func (r *Repo) epoch() *keys.Epoch { return r.Key().Epoch(max(1, r.log.epoch)) }
+func (r *Repo) epoch() *keys.Epoch { return r.Key().Epoch(max(1, r.log.Epoch)) }
 
 // seal returns the envelope of body under the epoch in use.
 func (r *Repo) seal(magic string, body []byte) ([]byte, error) {

@@ -15,6 +15,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -73,10 +74,10 @@ func TestWriterThatMayNotForget(t *testing.T) {
 	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{AppendOnly: true})
 	ref, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
 	r := w.open(w.writer)
-	if err := r.Forget(t.Context(), []store.Name{ref.ID}); !errors.Is(err, repo.ErrNotAllowed) {
+	if err := r.Forget(t.Context(), []store.Name{ref.ID}); !errors.Is(err, ledger.ErrNotAllowed) {
 		t.Errorf("forget: %v", err)
 	}
-	if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, repo.ErrNotAllowed) {
+	if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, ledger.ErrNotAllowed) {
 		t.Errorf("prune: %v", err)
 	}
 	if err := w.open(w.owner).Forget(t.Context(), []store.Name{ref.ID}); err != nil {
@@ -86,7 +87,7 @@ func TestWriterThatMayNotForget(t *testing.T) {
 
 func TestWriterOfAnotherInstance(t *testing.T) {
 	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{Instance: "other.example"})
-	if _, _, err := snapshot(t.Context(), w.open(w.writer), night(1), 1); !errors.Is(err, repo.ErrNotAllowed) {
+	if _, _, err := snapshot(t.Context(), w.open(w.writer), night(1), 1); !errors.Is(err, ledger.ErrNotAllowed) {
 		t.Error(err)
 	}
 }
@@ -272,7 +273,7 @@ func TestPruneDuringSnapshot(t *testing.T) {
 	if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), repo.SnapshotInfo{Instance: instance})
+	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance})
 	if !errors.Is(err, repo.ErrPruned) {
 		t.Fatalf("commit: %v", err)
 	}
@@ -289,7 +290,7 @@ func TestRolledBackLog(t *testing.T) {
 	old := st.Clone()
 	mustSnapshot(t, w.open(w.writer), night(2), 2)
 	head := w.open(w.writer).Head()
-	var rolled *repo.RollbackError
+	var rolled *ledger.RollbackError
 	if _, err := w.tryOpen(old, w.writer); !errors.As(err, &rolled) || rolled.Remembered != head {
 		t.Errorf("opening an older log: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -28,7 +29,7 @@ func TestResumedWhileOthersPrune(t *testing.T) {
 
 	pruned := false
 	r, err := w.tryOpen(before(st, "Put", "manifests/", func() {
-		if err := fresh(t, st, evil).PublishRaw(t.Context(), &repo.Entry{Prune: &repo.PruneEntry{Packs: []store.Name{{1}}}}); err != nil {
+		if err := fresh(t, st, evil).PublishRaw(t.Context(), &ledger.Entry{Prune: &ledger.PruneEntry{Packs: []store.Name{{1}}}}); err != nil {
 			t.Error(err)
 		}
 		pruned = true

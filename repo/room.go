@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -129,7 +130,7 @@ func (r *Repo) lastSeen(ctx context.Context) (last time.Time, err error) {
 }
 
 // publishOnFull is publish for an entry by which room is made.
-func (r *Repo) publishOnFull(ctx context.Context, e *Entry, check func(*history) error) error {
+func (r *Repo) publishOnFull(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
 	m := &room{repo: r, grace: DefaultGrace}
 	if err := m.within(ctx, func() error { return r.publish(ctx, e, check) }); err != nil || m.steps == 0 {
 		return err

@@ -11,12 +11,13 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // fullWorld is a repository of two nights, the older of which leaves packs that are dead as a whole and packs that are dead
 // in part once it is forgotten.
-func fullWorld(t *testing.T) (w *world, mem *storetest.Mem, nights []content, refs []repo.SnapshotRef) {
+func fullWorld(t *testing.T) (w *world, mem *storetest.Mem, nights []content, refs []ledger.SnapshotRef) {
 	t.Helper()
 	nights = []content{night(1), night(1)}
 	nights[1][repo.Media] = append(slices.Clone(nights[0][repo.Media][:12]), blobs(70, 8, 60000)...)

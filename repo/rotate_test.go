@@ -10,6 +10,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 )
 
 // viaFile passes a keyring through its file, as another machine has it.
@@ -53,7 +54,7 @@ func TestRotate(t *testing.T) {
 	}
 	for _, k := range []*keys.Keyring{oldOwner, saved} {
 		r := w.open(k)
-		for _, ref := range []repo.SnapshotRef{first, second} {
+		for _, ref := range []ledger.SnapshotRef{first, second} {
 			if err := verify(t.Context(), r, ref, c); err != nil {
 				t.Error(err)
 			}
@@ -129,10 +130,10 @@ func TestPeople(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.AddPerson(t.Context(), hers, repo.Person{Name: "alice"}, id.Recipient(), id.Recipient().String()); err != nil {
+	if err := o.AddPerson(t.Context(), hers, ledger.Person{Name: "alice"}, id.Recipient(), id.Recipient().String()); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.AddPerson(t.Context(), hers, repo.Person{Name: "alice"}, id.Recipient(), id.Recipient().String()); err == nil {
+	if err := o.AddPerson(t.Context(), hers, ledger.Person{Name: "alice"}, id.Recipient(), id.Recipient().String()); err == nil {
 		t.Error("one name twice")
 	}
 	open := func() error {

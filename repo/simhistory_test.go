@@ -19,6 +19,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -28,7 +29,7 @@ type simHistory struct {
 	name                 string
 	mem                  *storetest.Mem
 	owner, writer, other *keys.Keyring // other: of a writer for another instance; nil: there is but one
-	kept, gone           []repo.SnapshotRef
+	kept, gone           []ledger.SnapshotRef
 	stored               [][]string // the index objects and packs that each snapshot brought
 	end                  time.Time  // by the bubble's clock
 
@@ -87,33 +88,33 @@ func simInstance(host string) string {
 }
 
 // simSnapshot makes the snapshot of a host, in an order that is always the same.
-func simSnapshot(ctx context.Context, r *repo.Repo, host string) (repo.SnapshotRef, error) {
+func simSnapshot(ctx context.Context, r *repo.Repo, host string) (ledger.SnapshotRef, error) {
 	w, err := r.NewWriter(ctx, simInstance(host))
 	if err != nil {
-		return repo.SnapshotRef{}, err
+		return ledger.SnapshotRef{}, err
 	}
 	defer w.Abort()
 	return simCommit(ctx, w, host)
 }
 
-func simCommit(ctx context.Context, w *repo.Writer, host string) (repo.SnapshotRef, error) {
+func simCommit(ctx context.Context, w *repo.Writer, host string) (ledger.SnapshotRef, error) {
 	m := manifest{make(map[string][]string)}
 	c := simHeld(host)
 	for _, comp := range slices.Sorted(maps.Keys(c)) {
 		for _, b := range c[comp] {
 			id := w.Sum(comp, b)
 			if _, err := w.Add(ctx, comp, id, b); err != nil {
-				return repo.SnapshotRef{}, err
+				return ledger.SnapshotRef{}, err
 			}
 			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
 		}
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
-		return repo.SnapshotRef{}, err
+		return ledger.SnapshotRef{}, err
 	}
 	when := time.Now().UTC()
-	return w.Commit(ctx, text, repo.SnapshotInfo{Instance: simInstance(host), Host: host, Date: when.Format(time.DateOnly), Time: when})
+	return w.Commit(ctx, text, ledger.SnapshotInfo{Instance: simInstance(host), Host: host, Date: when.Format(time.DateOnly), Time: when})
 }
 
 // A simPast is the histories that a scenario is tried on in turn.
@@ -151,7 +152,7 @@ func (h *simHistory) fill(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h.other != nil {
-		if err := h.open(t, h.owner).AddPerson(ctx, h.other, repo.Person{Name: "web2", Instance: simOther, MayForget: true}, nil, ""); err != nil {
+		if err := h.open(t, h.owner).AddPerson(ctx, h.other, ledger.Person{Name: "web2", Instance: simOther, MayForget: true}, nil, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,7 +162,7 @@ func (h *simHistory) fill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	refs := make(map[string]repo.SnapshotRef)
+	refs := make(map[string]ledger.SnapshotRef)
 	for _, host := range []string{"past1", "past2", "past3", "other's past1", "other's past2"} {
 		k := h.writer
 		if simInstance(host) == simOther {
@@ -170,11 +171,11 @@ func (h *simHistory) fill(t *testing.T) {
 			}
 		}
 		r := h.open(t, k)
-		refs[host] = h.made(t, func() (repo.SnapshotRef, error) { return simSnapshot(ctx, r, host) })
+		refs[host] = h.made(t, func() (ledger.SnapshotRef, error) { return simSnapshot(ctx, r, host) })
 	}
 	time.Sleep(time.Minute)
-	refs["past4"] = h.made(t, func() (repo.SnapshotRef, error) { return simCommit(ctx, w, "past4") })
-	h.kept, h.gone = []repo.SnapshotRef{refs["past2"], refs["past4"]}, []repo.SnapshotRef{refs["past1"], refs["past3"]}
+	refs["past4"] = h.made(t, func() (ledger.SnapshotRef, error) { return simCommit(ctx, w, "past4") })
+	h.kept, h.gone = []ledger.SnapshotRef{refs["past2"], refs["past4"]}, []ledger.SnapshotRef{refs["past1"], refs["past3"]}
 	if h.other != nil {
 		h.kept, h.gone = append(h.kept, refs["other's past2"]), append(h.gone, refs["other's past1"])
 	}
@@ -192,7 +193,7 @@ func (h *simHistory) open(t *testing.T, k *keys.Keyring) *repo.Repo {
 }
 
 // made notes what a snapshot brings.
-func (h *simHistory) made(t *testing.T, snapshot func() (repo.SnapshotRef, error)) repo.SnapshotRef {
+func (h *simHistory) made(t *testing.T, snapshot func() (ledger.SnapshotRef, error)) ledger.SnapshotRef {
 	before := h.mem.Names()
 	ref, err := snapshot()
 	if err != nil {
@@ -208,7 +209,7 @@ func (h *simHistory) made(t *testing.T, snapshot func() (repo.SnapshotRef, error
 	return ref
 }
 
-func (h *simHistory) mustForget(t *testing.T, refs []repo.SnapshotRef) {
+func (h *simHistory) mustForget(t *testing.T, refs []ledger.SnapshotRef) {
 	var ids []store.Name
 	for _, ref := range refs {
 		ids = append(ids, ref.ID)
@@ -283,14 +284,14 @@ func (h *simHistory) lie(t *testing.T) {
 	ctx := t.Context()
 	thief, err := h.owner.NewWriter("thief")
 	if err == nil {
-		err = h.open(t, h.owner).AddPerson(ctx, thief, repo.Person{Name: "thief", Instance: simOther}, nil, "")
+		err = h.open(t, h.owner).AddPerson(ctx, thief, ledger.Person{Name: "thief", Instance: simOther}, nil, "")
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	listed, err := h.open(t, thief).PutLies(ctx, simOther, repo.AsItIs, func(n int) int { return n })
 	if err == nil {
-		e := &repo.SnapshotEntry{Indexes: listed, SnapshotInfo: repo.SnapshotInfo{Instance: simOther, Host: "thief"}}
+		e := &ledger.SnapshotEntry{Indexes: listed, SnapshotInfo: ledger.SnapshotInfo{Instance: simOther, Host: "thief"}}
 		err = h.open(t, thief).PublishSnapshot(ctx, []byte(`{"blobs":{}}`), e)
 	}
 	if err == nil {
@@ -353,7 +354,7 @@ func (h *simHistory) unread(t *testing.T, st store.Store) map[simBlob]bool {
 }
 
 // simRead reads snapshots, and calls damaged for each blob that does not come back.
-func simRead(ctx context.Context, r *repo.Repo, refs []repo.SnapshotRef, damaged func(simBlob, error) error) error {
+func simRead(ctx context.Context, r *repo.Repo, refs []ledger.SnapshotRef, damaged func(simBlob, error) error) error {
 	readers := make(map[string]*repo.Reader)
 	for _, ref := range refs {
 		if readers[ref.Instance] == nil {
@@ -370,7 +371,7 @@ func simRead(ctx context.Context, r *repo.Repo, refs []repo.SnapshotRef, damaged
 	return nil
 }
 
-func simReadOne(ctx context.Context, r *repo.Repo, rd *repo.Reader, ref repo.SnapshotRef, damaged func(simBlob, error) error) error {
+func simReadOne(ctx context.Context, r *repo.Repo, rd *repo.Reader, ref ledger.SnapshotRef, damaged func(simBlob, error) error) error {
 	text, err := r.Manifest(ctx, ref)
 	if err != nil {
 		return fmt.Errorf("the snapshot of %s: %w", ref.Host, err)

@@ -20,6 +20,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -41,11 +42,11 @@ type simMachine struct {
 	caches   bool
 	dir      string
 
-	seen    map[store.Name]repo.SnapshotRef // snapshots that were listed here
-	people  map[string]bool                 // names on the list of keys here; false: not any more
-	closed  map[string]bool                 // who was removed and can't read what it writes
-	secrets map[string]simSecret            // what it has written, by name
-	moves   bool                            // it prunes or repairs
+	seen    map[store.Name]ledger.SnapshotRef // snapshots that were listed here
+	people  map[string]bool                   // names on the list of keys here; false: not any more
+	closed  map[string]bool                   // who was removed and can't read what it writes
+	secrets map[string]simSecret              // what it has written, by name
+	moves   bool                              // it prunes or repairs
 }
 
 // wrote notes an object that it has put. What is moved from one pack into another stays under the keys that it was under.
@@ -100,7 +101,7 @@ type hostileHistory struct {
 	mu        sync.Mutex
 	ownerKey  *keys.Keyring // as it is on disk
 	epoch     uint32        // that an owner has announced, for certain
-	acked     []repo.SnapshotRef
+	acked     []ledger.SnapshotRef
 	made      map[string]bool     // the hosts of snapshots that machines have begun
 	forgotten map[store.Name]bool // false: perhaps
 	onList    map[string]string   // names: "on" the list of keys, "off" it, or "perhaps"
@@ -149,7 +150,7 @@ func (p *hostilePast) run(t *testing.T, seed uint64, weak weaker) (h *hostileHis
 func (h *hostileHistory) machines(t *testing.T) {
 	machine := func(name, instance, key string) *simMachine {
 		m := &simMachine{name: name, instance: instance, key: func() *keys.Keyring { return h.keys[key] }, ids: h.identities(key), at: h.main, caches: h.plans.IntN(4) == 0,
-			seen: make(map[store.Name]repo.SnapshotRef), people: make(map[string]bool), secrets: make(map[string]simSecret)}
+			seen: make(map[store.Name]ledger.SnapshotRef), people: make(map[string]bool), secrets: make(map[string]simSecret)}
 		knows := h.plans.IntN(4) > 0
 		m.newDir = func() string { return h.newDir(t, knows) }
 		if knows {
@@ -325,7 +326,7 @@ func (h *hostileHistory) snapshot(ctx context.Context, m *simMachine, contents s
 
 // forget takes the newest snapshot of the machine's instance off the list.
 func (h *hostileHistory) forget(ctx context.Context, m *simMachine, r *repo.Repo) error {
-	all := slices.DeleteFunc(r.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.Instance != m.instance })
+	all := slices.DeleteFunc(r.Snapshots(), func(ref ledger.SnapshotRef) bool { return ref.Instance != m.instance })
 	if len(all) == 0 {
 		return nil
 	}

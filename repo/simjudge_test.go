@@ -18,6 +18,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -69,7 +70,7 @@ func (h *hostileHistory) look(m *simMachine, r *repo.Repo) error {
 // names reports whether an error says what is wrong with the storage, or with what is in it.
 func names(err error) bool {
 	var damage *store.DamageError
-	var rolled *repo.RollbackError
+	var rolled *ledger.RollbackError
 	var lie *store.FalseReportError
 	var lacks *repo.MissingKeyError
 	for _, as := range []any{&damage, &rolled, &lie, &lacks} {
@@ -229,7 +230,7 @@ func (h *hostileHistory) reads(name string, data []byte) bool {
 // whole returns an error unless what was acknowledged is listed, and comes back, byte for byte.
 func (h *hostileHistory) whole(ctx context.Context, r *repo.Repo) error {
 	listed := make(map[store.Name]bool)
-	refs := slices.DeleteFunc(r.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.Instance == evilInstance })
+	refs := slices.DeleteFunc(r.Snapshots(), func(ref ledger.SnapshotRef) bool { return ref.Instance == evilInstance })
 	for _, ref := range refs {
 		listed[ref.ID] = true
 		if h.forgotten[ref.ID] || !h.made[ref.Host] {
@@ -280,7 +281,7 @@ func (h *hostileHistory) readable(ctx context.Context) (map[simBlob]bool, error)
 		if ref.Instance == evilInstance {
 			continue
 		}
-		err := simRead(ctx, r, []repo.SnapshotRef{ref}, func(b simBlob, err error) error {
+		err := simRead(ctx, r, []ledger.SnapshotRef{ref}, func(b simBlob, err error) error {
 			lost[b] = true
 			if !names(err) {
 				return violated("blob %d of %v in the snapshot of %s: %w", b.i, b.comp, b.host, err)

@@ -19,6 +19,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -39,7 +40,7 @@ type hostilePast struct {
 	ids        map[string]*age.X25519Identity // of those who have these keys: shorter and cheaper than what key files bring
 	onList     map[string]string
 	closedTo   map[string]bool
-	kept, gone []repo.SnapshotRef
+	kept, gone []ledger.SnapshotRef
 	end        time.Time
 	forgedKeys []byte // of another repository, wrapped for the host
 	head       []byte // what a machine remembers that has seen all that
@@ -107,24 +108,24 @@ func (p *hostilePast) fill(t *testing.T) {
 		return fresh(t, p.mem, k)
 	}
 	must(repo.Init(ctx, p.mem, p.owner, p.keys["web1"], repo.InitOptions{Instance: instance}))
-	people := []repo.Person{{Name: keys.RecoveryName, Role: keys.RoleOwner, VerifyKey: p.owner.VerifyKey()}}
+	people := []ledger.Person{{Name: keys.RecoveryName, Role: keys.RoleOwner, VerifyKey: p.owner.VerifyKey()}}
 	for _, of := range [][2]string{{"web1", instance}, {"web9", instance}, {"web2", simOther}, {"evil", evilInstance}, {"gone", instance}} {
 		people = append(people, p.person(of[0], of[1]))
 	}
-	must(open(p.owner).PublishRaw(ctx, &repo.Entry{Roster: &repo.RosterEntry{People: people}}))
+	must(open(p.owner).PublishRaw(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}))
 	_, err := simSnapshotOf(ctx, open(p.keys["evil"]), evilInstance, "next") // copies of much that others hold
 	must(err)
 	early, err := open(p.keys["web1"]).NewWriter(ctx, instance) // knows of none of the others, and stores their blobs again
 	must(err)
 	defer early.Abort()
-	refs := make(map[string]repo.SnapshotRef)
+	refs := make(map[string]ledger.SnapshotRef)
 	for _, by := range [][2]string{{"past1", "web1"}, {"past2", "web1"}, {"other's past2", "web2"}} {
 		refs[by[0]], err = simSnapshot(ctx, open(p.keys[by[1]]), by[0])
 		must(err)
 	}
 	refs["past4"], err = simCommit(ctx, early, "past4")
 	must(err)
-	p.kept, p.gone = []repo.SnapshotRef{refs["past2"], refs["past4"], refs["other's past2"]}, []repo.SnapshotRef{refs["past1"]}
+	p.kept, p.gone = []ledger.SnapshotRef{refs["past2"], refs["past4"], refs["other's past2"]}, []ledger.SnapshotRef{refs["past1"]}
 	must(open(p.owner).Forget(ctx, []store.Name{refs["past1"].ID}))
 	if p.name != "on the list" {
 		must(open(p.owner).RemovePerson(ctx, "gone"))
@@ -147,8 +148,8 @@ func (p *hostilePast) fill(t *testing.T) {
 }
 
 // person is how a writer stands on the list of keys.
-func (p *hostilePast) person(name, of string) repo.Person {
-	return repo.Person{Name: name, Role: keys.RoleWriter, Instance: of, VerifyKey: p.keys[name].VerifyKey(), MayForget: true, Recipient: p.ids[name].Recipient().String()}
+func (p *hostilePast) person(name, of string) ledger.Person {
+	return ledger.Person{Name: name, Role: keys.RoleWriter, Instance: of, VerifyKey: p.keys[name].VerifyKey(), MayForget: true, Recipient: p.ids[name].Recipient().String()}
 }
 
 // identities returns what somebody has beside a keyring.

@@ -10,12 +10,13 @@ import (
 	"strings"
 
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // heads returns the entries of the log as a branch has them.
-func (h *hostileHistory) heads(b *simBranch) (heads []repo.Head, err error) {
+func (h *hostileHistory) heads(b *simBranch) (heads []ledger.Head, err error) {
 	for _, name := range h.entries(b) {
-		head, err := repo.ParseHead(fmt.Sprintf("%s:%x", strings.TrimPrefix(name, "log/"), sha256.Sum256(h.storage.bytes(b, name))))
+		head, err := ledger.ParseHead(fmt.Sprintf("%s:%x", strings.TrimPrefix(name, "log/"), sha256.Sum256(h.storage.bytes(b, name))))
 		if err != nil {
 			return nil, err
 		}

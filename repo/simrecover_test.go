@@ -11,6 +11,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -92,7 +93,7 @@ func (h *hostileHistory) settles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if h.evil != nil && slices.ContainsFunc(r.Roster(), func(p repo.Person) bool { return p.Name == h.evil.name }) {
+	if h.evil != nil && slices.ContainsFunc(r.Roster(), func(p ledger.Person) bool { return p.Name == h.evil.name }) {
 		if err := h.change(h.evil.name, "off", func() error { return r.RemovePerson(ctx, h.evil.name) }); err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -37,7 +38,7 @@ type simulation struct {
 	state  func() string // makes a directory for what a machine remembers
 
 	mu        sync.Mutex
-	acked     []repo.SnapshotRef
+	acked     []ledger.SnapshotRef
 	forgotten map[store.Name]bool // false: a forget may have been published
 	repaired  map[string]bool     // what was, for certain
 }
@@ -181,7 +182,7 @@ func (s *simulation) forget(ctx context.Context, st store.Store) error {
 	if err != nil {
 		return err
 	}
-	all := slices.DeleteFunc(r.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.Instance != instance })
+	all := slices.DeleteFunc(r.Snapshots(), func(ref ledger.SnapshotRef) bool { return ref.Instance != instance })
 	id := all[len(all)-1].ID
 	s.mu.Lock()
 	s.forgotten[id] = false
@@ -319,7 +320,7 @@ func (s *simulation) listed(r *repo.Repo) error {
 
 // whole returns an error unless every byte of the snapshots comes back, but for what the parties found lost. What they
 // have made themselves has no part in that.
-func (s *simulation) whole(ctx context.Context, r *repo.Repo, refs []repo.SnapshotRef, lost map[simBlob]bool) error {
+func (s *simulation) whole(ctx context.Context, r *repo.Repo, refs []ledger.SnapshotRef, lost map[simBlob]bool) error {
 	return simRead(ctx, r, refs, func(b simBlob, err error) error {
 		if lost[b] {
 			return nil

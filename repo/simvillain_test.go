@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -163,9 +164,9 @@ func errKind(err error) string {
 }
 
 // snapshot is the entry of a snapshot of his.
-func (v *villain) snapshot(manifest store.Name, indexes ...store.Name) *repo.Entry {
-	return &repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: manifest, Indexes: indexes,
-		SnapshotInfo: repo.SnapshotInfo{Instance: v.instance, Host: "forged", Date: "2026-06-02"}}}
+func (v *villain) snapshot(manifest store.Name, indexes ...store.Name) *ledger.Entry {
+	return &ledger.Entry{Snapshot: &ledger.SnapshotEntry{Manifest: manifest, Indexes: indexes,
+		SnapshotInfo: ledger.SnapshotInfo{Instance: v.instance, Host: "forged", Date: "2026-06-02"}}}
 }
 
 // pick chooses an object below a directory, rather a new one, and returns its name in the log.
@@ -220,39 +221,39 @@ var villainies = []villainy{
 		return v.listing(ctx, r, []store.Name{v.pick("index/")}, nil)
 	}},
 	{"prunes what he sees", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishRaw(ctx, &repo.Entry{Prune: &repo.PruneEntry{Packs: []store.Name{v.pick("packs/")}, Indexes: []store.Name{v.pick("index/")},
+		return r.PublishRaw(ctx, &ledger.Entry{Prune: &ledger.PruneEntry{Packs: []store.Name{v.pick("packs/")}, Indexes: []store.Name{v.pick("index/")},
 			Manifests: []store.Name{v.pick("manifests/")}}})
 	}},
 	{"prunes all that there is", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		e := new(repo.PruneEntry)
+		e := new(ledger.PruneEntry)
 		for dir, names := range map[string]*[]store.Name{"packs/": &e.Packs, "index/": &e.Indexes, "manifests/": &e.Manifests} {
 			for _, object := range v.h.storage.list(v.m.at, dir) {
 				*names = append(*names, nameOf(object))
 			}
 		}
-		return r.PublishRaw(ctx, &repo.Entry{Prune: e})
+		return r.PublishRaw(ctx, &ledger.Entry{Prune: e})
 	}},
 	{"forgets", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		e := new(repo.ForgetEntry)
+		e := new(ledger.ForgetEntry)
 		for _, ref := range r.Snapshots() {
 			if v.h.fate.IntN(2) == 0 {
 				e.Snapshots = append(e.Snapshots, ref.ID)
 			}
 		}
-		return r.PublishRaw(ctx, &repo.Entry{Forget: e})
+		return r.PublishRaw(ctx, &ledger.Entry{Forget: e})
 	}},
 	{"calls a pack bad", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishRaw(ctx, &repo.Entry{Bad: &repo.BadEntry{Packs: []store.Name{v.pick("packs/"), v.pick("packs/")}}})
+		return r.PublishRaw(ctx, &ledger.Entry{Bad: &ledger.BadEntry{Packs: []store.Name{v.pick("packs/"), v.pick("packs/")}}})
 	}},
 	{"changes the list of keys", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
 		people := r.Roster()
 		if v.h.fate.IntN(2) == 0 {
-			people = slices.DeleteFunc(people, func(p repo.Person) bool { return p.Name != v.name })
+			people = slices.DeleteFunc(people, func(p ledger.Person) bool { return p.Name != v.name })
 		}
-		return r.PublishRaw(ctx, &repo.Entry{Roster: &repo.RosterEntry{People: append(people, repo.Person{Name: "friend", Role: keys.RoleOwner, VerifyKey: make([]byte, 32)})}})
+		return r.PublishRaw(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: append(people, ledger.Person{Name: "friend", Role: keys.RoleOwner, VerifyKey: make([]byte, 32)})}})
 	}},
 	{"announces an epoch", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishRaw(ctx, &repo.Entry{Epoch: &repo.EpochEntry{Number: v.h.epoch + 1, Signature: make([]byte, 64)}})
+		return r.PublishRaw(ctx, &ledger.Entry{Epoch: &ledger.EpochEntry{Number: v.h.epoch + 1, Signature: make([]byte, 64)}})
 	}},
 	{"accepts damage", "broken", func(ctx context.Context, v *villain, r *repo.Repo) error { return v.accepts(ctx, r) }},
 	{"uses the log's numbers up", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
@@ -266,15 +267,15 @@ var villainies = []villainy{
 		}},
 	{"signs what he has prepared", "", func(ctx context.Context, v *villain, _ *repo.Repo) error { return v.prepared(ctx) }},
 	{"is of a newer version", "newer", func(ctx context.Context, _ *villain, r *repo.Repo) error { return r.PutNewerEntry(ctx) }},
-	{"signs nothing", "newer", func(ctx context.Context, _ *villain, r *repo.Repo) error { return r.PublishRaw(ctx, &repo.Entry{}) }},
+	{"signs nothing", "newer", func(ctx context.Context, _ *villain, r *repo.Repo) error { return r.PublishRaw(ctx, &ledger.Entry{}) }},
 	{"builds on what is not so", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		r.Believe(func(b *repo.Basis) {
+		r.Believe(func(b *ledger.Basis) {
 			b.Roster, b.Snapshots = b.Roster+uint64(v.h.fate.IntN(2)), b.Snapshots+1+uint64(v.h.fate.IntN(2))*(1<<60)
 		})
 		return r.PublishRaw(ctx, v.snapshot(store.Name{2}))
 	}},
 	{"misses an entry", "broken", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishAfter(ctx, v.snapshot(store.Name{3}), repo.Head{Seq: r.Head().Seq, Hash: store.Name{byte(v.h.fate.IntN(256))}})
+		return r.PublishAfter(ctx, v.snapshot(store.Name{3}), ledger.Head{Seq: r.Head().Seq, Hash: store.Name{byte(v.h.fate.IntN(256))}})
 	}},
 	{"is at work", "", func(ctx context.Context, _ *villain, r *repo.Repo) error { return r.PutLease(ctx, elsewhere) }},
 	{"lists others' packs", "objects", func(ctx context.Context, v *villain, r *repo.Repo) error {
@@ -308,23 +309,23 @@ var villainies = []villainy{
 		if v.h.fate.IntN(6) > 0 {
 			return nil
 		}
-		return r.PublishRaw(ctx, &repo.Entry{Bad: &repo.BadEntry{Packs: make([]store.Name, 20_000)}})
+		return r.PublishRaw(ctx, &ledger.Entry{Bad: &ledger.BadEntry{Packs: make([]store.Name, 20_000)}})
 	}},
 }
 
 // accepts signs behind the newest entry that each place where the log may be broken is accepted.
 func (v *villain) accepts(ctx context.Context, r *repo.Repo) error {
 	heads, err := v.h.heads(v.m.at)
-	accept := new(repo.AcceptEntry)
+	accept := new(ledger.AcceptEntry)
 	for _, after := range heads {
 		for _, at := range heads {
-			accept.Breaks = append(accept.Breaks, repo.Break{After: after, At: at})
+			accept.Breaks = append(accept.Breaks, ledger.Break{After: after, At: at})
 		}
 	}
 	if err != nil || len(heads) == 0 {
 		return err
 	}
-	return r.PublishAfter(ctx, &repo.Entry{Accept: accept}, heads[len(heads)-1])
+	return r.PublishAfter(ctx, &ledger.Entry{Accept: accept}, heads[len(heads)-1])
 }
 
 // prepared signs what goes on from the log as it was, under a number that was free then.
@@ -336,10 +337,10 @@ func (v *villain) prepared(ctx context.Context) error {
 }
 
 // simSnapshotOf makes a snapshot of an instance that holds what a host holds.
-func simSnapshotOf(ctx context.Context, r *repo.Repo, of, host string) (repo.SnapshotRef, error) {
+func simSnapshotOf(ctx context.Context, r *repo.Repo, of, host string) (ledger.SnapshotRef, error) {
 	w, err := r.NewWriter(ctx, of)
 	if err != nil {
-		return repo.SnapshotRef{}, err
+		return ledger.SnapshotRef{}, err
 	}
 	defer w.Abort()
 	m := manifest{make(map[string][]string)}
@@ -347,14 +348,14 @@ func simSnapshotOf(ctx context.Context, r *repo.Repo, of, host string) (repo.Sna
 		for _, b := range simHeld(host)[comp] {
 			id := w.Sum(comp, b)
 			if _, err := w.Add(ctx, comp, id, b); err != nil {
-				return repo.SnapshotRef{}, err
+				return ledger.SnapshotRef{}, err
 			}
 			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
 		}
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
-		return repo.SnapshotRef{}, err
+		return ledger.SnapshotRef{}, err
 	}
-	return w.Commit(ctx, text, repo.SnapshotInfo{Instance: of, Host: host})
+	return w.Commit(ctx, text, ledger.SnapshotInfo{Instance: of, Host: host})
 }

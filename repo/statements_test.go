@@ -15,6 +15,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -30,7 +31,7 @@ func removed(t *testing.T) (w *world, st *storetest.Mem, gone *keys.Keyring) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := repo.Person{Name: "gone", Instance: instance, MayForget: true}
+	p := ledger.Person{Name: "gone", Instance: instance, MayForget: true}
 	if err := w.open(w.owner).AddPerson(t.Context(), gone, p, nil, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestRotationTakesFreshKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := fresh(t, st, w.owner).AddPerson(t.Context(), gone, repo.Person{Name: "gone", Instance: instance}, nil, ""); err != nil {
+	if err := fresh(t, st, w.owner).AddPerson(t.Context(), gone, ledger.Person{Name: "gone", Instance: instance}, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	first, _ := mustSnapshot(t, fresh(t, st, w.writer), night(1), 1)
@@ -174,7 +175,7 @@ func number(seq uint64) string { return fmt.Sprintf("log/%010d", seq) }
 // names a problem. It returns what was said of it.
 func refused(t *testing.T, who string, r *repo.Repo, err error) string {
 	t.Helper()
-	var rolled *repo.RollbackError
+	var rolled *ledger.RollbackError
 	if errors.As(err, &rolled) {
 		return err.Error()
 	}
@@ -203,23 +204,23 @@ func refused(t *testing.T, who string, r *repo.Repo, err error) string {
 }
 
 // acceptAll has somebody sign, behind the newest entry, that each place where the log may be broken is accepted.
-func acceptAll(t *testing.T, st *storetest.Mem, k *keys.Keyring, newest repo.Head) {
+func acceptAll(t *testing.T, st *storetest.Mem, k *keys.Keyring, newest ledger.Head) {
 	t.Helper()
-	var heads []repo.Head
+	var heads []ledger.Head
 	for _, name := range objectsOf(st, "log") {
-		h, err := repo.ParseHead(fmt.Sprintf("%s:%x", strings.TrimPrefix(name, "log/"), sha256.Sum256(st.Bytes(name))))
+		h, err := ledger.ParseHead(fmt.Sprintf("%s:%x", strings.TrimPrefix(name, "log/"), sha256.Sum256(st.Bytes(name))))
 		if err != nil {
 			t.Fatal(err)
 		}
 		heads = append(heads, h)
 	}
-	accept := new(repo.AcceptEntry)
+	accept := new(ledger.AcceptEntry)
 	for _, after := range heads {
 		for _, at := range heads {
-			accept.Breaks = append(accept.Breaks, repo.Break{After: after, At: at})
+			accept.Breaks = append(accept.Breaks, ledger.Break{After: after, At: at})
 		}
 	}
-	if err := fresh(t, st, k).PublishAfter(t.Context(), &repo.Entry{Accept: accept}, newest); err != nil {
+	if err := fresh(t, st, k).PublishAfter(t.Context(), &ledger.Entry{Accept: accept}, newest); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -357,12 +358,12 @@ func TestLostRosterIsStatedAnew(t *testing.T) {
 
 // What an entry says that it builds on must be so: one that lies is passed over, and stands in nobody's way.
 func TestFalseBasis(t *testing.T) {
-	for name, lie := range map[string]func(*repo.Basis){
-		"an older list of keys": func(b *repo.Basis) { b.Roster = 0 },
-		"a newer list of keys":  func(b *repo.Basis) { b.Roster++ },
-		"another epoch":         func(b *repo.Basis) { b.Epoch = 1 },
-		"fewer snapshots":       func(b *repo.Basis) { b.Snapshots-- },
-		"more snapshots":        func(b *repo.Basis) { b.Snapshots += 1 << 60 },
+	for name, lie := range map[string]func(*ledger.Basis){
+		"an older list of keys": func(b *ledger.Basis) { b.Roster = 0 },
+		"a newer list of keys":  func(b *ledger.Basis) { b.Roster++ },
+		"another epoch":         func(b *ledger.Basis) { b.Epoch = 1 },
+		"fewer snapshots":       func(b *ledger.Basis) { b.Snapshots-- },
+		"more snapshots":        func(b *ledger.Basis) { b.Snapshots += 1 << 60 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, st, evil, ref, c := twoInstances(t)
@@ -401,7 +402,7 @@ func TestRememberedBasis(t *testing.T) {
 		if err := os.WriteFile(head[0], fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli))), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var rolled *repo.RollbackError
+		var rolled *ledger.RollbackError
 		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) || !strings.Contains(err.Error(), "differs from what this machine has seen") {
 			t.Errorf("%d: %v", i, err)
 		}
@@ -416,7 +417,7 @@ func TestRemovedWhileRotating(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := fresh(t, st, w.owner).AddPerson(t.Context(), gone, repo.Person{Name: "gone", Instance: instance}, nil, ""); err != nil {
+	if err := fresh(t, st, w.owner).AddPerson(t.Context(), gone, ledger.Person{Name: "gone", Instance: instance}, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fresh(t, before(st, "Put", number(2), func() {
@@ -441,7 +442,7 @@ func TestJunkHidesNothing(t *testing.T) {
 		newest := w.open(w.owner).Head().Seq
 		st.Corrupt(number(newest), 300)
 		st.Set(number(newest+above), []byte("junk"))
-		var rolled *repo.RollbackError
+		var rolled *ledger.RollbackError
 		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) {
 			t.Errorf("the newest entry is spoilt: %v", err)
 		}

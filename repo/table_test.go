@@ -13,6 +13,7 @@ import (
 	"permafrost/internal/localdir"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -129,7 +130,7 @@ func testIndex(t testing.TB, tables []*table, live func(store.Name) bool) *index
 			t.Fatal(err)
 		}
 	}
-	x.settle(newHistory(new(keys.Keyring)))
+	x.settle(ledger.New(new(keys.Keyring)))
 	return x
 }
 
@@ -333,7 +334,7 @@ func mangledLookups(t *testing.T, bad *table, pool []chunk.ID, m map[chunk.ID]ma
 	if err != nil {
 		return
 	}
-	x.settle(newHistory(new(keys.Keyring)))
+	x.settle(ledger.New(new(keys.Keyring)))
 	for _, id := range pool {
 		places, err := x.find(id, nil)
 		for _, pl := range places {

@@ -10,6 +10,7 @@ import (
 
 	"permafrost/internal/localdir"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -41,14 +42,14 @@ func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
 // buildIndex returns the index of all packs that the index objects of h list, but for those that a prune has named.
 // With useCache it starts from the tables of this machine, and leaves there what the next one starts from.
 // damaged hears of each index object that can't be used, and ends it with the error that it returns.
-func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damaged func(error) error) (*index, error) {
+func (r *Repo) buildIndex(ctx context.Context, h *ledger.History, useCache bool, damaged func(error) error) (*index, error) {
 	var dir *localdir.Dir
 	if useCache {
 		dir = r.local.tables()
 	}
 	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: tableKey(r.key), want: make(map[store.Name]bool)}
-	for ref := range h.indexes.all() {
-		b.want[ref.name] = true
+	for ref := range h.Indexes.All() {
+		b.want[ref.Name] = true
 	}
 	for {
 		x, err := b.try(ctx)
@@ -73,7 +74,7 @@ func (r *Repo) buildIndex(ctx context.Context, h *history, useCache bool, damage
 // An indexBuild makes one index.
 type indexBuild struct {
 	repo     *Repo
-	log      *history
+	log      *ledger.History
 	dir      *localdir.Dir // of tables; nil: none are kept
 	useCache bool
 	key      *[32]byte
@@ -136,7 +137,7 @@ func (b *indexBuild) tidy(have, used []*table) {
 
 // keep reports whether an index object is of use, now or by a newer log: no prune has named it.
 func (b *indexBuild) keep(n store.Name) bool {
-	return b.want[n] || len(b.log.pruned[store.Index.Object(n)]) == 0
+	return b.want[n] || len(b.log.Pruned[store.Index.Object(n)]) == 0
 }
 
 // choose returns the tables that are needed, those with most first, and the index objects that none of them covers, in
@@ -158,10 +159,10 @@ func (b *indexBuild) choose(have []*table) (tables []*table, missing []store.Nam
 			tables = append(tables, t)
 		}
 	}
-	for ref := range b.log.indexes.all() {
-		if !covered[ref.name] {
-			covered[ref.name] = true
-			missing = append(missing, ref.name)
+	for ref := range b.log.Indexes.All() {
+		if !covered[ref.Name] {
+			covered[ref.Name] = true
+			missing = append(missing, ref.Name)
 		}
 	}
 	return tables, missing
@@ -307,16 +308,16 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 
 // assemble makes the index of tables by what the log says of the index objects that they cover.
 func (b *indexBuild) assemble(tables []*table) (*index, error) {
-	x := &index{keys: b.log.keys, cache: new(pageCache), damage: &tableDamage{local: b.repo.local, note: b.noteDamage}}
+	x := &index{keys: b.log.Keys, cache: new(pageCache), damage: &tableDamage{local: b.repo.local, note: b.noteDamage}}
 	covered := make(map[store.Name]bool)
 	for _, t := range tables {
 		if err := x.attach(t, func(o *tableObject) (as indexedObject) {
 			as.live = b.want[o.name] && !covered[o.name]
 			covered[o.name] = true
 			// The instance that it names counts where whoever named the object in the log spoke for that instance.
-			if slices.ContainsFunc(b.log.indexes.of(o.name), func(s scope) bool { return s.serves(o.instance) }) {
+			if slices.ContainsFunc(b.log.Indexes.Vouchers(o.name), func(s ledger.Scope) bool { return s.Serves(o.instance) }) {
 				as.instance = o.instance
-				as.trusted = o.instance != "" && b.log.scope(o.signer[:]).serves(o.instance)
+				as.trusted = o.instance != "" && b.log.Scope(o.signer[:]).Serves(o.instance)
 			}
 			return as
 		}); err != nil {

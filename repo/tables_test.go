@@ -11,6 +11,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -37,7 +38,7 @@ func (w *world) openNoting(k *keys.Keyring, notes *[]string) *repo.Repo {
 }
 
 // nights makes n snapshots on one machine, each of which changes some of the one before.
-func nights(t *testing.T, n int) (w *world, st *storetest.Mem, contents []content, refs []repo.SnapshotRef) {
+func nights(t *testing.T, n int) (w *world, st *storetest.Mem, contents []content, refs []ledger.SnapshotRef) {
 	t.Helper()
 	st = storetest.NewMem(t)
 	w = newWorld(t, st, repo.InitOptions{})
@@ -50,7 +51,7 @@ func nights(t *testing.T, n int) (w *world, st *storetest.Mem, contents []conten
 	return w, st, contents, refs
 }
 
-func allWhole(t *testing.T, r *repo.Repo, contents []content, refs []repo.SnapshotRef) {
+func allWhole(t *testing.T, r *repo.Repo, contents []content, refs []ledger.SnapshotRef) {
 	t.Helper()
 	for i, ref := range refs {
 		if err := verify(t.Context(), r, ref, contents[i]); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"permafrost/internal/wire"
 	"permafrost/repo/internal/pack"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -45,7 +46,7 @@ func (u *unlisted) of(instance string) iter.Seq2[*pack.Pack, error] {
 func (u *unlisted) readAll(ctx context.Context, known *index) (more bool, err error) {
 	var packs []store.Object
 	err = u.repo.eachPack(ctx, func(name store.Name, o store.Object) {
-		named := slices.ContainsFunc(u.repo.log.pruned[o.Name], func(s scope) bool { return s.owner })
+		named := slices.ContainsFunc(u.repo.log.Pruned[o.Name], func(s ledger.Scope) bool { return s.Owner })
 		if !u.tried[name] && !named && len(known.listed(name)) == 0 {
 			packs = append(packs, o)
 		}
@@ -153,7 +154,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack.Pack, string, error)
 	if err == nil && (d.Component == pack.Meta) != (component == pack.Meta) {
 		err = errors.New("it is encrypted to the wrong recipient for its component")
 	}
-	instance := opener.Whose(r.log.instances())
+	instance := opener.Whose(r.log.Instances())
 	if err == nil && instance == "" {
 		err = errors.New("it was written for an instance that the log does not know")
 	}

@@ -13,6 +13,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -44,7 +45,7 @@ func TestUnlockByTheList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := repo.Person{Name: "alice", Instance: instance}
+		p := ledger.Person{Name: "alice", Instance: instance}
 		if err := fresh(t, st, w.owner).AddPerson(t.Context(), hers, p, id.Recipient(), id.Recipient().String()); err != nil {
 			t.Fatal(err)
 		}

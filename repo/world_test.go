@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -87,10 +88,10 @@ func blobs(seed uint64, n, size int) [][]byte {
 	return out
 }
 
-func snapshot(ctx context.Context, r *repo.Repo, c content, day int) (repo.SnapshotRef, map[repo.Component]repo.Stats, error) {
+func snapshot(ctx context.Context, r *repo.Repo, c content, day int) (ledger.SnapshotRef, map[repo.Component]repo.Stats, error) {
 	w, err := r.NewWriter(ctx, instance)
 	if err != nil {
-		return repo.SnapshotRef{}, nil, err
+		return ledger.SnapshotRef{}, nil, err
 	}
 	defer w.Abort()
 	m := manifest{make(map[string][]string)}
@@ -98,21 +99,21 @@ func snapshot(ctx context.Context, r *repo.Repo, c content, day int) (repo.Snaps
 		for _, b := range list {
 			id := w.Sum(comp, b)
 			if _, err := w.Add(ctx, comp, id, b); err != nil {
-				return repo.SnapshotRef{}, nil, err
+				return ledger.SnapshotRef{}, nil, err
 			}
 			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
 		}
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
-		return repo.SnapshotRef{}, nil, err
+		return ledger.SnapshotRef{}, nil, err
 	}
 	when := time.Date(2026, 6, day, 2, 0, 0, 0, time.UTC)
-	ref, err := w.Commit(ctx, text, repo.SnapshotInfo{Instance: instance, Host: "web1", Date: when.Format(time.DateOnly), Time: when})
+	ref, err := w.Commit(ctx, text, ledger.SnapshotInfo{Instance: instance, Host: "web1", Date: when.Format(time.DateOnly), Time: when})
 	return ref, w.Stats(), err
 }
 
-func mustSnapshot(t *testing.T, r *repo.Repo, c content, day int) (repo.SnapshotRef, map[repo.Component]repo.Stats) {
+func mustSnapshot(t *testing.T, r *repo.Repo, c content, day int) (ledger.SnapshotRef, map[repo.Component]repo.Stats) {
 	t.Helper()
 	ref, stats, err := snapshot(t.Context(), r, c, day)
 	if err != nil {
@@ -122,7 +123,7 @@ func mustSnapshot(t *testing.T, r *repo.Repo, c content, day int) (repo.Snapshot
 }
 
 // verify reads all of a snapshot back and compares.
-func verify(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, c content) error {
+func verify(ctx context.Context, r *repo.Repo, ref ledger.SnapshotRef, c content) error {
 	text, err := r.Manifest(ctx, ref)
 	if err != nil {
 		return err
@@ -202,7 +203,7 @@ type inspector struct {
 	node chunk.ID
 }
 
-func (in inspector) Inspect(ctx context.Context, text []byte, v repo.Visitor) (repo.Holding, error) {
+func (in inspector) Inspect(ctx context.Context, text []byte, v repo.Visitor) (ledger.Holding, error) {
 	for _, id := range idsOf(text) {
 		part := id.String()[:8]
 		err := v.Need(ctx, repo.Need{Part: part, Blob: id})
@@ -213,10 +214,10 @@ func (in inspector) Inspect(ctx context.Context, text []byte, v repo.Visitor) (r
 			err = v.Lost(part, err)
 		}
 		if err != nil {
-			return repo.Holding{}, err
+			return ledger.Holding{}, err
 		}
 	}
-	return repo.Holding{}, nil
+	return ledger.Holding{}, nil
 }
 
 func idsOf(text []byte) (ids []chunk.ID) {

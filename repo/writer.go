@@ -15,6 +15,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -87,7 +88,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 		return nil, err
 	}
 	w := &Writer{
-		repo: r, index: x.of(instance), epoch: r.epoch(), instance: instance, prunes: r.log.prunes, journal: j, unlock: unlock,
+		repo: r, index: x.of(instance), epoch: r.epoch(), instance: instance, prunes: r.log.Prunes, journal: j, unlock: unlock,
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[store.Name]*presence),
 	}
@@ -104,23 +105,23 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 }
 
 // mayWrite returns an error where the roster of h does not let this key make snapshots of an instance.
-func (r *Repo) mayWrite(h *history, instance string) error {
+func (r *Repo) mayWrite(h *ledger.History, instance string) error {
 	if len(instance) == 0 || len(instance) > maxInstance {
 		return fmt.Errorf("an instance's name has 1 to %d bytes", maxInstance)
 	}
-	if err := h.mayAdd(&Entry{Snapshot: new(SnapshotEntry)}); err != nil {
+	if err := h.MayAdd(&ledger.Entry{Snapshot: new(ledger.SnapshotEntry)}); err != nil {
 		return err
 	}
-	by := h.scope(r.key.VerifyKey())
-	if by.owner {
+	by := h.Scope(r.key.VerifyKey())
+	if by.Owner {
 		return nil
 	}
-	p := by.person
+	p := by.Person
 	if p.Role != keys.RoleWriter {
-		return &NotAllowedError{Right: RightAny, Why: "the list of keys does not have it"}
+		return &ledger.NotAllowedError{Right: ledger.RightAny, Why: "the list of keys does not have it"}
 	}
-	if !p.serves(instance) {
-		return &NotAllowedError{Right: RightInstance, Why: fmt.Sprintf("it is for %s, and this is %s", p.Instance, instance)}
+	if !p.Serves(instance) {
+		return &ledger.NotAllowedError{Right: ledger.RightInstance, Why: fmt.Sprintf("it is for %s, and this is %s", p.Instance, instance)}
 	}
 	return nil
 }
@@ -134,7 +135,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if w.index.serves(p.Name, w.instance) || w.repo.log.isNamed(store.Pack.Object(p.Name)) {
+		if w.index.serves(p.Name, w.instance) || w.repo.log.IsPruned(store.Pack.Object(p.Name)) {
 			continue
 		}
 		g.Go(func() (err error) {
@@ -298,15 +299,15 @@ func (w *Writer) Flush() error { return w.packing.Flush() }
 //
 // The order is that of dependence, each step durable before the next: packs; index objects and the manifest; the log
 // entry. If we die before the entry, no one refers to what was uploaded; the journal lets the next run go on from it.
-func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo) (SnapshotRef, error) {
+func (w *Writer) Commit(ctx context.Context, manifest []byte, info ledger.SnapshotInfo) (ledger.SnapshotRef, error) {
 	defer w.end()
 	if info.Instance != w.instance {
-		return SnapshotRef{}, fmt.Errorf("a snapshot of %s by a writer for %s", info.Instance, w.instance)
+		return ledger.SnapshotRef{}, fmt.Errorf("a snapshot of %s by a writer for %s", info.Instance, w.instance)
 	}
 	if err := w.Flush(); err != nil {
-		return SnapshotRef{}, err
+		return ledger.SnapshotRef{}, err
 	}
-	s := &SnapshotEntry{SnapshotInfo: info}
+	s := &ledger.SnapshotEntry{SnapshotInfo: info}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		s.Indexes, err = w.repo.putIndexes(gctx, w.instance, w.journal.packs(w.done))
@@ -318,16 +319,16 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info SnapshotInfo)
 	})
 	err := g.Wait()
 	if err == nil {
-		err = w.repo.publish(ctx, &Entry{Snapshot: s}, func(h *history) error { return w.stillThere(ctx, h, s) })
+		err = w.repo.publish(ctx, &ledger.Entry{Snapshot: s}, func(h *ledger.History) error { return w.stillThere(ctx, h, s) })
 	}
 	if err != nil {
-		return SnapshotRef{}, err
+		return ledger.SnapshotRef{}, err
 	}
 	if err := w.journal.clear(); err != nil {
 		w.repo.note("%v", err) // committed all the same; the next run finds its packs known
 	}
 	h := w.repo.log
-	return h.snapshots[h.byID[snapshotID(s.Manifest, w.repo.key.VerifyKey(), w.instance)]], nil
+	return h.Snapshots[h.ByID[ledger.SnapshotID(s.Manifest, w.repo.key.VerifyKey(), w.instance)]], nil
 }
 
 // putManifest puts a manifest and returns its name.
@@ -346,20 +347,20 @@ func (r *Repo) putManifest(ctx context.Context, text []byte) (store.Name, error)
 // stillThere returns an error where a prune entry names what the snapshot references, or is made of. What no index object
 // listed yet, a prune for another instance may have taken for left over; and a repair may have taken a pack off the index
 // that it does not name.
-func (w *Writer) stillThere(ctx context.Context, h *history, e *SnapshotEntry) error {
+func (w *Writer) stillThere(ctx context.Context, h *ledger.History, e *ledger.SnapshotEntry) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	own := e.objects()
+	own := e.Objects()
 	for _, name := range w.done {
 		own = append(own, store.Pack.Object(name))
 	}
-	if slices.ContainsFunc(own, func(object string) bool { return h.gone(object, w.instance) }) {
+	if slices.ContainsFunc(own, func(object string) bool { return h.PrunedFor(object, w.instance) }) {
 		return ErrPruned
 	}
-	if err := w.young(ctx, slices.DeleteFunc(own, func(object string) bool { return !h.isNamed(object) })); err != nil {
+	if err := w.young(ctx, slices.DeleteFunc(own, func(object string) bool { return !h.IsPruned(object) })); err != nil {
 		return err
 	}
-	if err := w.repo.mayWrite(h, w.instance); err != nil || h.prunes == w.prunes {
+	if err := w.repo.mayWrite(h, w.instance); err != nil || h.Prunes == w.prunes {
 		return err
 	}
 	now, err := w.repo.buildIndex(ctx, h, true, func(error) error { return nil })

@@ -18,6 +18,7 @@ import (
 	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/media"
@@ -120,7 +121,7 @@ func (w *world) capture(dir string, previous *night, meddle func(*meddler)) *nig
 		w.t.Fatal(err)
 	}
 	n.manifest.Media = n.media
-	if _, err := wr.Commit(ctx, []byte("{}"), repo.SnapshotInfo{Instance: "mastodon.example"}); err != nil {
+	if _, err := wr.Commit(ctx, []byte("{}"), ledger.SnapshotInfo{Instance: "mastodon.example"}); err != nil {
 		w.t.Fatal(err)
 	}
 	n.stats = wr.Stats()[repo.Media]

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 const (
@@ -31,9 +31,9 @@ func (m *Media) classify(path string, size int64) {
 		return
 	}
 	if m.Classes == nil {
-		m.Classes = make(map[string]repo.Class)
+		m.Classes = make(map[string]ledger.Class)
 	}
-	m.Classes[name] = repo.Class{Files: c.Files + 1, Size: c.Size + size}
+	m.Classes[name] = ledger.Class{Files: c.Files + 1, Size: c.Size + size}
 }
 
 // trimClasses keeps Mastodon's own classes, and of the others those with the most files.

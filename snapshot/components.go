@@ -19,6 +19,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
@@ -341,7 +342,7 @@ func (c *creation) previousID(ctx context.Context, stream string) store.Name {
 }
 
 // hasStream reports whether a snapshot has a stream, as far as can be told.
-func hasStream(ctx context.Context, r *repo.Repo, ref *repo.SnapshotRef, stream string) bool {
+func hasStream(ctx context.Context, r *repo.Repo, ref *ledger.SnapshotRef, stream string) bool {
 	h := &ref.Holding
 	switch {
 	case stream == "postgres":

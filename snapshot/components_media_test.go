@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"permafrost/internal/snaptest"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/source"
 	"permafrost/source/media"
 )
@@ -53,7 +53,7 @@ func TestCreateFollows(t *testing.T) {
 		restored := w.restore(res, RestoreOptions{Components: []string{"media"}, TrustMedia: true})
 		snaptest.CompareTrees(t, filepath.Join(disk, "media_attachments"), filepath.Join(restored, mediaDir, "media_attachments"))
 	}
-	want := map[string]repo.Class{"accounts": {Files: 1, Size: 1}, "media_attachments": {Files: 2, Size: 5}}
+	want := map[string]ledger.Class{"accounts": {Files: 1, Size: 1}, "media_attachments": {Files: 2, Size: 5}}
 	if got := res.Ref.Holding.Media; got.Files != 3 || len(got.Classes) != 2 || got.Classes["accounts"] != want["accounts"] || got.Classes["media_attachments"] != want["media_attachments"] {
 		t.Errorf("the log says %+v", got)
 	}
@@ -156,7 +156,7 @@ func TestClassesAreBounded(t *testing.T) {
 	m.classify("\xff/x", 7)
 	m.trimClasses()
 	m.Files, m.Size = maxSeen+20, 1<<20
-	if err := m.checkClasses(); err != nil || len(m.Classes) != maxClasses || m.Classes["media_attachments"] != (repo.Class{Files: 1, Size: 7}) {
+	if err := m.checkClasses(); err != nil || len(m.Classes) != maxClasses || m.Classes["media_attachments"] != (ledger.Class{Files: 1, Size: 7}) {
 		t.Errorf("%d classes, %+v, %v", len(m.Classes), m.Classes["media_attachments"], err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/source"
 	"permafrost/source/media"
 	"permafrost/source/postgres"
@@ -55,7 +56,7 @@ type CreateOptions struct {
 
 // A Result is a snapshot that is committed.
 type Result struct {
-	Ref      repo.SnapshotRef
+	Ref      ledger.SnapshotRef
 	Manifest *Manifest
 	Failures []Failure // of components, which the snapshot is kept without
 }

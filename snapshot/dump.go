@@ -11,6 +11,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/source"
 )
 
@@ -37,7 +38,7 @@ func Dump(ctx context.Context, r *repo.Repo, m *Manifest, what string, w io.Writ
 }
 
 // part returns the node that a name means to Dump. One that the snapshot lacks is an error that names another snapshot, of refs.
-func (t *Tree) part(refs []repo.SnapshotRef, what string) (*Node, error) {
+func (t *Tree) part(refs []ledger.SnapshotRef, what string) (*Node, error) {
 	m := t.m
 	top, rest, below := strings.Cut(what, "/")
 	lacks := m.Lacks(refs, top)

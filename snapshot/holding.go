@@ -6,28 +6,28 @@ import (
 	"strings"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/source/postgres"
 )
 
 // holding is what the log says of the components.
-func (m *Manifest) holding() repo.Holding {
-	return repo.Holding{
+func (m *Manifest) holding() ledger.Holding {
+	return ledger.Holding{
 		Secrets:  m.Secrets.State,
-		Postgres: repo.DatabaseHolding{State: m.Postgres.State, Size: m.Postgres.Size, Rows: m.Postgres.rows()},
+		Postgres: ledger.DatabaseHolding{State: m.Postgres.State, Size: m.Postgres.Size, Rows: m.Postgres.rows()},
 		Redis:    m.redisState(),
-		Media: repo.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize,
+		Media: ledger.MediaHolding{State: m.Media.State, Files: m.Media.Files - m.Media.CacheFiles, Size: m.Media.Size - m.Media.CacheSize,
 			Classes: m.Media.Classes, Local: m.Media.Local},
 	}
 }
 
 // rows counts the rows of the tables that a verdict looks at; nil where they were not counted.
-func (p *Postgres) rows() *repo.Rows {
+func (p *Postgres) rows() *ledger.Rows {
 	if p.Dump.Tables == nil {
 		return nil
 	}
 	of := func(table string) int64 { return p.Dump.Tables[postgres.TableName(p.Server.Schema, table)].Rows }
-	return &repo.Rows{Accounts: of("accounts"), Users: of("users"), Statuses: of("statuses"), MediaAttachments: of("media_attachments")}
+	return &ledger.Rows{Accounts: of("accounts"), Users: of("users"), Statuses: of("statuses"), MediaAttachments: of("media_attachments")}
 }
 
 // checkCounts returns an error for what no dump can hold.
@@ -107,7 +107,7 @@ func (m *Manifest) holds(component string) bool {
 }
 
 // Lacks returns an error where the snapshot does not have a part, with a hint that names another one that has it.
-func (m *Manifest) Lacks(refs []repo.SnapshotRef, part string) error {
+func (m *Manifest) Lacks(refs []ledger.SnapshotRef, part string) error {
 	part, _, _ = strings.Cut(part, "/")
 	for _, a := range m.Absent() {
 		if a.Part != part {
@@ -124,7 +124,7 @@ func (m *Manifest) Lacks(refs []repo.SnapshotRef, part string) error {
 }
 
 // nearest returns the snapshot of the instance that has a component and was made at the time nearest to that of m.
-func nearest(refs []repo.SnapshotRef, m *Manifest, component string) (best repo.SnapshotRef, found bool) {
+func nearest(refs []ledger.SnapshotRef, m *Manifest, component string) (best ledger.SnapshotRef, found bool) {
 	for _, ref := range refs {
 		if ref.Instance == m.Instance && has(&ref.Holding, component) && !ref.Time.Equal(m.Created) &&
 			(!found || ref.Time.Sub(m.Created).Abs() < best.Time.Sub(m.Created).Abs()) {
@@ -135,7 +135,7 @@ func nearest(refs []repo.SnapshotRef, m *Manifest, component string) (best repo.
 }
 
 // has reports whether a snapshot has a component, or a Redis.
-func has(h *repo.Holding, component string) bool {
+func has(h *ledger.Holding, component string) bool {
 	return map[string]State{"secrets": h.Secrets, "postgres": h.Postgres.State, "redis": h.Redis, "sidekiq": h.Redis, "media": h.Media.State}[component] == Captured
 }
 

@@ -18,6 +18,7 @@ import (
 	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/source"
 	"permafrost/source/postgres"
 )
@@ -125,7 +126,7 @@ func checkSecondNight(t *testing.T, w *world, root, name string) {
 	c.Warn = func(err error) { t.Error(err) }
 	for _, stream := range []string{"postgres", "redis", "sidekiq"} {
 		id := c.previousID(t.Context(), stream)
-		i := slices.IndexFunc(r.Snapshots(), func(ref repo.SnapshotRef) bool { return ref.ID == id })
+		i := slices.IndexFunc(r.Snapshots(), func(ref ledger.SnapshotRef) bool { return ref.ID == id })
 		if i < 0 {
 			t.Fatalf("%s: nothing to go by", stream)
 		}

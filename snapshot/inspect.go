@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot/internal/blobtree"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
@@ -53,10 +54,10 @@ func newInspector(instance string, get stream.Getter) *Inspector {
 }
 
 // Inspect implements repo.Inspector.
-func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v repo.Visitor) (repo.Holding, error) {
+func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v repo.Visitor) (ledger.Holding, error) {
 	m, err := parseManifestOf(i.instance, manifest)
 	if err != nil {
-		return repo.Holding{}, i.get.blame("manifest", err)
+		return ledger.Holding{}, i.get.blame("manifest", err)
 	}
 	return m.holding(), (&inspection{Inspector: i, visitor: v}).manifest(ctx, m)
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot/internal/blobtree"
 	"permafrost/snapshot/stream"
@@ -64,15 +64,15 @@ type Manifest struct {
 }
 
 // A State says what a snapshot has of a component.
-type State = repo.State
+type State = ledger.State
 
 // The states that a manifest can name.
 const (
-	Captured   = repo.Captured
-	External   = repo.External
-	Skipped    = repo.Skipped
-	Failed     = repo.Failed
-	Incomplete = repo.Incomplete
+	Captured   = ledger.Captured
+	External   = ledger.External
+	Skipped    = ledger.Skipped
+	Failed     = ledger.Failed
+	Incomplete = ledger.Incomplete
 )
 
 // A Boundary says at which moment the components agree.
@@ -173,7 +173,7 @@ type Media struct {
 
 	// Of all but the cached ones, how many are in each directory below the root: accounts, media_attachments and so on. Of very many
 	// directories the largest are here.
-	Classes map[string]repo.Class `json:"classes,omitempty"`
+	Classes map[string]ledger.Class `json:"classes,omitempty"`
 
 	// Where media are in object storage: files that still lie below the root, and are not stored. Counting ends at some number.
 	Local int64 `json:"local,omitempty"`
@@ -222,8 +222,8 @@ func (m *Manifest) Size() int64 {
 }
 
 // Info returns what the log says of the snapshot. Stored is not known here.
-func (m *Manifest) Info() repo.SnapshotInfo {
-	return repo.SnapshotInfo{Instance: m.Instance, Host: m.Host, Date: m.Date, Time: m.Created, Tags: m.Tags,
+func (m *Manifest) Info() ledger.SnapshotInfo {
+	return ledger.SnapshotInfo{Instance: m.Instance, Host: m.Host, Date: m.Date, Time: m.Created, Tags: m.Tags,
 		Partial: m.Media.LeftOut, Size: m.Size(), Holding: m.holding()}
 }
 

@@ -15,6 +15,7 @@ import (
 	"permafrost/internal/localdir"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot/stream"
 )
@@ -61,7 +62,7 @@ func (n *nights) store(data []byte) Stream {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	ref, err := wr.Commit(n.t.Context(), []byte("{}"), repo.SnapshotInfo{Instance: "mastodon.example"})
+	ref, err := wr.Commit(n.t.Context(), []byte("{}"), ledger.SnapshotInfo{Instance: "mastodon.example"})
 	if err != nil {
 		n.t.Fatal(err)
 	}

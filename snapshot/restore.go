@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot/stream"
 	"permafrost/source/media"
@@ -71,7 +72,7 @@ type RestoreResult struct {
 type restorer struct {
 	RestoreOptions
 	rd   stream.Blobs
-	ref  repo.SnapshotRef
+	ref  ledger.SnapshotRef
 	m    *Manifest
 	dir  *hostfs.Dir  // Target; nothing is written but beneath it. nil where there is none and nothing is written
 	size atomic.Int64 // bytes written
@@ -95,7 +96,7 @@ type restorer struct {
 //
 // A restore that was interrupted is called again and goes on: what is there and whole stays, and a dump goes on behind the last
 // chunk that verifies. The target says which snapshot it is of.
-func Restore(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, o RestoreOptions) (*RestoreResult, error) {
+func Restore(ctx context.Context, r *repo.Repo, ref ledger.SnapshotRef, o RestoreOptions) (*RestoreResult, error) {
 	o.Warn = oneByOne(o.Warn)
 	o.Progress = orNoProgress(o.Progress)
 	want, err := chooseComponents(o.Components)
@@ -148,7 +149,7 @@ func (rs *restorer) write(ctx context.Context, want map[string]bool) error {
 }
 
 // Load returns the manifest of a snapshot.
-func Load(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef) (*Manifest, error) {
+func Load(ctx context.Context, r *repo.Repo, ref ledger.SnapshotRef) (*Manifest, error) {
 	data, err := r.Manifest(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -184,7 +185,7 @@ func chooseComponents(names []string) (map[string]bool, error) {
 }
 
 // choose takes out of want what the snapshot has nothing of. That is an error where it was asked for by name.
-func (rs *restorer) choose(refs []repo.SnapshotRef, want map[string]bool) error {
+func (rs *restorer) choose(refs []ledger.SnapshotRef, want map[string]bool) error {
 	for _, a := range rs.m.Absent() {
 		component := a.component()
 		if !want[component] {
@@ -203,7 +204,7 @@ func (rs *restorer) choose(refs []repo.SnapshotRef, want map[string]bool) error 
 }
 
 // absence tells of a part that is not restored, and how to have it from another snapshot.
-func (rs *restorer) absence(refs []repo.SnapshotRef, a *Absence) string {
+func (rs *restorer) absence(refs []ledger.SnapshotRef, a *Absence) string {
 	text := fmt.Sprintf("this snapshot has no %s, or not all of it: %v", a.Part, a)
 	if other, ok := nearest(refs, rs.m, a.Part); ok {
 		text += fmt.Sprintf(". Snapshot %s of %s has it: permafrost restore -i RECOVERY-FILE --snapshot %[1]s --component %[3]s --target DIR", other.ID.Short(), other.Date, a.component())

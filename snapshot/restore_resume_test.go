@@ -23,6 +23,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -141,7 +142,7 @@ func (c *counted) ReadAt(ctx context.Context, name string, p []byte, off int64) 
 }
 
 // restoreVia restores through a store that counts, which ends it after so many bytes, and returns what was read.
-func (w *world) restoreVia(limit int64, ref repo.SnapshotRef, o RestoreOptions) (*RestoreResult, int64, error) {
+func (w *world) restoreVia(limit int64, ref ledger.SnapshotRef, o RestoreOptions) (*RestoreResult, int64, error) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()

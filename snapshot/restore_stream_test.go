@@ -13,6 +13,7 @@ import (
 	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
 )
@@ -88,7 +89,7 @@ func TestStreamExtents(t *testing.T) {
 	spoil("beyond the blob", func(c *stream.Chunk) { c.Extents[0].Offset = len(pool[0]) + 1<<18 })
 	spoil("no such blob", func(c *stream.Chunk) { c.Extents[0].Blob[0]++ })
 	spoil("a part for the whole", func(c *stream.Chunk) { *c = stream.Chunk{Length: c.Length, ID: c.Extents[0].Blob} })
-	if _, err := wr.Commit(t.Context(), []byte("{}"), repo.SnapshotInfo{Instance: "mastodon.example"}); err != nil {
+	if _, err := wr.Commit(t.Context(), []byte("{}"), ledger.SnapshotInfo{Instance: "mastodon.example"}); err != nil {
 		t.Fatal(err)
 	}
 	rd := w.reader()

@@ -13,7 +13,7 @@ import (
 
 	"permafrost/internal/escape"
 	"permafrost/internal/hostfs"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // The names of what Restore writes.
@@ -28,7 +28,7 @@ const (
 
 // A Restored is what Restore has written, for whoever tells how to go on from there.
 type Restored struct {
-	Ref        repo.SnapshotRef
+	Ref        ledger.SnapshotRef
 	Manifest   *Manifest
 	Target     string          // the directory: absolute
 	Begun      time.Time       // when the first restore of this snapshot into Target began
@@ -77,7 +77,7 @@ func (m *Manifest) DumpName() string {
 }
 
 // Rows returns how many rows the tables had that an instance is judged by, nil where they were not counted.
-func (m *Manifest) Rows() *repo.Rows { return m.Postgres.rows() }
+func (m *Manifest) Rows() *ledger.Rows { return m.Postgres.rows() }
 
 // texts writes what lies beside the components: SHA256SUMS, and how to go on. It returns what went wrong.
 func (rs *restorer) texts(there map[string]bool) (errs []error) {

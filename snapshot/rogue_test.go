@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"permafrost/internal/snaptest"
-	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 )
 
 // lies commits a snapshot like another one, but for the content of two files, which it swaps.
@@ -80,7 +80,7 @@ func TestNightBelievesItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Open(w.Owner).AddPerson(t.Context(), rogue, repo.Person{Name: "rogue", Instance: first.Manifest.Instance}, nil, ""); err != nil {
+	if err := w.Open(w.Owner).AddPerson(t.Context(), rogue, ledger.Person{Name: "rogue", Instance: first.Manifest.Instance}, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	w.lies(rogue, first, "a", "b")

@@ -12,6 +12,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // store commits a stream and returns it with a reader of the owner's.
@@ -26,7 +27,7 @@ func (w *world) stream(src io.ReadCloser) (Stream, error) {
 	if err != nil {
 		return s, err
 	}
-	if _, err := wr.Commit(w.t.Context(), []byte("{}"), repo.SnapshotInfo{Instance: "mastodon.example"}); err != nil {
+	if _, err := wr.Commit(w.t.Context(), []byte("{}"), ledger.SnapshotInfo{Instance: "mastodon.example"}); err != nil {
 		w.t.Fatal(err)
 	}
 	return s, nil

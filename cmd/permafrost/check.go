@@ -13,6 +13,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot/retain"
 )
 
@@ -198,13 +199,13 @@ func (s *subsetFlag) Set(text string) error {
 func (s *subsetFlag) Type() string { return "part" }
 
 // A headFlag is a log head, as a flag takes it.
-type headFlag struct{ head *repo.Head }
+type headFlag struct{ head *ledger.Head }
 
 func (h *headFlag) String() string { return "" }
 
 // Set reads what a run printed as its log head.
 func (h *headFlag) Set(text string) error {
-	head, err := repo.ParseHead(text)
+	head, err := ledger.ParseHead(text)
 	if err != nil {
 		return err
 	}

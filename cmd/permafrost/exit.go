@@ -9,6 +9,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -73,7 +74,7 @@ func exitCode(err error) int {
 		foreign  *repo.ForeignKeyError
 		keyless  *keys.NoKeyError
 		damage   *store.DamageError
-		rollback *repo.RollbackError
+		rollback *ledger.RollbackError
 		found    *damageError
 		keys     *fingerprintError
 		after    *retentionError
@@ -93,7 +94,7 @@ func exitCode(err error) int {
 		return exitNoRepository
 	case errors.As(err, &locked):
 		return exitLocked
-	case errors.As(err, &noKey), errors.As(err, &foreign), errors.As(err, &keys), errors.Is(err, repo.ErrNotAllowed):
+	case errors.As(err, &noKey), errors.As(err, &foreign), errors.As(err, &keys), errors.Is(err, ledger.ErrNotAllowed):
 		return exitWrongKey
 	case errors.As(err, &damage), errors.As(err, &rollback), errors.As(err, &found):
 		return exitDamage

@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -33,10 +34,10 @@ func TestExitCode(t *testing.T) {
 		{&repo.LockedError{By: "x"}, 11},
 		{&repo.MissingKeyError{Need: "x", For: "y"}, 12},
 		{&repo.ForeignKeyError{}, 12},
-		{repo.ErrNotAllowed, 12},
+		{ledger.ErrNotAllowed, 12},
 		{&keys.NoKeyError{Err: errors.New("x")}, 2},
 		{damage, 13},
-		{&repo.RollbackError{}, 13},
+		{&ledger.RollbackError{}, 13},
 		{context.Canceled, 130},
 		{errInterrupted, 130},
 		{fmt.Errorf("part of it: %w", hint.Wrap(damage, "h")), 13},

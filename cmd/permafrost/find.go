@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/keeper"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 	"permafrost/source"
@@ -44,7 +44,7 @@ them. ` + "`permafrost help patterns`" + ` explains patterns.`,
 				if err != nil {
 					return err
 				}
-				refs = []repo.SnapshotRef{ref}
+				refs = []ledger.SnapshotRef{ref}
 			}
 			found := false
 			for _, ref := range refs {
@@ -67,7 +67,7 @@ them. ` + "`permafrost help patterns`" + ` explains patterns.`,
 }
 
 // findIn lists what matches in one snapshot, each line after the snapshot's ID.
-func (a *app) findIn(ctx context.Context, r *opened, ref repo.SnapshotRef, pattern media.Pattern, long bool) (found bool, err error) {
+func (a *app) findIn(ctx context.Context, r *opened, ref ledger.SnapshotRef, pattern media.Pattern, long bool) (found bool, err error) {
 	m, err := snapshot.Load(ctx, r.Repo, ref)
 	if err != nil {
 		return false, err

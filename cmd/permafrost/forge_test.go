@@ -20,6 +20,7 @@ import (
 	"permafrost/internal/dirstore"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -115,9 +116,9 @@ func (f *forger) write(object string, data []byte) {
 }
 
 // basis returns what the entry behind one builds on.
-func (f *forger) basis(behind uint64) repo.Basis {
+func (f *forger) basis(behind uint64) ledger.Basis {
 	f.t.Helper()
-	var e repo.Entry
+	var e ledger.Entry
 	if err := json.Unmarshal(f.body(fmt.Sprintf("log/%010d", behind)), &e); err != nil {
 		f.t.Fatal(err)
 	}
@@ -133,14 +134,14 @@ func (f *forger) basis(behind uint64) repo.Basis {
 }
 
 // snapshotID returns the ID of a snapshot that this one's entry commits.
-func (f *forger) snapshotID(e *repo.SnapshotEntry) string {
+func (f *forger) snapshotID(e *ledger.SnapshotEntry) string {
 	signer := f.key.SignKey.Public().(ed25519.PublicKey)
 	id := sha256.Sum256(slices.Concat([]byte("permafrost snapshot 1\n"), e.Manifest[:], signer, []byte(e.Instance)))
 	return store.Name(id).String()
 }
 
 // publish appends an entry to the log, whatever it says.
-func (f *forger) publish(e *repo.Entry) {
+func (f *forger) publish(e *ledger.Entry) {
 	f.t.Helper()
 	st, err := dirstore.Open(f.dir)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/cause"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -44,8 +45,8 @@ func because(c cause.Cause, hint string) rule {
 }
 
 // withheld gives the hint for a right that the list of keys does not give.
-func withheld(r repo.Right, hint string) rule {
-	return as(func(e *repo.NotAllowedError) string { return only(e.Right == r, hint) })
+func withheld(r ledger.Right, hint string) rule {
+	return as(func(e *ledger.NotAllowedError) string { return only(e.Right == r, hint) })
 }
 
 func only(fits bool, hint string) string {
@@ -108,11 +109,11 @@ func repositoryRules() []rule {
 		because(cause.Rotated, "run it again if that was not you"),
 		because(cause.Unannounced, "run `permafrost key rotate --accept-head` if a rotation was interrupted; otherwise distrust the storage: an older log lists removed writers"),
 
-		withheld(repo.RightAny, "make a new key with `permafrost key add writer`: this one may have been removed"),
-		withheld(repo.RightInstance, "make a key for a further instance with `permafrost key add writer`"),
-		withheld(repo.RightForget, "forget with the owner key: -i RECOVERY-FILE"),
+		withheld(ledger.RightAny, "make a new key with `permafrost key add writer`: this one may have been removed"),
+		withheld(ledger.RightInstance, "make a key for a further instance with `permafrost key add writer`"),
+		withheld(ledger.RightForget, "forget with the owner key: -i RECOVERY-FILE"),
 		as(confirmHint),
-		withheld(repo.RightPrune, "prune with the owner key: -i RECOVERY-FILE"),
+		withheld(ledger.RightPrune, "prune with the owner key: -i RECOVERY-FILE"),
 
 		as(initHint),
 		as(suspectHint),
@@ -129,7 +130,7 @@ func lastRules() []rule {
 	}
 }
 
-func rollbackHint(e *repo.RollbackError) string {
+func rollbackHint(e *ledger.RollbackError) string {
 	if e.Since {
 		return "look at the storage first: it shows a different log each time"
 	}
@@ -152,9 +153,9 @@ func logDamagedHint(e *cause.Error) string {
 	return "look at the storage first; `permafrost repair index -i RECOVERY-FILE --accept-head` accepts the loss and goes on"
 }
 
-func confirmHint(e *repo.NotAllowedError) string {
+func confirmHint(e *ledger.NotAllowedError) string {
 	switch {
-	case e.Right != repo.RightConfirm:
+	case e.Right != ledger.RightConfirm:
 		return ""
 	case len(e.Who) == 0:
 		return "this needs the owner key (-i RECOVERY-FILE)"

@@ -10,6 +10,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -17,20 +18,20 @@ import (
 func repositoryExamples() map[string]error {
 	object := "packs/1f/1f40…"
 	damage := &store.DamageError{Object: object, Err: errors.New("is missing")}
-	ref := repo.SnapshotRef{SnapshotInfo: repo.SnapshotInfo{Date: "2026-06-27"}}
+	ref := ledger.SnapshotRef{SnapshotInfo: ledger.SnapshotInfo{Date: "2026-06-27"}}
 	told := func(c cause.Cause, text string) error { return &cause.Error{Cause: c, Err: errors.New(text)} }
 	damaged := func(c cause.Cause, object, text string) error {
 		return &cause.Error{Cause: c, Err: &store.DamageError{Object: object, Err: errors.New(text)}}
 	}
-	denied := func(r repo.Right, why string, who ...string) error {
-		return &repo.NotAllowedError{Right: r, Why: why, Who: who}
+	denied := func(r ledger.Right, why string, who ...string) error {
+		return &ledger.NotAllowedError{Right: r, Why: why, Who: who}
 	}
 	return map[string]error{
 		"repo.ErrNoRepository":     repo.ErrNoRepository,
 		"repo.ErrRepositoryExists": repo.ErrRepositoryExists,
 		"store.ErrNewerFormat":     store.ErrNewerFormat,
 		"repo.ErrPruned":           repo.ErrPruned,
-		"repo.ErrNotAllowed":       repo.ErrNotAllowed,
+		"ledger.ErrNotAllowed":     ledger.ErrNotAllowed,
 		"store.ErrNoSpace":         store.ErrNoSpace,
 		"store.DamageError":        damage,
 		"repo.SnapshotError":       &repo.SnapshotError{Ref: ref, Err: damage},
@@ -38,11 +39,11 @@ func repositoryExamples() map[string]error {
 		"repo.MissingKeyError":     &repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
 		"keys.NoKeyError":          &keys.NoKeyError{Err: fmt.Errorf("key file writer.key: %w", fs.ErrNotExist)},
 		"repo.LockedError":         &repo.LockedError{By: "a snapshot of social.example by web1"},
-		"repo.RollbackError":       &repo.RollbackError{Remembered: repo.Head{Seq: 9}, Found: repo.Head{Seq: 7}},
+		"ledger.RollbackError":     &ledger.RollbackError{Remembered: ledger.Head{Seq: 9}, Found: ledger.Head{Seq: 7}},
 		"store.FalseReportError":   &store.FalseReportError{Object: object, Found: "there is no such object"},
 		"repo.StateFileError":      &repo.StateFileError{Path: "/var/lib/permafrost/1f40/journal", Loses: "it holds nothing", Err: errors.New("locking: is a directory")},
 		"cause.Error":              nil,
-		"repo.NotAllowedError":     nil,
+		"ledger.NotAllowedError":   nil,
 
 		"cause.HiddenEntries":   told(cause.HiddenEntries, "listing the log: the storage leaves out more than 64 entries that are there"),
 		"cause.JunkInLog":       told(cause.JunkInLog, "reading the log: behind entry 7 the storage has 64 objects and more that are no entries"),
@@ -67,11 +68,11 @@ func repositoryExamples() map[string]error {
 		"cause.Unannounced":     told(cause.Unannounced, "the key file has keys of epoch 3, which the log does not announce"),
 		"cause.Rotated":         told(cause.Rotated, "another owner rotated the keys meanwhile"),
 
-		"repo.RightAny":      denied(repo.RightAny, "the list of keys does not have it"),
-		"repo.RightInstance": denied(repo.RightInstance, "it is for a.example, and this is b.example"),
-		"repo.RightForget":   denied(repo.RightForget, "its writer may not forget"),
-		"repo.RightPrune":    denied(repo.RightPrune, "the list of keys does not let this writer prune"),
-		"repo.RightConfirm":  denied(repo.RightConfirm, "its writer may not confirm", "web1"),
+		"ledger.RightAny":      denied(ledger.RightAny, "the list of keys does not have it"),
+		"ledger.RightInstance": denied(ledger.RightInstance, "it is for a.example, and this is b.example"),
+		"ledger.RightForget":   denied(ledger.RightForget, "its writer may not forget"),
+		"ledger.RightPrune":    denied(ledger.RightPrune, "the list of keys does not let this writer prune"),
+		"ledger.RightConfirm":  denied(ledger.RightConfirm, "its writer may not confirm", "web1"),
 
 		"keeper.SuspectError":    &keeper.SuspectError{Snapshot: store.Name{0x99}, Text: "it has 1 media file (not counting the cache), where snapshot 1f40ab12 has 12,000"},
 		"keeper.InitError":       &keeper.InitError{Made: true, Files: []string{"recovery.key", "writer.key"}, Err: errors.New("publishing log entry 0: connection lost")},
@@ -87,7 +88,7 @@ func repositoryExamples() map[string]error {
 func repositoryHintless() map[string]string {
 	return map[string]string{
 		"repo.ErrPruned":         "the command runs once more by itself",
-		"repo.ErrNotAllowed":     "a NotAllowedError says more",
+		"ledger.ErrNotAllowed":   "a NotAllowedError says more",
 		"store.DamageError":      "it depends on the command",
 		"repo.SnapshotError":     "it depends on the command",
 		"repo.ForeignKeyError":   "the command names the key file",
@@ -95,7 +96,7 @@ func repositoryHintless() map[string]string {
 		"keys.NoKeyError":        "it is given where the file is read",
 		"repo.LockedError":       "it says who is at work; --retry-lock waits",
 		"cause.Error":            "its cause has one",
-		"repo.NotAllowedError":   "its right has one",
+		"ledger.NotAllowedError": "its right has one",
 		"keeper.ErrNotConfirmed": "there is nothing to do",
 		"wire.ErrTruncated":      "it never stands alone",
 	}

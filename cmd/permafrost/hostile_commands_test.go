@@ -20,6 +20,7 @@ import (
 	"permafrost/internal/sandbox"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot"
 	"permafrost/source"
@@ -159,10 +160,10 @@ func (h *hostileRepo) forge(r *rand.Rand, n int) {
 		if r.IntN(20) == 0 {
 			text[r.IntN(len(text))] ^= 1 << r.IntN(8)
 		}
-		head := &repo.Head{Seq: seq, Hash: store.Name(h.owner.put("junk-", data))}
+		head := &ledger.Head{Seq: seq, Hash: store.Name(h.owner.put("junk-", data))}
 		os.Remove(filepath.Join(h.dir, "junk-"+head.Hash.String()))
 		seq++
-		e := &repo.Entry{Seq: seq, Prev: head, On: h.owner.basis(seq - 1), Time: time.Now().UTC().Truncate(time.Second), Snapshot: &repo.SnapshotEntry{
+		e := &ledger.Entry{Seq: seq, Prev: head, On: h.owner.basis(seq - 1), Time: time.Now().UTC().Truncate(time.Second), Snapshot: &ledger.SnapshotEntry{
 			Manifest: h.owner.put("manifests/", h.owner.seal("PFMANIF\x01", zip(text))), SnapshotInfo: m.Info()}}
 		if r.IntN(4) == 0 {
 			e.Snapshot.Date = hostile.Name(r)

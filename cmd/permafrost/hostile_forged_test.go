@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -81,13 +81,13 @@ func (v *victim) testForgedIndex() {
 				f.key = stranger
 			}
 			index := f.put("index/", f.seal("PFINDEX\x01", f.forgePacks(body, v.nightPacks())))
-			info := repo.SnapshotInfo{Instance: v.snapshots(t)[0].Instance, Date: "2026-06-27"}
+			info := ledger.SnapshotInfo{Instance: v.snapshots(t)[0].Instance, Date: "2026-06-27"}
 			if file == "evil.key" {
 				info.Instance = "evil.example"
 			}
 			manifest := f.put("manifests/", f.seal("PFMANIF\x01", []byte("nothing")))
-			e := &repo.SnapshotEntry{Manifest: manifest, Indexes: []store.Name{index}, SnapshotInfo: info}
-			f.publish(&repo.Entry{Snapshot: e})
+			e := &ledger.SnapshotEntry{Manifest: manifest, Indexes: []store.Name{index}, SnapshotInfo: info}
+			f.publish(&ledger.Entry{Snapshot: e})
 			if file != "" { // or every restore would have to name the instance, and no prune could read it
 				v.run(exitDone, "forget", f.snapshotID(e)[:16], "-i", v.recovery)
 			}
@@ -214,7 +214,7 @@ func (v *victim) testRequest() {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	v.forger(filepath.Join(v.home, "meek.key")).publish(&repo.Entry{Forget: &repo.ForgetEntry{Snapshots: []store.Name{id}}})
+	v.forger(filepath.Join(v.home, "meek.key")).publish(&ledger.Entry{Forget: &ledger.ForgetEntry{Snapshots: []store.Name{id}}})
 	for _, args := range [][]string{{"check"}, {"snapshots"}} {
 		m := v.machine("writer.key")
 		if r := m.run(exitDone, args...); !strings.Contains(r.stderr, "by meek has no effect: the list of keys does not let this writer forget") {

@@ -10,8 +10,8 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
-	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 )
 
 func (a *app) keyCommand() *cobra.Command {
@@ -51,7 +51,7 @@ func (a *app) keyListCommand() *cobra.Command {
 	}
 }
 
-func instanceName(p *repo.Person) string {
+func instanceName(p *ledger.Person) string {
 	switch {
 	case p.Role == keys.RoleOwner:
 		return ""
@@ -61,7 +61,7 @@ func instanceName(p *repo.Person) string {
 	return printable(p.Instance)
 }
 
-func rights(p *repo.Person) string {
+func rights(p *ledger.Person) string {
 	switch {
 	case p.Role == keys.RoleOwner:
 		return "everything"

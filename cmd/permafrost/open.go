@@ -13,6 +13,7 @@ import (
 	"permafrost/internal/localdir"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/source"
 )
@@ -41,7 +42,7 @@ func (a *app) open(ctx context.Context, n need) (*opened, error) {
 }
 
 // openAt is open with a log head noted elsewhere, which must be part of the log.
-func (a *app) openAt(ctx context.Context, n need, head *repo.Head) (*opened, error) {
+func (a *app) openAt(ctx context.Context, n need, head *ledger.Head) (*opened, error) {
 	st, closeStore, err := a.openStore(ctx)
 	if err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func (a *app) openInstance(ctx context.Context, flags *snapshotFlags) (*source.I
 }
 
 // openOn is openAt on a store, which it closes where that fails.
-func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() error, n need, head *repo.Head) (*opened, error) {
+func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() error, n need, head *ledger.Head) (*opened, error) {
 	r, err := a.openRepo(ctx, st, n, head)
 	if err != nil {
 		closeStore()
@@ -101,7 +102,7 @@ func (a *app) noRepository() error {
 	return fmt.Errorf("%s: %w", printable(a.repository), repo.ErrNoRepository)
 }
 
-func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *repo.Head) (*repo.Repo, error) {
+func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *ledger.Head) (*repo.Repo, error) {
 	// Asked first, nobody types a passphrase for nothing.
 	name, err := repo.Find(ctx, st)
 	switch {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/keeper"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // confirmAll says that all snapshots so far are as they should be.
@@ -80,9 +80,9 @@ func (v *victim) claim(at time.Time) {
 	f := v.forger(filepath.Join(v.home, "writer.key"))
 	last := v.snapshots(v.t)[0]
 	id := f.put("manifests/", f.seal("PFMANIF\x01", f.body("manifests/"+last.Manifest)))
-	there := repo.Holding{Secrets: repo.Captured, Postgres: repo.DatabaseHolding{State: repo.Captured, Size: last.Size}, Redis: repo.Captured,
-		Media: repo.MediaHolding{State: repo.Captured, Files: 1000, Size: last.Size}}
-	f.publish(&repo.Entry{Snapshot: &repo.SnapshotEntry{Manifest: id, SnapshotInfo: repo.SnapshotInfo{
+	there := ledger.Holding{Secrets: ledger.Captured, Postgres: ledger.DatabaseHolding{State: ledger.Captured, Size: last.Size}, Redis: ledger.Captured,
+		Media: ledger.MediaHolding{State: ledger.Captured, Files: 1000, Size: last.Size}}
+	f.publish(&ledger.Entry{Snapshot: &ledger.SnapshotEntry{Manifest: id, SnapshotInfo: ledger.SnapshotInfo{
 		Instance: last.Instance, Host: last.Host, Date: at.Format(time.DateOnly), Time: at, Size: last.Size, Holding: there}}})
 }
 

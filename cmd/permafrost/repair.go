@@ -11,6 +11,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // lostTold is how many lost parts of a snapshot are named where nobody asked for more.
@@ -160,7 +161,7 @@ func (a *app) tellPackRepair(res *keeper.PacksRepaired) {
 // tellLosses names what snapshots lack, and returns an error where that is something.
 func (a *app) tellLosses(ctx context.Context, r *repo.Repo) error {
 	snapshots, parts := 0, 0
-	err := keeper.Losses(ctx, r, func(ref *repo.SnapshotRef, lost []keeper.Lost) {
+	err := keeper.Losses(ctx, r, func(ref *ledger.SnapshotRef, lost []keeper.Lost) {
 		snapshots++
 		parts += len(lost)
 		a.ui.Print("snapshot %s of %s lacks %s:", ref.ID.Short(), printable(ref.Date), units.Plural(int64(len(lost)), "part", "parts"))

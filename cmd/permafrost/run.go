@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 )
@@ -126,7 +127,7 @@ func (n *night) retain(ctx context.Context) (done string, err error) {
 		return done, nil
 	}
 	err = n.prune(ctx, n.opened, repo.PruneOptions{MaxUnused: n.maxUnused})
-	if errors.Is(err, repo.ErrNotAllowed) {
+	if errors.Is(err, ledger.ErrNotAllowed) {
 		return "not allowed", nil
 	}
 	return done, err
@@ -141,7 +142,7 @@ func (n *night) forget(ctx context.Context) (done string, err error) {
 	}
 	res, err := n.app.forget(ctx, n.Repo, o)
 	switch {
-	case errors.Is(err, repo.ErrNotAllowed):
+	case errors.Is(err, ledger.ErrNotAllowed):
 		return "not allowed", nil
 	case err != nil:
 		return "", err

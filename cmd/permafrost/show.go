@@ -11,7 +11,7 @@ import (
 
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 )
@@ -40,7 +40,7 @@ They are kept because it needs another part of their blob.`,
 			if err != nil {
 				return err
 			}
-			v := retain.JudgeAll(r, []repo.SnapshotRef{ref}).Of(&ref)
+			v := retain.JudgeAll(r, []ledger.SnapshotRef{ref}).Of(&ref)
 			a.ui.JSON(keeper.Manifest{ID: ref.ID.String(), Confirmed: v.Confirmed, Doubts: keeper.Doubts(v), Manifest: m})
 			a.ui.Lines(describe(&ref, m, v))
 			return nil
@@ -51,7 +51,7 @@ They are kept because it needs another part of their blob.`,
 }
 
 // manifest returns the snapshot that a person names, with its manifest.
-func (a *app) manifest(ctx context.Context, r *opened, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, *snapshot.Manifest, error) {
+func (a *app) manifest(ctx context.Context, r *opened, pick *selection, spec string, wish retain.Wish) (ledger.SnapshotRef, *snapshot.Manifest, error) {
 	ref, err := a.find(r, pick, spec, wish)
 	if err != nil {
 		return ref, nil, err
@@ -61,7 +61,7 @@ func (a *app) manifest(ctx context.Context, r *opened, pick *selection, spec str
 }
 
 // describe tells about a snapshot in paragraphs and a table.
-func describe(ref *repo.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (lines []string) {
+func describe(ref *ledger.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (lines []string) {
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	line := func(name, format string, args ...any) { add("%-10s %s", name, fmt.Sprintf(format, args...)) }
 	line("snapshot", "%v", ref.ID)

@@ -9,7 +9,7 @@ import (
 
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot/retain"
 )
 
@@ -64,7 +64,7 @@ func (s *selection) flags(cmd *cobra.Command) {
 
 // find returns the selected snapshot that a person names, for the sake of a wish. It names those that it passes over, and says
 // where the one that it finds looks wrong.
-func (a *app) find(r *opened, pick *selection, spec string, wish retain.Wish) (repo.SnapshotRef, error) {
+func (a *app) find(r *opened, pick *selection, spec string, wish retain.Wish) (ledger.SnapshotRef, error) {
 	refs := pick.Of(r.Snapshots())
 	verdicts := retain.JudgeAll(r, refs)
 	found, err := retain.Find(refs, verdicts, spec, wish)
@@ -91,11 +91,11 @@ func (a *app) find(r *opened, pick *selection, spec string, wish retain.Wish) (r
 }
 
 // listSnapshots lays refs out as a table, with the instances where there are several.
-func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string {
+func listSnapshots(refs []ledger.SnapshotRef, verdicts retain.Judgements) []string {
 	if len(refs) == 0 {
 		return []string{"no snapshots"}
 	}
-	several := slices.ContainsFunc(refs, func(r repo.SnapshotRef) bool { return r.Instance != refs[0].Instance })
+	several := slices.ContainsFunc(refs, func(r ledger.SnapshotRef) bool { return r.Instance != refs[0].Instance })
 	heads := []string{"ID", "Date", "Time", "Host", "Tags", ">Size", ">Stored", ""}
 	if several {
 		heads = slices.Insert(heads, 1, "Instance")
@@ -103,13 +103,13 @@ func listSnapshots(refs []repo.SnapshotRef, verdicts retain.Judgements) []string
 	t := newTable(heads...)
 	for _, r := range refs {
 		var marks []string
-		if failed := keeper.InState(&r.Holding, repo.Failed); len(failed) > 0 {
+		if failed := keeper.InState(&r.Holding, ledger.Failed); len(failed) > 0 {
 			marks = append(marks, strings.Join(failed, ", ")+" failed")
 		}
-		for _, name := range keeper.InState(&r.Holding, repo.Incomplete) {
+		for _, name := range keeper.InState(&r.Holding, ledger.Incomplete) {
 			marks = append(marks, name+": incomplete")
 		}
-		if skipped := keeper.InState(&r.Holding, repo.Skipped); len(skipped) > 0 {
+		if skipped := keeper.InState(&r.Holding, ledger.Skipped); len(skipped) > 0 {
 			marks = append(marks, strings.Join(skipped, ", ")+" skipped")
 		}
 		if r.Partial > 0 {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -36,8 +36,8 @@ func (v *victim) testStolen() {
 			v = v.at(v.copyOf())
 			f := v.forger(filepath.Join(v.home, "evil.key"))
 			manifest := f.put("manifests/", change(f, unzip(t, f.body("manifests/"+v.snapshots(t)[0].Manifest))))
-			e := &repo.SnapshotEntry{Manifest: manifest, Indexes: f.stealIndexes(), SnapshotInfo: repo.SnapshotInfo{Instance: "evil.example", Date: "2026-06-26"}}
-			f.publish(&repo.Entry{Snapshot: e})
+			e := &ledger.SnapshotEntry{Manifest: manifest, Indexes: f.stealIndexes(), SnapshotInfo: ledger.SnapshotInfo{Instance: "evil.example", Date: "2026-06-26"}}
+			f.publish(&ledger.Entry{Snapshot: e})
 			v.nothingStolen()
 			m := v.machine("recovery.key")
 			m.command("repair", "index", "-i", "recovery.key").run(t)

@@ -22,8 +22,8 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/hostile"
 	"permafrost/internal/keeper"
-	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 	"permafrost/source/postgres"
@@ -74,11 +74,11 @@ func manifestOf(at time.Time) *snapshot.Manifest {
 
 // show writes all that the commands that look say of a manifest, a listing and a log, and returns how many lines that should be.
 func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
-	ref := repo.SnapshotRef{SnapshotInfo: m.Info()}
+	ref := ledger.SnapshotRef{SnapshotInfo: m.Info()}
 	ref.Writer = hostile.Name(r)
 	say := func(l []string) { u.Lines(l); lines += len(l) }
 	say(describe(&ref, m, hostileVerdict(r)))
-	say(listSnapshots([]repo.SnapshotRef{ref, {}}, nil))
+	say(listSnapshots([]ledger.SnapshotRef{ref, {}}, nil))
 	say(listDecisions([]retain.Decision{{Snapshot: ref, Reasons: []string{hostile.Name(r)}}, {}}, true))
 	files := []keeper.Entry{{Path: snapshot.Text("media/" + hostile.Path(r)), Type: "l", Target: snapshot.Text(hostile.Name(r)), Link: snapshot.Text(hostile.Name(r))}}
 	for _, f := range m.Secrets.Files {
@@ -90,7 +90,7 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 		lines += 2
 	}
 	u.Print("forgotten by the caller: %s", hostile.Name(r))
-	p := repo.Person{Name: hostile.Name(r), Role: keys.RoleWriter, Instance: hostile.Name(r)}
+	p := ledger.Person{Name: hostile.Name(r), Role: keys.RoleWriter, Instance: hostile.Name(r)}
 	u.Print("%s %s", p.Name, instanceName(&p))
 	u.Warn("%v", keeper.Suspicion(&ref, hostileVerdict(r)))
 	u.Say("%v", hostile.Name(r))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot/retain"
 )
@@ -53,7 +54,7 @@ func Confirm(ctx context.Context, r *repo.Repo, o ConfirmOptions, news Observer)
 }
 
 // confirmation returns what a person says of a snapshot.
-func confirmation(ref *repo.SnapshotRef, v *retain.Verdict, revoke bool) (Confirmation, error) {
+func confirmation(ref *ledger.SnapshotRef, v *retain.Verdict, revoke bool) (Confirmation, error) {
 	switch {
 	case revoke && !v.Confirmed:
 		return Confirmation{}, fmt.Errorf("snapshot %s %w", ref.ID.Short(), ErrNotConfirmed)
@@ -64,7 +65,7 @@ func confirmation(ref *repo.SnapshotRef, v *retain.Verdict, revoke bool) (Confir
 }
 
 // byID returns the snapshots that have these IDs, each once.
-func byID(refs []repo.SnapshotRef, ids []string) (named []repo.SnapshotRef, err error) {
+func byID(refs []ledger.SnapshotRef, ids []string) (named []ledger.SnapshotRef, err error) {
 	seen := make(map[store.Name]bool)
 	for _, id := range ids {
 		ref, err := retain.FindID(refs, id)

@@ -7,7 +7,7 @@ import (
 
 	"permafrost/internal/escape"
 	"permafrost/internal/units"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot/retain"
 )
 
@@ -54,10 +54,10 @@ func doubtText(v *retain.Verdict, d *retain.Doubt) string {
 	switch {
 	case d.Why != "":
 		return escape.Name(d.Why)
-	case d.State == repo.External && d.Have > 0:
+	case d.State == ledger.External && d.Have > 0:
 		return fmt.Sprintf("its media are in object storage, %s; %s still below the media directory and not stored", there,
 			map[bool]string{true: "1 file lies", false: number(d.Have) + " files lie"}[d.Have == 1])
-	case d.State == repo.External:
+	case d.State == ledger.External:
 		return "its media are in object storage, " + there
 	case d.State != "":
 		return fmt.Sprintf("its %s %s left out by a setting, %s", d.Component, map[bool]string{true: "are", false: "is"}[d.Component == retain.Media], there+aside)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
@@ -19,8 +20,8 @@ type Selection struct {
 }
 
 // Of returns the snapshots that are selected, in their order.
-func (s *Selection) Of(refs []repo.SnapshotRef) []repo.SnapshotRef {
-	return slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool {
+func (s *Selection) Of(refs []ledger.SnapshotRef) []ledger.SnapshotRef {
+	return slices.DeleteFunc(slices.Clone(refs), func(r ledger.SnapshotRef) bool {
 		missing := func(tag string) bool { return !slices.Contains(r.Tags, tag) }
 		return s.Instance != "" && r.Instance != s.Instance || slices.ContainsFunc(s.Tags, missing)
 	})
@@ -76,7 +77,7 @@ func Forget(ctx context.Context, r *repo.Repo, o ForgetOptions, news Observer) (
 }
 
 // decide removes the snapshots that are named, and keeps the rest.
-func decide(refs []repo.SnapshotRef, names []string) ([]retain.Decision, error) {
+func decide(refs []ledger.SnapshotRef, names []string) ([]retain.Decision, error) {
 	decisions := make([]retain.Decision, len(refs))
 	for i, r := range refs {
 		decisions[i] = retain.Decision{Snapshot: r, Reasons: []string{"not named"}}
@@ -86,7 +87,7 @@ func decide(refs []repo.SnapshotRef, names []string) ([]retain.Decision, error) 
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(refs, func(r repo.SnapshotRef) bool { return r.ID == found.ID })
+		i := slices.IndexFunc(refs, func(r ledger.SnapshotRef) bool { return r.ID == found.ID })
 		decisions[i].Reasons = nil
 	}
 	return decisions, nil
@@ -103,7 +104,7 @@ func (e *SuspectError) Error() string {
 }
 
 // Suspicion returns a SuspectError for a snapshot in doubt, nil for a sound one.
-func Suspicion(ref *repo.SnapshotRef, v *retain.Verdict) *SuspectError {
+func Suspicion(ref *ledger.SnapshotRef, v *retain.Verdict) *SuspectError {
 	if v.Sound() {
 		return nil
 	}
@@ -111,7 +112,7 @@ func Suspicion(ref *repo.SnapshotRef, v *retain.Verdict) *SuspectError {
 }
 
 // suspects tells of each snapshot in doubt but one, and by how much the storage's clock is off where nobody was told.
-func suspects(refs []repo.SnapshotRef, verdicts retain.Judgements, known store.Name, news Observer) (all []*SuspectError) {
+func suspects(refs []ledger.SnapshotRef, verdicts retain.Judgements, known store.Name, news Observer) (all []*SuspectError) {
 	for i := range refs {
 		ref := &refs[i]
 		v := verdicts.Of(ref)

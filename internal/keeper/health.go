@@ -1,6 +1,9 @@
 package keeper
 
-import "permafrost/repo"
+import (
+	"permafrost/repo"
+	"permafrost/repo/ledger"
+)
 
 // A Damage is something damaged that a check, a scrub or a repair met. An object, or a snapshot, is named once.
 type Damage struct {
@@ -32,7 +35,7 @@ type Checked struct {
 func (Checked) MessageType() string { return "check" }
 
 // checked returns the result of a check as it is told.
-func checked(res *repo.CheckResult, problems int, head repo.Head) Checked {
+func checked(res *repo.CheckResult, problems int, head ledger.Head) Checked {
 	return Checked{
 		Snapshots: res.Snapshots, Indexes: res.Indexes, Packs: res.Packs, Blobs: res.Blobs, Unused: res.Unused, Unnamed: res.Unnamed, Junk: res.Junk,
 		PacksRead: res.ReadPacks, BytesRead: res.ReadBytes, Due: res.Due, Decrypted: res.Deep, Problems: problems, Head: head.String(),

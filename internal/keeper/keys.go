@@ -1,8 +1,8 @@
 package keeper
 
 import (
-	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 )
 
 // A NewRepository tells where a repository was made, and which files hold its keys.
@@ -33,7 +33,7 @@ type Key struct {
 func (Key) MessageType() string { return "key" }
 
 // NewKey returns an entry of the list of keys as it is told.
-func NewKey(p *repo.Person) Key {
+func NewKey(p *ledger.Person) Key {
 	kind, weak := keyKind(p)
 	return Key{
 		Name: p.Name, Role: string(p.Role), Instance: p.Instance, MayForget: p.Role == keys.RoleOwner || p.MayForget,
@@ -42,7 +42,7 @@ func NewKey(p *repo.Person) Key {
 }
 
 // keyKind says by what a person opens a keyring, and what is weak about it.
-func keyKind(p *repo.Person) (kind, weak string) {
+func keyKind(p *ledger.Person) (kind, weak string) {
 	switch {
 	case p.Recipient == "" && len(p.Keys) > 0:
 		return "passphrase", keys.WeakPassphrase

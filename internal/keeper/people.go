@@ -10,6 +10,7 @@ import (
 	"permafrost/internal/escape"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 )
 
 // A Recipient is what somebody's keyring is wrapped to.
@@ -43,7 +44,7 @@ func AddKey(ctx context.Context, r *repo.Repo, o AddKeyOptions, news Observer) e
 		o.To = new(Recipient)
 	}
 	o.To.warn(news)
-	p, keyring := repo.Person{Name: o.Name}, r.Given().ForOwner
+	p, keyring := ledger.Person{Name: o.Name}, r.Given().ForOwner
 	if o.Role == keys.RoleWriter {
 		p.Instance, p.MayForget = o.Instance, o.MayForget
 		keyring = r.Given().NewWriter

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot"
 )
 
@@ -42,8 +43,8 @@ func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions, news Observ
 
 // Losses calls f with each snapshot that can't be put together again and the parts that it lacks, oldest first. Its error is one of
 // reading.
-func Losses(ctx context.Context, r *repo.Repo, f func(ref *repo.SnapshotRef, parts []Lost)) error {
-	return r.Losses(ctx, snapshot.NewInspector, func(ref repo.SnapshotRef, lost []repo.Loss) {
+func Losses(ctx context.Context, r *repo.Repo, f func(ref *ledger.SnapshotRef, parts []Lost)) error {
+	return r.Losses(ctx, snapshot.NewInspector, func(ref ledger.SnapshotRef, lost []repo.Loss) {
 		parts := make([]Lost, len(lost))
 		for i, l := range lost {
 			parts[i] = Lost{Snapshot: ref.ID.String(), Date: ref.Date, Part: l.Part, Message: l.Err.Error()}

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 )
@@ -28,21 +28,21 @@ type Snapshot struct {
 }
 
 // NewSnapshot returns what the log says of a snapshot.
-func NewSnapshot(r *repo.SnapshotRef) Snapshot {
+func NewSnapshot(r *ledger.SnapshotRef) Snapshot {
 	return Snapshot{
 		ID: r.ID.String(), Manifest: r.Manifest.String(), Instance: r.Instance, Date: r.Date, Time: r.Time, Host: r.Host, Writer: r.Writer,
 		Tags: slices.Concat([]string{}, r.Tags), LeftOut: r.Partial,
-		Failed: InState(&r.Holding, repo.Failed), Incomplete: InState(&r.Holding, repo.Incomplete), Skipped: InState(&r.Holding, repo.Skipped),
+		Failed: InState(&r.Holding, ledger.Failed), Incomplete: InState(&r.Holding, ledger.Incomplete), Skipped: InState(&r.Holding, ledger.Skipped),
 		Size: r.Size, Stored: r.Stored,
 	}
 }
 
 // InState returns the components that a snapshot has in a state, never nil.
-func InState(h *repo.Holding, state repo.State) []string {
+func InState(h *ledger.Holding, state ledger.State) []string {
 	names := []string{}
 	for _, c := range []struct {
 		name  string
-		state repo.State
+		state ledger.State
 	}{{"secrets", h.Secrets}, {"postgres", h.Postgres.State}, {"redis", h.Redis}, {"media", h.Media.State}} {
 		if c.state == state {
 			names = append(names, c.name)
@@ -63,7 +63,7 @@ type Listed struct {
 func (Listed) MessageType() string { return "snapshot" }
 
 // NewListed returns a snapshot with the verdict on it.
-func NewListed(r *repo.SnapshotRef, v *retain.Verdict) Listed {
+func NewListed(r *ledger.SnapshotRef, v *retain.Verdict) Listed {
 	return Listed{Snapshot: NewSnapshot(r), Sound: v.Sound(), Confirmed: v.Confirmed, Doubts: Doubts(v)}
 }
 

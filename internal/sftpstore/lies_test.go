@@ -16,6 +16,7 @@ import (
 	"permafrost/internal/sandbox"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -113,7 +114,7 @@ func (l *lied) night(st store.Store, n int) {
 	l.look(l.seen, map[store.Name][]byte{ref.ID: content})
 }
 
-func (l *lied) snapshot(ctx context.Context, st store.Store, content []byte) (ref repo.SnapshotRef, err error) {
+func (l *lied) snapshot(ctx context.Context, st store.Store, content []byte) (ref ledger.SnapshotRef, err error) {
 	r, err := repo.Open(ctx, st, l.writer, l.options)
 	if err != nil {
 		return ref, err
@@ -132,7 +133,7 @@ func (l *lied) snapshot(ctx context.Context, st store.Store, content []byte) (re
 		return ref, err
 	}
 	now := time.Now()
-	return w.Commit(ctx, text, repo.SnapshotInfo{Instance: liedInstance, Host: "host", Date: now.Format(time.DateOnly), Time: now})
+	return w.Commit(ctx, text, ledger.SnapshotInfo{Instance: liedInstance, Host: "host", Date: now.Format(time.DateOnly), Time: now})
 }
 
 // look reads snapshots from the disk.
@@ -159,7 +160,7 @@ func (l *lied) look(o repo.Options, want map[store.Name][]byte) {
 	}
 }
 
-func readBack(ctx context.Context, r *repo.Repo, ref repo.SnapshotRef, content []byte) error {
+func readBack(ctx context.Context, r *repo.Repo, ref ledger.SnapshotRef, content []byte) error {
 	text, err := r.Manifest(ctx, ref)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/source"
 )
@@ -56,7 +57,7 @@ func (w *World) Open(k *keys.Keyring) *repo.Repo {
 }
 
 // Verify looks up all that a snapshot needs, and has the repository check itself with all content read.
-func (w *World) Verify(ref repo.SnapshotRef, inspect repo.Inspect) {
+func (w *World) Verify(ref ledger.SnapshotRef, inspect repo.Inspect) {
 	w.t.Helper()
 	r := w.Open(w.Owner)
 	rd, err := r.NewReader(w.t.Context(), ref.Instance)

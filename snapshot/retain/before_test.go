@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -25,7 +25,7 @@ func newBefore(rng *rand.Rand) *before {
 
 // apply applies a policy to what this one has not removed yet, and notes whether it pushes out anything good.
 func (b *before) apply(tr *trial, h *home, p Policy) {
-	refs := slices.DeleteFunc(slices.Clone(h.log.Snapshots), func(r repo.SnapshotRef) bool { return b.gone[r.ID] })
+	refs := slices.DeleteFunc(slices.Clone(h.log.Snapshots), func(r ledger.SnapshotRef) bool { return b.gone[r.ID] })
 	how := "never refused"
 	if suspects := b.suspects(h); len(suspects) > 0 {
 		switch b.rng.IntN(4) {
@@ -39,7 +39,7 @@ func (b *before) apply(tr *trial, h *home, p Policy) {
 			if b.suspects(h) != nil {
 				return
 			}
-			refs = slices.DeleteFunc(refs, func(r repo.SnapshotRef) bool { return b.gone[r.ID] })
+			refs = slices.DeleteFunc(refs, func(r ledger.SnapshotRef) bool { return b.gone[r.ID] })
 		case 1:
 			how = "with --force"
 			b.forced[h.name] = tr.seq
@@ -58,14 +58,14 @@ func (b *before) apply(tr *trial, h *home, p Policy) {
 		}
 	}
 	j := Judgements{h.name: Judge(&h.log)}
-	sound := slices.DeleteFunc(refs, func(r repo.SnapshotRef) bool { return !j.Of(&r).Sound() })
+	sound := slices.DeleteFunc(refs, func(r ledger.SnapshotRef) bool { return !j.Of(&r).Sound() })
 	if pushedOut(p, sound, j, gone, tr.life) != "" {
 		b.violated[how] = true
 	}
 }
 
 // asOneComponent returns refs of which each has all components: rules knew of none.
-func asOneComponent(refs []repo.SnapshotRef) []repo.SnapshotRef {
+func asOneComponent(refs []ledger.SnapshotRef) []ledger.SnapshotRef {
 	all := slices.Clone(refs)
 	for i := range all {
 		all[i].Bound, all[i].Holding = false, held(1, 1, 1)
@@ -86,7 +86,7 @@ func (b *before) suspects(h *home) (found []store.Name) {
 		}
 		lost := func(n, most, floor int64) bool { return n < most/2 && most-n > floor || n == 0 && most > 0 }
 		m := &r.Holding.Media
-		wrong := lost(r.Holding.Postgres.Size, dump, 1<<20) || m.State == repo.External && files > 0 || lost(m.Files, files, 100) || lost(m.Size, media, 1<<20)
+		wrong := lost(r.Holding.Postgres.Size, dump, 1<<20) || m.State == ledger.External && files > 0 || lost(m.Files, files, 100) || lost(m.Size, media, 1<<20)
 		if r.Seq <= b.forced[h.name] {
 			wrong = false
 		}
@@ -108,7 +108,7 @@ func (b *before) suspects(h *home) (found []store.Name) {
 	return found
 }
 
-func flooded(refs []repo.SnapshotRef) bool {
+func flooded(refs []ledger.SnapshotRef) bool {
 	end, first := refs[len(refs)-1].Logged, len(refs)-1
 	for first > 0 && end.Sub(refs[first-1].Logged) < aDay {
 		first--

@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // kept applies a policy to a log, and writes the numbers of what it keeps.
-func kept(t *testing.T, p Policy, c *repo.Chronicle) string {
+func kept(t *testing.T, p Policy, c *ledger.Chronicle) string {
 	t.Helper()
 	now := c.Snapshots[len(c.Snapshots)-1].Logged
 	decisions, err := p.Apply(c.Snapshots, Judgements{c.Snapshots[0].Instance: Judge(c)}, now)
@@ -34,29 +34,29 @@ func TestPolicyCounts(t *testing.T) {
 	full := held(100<<20, 1000, 10<<30)
 	bare, half := held(100<<20, 1, 7), held(100<<20, 400, 4<<30)
 	noDatabase, noMedia := full, full
-	noDatabase.Postgres = repo.DatabaseHolding{State: repo.Failed}
-	noMedia.Media = repo.MediaHolding{State: repo.Failed}
+	noDatabase.Postgres = ledger.DatabaseHolding{State: ledger.Failed}
+	noMedia.Media = ledger.MediaHolding{State: ledger.Failed}
 	moved := full
-	moved.Media = repo.MediaHolding{State: repo.External, Local: 5}
+	moved.Media = ledger.MediaHolding{State: ledger.External, Local: 5}
 	for _, k := range []struct {
 		name      string
-		nights    []repo.Holding
+		nights    []ledger.Holding
 		confirmed []int
 		policy    Policy
 		want      string
 	}{
-		{"all good", []repo.Holding{full, full, full, full}, nil, Policy{Last: 2}, "3 4"},
-		{"a bad night", []repo.Holding{full, full, bare}, nil, Policy{Last: 1}, "2 3"},
-		{"bad nights", []repo.Holding{full, full, bare, bare, bare, bare}, nil, Policy{Last: 2}, "1 2 5 6"},
-		{"a good one after it", []repo.Holding{full, bare, full}, nil, Policy{Last: 1}, "2 3"},
-		{"confirmed", []repo.Holding{full, full, bare, bare}, []int{2}, Policy{Last: 1}, "4"},
-		{"nights without a component", []repo.Holding{full, noDatabase, noMedia, noDatabase, noMedia}, nil, Policy{Last: 1}, "4 5"},
-		{"always without a component", []repo.Holding{full, noMedia, noMedia, noMedia}, nil, Policy{Last: 1}, "1 4"},
-		{"what is in doubt for its media has a good database, and pushes out none", []repo.Holding{full, noMedia, bare}, nil, Policy{Last: 1}, "1 2 3"},
-		{"moved to object storage", []repo.Holding{full, full, moved, moved}, nil, Policy{Last: 1}, "2 4"},
-		{"four generations", []repo.Holding{full, bare, half, bare, half, bare, half, full}, nil, Policy{Last: 1}, "4 5 6 7 8"},
-		{"good media beside a bad database", []repo.Holding{full, held(10<<20, 1000, 10<<30), bare, half, bare, half, bare}, nil, Policy{Last: 1}, "1 2 4 5 6 7"},
-		{"the first of a generation is what the others are like", []repo.Holding{full, half, half, held(100<<20, 250, 3<<30), half, half}, nil, Policy{Last: 2}, "1 5 6"},
+		{"all good", []ledger.Holding{full, full, full, full}, nil, Policy{Last: 2}, "3 4"},
+		{"a bad night", []ledger.Holding{full, full, bare}, nil, Policy{Last: 1}, "2 3"},
+		{"bad nights", []ledger.Holding{full, full, bare, bare, bare, bare}, nil, Policy{Last: 2}, "1 2 5 6"},
+		{"a good one after it", []ledger.Holding{full, bare, full}, nil, Policy{Last: 1}, "2 3"},
+		{"confirmed", []ledger.Holding{full, full, bare, bare}, []int{2}, Policy{Last: 1}, "4"},
+		{"nights without a component", []ledger.Holding{full, noDatabase, noMedia, noDatabase, noMedia}, nil, Policy{Last: 1}, "4 5"},
+		{"always without a component", []ledger.Holding{full, noMedia, noMedia, noMedia}, nil, Policy{Last: 1}, "1 4"},
+		{"what is in doubt for its media has a good database, and pushes out none", []ledger.Holding{full, noMedia, bare}, nil, Policy{Last: 1}, "1 2 3"},
+		{"moved to object storage", []ledger.Holding{full, full, moved, moved}, nil, Policy{Last: 1}, "2 4"},
+		{"four generations", []ledger.Holding{full, bare, half, bare, half, bare, half, full}, nil, Policy{Last: 1}, "4 5 6 7 8"},
+		{"good media beside a bad database", []ledger.Holding{full, held(10<<20, 1000, 10<<30), bare, half, bare, half, bare}, nil, Policy{Last: 1}, "1 2 4 5 6 7"},
+		{"the first of a generation is what the others are like", []ledger.Holding{full, half, half, held(100<<20, 250, 3<<30), half, half}, nil, Policy{Last: 2}, "1 5 6"},
 	} {
 		c := logOf(nights(len(k.nights), aDay))
 		for i, h := range k.nights {
@@ -134,10 +134,10 @@ func TestFloodPushesNothingOut(t *testing.T) {
 func TestFindPassesOver(t *testing.T) {
 	c := logOf(nights(5, aDay))
 	s := c.Snapshots
-	s[2].Holding.Postgres = repo.DatabaseHolding{State: repo.Failed}
-	s[3].Holding.Media = repo.MediaHolding{State: repo.Captured, Files: 1, Size: 7}
+	s[2].Holding.Postgres = ledger.DatabaseHolding{State: ledger.Failed}
+	s[3].Holding.Media = ledger.MediaHolding{State: ledger.Captured, Files: 1, Size: 7}
 	s[4].Time, s[4].Date = s[4].Time.AddDate(1, 0, 0), "2027-06-05"
-	s[1].Holding.Media = repo.MediaHolding{State: repo.External}
+	s[1].Holding.Media = ledger.MediaHolding{State: ledger.External}
 	for i := range s {
 		s[i].Instance = "a.example"
 	}
@@ -181,11 +181,11 @@ func TestFindComplete(t *testing.T) {
 	for i := range s {
 		s[i].Instance, s[i].Date = "a.example", s[0].Date
 	}
-	s[1].Holding.Redis = repo.Skipped
-	s[2].Holding.Media = repo.MediaHolding{State: repo.Skipped}
+	s[1].Holding.Redis = ledger.Skipped
+	s[2].Holding.Media = ledger.MediaHolding{State: ledger.Skipped}
 	c.Confirmed[s[2].ID] = true
 	for _, k := range []struct {
-		among []repo.SnapshotRef
+		among []ledger.SnapshotRef
 		spec  string
 		wish  Wish
 		want  uint64

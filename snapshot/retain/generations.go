@@ -1,6 +1,8 @@
 package retain
 
-import "permafrost/repo"
+import (
+	"permafrost/repo/ledger"
+)
 
 // keptGenerations is how many generations of snapshots in doubt a policy is applied to. A disk that is lost, a setting that is
 // wrong, a database that is restored: each makes one. With the snapshots without doubt that is five times what the policy
@@ -11,12 +13,12 @@ const keptGenerations = 4
 // the generation that begins with it is what the instance has been like since, and a policy has kept of it what it should.
 type generations struct {
 	number int
-	first  *repo.SnapshotRef
+	first  *ledger.SnapshotRef
 	whole  bool // its snapshots are in doubt for their times
 }
 
 // join returns the generation that a snapshot in doubt belongs to.
-func (g *generations) join(ref *repo.SnapshotRef, v *Verdict) int {
+func (g *generations) join(ref *ledger.SnapshotRef, v *Verdict) int {
 	if g.first == nil || g.whole != v.whole() || !alike(&g.first.Holding, &ref.Holding) {
 		g.number++
 		g.first, g.whole = ref, v.whole()
@@ -26,7 +28,7 @@ func (g *generations) join(ref *repo.SnapshotRef, v *Verdict) int {
 
 // alike reports whether neither of two snapshots has lost much of what the other has. Components that one of them does not
 // have, since they failed that night, say nothing.
-func alike(a, b *repo.Holding) bool {
+func alike(a, b *ledger.Holding) bool {
 	for i := range measures {
 		m := &measures[i]
 		x, known := m.of(a)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -52,8 +52,8 @@ func more(p Policy, rng *rand.Rand) Policy {
 	return p
 }
 
-func randomRefs(rng *rand.Rand, now time.Time) []repo.SnapshotRef {
-	refs := make([]repo.SnapshotRef, rng.IntN(40))
+func randomRefs(rng *rand.Rand, now time.Time) []ledger.SnapshotRef {
+	refs := make([]ledger.SnapshotRef, rng.IntN(40))
 	reach := []time.Duration{6 * time.Hour, 5 * 24 * time.Hour, 900 * 24 * time.Hour}[rng.IntN(3)]
 	for i := range refs {
 		r := &refs[i]
@@ -62,7 +62,7 @@ func randomRefs(rng *rand.Rand, now time.Time) []repo.SnapshotRef {
 		r.Instance = []string{"a.example", "b.example"}[rng.IntN(2)]
 		r.Holding = held(100<<20, 1000, 10<<30)
 		if rng.IntN(6) == 0 {
-			r.Holding.Media = repo.MediaHolding{State: repo.Failed}
+			r.Holding.Media = ledger.MediaHolding{State: ledger.Failed}
 		}
 		r.Time = now.Add(-time.Duration(rng.Int64N(int64(reach)))).Truncate(10 * time.Minute)
 		if rng.IntN(20) == 0 {
@@ -81,7 +81,7 @@ func randomRefs(rng *rand.Rand, now time.Time) []repo.SnapshotRef {
 	return refs
 }
 
-func apply(t *testing.T, p Policy, refs []repo.SnapshotRef, now time.Time) map[store.Name][]string {
+func apply(t *testing.T, p Policy, refs []ledger.SnapshotRef, now time.Time) map[store.Name][]string {
 	t.Helper()
 	decisions, err := p.Apply(refs, nil, now)
 	if err != nil {
@@ -123,7 +123,7 @@ func checkLaws(t *testing.T, seed uint64) {
 	}
 
 	kept = apply(t, p, refs, now)
-	left := slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool { return kept[r.ID] == nil })
+	left := slices.DeleteFunc(slices.Clone(refs), func(r ledger.SnapshotRef) bool { return kept[r.ID] == nil })
 	if again := apply(t, p, left, now); len(again) != len(left) {
 		t.Errorf("%+v keeps %d, of which another turn keeps only %d", p, len(left), len(again))
 	}
@@ -133,7 +133,7 @@ func checkLaws(t *testing.T, seed uint64) {
 
 // checkComplete checks that an instance with a partial snapshot kept keeps its newest complete one that is
 // older, or a newer one.
-func checkComplete(t *testing.T, p Policy, refs []repo.SnapshotRef, kept map[store.Name][]string) {
+func checkComplete(t *testing.T, p Policy, refs []ledger.SnapshotRef, kept map[store.Name][]string) {
 	for _, partial := range refs {
 		if partial.Partial == 0 || kept[partial.ID] == nil || strings.HasPrefix(kept[partial.ID][0], "dated in the future") {
 			continue

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -18,20 +18,20 @@ type life struct {
 	now   time.Time
 	off   time.Duration // by which the storage's clock is ahead
 	seq   uint64
-	first repo.Moment
+	first ledger.Moment
 	homes [2]*home
 }
 
 // A home is one of the instances.
 type home struct {
 	name     string
-	bound    bool          // its writer may not forget
-	hostile  bool          // its writer has lied
-	interval time.Duration // from one snapshot to the next
-	has      repo.Holding  // what the instance really has
+	bound    bool           // its writer may not forget
+	hostile  bool           // its writer has lied
+	interval time.Duration  // from one snapshot to the next
+	has      ledger.Holding // what the instance really has
 	skip     map[Component]bool
 	external bool
-	log      repo.Chronicle
+	log      ledger.Chronicle
 	honest   map[store.Name]bool
 	policy   Policy // of its owner
 }
@@ -39,30 +39,30 @@ type home struct {
 func newLife(seed uint64) *life {
 	l := &life{rng: rand.New(rand.NewPCG(seed, 11)), now: time.Date(2026, 1, 1, 3, 0, 0, 0, time.UTC)}
 	l.off = []time.Duration{0, 0, 0, 2 * time.Hour, -2 * time.Hour, 30 * aDay, -20 * 365 * aDay}[l.rng.IntN(7)]
-	l.first = repo.Moment{Signed: l.now, Logged: l.now.Add(l.off)}
+	l.first = ledger.Moment{Signed: l.now, Logged: l.now.Add(l.off)}
 	for i := range l.homes {
 		h := &home{name: []string{"a.example", "b.example"}[i], skip: make(map[Component]bool), honest: make(map[store.Name]bool), policy: randomPolicy(l.rng)}
 		h.bound = l.rng.IntN(3) == 0
 		h.interval = []time.Duration{10 * time.Minute, time.Hour, 6 * time.Hour, aDay, aDay, aDay, aDay, 7 * aDay, 31 * aDay}[l.rng.IntN(9)]
 		h.policy.AllowRemoveAll = false
 		scale := int64(1) << l.rng.IntN(30)
-		h.has = repo.Holding{Secrets: repo.Captured, Redis: repo.Captured,
-			Postgres: repo.DatabaseHolding{State: repo.Captured, Size: 1 << 20 * scale},
-			Media:    repo.MediaHolding{State: repo.Captured, Files: 3 * scale, Size: 1 << 20 * scale}}
+		h.has = ledger.Holding{Secrets: ledger.Captured, Redis: ledger.Captured,
+			Postgres: ledger.DatabaseHolding{State: ledger.Captured, Size: 1 << 20 * scale},
+			Media:    ledger.MediaHolding{State: ledger.Captured, Files: 3 * scale, Size: 1 << 20 * scale}}
 		if l.rng.IntN(4) > 0 {
-			h.has.Postgres.Rows = &repo.Rows{Accounts: 40 * scale, Users: 1 + scale/8, Statuses: 100 * scale, MediaAttachments: 5 * scale}
-			h.has.Media.Classes = map[string]repo.Class{"accounts": {Files: scale, Size: 1 << 18 * scale}, "media_attachments": {Files: scale, Size: 1 << 18 * scale},
+			h.has.Postgres.Rows = &ledger.Rows{Accounts: 40 * scale, Users: 1 + scale/8, Statuses: 100 * scale, MediaAttachments: 5 * scale}
+			h.has.Media.Classes = map[string]ledger.Class{"accounts": {Files: scale, Size: 1 << 18 * scale}, "media_attachments": {Files: scale, Size: 1 << 18 * scale},
 				"custom_emojis": {Files: scale / 2, Size: 1 << 8}, "backups": {Files: scale / 4, Size: 1 << 17 * scale}}
 		}
-		h.log = repo.Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: l.first,
-			Recorded: repo.Recorded{Doubts: make(map[store.Name]string)}}
+		h.log = ledger.Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: l.first,
+			Recorded: ledger.Recorded{Doubts: make(map[store.Name]string)}}
 		l.homes[i] = h
 	}
 	return l
 }
 
 // clone returns a holding of its own.
-func clone(h repo.Holding) repo.Holding {
+func clone(h ledger.Holding) ledger.Holding {
 	if h.Postgres.Rows != nil {
 		rows := *h.Postgres.Rows
 		h.Postgres.Rows = &rows
@@ -72,19 +72,19 @@ func clone(h repo.Holding) repo.Holding {
 }
 
 // scaled returns a holding of so many thousandths in the components that are named.
-func scaled(h repo.Holding, thousandths int64, of ...Component) repo.Holding {
+func scaled(h ledger.Holding, thousandths int64, of ...Component) ledger.Holding {
 	h = clone(h)
 	times := func(n int64) int64 { return int64(float64(n) * float64(thousandths) / 1000) }
 	if slices.Contains(of, Postgres) {
 		h.Postgres.Size = times(h.Postgres.Size)
 		if r := h.Postgres.Rows; r != nil {
-			*r = repo.Rows{Accounts: times(r.Accounts), Users: times(r.Users), Statuses: times(r.Statuses), MediaAttachments: times(r.MediaAttachments)}
+			*r = ledger.Rows{Accounts: times(r.Accounts), Users: times(r.Users), Statuses: times(r.Statuses), MediaAttachments: times(r.MediaAttachments)}
 		}
 	}
 	if slices.Contains(of, Media) {
 		h.Media.Files, h.Media.Size = times(h.Media.Files), times(h.Media.Size)
 		for name, c := range h.Media.Classes {
-			h.Media.Classes[name] = repo.Class{Files: times(c.Files), Size: times(c.Size)}
+			h.Media.Classes[name] = ledger.Class{Files: times(c.Files), Size: times(c.Size)}
 		}
 	}
 	return h
@@ -95,9 +95,9 @@ func (l *life) some() []Component {
 }
 
 // commit adds a snapshot to an instance's log.
-func (l *life) commit(h *home, holding repo.Holding, change func(*repo.SnapshotRef)) {
+func (l *life) commit(h *home, holding ledger.Holding, change func(*ledger.SnapshotRef)) {
 	l.seq++
-	r := repo.SnapshotRef{Seq: l.seq, ID: store.Name{byte(l.seq >> 16), byte(l.seq >> 8), byte(l.seq), 7}, Writer: "web1", Bound: h.bound}
+	r := ledger.SnapshotRef{Seq: l.seq, ID: store.Name{byte(l.seq >> 16), byte(l.seq >> 8), byte(l.seq), 7}, Writer: "web1", Bound: h.bound}
 	run := time.Duration(l.rng.Int64N(int64(min(h.interval, longestRun))))
 	r.Instance, r.Time, r.Date, r.Holding = h.name, l.now, l.now.Format(time.DateOnly), holding
 	r.Signed, r.Logged = l.now.Add(run), l.now.Add(run+l.off)
@@ -115,26 +115,26 @@ func (l *life) commit(h *home, holding repo.Holding, change func(*repo.SnapshotR
 }
 
 // night makes a snapshot of what the instance has, as its settings say.
-func (l *life) night(h *home, holding repo.Holding) {
+func (l *life) night(h *home, holding ledger.Holding) {
 	holding = clone(holding)
-	states := map[Component]*repo.State{Secrets: &holding.Secrets, Postgres: &holding.Postgres.State, Redis: &holding.Redis, Media: &holding.Media.State}
-	lose := func(c Component, s repo.State) {
+	states := map[Component]*ledger.State{Secrets: &holding.Secrets, Postgres: &holding.Postgres.State, Redis: &holding.Redis, Media: &holding.Media.State}
+	lose := func(c Component, s ledger.State) {
 		switch *states[c] = s; c {
 		case Postgres:
-			holding.Postgres = repo.DatabaseHolding{State: s}
+			holding.Postgres = ledger.DatabaseHolding{State: s}
 		case Media:
-			holding.Media = repo.MediaHolding{State: s}
+			holding.Media = ledger.MediaHolding{State: s}
 		}
 	}
 	for _, c := range components {
 		if h.skip[c] {
-			lose(c, repo.Skipped)
+			lose(c, ledger.Skipped)
 		} else if l.rng.IntN(25) == 0 {
-			lose(c, repo.Failed)
+			lose(c, ledger.Failed)
 		}
 	}
 	if h.external {
-		lose(Media, repo.External)
+		lose(Media, ledger.External)
 		holding.Media.Local = l.rng.Int64N(2) * h.has.Media.Files
 	}
 	l.commit(h, holding, nil)
@@ -150,7 +150,7 @@ func (l *life) lie(h *home) {
 	kind := l.rng.IntN(8)
 	for range many {
 		holding := clone(h.has)
-		l.commit(h, holding, func(r *repo.SnapshotRef) {
+		l.commit(h, holding, func(r *ledger.SnapshotRef) {
 			shift := time.Duration(l.rng.Int64N(int64(60 * aDay)))
 			switch kind {
 			case 0: // a flood under true times
@@ -164,7 +164,7 @@ func (l *life) lie(h *home) {
 				r.Holding = scaled(holding, []int64{0, 1, 100, 3000, -1, 1 << 40}[l.rng.IntN(6)], l.some()...)
 			case 5:
 				r.Holding.Media.Files, r.Holding.Media.Size = math.MaxInt64, math.MinInt64
-				r.Holding.Media.Classes = map[string]repo.Class{"backups": {Files: math.MaxInt64, Size: math.MaxInt64}, "imports": {Files: math.MinInt64}}
+				r.Holding.Media.Classes = map[string]ledger.Class{"backups": {Files: math.MaxInt64, Size: math.MaxInt64}, "imports": {Files: math.MinInt64}}
 			case 6:
 				r.Holding.Secrets, r.Holding.Redis, r.Holding.Media.State = "", "?", "captured "
 			case 7:
@@ -179,8 +179,8 @@ func (l *life) lie(h *home) {
 }
 
 // listed returns the snapshots that are not forgotten.
-func (h *home) listed() []repo.SnapshotRef {
-	return slices.DeleteFunc(slices.Clone(h.log.Snapshots), func(r repo.SnapshotRef) bool { _, gone := h.log.Forgotten[r.ID]; return gone })
+func (h *home) listed() []ledger.SnapshotRef {
+	return slices.DeleteFunc(slices.Clone(h.log.Snapshots), func(r ledger.SnapshotRef) bool { _, gone := h.log.Forgotten[r.ID]; return gone })
 }
 
 // forget forgets snapshots, and records as the command does.

@@ -3,7 +3,7 @@ package retain
 import (
 	"fmt"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -14,7 +14,7 @@ type measure struct {
 	Component
 	what  string
 	bytes bool // a number of bytes
-	of    func(*repo.Holding) (n int64, known bool)
+	of    func(*ledger.Holding) (n int64, known bool)
 
 	few  int64 // a loss of fewer is none
 	gone int64 // of so many or more to none is a loss, whatever few says; 0: never
@@ -35,29 +35,29 @@ const (
 const maxNumber = 1 << 60
 
 var measures = func() []measure {
-	rows := func(table string, few, gone int64, of func(*repo.Rows) int64) measure {
-		return measure{Postgres, table, false, func(h *repo.Holding) (int64, bool) {
-			if h.Postgres.State != repo.Captured || h.Postgres.Rows == nil {
+	rows := func(table string, few, gone int64, of func(*ledger.Rows) int64) measure {
+		return measure{Postgres, table, false, func(h *ledger.Holding) (int64, bool) {
+			if h.Postgres.State != ledger.Captured || h.Postgres.Rows == nil {
 				return 0, false
 			}
 			return of(h.Postgres.Rows), true
 		}, few, gone}
 	}
 	all := []measure{
-		rows("statuses", fewRows, 1, func(r *repo.Rows) int64 { return r.Statuses }),
-		rows("accounts", fewRows, 1, func(r *repo.Rows) int64 { return r.Accounts }),
-		rows("users", fewUsers, 1, func(r *repo.Rows) int64 { return r.Users }),
-		rows("media_attachments", fewRows, goneClass, func(r *repo.Rows) int64 { return r.MediaAttachments }),
-		{Postgres, "dump", true, func(h *repo.Holding) (int64, bool) {
+		rows("statuses", fewRows, 1, func(r *ledger.Rows) int64 { return r.Statuses }),
+		rows("accounts", fewRows, 1, func(r *ledger.Rows) int64 { return r.Accounts }),
+		rows("users", fewUsers, 1, func(r *ledger.Rows) int64 { return r.Users }),
+		rows("media_attachments", fewRows, goneClass, func(r *ledger.Rows) int64 { return r.MediaAttachments }),
+		{Postgres, "dump", true, func(h *ledger.Holding) (int64, bool) {
 			// Where rows are counted they say more: a dump halves where other servers' preview cards are removed.
-			return h.Postgres.Size, h.Postgres.State == repo.Captured && h.Postgres.Rows == nil
+			return h.Postgres.Size, h.Postgres.State == ledger.Captured && h.Postgres.Rows == nil
 		}, fewBytes, 1},
-		{Media, "media", true, lasting(func(c *repo.Class) int64 { return c.Size }, func(m *repo.MediaHolding) int64 { return m.Size }), fewBytes, 0},
-		{Media, "files", false, lasting(func(c *repo.Class) int64 { return c.Files }, func(m *repo.MediaHolding) int64 { return m.Files }), fewFiles, goneFiles},
+		{Media, "media", true, lasting(func(c *ledger.Class) int64 { return c.Size }, func(m *ledger.MediaHolding) int64 { return m.Size }), fewBytes, 0},
+		{Media, "files", false, lasting(func(c *ledger.Class) int64 { return c.Files }, func(m *ledger.MediaHolding) int64 { return m.Files }), fewFiles, goneFiles},
 	}
 	for _, class := range lastingClasses {
-		all = append(all, measure{Media, class, false, func(h *repo.Holding) (int64, bool) {
-			if h.Media.State != repo.Captured || h.Media.Classes == nil {
+		all = append(all, measure{Media, class, false, func(h *ledger.Holding) (int64, bool) {
+			if h.Media.State != ledger.Captured || h.Media.Classes == nil {
 				return 0, false
 			}
 			return h.Media.Classes[class].Files, true
@@ -75,9 +75,9 @@ var (
 
 // lasting measures the media without what comes and goes by itself. An archive of one user may have more bytes than all
 // pictures of a small instance.
-func lasting(class func(*repo.Class) int64, total func(*repo.MediaHolding) int64) func(*repo.Holding) (int64, bool) {
-	return func(h *repo.Holding) (int64, bool) {
-		if h.Media.State != repo.Captured {
+func lasting(class func(*ledger.Class) int64, total func(*ledger.MediaHolding) int64) func(*ledger.Holding) (int64, bool) {
+	return func(h *ledger.Holding) (int64, bool) {
+		if h.Media.State != ledger.Captured {
 			return 0, false
 		}
 		n := total(&h.Media)
@@ -108,7 +108,7 @@ type baseline []most
 
 // judge returns what a snapshot has too little of, and takes its numbers into account for those that follow. What a person has
 // confirmed is the new measure of things, as far as it was in doubt.
-func (b baseline) judge(ref *repo.SnapshotRef, confirmed bool) (doubts []Doubt) {
+func (b baseline) judge(ref *ledger.SnapshotRef, confirmed bool) (doubts []Doubt) {
 	doubts = b.left(ref, confirmed)
 	for i := range measures {
 		m, largest := &measures[i], &b[i]
@@ -135,10 +135,10 @@ func (b baseline) judge(ref *repo.SnapshotRef, confirmed bool) (doubts []Doubt) 
 
 // left returns which components were there and were left out, or moved elsewhere, by a setting: no setting explains that
 // originals are missing. What failed is no doubt: it is not there, and the snapshot says so.
-func (b baseline) left(ref *repo.SnapshotRef, confirmed bool) (doubts []Doubt) {
+func (b baseline) left(ref *ledger.SnapshotRef, confirmed bool) (doubts []Doubt) {
 	for _, comp := range []Component{Postgres, Media} {
 		state := comp.state(&ref.Holding)
-		if state != repo.Skipped && state != repo.External {
+		if state != ledger.Skipped && state != ledger.External {
 			continue
 		}
 		first := -1

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 const (
@@ -34,8 +34,8 @@ func (w *Wish) Doubted(v *Verdict) bool {
 
 // A Found snapshot is one that a name means.
 type Found struct {
-	repo.SnapshotRef
-	Over []repo.SnapshotRef // newer ones that the name would mean as well, and that do not serve the wish; newest first
+	ledger.SnapshotRef
+	Over []ledger.SnapshotRef // newer ones that the name would mean as well, and that do not serve the wish; newest first
 }
 
 // Find returns the one of refs that a person names:
@@ -47,7 +47,7 @@ type Found struct {
 //
 // Of a date, and as the latest, those count that serve the wish; where none does, all. Of a date that is wanted whole, one with
 // all components goes before one that lacks any, be it by a setting. Dates and "latest" need refs of a single instance.
-func Find(refs []repo.SnapshotRef, verdicts Judgements, spec string, wish Wish) (Found, error) {
+func Find(refs []ledger.SnapshotRef, verdicts Judgements, spec string, wish Wish) (Found, error) {
 	back, isLatest, err := parseLatest(spec)
 	if err != nil {
 		return Found{}, err
@@ -65,7 +65,7 @@ func Find(refs []repo.SnapshotRef, verdicts Judgements, spec string, wish Wish) 
 			if refs, err = ofDate(refs, spec); err != nil {
 				return Found{}, err
 			}
-			if all := (Wish{Components: components}); wish.Whole && slices.ContainsFunc(refs, func(r repo.SnapshotRef) bool { return all.served(&r, verdicts.Of(&r)) }) {
+			if all := (Wish{Components: components}); wish.Whole && slices.ContainsFunc(refs, func(r ledger.SnapshotRef) bool { return all.served(&r, verdicts.Of(&r)) }) {
 				wish = all
 			}
 		}
@@ -77,13 +77,13 @@ func Find(refs []repo.SnapshotRef, verdicts Judgements, spec string, wish Wish) 
 }
 
 // Lacks returns the components that are wanted, or any where all are, and that a snapshot does not have.
-func (w *Wish) Lacks(h *repo.Holding) (lacking []Component) {
+func (w *Wish) Lacks(h *ledger.Holding) (lacking []Component) {
 	wanted := w.Components
 	if w.Whole {
 		wanted = components
 	}
 	for _, c := range wanted {
-		if state := c.state(h); state != repo.Captured && state != repo.External {
+		if state := c.state(h); state != ledger.Captured && state != ledger.External {
 			lacking = append(lacking, c)
 		}
 	}
@@ -91,7 +91,7 @@ func (w *Wish) Lacks(h *repo.Holding) (lacking []Component) {
 }
 
 // served reports whether a snapshot is what somebody wants.
-func (w *Wish) served(ref *repo.SnapshotRef, v *Verdict) bool {
+func (w *Wish) served(ref *ledger.SnapshotRef, v *Verdict) bool {
 	if w.Whole && !ref.Holding.Whole() {
 		return false
 	}
@@ -114,7 +114,7 @@ func parseLatest(spec string) (back int, ok bool, err error) {
 }
 
 // oneInstance fails unless all of refs are of the same instance.
-func oneInstance(refs []repo.SnapshotRef) error {
+func oneInstance(refs []ledger.SnapshotRef) error {
 	names := make(map[string]bool)
 	for _, r := range refs {
 		names[r.Instance] = true
@@ -127,11 +127,11 @@ func oneInstance(refs []repo.SnapshotRef) error {
 }
 
 // findLatest returns the newest of refs that serves the wish, or the one so many before it.
-func findLatest(refs []repo.SnapshotRef, verdicts Judgements, spec string, back int, wish Wish) (Found, error) {
-	sorted := slices.SortedFunc(slices.Values(refs), func(a, b repo.SnapshotRef) int { return -compareAge(&a, &b) })
-	serves := func(r repo.SnapshotRef) bool { return wish.served(&r, verdicts.Of(&r)) }
+func findLatest(refs []ledger.SnapshotRef, verdicts Judgements, spec string, back int, wish Wish) (Found, error) {
+	sorted := slices.SortedFunc(slices.Values(refs), func(a, b ledger.SnapshotRef) int { return -compareAge(&a, &b) })
+	serves := func(r ledger.SnapshotRef) bool { return wish.served(&r, verdicts.Of(&r)) }
 	if !slices.ContainsFunc(sorted, serves) {
-		serves = func(repo.SnapshotRef) bool { return true }
+		serves = func(ledger.SnapshotRef) bool { return true }
 	}
 	var found Found
 	n := 0
@@ -154,8 +154,8 @@ func findLatest(refs []repo.SnapshotRef, verdicts Judgements, spec string, back 
 }
 
 // ofDate returns the snapshots of a date.
-func ofDate(refs []repo.SnapshotRef, date string) ([]repo.SnapshotRef, error) {
-	var found []repo.SnapshotRef
+func ofDate(refs []ledger.SnapshotRef, date string) ([]ledger.SnapshotRef, error) {
+	var found []ledger.SnapshotRef
 	before, after := "", ""
 	for i := range refs {
 		switch r := &refs[i]; cmp.Compare(r.Date, date) {
@@ -183,17 +183,17 @@ func ofDate(refs []repo.SnapshotRef, date string) ([]repo.SnapshotRef, error) {
 }
 
 // FindID returns the one of refs whose ID begins so.
-func FindID(refs []repo.SnapshotRef, spec string) (repo.SnapshotRef, error) {
+func FindID(refs []ledger.SnapshotRef, spec string) (ledger.SnapshotRef, error) {
 	prefix := strings.ToLower(spec)
 	// A last single digit is no byte: it is checked as the first half of one.
 	if _, err := hex.DecodeString(prefix + "0"[:len(prefix)%2]); err != nil || prefix == "" {
-		return repo.SnapshotRef{}, hint.Wrap(fmt.Errorf("%q names no snapshot", spec),
+		return ledger.SnapshotRef{}, hint.Wrap(fmt.Errorf("%q names no snapshot", spec),
 			"name one by its date (2026-06-27), as latest or latest~1, or by its ID: permafrost snapshots lists them")
 	}
 	if len(prefix) < minPrefix {
-		return repo.SnapshotRef{}, fmt.Errorf("%q is too short for a snapshot's ID: give at least %d digits", spec, minPrefix)
+		return ledger.SnapshotRef{}, fmt.Errorf("%q is too short for a snapshot's ID: give at least %d digits", spec, minPrefix)
 	}
-	var found []repo.SnapshotRef
+	var found []ledger.SnapshotRef
 	for _, r := range refs {
 		if strings.HasPrefix(r.ID.String(), prefix) {
 			found = append(found, r)
@@ -201,17 +201,17 @@ func FindID(refs []repo.SnapshotRef, spec string) (repo.SnapshotRef, error) {
 	}
 	switch len(found) {
 	case 0:
-		return repo.SnapshotRef{}, hint.Wrap(fmt.Errorf("no snapshot's ID begins with %s", prefix),
+		return ledger.SnapshotRef{}, hint.Wrap(fmt.Errorf("no snapshot's ID begins with %s", prefix),
 			"permafrost snapshots lists them")
 	case 1:
 		return found[0], nil
 	}
-	return repo.SnapshotRef{}, ambiguous(prefix, found)
+	return ledger.SnapshotRef{}, ambiguous(prefix, found)
 }
 
 // ambiguous names the snapshots that prefix could mean, each by as much of its ID as tells it from the others.
-func ambiguous(prefix string, found []repo.SnapshotRef) error {
-	slices.SortFunc(found, func(a, b repo.SnapshotRef) int { return strings.Compare(a.ID.String(), b.ID.String()) })
+func ambiguous(prefix string, found []ledger.SnapshotRef) error {
+	slices.SortFunc(found, func(a, b ledger.SnapshotRef) int { return strings.Compare(a.ID.String(), b.ID.String()) })
 	digits := max(len(prefix), shownDigits)
 	for i := range found[1:] {
 		a, b := found[i].ID.String(), found[i+1].ID.String()

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -102,7 +102,7 @@ func TestFindSeveralInstances(t *testing.T) {
 }
 
 func TestFindNamesFewCandidates(t *testing.T) {
-	refs := make([]repo.SnapshotRef, 40)
+	refs := make([]ledger.SnapshotRef, 40)
 	for i := range refs {
 		refs[i].ID[31] = byte(i)
 	}

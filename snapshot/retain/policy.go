@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // Unlimited as a number in a Policy keeps one snapshot of every period, however long ago.
@@ -56,7 +56,7 @@ const boundDays = 14
 
 // A Decision says what a Policy makes of one snapshot.
 type Decision struct {
-	Snapshot repo.SnapshotRef
+	Snapshot ledger.SnapshotRef
 	Reasons  []string // what keeps it ("daily 3 of 7: 2026-06-27"); none: it is to be removed
 }
 
@@ -78,7 +78,7 @@ func (p *Policy) Empty() bool {
 //
 // It fails where the policy keeps nothing, and where it would remove every snapshot of an instance, or every one of those
 // without doubt.
-func (p *Policy) Apply(refs []repo.SnapshotRef, verdicts Judgements, now time.Time) ([]Decision, error) {
+func (p *Policy) Apply(refs []ledger.SnapshotRef, verdicts Judgements, now time.Time) ([]Decision, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func newCandidate(d *Decision, v *Verdict, now time.Time) *candidate {
 	}
 	c.ahead = c.time.After(now.Add(24*time.Hour)) || c.date.After(civilDate(now).AddDate(0, 0, 1))
 	for _, comp := range components {
-		if comp.state(&ref.Holding) == repo.Captured && !v.doubted(comp) {
+		if comp.state(&ref.Holding) == ledger.Captured && !v.doubted(comp) {
 			c.counts[comp] = true
 		}
 	}
@@ -196,7 +196,7 @@ func (c *candidate) keep(comp Component, format string, args ...any) {
 func (c *candidate) explain() {
 	captured := 0
 	for _, comp := range components {
-		if comp.state(&c.Snapshot.Holding) == repo.Captured {
+		if comp.state(&c.Snapshot.Holding) == ledger.Captured {
 			captured++
 		}
 	}
@@ -224,7 +224,7 @@ func (p *Policy) judge(group []*candidate) {
 	for _, comp := range components {
 		captured := func(match func(*candidate) bool) (list []*candidate) {
 			for _, c := range group {
-				if comp.state(&c.Snapshot.Holding) == repo.Captured && match(c) {
+				if comp.state(&c.Snapshot.Holding) == ledger.Captured && match(c) {
 					list = append(list, c)
 				}
 			}
@@ -312,7 +312,7 @@ func keepBound(comp Component, good []*candidate) {
 }
 
 // compareAge orders snapshots from the oldest to the newest: by time, then as the log has them.
-func compareAge(a, b *repo.SnapshotRef) int {
+func compareAge(a, b *ledger.SnapshotRef) int {
 	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Seq, b.Seq), slices.Compare(a.ID[:], b.ID[:]))
 }
 

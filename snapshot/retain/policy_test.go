@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // parseRefs reads one snapshot a line, oldest first: its time, then any of date=D, tag=T, partial and
 // instance=I. The date is the time's unless it is given.
-func parseRefs(t testing.TB, text string) []repo.SnapshotRef {
+func parseRefs(t testing.TB, text string) []ledger.SnapshotRef {
 	t.Helper()
-	var refs []repo.SnapshotRef
+	var refs []ledger.SnapshotRef
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
 		if len(fields) == 0 {
@@ -26,7 +26,7 @@ func parseRefs(t testing.TB, text string) []repo.SnapshotRef {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := repo.SnapshotRef{Seq: uint64(len(refs) + 1)}
+		r := ledger.SnapshotRef{Seq: uint64(len(refs) + 1)}
 		r.Instance, r.Time, r.Date = "mastodon.example", at, at.Format(time.DateOnly)
 		binary.BigEndian.PutUint64(r.ID[:], r.Seq)
 		r.Holding = held(100<<20, 1000, 10<<30)

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -111,7 +111,7 @@ func (tr *trial) apply(h *home) {
 		return // it would have removed all
 	}
 	tr.policy++
-	sound := slices.DeleteFunc(slices.Clone(refs), func(r repo.SnapshotRef) bool { return !j.Of(&r).Sound() })
+	sound := slices.DeleteFunc(slices.Clone(refs), func(r ledger.SnapshotRef) bool { return !j.Of(&r).Sound() })
 	tr.doubts += len(refs) - len(sound)
 	var gone []store.Name
 	for _, d := range decisions {
@@ -122,7 +122,7 @@ func (tr *trial) apply(h *home) {
 	if left := pushedOut(p, sound, j, gone, tr.life); left != "" {
 		tr.errorf("%+v removes %s, which it keeps where those without doubt are alone", p, left)
 	}
-	if len(sound) > 0 && !p.AllowRemoveAll && !slices.ContainsFunc(sound, func(r repo.SnapshotRef) bool { return !slices.Contains(gone, r.ID) }) {
+	if len(sound) > 0 && !p.AllowRemoveAll && !slices.ContainsFunc(sound, func(r ledger.SnapshotRef) bool { return !slices.Contains(gone, r.ID) }) {
 		tr.errorf("%+v leaves none of %d without doubt", p, len(sound))
 	}
 	tr.bounded(p, h, len(refs)-len(gone))
@@ -135,7 +135,7 @@ func (tr *trial) apply(h *home) {
 }
 
 // pushedOut returns a snapshot that is gone and that the policy keeps where those without doubt are alone, or "".
-func pushedOut(p Policy, sound []repo.SnapshotRef, j Judgements, gone []store.Name, l *life) string {
+func pushedOut(p Policy, sound []ledger.SnapshotRef, j Judgements, gone []store.Name, l *life) string {
 	p.AllowRemoveAll = true
 	alone, err := p.Apply(sound, j, l.now)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 )
 
 // What a snapshot says of when it was made is its writer's word, and retention goes by it. Three things tell whether it can be:
@@ -34,13 +34,13 @@ const (
 
 // times judges the times of an instance's snapshots in the order of the log.
 type times struct {
-	log    *repo.Chronicle
+	log    *ledger.Chronicle
 	burst  []bool    // came together with those of other nights: a copied repository
 	newest time.Time // that a snapshot without doubt claims
 	clock  clock
 }
 
-func newTimes(c *repo.Chronicle) *times {
+func newTimes(c *ledger.Chronicle) *times {
 	t := &times{log: c, burst: bursts(c.Snapshots)}
 	if !c.First.Logged.IsZero() {
 		t.clock.note(c.First)
@@ -114,7 +114,7 @@ func (t *times) against(i int) proof {
 }
 
 // fits is against for a storage's clock that is ahead by off.
-func fits(ref *repo.SnapshotRef, off time.Duration, first bool) proof {
+func fits(ref *ledger.SnapshotRef, off time.Duration, first bool) proof {
 	came := ref.Logged.Add(-off)
 	switch {
 	case ref.Time.Sub(came) > clockApart:
@@ -126,8 +126,8 @@ func fits(ref *repo.SnapshotRef, off time.Duration, first bool) proof {
 }
 
 // moment is when a snapshot's entry was made and came.
-func moment(ref *repo.SnapshotRef) repo.Moment {
-	m := repo.Moment{Signed: ref.Signed, Logged: ref.Logged}
+func moment(ref *ledger.SnapshotRef) ledger.Moment {
+	m := ledger.Moment{Signed: ref.Signed, Logged: ref.Logged}
 	if m.Signed.IsZero() {
 		m.Signed = ref.Time
 	}
@@ -136,7 +136,7 @@ func moment(ref *repo.SnapshotRef) repo.Moment {
 
 // bursts finds snapshots that came to the storage together with those before them, long after they say that they were made, and
 // were made on several nights: somebody has copied what was new in the repository. That they came late proves nothing then.
-func bursts(refs []repo.SnapshotRef) []bool {
+func bursts(refs []ledger.SnapshotRef) []bool {
 	in := make([]bool, len(refs))
 	old := func(i int) bool {
 		return !refs[i].Logged.IsZero() && refs[i].Logged.Sub(moment(&refs[i]).Signed) > clockApart
@@ -161,7 +161,7 @@ type clock struct {
 }
 
 // note takes a log entry into account.
-func (c *clock) note(m repo.Moment) {
+func (c *clock) note(m ledger.Moment) {
 	day := m.Logged.Unix() / (24 * 60 * 60)
 	if len(c.seen) > 0 && day == c.day {
 		return

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -22,7 +22,7 @@ const (
 var components = []Component{Secrets, Postgres, Redis, Media}
 
 // state returns what a snapshot has of the component.
-func (c Component) state(h *repo.Holding) repo.State {
+func (c Component) state(h *ledger.Holding) ledger.State {
 	switch c {
 	case Secrets:
 		return h.Secrets
@@ -38,14 +38,14 @@ func (c Component) state(h *repo.Holding) repo.State {
 
 // A Doubt is why a snapshot may not be what it says.
 type Doubt struct {
-	Component Component  `json:"component,omitempty"` // "" where it is about the times of the whole
-	What      string     `json:"what,omitempty"`      // that there is too little of: a table, "dump", "media", "files", a class of media
-	State     repo.State `json:"state,omitempty"`     // where the component was left out, or lies elsewhere
-	Bytes     bool       `json:"bytes,omitempty"`     // the numbers are of bytes
-	Have      int64      `json:"have"`                // the snapshot's number; of external media, files that still lie below the root
-	Had       int64      `json:"had"`                 // the largest since a person last confirmed a smaller one
-	In        store.Name `json:"in,omitzero"`         // and the snapshot that has it
-	Why       string     `json:"why,omitempty"`       // what else is wrong
+	Component Component    `json:"component,omitempty"` // "" where it is about the times of the whole
+	What      string       `json:"what,omitempty"`      // that there is too little of: a table, "dump", "media", "files", a class of media
+	State     ledger.State `json:"state,omitempty"`     // where the component was left out, or lies elsewhere
+	Bytes     bool         `json:"bytes,omitempty"`     // the numbers are of bytes
+	Have      int64        `json:"have"`                // the snapshot's number; of external media, files that still lie below the root
+	Had       int64        `json:"had"`                 // the largest since a person last confirmed a smaller one
+	In        store.Name   `json:"in,omitzero"`         // and the snapshot that has it
+	Why       string       `json:"why,omitempty"`       // what else is wrong
 }
 
 // A Verdict is what is thought of a snapshot, whether or not it is still listed. It depends on the log up to the snapshot's
@@ -56,7 +56,7 @@ type Verdict struct {
 	Confirmed bool    // a person has confirmed it: it counts as sound whatever the doubts say
 
 	generation int // of those in doubt, from 1 on; 0 for a sound one
-	log        *repo.Chronicle
+	log        *ledger.Chronicle
 }
 
 // Forgotten reports whether a snapshot that a doubt compares with is no longer listed, and returns the date that it has in the
@@ -65,7 +65,7 @@ func (v *Verdict) Forgotten(id store.Name) (date string, gone bool) {
 	if v.log == nil {
 		return "", false
 	}
-	i := slices.IndexFunc(v.log.Snapshots, func(r repo.SnapshotRef) bool { return r.ID == id })
+	i := slices.IndexFunc(v.log.Snapshots, func(r ledger.SnapshotRef) bool { return r.ID == id })
 	if _, gone = v.log.Forgotten[id]; i < 0 || !gone {
 		return "", false
 	}
@@ -90,11 +90,11 @@ func (v *Verdict) whole() bool {
 type Judgement struct {
 	verdicts map[store.Name]*Verdict
 	clock    clock
-	log      *repo.Chronicle
+	log      *ledger.Chronicle
 }
 
 // Judge returns the verdicts on an instance's snapshots.
-func Judge(c *repo.Chronicle) *Judgement {
+func Judge(c *ledger.Chronicle) *Judgement {
 	j := &Judgement{verdicts: make(map[store.Name]*Verdict, len(c.Snapshots)), log: c}
 	base := make(baseline, len(measures))
 	times := newTimes(c)
@@ -129,8 +129,8 @@ func (j *Judgement) Clock() (ahead string, news bool) { return j.clock.told(j.lo
 
 // Record returns what a log entry is to record: what is thought of the times of snapshots that no entry has recorded, up to
 // the entry through.
-func (j *Judgement) Record(instance string, through uint64) repo.Record {
-	r := repo.Record{Instance: instance, Through: through, Clock: j.clock.steady()}
+func (j *Judgement) Record(instance string, through uint64) ledger.Record {
+	r := ledger.Record{Instance: instance, Through: through, Clock: j.clock.steady()}
 	for i := range j.log.Snapshots {
 		ref := &j.log.Snapshots[i]
 		if ref.Seq <= j.log.Through || ref.Seq > through {
@@ -138,7 +138,7 @@ func (j *Judgement) Record(instance string, through uint64) repo.Record {
 		}
 		for _, d := range j.verdicts[ref.ID].Doubts {
 			if d.Component == "" {
-				r.Doubts = append(r.Doubts, repo.TimesDoubt{Snapshot: ref.ID, Why: d.Why})
+				r.Doubts = append(r.Doubts, ledger.TimesDoubt{Snapshot: ref.ID, Why: d.Why})
 			}
 		}
 	}
@@ -150,11 +150,11 @@ type Judgements map[string]*Judgement
 
 // A Log says what was ever committed; *repo.Repo is one.
 type Log interface {
-	Chronicle(instance string) repo.Chronicle
+	Chronicle(instance string) ledger.Chronicle
 }
 
 // JudgeAll judges the instances that some snapshots are of.
-func JudgeAll(log Log, refs []repo.SnapshotRef) Judgements {
+func JudgeAll(log Log, refs []ledger.SnapshotRef) Judgements {
 	all := make(Judgements)
 	for i := range refs {
 		instance := refs[i].Instance
@@ -167,7 +167,7 @@ func JudgeAll(log Log, refs []repo.SnapshotRef) Judgements {
 }
 
 // Of returns the verdict on a snapshot.
-func (all Judgements) Of(ref *repo.SnapshotRef) *Verdict {
+func (all Judgements) Of(ref *ledger.SnapshotRef) *Verdict {
 	if j := all[ref.Instance]; j != nil {
 		return j.Of(ref.ID)
 	}
@@ -175,7 +175,7 @@ func (all Judgements) Of(ref *repo.SnapshotRef) *Verdict {
 }
 
 // Records returns what a log entry is to record of all these instances: see Judgement.Record.
-func (all Judgements) Records(through uint64) (records []repo.Record) {
+func (all Judgements) Records(through uint64) (records []ledger.Record) {
 	for _, instance := range slices.Sorted(maps.Keys(all)) {
 		j := all[instance]
 		if n := len(j.log.Snapshots); n > 0 && j.log.Snapshots[n-1].Seq > j.log.Through {

@@ -8,16 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // nights are honest snapshots: one at each interval, which takes a tenth of that.
-func nights(n int, interval time.Duration) []repo.SnapshotRef {
-	var refs []repo.SnapshotRef
+func nights(n int, interval time.Duration) []ledger.SnapshotRef {
+	var refs []ledger.SnapshotRef
 	for i := range n {
 		at := time.Date(2026, 6, 1, 0, 30, 0, 0, time.UTC).Add(time.Duration(i) * interval)
-		r := repo.SnapshotRef{Seq: uint64(i + 1), ID: store.Name{byte(i >> 8), byte(i), 1}, Signed: at.Add(min(interval/10, longestRun)), Logged: at.Add(min(interval/10, longestRun))}
+		r := ledger.SnapshotRef{Seq: uint64(i + 1), ID: store.Name{byte(i >> 8), byte(i), 1}, Signed: at.Add(min(interval/10, longestRun)), Logged: at.Add(min(interval/10, longestRun))}
 		r.Time, r.Date, r.Holding = at, at.Format(time.DateOnly), held(100<<20, 1000, 10<<30)
 		refs = append(refs, r)
 	}
@@ -27,16 +27,16 @@ func nights(n int, interval time.Duration) []repo.SnapshotRef {
 const aDay = 24 * time.Hour
 
 // logOf is a log of snapshots of one instance, made when the first of them was.
-func logOf(refs []repo.SnapshotRef) *repo.Chronicle {
-	c := &repo.Chronicle{Snapshots: refs, Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool)}
+func logOf(refs []ledger.SnapshotRef) *ledger.Chronicle {
+	c := &ledger.Chronicle{Snapshots: refs, Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool)}
 	if len(refs) > 0 {
-		c.First = repo.Moment{Signed: refs[0].Time, Logged: refs[0].Logged.Add(refs[0].Time.Sub(refs[0].Signed))}
+		c.First = ledger.Moment{Signed: refs[0].Time, Logged: refs[0].Logged.Add(refs[0].Time.Sub(refs[0].Signed))}
 	}
 	return c
 }
 
 // doubts writes what is thought of each snapshot of a log, one a line, where there is something.
-func doubts(c *repo.Chronicle) string {
+func doubts(c *ledger.Chronicle) string {
 	var b strings.Builder
 	j := Judge(c)
 	for _, ref := range c.Snapshots {
@@ -77,19 +77,19 @@ func TestRegularSchedules(t *testing.T) {
 func TestTimes(t *testing.T) {
 	for _, k := range []struct {
 		name   string
-		change func(r *repo.SnapshotRef)
+		change func(r *ledger.SnapshotRef)
 		want   string // "" for no doubt
 	}{
-		{"the night before by name", func(r *repo.SnapshotRef) { r.Date = "2026-06-09" }, ""},
-		{"a run of five days", func(r *repo.SnapshotRef) { r.Time = r.Time.AddDate(0, 0, -5); r.Date = "2026-06-06" }, ""},
-		{"no clock of the storage", func(r *repo.SnapshotRef) { r.Logged = time.Time{} }, ""},
-		{"local time for UTC", func(r *repo.SnapshotRef) { r.Time, r.Signed = r.Time.Add(14*time.Hour), r.Signed.Add(14*time.Hour) }, ""},
-		{"the future", func(r *repo.SnapshotRef) { r.Time = r.Logged.Add(26 * time.Hour); r.Date = "2026-06-11" }, "after it came"},
-		{"long ago", func(r *repo.SnapshotRef) { r.Time = r.Time.AddDate(0, 0, -8); r.Date = "2026-06-02" }, "but came to the storage"},
-		{"long ago without a clock", func(r *repo.SnapshotRef) {
+		{"the night before by name", func(r *ledger.SnapshotRef) { r.Date = "2026-06-09" }, ""},
+		{"a run of five days", func(r *ledger.SnapshotRef) { r.Time = r.Time.AddDate(0, 0, -5); r.Date = "2026-06-06" }, ""},
+		{"no clock of the storage", func(r *ledger.SnapshotRef) { r.Logged = time.Time{} }, ""},
+		{"local time for UTC", func(r *ledger.SnapshotRef) { r.Time, r.Signed = r.Time.Add(14*time.Hour), r.Signed.Add(14*time.Hour) }, ""},
+		{"the future", func(r *ledger.SnapshotRef) { r.Time = r.Logged.Add(26 * time.Hour); r.Date = "2026-06-11" }, "after it came"},
+		{"long ago", func(r *ledger.SnapshotRef) { r.Time = r.Time.AddDate(0, 0, -8); r.Date = "2026-06-02" }, "but came to the storage"},
+		{"long ago without a clock", func(r *ledger.SnapshotRef) {
 			r.Logged, r.Time, r.Date = time.Time{}, r.Time.AddDate(0, 0, -9), "2026-06-01"
 		}, "but came after one of"},
-		{"another month's name", func(r *repo.SnapshotRef) { r.Date = "2026-05-10" }, "it is dated 2026-05-10"},
+		{"another month's name", func(r *ledger.SnapshotRef) { r.Date = "2026-05-10" }, "it is dated 2026-05-10"},
 	} {
 		refs := nights(10, aDay)
 		k.change(&refs[9])
@@ -144,7 +144,7 @@ func TestClockIsSaidOnce(t *testing.T) {
 		t.Errorf("%q, %v", off, news)
 	}
 	rec := j.Record("mastodon.example", 10)
-	c.Recorded = repo.Recorded{Through: rec.Through, Clock: rec.Clock}
+	c.Recorded = ledger.Recorded{Through: rec.Through, Clock: rec.Clock}
 	if off, news := Judge(c).Clock(); news {
 		t.Errorf("%q again", off)
 	}
@@ -164,7 +164,7 @@ func TestRecordsStand(t *testing.T) {
 	if len(rec.Doubts) != 1 || rec.Doubts[0].Snapshot != refs[4].ID {
 		t.Fatalf("%+v", rec)
 	}
-	c.Recorded = repo.Recorded{Through: rec.Through, Doubts: map[store.Name]string{refs[4].ID: rec.Doubts[0].Why}}
+	c.Recorded = ledger.Recorded{Through: rec.Through, Doubts: map[store.Name]string{refs[4].ID: rec.Doubts[0].Why}}
 	for i := range refs {
 		refs[i].Logged = time.Date(2027, 1, 1, 0, i*120, 0, 0, time.UTC) // copied slowly
 	}
@@ -174,21 +174,21 @@ func TestRecordsStand(t *testing.T) {
 }
 
 // held is what a snapshot has of the database and of the media.
-func held(dump, files, size int64) repo.Holding {
-	return repo.Holding{Secrets: repo.Captured, Postgres: repo.DatabaseHolding{State: repo.Captured, Size: dump}, Redis: repo.Captured,
-		Media: repo.MediaHolding{State: repo.Captured, Files: files, Size: size}}
+func held(dump, files, size int64) ledger.Holding {
+	return ledger.Holding{Secrets: ledger.Captured, Postgres: ledger.DatabaseHolding{State: ledger.Captured, Size: dump}, Redis: ledger.Captured,
+		Media: ledger.MediaHolding{State: ledger.Captured, Files: files, Size: size}}
 }
 
 // A component is compared with the largest since somebody last confirmed less, forgotten ones included.
 func TestMeasures(t *testing.T) {
 	full := held(100<<20, 10_000, 10<<30)
-	full.Postgres.Rows = &repo.Rows{Accounts: 9000, Users: 50, Statuses: 100_000, MediaAttachments: 8000}
-	full.Media.Classes = map[string]repo.Class{"accounts": {Files: 3000, Size: 1 << 30}, "media_attachments": {Files: 6000, Size: 7 << 30},
+	full.Postgres.Rows = &ledger.Rows{Accounts: 9000, Users: 50, Statuses: 100_000, MediaAttachments: 8000}
+	full.Media.Classes = map[string]ledger.Class{"accounts": {Files: 3000, Size: 1 << 30}, "media_attachments": {Files: 6000, Size: 7 << 30},
 		"custom_emojis": {Files: 20, Size: 1 << 20}, "site_uploads": {Files: 4, Size: 1 << 20}, "backups": {Files: 976, Size: 2 << 30}}
-	with := func(changes ...func(*repo.Holding)) repo.Holding {
+	with := func(changes ...func(*ledger.Holding)) ledger.Holding {
 		h := full
 		rows := *full.Postgres.Rows
-		h.Postgres.Rows, h.Media.Classes = &rows, make(map[string]repo.Class)
+		h.Postgres.Rows, h.Media.Classes = &rows, make(map[string]ledger.Class)
 		for name, c := range full.Media.Classes {
 			h.Media.Classes[name] = c
 		}
@@ -197,64 +197,64 @@ func TestMeasures(t *testing.T) {
 		}
 		return h
 	}
-	uncounted := func(h *repo.Holding) { h.Postgres.Rows = nil }
-	bare := with(func(h *repo.Holding) {
-		h.Media.Files, h.Media.Size, h.Media.Classes = 1, 7, map[string]repo.Class{"accounts": {Files: 1, Size: 7}}
+	uncounted := func(h *ledger.Holding) { h.Postgres.Rows = nil }
+	bare := with(func(h *ledger.Holding) {
+		h.Media.Files, h.Media.Size, h.Media.Classes = 1, 7, map[string]ledger.Class{"accounts": {Files: 1, Size: 7}}
 	})
-	moved := with(func(h *repo.Holding) { h.Media = repo.MediaHolding{State: repo.External, Local: 400} })
-	all := with(func(h *repo.Holding) { h.Media = repo.MediaHolding{State: repo.External} })
-	skipped := with(func(h *repo.Holding) { h.Media = repo.MediaHolding{State: repo.Skipped} })
+	moved := with(func(h *ledger.Holding) { h.Media = ledger.MediaHolding{State: ledger.External, Local: 400} })
+	all := with(func(h *ledger.Holding) { h.Media = ledger.MediaHolding{State: ledger.External} })
+	skipped := with(func(h *ledger.Holding) { h.Media = ledger.MediaHolding{State: ledger.Skipped} })
 	for _, k := range []struct {
 		name      string
-		nights    []repo.Holding
+		nights    []ledger.Holding
 		confirmed []int
 		want      []string // of each night
 	}{
-		{"a bit less", []repo.Holding{full, with(func(h *repo.Holding) { h.Postgres.Rows.Statuses, h.Media.Files, h.Media.Size = 51_000, 6000, 7<<30 })}, nil, []string{"", ""}},
-		{"half the rows", []repo.Holding{full, with(func(h *repo.Holding) { h.Postgres.Rows.Statuses = 49_000 })}, nil, []string{"", "postgres statuses  49000/100000"}},
-		{"few users", []repo.Holding{full, with(func(h *repo.Holding) { h.Postgres.Rows.Users = 20 })}, nil, []string{"", "postgres users  20/50"}},
-		{"no accounts", []repo.Holding{full, with(func(h *repo.Holding) { h.Postgres.Rows.Accounts = 0 })}, nil, []string{"", "postgres accounts  0/9000"}},
-		{"no attachments", []repo.Holding{full, with(func(h *repo.Holding) { h.Postgres.Rows.MediaAttachments = 0 })}, nil, []string{"", "postgres media_attachments  0/8000"}},
-		{"half a dump of as many rows", []repo.Holding{full, with(func(h *repo.Holding) { h.Postgres.Size = 40 << 20 })}, nil, []string{"", ""}},
-		{"half a dump, rows unknown", []repo.Holding{with(uncounted), with(uncounted, func(h *repo.Holding) { h.Postgres.Size = 40 << 20 })}, nil,
+		{"a bit less", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Postgres.Rows.Statuses, h.Media.Files, h.Media.Size = 51_000, 6000, 7<<30 })}, nil, []string{"", ""}},
+		{"half the rows", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Postgres.Rows.Statuses = 49_000 })}, nil, []string{"", "postgres statuses  49000/100000"}},
+		{"few users", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Postgres.Rows.Users = 20 })}, nil, []string{"", "postgres users  20/50"}},
+		{"no accounts", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Postgres.Rows.Accounts = 0 })}, nil, []string{"", "postgres accounts  0/9000"}},
+		{"no attachments", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Postgres.Rows.MediaAttachments = 0 })}, nil, []string{"", "postgres media_attachments  0/8000"}},
+		{"half a dump of as many rows", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Postgres.Size = 40 << 20 })}, nil, []string{"", ""}},
+		{"half a dump, rows unknown", []ledger.Holding{with(uncounted), with(uncounted, func(h *ledger.Holding) { h.Postgres.Size = 40 << 20 })}, nil,
 			[]string{"", fmt.Sprintf("postgres dump  %d/%d", 40<<20, 100<<20)}},
-		{"few files", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Files = 4000 })}, nil, []string{"", "media files  3024/9024"}},
-		{"small files", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Size = 3 << 30 })}, nil, []string{"", "media media "}},
-		{"a class is gone", []repo.Holding{full, with(func(h *repo.Holding) { delete(h.Media.Classes, "custom_emojis") })}, nil, []string{"", "media custom_emojis  0/20"}},
-		{"a class of four files is gone", []repo.Holding{full, with(func(h *repo.Holding) { delete(h.Media.Classes, "site_uploads") })}, nil, []string{"", ""}},
-		{"archives come and go", []repo.Holding{full, with(func(h *repo.Holding) {
+		{"few files", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Media.Files = 4000 })}, nil, []string{"", "media files  3024/9024"}},
+		{"small files", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Media.Size = 3 << 30 })}, nil, []string{"", "media media "}},
+		{"a class is gone", []ledger.Holding{full, with(func(h *ledger.Holding) { delete(h.Media.Classes, "custom_emojis") })}, nil, []string{"", "media custom_emojis  0/20"}},
+		{"a class of four files is gone", []ledger.Holding{full, with(func(h *ledger.Holding) { delete(h.Media.Classes, "site_uploads") })}, nil, []string{"", ""}},
+		{"archives come and go", []ledger.Holding{full, with(func(h *ledger.Holding) {
 			delete(h.Media.Classes, "backups")
 			h.Media.Files, h.Media.Size = 9024, 8<<30
 		})}, nil, []string{"", ""}},
-		{"large archives come and go", []repo.Holding{with(func(h *repo.Holding) {
-			h.Media.Classes["backups"], h.Media.Size = repo.Class{Files: 976, Size: 60 << 30}, 68<<30
+		{"large archives come and go", []ledger.Holding{with(func(h *ledger.Holding) {
+			h.Media.Classes["backups"], h.Media.Size = ledger.Class{Files: 976, Size: 60 << 30}, 68<<30
 		}), full}, nil, []string{"", ""}},
-		{"moved to object storage, files left", []repo.Holding{full, moved, moved}, nil, []string{"", "media filesexternal  400/9024", "media filesexternal  400/9024"}},
-		{"moved to object storage", []repo.Holding{full, all}, nil, []string{"", "media filesexternal  0/9024"}},
-		{"always in object storage", []repo.Holding{all, moved, all}, nil, []string{"", "", ""}},
-		{"moved, and confirmed", []repo.Holding{full, moved, all, full, bare}, []int{1}, []string{"", "", "", "", "media media "}},
-		{"left out by a setting", []repo.Holding{full, skipped, skipped}, nil, []string{"", "media filesskipped", "media filesskipped"}},
-		{"the database left out", []repo.Holding{full, with(func(h *repo.Holding) { h.Postgres = repo.DatabaseHolding{State: repo.Skipped} })}, nil, []string{"", "postgres statusesskipped"}},
-		{"never there", []repo.Holding{skipped, skipped}, nil, []string{"", ""}},
-		{"failed", []repo.Holding{full, with(func(h *repo.Holding) { h.Media = repo.MediaHolding{State: repo.Failed} }), bare, full}, nil, []string{"", "", "media media ", ""}},
-		{"Redis left out", []repo.Holding{full, with(func(h *repo.Holding) { h.Redis = repo.Skipped })}, nil, []string{"", ""}},
-		{"small ones come and go", []repo.Holding{held(1000, 90, 1000), held(1, 1, 1)}, nil, []string{"", ""}},
-		{"nothing at all", []repo.Holding{held(1000, 90, 1000), held(1000, 0, 0)}, nil, []string{"", "media files  0/90"}},
-		{"not mounted twice", []repo.Holding{full, bare, bare}, nil, []string{"", "7/8589934592", "7/8589934592"}},
-		{"the first was bad", []repo.Holding{bare, full, full}, nil, []string{"", "", ""}},
-		{"bad between", []repo.Holding{full, bare, full}, nil, []string{"", "7/", ""}},
-		{"confirmed", []repo.Holding{full, bare, bare, full}, []int{1}, []string{"", "", "", ""}},
-		{"the second confirmed", []repo.Holding{full, bare, bare, bare}, []int{2}, []string{"", "7/", "", ""}},
-		{"confirmed for the media alone", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Size, h.Postgres.Rows.Statuses = 7, 60_000 }),
-			with(func(h *repo.Holding) { h.Media.Size, h.Postgres.Rows.Statuses = 7, 40_000 })}, []int{1}, []string{"", "", "statuses  40000/100000"}},
-		{"smaller and smaller", []repo.Holding{held(100<<20, 0, 0), held(60<<20, 0, 0), held(36<<20, 0, 0), held(22<<20, 0, 0)}, nil,
+		{"moved to object storage, files left", []ledger.Holding{full, moved, moved}, nil, []string{"", "media filesexternal  400/9024", "media filesexternal  400/9024"}},
+		{"moved to object storage", []ledger.Holding{full, all}, nil, []string{"", "media filesexternal  0/9024"}},
+		{"always in object storage", []ledger.Holding{all, moved, all}, nil, []string{"", "", ""}},
+		{"moved, and confirmed", []ledger.Holding{full, moved, all, full, bare}, []int{1}, []string{"", "", "", "", "media media "}},
+		{"left out by a setting", []ledger.Holding{full, skipped, skipped}, nil, []string{"", "media filesskipped", "media filesskipped"}},
+		{"the database left out", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Postgres = ledger.DatabaseHolding{State: ledger.Skipped} })}, nil, []string{"", "postgres statusesskipped"}},
+		{"never there", []ledger.Holding{skipped, skipped}, nil, []string{"", ""}},
+		{"failed", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Media = ledger.MediaHolding{State: ledger.Failed} }), bare, full}, nil, []string{"", "", "media media ", ""}},
+		{"Redis left out", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Redis = ledger.Skipped })}, nil, []string{"", ""}},
+		{"small ones come and go", []ledger.Holding{held(1000, 90, 1000), held(1, 1, 1)}, nil, []string{"", ""}},
+		{"nothing at all", []ledger.Holding{held(1000, 90, 1000), held(1000, 0, 0)}, nil, []string{"", "media files  0/90"}},
+		{"not mounted twice", []ledger.Holding{full, bare, bare}, nil, []string{"", "7/8589934592", "7/8589934592"}},
+		{"the first was bad", []ledger.Holding{bare, full, full}, nil, []string{"", "", ""}},
+		{"bad between", []ledger.Holding{full, bare, full}, nil, []string{"", "7/", ""}},
+		{"confirmed", []ledger.Holding{full, bare, bare, full}, []int{1}, []string{"", "", "", ""}},
+		{"the second confirmed", []ledger.Holding{full, bare, bare, bare}, []int{2}, []string{"", "7/", "", ""}},
+		{"confirmed for the media alone", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Media.Size, h.Postgres.Rows.Statuses = 7, 60_000 }),
+			with(func(h *ledger.Holding) { h.Media.Size, h.Postgres.Rows.Statuses = 7, 40_000 })}, []int{1}, []string{"", "", "statuses  40000/100000"}},
+		{"smaller and smaller", []ledger.Holding{held(100<<20, 0, 0), held(60<<20, 0, 0), held(36<<20, 0, 0), held(22<<20, 0, 0)}, nil,
 			[]string{"", "", "postgres dump", "postgres dump"}},
-		{"less than nothing", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Size, h.Media.Files = -1, math.MinInt64 }), full}, nil, []string{"", "an impossible number", ""}},
-		{"more than there is", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.Size, h.Postgres.Rows.Users = math.MaxInt64, math.MaxInt64 }), full}, nil, []string{"", "an impossible number", ""}},
-		{"archives of more than all", []repo.Holding{full, with(func(h *repo.Holding) {
-			h.Media.Classes["backups"], h.Media.Classes["imports"] = repo.Class{Files: math.MaxInt64, Size: math.MaxInt64}, repo.Class{Files: math.MinInt64, Size: -5}
+		{"less than nothing", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Media.Size, h.Media.Files = -1, math.MinInt64 }), full}, nil, []string{"", "an impossible number", ""}},
+		{"more than there is", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Media.Size, h.Postgres.Rows.Users = math.MaxInt64, math.MaxInt64 }), full}, nil, []string{"", "an impossible number", ""}},
+		{"archives of more than all", []ledger.Holding{full, with(func(h *ledger.Holding) {
+			h.Media.Classes["backups"], h.Media.Classes["imports"] = ledger.Class{Files: math.MaxInt64, Size: math.MaxInt64}, ledger.Class{Files: math.MinInt64, Size: -5}
 		}), full}, nil, []string{"", "", ""}},
-		{"a state that is none", []repo.Holding{full, with(func(h *repo.Holding) { h.Media.State, h.Redis, h.Postgres.State = "x", "", "?" }), full}, nil, []string{"", "", ""}},
+		{"a state that is none", []ledger.Holding{full, with(func(h *ledger.Holding) { h.Media.State, h.Redis, h.Postgres.State = "x", "", "?" }), full}, nil, []string{"", "", ""}},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			c := logOf(nights(len(k.nights), aDay))

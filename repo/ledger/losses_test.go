@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"encoding/json"
@@ -21,7 +21,7 @@ type lossLog struct {
 	gone    *keys.Keyring
 	stored  []openedEntry // by number
 	kinds   string
-	seen    seen
+	seen    Remembered
 	removed bool
 }
 
@@ -29,8 +29,8 @@ type lossLog struct {
 // is a snapshot by the host.
 func newLossLog(t *testing.T, owner, host, gone *keys.Keyring, kinds string) *lossLog {
 	l := &lossLog{t: t, owner: owner, host: host, gone: gone, kinds: kinds}
-	h := newHistory(owner)
-	people := []Person{personOf(owner, nil), personOf(host, nil), personOf(gone, nil)}
+	h := New(owner)
+	people := []Person{PersonOf(owner, nil), PersonOf(host, nil), PersonOf(gone, nil)}
 	people[1].Instance, people[2].Instance, people[2].MayForget = "social.example", "social.example", true
 	l.add(h, owner, &Entry{Roster: &RosterEntry{people}})
 	for i, kind := range kinds {
@@ -39,27 +39,27 @@ func newLossLog(t *testing.T, owner, host, gone *keys.Keyring, kinds string) *lo
 			l.add(h, owner, &Entry{Roster: &RosterEntry{people[:2]}})
 			l.removed = true
 		case 'e':
-			l.add(h, owner, &Entry{Epoch: &EpochEntry{Number: max(1, h.epoch) + 1}})
+			l.add(h, owner, &Entry{Epoch: &EpochEntry{Number: max(1, h.Epoch) + 1}})
 		case 's':
 			l.add(h, host, &Entry{Snapshot: &SnapshotEntry{Manifest: store.Name{byte(i + 1)}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}})
 		}
 	}
-	if len(h.problems()) > 0 || len(h.requests) > 0 {
-		t.Fatalf("%s: %v, %v", kinds, h.problems(), h.requests)
+	if len(h.Problems()) > 0 || len(h.Requests) > 0 {
+		t.Fatalf("%s: %v, %v", kinds, h.Problems(), h.Requests)
 	}
-	l.seen = h.seen()
+	l.seen = h.Remember()
 	return l
 }
 
 // add appends an entry as an honest signer makes it.
-func (l *lossLog) add(h *history, by *keys.Keyring, e *Entry) {
-	e.Seq, e.On = h.next, h.basis
-	if !h.empty {
-		head := h.head
+func (l *lossLog) add(h *History, by *keys.Keyring, e *Entry) {
+	e.Seq, e.On = h.Next, h.Basis
+	if !h.Empty {
+		head := h.Head
 		e.Prev = &head
 	}
 	o := sealed(l.t, by, e)
-	h.take(e.Seq, o)
+	h.Take(e.Seq, o)
 	l.stored = append(l.stored, o)
 }
 
@@ -68,7 +68,7 @@ func sealed(t *testing.T, by *keys.Keyring, e *Entry) openedEntry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openedEntry{hash: store.NameOf(append(body, by.VerifyKey()...)), signer: by.VerifyKey(), body: body}
+	return openedEntry{Hash: store.NameOf(append(body, by.VerifyKey()...)), Signer: by.VerifyKey(), body: body}
 }
 
 // A shownEntry is one that a storage shows under a number.
@@ -94,7 +94,7 @@ func (l *lossLog) forgeries(left []shownEntry) (all []shownEntry) {
 	accept := new(AcceptEntry)
 	for _, a := range l.stored {
 		for _, b := range l.stored {
-			accept.Breaks = append(accept.Breaks, Break{Head{l.number(a), a.hash}, Head{l.number(b), b.hash}})
+			accept.Breaks = append(accept.Breaks, Break{Head{l.number(a), a.Hash}, Head{l.number(b), b.Hash}})
 		}
 	}
 	for seq := uint64(1); seq <= uint64(len(l.stored)); seq++ {
@@ -102,7 +102,7 @@ func (l *lossLog) forgeries(left []shownEntry) (all []shownEntry) {
 			continue
 		}
 		for below := range seq {
-			for _, prev := range []Head{{below, l.stored[below].hash}, {below, store.Name{0xff}}} {
+			for _, prev := range []Head{{below, l.stored[below].Hash}, {below, store.Name{0xff}}} {
 				for _, on := range l.bases() {
 					all = append(all, shownEntry{seq, sealed(l.t, l.gone, &Entry{Seq: seq, Prev: &prev, On: on, Accept: accept})})
 				}
@@ -113,7 +113,7 @@ func (l *lossLog) forgeries(left []shownEntry) (all []shownEntry) {
 }
 
 func (l *lossLog) number(o openedEntry) uint64 {
-	return uint64(slices.IndexFunc(l.stored, func(s openedEntry) bool { return s.hash == o.hash }))
+	return uint64(slices.IndexFunc(l.stored, func(s openedEntry) bool { return s.Hash == o.Hash }))
 }
 
 // bases returns what the log had said below each of its entries, and at its end.
@@ -141,48 +141,48 @@ const (
 )
 
 // A lossReader judges what is shown. It returns the state that it goes on from, and an error where nothing is added to that.
-type lossReader func(l *lossLog, who viewer, shown []shownEntry) (*history, error)
+type lossReader func(l *lossLog, who viewer, shown []shownEntry) (*History, error)
 
 // readLosses is the reader that there is: what opens a log, and adds to it.
-func readLosses(l *lossLog, who viewer, shown []shownEntry) (*history, error) {
-	h := newHistory(l.owner)
+func readLosses(l *lossLog, who viewer, shown []shownEntry) (*History, error) {
+	h := New(l.owner)
 	for _, s := range shown {
-		h.take(s.seq, s.openedEntry)
+		h.Take(s.seq, s.openedEntry)
 	}
-	if who == seenIt && (h.hashes[l.seen.Seq] != l.seen.Hash || !h.basis.covers(l.seen.Basis)) {
-		return h, &RollbackError{Remembered: l.seen.Head, Found: h.head}
+	if who == seenIt && (h.Hashes[l.seen.Seq] != l.seen.Hash || !h.Basis.covers(l.seen.Basis)) {
+		return h, &RollbackError{Remembered: l.seen.Head, Found: h.Head}
 	}
-	if who == accepting && len(h.breaks) > 0 {
+	if who == accepting && len(h.Breaks) > 0 {
 		l.accept(h)
 	}
-	return h, h.mayAdd(&Entry{Snapshot: new(SnapshotEntry)})
+	return h, h.MayAdd(&Entry{Snapshot: new(SnapshotEntry)})
 }
 
 // accept has the owner accept all that is broken.
-func (l *lossLog) accept(h *history) {
-	e := &Entry{Seq: h.next, Prev: &Head{h.head.Seq, h.head.Hash}, On: h.basis, Accept: new(AcceptEntry)}
-	for _, b := range h.breaks {
+func (l *lossLog) accept(h *History) {
+	e := &Entry{Seq: h.Next, Prev: &Head{h.Head.Seq, h.Head.Hash}, On: h.Basis, Accept: new(AcceptEntry)}
+	for _, b := range h.Breaks {
 		e.Accept.Breaks = append(e.Accept.Breaks, b.Break)
 	}
-	h.take(e.Seq, sealed(l.t, l.owner, e))
-	if len(h.breaks) > 0 {
-		l.t.Fatalf("an owner can't accept %v", h.breaks)
+	h.Take(e.Seq, sealed(l.t, l.owner, e))
+	if len(h.Breaks) > 0 {
+		l.t.Fatalf("an owner can't accept %v", h.Breaks)
 	}
 }
 
 // heeds reports whether a reader that adds to h does so knowing all that those who wrote the log knew.
-func (l *lossLog) heeds(h *history, who viewer) error {
-	full := newHistory(l.owner)
+func (l *lossLog) heeds(h *History, who viewer) error {
+	full := New(l.owner)
 	for seq, o := range l.stored {
-		full.take(uint64(seq), o)
+		full.Take(uint64(seq), o)
 	}
 	switch {
-	case h.rosterSeq < full.rosterSeq:
-		return fmt.Errorf("the list of keys is that of entry %d, and was that of %d", h.rosterSeq, full.rosterSeq)
-	case h.epoch < full.epoch:
-		return fmt.Errorf("the epoch is %d, and was %d", h.epoch, full.epoch)
-	case len(h.snapshots) < len(full.snapshots) && who != accepting:
-		return fmt.Errorf("there are %d snapshots, and were %d", len(h.snapshots), len(full.snapshots))
+	case h.RosterSeq < full.RosterSeq:
+		return fmt.Errorf("the list of keys is that of entry %d, and was that of %d", h.RosterSeq, full.RosterSeq)
+	case h.Epoch < full.Epoch:
+		return fmt.Errorf("the epoch is %d, and was %d", h.Epoch, full.Epoch)
+	case len(h.Snapshots) < len(full.Snapshots) && who != accepting:
+		return fmt.Errorf("there are %d snapshots, and were %d", len(h.Snapshots), len(full.Snapshots))
 	}
 	return nil
 }
@@ -265,32 +265,32 @@ func TestEveryLossIsNoticed(t *testing.T) {
 // Weaker readers are deceived.
 func TestLossesOfWeaker(t *testing.T) {
 	for name, read := range map[string]lossReader{
-		"obeys anybody's acceptance": func(l *lossLog, who viewer, shown []shownEntry) (*history, error) {
-			h := newHistory(l.owner)
+		"obeys anybody's acceptance": func(l *lossLog, who viewer, shown []shownEntry) (*History, error) {
+			h := New(l.owner)
 			for _, s := range shown {
-				h.take(s.seq, s.openedEntry)
-				if e, err := parseEntry(s.body); err == nil && e.Accept != nil && h.head.Seq == s.seq {
-					h.breaks, h.basis = nil, Basis{h.rosterSeq, h.epochSeq, uint64(len(h.snapshots))}
+				h.Take(s.seq, s.openedEntry)
+				if e, err := parseEntry(s.body); err == nil && e.Accept != nil && h.Head.Seq == s.seq {
+					h.Breaks, h.Basis = nil, Basis{h.RosterSeq, h.epochSeq, uint64(len(h.Snapshots))}
 				}
 			}
-			if who == seenIt && h.hashes[l.seen.Seq] != l.seen.Hash {
+			if who == seenIt && h.Hashes[l.seen.Seq] != l.seen.Hash {
 				return h, &RollbackError{}
 			}
-			return h, h.mayAdd(&Entry{Snapshot: new(SnapshotEntry)})
+			return h, h.MayAdd(&Entry{Snapshot: new(SnapshotEntry)})
 		},
-		"does not remember": func(l *lossLog, _ viewer, shown []shownEntry) (*history, error) {
+		"does not remember": func(l *lossLog, _ viewer, shown []shownEntry) (*History, error) {
 			return readLosses(l, newcomer, shown)
 		},
-		"is not told what entries build on": func(l *lossLog, who viewer, shown []shownEntry) (*history, error) {
+		"is not told what entries build on": func(l *lossLog, who viewer, shown []shownEntry) (*History, error) {
 			h, err := readLosses(l, who, shown)
-			if len(h.breaks) > 0 || who == seenIt {
+			if len(h.Breaks) > 0 || who == seenIt {
 				return h, err
 			}
 			return h, nil
 		},
-		"passes forks over": func(l *lossLog, who viewer, shown []shownEntry) (*history, error) {
+		"passes forks over": func(l *lossLog, who viewer, shown []shownEntry) (*History, error) {
 			h, err := readLosses(l, who, shown)
-			if who == newcomer && len(h.breaks) > 0 && !slices.ContainsFunc(h.breaks, func(b brokenAt) bool { return h.hashes[b.At.Seq] == b.At.Hash }) {
+			if who == newcomer && len(h.Breaks) > 0 && !slices.ContainsFunc(h.Breaks, func(b brokenAt) bool { return h.Hashes[b.At.Seq] == b.At.Hash }) {
 				return h, nil
 			}
 			return h, err

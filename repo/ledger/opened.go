@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"bytes"
@@ -19,12 +19,12 @@ import (
 // An openedEntry is a stored log entry out of its envelope. Whether its signer may say what it says is the history's to
 // decide.
 type openedEntry struct {
-	hash   store.Name // of the stored bytes
-	size   int64
-	signer ed25519.PublicKey
+	Hash   store.Name // of the stored bytes
+	Size   int64
+	Signer ed25519.PublicKey
 	body   []byte
 	known  bool  // it was a part of the log before: its form was looked at
-	err    error // why it can't be opened
+	Err    error // why it can't be opened
 }
 
 // entry returns what it says.
@@ -38,14 +38,14 @@ func (o *openedEntry) entry() (*Entry, error) {
 // An Unseal opens an envelope, as [keys.Keyring.Unseal] does.
 type Unseal func(k *keys.Keyring, kind string, data []byte) (signer ed25519.PublicKey, body []byte, err error)
 
-// openEntry opens a stored entry.
-func openEntry(unseal Unseal, k *keys.Keyring, data []byte) openedEntry {
-	e := openedEntry{hash: store.NameOf(data), size: int64(len(data))}
-	e.signer, e.body, e.err = unseal(k, keys.KindEntry, data)
+// OpenEntry opens a stored entry.
+func OpenEntry(unseal Unseal, k *keys.Keyring, data []byte) openedEntry {
+	e := openedEntry{Hash: store.NameOf(data), Size: int64(len(data))}
+	e.Signer, e.body, e.Err = unseal(k, keys.KindEntry, data)
 	return e
 }
 
-// An openedLog holds entries by their numbers. Decrypting an entry and verifying its signature takes hundreds of times as
+// An Opened holds entries by their numbers. Decrypting an entry and verifying its signature takes hundreds of times as
 // long as reading it, and the log grows for ever. So what a keyring has once opened, and found a part of the log, stays
 // opened in one file of the cache:
 //
@@ -55,16 +55,16 @@ func openEntry(unseal Unseal, k *keys.Keyring, data []byte) openedEntry {
 //
 // It stands for stored bytes and nothing else: what the storage holds is listed and compared each time, the newest entry is
 // read, and all entries are where they don't chain or a check asks. The storage's word is taken for no entry but by its hash.
-type openedLog map[uint64]openedEntry
+type Opened map[uint64]openedEntry
 
 const (
 	openedMagic = "PFOPENL\x01"
-	maxOpened   = 64 << 20 // bytes of the file; entries beyond are opened each time
+	MaxOpened   = 64 << 20 // bytes of the file; entries beyond are opened each time
 	maxBody     = 1 << 20  // likewise
 )
 
-// openedFile returns the name and the key of a keyring's file.
-func openedFile(k *keys.Keyring) (name string, key []byte) {
+// OpenedFile returns the name and the key of a keyring's file.
+func OpenedFile(k *keys.Keyring) (name string, key []byte) {
 	id := sha256.Sum256(k.VerifyKey())
 	key, err := hkdf.Key(sha256.New, k.SignKey.Seed(), k.Repository[:], "permafrost opened log 1", sha256.Size)
 	if err != nil { // only for a length that is too great
@@ -73,24 +73,24 @@ func openedFile(k *keys.Keyring) (name string, key []byte) {
 	return "log-" + hex.EncodeToString(id[:8]), key
 }
 
-func (o openedLog) encode(key []byte) []byte {
+func (o Opened) Encode(key []byte) []byte {
 	b := []byte(openedMagic)
 	for _, seq := range slices.Sorted(maps.Keys(o)) {
 		e := o[seq]
-		if len(e.body) > maxBody || len(b)+len(e.body)+1024 > maxOpened {
+		if len(e.body) > maxBody || len(b)+len(e.body)+1024 > MaxOpened {
 			continue
 		}
 		b = binary.AppendUvarint(b, seq)
-		b = binary.AppendUvarint(b, uint64(e.size))
-		b = append(b, e.hash[:]...)
-		b = append(b, e.signer...)
+		b = binary.AppendUvarint(b, uint64(e.Size))
+		b = append(b, e.Hash[:]...)
+		b = append(b, e.Signer...)
 		b = binary.AppendUvarint(b, uint64(len(e.body)))
 		b = append(b, e.body...)
 	}
 	return append(b, proof(key, b)...)
 }
 
-func decodeOpened(data, key []byte) openedLog {
+func DecodeOpened(data, key []byte) Opened {
 	end := len(data) - sha256.Size
 	if end < 0 || !hmac.Equal(proof(key, data[:end]), data[end:]) {
 		return nil
@@ -99,13 +99,13 @@ func decodeOpened(data, key []byte) openedLog {
 	if !ours {
 		return nil
 	}
-	o := make(openedLog)
+	o := make(Opened)
 	r := wire.NewReader(body)
 	for r.Len() > 0 {
 		seq := r.Uvarint(store.MaxEntries)
-		e := openedEntry{size: int64(r.Uvarint(maxEntryObject)), known: true}
-		copy(e.hash[:], r.Bytes(len(e.hash)))
-		e.signer = r.Bytes(ed25519.PublicKeySize)
+		e := openedEntry{Size: int64(r.Uvarint(MaxEntryObject)), known: true}
+		copy(e.Hash[:], r.Bytes(len(e.Hash)))
+		e.Signer = r.Bytes(ed25519.PublicKeySize)
 		e.body = r.Bytes(r.Count(maxBody, 1))
 		if r.Err() != nil {
 			return nil
@@ -121,23 +121,23 @@ func proof(key, data []byte) []byte {
 	return h.Sum(nil)
 }
 
-// newest returns how far the log was seen that o is of, nil for none: without what its newest entry itself has changed.
-func (o openedLog) newest() *seen {
+// Newest returns how far the log was seen that o is of, nil for none: without what its Newest entry itself has changed.
+func (o Opened) Newest() *Remembered {
 	if len(o) == 0 {
 		return nil
 	}
 	seq := slices.Max(slices.Collect(maps.Keys(o)))
-	s := seen{Head: Head{seq, o[seq].hash}}
+	s := Remembered{Head: Head{seq, o[seq].Hash}}
 	if e, err := parseEntry(o[seq].body); err == nil {
 		s.Basis = e.On
 	}
 	return &s
 }
 
-// open returns what the stored entry seq holds, without opening it once more.
-func (o openedLog) open(unseal Unseal, k *keys.Keyring, seq uint64, data []byte) openedEntry {
-	if e, ok := o[seq]; ok && e.size == int64(len(data)) && e.hash == store.NameOf(data) {
+// Open returns what the stored entry seq holds, without opening it once more.
+func (o Opened) Open(unseal Unseal, k *keys.Keyring, seq uint64, data []byte) openedEntry {
+	if e, ok := o[seq]; ok && e.Size == int64(len(data)) && e.Hash == store.NameOf(data) {
 		return e
 	}
-	return openEntry(unseal, k, data)
+	return OpenEntry(unseal, k, data)
 }

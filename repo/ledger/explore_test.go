@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 // Explore visits every state that next leads to, and returns how many there are. It ends at the first in which something does not
 // hold, and returns that and what is wrong there.

@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"bytes"
@@ -61,9 +61,9 @@ type SnapshotEntry struct {
 	SnapshotInfo
 }
 
-// snapshotID returns the ID of a snapshot: the SHA-256 of "permafrost snapshot 1\n", the manifest's name, the verify key of the
+// SnapshotID returns the ID of a snapshot: the SHA-256 of "permafrost snapshot 1\n", the manifest's name, the verify key of the
 // entry's signer and the instance. Who sees a manifest before the log names it can't take its ID.
-func snapshotID(manifest store.Name, signer ed25519.PublicKey, instance string) store.Name {
+func SnapshotID(manifest store.Name, signer ed25519.PublicKey, instance string) store.Name {
 	b := make([]byte, 0, 256)
 	b = append(b, "permafrost snapshot 1\n"...)
 	b = append(b, manifest[:]...)
@@ -116,8 +116,8 @@ type Person struct {
 	Keys      []string  `json:"keys,omitempty"`       // objects below keys/, made for this person when they were added
 }
 
-// serves reports whether a writer is for an instance.
-func (p *Person) serves(instance string) bool { return p.Instance == "" || p.Instance == instance }
+// Serves reports whether a writer is for an instance.
+func (p *Person) Serves(instance string) bool { return p.Instance == "" || p.Instance == instance }
 
 // A BadEntry names packs that were found damaged: no instance that its signer speaks for is deduplicated against them
 // any more.
@@ -133,11 +133,11 @@ type EpochEntry struct {
 	Keys      [][]byte `json:"keys,omitempty"` // wrapped keyrings, one for each person who has a recipient
 }
 
-const maxEntryObject = 16 << 20 // bytes of a stored log entry
+const MaxEntryObject = 16 << 20 // bytes of a stored log entry
 
-// encode returns an entry's JSON, in the one form that parseEntry takes. What is no UTF-8 in it, which a host's name may be, is
+// Encode returns an entry's JSON, in the one form that parseEntry takes. What is no UTF-8 in it, which a host's name may be, is
 // replaced before: in JSON that has two forms.
-func (e *Entry) encode() ([]byte, error) {
+func (e *Entry) Encode() ([]byte, error) {
 	body, err := json.Marshal(e)
 	clean := new(Entry)
 	if err == nil {
@@ -182,8 +182,8 @@ func decodeEntry(body []byte) (*Entry, error) {
 	return e, nil
 }
 
-// objects returns the names of the objects that the entry makes a part of the log.
-func (e *SnapshotEntry) objects() []string {
+// Objects returns the names of the Objects that the entry makes a part of the log.
+func (e *SnapshotEntry) Objects() []string {
 	objects := []string{store.Manifest.Object(e.Manifest)}
 	for _, n := range e.Indexes {
 		objects = append(objects, store.Index.Object(n))
@@ -191,8 +191,8 @@ func (e *SnapshotEntry) objects() []string {
 	return objects
 }
 
-// personOf describes the holder of a keyring for the roster.
-func personOf(k *keys.Keyring, keys []string) Person {
+// PersonOf describes the holder of a keyring for the roster.
+func PersonOf(k *keys.Keyring, keys []string) Person {
 	p := Person{Name: k.Name, Role: k.Role, VerifyKey: k.VerifyKey(), Keys: keys}
 	if k.Identity != nil {
 		p.Recipient = k.Identity.Recipient().String()

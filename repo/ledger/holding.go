@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"bytes"
@@ -32,8 +32,8 @@ func (h *Holding) Whole() bool {
 	return h.Secrets != Failed && h.Secrets != Incomplete && h.Postgres.State != Failed && h.Redis != Failed && h.Media.State != Failed
 }
 
-// equal reports whether both say the same in the log.
-func (h *Holding) equal(o *Holding) bool {
+// Equal reports whether both say the same in the log.
+func (h *Holding) Equal(o *Holding) bool {
 	a, err := json.Marshal(h)
 	b, also := json.Marshal(o)
 	return err == nil && also == nil && bytes.Equal(a, b)

@@ -1,4 +1,4 @@
-package repo_test
+package ledger_test
 
 import (
 	"fmt"

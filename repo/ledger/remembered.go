@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"cmp"
@@ -14,32 +14,32 @@ import (
 // decimal; for each break of the log the entries below and above it, with a comma between, or "-" and that above; the CRC-32C of
 // all that in hexadecimal. Spaces stand between them, and a newline at the end.
 const (
-	headFile      = "head"
-	maxHead       = 8 << 10
-	maxBreaksSeen = 32 // breaks that are remembered: of more, the newest
+	HeadFile            = "head"
+	MaxRemembered       = 8 << 10
+	maxBreaksRemembered = 32 // breaks that are remembered: of more, the newest
 )
 
-// seen is how far a log was seen. A log that has that entry, and has lost what lies below it, is not the same one. Nor is one
+// Remembered is how far a log was Remembered. A log that has that entry, and has lost what lies below it, is not the same one. Nor is one
 // that is broken no more, and has lost what stood below the break: an entry's hash stands for those that it continues from.
-type seen struct {
+type Remembered struct {
 	Head
 	Basis
 	breaks []Break
 }
 
-// seen returns how far this log goes.
-func (h *history) seen() seen {
-	s := seen{Head: h.head, Basis: h.basis}
-	for _, b := range h.breaks {
-		if b.After != h.head {
+// Remember returns how far this log goes.
+func (h *History) Remember() Remembered {
+	s := Remembered{Head: h.Head, Basis: h.Basis}
+	for _, b := range h.Breaks {
+		if b.After != h.Head {
 			s.breaks = append(s.breaks, b.Break)
 		}
 	}
-	s.breaks = s.breaks[max(0, len(s.breaks)-maxBreaksSeen):]
+	s.breaks = s.breaks[max(0, len(s.breaks)-maxBreaksRemembered):]
 	return s
 }
 
-func (s seen) encode() []byte {
+func (s Remembered) Encode() []byte {
 	text := fmt.Sprintf("%v %d %d %d", s.Head, s.Roster, s.Epoch, s.Snapshots)
 	for _, b := range s.breaks {
 		after := noEntry
@@ -51,7 +51,7 @@ func (s seen) encode() []byte {
 	return fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), crcTable))
 }
 
-func decodeSeen(data []byte) (s seen, err error) {
+func DecodeRemembered(data []byte) (s Remembered, err error) {
 	fields := strings.Fields(string(data))
 	if len(fields) < 5 {
 		return s, errors.New("it is cut, or empty")
@@ -66,7 +66,7 @@ func decodeSeen(data []byte) (s seen, err error) {
 		*n, numberErr = strconv.ParseUint(fields[1+i], 10, 64)
 		err = cmp.Or(err, numberErr)
 	}
-	if err == nil && string(s.encode()) != string(data) {
+	if err == nil && string(s.Encode()) != string(data) {
 		err = errors.New("it is not as it was written")
 	}
 	return s, err

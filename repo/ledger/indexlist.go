@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"bytes"
@@ -10,10 +10,10 @@ import (
 
 // Who says something is noted once, however often it is said: what a reader does for an object is bounded by those who may
 // speak of it.
-type scopes []scope
+type Scopes []Scope
 
-// with returns s with a further scope.
-func (s scopes) with(by scope) scopes {
+// With returns s With a further scope.
+func (s Scopes) With(by Scope) Scopes {
 	if slices.ContainsFunc(s, by.equal) {
 		return s
 	}
@@ -21,15 +21,15 @@ func (s scopes) with(by scope) scopes {
 }
 
 // equal reports whether two scopes are of one signer with the same rights.
-func (s scope) equal(o scope) bool {
-	p, q := &s.person, &o.person
-	return s.owner == o.owner && bytes.Equal(p.VerifyKey, q.VerifyKey) && p.Role == q.Role && p.Instance == q.Instance && p.MayForget == q.MayForget
+func (s Scope) equal(o Scope) bool {
+	p, q := &s.Person, &o.Person
+	return s.Owner == o.Owner && bytes.Equal(p.VerifyKey, q.VerifyKey) && p.Role == q.Role && p.Instance == q.Instance && p.MayForget == q.MayForget
 }
 
 // An indexRef is an index object that the log names, and who vouched for it by naming it.
 type indexRef struct {
-	name store.Name
-	by   scopes
+	Name store.Name
+	by   Scopes
 }
 
 // An indexList holds the index objects that the log names. Each operation takes as long whatever the list's length: a writer can
@@ -39,17 +39,17 @@ type indexList struct {
 	at   map[store.Name]int
 }
 
-// add notes that somebody vouches for an index object.
-func (l *indexList) add(name store.Name, by scope) {
+// Add notes that somebody vouches for an index object.
+func (l *indexList) Add(name store.Name, by Scope) {
 	if i, ok := l.at[name]; ok {
-		l.refs[i].by = l.refs[i].by.with(by)
+		l.refs[i].by = l.refs[i].by.With(by)
 		return
 	}
 	if l.at == nil {
 		l.at = make(map[store.Name]int)
 	}
 	l.at[name] = len(l.refs)
-	l.refs = append(l.refs, indexRef{name, scopes{by}})
+	l.refs = append(l.refs, indexRef{name, Scopes{by}})
 }
 
 // drop takes an index object off the list.
@@ -64,30 +64,30 @@ func (l *indexList) drop(name store.Name) {
 		return
 	}
 	kept := make([]indexRef, 0, 2*len(l.at))
-	for r := range l.all() {
-		l.at[r.name] = len(kept)
+	for r := range l.All() {
+		l.at[r.Name] = len(kept)
 		kept = append(kept, r)
 	}
 	l.refs = kept
 }
 
-// of returns who vouches for an index object.
-func (l *indexList) of(name store.Name) scopes {
+// Vouchers returns who vouches for an index object.
+func (l *indexList) Vouchers(name store.Name) Scopes {
 	if i, ok := l.at[name]; ok {
 		return l.refs[i].by
 	}
 	return nil
 }
 
-// all yields the list in the order it was added to.
-func (l *indexList) all() iter.Seq[indexRef] {
+// All yields the list in the order it was added to.
+func (l *indexList) All() iter.Seq[indexRef] {
 	return func(yield func(indexRef) bool) {
 		for _, r := range l.refs {
-			if !r.name.IsZero() && !yield(r) {
+			if !r.Name.IsZero() && !yield(r) {
 				return
 			}
 		}
 	}
 }
 
-func (l *indexList) len() int { return len(l.at) }
+func (l *indexList) Len() int { return len(l.at) }

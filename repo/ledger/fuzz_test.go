@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 // sampleEntries are log entries of each kind.
 func sampleEntries(k, writer *keys.Keyring) []Entry {
 	id := func(manifest store.Name, by *keys.Keyring) store.Name {
-		return snapshotID(manifest, by.VerifyKey(), "social.example")
+		return SnapshotID(manifest, by.VerifyKey(), "social.example")
 	}
 	return []Entry{
 		{Roster: &RosterEntry{[]Person{{Name: "web1", Role: keys.RoleWriter, Instance: "social.example", VerifyKey: writer.VerifyKey(), Keys: []string{"keys/a.age"}}}}},
@@ -79,8 +79,8 @@ func FuzzLog(f *testing.F) {
 		good = append(append(append(good, "OWOOOOOOO"[i]), encodeEntry(f, &e)...), '\n')
 	}
 	fuzzing.Seed(f, func(b []byte) error {
-		if h := l.read(f, b); len(h.snapshots) != 2 || len(h.live()) != 1 || len(h.people) != 1 || h.epoch != 2 || len(h.requests)+len(h.problems()) > 0 {
-			return errors.Join(h.problems()...)
+		if h := l.read(f, b); len(h.Snapshots) != 2 || len(h.Live()) != 1 || len(h.People) != 1 || h.Epoch != 2 || len(h.Requests)+len(h.Problems()) > 0 {
+			return errors.Join(h.Problems()...)
 		}
 		return nil
 	}, good)
@@ -93,9 +93,9 @@ func FuzzLog(f *testing.F) {
 type fuzzLog struct{ owner, writer, stranger *keys.Keyring }
 
 // read makes a log of a script's lines, a few of them, and reads it.
-func (l *fuzzLog) read(t testing.TB, script []byte) *history {
-	h := newHistory(l.owner)
-	h.lenient = true
+func (l *fuzzLog) read(t testing.TB, script []byte) *History {
+	h := New(l.owner)
+	h.Lenient = true
 	for i, line := range bytes.SplitN(script, []byte("\n"), 10) {
 		if len(line) == 0 || i == 9 {
 			continue
@@ -106,33 +106,33 @@ func (l *fuzzLog) read(t testing.TB, script []byte) *history {
 		}
 		body := line[1:]
 		if e := new(Entry); line[0]&0x20 == 0 && json.Unmarshal(body, e) == nil {
-			if e.Seq, e.Prev = h.next, nil; !h.empty {
-				head := h.head
+			if e.Seq, e.Prev = h.Next, nil; !h.Empty {
+				head := h.Head
 				e.Prev = &head
 			}
-			e.On = h.basis
+			e.On = h.Basis
 			body = encodeEntry(t, e)
 		}
 		stored, err := by.Seal(l.owner.CurrentEpoch(), keys.KindEntry, body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.take(h.next, openEntry((*keys.Keyring).Unseal, l.owner, stored))
+		h.Take(h.Next, OpenEntry((*keys.Keyring).Unseal, l.owner, stored))
 	}
 	return h
 }
 
 // check demands that what the log says was said by one who may.
-func (l *fuzzLog) check(t *testing.T, h *history, script []byte) {
-	if !bytes.ContainsAny(script, "oO") && (len(h.people) > 0 || len(h.snapshots) > 0 || h.epoch > 0 || !h.empty) {
-		t.Errorf("without the owner there are %d people, %d snapshots, epoch %d", len(h.people), len(h.snapshots), h.epoch)
+func (l *fuzzLog) check(t *testing.T, h *History, script []byte) {
+	if !bytes.ContainsAny(script, "oO") && (len(h.People) > 0 || len(h.Snapshots) > 0 || h.Epoch > 0 || !h.Empty) {
+		t.Errorf("without the owner there are %d people, %d snapshots, epoch %d", len(h.People), len(h.Snapshots), h.Epoch)
 	}
-	if len(h.live()) > len(h.snapshots) || len(h.byID) != len(h.snapshots) || !h.empty && h.head.Seq >= h.next {
-		t.Errorf("%d live snapshots of %d, head %d, next %d", len(h.live()), len(h.snapshots), h.head.Seq, h.next)
+	if len(h.Live()) > len(h.Snapshots) || len(h.ByID) != len(h.Snapshots) || !h.Empty && h.Head.Seq >= h.Next {
+		t.Errorf("%d live snapshots of %d, head %d, next %d", len(h.Live()), len(h.Snapshots), h.Head.Seq, h.Next)
 	}
-	for seq, name := range h.hashes {
-		if seq > h.head.Seq || seq == h.head.Seq && name != h.head.Hash {
-			t.Errorf("entry %d is valid, the head is %v", seq, h.head)
+	for seq, name := range h.Hashes {
+		if seq > h.Head.Seq || seq == h.Head.Seq && name != h.Head.Hash {
+			t.Errorf("entry %d is valid, the head is %v", seq, h.Head)
 		}
 	}
 }

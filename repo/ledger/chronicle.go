@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"fmt"
@@ -57,52 +57,52 @@ type Recorded struct {
 	Clock   time.Duration         // by which the storage's clock was last said to be ahead
 }
 
-// mustList returns an error for a snapshot that is not listed.
-func (h *history) mustList(ids []store.Name) error {
+// CheckListed returns an error for a snapshot that is not listed.
+func (h *History) CheckListed(ids []store.Name) error {
 	for _, id := range ids {
-		_, known := h.byID[id]
-		if _, gone := h.forgotten[id]; !known || gone {
+		_, known := h.ByID[id]
+		if _, gone := h.Forgotten[id]; !known || gone {
 			return fmt.Errorf("snapshot %s is not there", id.Short())
 		}
 	}
 	return nil
 }
 
-// mayForget returns why that signer may not forget these snapshots, or "".
-func (h *history) mayForget(by scope, ids []store.Name) string {
-	if !by.mayForget() {
+// MayForget returns why that signer may not forget these snapshots, or "".
+func (h *History) MayForget(by Scope, ids []store.Name) string {
+	if !by.MayForget() {
 		return "the list of keys does not let this writer forget"
 	}
 	return h.mayNot(by, ids, "forget")
 }
 
-// mayConfirm returns why that signer may not confirm these snapshots, or "". Who may forget may confirm: a policy removes no
+// MayConfirm returns why that signer may not confirm these snapshots, or "". Who may forget may confirm: a policy removes no
 // more for the sake of a confirmed snapshot than that signer could remove by name.
-func (h *history) mayConfirm(by scope, ids []store.Name) string {
-	if !by.mayForget() {
+func (h *History) MayConfirm(by Scope, ids []store.Name) string {
+	if !by.MayForget() {
 		return "the list of keys does not let this writer forget, so it can't confirm either"
 	}
 	return h.mayNot(by, ids, "confirm")
 }
 
 // mayNot returns which of the snapshots are none of a signer's, or "".
-func (h *history) mayNot(by scope, ids []store.Name, verb string) string {
+func (h *History) mayNot(by Scope, ids []store.Name, verb string) string {
 	for _, id := range ids {
-		i, ok := h.byID[id]
+		i, ok := h.ByID[id]
 		switch {
 		case !ok:
 			return fmt.Sprintf("there is no snapshot %s to %s", id.Short(), verb)
-		case !by.serves(h.snapshots[i].Instance):
-			return fmt.Sprintf("a writer for %s wants to %s a snapshot of %s", by.person.Instance, verb, h.snapshots[i].Instance)
+		case !by.Serves(h.Snapshots[i].Instance):
+			return fmt.Sprintf("a writer for %s wants to %s a snapshot of %s", by.Person.Instance, verb, h.Snapshots[i].Instance)
 		}
 	}
 	return ""
 }
 
-// othersWho names the writers that may forget, and so confirm, these snapshots.
-func (h *history) othersWho(ids []store.Name) (names []string) {
-	for _, p := range h.people {
-		if h.mayForget(scope{person: p}, ids) == "" {
+// WhoMayConfirm names the writers that may forget, and so confirm, these snapshots.
+func (h *History) WhoMayConfirm(ids []store.Name) (names []string) {
+	for _, p := range h.People {
+		if h.MayForget(Scope{Person: p}, ids) == "" {
 			names = append(names, p.Name)
 		}
 	}
@@ -110,21 +110,21 @@ func (h *history) othersWho(ids []store.Name) (names []string) {
 }
 
 // applyForget takes a forget into account.
-func (h *history) applyForget(by scope, seq uint64, f *ForgetEntry) (why string) {
-	if why := h.mayForget(by, f.Snapshots); why != "" {
+func (h *History) applyForget(by Scope, seq uint64, f *ForgetEntry) (why string) {
+	if why := h.MayForget(by, f.Snapshots); why != "" {
 		return why
 	}
 	for _, id := range f.Snapshots {
-		if _, again := h.forgotten[id]; !again {
-			h.forgotten[id] = seq
+		if _, again := h.Forgotten[id]; !again {
+			h.Forgotten[id] = seq
 		}
 	}
 	return h.applyRecords(by, seq, f.Records)
 }
 
 // applyConfirm takes a confirmation into account.
-func (h *history) applyConfirm(by scope, seq uint64, c *ConfirmEntry) (why string) {
-	if why := h.mayConfirm(by, c.Snapshots); why != "" {
+func (h *History) applyConfirm(by Scope, seq uint64, c *ConfirmEntry) (why string) {
+	if why := h.MayConfirm(by, c.Snapshots); why != "" {
 		return why
 	}
 	for _, id := range c.Snapshots {
@@ -139,11 +139,11 @@ func (h *history) applyConfirm(by scope, seq uint64, c *ConfirmEntry) (why strin
 
 // applyRecords takes into account what an entry records, as far as its signer speaks for the instance. What an earlier entry
 // has recorded stands.
-func (h *history) applyRecords(by scope, seq uint64, records []Record) (why string) {
+func (h *History) applyRecords(by Scope, seq uint64, records []Record) (why string) {
 	for _, r := range records {
 		switch {
-		case !by.mayForget() || !by.serves(r.Instance):
-			why = fmt.Sprintf("a writer for %s judges the snapshots of %s", by.person.Instance, r.Instance)
+		case !by.MayForget() || !by.Serves(r.Instance):
+			why = fmt.Sprintf("a writer for %s judges the snapshots of %s", by.Person.Instance, r.Instance)
 			continue
 		case r.Through >= seq:
 			why = "it judges snapshots that come after it"
@@ -155,8 +155,8 @@ func (h *history) applyRecords(by scope, seq uint64, records []Record) (why stri
 			h.recorded[r.Instance] = rec
 		}
 		for _, d := range r.Doubts {
-			if i, ok := h.byID[d.Snapshot]; ok && len(d.Why) <= maxWhy && h.snapshots[i].Instance == r.Instance &&
-				h.snapshots[i].Seq > rec.Through && h.snapshots[i].Seq <= r.Through {
+			if i, ok := h.ByID[d.Snapshot]; ok && len(d.Why) <= maxWhy && h.Snapshots[i].Instance == r.Instance &&
+				h.Snapshots[i].Seq > rec.Through && h.Snapshots[i].Seq <= r.Through {
 				rec.Doubts[d.Snapshot] = d.Why
 			}
 		}
@@ -166,30 +166,30 @@ func (h *history) applyRecords(by scope, seq uint64, records []Record) (why stri
 	return why
 }
 
-// recordable returns the records that may be published.
-func (s scope) recordable(records []Record) (may []Record) {
+// Recordable returns the records that may be published.
+func (s Scope) Recordable(records []Record) (may []Record) {
 	n := 0
 	for _, rec := range records {
 		n += len(rec.Doubts)
-		if s.mayForget() && s.serves(rec.Instance) && n <= maxRecorded {
+		if s.MayForget() && s.Serves(rec.Instance) && n <= maxRecorded {
 			may = append(may, rec)
 		}
 	}
 	return slices.Clip(may)
 }
 
-// chronicle returns what the log says of an instance's snapshots. It is not to be changed.
-func (h *history) chronicle(instance string) Chronicle {
-	c := Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: h.first}
+// Chronicle returns what the log says of an instance's snapshots. It is not to be changed.
+func (h *History) Chronicle(instance string) Chronicle {
+	c := Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: h.First}
 	if rec := h.recorded[instance]; rec != nil {
 		c.Recorded = *rec
 	}
-	for _, s := range h.snapshots {
+	for _, s := range h.Snapshots {
 		if s.Instance != instance {
 			continue
 		}
 		c.Snapshots = append(c.Snapshots, s)
-		if seq, gone := h.forgotten[s.ID]; gone {
+		if seq, gone := h.Forgotten[s.ID]; gone {
 			c.Forgotten[s.ID] = seq
 		}
 		if h.confirmed[s.ID] {

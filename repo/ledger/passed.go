@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"crypto/ed25519"
@@ -10,35 +10,35 @@ import (
 // A passed entry is signed and stands in the log's place, and the log leaves it out.
 type passed struct {
 	prev *Head
-	by   scope // that its signer had at any time
+	by   Scope // that its signer had at any time
 }
 
 // passOver notes an entry that the log leaves out, if it is one.
-func (h *history) passOver(at Head, o openedEntry) {
-	if o.err != nil {
+func (h *History) passOver(at Head, o openedEntry) {
+	if o.Err != nil {
 		return
 	}
 	if e, err := o.entry(); err == nil && e.Seq == at.Seq {
-		h.passed[at] = passed{e.Prev, h.everScope(o.signer)}
+		h.passed[at] = passed{e.Prev, h.everScope(o.Signer)}
 	}
 }
 
-// remember keeps people who may be off the list of keys later.
-func (h *history) remember(people []Person) {
+// keepPeople keeps people who may be off the list of keys later.
+func (h *History) keepPeople(people []Person) {
 	for _, p := range people {
 		h.everybody[string(p.VerifyKey)] = p
 	}
 }
 
 // everScope returns what a key may speak for, or could when it was last on the list of keys.
-func (h *history) everScope(key ed25519.PublicKey) scope {
-	return scope{h.owner.Equal(key), h.everybody[string(key)]}
+func (h *History) everScope(key ed25519.PublicKey) Scope {
+	return Scope{h.owner.Equal(key), h.everybody[string(key)]}
 }
 
 // concerns reports whether two signers may speak for the same instance.
-func (s scope) concerns(other scope) bool {
-	return s.owner || other.owner || s.serves(other.person.Instance) || other.serves(s.person.Instance) ||
-		s.person.Instance == "" && other.person.Instance == ""
+func (s Scope) concerns(other Scope) bool {
+	return s.Owner || other.Owner || s.Serves(other.Person.Instance) || other.Serves(s.Person.Instance) ||
+		s.Person.Instance == "" && other.Person.Instance == ""
 }
 
 // A writer may leave numbers of the log free and sign entries above them. To whom reads these first, one of them goes on from a lost
@@ -48,9 +48,9 @@ func (s scope) concerns(other scope) bool {
 
 // isLeftOut reports whether an entry that was valid above a break of a log that was seen is left out by now, and is still there with
 // all that was valid between the break and it; me is the key that remembers it.
-func (h *history) isLeftOut(at Head, s *seen, me ed25519.PublicKey) bool {
+func (h *History) isLeftOut(at Head, s *Remembered, me ed25519.PublicKey) bool {
 	mine := h.everScope(me)
-	if !mine.owner && mine.person.Role != keys.RoleWriter {
+	if !mine.Owner && mine.Person.Role != keys.RoleWriter {
 		return false // the log does not know this key: it may be an old one
 	}
 	for {
@@ -68,27 +68,27 @@ func (h *history) isLeftOut(at Head, s *seen, me ed25519.PublicKey) bool {
 }
 
 // wentOnAt reports whether a log that was seen went on with an entry behind a break.
-func (s *seen) wentOnAt(at Head) bool {
+func (s *Remembered) wentOnAt(at Head) bool {
 	return slices.ContainsFunc(s.breaks, func(b Break) bool { return b.At == at })
 }
 
 // has reports whether an entry is valid in this log.
-func (h *history) has(at Head) bool {
-	hash, ok := h.hashes[at.Seq]
+func (h *History) has(at Head) bool {
+	hash, ok := h.Hashes[at.Seq]
 	return ok && hash == at.Hash
 }
 
-// covers reports whether this log builds on no less than one did that was seen. Who is left out has counted snapshots of his own.
-func (h *history) covers(s *seen, me ed25519.PublicKey) bool {
+// Covers reports whether this log builds on no less than one did that was seen. Who is left out has counted snapshots of his own.
+func (h *History) Covers(s *Remembered, me ed25519.PublicKey) bool {
 	on := s.Basis
 	if !h.has(s.Head) && h.isLeftOut(s.Head, s, me) {
 		on.Snapshots = 0
 	}
-	return h.basis.covers(on)
+	return h.Basis.covers(on)
 }
 
-// lacks returns an error where the log has lost something of one that was seen, nil where it has not.
-func (h *history) lacks(s *seen, me ed25519.PublicKey) *RollbackError {
+// Lacks returns an error where the log has lost something of one that was seen, nil where it has not.
+func (h *History) Lacks(s *Remembered, me ed25519.PublicKey) *RollbackError {
 	valid := []Head{s.Head}
 	for _, b := range s.breaks {
 		if b.After != (Head{}) {
@@ -97,11 +97,11 @@ func (h *history) lacks(s *seen, me ed25519.PublicKey) *RollbackError {
 	}
 	for _, e := range valid {
 		if !h.has(e) && !h.isLeftOut(e, s, me) {
-			return &RollbackError{Remembered: e, Found: h.head}
+			return &RollbackError{Remembered: e, Found: h.Head}
 		}
 	}
-	if !h.covers(s, me) {
-		return &RollbackError{Remembered: s.Head, Found: h.head, Lost: s.Basis.String()}
+	if !h.Covers(s, me) {
+		return &RollbackError{Remembered: s.Head, Found: h.Head, Lost: s.Basis.String()}
 	}
 	return nil
 }

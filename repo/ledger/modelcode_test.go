@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"errors"
@@ -52,7 +52,7 @@ func (c *codeLog) head(s *logState, seq, id uint8) Head {
 	case madeUp:
 		return Head{uint64(seq), store.Name{0xff}}
 	}
-	return Head{uint64(seq), c.real(s, id).hash}
+	return Head{uint64(seq), c.real(s, id).Hash}
 }
 
 // entry makes an entry.
@@ -62,7 +62,7 @@ func (c *codeLog) entry(k *codeEntry) *Entry {
 	if k.seq > 0 {
 		e.Prev = &k.prev
 	}
-	people := []Person{personOf(c.by['o'], nil), personOf(c.by['h'], nil), personOf(c.by['l'], nil)}
+	people := []Person{PersonOf(c.by['o'], nil), PersonOf(c.by['h'], nil), PersonOf(c.by['l'], nil)}
 	switch k.kind {
 	case 'k':
 		e.Roster = &RosterEntry{people[:3-min(1, k.seq)]}
@@ -80,14 +80,14 @@ func (c *codeLog) entry(k *codeEntry) *Entry {
 
 // compare returns an error where the code makes something else of a stored log than the model's reader.
 func (c *codeLog) compare(r *logRules, s *logState) error {
-	m, h := r.read(s), newHistory(c.by['o'])
+	m, h := r.read(s), New(c.by['o'])
 	for seq, id := range s.slots {
 		switch {
 		case m.held>>seq&1 == 0:
 		case id == junk:
-			h.take(uint64(seq), openedEntry{hash: fillerHash})
+			h.Take(uint64(seq), openedEntry{Hash: fillerHash})
 		default:
-			h.take(uint64(seq), c.real(s, id))
+			h.Take(uint64(seq), c.real(s, id))
 		}
 	}
 	taken := []uint64{}
@@ -98,26 +98,26 @@ func (c *codeLog) compare(r *logRules, s *logState) error {
 	}
 	slices.Sort(taken)
 	gaps := uint8(0)
-	for _, g := range h.gaps {
-		for seq := g.from; seq < g.to && g.from < h.top; seq++ {
+	for _, g := range h.Gaps {
+		for seq := g.From; seq < g.To && g.From < h.Top; seq++ {
 			gaps |= 1 << seq
 		}
 	}
-	basis := logBasis{uint8(h.basis.Roster), uint8(h.basis.Epoch), uint8(h.basis.Snapshots)}
-	differ := func(e *Entry, kind byte) bool { return (h.mayAdd(e) == nil) != r.mayAdd(m, kind) }
-	code := slices.Sorted(maps.Keys(h.hashes))
+	basis := logBasis{uint8(h.Basis.Roster), uint8(h.Basis.Epoch), uint8(h.Basis.Snapshots)}
+	differ := func(e *Entry, kind byte) bool { return (h.MayAdd(e) == nil) != r.mayAdd(m, kind) }
+	code := slices.Sorted(maps.Keys(h.Hashes))
 	switch {
-	case !slices.Equal(taken, code) || h.head.Seq != uint64(s.entry(m.head).seq):
-		return fmt.Errorf("the code takes %v, up to %d", code, h.head.Seq)
-	case basis != m.basis || h.rosterSeq != uint64(m.roster) || h.epochSeq != uint64(m.epoch):
-		return fmt.Errorf("the code builds on %v, by %d and %d", h.basis, h.rosterSeq, h.epochSeq)
-	case h.known(c.by['l'].VerifyKey()) != m.listed:
+	case !slices.Equal(taken, code) || h.Head.Seq != uint64(s.entry(m.head).seq):
+		return fmt.Errorf("the code takes %v, up to %d", code, h.Head.Seq)
+	case basis != m.basis || h.RosterSeq != uint64(m.roster) || h.epochSeq != uint64(m.epoch):
+		return fmt.Errorf("the code builds on %v, by %d and %d", h.Basis, h.RosterSeq, h.epochSeq)
+	case h.Known(c.by['l'].VerifyKey()) != m.listed:
 		return errors.New("the code has another list of keys")
-	case len(h.breaks) != len(m.breaks) || h.top != uint64(m.top) || gaps != m.gaps:
-		return fmt.Errorf("the code finds %d breaks and the free numbers %b, and goes on behind %d", len(h.breaks), gaps, h.top)
+	case len(h.Breaks) != len(m.breaks) || h.Top != uint64(m.top) || gaps != m.gaps:
+		return fmt.Errorf("the code finds %d breaks and the free numbers %b, and goes on behind %d", len(h.Breaks), gaps, h.Top)
 	case differ(&Entry{Snapshot: new(SnapshotEntry)}, 's'), differ(&Entry{Roster: new(RosterEntry)}, 'k'),
 		differ(&Entry{Epoch: new(EpochEntry)}, 'e'):
-		return fmt.Errorf("the code may add something else: %v", h.damage())
+		return fmt.Errorf("the code may add something else: %v", h.Damage())
 	}
 	return nil
 }

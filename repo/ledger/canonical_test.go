@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"encoding/json"
@@ -48,7 +48,7 @@ func TestOneFormOfEntries(t *testing.T) {
 func TestEntryOfAnyBytes(t *testing.T) {
 	e := &Entry{Snapshot: &SnapshotEntry{SnapshotInfo: SnapshotInfo{Host: "h\xff", Tags: []string{"\x80<&>\u2028"},
 		Time: time.Date(2026, 6, 1, 3, 0, 0, 1, time.FixedZone("", 3600)), Holding: Holding{Media: MediaHolding{Classes: map[string]Class{"a\xfe": {}, "a\xff": {}}}}}}}
-	body, err := e.encode()
+	body, err := e.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package repo
+package ledger
 
 import (
 	"errors"
@@ -22,8 +22,8 @@ func (b Basis) covers(other Basis) bool {
 	return b.Roster >= other.Roster && b.Epoch >= other.Epoch && b.Snapshots >= other.Snapshots
 }
 
-// with returns the greater of each part.
-func (b Basis) with(other Basis) Basis {
+// join returns the greater of each part.
+func (b Basis) join(other Basis) Basis {
 	return Basis{max(b.Roster, other.Roster), max(b.Epoch, other.Epoch), max(b.Snapshots, other.Snapshots)}
 }
 
@@ -53,8 +53,8 @@ type AcceptEntry struct {
 	Breaks []Break `json:"breaks"`
 }
 
-// maxBreaks is how many breaks one entry accepts. More are no accident, and take several entries.
-const maxBreaks = 10_000
+// MaxBreaks is how many breaks one entry accepts. More are no accident, and take several entries.
+const MaxBreaks = 10_000
 
 // brokenAt is a break, and what it tells of the log.
 type brokenAt struct {
@@ -62,48 +62,48 @@ type brokenAt struct {
 	err error
 }
 
-// damage returns what keeps everybody from adding to the log: breaks that no owner has accepted; and a list of keys, or an
+// Damage returns what keeps everybody from adding to the log: breaks that no owner has accepted; and a list of keys, or an
 // epoch, that is lost. These an owner has to state anew: nobody can tell who was on the list, or who has the older keys.
-func (h *history) damage() (errs []error) {
-	for _, b := range h.breaks {
+func (h *History) Damage() (errs []error) {
+	for _, b := range h.Breaks {
 		errs = append(errs, b.err)
 	}
-	return slices.Concat(errs, h.lostRoster(), h.lostEpoch())
+	return slices.Concat(errs, h.LostRoster(), h.LostEpoch())
 }
 
-func (h *history) lostRoster() []error {
-	if h.empty || h.basis.Roster == h.rosterSeq && len(h.people) > 0 {
+func (h *History) LostRoster() []error {
+	if h.Empty || h.Basis.Roster == h.RosterSeq && len(h.People) > 0 {
 		return nil
 	}
-	return []error{&cause.Error{Cause: cause.LostRoster, Err: &store.DamageError{Object: store.LogObject(h.basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the list of entry %d is in use", h.rosterSeq)}}}
+	return []error{&cause.Error{Cause: cause.LostRoster, Err: &store.DamageError{Object: store.LogObject(h.Basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the list of entry %d is in use", h.RosterSeq)}}}
 }
 
-func (h *history) lostEpoch() []error {
-	if h.basis.Epoch == h.epochSeq {
+func (h *History) LostEpoch() []error {
+	if h.Basis.Epoch == h.epochSeq {
 		return nil
 	}
-	return []error{&cause.Error{Cause: cause.LostEpoch, Err: &store.DamageError{Object: store.LogObject(h.basis.Epoch), Err: errors.New("the keys that it announced are lost, and others may still have the older ones")}}}
+	return []error{&cause.Error{Cause: cause.LostEpoch, Err: &store.DamageError{Object: store.LogObject(h.Basis.Epoch), Err: errors.New("the keys that it announced are lost, and others may still have the older ones")}}}
 }
 
-// tooNew returns an error where somebody on the list of keys means something that this program can't understand: unless an
+// TooNew returns an error where somebody on the list of keys means something that this program can't understand: unless an
 // owner has accepted to go on without it.
-func (h *history) tooNew() error {
-	for _, b := range h.breaks {
-		if errors.Is(b.err, store.ErrNewerFormat) && !h.lenient {
+func (h *History) TooNew() error {
+	for _, b := range h.Breaks {
+		if errors.Is(b.err, store.ErrNewerFormat) && !h.Lenient {
 			return b.err
 		}
 	}
 	return nil
 }
 
-// mayAdd returns an error where e may not be added to the log as it stands.
-func (h *history) mayAdd(e *Entry) error {
-	damage := h.damage()
+// MayAdd returns an error where e may not be added to the log as it stands.
+func (h *History) MayAdd(e *Entry) error {
+	damage := h.Damage()
 	switch {
 	case len(damage) == 0, e.Accept != nil:
 		return nil
-	case len(h.breaks) > 0:
-	case e.Roster != nil, e.Epoch != nil && len(h.lostRoster()) == 0:
+	case len(h.Breaks) > 0:
+	case e.Roster != nil, e.Epoch != nil && len(h.LostRoster()) == 0:
 		return nil
 	}
 	return cause.Errorf(cause.LogDamaged, "refusing to add to a damaged log: %w", damage[0])
@@ -111,18 +111,18 @@ func (h *history) mayAdd(e *Entry) error {
 
 var fillerHash = store.NameOf([]byte(store.Filler))
 
-// A gap is where numbers of the log are free: from one on, up to an object.
-type gap struct{ from, to uint64 }
+// A Gap is where numbers of the log are free: from one on, up to an object.
+type Gap struct{ From, To uint64 }
 
 // applyAccept takes off the damage what an owner has named.
-func (h *history) applyAccept(e *Entry) {
+func (h *History) applyAccept(e *Entry) {
 	named := make(map[Break]bool)
 	for _, b := range e.Accept.Breaks {
 		named[b] = true
 	}
-	h.breaks = slices.DeleteFunc(h.breaks, func(b brokenAt) bool {
+	h.Breaks = slices.DeleteFunc(h.Breaks, func(b brokenAt) bool {
 		if named[b.Break] {
-			h.accepted = append(h.accepted, fmt.Errorf("%w (the owner key accepted that in entry %d)", b.err, e.Seq))
+			h.Accepted = append(h.Accepted, fmt.Errorf("%w (the owner key accepted that in entry %d)", b.err, e.Seq))
 		}
 		return named[b.Break]
 	})
