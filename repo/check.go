@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -283,13 +285,13 @@ func (c *checker) read(ctx context.Context, x *index) error {
 			packs = append(packs, &x.packs[i])
 		}
 	}
-	known, err := c.repo.local.openVerified(packs)
+	known, err := c.repo.machine.Verified(packNames(packs))
 	if err != nil {
 		c.repo.note("this check will not be remembered: %v", err)
 	}
-	defer known.close()
+	defer known.Close()
 	start := time.Now()
-	packs = known.due(c.opts.Read.choose(packs), c.res.Deep, c.opts.MaxAge, start)
+	packs = c.due(known, c.opts.Read.choose(packs), start)
 	total := int64(0)
 	for _, p := range packs {
 		total += p.size
@@ -325,6 +327,27 @@ func (c *checker) read(ctx context.Context, x *index) error {
 	return g.Wait()
 }
 
+// packNames yields the names of packs.
+func packNames(packs []*indexedPack) iter.Seq[store.Name] {
+	return func(yield func(store.Name) bool) {
+		for _, p := range packs {
+			if !yield(p.name) {
+				return
+			}
+		}
+	}
+}
+
+// due returns the packs that were not verified within the age that is asked for, those first whose turn is longest ago.
+func (c *checker) due(known *machine.Verified, packs []*indexedPack, now time.Time) []*indexedPack {
+	when := func(p *indexedPack) time.Time { return known.When(p.name, c.res.Deep, now) }
+	packs = slices.DeleteFunc(packs, func(p *indexedPack) bool {
+		return c.opts.MaxAge > 0 && when(p).After(now.Add(-c.opts.MaxAge))
+	})
+	slices.SortStableFunc(packs, func(a, b *indexedPack) int { return when(a).Compare(when(b)) })
+	return packs
+}
+
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
 func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *indexedPack) error {
 	h, err := c.repo.readLog(ctx, keys, true)
@@ -335,7 +358,7 @@ func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *indexedPa
 }
 
 // finish counts a pack that was read, remembers that it was found right, or notes the damage.
-func (c *checker) finish(p *indexedPack, damage error, known *verified, total int64) {
+func (c *checker) finish(p *indexedPack, damage error, known *machine.Verified, total int64) {
 	if damage != nil {
 		c.problem(damage)
 	}
@@ -345,7 +368,7 @@ func (c *checker) finish(p *indexedPack, damage error, known *verified, total in
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if damage == nil {
-		known.add(p.name, verification{time.Now().Unix(), c.res.Deep})
+		known.Add(p.name, c.res.Deep, time.Now())
 	}
 	c.res.ReadPacks++
 	c.res.ReadBytes += p.size

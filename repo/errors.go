@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -56,11 +57,4 @@ type LockedError struct {
 func (e *LockedError) Error() string { return "the repository is in use: " + e.By }
 
 // A StateFileError says that a file in which this machine remembers something can't be opened.
-type StateFileError struct {
-	Path  string // of the file
-	Loses string // what comes of removing it
-	Err   error
-}
-
-func (e *StateFileError) Error() string { return e.Err.Error() }
-func (e *StateFileError) Unwrap() error { return e.Err }
+type StateFileError = machine.FileError

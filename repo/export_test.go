@@ -17,6 +17,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -325,7 +326,7 @@ func (r *Repo) PublishAfter(ctx context.Context, e *ledger.Entry, head ledger.He
 func (r *Repo) PublishBehind(ctx context.Context, e *ledger.Entry, head ledger.Head, seq uint64) error {
 	h := *r.log
 	h.Head, h.Next = head, seq
-	liar := &Repo{store: r.store, key: r.key, opts: r.opts, local: new(local), log: &h}
+	liar := &Repo{store: r.store, key: r.key, opts: r.opts, machine: new(machine.Memory), tables: new(tableFiles), log: &h}
 	return liar.PublishRaw(ctx, e)
 }
 

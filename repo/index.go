@@ -333,7 +333,7 @@ func (e *tableError) Unwrap() error { return e.err }
 
 // A tableDamage hears of damage to the tables of an index.
 type tableDamage struct {
-	local *local
+	files *tableFiles
 	note  func() // called once
 	mu    sync.Mutex
 	any   bool
@@ -343,7 +343,7 @@ type tableDamage struct {
 func (d *tableDamage) at(t *table, err error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.local.dropTable(t)
+	d.files.drop(t)
 	if !d.any {
 		d.any = true
 		d.note()

@@ -63,7 +63,7 @@ func ahead(ctx context.Context, names []store.Name, get func(context.Context, st
 func (r *Repo) indexData(ctx context.Context, name store.Name, useCache, keep bool) ([]byte, error) {
 	object := store.Index.Object(name)
 	if useCache {
-		if data, ok := r.local.cached(object); ok && store.NameOf(data) == name {
+		if data, ok := r.machine.Copy(object); ok && store.NameOf(data) == name {
 			return data, nil
 		}
 	}
@@ -72,7 +72,7 @@ func (r *Repo) indexData(ctx context.Context, name store.Name, useCache, keep bo
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
 	if keep {
-		r.local.cache(object, data)
+		r.machine.Keep(object, data)
 	}
 	return data, nil
 }

@@ -72,7 +72,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (
 	if err := r.fillGaps(ctx, sizes); err != nil {
 		return nil, err
 	}
-	t := &logTake{repo: r, log: h, sizes: sizes, before: r.local.openedLog(r.key), now: make(ledger.Opened)}
+	t := &logTake{repo: r, log: h, sizes: sizes, before: r.openedLog(r.key), now: make(ledger.Opened)}
 	if useCache {
 		for seq := range t.before {
 			if _, there := sizes[seq]; there {
@@ -214,7 +214,7 @@ func (t *logTake) keep() {
 	was := t.before.Newest()
 	goesOn := was == nil || t.log.Hashes[was.Seq] == was.Hash || t.repo.opts.AcceptHead
 	if goesOn && (t.news || len(t.now) != len(t.before)) {
-		t.repo.local.keepOpened(t.repo.key, t.now)
+		t.repo.keepOpened(t.repo.key, t.now)
 	}
 }
 
@@ -367,7 +367,7 @@ func (r *Repo) published(e *ledger.Entry, data []byte) error {
 	if r.log.Head.Seq != e.Seq || len(r.log.Requests) > requests {
 		return fmt.Errorf("%w: the entry was published and has no effect", ledger.ErrNotAllowed)
 	}
-	if err := r.local.rememberHead(r.log.Remember()); err != nil {
+	if err := r.rememberHead(r.log.Remember()); err != nil {
 		r.note("%v", err) // the entry stands; only a rollback to before it would go unnoticed here
 	}
 	return nil

@@ -10,21 +10,21 @@ import (
 	"permafrost/repo/ledger"
 )
 
-// head returns the newest log entry that this machine has seen, if it has seen any.
-func (l *local) head() (*ledger.Remembered, error) {
-	data, err := l.stateFile(ledger.HeadFile, ledger.MaxRemembered)
+// rememberedHead returns the newest log entry that this machine has seen, if it has seen any.
+func (r *Repo) rememberedHead() (*ledger.Remembered, error) {
+	data, err := r.machine.Read(ledger.HeadFile, ledger.MaxRemembered)
 	if err != nil || data == nil {
 		return nil, err
 	}
 	s, err := ledger.DecodeRemembered(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.state.Path(ledger.HeadFile), err)
+		return nil, fmt.Errorf("%s: %w", r.machine.Path(ledger.HeadFile), err)
 	}
 	return &s, nil
 }
 
-func (l *local) rememberHead(s ledger.Remembered) error {
-	if err := l.writeStateFile(ledger.HeadFile, s.Encode()); err != nil {
+func (r *Repo) rememberHead(s ledger.Remembered) error {
+	if err := r.machine.Write(ledger.HeadFile, s.Encode()); err != nil {
 		return fmt.Errorf("remembering the newest log entry: %w", err)
 	}
 	return nil
@@ -34,7 +34,7 @@ func (l *local) rememberHead(s ledger.Remembered) error {
 // was committed, unnoticed. So where the file is spoilt the newest entry in the log's cache stands for it, which a holder of
 // the keyring wrote; and where there is none either, a person has to say that the log is to be taken as the storage has it.
 func (r *Repo) remembered() (*ledger.Remembered, error) {
-	s, err := r.local.head()
+	s, err := r.rememberedHead()
 	switch {
 	case err == nil:
 		return s, nil
@@ -43,7 +43,7 @@ func (r *Repo) remembered() (*ledger.Remembered, error) {
 		return nil, nil
 	}
 	err = fmt.Errorf("the newest log entry that this machine has seen can't be read: %w", err)
-	if s := r.local.openedLog(r.key).Newest(); s != nil {
+	if s := r.openedLog(r.key).Newest(); s != nil {
 		r.note("%v; the log must contain entry %d instead, the newest in the cache", err, s.Seq)
 		return s, nil
 	}
@@ -55,22 +55,17 @@ func (r *Repo) remembered() (*ledger.Remembered, error) {
 }
 
 // openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.
-func (l *local) openedLog(k *keys.Keyring) ledger.Opened {
-	if l.copies == nil {
-		return nil
-	}
+func (r *Repo) openedLog(k *keys.Keyring) ledger.Opened {
 	name, key := ledger.OpenedFile(k)
-	data, err := l.copies.ReadFile(name, ledger.MaxOpened)
-	if err != nil {
+	data, ok := r.machine.Copy(name)
+	if !ok {
 		return nil
 	}
 	return ledger.DecodeOpened(data, key)
 }
 
-// keepOpened puts o into the cache. A failure costs time later and nothing else.
-func (l *local) keepOpened(k *keys.Keyring, o ledger.Opened) {
-	if l.copies != nil {
-		name, key := ledger.OpenedFile(k)
-		_ = l.copies.WriteCopy(name, o.Encode(key))
-	}
+// keepOpened puts o into the cache.
+func (r *Repo) keepOpened(k *keys.Keyring, o ledger.Opened) {
+	name, key := ledger.OpenedFile(k)
+	r.machine.Keep(name, o.Encode(key))
 }

@@ -32,11 +32,11 @@ func (r *Repo) keyringObject(ctx context.Context, object string) ([]byte, error)
 // the storage has lost keys/, a person can put the objects back from any machine that knew the repository. What is there is
 // never replaced, but for what has not the hash that names it: an object does not change, unless the storage has spoilt it.
 func (r *Repo) copyKeys(ctx context.Context) error {
-	if r.local.state == nil {
+	if !r.machine.Remembers() {
 		return nil
 	}
 	for _, object := range r.log.KeyObjects() {
-		if have, err := r.local.stateFile(object, maxKeyObject); err == nil && have != nil && keyObject(have) == object {
+		if have, err := r.machine.Read(object, maxKeyObject); err == nil && have != nil && keyObject(have) == object {
 			continue
 		}
 		data, err := r.keyringObject(ctx, object)
@@ -46,7 +46,7 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 		if data == nil || keyObject(data) != object {
 			continue // lost or spoilt, which a check names
 		}
-		if err := r.local.writeStateFile(object, data); err != nil {
+		if err := r.machine.Write(object, data); err != nil {
 			r.note("keeping a copy of a keyring: %v", err)
 			return nil
 		}

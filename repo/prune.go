@@ -232,7 +232,7 @@ func (r *Repo) supposing(forgotten []store.Name) *Repo {
 	for _, id := range forgotten {
 		h.Forgotten[id] = h.Next
 	}
-	return &Repo{store: r.store, key: r.key, opts: r.opts, local: r.local, log: &h}
+	return &Repo{store: r.store, key: r.key, opts: r.opts, machine: r.machine, tables: r.tables, log: &h}
 }
 
 // publishPlan publishes the plan's entry, which names what was written for it too.

@@ -28,7 +28,7 @@ func (r *Repo) confirmEntry(ctx context.Context, name string, data []byte) error
 // removeAll removes objects here and from the storage.
 func (r *Repo) removeAll(ctx context.Context, names []string, progress func(done int)) error {
 	for _, name := range names {
-		r.local.dropCached(name)
+		r.machine.Drop(name)
 	}
 	return r.store.RemoveAll(ctx, names, progress)
 }

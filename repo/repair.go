@@ -41,11 +41,11 @@ type IndexRepair struct {
 // instance, are taken off the log; and packs that hold what a snapshot needs and no index object lists are read, verified
 // and listed. It takes the owner key.
 func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
-	spool, err := r.local.spool()
+	spool, err := r.machine.Spool()
 	if err != nil {
 		return nil, err
 	}
-	defer spool.close()
+	defer spool.Close()
 	u := &unlisted{repo: r, opts: o, tried: make(map[store.Name]bool), found: spool, bad: make(map[store.Name]bool), names: make(map[string][]store.Name)}
 	var res *IndexRepair
 	err = r.repair(ctx, "repair of the index", o, func(ctx context.Context) (err error) {
@@ -111,7 +111,7 @@ func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 	// List: new index objects. If we die here they are left over, as those of a prune: no entry names them.
 	w := new(rewritten)
 	for _, instance := range slices.Sorted(maps.Keys(p.packs)) {
-		added, err := r.putIndexes(ctx, instance, u.found.packs(p.packs[instance]))
+		added, err := r.putIndexes(ctx, instance, u.found.Packs(p.packs[instance]))
 		w.indexes = append(w.indexes, added...)
 		if err != nil {
 			return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"permafrost/internal/localdir"
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -50,12 +51,13 @@ type Options struct {
 // A Repo is an open repository. Its methods are for one goroutine at a time; the Writers and Readers that it
 // makes say for themselves what may run at once.
 type Repo struct {
-	store *store.Witness
-	key   *keys.Keyring // as it was opened with
-	opts  Options
-	local *local
-	log   *ledger.History
-	index *index // nil until it is first needed
+	store   *store.Witness
+	key     *keys.Keyring // as it was opened with
+	opts    Options
+	machine *machine.Memory
+	tables  *tableFiles
+	log     *ledger.History
+	index   *index // nil until it is first needed
 
 	noting sync.Mutex
 }
@@ -133,7 +135,7 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 		}
 		return fmt.Errorf("writing the config: %w", err)
 	}
-	r := &Repo{store: w, key: owner, local: new(local), log: ledger.New(owner)}
+	r := &Repo{store: w, key: owner, machine: new(machine.Memory), tables: new(tableFiles), log: ledger.New(owner)}
 	if err := r.putReserve(ctx); err != nil {
 		return err
 	}
@@ -160,9 +162,10 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	if id != store.Name(key.Repository) {
 		return nil, &ForeignKeyError{Key: store.Name(key.Repository), Repository: id}
 	}
-	r := &Repo{store: store.NewWitness(st), key: key, opts: o, local: newLocal(o.StateDir, o.CacheDir, id)}
-	if r.local.failed != nil {
-		r.note("%v: a storage that was rolled back would not be noticed", r.local.failed)
+	r := &Repo{store: store.NewWitness(st), key: key, opts: o, machine: machine.Open(o.StateDir, o.CacheDir, id)}
+	r.tables = newTableFiles(r.machine.Tables)
+	if err := r.machine.Err(); err != nil {
+		r.note("%v: a storage that was rolled back would not be noticed", err)
 	}
 	// Before the log is read: another process here may add to it, and remember that, at any time.
 	remembered, err := r.remembered()
@@ -204,13 +207,28 @@ func (r *Repo) checkHead(remembered *ledger.Remembered) error {
 			return lost
 		}
 	}
-	if now, err := r.local.head(); err == nil && now != nil && now.Seq > r.log.Head.Seq && !r.opts.AcceptHead {
+	if now, err := r.rememberedHead(); err == nil && now != nil && now.Seq > r.log.Head.Seq && !r.opts.AcceptHead {
 		return nil // what another process here has seen since then is newer
 	}
-	if err := r.local.rememberHead(r.log.Remember()); err != nil {
+	if err := r.rememberHead(r.log.Remember()); err != nil {
 		r.note("%v: a storage that is rolled back to before it will not be noticed here", err)
 	}
 	return nil
+}
+
+// LockRun keeps two runs of an instance on this machine apart, from a run's snapshot to the end of its prune. It fails with a
+// LockedError. The lock goes with the process.
+func (r *Repo) LockRun(instance string) (unlock func(), err error) {
+	return r.lock(machine.Run, instance, "another run for ")
+}
+
+// lock keeps two processes of this machine apart, which do the same work for an instance; other says what runs if one does.
+func (r *Repo) lock(w machine.Work, instance, other string) (unlock func(), err error) {
+	unlock, err = r.machine.Lock(w, instance)
+	if errors.Is(err, machine.ErrLocked) {
+		err = &LockedError{other + instance + " runs on this machine"}
+	}
+	return unlock, err
 }
 
 // Head returns the newest log entry.
@@ -221,7 +239,7 @@ func (r *Repo) ID() store.Name { return store.Name(r.key.Repository) }
 
 // CacheDir returns the directory below which this machine keeps what can be had again, for this repository alone, or nil
 // where it keeps nothing.
-func (r *Repo) CacheDir() *localdir.Dir { return r.local.copies }
+func (r *Repo) CacheDir() *localdir.Dir { return r.machine.Cache() }
 
 // Key returns the keyring that the repository was opened with, and the epochs that the log has announced since that was
 // written. It is not to be changed.
@@ -265,13 +283,13 @@ func (r *Repo) note(format string, args ...any) {
 // Manifest returns the JSON of a snapshot's manifest.
 func (r *Repo) Manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
-	data, ok := r.local.cached(object)
+	data, ok := r.machine.Copy(object)
 	if !ok || store.NameOf(data) != ref.Manifest {
 		var err error
 		if data, err = r.readNamed(ctx, object, ref.Manifest, store.MaxObject); err != nil {
 			return nil, fmt.Errorf("reading the manifest of snapshot %s: %w", ref.ID.Short(), err)
 		}
-		r.local.cache(object, data)
+		r.machine.Keep(object, data)
 	}
 	return openManifest(r.Key(), ref, data)
 }

@@ -119,7 +119,7 @@ func addObjects(objects []*listed) func(*tableWriter) error {
 
 func testIndex(t testing.TB, tables []*table, live func(store.Name) bool) *index {
 	t.Helper()
-	x := &index{cache: new(pageCache), damage: &tableDamage{local: new(local), note: func() {}}}
+	x := &index{cache: new(pageCache), damage: &tableDamage{files: new(tableFiles), note: func() {}}}
 	covered := make(map[store.Name]bool)
 	for _, tb := range tables {
 		if err := x.attach(tb, func(o *tableObject) indexedObject {
@@ -329,7 +329,7 @@ func TestMangledTable(t *testing.T) {
 func mangledLookups(t *testing.T, bad *table, pool []chunk.ID, m map[chunk.ID]map[spot]bool) {
 	t.Helper()
 	notes := 0
-	x := &index{cache: new(pageCache), damage: &tableDamage{local: new(local), note: func() { notes++ }}}
+	x := &index{cache: new(pageCache), damage: &tableDamage{files: new(tableFiles), note: func() { notes++ }}}
 	err := x.attach(bad, func(o *tableObject) indexedObject { return indexedObject{instance: o.instance, live: true} })
 	if err != nil {
 		return

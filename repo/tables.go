@@ -45,7 +45,7 @@ func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
 func (r *Repo) buildIndex(ctx context.Context, h *ledger.History, useCache bool, damaged func(error) error) (*index, error) {
 	var dir *localdir.Dir
 	if useCache {
-		dir = r.local.tables()
+		dir = r.tables.dir()
 	}
 	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: tableKey(r.key), want: make(map[store.Name]bool)}
 	for ref := range h.Indexes.All() {
@@ -55,7 +55,7 @@ func (r *Repo) buildIndex(ctx context.Context, h *ledger.History, useCache bool,
 		x, err := b.try(ctx)
 		var bad *tableError
 		if errors.As(err, &bad) && bad.table.path != "" {
-			r.local.dropTable(bad.table)
+			r.tables.drop(bad.table)
 			b.noteDamage()
 			continue
 		}
@@ -93,7 +93,7 @@ func (b *indexBuild) noteDamage() {
 // try makes the index of the tables that are there and of one more for what they lack.
 func (b *indexBuild) try(ctx context.Context) (*index, error) {
 	b.problems = nil
-	have := b.repo.local.openTables(b.dir, b.key, b.noteDamage)
+	have := b.repo.tables.open(b.dir, b.key, b.noteDamage)
 	tables, missing := b.choose(have)
 	if len(missing) > 0 {
 		t, err := b.fetch(ctx, missing)
@@ -130,7 +130,7 @@ func (b *indexBuild) tidy(have, used []*table) {
 			continue
 		}
 		if !slices.ContainsFunc(t.covers, func(o tableObject) bool { return b.keep(o.name) && !covered[o.name] }) {
-			b.repo.local.dropTable(t)
+			b.repo.tables.drop(t)
 		}
 	}
 }
@@ -183,7 +183,7 @@ func (b *indexBuild) kept(t *table) int {
 // where fill adds nothing.
 func (b *indexBuild) write(fill func(*tableWriter) error) (*table, error) {
 	places := []tablePlace{{}, {inMemory: true}}
-	if cache := b.repo.local.tables(); cache != nil { // where there is more room than in the system's place, as a rule
+	if cache := b.repo.tables.dir(); cache != nil { // where there is more room than in the system's place, as a rule
 		places = append([]tablePlace{{dir: cache}}, places...)
 	}
 	if b.dir != nil {
@@ -246,7 +246,7 @@ func (b *indexBuild) fetch(ctx context.Context, missing []store.Name) (*table, e
 	})
 	if err == nil && t != nil && t.path != "" {
 		for i := range t.covers {
-			b.repo.local.dropCached(store.Index.Object(t.covers[i].name))
+			b.repo.machine.Drop(store.Index.Object(t.covers[i].name))
 		}
 	}
 	return t, err
@@ -308,7 +308,7 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 
 // assemble makes the index of tables by what the log says of the index objects that they cover.
 func (b *indexBuild) assemble(tables []*table) (*index, error) {
-	x := &index{keys: b.log.Keys, cache: new(pageCache), damage: &tableDamage{local: b.repo.local, note: b.noteDamage}}
+	x := &index{keys: b.log.Keys, cache: new(pageCache), damage: &tableDamage{files: b.repo.tables, note: b.noteDamage}}
 	covered := make(map[store.Name]bool)
 	for _, t := range tables {
 		if err := x.attach(t, func(o *tableObject) (as indexedObject) {

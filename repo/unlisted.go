@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -32,14 +33,14 @@ type unlisted struct {
 	mu    sync.Mutex
 	tried map[store.Name]bool
 	count int                     // packs that were read
-	found *journal                // of these, those that can be listed
+	found *machine.Journal        // of these, those that can be listed
 	bad   map[store.Name]bool     // of these, damaged ones
 	names map[string][]store.Name // of all of these, by the instance that they were written for
 }
 
 // of yields the packs that were found for an instance.
 func (u *unlisted) of(instance string) iter.Seq2[*pack.Pack, error] {
-	return u.found.packs(u.names[instance])
+	return u.found.Packs(u.names[instance])
 }
 
 // readAll reads the packs that an index does not list. It reports whether any was read that was not before.
@@ -85,7 +86,7 @@ func (u *unlisted) take(o store.Object, data []byte, err error) error {
 	}
 	u.bad[name] = err != nil
 	u.names[instance] = append(u.names[instance], name)
-	return u.found.add(p)
+	return u.found.Add(p)
 }
 
 // readWhole reads objects side by side and calls f with each, or with the DamageError that says why it can't be read, from

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 
@@ -22,7 +23,7 @@ func Unlock(ctx context.Context, st store.Store, id *keys.Identity, accept func(
 	if id.Keyring != nil {
 		return id.Keyring, nil
 	}
-	u := &unlocking{repo: &Repo{store: store.NewWitness(st), local: new(local), opts: Options{Identities: id.Identities}}, ids: id.Identities, accept: accept}
+	u := &unlocking{repo: &Repo{store: store.NewWitness(st), machine: new(machine.Memory), opts: Options{Identities: id.Identities}}, ids: id.Identities, accept: accept}
 	objects, err := u.objects(ctx)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -39,7 +40,7 @@ type Writer struct {
 	epoch    *keys.Epoch
 	instance string
 	prunes   int // prune entries that index heeds
-	journal  *journal
+	journal  *machine.Journal
 	unlock   func()
 	lease    *Lease
 
@@ -75,14 +76,14 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if r.local.failed != nil {
-		return nil, r.local.failed // without its journal a sealed host would store again what an interrupted run has stored
+	if err := r.machine.Err(); err != nil {
+		return nil, err // without its journal a sealed host would store again what an interrupted run has stored
 	}
-	unlock, err := r.local.lock(instance)
+	unlock, err := r.lock(machine.Snapshot, instance, "another snapshot of ")
 	if err != nil {
 		return nil, err
 	}
-	j, left, err := r.local.openJournal(instance)
+	j, left, err := r.machine.Journal(instance)
 	if err != nil {
 		unlock()
 		return nil, err
@@ -288,7 +289,7 @@ func (w *Writer) uploaded(p *pack.Pack) error {
 	w.done = append(w.done, p.Name)
 	w.stats[p.Component].Stored += p.Size
 	w.mu.Unlock()
-	return w.journal.add(p)
+	return w.journal.Add(p)
 }
 
 // Flush waits until all that was added is durable, so that Stats is complete. Nothing can be added after it.
@@ -310,7 +311,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info ledger.Snapsh
 	s := &ledger.SnapshotEntry{SnapshotInfo: info}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		s.Indexes, err = w.repo.putIndexes(gctx, w.instance, w.journal.packs(w.done))
+		s.Indexes, err = w.repo.putIndexes(gctx, w.instance, w.journal.Packs(w.done))
 		return err
 	})
 	g.Go(func() (err error) {
@@ -324,7 +325,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info ledger.Snapsh
 	if err != nil {
 		return ledger.SnapshotRef{}, err
 	}
-	if err := w.journal.clear(); err != nil {
+	if err := w.journal.Clear(); err != nil {
 		w.repo.note("%v", err) // committed all the same; the next run finds its packs known
 	}
 	h := w.repo.log
@@ -413,7 +414,7 @@ func (w *Writer) end() {
 	if w.lease != nil {
 		w.lease.Release()
 	}
-	w.journal.close()
+	w.journal.Close()
 	w.unlock()
 	w.unlock = nil
 }
@@ -442,7 +443,7 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 			if err := r.store.Put(gctx, store.Index.Object(name), data); err != nil {
 				return fmt.Errorf("putting an index: %w", err)
 			}
-			r.local.cache(store.Index.Object(name), data)
+			r.machine.Keep(store.Index.Object(name), data)
 			return nil
 		})
 	}

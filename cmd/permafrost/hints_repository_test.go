@@ -41,7 +41,7 @@ func repositoryExamples() map[string]error {
 		"repo.LockedError":         &repo.LockedError{By: "a snapshot of social.example by web1"},
 		"ledger.RollbackError":     &ledger.RollbackError{Remembered: ledger.Head{Seq: 9}, Found: ledger.Head{Seq: 7}},
 		"store.FalseReportError":   &store.FalseReportError{Object: object, Found: "there is no such object"},
-		"repo.StateFileError":      &repo.StateFileError{Path: "/var/lib/permafrost/1f40/journal", Loses: "it holds nothing", Err: errors.New("locking: is a directory")},
+		"machine.FileError":        &repo.StateFileError{Path: "/var/lib/permafrost/1f40/journal", Loses: "it holds nothing", Err: errors.New("locking: is a directory")},
 		"cause.Error":              nil,
 		"ledger.NotAllowedError":   nil,
 
@@ -79,6 +79,7 @@ func repositoryExamples() map[string]error {
 		"keeper.IDError":         &keeper.IDError{Err: errors.New("no snapshot's ID begins with latest")},
 		"keeper.ErrNotSuspect":   fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotSuspect),
 		"keeper.ErrNotConfirmed": fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotConfirmed),
+		"machine.ErrLocked":      nil,
 		"wire.ErrTruncated":      nil,
 		"syscall.EROFS":          syscall.EROFS,
 	}
@@ -98,6 +99,7 @@ func repositoryHintless() map[string]string {
 		"cause.Error":            "its cause has one",
 		"ledger.NotAllowedError": "its right has one",
 		"keeper.ErrNotConfirmed": "there is nothing to do",
+		"machine.ErrLocked":      "it becomes a LockedError",
 		"wire.ErrTruncated":      "it never stands alone",
 	}
 }

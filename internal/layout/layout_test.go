@@ -61,6 +61,7 @@ var may = []struct {
 	{"permafrost/repo/store", []string{"permafrost/internal/parts"}},
 	{"permafrost/repo/cause", nil},
 	{"permafrost/repo/ledger", []string{"permafrost/internal/wire", "permafrost/repo/cause", "permafrost/repo/keys", "permafrost/repo/store"}},
+	{"permafrost/repo/internal/machine", []string{"permafrost/internal/localdir", "permafrost/internal/wire", "permafrost/repo/internal/pack", "permafrost/repo/store"}},
 	{"permafrost/repo/internal/pack", []string{"permafrost/chunk", "permafrost/internal/freelist", "permafrost/internal/parts", "permafrost/internal/wire", "permafrost/repo/keys", "permafrost/repo/store"}},
 	{"permafrost/repo/keys", []string{"permafrost/chunk", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/repo/store"}},
 	{"permafrost/repo", []string{"permafrost/repo/internal/...", "permafrost/chunk", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hostfs", "permafrost/internal/freelist", "permafrost/internal/hint", "permafrost/internal/parts", "permafrost/internal/wire", "permafrost/repo/cause", "permafrost/repo/keys", "permafrost/repo/ledger", "permafrost/repo/store"}},

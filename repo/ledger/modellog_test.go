@@ -280,7 +280,7 @@ func (r *logRules) rolledBack(h *logHistory, m *logMachine) bool {
 	return !h.basis.covers(m.on) && r.weak != headAlone && r.weak != noBasis
 }
 
-// remember is local.rememberHead.
+// remember is Repo.rememberHead.
 func (m *logMachine) remember(h *logHistory) {
 	m.seen, m.on, m.below, m.knows = h.head, h.basis, 0, m.knows|h.taken
 	for _, b := range h.breaks {

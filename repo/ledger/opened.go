@@ -59,7 +59,7 @@ type Opened map[uint64]openedEntry
 
 const (
 	openedMagic = "PFOPENL\x01"
-	MaxOpened   = 64 << 20 // bytes of the file; entries beyond are opened each time
+	maxOpened   = 64 << 20 // bytes of the file; entries beyond are opened each time
 	maxBody     = 1 << 20  // likewise
 )
 
@@ -77,7 +77,7 @@ func (o Opened) Encode(key []byte) []byte {
 	b := []byte(openedMagic)
 	for _, seq := range slices.Sorted(maps.Keys(o)) {
 		e := o[seq]
-		if len(e.body) > maxBody || len(b)+len(e.body)+1024 > MaxOpened {
+		if len(e.body) > maxBody || len(b)+len(e.body)+1024 > maxOpened {
 			continue
 		}
 		b = binary.AppendUvarint(b, seq)

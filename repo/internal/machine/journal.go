@@ -1,4 +1,4 @@
-package repo
+package machine
 
 import (
 	"bufio"
@@ -16,10 +16,10 @@ import (
 	"permafrost/repo/store"
 )
 
-// A journal holds the packs that a run uploaded and that no index object covers yet, one record each: length,
-// CRC-32C, and the pack as an index object has it. A host that can't read its own packs could not find out
-// otherwise what is in them, and would upload all again after a crash. It also spares a run to hold them in memory.
-type journal struct {
+// A Journal holds the packs that a run uploaded and that no index object covers yet. A host that can't read its own packs could
+// not find out otherwise what is in them, and would upload all again after a crash. It also spares a run to hold them in
+// memory. It is for one goroutine at a time.
+type Journal struct {
 	f       *os.File
 	kept    []*pack.Pack // where there is no file
 	passing bool         // nobody looks for it after a crash
@@ -27,15 +27,16 @@ type journal struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// openJournal returns the journal of an instance, and what an interrupted run left in it.
-func (l *local) openJournal(instance string) (*journal, []*pack.Pack, error) {
-	if l.state == nil {
-		return &journal{}, nil, nil
+// Journal returns the journal of an instance, and what an interrupted run left in it. It fails with a FileError where its file is
+// none.
+func (m *Memory) Journal(instance string) (*Journal, []*pack.Pack, error) {
+	if m.state == nil {
+		return &Journal{}, nil, nil
 	}
 	name := "journal-" + fileName(instance)
-	f, err := l.state.OpenFile(name, os.O_RDWR|os.O_CREATE)
+	f, err := m.state.OpenFile(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
-		return nil, nil, spoilt(l.state, name, "opening the journal of packs", err, "the next run then stores again what an interrupted run had stored")
+		return nil, nil, m.spoilt(name, "opening the journal of packs", err, "the next run then stores again what an interrupted run had stored")
 	}
 	var left []*pack.Pack
 	end := int64(0)
@@ -55,19 +56,19 @@ func (l *local) openJournal(instance string) (*journal, []*pack.Pack, error) {
 		f.Close()
 		return nil, nil, fmt.Errorf("opening the journal of packs: %w", err)
 	}
-	return &journal{f: f}, left, nil
+	return &Journal{f: f}, left, nil
 }
 
-// spool returns a journal that nobody finds again: on disk, where there is a place for it.
-func (l *local) spool() (*journal, error) {
-	if l.state == nil {
-		return &journal{}, nil
+// Spool returns a journal that nobody finds again: on disk, where there is a place for it.
+func (m *Memory) Spool() (*Journal, error) {
+	if m.state == nil {
+		return &Journal{}, nil
 	}
-	f, err := l.state.Scratch()
+	f, err := m.state.Scratch()
 	if err != nil {
 		return nil, fmt.Errorf("making a temporary file: %w", err)
 	}
-	return &journal{f: f, passing: true}, nil
+	return &Journal{f: f, passing: true}, nil
 }
 
 // A record is a pack in the journal, and where the next begins.
@@ -128,11 +129,16 @@ func unlessShort(err error) error {
 }
 
 // all yields every pack.
-func (j *journal) all() iter.Seq2[*pack.Pack, error] {
-	if j.f == nil {
-		return eachPack(j.kept)
-	}
+func (j *Journal) all() iter.Seq2[*pack.Pack, error] {
 	return func(yield func(*pack.Pack, error) bool) {
+		for _, p := range j.kept {
+			if !yield(p, nil) {
+				return
+			}
+		}
+		if j.f == nil {
+			return
+		}
 		for r, err := range readJournal(j.f) {
 			if !yield(r.pack, err) || err != nil {
 				return
@@ -141,8 +147,8 @@ func (j *journal) all() iter.Seq2[*pack.Pack, error] {
 	}
 }
 
-// packs yields the packs of the given names.
-func (j *journal) packs(names []store.Name) iter.Seq2[*pack.Pack, error] {
+// Packs yields the packs of the given names.
+func (j *Journal) Packs(names []store.Name) iter.Seq2[*pack.Pack, error] {
 	return func(yield func(*pack.Pack, error) bool) {
 		want := make(map[store.Name]bool, len(names))
 		for _, n := range names {
@@ -167,8 +173,8 @@ func (j *journal) packs(names []store.Name) iter.Seq2[*pack.Pack, error] {
 	}
 }
 
-// add makes a pack's record durable.
-func (j *journal) add(p *pack.Pack) error {
+// Add makes a pack's record durable.
+func (j *Journal) Add(p *pack.Pack) error {
 	if j.f == nil {
 		j.kept = append(j.kept, p)
 		return nil
@@ -191,8 +197,8 @@ func newRecord(p *pack.Pack) []byte {
 	return rec
 }
 
-// clear empties the journal: an index that the log names covers all of it.
-func (j *journal) clear() error {
+// Clear empties the journal: an index that the log names covers all of it.
+func (j *Journal) Clear() error {
 	if j.f == nil {
 		return nil
 	}
@@ -203,7 +209,8 @@ func (j *journal) clear() error {
 	return err
 }
 
-func (j *journal) close() {
+// Close ends the use of the journal, and keeps what is in it.
+func (j *Journal) Close() {
 	if j.f != nil {
 		j.f.Close()
 	}
