@@ -144,7 +144,7 @@ func (s *checkedSnapshot) Need(_ context.Context, n Need) error {
 // Lost implements Visitor.
 func (s *checkedSnapshot) Lost(part string, err error) error {
 	if s.lost++; s.lost == 1 {
-		s.first = partError(part, err)
+		s.first = &PartError{part, err}
 	}
 	return nil
 }

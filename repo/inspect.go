@@ -90,10 +90,14 @@ func (x *index) has(n *Need) error {
 	return n.fits(int(pl.length))
 }
 
-// partError says of which part of a snapshot an error is.
-func partError(part string, err error) error {
-	return fmt.Errorf("%s: %w", escape.Name(part), err)
+// A PartError says of which part of a snapshot an error is.
+type PartError struct {
+	Part string // as dump takes it
+	Err  error
 }
+
+func (e *PartError) Error() string { return escape.Name(e.Part) + ": " + e.Err.Error() }
+func (e *PartError) Unwrap() error { return e.Err }
 
 // A Loss is a part of a snapshot that can't be put together again.
 type Loss struct {

@@ -67,7 +67,7 @@ type marking struct {
 func (m *marking) Need(ctx context.Context, n Need) error { return m.blob(ctx, m.of, n.Blob) }
 
 // Lost implements Visitor.
-func (m *marking) Lost(part string, err error) error { return partError(part, err) }
+func (m *marking) Lost(part string, err error) error { return &PartError{part, err} }
 
 // blob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not by the word
 // of one who is no longer on the roster, and still less in a pack that is known to be damaged.

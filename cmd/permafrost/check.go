@@ -69,11 +69,11 @@ permafrost snapshots --head prints it at any time.`,
 			if readData {
 				read = &repo.Subset{Part: 1, Of: 1}
 			}
-			p := newProgress(a.ui)
-			defer p.Close()
+			n := a.news()
+			defer n.Close()
 			o := keeper.CheckOptions{Read: read, MaxAge: ago(maxAge, time.Now()), MaxTime: maxTime}
-			res, err := keeper.Check(cmd.Context(), r.Repo, o, &news{a.ui, p})
-			p.Close()
+			res, err := keeper.Check(cmd.Context(), r.Repo, o, n)
+			n.Close()
 			if err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ It needs the owner key, or the key of a writer that may remove snapshots (made w
 				return err
 			}
 			defer r.Close()
-			changed, err := keeper.Confirm(cmd.Context(), r.Repo, keeper.ConfirmOptions{IDs: specs, Revoke: revoke, DryRun: dryRun}, &news{ui: a.ui})
+			changed, err := keeper.Confirm(cmd.Context(), r.Repo, keeper.ConfirmOptions{IDs: specs, Revoke: revoke, DryRun: dryRun}, a.news())
 			if err != nil || changed == 0 {
 				return err
 			}

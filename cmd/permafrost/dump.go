@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
-	"permafrost/snapshot"
+	"permafrost/internal/keeper"
 )
 
 func (a *app) dumpCommand() *cobra.Command {
@@ -32,15 +32,11 @@ owner. The owner's role must exist.`,
 				return err
 			}
 			defer r.Close()
-			_, m, err := a.manifest(cmd.Context(), r, &pick, args[0], wishFor(args[1]))
-			if err != nil {
-				return err
-			}
 			out := a.ui.Raw()
 			if args[1] == "secrets" {
 				out = a.ui.Text()
 			}
-			return snapshot.Dump(cmd.Context(), r.Repo, m, args[1], out)
+			return keeper.Dump(cmd.Context(), r.Repo, pick.choice(args[0]), args[1], out, a.news())
 		},
 	}
 	pick.flags(cmd)

@@ -55,19 +55,13 @@ type partialError struct{ err error }
 func (e *partialError) Error() string { return e.err.Error() }
 func (e *partialError) Unwrap() error { return e.err }
 
-// An incompleteError says that a snapshot was kept without a component that failed, or with incomplete secrets.
-type incompleteError struct{ err error }
-
-func (e *incompleteError) Error() string { return e.err.Error() }
-func (e *incompleteError) Unwrap() error { return e.err }
-
 // exitCode returns the exit code that tells err.
 func exitCode(err error) int {
 	var (
 		usage    *usageError
 		partial  *partialError
 		suspect  *keeper.SuspectError
-		lacking  *incompleteError
+		lacking  *keeper.IncompleteError
 		silent   *unreportedError
 		locked   *repo.LockedError
 		noKey    *repo.MissingKeyError
@@ -77,7 +71,10 @@ func exitCode(err error) int {
 		rollback *ledger.RollbackError
 		found    *damageError
 		keys     *fingerprintError
-		after    *retentionError
+		after    *keeper.RetentionError
+		left     *keeper.LeftOutError
+		absent   *keeper.AbsentError
+		refused  *keeper.RefusedError
 	)
 	switch {
 	case err == nil:
@@ -89,7 +86,10 @@ func exitCode(err error) int {
 	case errors.As(err, &usage), errors.As(err, &keyless):
 		return exitUsage
 	case errors.As(err, &after):
-		return after.code
+		if after.Wrong != nil {
+			return exitCode(after.Wrong)
+		}
+		return exitRetention
 	case errors.Is(err, repo.ErrNoRepository):
 		return exitNoRepository
 	case errors.As(err, &locked):
@@ -102,7 +102,7 @@ func exitCode(err error) int {
 		return exitIncomplete
 	case errors.As(err, &suspect):
 		return exitSuspect
-	case errors.As(err, &partial):
+	case errors.As(err, &partial), errors.As(err, &left), errors.As(err, &absent), errors.As(err, &refused):
 		return exitPartial
 	}
 	return exitFailed

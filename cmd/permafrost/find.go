@@ -1,16 +1,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/keeper"
-	"permafrost/repo/ledger"
-	"permafrost/snapshot"
-	"permafrost/snapshot/retain"
-	"permafrost/source"
 	"permafrost/source/media"
 )
 
@@ -38,47 +31,13 @@ them. ` + "`permafrost help patterns`" + ` explains patterns.`,
 				return err
 			}
 			defer r.Close()
-			refs := pick.Of(r.Snapshots())
-			if in != "" {
-				ref, err := a.find(r, &pick, in, retain.Wish{})
-				if err != nil {
-					return err
-				}
-				refs = []ledger.SnapshotRef{ref}
-			}
-			found := false
-			for _, ref := range refs {
-				here, err := a.findIn(cmd.Context(), r, ref, pattern, long)
-				if err != nil {
-					return err
-				}
-				found = found || here
-			}
-			if !found {
-				return errors.New("nothing matches")
-			}
-			return nil
+			n := a.news()
+			n.long = long
+			return keeper.Find(cmd.Context(), r.Repo, keeper.FindOptions{Choice: pick.choice(in), Pattern: pattern}, n)
 		},
 	}
 	pick.flags(cmd)
 	cmd.Flags().StringVar(&in, "in", "", "look in this `snapshot` only")
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "with mode, owner, size and time")
 	return cmd
-}
-
-// findIn lists what matches in one snapshot, each line after the snapshot's ID.
-func (a *app) findIn(ctx context.Context, r *opened, ref ledger.SnapshotRef, pattern media.Pattern, long bool) (found bool, err error) {
-	m, err := snapshot.Load(ctx, r.Repo, ref)
-	if err != nil {
-		return false, err
-	}
-	err = entries(ctx, r.Repo, m, "", func(l keeper.Entry) {
-		if !pattern.Match(string(l.Path), l.Type == string(source.Dir)) {
-			return
-		}
-		found = true
-		a.ui.JSON(keeper.Match{Snapshot: ref.ID.String(), Date: ref.Date, Entry: l})
-		a.ui.Print("%s %s  %s", ref.ID.Short(), printable(ref.Date), entryText(&l, long))
-	})
-	return found, err
 }

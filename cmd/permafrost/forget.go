@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -61,9 +60,13 @@ the newest snapshot of each of the last 14 days.`,
 				return err
 			}
 			defer r.Close()
-			res, err := a.forget(cmd.Context(), r.Repo, keeper.ForgetOptions{Selection: pick.Selection, Names: specs, Policy: policy, DryRun: dryRun})
+			o := keeper.ForgetOptions{Selection: pick.Selection, Names: specs, Policy: policy, DryRun: dryRun}
+			res, err := keeper.Forget(cmd.Context(), r.Repo, o, a.news())
 			if err != nil {
 				return err
+			}
+			if gone := len(res.Removed()); gone > 0 && !dryRun {
+				a.ui.Done("%s forgotten", units.Plural(int64(gone), "snapshot is", "snapshots are"))
 			}
 			a.tellForget(r, res.Decisions, dryRun)
 			if !prune {
@@ -83,21 +86,6 @@ the newest snapshot of each of the last 14 days.`,
 func noPolicy() error {
 	return hint.Wrap(usagef("forget needs a policy, or the names of snapshots"),
 		"say what to keep, for example --keep-daily 7 --keep-weekly 4 --keep-monthly 12")
-}
-
-// forget removes snapshots, and tells of those that look wrong.
-func (a *app) forget(ctx context.Context, r *repo.Repo, o keeper.ForgetOptions) (*keeper.Forgotten, error) {
-	res, err := keeper.Forget(ctx, r, o, &news{ui: a.ui})
-	if n := len(res.Suspects); n > 0 {
-		a.ui.Hint(hintFor(res.Suspects[n-1])) // once, whatever their number
-	}
-	if err != nil {
-		return res, err
-	}
-	if gone := len(res.Removed()); gone > 0 && !o.DryRun {
-		a.ui.Done("%s forgotten", units.Plural(int64(gone), "snapshot is", "snapshots are"))
-	}
-	return res, nil
 }
 
 // tellForget tells the decisions, which have been carried out unless this is a dry run.

@@ -117,6 +117,12 @@ func repositoryRules() []rule {
 
 		as(initHint),
 		as(suspectHint),
+		as(func(e *keeper.IncompleteError) string {
+			return "the warning above says why; `permafrost show " + e.Snapshot.Short() + "` says it again"
+		}),
+		as(func(*keeper.RefusedError) string {
+			return "choose a --target on another file system, and restore these again there"
+		}),
 		is(keeper.ErrNotSuspect, "`permafrost snapshots` marks those that do"),
 		as(func(*keeper.IDError) string { return "give an ID: `permafrost snapshots` lists them" }),
 	}

@@ -88,7 +88,7 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 		Recovery: flags.recovery, Writer: a.writerKey, Name: flags.name, Instance: flags.instance, AppendOnly: flags.appendOnly,
 		Owners: further, Location: a.location(),
 	}
-	made, err := keeper.Init(ctx, st, o, &news{ui: a.ui})
+	made, err := keeper.Init(ctx, st, o, a.news())
 	var failed *keeper.InitError
 	var unfit *sftpstore.UnfitError
 	switch {

@@ -167,7 +167,7 @@ func (a *app) addKey(ctx context.Context, role keys.Role, recipient []string, fl
 		}
 		o.To = &to
 	}
-	if err := keeper.AddKey(ctx, r.Repo, o, &news{ui: a.ui}); err != nil {
+	if err := keeper.AddKey(ctx, r.Repo, o, a.news()); err != nil {
 		return err
 	}
 	a.ui.Say("added %s %s; the fingerprint to give with it is %s", role, printable(flags.name), r.Key().Fingerprint())

@@ -1,18 +1,12 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/keeper"
-	"permafrost/repo"
-	"permafrost/snapshot"
-	"permafrost/snapshot/retain"
 	"permafrost/source"
 )
 
@@ -38,72 +32,14 @@ The host's key can read names and sizes, and no content.`,
 				return err
 			}
 			defer r.Close()
-			path := strings.Trim(append(args, "")[1], "/")
-			_, m, err := a.manifest(cmd.Context(), r, &pick, args[0], wishFor(path))
-			if err != nil {
-				return err
-			}
-			found, err := a.list(cmd.Context(), r, m, path, long)
-			if err == nil && !found {
-				err = m.Lacks(r.Snapshots(), path)
-			}
-			if err == nil && !found {
-				err = fmt.Errorf("%s is not in that snapshot", printable(path))
-			}
-			return err
+			n := a.news()
+			n.long = long
+			return keeper.List(cmd.Context(), r.Repo, pick.choice(args[0]), append(args, "")[1], n)
 		},
 	}
 	pick.flags(cmd)
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "with mode, owner, size and time")
 	return cmd
-}
-
-// wishFor returns what is wanted of a snapshot for the sake of a part of it, by the names that ls lists.
-func wishFor(part string) retain.Wish {
-	first, _, _ := strings.Cut(part, "/")
-	switch first {
-	case "":
-		return retain.Wish{}
-	case "sidekiq":
-		first = string(retain.Redis)
-	}
-	return retain.Wish{Components: []retain.Component{retain.Component(first)}}
-}
-
-// list writes the entries at path and below it. found tells whether there were any.
-func (a *app) list(ctx context.Context, r *opened, m *snapshot.Manifest, path string, long bool) (found bool, err error) {
-	err = entries(ctx, r.Repo, m, path, func(l keeper.Entry) {
-		found = true
-		a.ui.JSON(l)
-		a.ui.Print("%s", entryText(&l, long))
-	})
-	return found, err
-}
-
-// entries passes each entry of a snapshot at path and below it to emit; "" is all of it.
-func entries(ctx context.Context, r *repo.Repo, m *snapshot.Manifest, path string, emit func(keeper.Entry)) error {
-	tree, err := snapshot.OpenTree(ctx, r, m)
-	if err != nil {
-		return err
-	}
-	for n, err := range tree.Walk(cmp.Or(path, ".")) {
-		if err != nil {
-			return err
-		}
-		e := n.Entry
-		emit(keeper.Entry{
-			Path: snapshot.Text(n.Path), Type: string(e.Type), Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, MTime: n.ModTime(),
-			Target: snapshot.Text(e.Target), Link: linkName(e.Link),
-		})
-	}
-	return nil
-}
-
-func linkName(link string) snapshot.Text {
-	if link == "" {
-		return ""
-	}
-	return snapshot.Text("media/" + link)
 }
 
 // entryText returns an entry as ls shows it.

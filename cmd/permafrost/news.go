@@ -1,49 +1,70 @@
 package main
 
-import "permafrost/internal/keeper"
+import (
+	"errors"
+	"fmt"
+	"sync"
 
-// A news tells on the ui what a verb has to say meanwhile.
+	"permafrost/internal/keeper"
+)
+
+// A news tells on the ui what a verb has to say. Its methods may be called from several goroutines at once.
 type news struct {
-	ui       *ui
-	progress *progress // nil where nothing shows how far it is
+	ui   *ui
+	long bool // entries are shown with mode, owner, size and time
+
+	mu       sync.Mutex
+	progress *progress       // nil while no phase is shown
+	hinted   map[string]bool // hints that were given: each once
+	begun    bool            // a restore has begun to write
 }
+
+func (a *app) news() *news { return &news{ui: a.ui, hinted: make(map[string]bool)} }
 
 // Phase shows how far a phase is.
-func (n *news) Phase(name string, done, total int64) {
-	if n.progress != nil {
-		n.progress.Phase(name, done, total)
+func (n *news) Phase(p keeper.Phase) {
+	n.mu.Lock()
+	if n.progress == nil {
+		n.progress = newProgress(n.ui)
+	}
+	shown := n.progress
+	n.mu.Unlock()
+	shown.Phase(p)
+}
+
+// Close takes off what shows phases: a result follows.
+func (n *news) Close() {
+	n.mu.Lock()
+	shown := n.progress
+	n.progress = nil
+	n.mu.Unlock()
+	if shown != nil {
+		shown.Close()
 	}
 }
 
-// Found tells a finding: damage among the data, anything else as a warning.
+// Found tells a finding, and what to do about it: damage among the data, anything else on standard error.
 func (n *news) Found(f keeper.Finding) {
-	switch f.Severity {
-	case keeper.Damaging:
-		n.ui.JSON(f.Message())
-		n.ui.Print("damage: %v", f.Err)
-	default:
-		n.ui.Warn("%v", f.Err)
+	if f.Do == "" {
+		f.Do = hintFor(f.Err)
 	}
-	if f.Do != "" {
+	n.ui.Finding(f)
+	if f.Do != "" && n.first(&f) && !(n.ui.quiet && f.Severity == keeper.Minor) {
 		n.ui.Hint(f.Do)
 	}
 }
 
-// Tell tells a part of the result, in lines for people where it has such.
-func (n *news) Tell(m keeper.Message) {
-	n.ui.JSON(m)
-	if c, ok := m.(keeper.Confirmation); ok {
-		n.confirmation(&c)
+// first reports whether a hint is the first of its kind. That for a snapshot which looks wrong is one kind, whichever it names.
+func (n *news) first(f *keeper.Finding) bool {
+	kind := f.Do
+	if suspect := (*keeper.SuspectError)(nil); errors.As(f.Err, &suspect) {
+		kind = fmt.Sprintf("%T", suspect)
 	}
-}
-
-func (n *news) confirmation(c *keeper.Confirmation) {
-	for _, d := range c.Doubts {
-		n.ui.Report("snapshot %s of %s, %s: %s", shortID(c.ID), printable(c.Instance), printable(c.Date), d.Text)
-	}
-	if !c.News {
-		n.ui.Say("snapshot %s is confirmed already", shortID(c.ID))
-	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	told := n.hinted[kind]
+	n.hinted[kind] = true
+	return !told
 }
 
 // shortID is the beginning of an ID, which names it as well.

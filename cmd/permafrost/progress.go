@@ -27,9 +27,6 @@ type progress struct {
 	stop    chan struct{} // closed by Close; nil unless status lines are written
 	stopped sync.WaitGroup
 
-	// guess holds totals to go by where a component's own is not known: those of the time before.
-	guess map[string]int64
-
 	mu    sync.Mutex
 	parts []*part
 }
@@ -42,6 +39,7 @@ type part struct {
 	bytes atomic.Int64 // done
 	total atomic.Int64 // bytes; 0: not known
 	about atomic.Bool  // the total is a guess
+	ended atomic.Bool
 	bar   *mpb.Bar
 
 	traffic func() (sent, packed int64) // what is asked how far it is; nil for a part that is told
@@ -61,15 +59,15 @@ func newProgress(u *ui) *progress {
 	return p
 }
 
-// part returns the component's part, which the first call adds.
-func (p *progress) part(component string) *part {
+// part returns the part of a phase, which the first call adds, and the first one after its end.
+func (p *progress) part(h *keeper.Phase) *part {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.parts, func(q *part) bool { return q.name == component })
+	i := slices.IndexFunc(p.parts, func(q *part) bool { return q.name == h.Name && !q.ended.Load() })
 	if i >= 0 {
 		return p.parts[i]
 	}
-	q := &part{name: component, start: time.Now()}
+	q := &part{name: h.Name, start: time.Now(), traffic: h.Traffic}
 	p.add(q)
 	return q
 }
@@ -93,52 +91,25 @@ func (p *progress) add(q *part) {
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return q.line(time.Now()) })))
 }
 
-// Sending begins to tell of what goes to the storage, as traffic says it.
-func (p *progress) Sending(name string, traffic func() (sent, packed int64)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.add(&part{name: name, start: time.Now(), traffic: traffic})
-}
-
-// Start says that the component begins, and how many bytes it will have in all: -1 where that is not known.
-func (p *progress) Start(component string, total int64) {
-	q := p.part(component)
-	if total < 0 {
-		total = p.guess[component]
-		q.about.Store(true)
+// Phase says how far a phase is. The bar of one that has ended goes; its last status line stays to be written.
+func (p *progress) Phase(h keeper.Phase) {
+	q := p.part(&h)
+	q.files.Store(h.Files)
+	q.about.Store(h.About)
+	q.ended.Store(h.Ended)
+	if q.traffic == nil {
+		q.bytes.Store(h.Done)
+		q.total.Store(h.Total)
 	}
-	q.total.Store(total)
-	if q.bar != nil {
-		q.bar.SetTotal(total, false)
+	if q.bar == nil {
+		return
 	}
-}
-
-// Add says that so many more files and bytes are done.
-func (p *progress) Add(component string, files, bytes int64) {
-	q := p.part(component)
-	q.files.Add(files)
-	done := q.bytes.Add(bytes)
-	if q.bar != nil {
-		q.bar.SetCurrent(done)
-	}
-}
-
-// Done says that the component is complete. Its bar goes; the last status line stays to be written.
-func (p *progress) Done(component string) {
-	if q := p.part(component); q.bar != nil {
+	if h.Ended {
 		q.bar.Abort(true)
+		return
 	}
-}
-
-// Phase says how far a phase is, all told.
-func (p *progress) Phase(name string, done, total int64) {
-	q := p.part(name)
-	q.total.Store(max(total, 0))
-	q.bytes.Store(done)
-	if q.bar != nil {
-		q.bar.SetTotal(total, false)
-		q.bar.SetCurrent(done)
-	}
+	q.bar.SetTotal(h.Total, false)
+	q.bar.SetCurrent(h.Done)
 }
 
 // Close takes the bars off the terminal.

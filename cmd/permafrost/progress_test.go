@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"permafrost/internal/keeper"
-	"permafrost/repo"
 )
 
 // A run in JSON tells each second how far it is, as long as something moves, and nothing after Close.
@@ -21,12 +19,11 @@ func TestProgressStatus(t *testing.T) {
 		u := newUI(&out, io.Discard)
 		u.json = true
 		p := newProgress(u)
-		p.Start("media", 1000)
-		p.Add("media", 3, 500)
+		p.Phase(keeper.Phase{Name: "media", Files: 3, Done: 500, Total: 1000})
 		time.Sleep(10*statusEvery + 1)
-		p.Add("media", 1, 100)
+		p.Phase(keeper.Phase{Name: "media", Files: 4, Done: 600, Total: 1000})
 		time.Sleep(statusEvery)
-		p.Done("media")
+		p.Phase(keeper.Phase{Name: "media", Files: 4, Done: 600, Total: 1000, Ended: true})
 		p.Close()
 		time.Sleep(statusEvery)
 		want := []keeper.Status{
@@ -46,10 +43,9 @@ func TestProgressIsSilent(t *testing.T) {
 		u := newUI(&out, &out)
 		set(u)
 		p := newProgress(u)
-		p.Start("media", -1)
-		p.Add("media", 1, 1<<20)
-		p.Phase("packs", 1, 2)
-		p.Done("media")
+		p.Phase(keeper.Phase{Name: "media", Files: 1, Done: 1 << 20})
+		p.Phase(keeper.Phase{Name: "packs", Done: 1, Total: 2})
+		p.Phase(keeper.Phase{Name: "media", Ended: true})
 		p.Close()
 		p.Close()
 		if out.Len() > 0 {
@@ -64,12 +60,12 @@ func TestProgressBars(t *testing.T) {
 	u := newUI(&out, &errs)
 	u.drawing = true
 	p := newProgress(u)
-	p.guess = map[string]int64{"media": 1 << 20}
-	p.Start("media", -1)
-	p.Add("media", 1, 2<<20) // more than was guessed
-	p.Start("redis", -1)
+	p.Phase(keeper.Phase{Name: "media", Total: 1 << 20, About: true})
+	p.Phase(keeper.Phase{Name: "media", Files: 1, Done: 2 << 20, Total: 1 << 20, About: true}) // more than was guessed
+	p.Phase(keeper.Phase{Name: "redis"})
 	u.Warn("careful")
-	p.Done("redis")
+	p.Phase(keeper.Phase{Name: "redis", Ended: true})
+	p.Phase(keeper.Phase{Name: "redis"}) // once more
 	p.Close()
 	u.Warn("again")
 	if text := errs.String(); !strings.Contains(text, "permafrost: warning: careful\n") || !strings.HasSuffix(text, "permafrost: warning: again\n") || out.Len() > 0 {
@@ -113,39 +109,5 @@ func TestSendingLine(t *testing.T) {
 	q.traffic = func() (sent, packed int64) { return 20 << 20, 30 << 20 }
 	if got, want := q.line(start.Add(10*time.Second)), " 20.0 MiB stored, 10.0 MiB to send, 2.00 MiB/s, 5.0s left"; got != want {
 		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-// A lock is waited for as long as was said, and a prune that came between costs one more run.
-func TestPatiently(t *testing.T) {
-	locked := &repo.LockedError{By: "another"}
-	for _, tt := range []struct {
-		name     string
-		patience time.Duration
-		answers  []error
-		want     error
-		took     time.Duration
-	}{
-		{"done at once", 0, []error{nil}, nil, 0},
-		{"no patience", 0, []error{locked}, locked, 0},
-		{"free in time", time.Minute, []error{locked, locked, nil}, nil, 2 * lockPoll},
-		{"never free", 3 * lockPoll, []error{locked, locked, locked, locked}, locked, 3 * lockPoll},
-		{"pruned once", 0, []error{repo.ErrPruned, nil}, nil, 0},
-		{"pruned again", 0, []error{repo.ErrPruned, repo.ErrPruned}, repo.ErrPruned, 0},
-		{"broken", time.Minute, []error{io.ErrUnexpectedEOF}, io.ErrUnexpectedEOF, 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := &app{ui: newUI(io.Discard, io.Discard), retryLock: tt.patience}
-				begin, calls := time.Now(), 0
-				err := a.patiently(t.Context(), func() error {
-					calls++
-					return tt.answers[calls-1]
-				})
-				if !errors.Is(err, tt.want) || calls != len(tt.answers) || time.Since(begin) != tt.took {
-					t.Errorf("%v after %d calls and %v", err, calls, time.Since(begin))
-				}
-			})
-		})
 	}
 }

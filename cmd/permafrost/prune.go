@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/keeper"
-	"permafrost/internal/units"
 	"permafrost/repo"
 )
 
@@ -56,40 +55,14 @@ func (p *pruneFlags) flags(cmd *cobra.Command) {
 
 // prune prunes the repository and tells what it did.
 func (a *app) prune(ctx context.Context, r *opened, o repo.PruneOptions) error {
-	p := newProgress(a.ui)
-	defer p.Close()
+	n := a.news()
+	defer n.Close()
 	o.Patience = a.retryLock
-	res, err := keeper.Prune(ctx, r.Repo, o, &news{a.ui, p})
-	p.Close()
-	if err != nil {
-		return err
+	res, err := keeper.Prune(ctx, r.Repo, o, n)
+	if err == nil {
+		n.Tell(res)
 	}
-	dryRun := o.DryRun
-	if !dryRun {
-		a.ui.Done("the prune is done")
-	}
-	a.ui.JSON(res)
-	did, freed := "removed", "freed"
-	if dryRun {
-		did, freed = "would remove", "would free"
-	}
-	a.ui.Report("%s %s and %s, %s %v", did, units.Plural(int64(res.Removed), "pack", "packs"),
-		units.Plural(int64(res.LeftOver), "left-over object", "left-over objects"), freed, size(res.Freed))
-	if res.Lost > 0 {
-		a.ui.Report("%s that snapshots need %s lost; that was accepted", units.Plural(int64(res.Lost), "blob", "blobs"), map[bool]string{true: "is", false: "are"}[res.Lost == 1])
-	}
-	if res.Rewritten > 0 {
-		a.ui.Report("rewrote %s, storing %v anew", units.Plural(int64(res.Rewritten), "pack", "packs"), size(res.Moved))
-	}
-	a.ui.Report("the packs %s %v, of which %v %s needed", map[bool]string{true: "hold", false: "held"}[dryRun], size(res.Live+res.Dead), size(res.Live),
-		map[bool]string{true: "are", false: "were"}[dryRun])
-	if res.Waiting > 0 {
-		a.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", units.Plural(int64(res.Waiting), "pack", "packs"), size(res.WaitingBytes))
-	}
-	if !dryRun {
-		a.tellHead(r)
-	}
-	return nil
+	return err
 }
 
 // A percent is a share between 0 and 1, as a flag takes it: "5%".

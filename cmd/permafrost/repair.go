@@ -41,13 +41,13 @@ func (a *app) repair(ctx context.Context, o *keeper.RepairOptions, run func(*rep
 		return err
 	}
 	defer r.Close()
-	p := newProgress(a.ui)
-	defer p.Close()
+	n := a.news()
+	defer n.Close()
 	if !o.DryRun {
 		a.ui.Done("the repair is done")
 	}
 	o.Patience = a.retryLock
-	err = run(r.Repo, &news{a.ui, p})
+	err = run(r.Repo, n)
 	if err == nil && !o.DryRun {
 		a.tellHead(r)
 	}

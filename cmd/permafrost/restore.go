@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +14,6 @@ import (
 	"permafrost/internal/units"
 	"permafrost/snapshot"
 	"permafrost/snapshot/restore"
-	"permafrost/snapshot/retain"
 	"permafrost/source/media"
 )
 
@@ -129,47 +126,24 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
 		return err
 	}
 	defer r.Close()
-	o := flags.o
-	wish := retain.Wish{Whole: len(o.Components) == 0}
-	for _, c := range o.Components {
-		wish.Components = append(wish.Components, retain.Component(c))
-	}
-	ref, err := a.find(r, &flags.pick, flags.spec, wish)
-	if err != nil {
-		return err
-	}
-	if flags.dry {
-		o.Plan = a.tellPlanned
-	}
-	begun := false
-	o.Begin = func(resumed bool) {
-		begun = true
-		does := "restoring"
-		if resumed {
-			does = "going on with"
-		}
-		a.ui.Say("%s snapshot %s of %s, %s, taken %s", does, ref.ID.Short(), printable(ref.Instance), printable(ref.Date), formatTime(ref.Time))
-	}
-	begin := time.Now()
-	p := newProgress(a.ui)
-	defer p.Close()
-	o.Progress, o.Warn = p, func(msg string) { a.ui.Warn("%s", msg) }
+	o := keeper.RestoreOptions{Choice: flags.pick.choice(flags.spec), RestoreOptions: flags.o, DryRun: flags.dry}
 	o.Texts = restore.Texts(ownPath())
-	res, err := snapshot.Restore(ctx, r.Repo, ref, o)
-	p.Close()
+	n := a.news()
+	defer n.Close()
+	res, err := keeper.Restore(ctx, r.Repo, o, n)
+	n.Close()
 	switch {
-	case err != nil:
-		if begun && ctx.Err() != nil {
+	case res == nil:
+		if n.begun && ctx.Err() != nil {
 			a.ui.Say("run the same command again: it goes on where it stopped")
 		}
-		return err
 	case flags.dry:
-		a.tellDryRun(&o, res)
-		return nil
+		a.tellDryRun(res)
+	default:
+		a.ui.Done("everything that the snapshot has is restored into %s", printable(o.Target))
+		a.tellRestore(res)
 	}
-	a.ui.Done("everything that the snapshot has is restored into %s", printable(o.Target))
-	a.tellRestore(&o, res, time.Since(begin))
-	return incomplete(res)
+	return err
 }
 
 // An overwrite is the value of --overwrite.
@@ -187,37 +161,31 @@ func (o *overwrite) Set(text string) error {
 	return fmt.Errorf("%q is none of always, if-changed and never", text)
 }
 
-// tellPlanned tells what would become of one file.
-func (a *app) tellPlanned(p snapshot.Planned) {
-	a.ui.JSON(keeper.Planned{Planned: p})
-	a.ui.Print("%-6s  %s", p.Action, printable(string(p.Path)))
-}
-
 // tellDryRun tells what a restore would do in all.
-func (a *app) tellDryRun(o *snapshot.RestoreOptions, res *snapshot.RestoreResult) {
-	a.ui.JSON(keeper.NewRestored(o, res, 0))
+func (a *app) tellDryRun(r *keeper.Restored) {
+	a.ui.JSON(r)
 	a.ui.Say("would write %v, %s of media among it; keep %v; delete %s. Nothing was changed",
-		size(res.Bytes), units.Plural(res.Files, "file", "files"), size(res.KeptBytes), units.Plural(res.Deleted, "file", "files"))
+		size(r.Bytes), units.Plural(r.Files, "file", "files"), size(r.KeptBytes), units.Plural(r.Deleted, "file", "files"))
 }
 
 // tellRestore tells what was restored and how to go on.
-func (a *app) tellRestore(o *snapshot.RestoreOptions, res *snapshot.RestoreResult, took time.Duration) {
-	a.ui.JSON(keeper.NewRestored(o, res, took))
-	a.ui.Report("restored %v into %s, %s of media among it, in %s", size(res.Bytes), printable(o.Target),
-		units.Plural(res.Files, "file", "files"), units.Duration(took))
-	if res.KeptBytes > 0 || res.KeptFiles > 0 {
-		a.ui.Report("%v were there already, %s of media among it", size(res.KeptBytes), units.Plural(res.KeptFiles, "file", "files"))
+func (a *app) tellRestore(r *keeper.Restored) {
+	a.ui.JSON(r)
+	a.ui.Report("restored %v into %s, %s of media among it, in %s", size(r.Bytes), printable(r.Target),
+		units.Plural(r.Files, "file", "files"), units.Duration(duration(r.Seconds)))
+	if r.KeptBytes > 0 || r.KeptFiles > 0 {
+		a.ui.Report("%v were there already, %s of media among it", size(r.KeptBytes), units.Plural(r.KeptFiles, "file", "files"))
 	}
-	if res.Deleted > 0 {
-		a.ui.Report("removed %s of media that the snapshot does not have", units.Plural(res.Deleted, "file", "files"))
+	if r.Deleted > 0 {
+		a.ui.Report("removed %s of media that the snapshot does not have", units.Plural(r.Deleted, "file", "files"))
 	}
-	a.tellOwners(res.Owners)
-	if res.Owner != "" {
+	a.tellOwners(r.Owners)
+	if r.Owner != "" {
 		a.ui.Warn("run nothing from %s as root: %s can change it. To set up Mastodon again, restore into a directory that only root can write, such as /root/restore",
-			printable(o.Target), printable(res.Owner))
+			printable(r.Target), printable(r.Owner))
 		return
 	}
-	a.ui.Say("how to go on: read %s", printable(filepath.Join(o.Target, restore.GuideName)))
+	a.ui.Say("how to go on: read %s", printable(filepath.Join(r.Target, restore.GuideName)))
 }
 
 // ownPath returns the path of this program, "" where it is not known.
@@ -247,24 +215,4 @@ func named(name string, id int) string {
 		return strconv.Itoa(id)
 	}
 	return printable(name)
-}
-
-// incomplete returns an error where a component that was wanted had failed, or was incomplete, when the snapshot was made, or the
-// target did not take all.
-func incomplete(res *snapshot.RestoreResult) error {
-	var parts []string
-	for _, a := range res.Absent {
-		if a.State != snapshot.Skipped {
-			parts = append(parts, a.Part)
-		}
-	}
-	var err error
-	if len(parts) > 0 {
-		err = &partialError{fmt.Errorf("%s not restored, or not all of it: the snapshot does not have it", strings.Join(parts, ", "))}
-	}
-	if res.Refused > 0 {
-		err = hint.Join(err, hint.Wrap(&partialError{fmt.Errorf("the target refused %s, of which the first are named above", units.Plural(int64(res.Refused), "file", "files"))},
-			"choose a --target on another file system, and restore these again there"))
-	}
-	return err
 }

@@ -31,10 +31,10 @@ Exit codes: 0 every object matches its name, 1 failed, 2 wrong usage, 10 no repo
 				return err
 			}
 			defer closeStore()
-			p := newProgress(a.ui)
-			defer p.Close()
-			res, err := keeper.Scrub(ctx, st, &news{a.ui, p})
-			p.Close()
+			n := a.news()
+			defer n.Close()
+			res, err := keeper.Scrub(ctx, st, n)
+			n.Close()
 			switch {
 			case errors.Is(err, repo.ErrNoRepository):
 				return a.noRepository()

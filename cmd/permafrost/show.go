@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -11,9 +10,7 @@ import (
 
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
-	"permafrost/repo/ledger"
 	"permafrost/snapshot"
-	"permafrost/snapshot/retain"
 )
 
 func (a *app) showCommand() *cobra.Command {
@@ -36,13 +33,12 @@ They are kept because it needs another part of their blob.`,
 				return err
 			}
 			defer r.Close()
-			ref, m, err := a.manifest(cmd.Context(), r, &pick, append(args, "latest")[0], retain.Wish{})
+			m, err := keeper.Show(cmd.Context(), r.Repo, pick.choice(append(args, "latest")[0]), a.news())
 			if err != nil {
 				return err
 			}
-			v := retain.JudgeAll(r, []ledger.SnapshotRef{ref}).Of(&ref)
-			a.ui.JSON(keeper.Manifest{ID: ref.ID.String(), Confirmed: v.Confirmed, Doubts: keeper.Doubts(v), Manifest: m})
-			a.ui.Lines(describe(&ref, m, v))
+			a.ui.JSON(m)
+			a.ui.Lines(describe(m))
 			return nil
 		},
 	}
@@ -50,18 +46,9 @@ They are kept because it needs another part of their blob.`,
 	return cmd
 }
 
-// manifest returns the snapshot that a person names, with its manifest.
-func (a *app) manifest(ctx context.Context, r *opened, pick *selection, spec string, wish retain.Wish) (ledger.SnapshotRef, *snapshot.Manifest, error) {
-	ref, err := a.find(r, pick, spec, wish)
-	if err != nil {
-		return ref, nil, err
-	}
-	m, err := snapshot.Load(ctx, r.Repo, ref)
-	return ref, m, err
-}
-
 // describe tells about a snapshot in paragraphs and a table.
-func describe(ref *ledger.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) (lines []string) {
+func describe(s *keeper.Manifest) (lines []string) {
+	ref, m := &s.Ref, s.Manifest
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	line := func(name, format string, args ...any) { add("%-10s %s", name, fmt.Sprintf(format, args...)) }
 	line("snapshot", "%v", ref.ID)
@@ -77,8 +64,8 @@ func describe(ref *ledger.SnapshotRef, m *snapshot.Manifest, v *retain.Verdict) 
 	}
 	line("boundary", "%s", boundary(&m.Boundary))
 	line("size", "%v, of which %v were stored by this snapshot", size(ref.Size), size(ref.Stored))
-	for _, d := range keeper.Doubts(v) {
-		line(map[bool]string{true: "confirmed", false: "doubt"}[v.Confirmed], "%s", d.Text)
+	for _, d := range s.Doubts {
+		line(map[bool]string{true: "confirmed", false: "doubt"}[s.Confirmed], "%s", d.Text)
 	}
 	lines = append(append(lines, ""), components(m)...)
 	for _, l := range m.Media.Left {

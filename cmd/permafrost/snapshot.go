@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,10 +11,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
-	"permafrost/internal/units"
-	"permafrost/repo"
 	"permafrost/snapshot"
-	"permafrost/snapshot/retain"
 	"permafrost/source"
 	"permafrost/source/deploy"
 )
@@ -50,7 +44,12 @@ snapshot with less than half of what an earlier one had is kept: exit code 4.`,
 				return err
 			}
 			defer r.Close()
-			_, err = a.snapshot(cmd.Context(), r, inst, &flags)
+			n := a.news()
+			defer n.Close()
+			taken, err := keeper.Take(cmd.Context(), r.Repo, inst, a.takeOptions(&flags), n)
+			if taken != nil {
+				n.Tell(taken)
+			}
 			return err
 		},
 	}
@@ -127,132 +126,11 @@ func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 	return inst, found.Attach(ctx, inst)
 }
 
-// snapshot makes a snapshot of an instance and tells what it holds. Where it is committed its result is returned, beside the
-// error that says what is wrong with it.
-func (a *app) snapshot(ctx context.Context, r *opened, inst *source.Instance, flags *snapshotFlags) (*snapshot.Result, error) {
-	begin := time.Now()
-	p := newProgress(a.ui)
-	defer p.Close()
-	p.guess = lastSizes(ctx, r, inst.Domain)
-	o := flags.o
-	o.Date, o.Version, o.Progress = string(flags.on), readBuildInfo().Version, p
+// takeOptions returns how the flags want a snapshot to be made.
+func (a *app) takeOptions(flags *snapshotFlags) keeper.TakeOptions {
+	o := keeper.TakeOptions{CreateOptions: flags.o, Patience: a.retryLock}
+	o.Date, o.Version = string(flags.on), readBuildInfo().Version
 	o.KeyFiles = append([]string{a.writerKey}, a.identities...)
-	o.Warn = func(err error) {
-		text := err.Error()
-		if h := hintFor(err); h != "" {
-			text += " (" + h + ")"
-		}
-		a.ui.Warn("%s", text)
-	}
-	o.Postgres.Warn, o.Redis.SpoolFile = func(msg string) { a.ui.Warn("%s", msg) }, a.spoolFile()
-	var res *snapshot.Result
-	err := a.patiently(ctx, func() (err error) {
-		res, err = snapshot.Create(ctx, r.Repo, inst, o)
-		return err
-	})
-	p.Close()
-	if err != nil {
-		return nil, err
-	}
-	return res, a.tellSnapshot(r, res, time.Since(begin))
-}
-
-// lastSizes returns how large each component was in the instance's newest snapshot, as far as that can be told.
-func lastSizes(ctx context.Context, r *opened, instance string) map[string]int64 {
-	pick := keeper.Selection{Instance: instance}
-	ref, err := retain.Find(pick.Of(r.Snapshots()), nil, "latest", retain.Wish{})
-	if err != nil {
-		return nil
-	}
-	m, err := snapshot.Load(ctx, r.Repo, ref.SnapshotRef)
-	if err != nil {
-		return nil // the first one, or one that can't be read: what comes of that is told elsewhere
-	}
-	sizes := map[string]int64{"postgres": m.Postgres.Size, "media": m.Media.Size}
-	for name, rd := range m.Redises {
-		sizes[name] = rd.Size
-	}
-	return sizes
-}
-
-// tellSnapshot tells what a snapshot holds and cost.
-func (a *app) tellSnapshot(r *opened, res *snapshot.Result, took time.Duration) error {
-	ref, m := &res.Ref, res.Manifest
-	a.ui.Done("snapshot %s of %s is committed", ref.ID.Short(), printable(ref.Instance))
-	log := r.Chronicle(ref.Instance)
-	verdict := retain.Judge(&log).Of(ref.ID)
-	a.ui.JSON(keeper.Taken{
-		Snapshot: keeper.NewSnapshot(ref), Doubts: keeper.Doubts(verdict), Seconds: keeper.Seconds(took), Head: r.Head().String(),
-	})
-	if !a.ui.quiet {
-		a.ui.Lines(components(m))
-	}
-	a.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", ref.ID.Short(), printable(ref.Instance), ref.Date,
-		size(ref.Size), size(ref.Stored), units.Duration(took))
-	a.tellHead(r)
-	var looks error
-	if s := keeper.Suspicion(ref, verdict); s != nil {
-		looks = s
-	}
-	return hint.Join(lacking(res), looks, partial(res))
-}
-
-// lacking returns an error that names the components which failed or are incomplete, or nil.
-func lacking(res *snapshot.Result) error {
-	if len(res.Failures) == 0 {
-		return nil
-	}
-	var failed, texts []string
-	if res.Manifest.Secrets.State == snapshot.Incomplete {
-		texts = append(texts, "with incomplete secrets")
-	}
-	for _, f := range res.Failures {
-		if f.Part != "secrets" || res.Manifest.Secrets.State == snapshot.Failed {
-			failed = append(failed, f.Part)
-		}
-	}
-	if len(failed) > 0 {
-		texts = append(texts, "without "+strings.Join(failed, ", ")+", which failed")
-	}
-	err := fmt.Errorf("snapshot %s is kept %s", res.Ref.ID.Short(), strings.Join(texts, " and "))
-	return &incompleteError{hint.Wrap(err, "the warning above says why; `permafrost show "+res.Ref.ID.Short()+"` says it again")}
-}
-
-// partial returns an error that counts the files which were left out, or nil.
-func partial(res *snapshot.Result) error {
-	ref, m := &res.Ref, res.Manifest
-	if m.Media.LeftOut == 0 {
-		return nil
-	}
-	return &partialError{fmt.Errorf("snapshot %s is kept without %s; the warnings above name them", ref.ID.Short(),
-		units.Plural(int64(m.Media.LeftOut), "file, directory or link of the media", "files, directories or links of the media"))}
-}
-
-const lockPoll = 2 * time.Second // how often a lock is tried that is held
-
-// patiently does f again while others hold a lock, as long as --retry-lock says; and once more where a prune removed
-// what it referenced, which a second run does not meet.
-func (a *app) patiently(ctx context.Context, f func() error) error {
-	deadline, pruned, told := time.Now().Add(a.retryLock), false, ""
-	for {
-		err := f()
-		var locked *repo.LockedError
-		switch {
-		case errors.Is(err, repo.ErrPruned) && !pruned:
-			pruned = true
-			a.ui.Say("%v: once more", err)
-			continue
-		case !errors.As(err, &locked) || !time.Now().Before(deadline):
-			return err
-		}
-		if text := err.Error(); text != told {
-			told = text
-			a.ui.Say("waiting for up to %s: %v", units.Duration(time.Until(deadline)), err)
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	o.Redis.SpoolFile = a.spoolFile()
+	return o
 }

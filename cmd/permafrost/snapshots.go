@@ -9,8 +9,6 @@ import (
 
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
-	"permafrost/repo/ledger"
-	"permafrost/snapshot/retain"
 )
 
 func (a *app) snapshotsCommand() *cobra.Command {
@@ -39,11 +37,10 @@ find a storage that hides newer snapshots, even on a machine that has never seen
 				a.ui.Print("%v", r.Head())
 				return nil
 			}
-			refs := pick.Of(r.Snapshots())
-			verdicts := retain.JudgeAll(r, refs)
-			a.ui.Lines(listSnapshots(refs, verdicts))
-			for i := range refs {
-				a.ui.JSON(keeper.NewListed(&refs[i], verdicts.Of(&refs[i])))
+			all := keeper.Snapshots(r.Repo, pick.Selection)
+			a.ui.Lines(listSnapshots(all))
+			for _, l := range all {
+				a.ui.JSON(l)
 			}
 			a.tellRequests(r.Repo)
 			return nil
@@ -62,79 +59,32 @@ func (s *selection) flags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&s.Tags, "tag", nil, "only snapshots with this `tag`; repeatable")
 }
 
-// find returns the selected snapshot that a person names, for the sake of a wish. It names those that it passes over, and says
-// where the one that it finds looks wrong.
-func (a *app) find(r *opened, pick *selection, spec string, wish retain.Wish) (ledger.SnapshotRef, error) {
-	refs := pick.Of(r.Snapshots())
-	verdicts := retain.JudgeAll(r, refs)
-	found, err := retain.Find(refs, verdicts, spec, wish)
-	if err != nil {
-		return found.SnapshotRef, err
-	}
-	const named = 5
-	for i := range found.Over {
-		ref := &found.Over[i]
-		if i == named {
-			a.ui.Warn("%s more are skipped", units.Count(int64(len(found.Over)-named)))
-			break
-		}
-		why := "it lacks " + joined(wish.Lacks(&ref.Holding))
-		if v := verdicts.Of(ref); wish.Doubted(v) {
-			why = "it looks wrong: " + keeper.DoubtsText(v)
-		}
-		a.ui.Warn("snapshot %s of %s is skipped: %s", ref.ID.Short(), printable(ref.Date), why)
-	}
-	if v := verdicts.Of(&found.SnapshotRef); wish.Doubted(v) {
-		a.ui.Warn("%v", keeper.Suspicion(&found.SnapshotRef, v))
-	}
-	return found.SnapshotRef, nil
+// choice returns one snapshot of the selection, by name.
+func (s *selection) choice(name string) keeper.Choice {
+	return keeper.Choice{Selection: s.Selection, Name: name}
 }
 
-// listSnapshots lays refs out as a table, with the instances where there are several.
-func listSnapshots(refs []ledger.SnapshotRef, verdicts retain.Judgements) []string {
-	if len(refs) == 0 {
+// listSnapshots lays snapshots out as a table, with the instances where there are several.
+func listSnapshots(all []keeper.Listed) []string {
+	if len(all) == 0 {
 		return []string{"no snapshots"}
 	}
-	several := slices.ContainsFunc(refs, func(r ledger.SnapshotRef) bool { return r.Instance != refs[0].Instance })
+	several := slices.ContainsFunc(all, func(l keeper.Listed) bool { return l.Instance != all[0].Instance })
 	heads := []string{"ID", "Date", "Time", "Host", "Tags", ">Size", ">Stored", ""}
 	if several {
 		heads = slices.Insert(heads, 1, "Instance")
 	}
 	t := newTable(heads...)
-	for _, r := range refs {
-		var marks []string
-		if failed := keeper.InState(&r.Holding, ledger.Failed); len(failed) > 0 {
-			marks = append(marks, strings.Join(failed, ", ")+" failed")
-		}
-		for _, name := range keeper.InState(&r.Holding, ledger.Incomplete) {
-			marks = append(marks, name+": incomplete")
-		}
-		if skipped := keeper.InState(&r.Holding, ledger.Skipped); len(skipped) > 0 {
-			marks = append(marks, strings.Join(skipped, ", ")+" skipped")
-		}
-		if r.Partial > 0 {
-			marks = append(marks, fmt.Sprintf("partial, %d left out", r.Partial))
-		}
-		if v := verdicts.Of(&r); !v.Sound() {
-			marks = append(marks, "looks wrong: "+keeper.DoubtsText(v))
-		}
-		row := []string{r.ID.Short(), printable(r.Date), formatTime(r.Time), printable(r.Host), printableList(r.Tags),
-			size(r.Size).String(), size(r.Stored).String(), strings.Join(marks, "; ")}
+	for i := range all {
+		l := &all[i]
+		row := []string{shortID(l.ID), printable(l.Date), formatTime(l.Time), printable(l.Host), printableList(l.Tags),
+			size(l.Size).String(), size(l.Stored).String(), marks(l)}
 		if several {
-			row = slices.Insert(row, 1, printable(r.Instance))
+			row = slices.Insert(row, 1, printable(l.Instance))
 		}
 		t.add(row...)
 	}
-	return append(t.lines(), units.Plural(int64(len(refs)), "snapshot", "snapshots"))
-}
-
-// joined lists components.
-func joined(of []retain.Component) string {
-	names := make([]string, len(of))
-	for i, c := range of {
-		names[i] = string(c)
-	}
-	return strings.Join(names, ", ")
+	return append(t.lines(), units.Plural(int64(len(all)), "snapshot", "snapshots"))
 }
 
 func printableList(words []string) string {
@@ -142,4 +92,25 @@ func printableList(words []string) string {
 		return ""
 	}
 	return printable(strings.Join(words, ","))
+}
+
+// marks tells what a list of snapshots says of one beside its numbers.
+func marks(l *keeper.Listed) string {
+	var all []string
+	if len(l.Failed) > 0 {
+		all = append(all, strings.Join(l.Failed, ", ")+" failed")
+	}
+	for _, name := range l.Incomplete {
+		all = append(all, name+": incomplete")
+	}
+	if len(l.Skipped) > 0 {
+		all = append(all, strings.Join(l.Skipped, ", ")+" skipped")
+	}
+	if l.LeftOut > 0 {
+		all = append(all, fmt.Sprintf("partial, %d left out", l.LeftOut))
+	}
+	if !l.Sound {
+		all = append(all, "looks wrong: "+keeper.DoubtsText(l.Doubts))
+	}
+	return strings.Join(all, "; ")
 }

@@ -77,8 +77,8 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 	ref := ledger.SnapshotRef{SnapshotInfo: m.Info()}
 	ref.Writer = hostile.Name(r)
 	say := func(l []string) { u.Lines(l); lines += len(l) }
-	say(describe(&ref, m, hostileVerdict(r)))
-	say(listSnapshots([]ledger.SnapshotRef{ref, {}}, nil))
+	say(describe(&keeper.Manifest{Ref: ref, Doubts: keeper.Doubts(hostileVerdict(r)), Manifest: m}))
+	say(listSnapshots([]keeper.Listed{keeper.NewListed(&ref, hostileVerdict(r)), {}}))
 	say(listDecisions([]retain.Decision{{Snapshot: ref, Reasons: []string{hostile.Name(r)}}, {}}, true))
 	files := []keeper.Entry{{Path: snapshot.Text("media/" + hostile.Path(r)), Type: "l", Target: snapshot.Text(hostile.Name(r)), Link: snapshot.Text(hostile.Name(r))}}
 	for _, f := range m.Secrets.Files {

@@ -132,15 +132,26 @@ func (u *ui) Detail(format string, args ...any) {
 	}
 }
 
+// Finding tells what a verb has met.
+func (u *ui) Finding(f keeper.Finding) {
+	switch {
+	case f.Severity == keeper.Damaging:
+		u.JSON(f.Message())
+		u.Print("damage: %v", f.Err)
+	case f.Severity == keeper.Minor && u.quiet:
+	case u.json:
+		line, _ := jsonLine(f.Message())
+		u.tell(string(line))
+	case f.Severity == keeper.Minor:
+		u.Say("%v", f.Err)
+	default:
+		u.talk("permafrost: warning: " + f.Err.Error())
+	}
+}
+
 // Warn tells what deserves attention.
 func (u *ui) Warn(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if !u.json {
-		u.talk("permafrost: warning: " + text)
-		return
-	}
-	line, _ := jsonLine(keeper.Warning{Message: escape.Cut(text, escape.MaxMessage)})
-	u.tell(string(line))
+	u.Finding(keeper.Finding{Severity: keeper.Notable, Err: fmt.Errorf(format, args...)})
 }
 
 // Plugin tells what an age plugin says, to the quiet too: it may wait for them.

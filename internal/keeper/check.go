@@ -23,11 +23,7 @@ type damages struct {
 func newDamages(news Observer) *damages { return &damages{news: news, told: make(map[string]bool)} }
 
 func (d *damages) add(err error) {
-	f := Finding{Severity: Damaging, Err: err}
-	var damage *store.DamageError
-	if errors.As(err, &damage) {
-		f.Object = damage.Object
-	}
+	f := finding(Damaging, err)
 	key := f.Object
 	var s *repo.SnapshotError
 	if errors.As(err, &s) {
@@ -68,13 +64,13 @@ type Health struct {
 func Check(ctx context.Context, r *repo.Repo, o CheckOptions, news Observer) (*Health, error) {
 	found := newDamages(news)
 	o.Problem = found.add
-	o.Progress = func(done, total int64) { news.Phase("packs", done, total) }
+	o.Progress = func(done, total int64) { phases(news)("packs", done, total) }
 	res, err := r.Check(ctx, snapshot.NewInspector, o)
 	if err != nil {
 		return nil, fmt.Errorf("checking: %w", err)
 	}
 	if err := r.MarkBad(ctx, res.Bad); err != nil {
-		news.Found(Finding{Severity: Notable, Err: fmt.Errorf("the damaged packs could not be noted in the log: %w", err)})
+		news.Found(warning("the damaged packs could not be noted in the log: %w", err))
 	}
 	return &Health{Checked: checked(res, found.n, r.Head()), Lost: res.Lost, Bad: len(res.Bad), Strays: res.Strays, Accepted: res.Accepted}, nil
 }
@@ -90,7 +86,7 @@ func Scrub(ctx context.Context, st store.Store, news Observer) (*Scrubbed, error
 	}
 	res, err := repo.Scrub(ctx, st, repo.ScrubOptions{
 		Problem:  newDamages(news).add,
-		Progress: func(done, total int64) { news.Phase("objects", done, total) },
+		Progress: func(done, total int64) { phases(news)("objects", done, total) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("scrubbing: %w", err)

@@ -76,8 +76,8 @@ type Compared struct {
 // MessageType returns "summary".
 func (Compared) MessageType() string { return "summary" }
 
-// Add counts a change and returns its letter.
-func (s *Compared) Add(c *snapshot.Change) string {
+// add counts a change and returns its letter.
+func (s *Compared) add(c *snapshot.Change) string {
 	if c.Old != nil && c.Content() {
 		s.RemovedBytes += c.Old.Size
 	}
@@ -107,8 +107,19 @@ type Planned struct {
 // MessageType returns "planned".
 func (Planned) MessageType() string { return "planned" }
 
+// A Restoring tells that a restore begins to write, or goes on where it was interrupted.
+type Restoring struct {
+	Snapshot
+	Resumed bool `json:"resumed"`
+}
+
+// MessageType returns "restoring".
+func (Restoring) MessageType() string { return "restoring" }
+
 // A Restored tells what a restore wrote, kept and removed; of a dry run, what it would.
 type Restored struct {
+	Owner string `json:"-"` // the user who decides what is in the target, where that is not whoever restores
+
 	Target    string        `json:"target"`     // the directory
 	Files     int64         `json:"files"`      // files: of media, written
 	Bytes     int64         `json:"bytes"`      // bytes: written
@@ -123,11 +134,3 @@ type Restored struct {
 
 // MessageType returns "summary".
 func (Restored) MessageType() string { return "summary" }
-
-// NewRestored returns the result of a restore as it is told.
-func NewRestored(o *snapshot.RestoreOptions, res *snapshot.RestoreResult, took time.Duration) Restored {
-	return Restored{
-		Target: o.Target, Files: res.Files, Bytes: res.Bytes, KeptFiles: res.KeptFiles, KeptBytes: res.KeptBytes, Deleted: res.Deleted,
-		Refused: res.Refused, Owners: res.Owners, DryRun: o.Plan != nil, Seconds: Seconds(took),
-	}
-}

@@ -74,14 +74,13 @@ func doubtText(v *retain.Verdict, d *retain.Doubt) string {
 }
 
 // DoubtsText says all that is wrong with a snapshot, once for each component.
-func DoubtsText(v *retain.Verdict) string {
+func DoubtsText(doubts []Doubt) string {
 	var texts []string
 	var told []retain.Component
-	for i := range v.Doubts {
-		d := &v.Doubts[i]
-		if !slices.Contains(told, d.Component) {
+	for i := range doubts {
+		if d := &doubts[i]; !slices.Contains(told, d.Component) {
 			told = append(told, d.Component)
-			texts = append(texts, doubtText(v, d))
+			texts = append(texts, d.Text)
 		}
 	}
 	return strings.Join(texts, "; and ")

@@ -13,20 +13,6 @@ import (
 	"permafrost/snapshot/retain"
 )
 
-// A Selection is a part of a repository's snapshots.
-type Selection struct {
-	Instance string   // only those of this one; "" for all
-	Tags     []string // only those that have all of these
-}
-
-// Of returns the snapshots that are selected, in their order.
-func (s *Selection) Of(refs []ledger.SnapshotRef) []ledger.SnapshotRef {
-	return slices.DeleteFunc(slices.Clone(refs), func(r ledger.SnapshotRef) bool {
-		missing := func(tag string) bool { return !slices.Contains(r.Tags, tag) }
-		return s.Instance != "" && r.Instance != s.Instance || slices.ContainsFunc(s.Tags, missing)
-	})
-}
-
 // ForgetOptions say which snapshots are removed.
 type ForgetOptions struct {
 	Selection
@@ -108,7 +94,7 @@ func Suspicion(ref *ledger.SnapshotRef, v *retain.Verdict) *SuspectError {
 	if v.Sound() {
 		return nil
 	}
-	return &SuspectError{ref.ID, DoubtsText(v)}
+	return &SuspectError{ref.ID, DoubtsText(Doubts(v))}
 }
 
 // suspects tells of each snapshot in doubt but one, and by how much the storage's clock is off where nobody was told.
@@ -122,7 +108,7 @@ func suspects(refs []ledger.SnapshotRef, verdicts retain.Judgements, known store
 		}
 		all = append(all, err)
 		news.Tell(Suspect{Snapshot: NewSnapshot(ref), Doubts: Doubts(v)})
-		news.Found(Finding{Severity: Notable, Err: err})
+		news.Found(finding(Notable, err))
 	}
 	tellClock(verdicts, news)
 	return all
@@ -132,7 +118,7 @@ func suspects(refs []ledger.SnapshotRef, verdicts retain.Judgements, known store
 func tellClock(verdicts retain.Judgements, news Observer) {
 	for _, j := range verdicts {
 		if off, is := j.Clock(); is {
-			news.Found(Finding{Severity: Notable, Err: fmt.Errorf("the storage's clock is %s; retention allows for that", off)})
+			news.Found(warning("the storage's clock is %s; retention allows for that", off))
 			return
 		}
 	}
@@ -141,7 +127,7 @@ func tellClock(verdicts retain.Judgements, news Observer) {
 // Prune deletes what no snapshot needs, and records what is thought of the snapshots' times. Of the options it sets Records and
 // Progress itself. Its errors are those of [repo.Repo.Prune].
 func Prune(ctx context.Context, r *repo.Repo, o repo.PruneOptions, news Observer) (*Pruned, error) {
-	o.Progress = news.Phase
+	o.Progress = phases(news)
 	verdicts := retain.JudgeAll(r, r.Snapshots())
 	o.Records = verdicts.Records(r.Head().Seq)
 	res, err := r.Prune(ctx, snapshot.NewInspector, o)
@@ -151,5 +137,5 @@ func Prune(ctx context.Context, r *repo.Repo, o repo.PruneOptions, news Observer
 	if !o.DryRun {
 		tellClock(verdicts, news)
 	}
-	return pruned(res, o.DryRun), nil
+	return pruned(res, o.DryRun, r.Head()), nil
 }

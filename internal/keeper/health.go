@@ -5,15 +5,6 @@ import (
 	"permafrost/repo/ledger"
 )
 
-// A Damage is something damaged that a check, a scrub or a repair met. An object, or a snapshot, is named once.
-type Damage struct {
-	Object  string `json:"object,omitempty"` // name of the damaged object
-	Message string `json:"message"`
-}
-
-// MessageType returns "damage".
-func (Damage) MessageType() string { return "damage" }
-
 // A Checked tells what a check looked at, and how many problems it found.
 type Checked struct {
 	Snapshots int    `json:"snapshots"`       // snapshots: in the log

@@ -15,9 +15,9 @@ import (
 // A deaf observer hears nothing.
 type deaf struct{}
 
-func (deaf) Phase(string, int64, int64) {}
-func (deaf) Found(keeper.Finding)       {}
-func (deaf) Tell(keeper.Message)        {}
+func (deaf) Phase(keeper.Phase)   {}
+func (deaf) Found(keeper.Finding) {}
+func (deaf) Tell(keeper.Message)  {}
 
 // Init fails at each change of the storage, with the storage there afterwards and not. Key files are gone only where no
 // repository can have been made with them; where it was made they open it.

@@ -13,14 +13,6 @@ type Message interface {
 	MessageType() string
 }
 
-// A Warning tells what deserves attention and stops nothing. It goes to standard error.
-type Warning struct {
-	Message string `json:"message"`
-}
-
-// MessageType returns "warning".
-func (Warning) MessageType() string { return "warning" }
-
 // A PluginMessage is what an age plugin says, such as that a key waits to be touched. It goes to standard error.
 type PluginMessage struct {
 	Plugin  string `json:"plugin"` // name, as in age-plugin-NAME

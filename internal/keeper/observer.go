@@ -1,9 +1,18 @@
 package keeper
 
+import (
+	"errors"
+	"fmt"
+
+	"permafrost/internal/escape"
+	"permafrost/repo"
+	"permafrost/repo/store"
+)
+
 // An Observer hears what happens while a verb works. Its methods may be called from several goroutines at once.
 type Observer interface {
-	// Phase hears how far a phase is, of how many bytes or objects in all; the total is 0 where it is not known.
-	Phase(name string, done, total int64)
+	// Phase hears how far a phase is.
+	Phase(Phase)
 
 	// Found hears what somebody may have to do something about.
 	Found(Finding)
@@ -12,11 +21,31 @@ type Observer interface {
 	Tell(Message)
 }
 
+// A Phase is how far a component is, or a part of a verb's work.
+type Phase struct {
+	Name  string
+	Files int64 // files: done so far, where they are counted
+	Done  int64 // bytes: or objects, so far
+	Total int64 // bytes: or objects, in all; 0 where that is not known
+	About bool  // Total is only what it was the time before
+	Ended bool  // nothing more comes
+
+	// Traffic, where it is given, is asked for Done and Total from then on: how many bytes of packs are durable on the storage, of how
+	// many so far.
+	Traffic func() (sent, packed int64)
+}
+
+// phases returns a function that tells of phases.
+func phases(news Observer) func(name string, done, total int64) {
+	return func(name string, done, total int64) { news.Phase(Phase{Name: name, Done: done, Total: max(total, 0)}) }
+}
+
 // A Severity says how bad a finding is.
 type Severity string
 
 // The severities.
 const (
+	Minor    Severity = "note"    // why something is done otherwise, or takes longer
 	Notable  Severity = "warning" // it deserves attention, and stops nothing
 	Damaging Severity = "damage"  // something stored is missing, or not what it should be
 )
@@ -30,10 +59,62 @@ type Finding struct {
 	Do       string // what to do; "" leaves it to the program to know that from Err
 }
 
+// finding returns an error as a finding, with what it is about as far as the error says so.
+func finding(severity Severity, err error) Finding {
+	f := Finding{Severity: severity, Err: err}
+	var damage *store.DamageError
+	if errors.As(err, &damage) {
+		f.Object = damage.Object
+	}
+	var part *repo.PartError
+	if errors.As(err, &part) {
+		f.Part = part.Part
+	}
+	return f
+}
+
+// note returns a finding for those who watch.
+func note(format string, args ...any) Finding { return finding(Minor, fmt.Errorf(format, args...)) }
+
+// warning returns a finding that deserves attention.
+func warning(format string, args ...any) Finding {
+	return finding(Notable, fmt.Errorf(format, args...))
+}
+
 // Message returns the finding as JSON has it.
 func (f Finding) Message() Message {
-	if f.Severity == Damaging {
-		return Damage{Object: f.Object, Message: f.Err.Error()}
+	a := About{Object: f.Object, Part: f.Part, Message: escape.Cut(f.Err.Error(), escape.MaxMessage), Do: f.Do}
+	switch f.Severity {
+	case Damaging:
+		return Damage{a}
+	case Minor:
+		return Note{a}
 	}
-	return Warning{Message: f.Err.Error()}
+	return Warning{a}
 }
+
+// About is what a finding is about.
+type About struct {
+	Object  string `json:"object,omitempty"` // name of the object on the storage
+	Part    string `json:"part,omitempty"`   // part of a snapshot, as dump takes it
+	Message string `json:"message"`
+	Do      string `json:"hint,omitempty"` // what to do
+}
+
+// A Note tells why something is done otherwise than usual, or takes longer. It goes to standard error, and not with --quiet.
+type Note struct{ About }
+
+// MessageType returns "note".
+func (Note) MessageType() string { return "note" }
+
+// A Warning tells what deserves attention and stops nothing. It goes to standard error.
+type Warning struct{ About }
+
+// MessageType returns "warning".
+func (Warning) MessageType() string { return "warning" }
+
+// A Damage is something damaged that a check, a scrub or a repair met. An object, or a snapshot, is named once.
+type Damage struct{ About }
+
+// MessageType returns "damage".
+func (Damage) MessageType() string { return "damage" }

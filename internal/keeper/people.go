@@ -23,7 +23,7 @@ type Recipient struct {
 // warn tells of a weak recipient.
 func (to *Recipient) warn(news Observer) {
 	if to.Weak != "" {
-		news.Found(Finding{Severity: Notable, Err: fmt.Errorf("this key is the weakest of the repository: %s", to.Weak)})
+		news.Found(warning("this key is the weakest of the repository: %s", to.Weak))
 	}
 }
 

@@ -17,7 +17,7 @@ type RepairOptions struct {
 }
 
 func (o *RepairOptions) options(found *damages, news Observer) repo.RepairOptions {
-	return repo.RepairOptions{DryRun: o.DryRun, Patience: o.Patience, Problem: found.add, Progress: news.Phase}
+	return repo.RepairOptions{DryRun: o.DryRun, Patience: o.Patience, Problem: found.add, Progress: phases(news)}
 }
 
 // RepairIndex lists again what no index lists and a snapshot needs. It takes the owner key, and tells of packs that can't be used;

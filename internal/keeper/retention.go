@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/snapshot/retain"
 )
 
@@ -52,27 +53,28 @@ func (Confirmation) MessageType() string { return "confirm" }
 
 // A Pruned tells what a prune deleted, moved and left; of a dry run, what it would.
 type Pruned struct {
-	DryRun       bool  `json:"dry_run"`
-	Live         int64 `json:"bytes_live"`        // bytes: of packs, that snapshots need
-	Dead         int64 `json:"bytes_dead"`        // bytes: of packs, that no snapshot needed when the prune began
-	Removed      int   `json:"packs_removed"`     // packs: deleted
-	Freed        int64 `json:"bytes_freed"`       // bytes: that the storage got back
-	Rewritten    int   `json:"packs_rewritten"`   // packs: of which the live part was stored anew
-	Moved        int64 `json:"bytes_moved"`       // bytes: stored anew
-	Waiting      int   `json:"packs_waiting"`     // packs: that only the owner key can rewrite
-	WaitingBytes int64 `json:"bytes_waiting"`     // bytes: that nothing needs, in these
-	Manifests    int   `json:"manifests_removed"` // objects: manifests deleted
-	LeftOver     int   `json:"leftovers_removed"` // objects: deleted that interrupted runs left
-	Lost         int   `json:"blobs_lost"`        // blobs: that snapshots need and no pack has, passed over
+	DryRun       bool   `json:"dry_run"`
+	Live         int64  `json:"bytes_live"`        // bytes: of packs, that snapshots need
+	Dead         int64  `json:"bytes_dead"`        // bytes: of packs, that no snapshot needed when the prune began
+	Removed      int    `json:"packs_removed"`     // packs: deleted
+	Freed        int64  `json:"bytes_freed"`       // bytes: that the storage got back
+	Rewritten    int    `json:"packs_rewritten"`   // packs: of which the live part was stored anew
+	Moved        int64  `json:"bytes_moved"`       // bytes: stored anew
+	Waiting      int    `json:"packs_waiting"`     // packs: that only the owner key can rewrite
+	WaitingBytes int64  `json:"bytes_waiting"`     // bytes: that nothing needs, in these
+	Manifests    int    `json:"manifests_removed"` // objects: manifests deleted
+	LeftOver     int    `json:"leftovers_removed"` // objects: deleted that interrupted runs left
+	Lost         int    `json:"blobs_lost"`        // blobs: that snapshots need and no pack has, passed over
+	Head         string `json:"head"`              // of the log
 }
 
 // MessageType returns "prune".
 func (Pruned) MessageType() string { return "prune" }
 
 // pruned returns the result of a prune as it is told.
-func pruned(res *repo.PruneResult, dryRun bool) *Pruned {
+func pruned(res *repo.PruneResult, dryRun bool, head ledger.Head) *Pruned {
 	return &Pruned{
 		DryRun: dryRun, Live: res.Live, Dead: res.Dead, Removed: res.Removed, Freed: res.Freed, Rewritten: res.Rewritten, Moved: res.Moved,
-		Waiting: res.Waiting, WaitingBytes: res.WaitingFor, Manifests: res.Manifests, LeftOver: res.LeftOver, Lost: res.Lost,
+		Waiting: res.Waiting, WaitingBytes: res.WaitingFor, Manifests: res.Manifests, LeftOver: res.LeftOver, Lost: res.Lost, Head: head.String(),
 	}
 }

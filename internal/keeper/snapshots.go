@@ -77,6 +77,8 @@ func (Head) MessageType() string { return "head" }
 
 // A Manifest is all about a snapshot.
 type Manifest struct {
+	Ref ledger.SnapshotRef `json:"-"`
+
 	ID        string  `json:"id"`
 	Confirmed bool    `json:"confirmed"` // a person has confirmed it
 	Doubts    []Doubt `json:"doubts"`
@@ -88,6 +90,9 @@ func (Manifest) MessageType() string { return "manifest" }
 
 // A Taken is a snapshot that was just made.
 type Taken struct {
+	Ref      ledger.SnapshotRef `json:"-"`
+	Contents *snapshot.Manifest `json:"-"`
+
 	Snapshot
 	Doubts  []Doubt `json:"doubts"`
 	Seconds float64 `json:"seconds"` // seconds: that it took
@@ -97,15 +102,15 @@ type Taken struct {
 // MessageType returns "summary".
 func (Taken) MessageType() string { return "summary" }
 
-// A Run is a whole night: a snapshot that was kept, and what the policy removed after it.
-type Run struct {
-	Snapshot  string  `json:"snapshot"`          // the ID
-	ExitCode  int     `json:"exit_code"`         // number: with which the command ends
-	Retention string  `json:"retention"`         // done, no policy, not allowed or failed
-	Kept      int     `json:"snapshots_kept"`    // snapshots: of the instance, that stay
-	Removed   int     `json:"snapshots_removed"` // snapshots: that the policy removed
-	Seconds   float64 `json:"seconds"`           // seconds: that the night took
+// A Night is a snapshot that run has made, and what the policy removed after it.
+type Night struct {
+	Snapshot  string    `json:"snapshot"`          // the ID
+	ExitCode  int       `json:"exit_code"`         // number: with which the command ends
+	Retention Retention `json:"retention"`         // done, no policy, not allowed or failed
+	Kept      int       `json:"snapshots_kept"`    // snapshots: of the instance, that stay
+	Removed   int       `json:"snapshots_removed"` // snapshots: that the policy removed
+	Seconds   float64   `json:"seconds"`           // seconds: that the night took
 }
 
 // MessageType returns "run".
-func (Run) MessageType() string { return "run" }
+func (Night) MessageType() string { return "run" }
