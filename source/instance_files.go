@@ -74,7 +74,7 @@ func (inst *Instance) passesOver(name string, err error) bool {
 		inst.Warnings = append(inst.Warnings, name+" in the live directory is no regular file: it is not read")
 		return true
 	case errors.Is(err, fs.ErrPermission) && name == ".env":
-		inst.Warnings = append(inst.Warnings, ".env in the live directory can't be read by Mastodon's user: what it sets is not known, and it is not stored")
+		inst.Warnings = append(inst.Warnings, "Mastodon's user can't read .env in the live directory: the file is not stored, and its settings are not known")
 		return true
 	}
 	return false

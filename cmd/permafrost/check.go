@@ -135,9 +135,9 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 	err := error(&damageError{res.Problems})
 	switch {
 	case res.Lost > 0:
-		err = hint.Wrap(err, "`permafrost repair index -i RECOVERY-FILE` rebuilds the index from the packs")
+		err = hint.Wrap(err, "rebuild the index from the packs: `permafrost repair index -i RECOVERY-FILE`")
 	case res.Bad > 0:
-		err = hint.Wrap(err, "`permafrost repair packs -i RECOVERY-FILE` saves what is whole in damaged packs; the next snapshot stores lost content again if the host still has it")
+		err = hint.Wrap(err, "save what is whole: `permafrost repair packs -i RECOVERY-FILE`. The next snapshot stores the rest again if the host still has it")
 	}
 	return err
 }

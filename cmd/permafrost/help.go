@@ -115,10 +115,10 @@ that neither the command line nor the environment sets.
   weekly = 4
 
 Lines below a line like [keep] belong to that table. The tables [postgres], [redis],
-[sidekiq] and [media] are needed if permafrost reaches a part of the instance at
-another address than Mastodon: past a pooler, or from outside a container. The settings
-file is stored as it is. Passwords are in files of their own, which password_file
-names. [compose] names the project of the instance, if its directory does not tell.
+[sidekiq] and [media] are for other addresses than Mastodon's: past a pooler, or from
+outside a container. The settings file is stored as it is. Passwords are in files of
+their own, which password_file names. [compose] names the project of the instance, if
+its directory does not tell.
 
 Keys, with their kinds and their flags:
 

@@ -127,7 +127,7 @@ func serverExamples() map[string]error {
 		"redis.CauseNoMaster":   hosted(redis.CauseNoMaster, "NOMASTERLINK Can't SYNC while not connected with my master"),
 		"redis.CauseNotAllowed": hosted(redis.CauseNotAllowed, "by replication: NOPERM User mastodon has no permissions to run the 'psync' command; by BGSAVE: NOPERM User mastodon has no permissions to run the 'bgsave' command", "ACL SETUSER mastodon +psync +replconf +ping"),
 		"redis.CauseRenamed":    hosted(redis.CauseRenamed, "by replication: ERR unknown command 'PSYNC'; by BGSAVE: ERR unknown command 'BGSAVE'; by the file that it saved by itself: open /var/lib/redis/dump.rdb: no such file or directory"),
-		"redis.CauseSpoolFull":  hosted(redis.CauseSpoolFull, "data of Redis come faster than the storage takes them: more than 1024 MiB would have to wait on this disk"),
+		"redis.CauseSpoolFull":  hosted(redis.CauseSpoolFull, "the storage is slower than Redis sends: more than 1024 MiB would have to wait on this disk"),
 		"redis.CauseSpoolDisk":  hosted(redis.CauseSpoolDisk, "keeping what Redis sends until the storage takes it: no space left on device"),
 		"redis.CauseNewerDump":  hosted(redis.CauseNewerDump, "the dump is an RDB of version REDIS 12, and the server reads none above REDIS 11"),
 		"redis.CauseReplaced":   hosted(redis.CauseReplaced, "the server has 12 keys in database 1, and the dump has none there: all would be lost"),

@@ -235,7 +235,7 @@ out: make a new repository.`,
 				a.ui.Warn("%s holds the new keys: replace its other copies", printable(file))
 			}
 			for _, name := range res.Without {
-				a.ui.Warn("%s has no key of its own and did not get the new keys: permafrost key remove %[1]s, then permafrost key add", printable(name))
+				a.ui.Warn("%s did not get the new keys, having none of its own: permafrost key remove %[1]s, then permafrost key add", printable(name))
 			}
 			return nil
 		},

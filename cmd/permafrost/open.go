@@ -163,7 +163,7 @@ func (a *app) loadKey(n need) (*keys.Identity, error) {
 		return a.loadIdentities()
 	case !haveWriter:
 		return nil, hint.Wrap(&repo.MissingKeyError{Need: "a key, and there is none at " + a.writerKey, For: "opening the repository"},
-			"say -i RECOVERY-FILE or --writer-key FILE. Where a writer file is lost, `permafrost key add writer --name NAME --key-file FILE -i RECOVERY-FILE` makes another; "+
+			"say -i RECOVERY-FILE or --writer-key FILE. `permafrost key add writer --name NAME --key-file FILE -i RECOVERY-FILE` replaces a lost writer file. "+
 				"`permafrost init` makes a new repository with keys of its own")
 	}
 	return a.loadIdentity(a.writerKey)

@@ -63,8 +63,8 @@ func (a *app) repairIndexCommand() *cobra.Command {
 no index lists and verifies each blob in them. It lists again the packs that a snapshot
 needs. It needs the owner key.
 
-Exit codes: 0 everything is listed, 3 content was not found, or is in packs that are
-damaged or can't be opened. permafrost help exit-codes has the others.`,
+Exit codes: 0 everything is listed, 3 content was not found, or its packs are damaged
+or can't be opened. permafrost help exit-codes has the others.`,
 		Example: `  permafrost check
   permafrost repair index -i permafrost-recovery.key`,
 		Args: args("no arguments", 0, 0),

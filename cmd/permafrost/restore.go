@@ -37,7 +37,7 @@ as a dump, redis-dump.rdb and public-system/, with SHA256SUMS. Every byte is ver
 as it is written. RESTORE.md has the steps from there to the running instance;
 restore.sh runs them.
 
-To go on after an interruption, run the same command again. Files that are whole stay,
+Run the same command again to go on after an interruption. Files that are whole stay,
 and a dump goes on where it stopped. A finished restore is compared
 again: dumps by their SHA-256, media by size and time (or content: --overwrite always).
 
@@ -55,10 +55,9 @@ target is. If one other user decides that, everything is written with that user'
 and belongs to that user. RESTORE.md then holds no commands. The same is true for an
 existing public-system/ of another user.
 
-A stolen host could have stored dangerous media. These are left out and
-counted: setuid and setgid bits of files, devices, extended attributes that only root can
-set, and links that lead out of the tree. Files of root become the
-media owner's. Use --trust-media if you know that all of them are yours.
+A stolen host could have stored dangerous media. These are left out and counted: setuid
+and setgid bits, devices, links out of the tree, and attributes that only root sets.
+Files of root become the media owner's. Use --trust-media if you know that all of them are yours.
 
 It needs the owner key: the recovery file, or an identity that was added with
 permafrost key add owner.`,

@@ -114,8 +114,8 @@ func (a *app) stepRedisMaster() *cobra.Command {
 		Use:   "redis-master FILE --replica HOST:PORT",
 		Short: "be a master that gives an RDB to one Redis",
 		Long: `Redis-master reads a password from the first line of its standard input. It listens at
-the address by which this host reaches the server at HOST:PORT, and writes that address
-and the port. It ends when its standard input does. Then make the server a replica of
+the address by which this host reaches HOST:PORT, and writes that address and the port.
+It ends when its standard input does. Then make the server a replica of
 that address, with the password as masterauth: it gets the RDB.`,
 		Example: `  permafrost restore-step redis-master redis-dump.rdb --replica 10.0.0.7:6379`,
 		Args:    args("one RDB", 1, 1),

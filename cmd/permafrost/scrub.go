@@ -56,5 +56,5 @@ func (a *app) tellScrub(res *keeper.Scrubbed) error {
 		a.ui.Report("each matches its name")
 		return nil
 	}
-	return hint.Wrap(&damageError{res.Problems}, "run `permafrost check --read-data` with a key; the next snapshot then stores that content again if the host still has it")
+	return hint.Wrap(&damageError{res.Problems}, "run `permafrost check --read-data` with a key. The next snapshot then stores that content again if the host still has it")
 }

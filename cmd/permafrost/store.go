@@ -61,7 +61,7 @@ func isLocal(address string) bool {
 func likelier(address string, host bool) string {
 	switch {
 	case strings.Contains(address, `\`):
-		return "a path with / between its names, such as /srv/mastodon for a directory on this host, or user@host:/path for one on a server"
+		return "a path with / between its names, such as /srv/mastodon on this host, or user@host:/path on a server"
 	case host:
 		return "sftp:" + address + " for a directory on that server, or ./" + address + " for one here"
 	case strings.HasPrefix(address, "~"):

@@ -100,7 +100,7 @@ func (u *upload) publishAs(sess *session, temp string, open bool) (left string, 
 			return temp, err
 		}
 		u.published.Store(byRename)
-		u.lasting("the server has no hard links there: two runs that store the same object at once rely on the server's rename")
+		u.lasting("the server has no hard links there: its rename must keep two runs from storing one object at once")
 	}
 	return "", nil
 }

@@ -91,7 +91,7 @@ func (s *Saved) vars(c *contents) []way.Var {
 		one("pg_host", f.Host, "where Mastodon reaches the server: a host, or the directory of a socket"),
 		one("pg_port", port, "the server's port, which names its socket too"),
 		one("pg_admin", admin, "a superuser of the server; empty where there is none: then all is done as Mastodon's role"),
-		one("pg_admin_user", adminUser, "the user of this host that is let in as the superuser; empty: the one who runs the steps, with ~/.pgpass"),
+		one("pg_admin_user", adminUser, "the user of this host that is let in as the superuser; empty for who runs the steps, with ~/.pgpass"),
 		one("pg_admin_host", adminHost, "where the superuser reaches the server: the directory of its socket, or a host"),
 		one("pg_service", service, "the service of the Compose project that the server is; empty without one"),
 		one("pg_database", s.Database, "the database"),

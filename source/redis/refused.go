@@ -94,7 +94,7 @@ func (s *Server) otherwise(ctx context.Context, why, err error) (*Dump, error) {
 	if why := s.refusal(err); why.Cause == CauseNotAllowed {
 		remedy = "type in redis-cli: " + why.Facts[0]
 	}
-	s.opts.Warn(fmt.Sprintf("the data of Redis are of %s, when it last saved them: it refuses to save or send them now (%v); %s",
+	s.opts.Warn(fmt.Sprintf("the data of Redis are of %s, when it last saved them. It refuses to save or send them now (%v); %s",
 		when(d.facts.Time), s.redact(err), remedy))
 	return d, nil
 }

@@ -118,7 +118,7 @@ func (s *spool) put(chunk []byte) error {
 		s.changed.Broadcast()
 		return nil
 	case int64(len(s.sizes)) >= s.most:
-		return source.Because(CauseSpoolFull, fmt.Errorf("data of Redis come faster than the storage takes them: more than %d MiB would have to wait on this disk", s.most*s.slot>>20))
+		return source.Because(CauseSpoolFull, fmt.Errorf("the storage is slower than Redis sends: more than %d MiB would have to wait on this disk", s.most*s.slot>>20))
 	}
 	if err := s.store(chunk); err != nil {
 		return source.Because(CauseSpoolDisk, fmt.Errorf("keeping what Redis sends until the storage takes it: %w", err))

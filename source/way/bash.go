@@ -16,7 +16,7 @@ say() { printf '%s\n' "$*" | cat -v; }
 # have_permafrost says whether the program is there, for what a shell can't do.
 have_permafrost() { [ -n "$permafrost" ] && [ -x "$permafrost" ]; }
 
-# as runs a command as a user, by name or by number, in a session of its own: the user could type into root's terminal otherwise.
+# as runs a command as a user, by name or by number. It has a session of its own, so that it can't type into root's terminal.
 as() {
 	local user=$1
 	shift
