@@ -68,7 +68,7 @@ func (r *Repo) junk(ctx context.Context, h *ledger.History, kinds []store.Kind, 
 func (c *checker) keys(ctx context.Context, h *ledger.History) error {
 	for _, p := range h.People {
 		for _, object := range p.Keys {
-			data, err := c.repo.readObject(ctx, object, maxKeyObject)
+			data, err := store.ReadAll(ctx, c.repo.store, object, maxKeyObject)
 			var long *store.DamageError
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
@@ -108,7 +108,7 @@ func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspecto
 
 // snapshot returns what a snapshot's manifest says that it holds. An error says what of it is lost, or why that can't be told.
 func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspectors, s ledger.SnapshotRef) (h ledger.Holding, err error) {
-	data, err := c.repo.readNamed(ctx, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
+	data, err := store.ReadNamed(ctx, c.repo.store, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
 	if err != nil {
 		return h, err
 	}

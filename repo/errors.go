@@ -41,14 +41,6 @@ func (e *ForeignKeyError) Error() string {
 	return fmt.Sprintf("the key is of repository %s…, and this is repository %s…", e.Key.Short(), e.Repository.Short())
 }
 
-// A MissingKeyError says that the key at hand can't do what was asked, and which could.
-type MissingKeyError struct {
-	Need string // "the owner key (the recovery file)"
-	For  string // what it is needed for
-}
-
-func (e *MissingKeyError) Error() string { return fmt.Sprintf("%s needs %s", e.For, e.Need) }
-
 // A LockedError says that another process is at work.
 type LockedError struct {
 	By string // who and what

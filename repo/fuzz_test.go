@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/fuzzing"
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -215,7 +216,7 @@ func bomb(tb testing.TB) (announced, silent []byte) {
 // A manifest that would decompress to more than it may is refused without the memory for it.
 func TestBombs(t *testing.T) {
 	k := fuzzOwner(t)
-	r := &Repo{key: k, log: ledger.New(k)}
+	r := newRepo(nil, k, new(machine.Memory), Options{})
 	announced, silent := bomb(t)
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
 		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, b)
@@ -233,7 +234,7 @@ func TestBombs(t *testing.T) {
 // FuzzManifestObject opens manifests whose signer put anything into them.
 func FuzzManifestObject(f *testing.F) {
 	k := fuzzOwner(f)
-	r := &Repo{key: k, log: ledger.New(k)}
+	r := newRepo(nil, k, new(machine.Memory), Options{})
 	open := func(body []byte) ([]byte, error) {
 		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, body)
 		if err != nil {

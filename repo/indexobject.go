@@ -67,7 +67,7 @@ func (r *Repo) indexData(ctx context.Context, name store.Name, useCache, keep bo
 			return data, nil
 		}
 	}
-	data, err := r.readNamed(ctx, object, name, store.MaxObject)
+	data, err := store.ReadNamed(ctx, r.store, object, name, store.MaxObject)
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
@@ -122,7 +122,7 @@ func (r *Repo) with(x *index, instance string, packs iter.Seq2[*pack.Pack, error
 	}); err != nil {
 		return nil, err
 	}
-	y.settle(r.log)
+	y.settle(r.log.History)
 	return &y, nil
 }
 
@@ -177,7 +177,7 @@ func (r *Repo) writersIndex(ctx context.Context) (*index, error) {
 		if err != nil || len(lost) == 0 {
 			return x, err
 		}
-		if r.hasGrown(ctx) {
+		if r.log.hasGrown(ctx) {
 			continue // a prune may have removed them
 		}
 		return r.distrust(x, lost), nil

@@ -59,7 +59,7 @@ func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
 	text := leaseText{What: what, Started: time.Now().UTC().Truncate(time.Second), process: thisProcess()}
 	rand.Read(text.ID[:])
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Lease{repo: r, key: *r.key, epoch: r.epoch(), text: text, cancel: cancel, done: make(chan struct{})}
+	l := &Lease{repo: r, key: *r.key, epoch: r.log.epoch(), text: text, cancel: cancel, done: make(chan struct{})}
 	// The first object tells the storage's time, the second one is the lease.
 	err := l.put(ctx)
 	if err == nil {
@@ -196,7 +196,7 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 			_ = l.repo.store.Remove(ctx, o.Name)
 			continue
 		}
-		data, err := l.repo.readObject(ctx, o.Name, maxLease)
+		data, err := store.ReadAll(ctx, l.repo.store, o.Name, maxLease)
 		if err != nil {
 			continue // released meanwhile
 		}

@@ -16,8 +16,8 @@ import (
 )
 
 // keyringObject returns the content of an object below keys/: nil where it is not there, or longer than any keyring.
-func (r *Repo) keyringObject(ctx context.Context, object string) ([]byte, error) {
-	data, err := r.readObject(ctx, object, maxKeyObject)
+func keyringObject(ctx context.Context, st store.Store, object string) ([]byte, error) {
+	data, err := store.ReadAll(ctx, st, object, maxKeyObject)
 	var d *store.DamageError
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.As(err, &d):
@@ -39,7 +39,7 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 		if have, err := r.machine.Read(object, maxKeyObject); err == nil && have != nil && keyObject(have) == object {
 			continue
 		}
-		data, err := r.keyringObject(ctx, object)
+		data, err := keyringObject(ctx, r.store, object)
 		if err != nil {
 			return err
 		}
@@ -52,36 +52,6 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// adoptEpoch gives h a keyring that holds the epoch that the log has announced, and none in its place: a new one, since
-// others may be reading by the one that it had. The announcement has the new keys, wrapped to the identity that each key file
-// brings, or to the recipient that a person brought.
-func (r *Repo) adoptEpoch(h *ledger.History) error {
-	if h.HasEpoch(h.Keys) {
-		return nil
-	}
-	// What a rotation saved and never announced gives way to what another has announced.
-	known := h.KeysInUse(h.Keys)
-	ids := r.opts.Identities
-	if r.key.Identity != nil {
-		ids = append([]age.Identity{r.key.Identity}, ids...)
-	}
-	for _, data := range h.Wrapped {
-		if len(ids) == 0 {
-			break
-		}
-		update, err := keys.Unwrap(data, ids...)
-		if err != nil {
-			continue // for somebody else
-		}
-		grown := *known
-		if grown.Merge(update) == nil && h.HasEpoch(&grown) {
-			h.Keys = &grown
-			return nil
-		}
-	}
-	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.Epoch), For: "reading the log on"}
 }
 
 // ownerOnly returns an error unless the repository was opened with the owner key.
@@ -126,7 +96,7 @@ func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p ledger.Person, 
 	if to == nil && k.Identity != nil {
 		p.Recipient = k.Identity.Recipient().String()
 	}
-	if err := nameFree(r.log, p.Name); err != nil {
+	if err := nameFree(r.log.History, p.Name); err != nil {
 		return err
 	}
 	if to != nil {
@@ -151,7 +121,7 @@ func nameFree(h *ledger.History, name string) error {
 // publishRoster publishes what change makes of the roster as it stands.
 func (r *Repo) publishRoster(ctx context.Context, change func(*ledger.History) ([]ledger.Person, error)) error {
 	e := &ledger.Entry{Roster: new(ledger.RosterEntry)}
-	return r.publish(ctx, e, func(h *ledger.History) (err error) {
+	return r.log.publish(ctx, e, func(h *ledger.History) (err error) {
 		e.Roster.People, err = change(h)
 		return err
 	})
@@ -226,7 +196,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 		return nil, fmt.Errorf("saving the new keys: %w", err)
 	}
 	e := &ledger.EpochEntry{Number: next.Number, Signature: next.Signature}
-	err = r.publish(ctx, &ledger.Entry{Epoch: e}, func(h *ledger.History) (err error) {
+	err = r.log.publish(ctx, &ledger.Entry{Epoch: e}, func(h *ledger.History) (err error) {
 		if h.Epoch >= next.Number {
 			return cause.Errorf(cause.Rotated, "another owner rotated the keys meanwhile")
 		}
@@ -243,10 +213,10 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 
 // mayRotate returns an error where the log is damaged, unless an owner has said that it goes on as it is.
 func (r *Repo) mayRotate(ctx context.Context) error {
-	if err := r.catchUp(ctx, r.log); err != nil {
+	if err := r.log.catchUp(ctx); err != nil {
 		return err
 	}
-	if err := r.acceptDamage(ctx); err != nil || r.opts.AcceptHead {
+	if err := r.log.acceptDamage(ctx); err != nil || r.opts.AcceptHead {
 		return err
 	}
 	return r.log.MayAdd(&ledger.Entry{Epoch: new(ledger.EpochEntry)})

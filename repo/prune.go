@@ -136,7 +136,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 	for range pruneTries {
 		res, err := r.tryPrune(ctx, now, inspect, o)
 		switch {
-		case errors.Is(err, errNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.hasGrown(ctx):
+		case errors.Is(err, errNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.log.hasGrown(ctx):
 			r.note("the log has grown meanwhile: prune starts again")
 		case !isTableError(err): // it was noted where it was found
 			return res, err
@@ -144,15 +144,6 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 	}
 	return nil, &cause.Error{Cause: cause.Outrun, Err: &LockedError{"others kept adding to the log"}}
 }
-
-// hasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
-// prune has deleted.
-func (r *Repo) hasGrown(ctx context.Context) bool {
-	before := r.log.Head
-	return r.catchUp(ctx, r.log) == nil && r.log.Head != before
-}
-
-var errNewcomers = errors.New("the log has grown")
 
 // tryPrune goes through a prune once, from phase to phase. Each makes one value of those before it:
 //
@@ -216,7 +207,7 @@ func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 
 // readyToPrune takes what was added to the log, and returns an error where that is damaged.
 func (r *Repo) readyToPrune(ctx context.Context) error {
-	if err := r.catchUp(ctx, r.log); err != nil {
+	if err := r.log.catchUp(ctx); err != nil {
 		return err
 	}
 	if damage := r.log.Damage(); len(damage) > 0 {
@@ -227,19 +218,22 @@ func (r *Repo) readyToPrune(ctx context.Context) error {
 
 // supposing returns the repository as it would be if the next log entry forgot some snapshots. It is for planning alone.
 func (r *Repo) supposing(forgotten []store.Name) *Repo {
-	h := *r.log
+	h := *r.log.History
 	h.Forgotten = maps.Clone(h.Forgotten)
 	for _, id := range forgotten {
 		h.Forgotten[id] = h.Next
 	}
-	return &Repo{store: r.store, key: r.key, opts: r.opts, machine: r.machine, tables: r.tables, log: &h}
+	s := newRepo(r.store, r.key, r.machine, r.opts)
+	s.tables = r.tables
+	s.log.History = &h
+	return s
 }
 
 // publishPlan publishes the plan's entry, which names what was written for it too.
 func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) error {
 	entry := p.entry
 	entry.Added = w.indexes
-	err := r.publishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
+	err := r.log.publishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
 	if errors.Is(err, errNewcomers) || errors.Is(err, store.ErrNoSpace) {
 		r.discard(w)
 	}
@@ -254,7 +248,7 @@ func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) erro
 // sweep deletes objects that prune entries name.
 func (r *Repo) sweep(ctx context.Context, deletes []string, progress func(phase string, done, total int64)) error {
 	if len(r.log.OutOfReach) > 0 {
-		if err := r.catchUp(ctx, r.log); err != nil {
+		if err := r.log.catchUp(ctx); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ type inventory struct {
 // inventory returns the inventory of an index, with no sizes yet.
 func (r *Repo) inventory(x *index) inventory {
 	me := r.key.VerifyKey()
-	return inventory{head: r.log.Head, log: r.log, me: me, by: r.log.Scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.packs))}
+	return inventory{head: r.log.Head, log: r.log.History, me: me, by: r.log.Scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.packs))}
 }
 
 // canRead reports whether this key reads a pack's content.
@@ -79,14 +79,14 @@ type survey struct {
 
 // survey looks at all that there is, at that time by the storage's clock.
 func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
-	x, err := r.buildIndex(ctx, r.log, true, func(err error) error { return err })
+	x, err := r.buildIndex(ctx, r.log.History, true, func(err error) error { return err })
 	if err != nil {
 		return nil, cause.Errorf(cause.IndexDamaged, "prune needs the whole index: %w", err)
 	}
 	if err := r.mayPrune(); err != nil {
 		return nil, err
 	}
-	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
+	if err := r.sortOut(ctx, r.log.History, x, x.contested(), r.noteError, ignore); err != nil {
 		return nil, err
 	}
 	s := newSurveyor(r.inventory(x), now, grace)
@@ -241,11 +241,11 @@ func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, erro
 	if !far || r.key.Role != keys.RoleOwner {
 		return false, nil
 	}
-	data, err := r.readEntry(ctx, seq, o.Size)
+	data, err := r.log.readEntry(ctx, seq, o.Size)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	e := ledger.OpenEntry(unseal, r.log.Keys, data)
+	e := r.log.open(data)
 	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && r.log.Known(e.Signer), err
 }
 

@@ -74,7 +74,7 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		}
 		err := try(ctx)
 		switch {
-		case errors.Is(err, errNewcomers), err != nil && r.hasGrown(ctx):
+		case errors.Is(err, errNewcomers), err != nil && r.log.hasGrown(ctx):
 			r.note("the log has grown meanwhile: the repair starts again")
 		case !isTableError(err): // it was noted where it was found
 			return err
@@ -140,16 +140,16 @@ func (r *Repo) surveyIndex(ctx context.Context) (*indexSurvey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.sortOut(ctx, r.log, x, x.names(), r.noteError, ignore); err != nil {
+	if err := r.sortOut(ctx, r.log.History, x, x.names(), r.noteError, ignore); err != nil {
 		return nil, err
 	}
-	lost := unread(r.log, x)
+	lost := unread(r.log.History, x)
 	return &indexSurvey{head, x, append(lost, x.dropFalse()...)}, nil
 }
 
 // wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
 func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
-	return r.buildIndex(ctx, r.log, false, func(err error) error {
+	return r.buildIndex(ctx, r.log.History, false, func(err error) error {
 		if errors.Is(err, store.ErrNewerFormat) && !r.opts.AcceptHead {
 			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
 			return hint.Wrap(err, "update permafrost on this machine; where no newer one was ever used, --accept-head takes it for damage")

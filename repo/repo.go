@@ -56,7 +56,7 @@ type Repo struct {
 	opts    Options
 	machine *machine.Memory
 	tables  *tableFiles
-	log     *ledger.History
+	log     *logbook
 	index   *index // nil until it is first needed
 
 	noting sync.Mutex
@@ -135,18 +135,28 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 		}
 		return fmt.Errorf("writing the config: %w", err)
 	}
-	r := &Repo{store: w, key: owner, machine: new(machine.Memory), tables: new(tableFiles), log: ledger.New(owner)}
+	r := newRepo(w, owner, new(machine.Memory), Options{})
 	if err := r.putReserve(ctx); err != nil {
 		return err
 	}
 	people := []ledger.Person{ledger.PersonOf(owner, nil), ledger.PersonOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
-	return r.publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
+	return r.log.publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
 		if !h.Empty {
 			return errors.New("another process is making a repository there")
 		}
 		return nil
 	})
+}
+
+// newRepo returns a repository whose log is yet to be read.
+func newRepo(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Repo {
+	r := &Repo{store: st, key: key, opts: o, machine: m, tables: newTableFiles(m.Tables)}
+	r.log = &logbook{
+		History: ledger.New(key), store: st, key: key, machine: m, note: r.note, changed: func() { r.index = nil }, envelopes: envelopes{seal, unseal},
+		opts: logOptions{AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities},
+	}
+	return r
 }
 
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
@@ -162,17 +172,16 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	if id != store.Name(key.Repository) {
 		return nil, &ForeignKeyError{Key: store.Name(key.Repository), Repository: id}
 	}
-	r := &Repo{store: store.NewWitness(st), key: key, opts: o, machine: machine.Open(o.StateDir, o.CacheDir, id)}
-	r.tables = newTableFiles(r.machine.Tables)
+	r := newRepo(store.NewWitness(st), key, machine.Open(o.StateDir, o.CacheDir, id), o)
 	if err := r.machine.Err(); err != nil {
 		r.note("%v: a storage that was rolled back would not be noticed", err)
 	}
 	// Before the log is read: another process here may add to it, and remember that, at any time.
-	remembered, err := r.remembered()
+	remembered, err := r.log.remembered()
 	if err != nil {
 		return nil, err
 	}
-	if r.log, err = r.readLog(ctx, key, true); err != nil {
+	if r.log.History, err = r.log.readLog(ctx, key, true); err != nil {
 		return nil, err
 	}
 	if r.log.Empty && len(r.log.Problems()) == 0 {
@@ -181,7 +190,7 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	if r.log.Empty {
 		return nil, r.log.Problems()[0]
 	}
-	if err := r.checkHead(remembered); err != nil {
+	if err := r.log.checkHead(remembered); err != nil {
 		return nil, err
 	}
 	if n := len(key.Epochs); int(r.log.LastEpoch(key)) < n {
@@ -191,29 +200,6 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 		return nil, err
 	}
 	return r, nil
-}
-
-// checkHead compares the log with the newest entry that this machine, or a person, remembers.
-func (r *Repo) checkHead(remembered *ledger.Remembered) error {
-	all := []*ledger.Remembered{remembered}
-	if r.opts.Head != nil {
-		all = append(all, &ledger.Remembered{Head: *r.opts.Head})
-	}
-	for _, s := range all {
-		if s == nil || r.opts.AcceptHead {
-			continue
-		}
-		if lost := r.log.Lacks(s, r.key.VerifyKey()); lost != nil {
-			return lost
-		}
-	}
-	if now, err := r.rememberedHead(); err == nil && now != nil && now.Seq > r.log.Head.Seq && !r.opts.AcceptHead {
-		return nil // what another process here has seen since then is newer
-	}
-	if err := r.rememberHead(r.log.Remember()); err != nil {
-		r.note("%v: a storage that is rolled back to before it will not be noticed here", err)
-	}
-	return nil
 }
 
 // LockRun keeps two runs of an instance on this machine apart, from a run's snapshot to the end of its prune. It fails with a
@@ -264,7 +250,7 @@ func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.log.People) }
 // missing may only have been moved.
 func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) {
 	before := r.log.Prunes
-	err = r.catchUp(ctx, r.log)
+	err = r.log.catchUp(ctx)
 	return r.log.Prunes != before, err
 }
 
@@ -286,7 +272,7 @@ func (r *Repo) Manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, er
 	data, ok := r.machine.Copy(object)
 	if !ok || store.NameOf(data) != ref.Manifest {
 		var err error
-		if data, err = r.readNamed(ctx, object, ref.Manifest, store.MaxObject); err != nil {
+		if data, err = store.ReadNamed(ctx, r.store, object, ref.Manifest, store.MaxObject); err != nil {
 			return nil, fmt.Errorf("reading the manifest of snapshot %s: %w", ref.ID.Short(), err)
 		}
 		r.machine.Keep(object, data)
@@ -321,20 +307,11 @@ func openManifest(k *keys.Keyring, ref ledger.SnapshotRef, data []byte) ([]byte,
 	return text, nil
 }
 
-// epoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
-// it, where a rotation died between saving its keys and announcing them.
-func (r *Repo) epoch() *keys.Epoch { return r.Key().Epoch(max(1, r.log.Epoch)) }
-
-// seal returns the envelope of body under the epoch in use.
-func (r *Repo) seal(magic string, body []byte) ([]byte, error) {
-	return seal(r.key, r.epoch(), magic, body)
-}
-
 // sealManifest is the inverse of openManifest.
 func (r *Repo) sealManifest(text []byte) ([]byte, error) {
 	body := pack.Compress(text)
 	if room := manifestRoom(len(body)); len(text) > room {
 		return nil, fmt.Errorf("manifest of %d bytes, which become %d, is above the limit of %d", len(text), len(body), room)
 	}
-	return r.seal(keys.KindManifest, body)
+	return r.log.seal(keys.KindManifest, body)
 }

@@ -67,11 +67,11 @@ func (r *Repo) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair
 
 // takeInventory compares what index objects list with the sizes of the packs on the storage.
 func (r *Repo) takeInventory(ctx context.Context) (*inventory, error) {
-	x, err := r.buildIndex(ctx, r.log, false, func(err error) error { return err })
+	x, err := r.buildIndex(ctx, r.log.History, false, func(err error) error { return err })
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
-	if err := r.sortOut(ctx, r.log, x, x.contested(), r.noteError, ignore); err != nil {
+	if err := r.sortOut(ctx, r.log.History, x, x.contested(), r.noteError, ignore); err != nil {
 		return nil, err
 	}
 	v := r.inventory(x)

@@ -27,7 +27,7 @@ func tableKey(k *keys.Keyring) *[32]byte { return (*[32]byte)(k.DeriveKey("perma
 // note: what it alone lists is not found, and everything else is.
 func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
 	if r.index == nil || r.index.damage.found() {
-		x, err := r.buildIndex(ctx, r.log, true, func(err error) error {
+		x, err := r.buildIndex(ctx, r.log.History, true, func(err error) error {
 			r.note("%v", err)
 			return nil
 		})

@@ -104,7 +104,7 @@ func (r *Repo) readWhole(ctx context.Context, objects []store.Object, progress f
 		g.Go(func() error {
 			var data []byte
 			err := r.again(ctx, o.Name, func() (err error) {
-				data, err = r.readObject(ctx, o.Name, store.MaxObject)
+				data, err = store.ReadAll(ctx, r.store, o.Name, store.MaxObject)
 				return err
 			})
 			if d := (*store.DamageError)(nil); errors.Is(err, fs.ErrNotExist) {

@@ -23,7 +23,7 @@ func Unlock(ctx context.Context, st store.Store, id *keys.Identity, accept func(
 	if id.Keyring != nil {
 		return id.Keyring, nil
 	}
-	u := &unlocking{repo: &Repo{store: store.NewWitness(st), machine: new(machine.Memory), opts: Options{Identities: id.Identities}}, ids: id.Identities, accept: accept}
+	u := &unlocking{store: store.NewWitness(st), ids: id.Identities, accept: accept}
 	objects, err := u.objects(ctx)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func Unlock(ctx context.Context, st store.Store, id *keys.Identity, accept func(
 
 // An unlocking looks for the keyring of who holds some identities.
 type unlocking struct {
-	repo    *Repo
+	store   *store.Witness
 	ids     []age.Identity
 	accept  func(*keys.Keyring) error
 	refused error
@@ -70,7 +70,7 @@ type unlocking struct {
 
 // objects returns what lies below keys/, the oldest first.
 func (u *unlocking) objects(ctx context.Context) (objects []store.Object, err error) {
-	for o, err := range u.repo.store.List(ctx, store.Key.Dir()) {
+	for o, err := range u.store.List(ctx, store.Key.Dir()) {
 		if err != nil {
 			return nil, fmt.Errorf("listing keyrings: %w", err)
 		}
@@ -82,7 +82,7 @@ func (u *unlocking) objects(ctx context.Context) (objects []store.Object, err er
 
 // open returns the keyring in an object, or nil: it was made for somebody else, or is junk, or is refused.
 func (u *unlocking) open(ctx context.Context, object string) (*keys.Keyring, error) {
-	data, err := u.repo.keyringObject(ctx, object)
+	data, err := keyringObject(ctx, u.store, object)
 	if data == nil || err != nil {
 		return nil, err
 	}
@@ -100,8 +100,7 @@ func (u *unlocking) open(ctx context.Context, object string) (*keys.Keyring, err
 // listed returns the keyring that the list of keys says to be theirs, rather an owner's; nil where it names none of theirs, or can't
 // be read by k.
 func (u *unlocking) listed(ctx context.Context, k *keys.Keyring) (mine *keys.Keyring) {
-	u.repo.key = k
-	h, err := u.repo.readLog(ctx, k, false)
+	h, err := newRepo(u.store, k, new(machine.Memory), Options{Identities: u.ids}).log.readLog(ctx, k, false)
 	if err != nil {
 		return nil
 	}

@@ -1,20 +1,22 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"slices"
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/machine"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 
+	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -28,35 +30,60 @@ const (
 	maxJunk, relists, publishTries = 1000, 10, 100
 )
 
+// A logbook is the log in a storage: as far as it was read, and how it is read on and added to.
+type logbook struct {
+	*ledger.History
+	store     *store.Witness
+	key       *keys.Keyring // as it was opened with
+	machine   *machine.Memory
+	envelopes envelopes
+	opts      logOptions
+	note      func(format string, args ...any) // hears what a person should know and no error says
+	changed   func()                           // hears that the history has
+}
+
+// envelopes makes and opens envelopes as a keyring does, or as a simulation has it.
+type envelopes struct {
+	Seal   func(k *keys.Keyring, e *keys.Epoch, kind string, body []byte) ([]byte, error)
+	Unseal ledger.Unseal
+}
+
+// logOptions say how a log is taken.
+type logOptions struct {
+	AcceptHead bool           // as it is, though it is older than the one remembered, or damaged
+	Head       *ledger.Head   // an entry noted elsewhere, which must be part of it
+	Identities []age.Identity // open keyrings of later epochs, beside the keyring's own identity
+}
+
 // readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
 // store: where it chains to what is cached, the store has the same below it or has lost it; where it does not, all is read
 // anew. Keys that it announces and keys lacks are the history's.
-func (r *Repo) readLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
-	h, err := r.takeLog(ctx, keys, useCache)
+func (b *logbook) readLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
+	h, err := b.takeLog(ctx, keys, useCache)
 	if err == nil && useCache && len(h.Problems()) > 0 {
-		h, err = r.takeLogOn(ctx, keys, h)
+		h, err = b.takeLogOn(ctx, keys, h)
 	}
 	// Where an announcement was lost and the keys were rotated since, the newer keyring opens what the older could not.
 	if err == nil && len(h.Breaks) > 0 && len(h.Keys.Epochs) > len(keys.Epochs) {
-		h, err = r.takeLogOn(ctx, h.Keys, h)
+		h, err = b.takeLogOn(ctx, h.Keys, h)
 	}
 	return h, err
 }
 
 // takeLogOn takes the whole log anew, which must say no less than it did a moment ago.
-func (r *Repo) takeLogOn(ctx context.Context, keys *keys.Keyring, before *ledger.History) (*ledger.History, error) {
-	h, err := r.takeLog(ctx, keys, false)
-	if was := before.Remember(); err == nil && !r.opts.AcceptHead && !h.Covers(&was, r.key.VerifyKey()) {
+func (b *logbook) takeLogOn(ctx context.Context, keys *keys.Keyring, before *ledger.History) (*ledger.History, error) {
+	h, err := b.takeLog(ctx, keys, false)
+	if was := before.Remember(); err == nil && !b.opts.AcceptHead && !h.Covers(&was, b.key.VerifyKey()) {
 		err = &ledger.RollbackError{Remembered: was.Head, Found: h.Head, Lost: was.Basis.String(), Since: true}
 	}
 	return h, err
 }
 
-func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
+func (b *logbook) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
 	h := ledger.New(keys)
-	h.Lenient = r.opts.AcceptHead
+	h.Lenient = b.opts.AcceptHead
 	sizes, times := make(map[uint64]int64), make(map[uint64]time.Time)
-	for o, err := range r.store.List(ctx, store.Log.Dir()) {
+	for o, err := range b.store.List(ctx, store.Log.Dir()) {
 		if err != nil {
 			return nil, fmt.Errorf("listing the log: %w", err)
 		}
@@ -69,10 +96,10 @@ func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (
 	if len(sizes) == 0 {
 		return h, nil
 	}
-	if err := r.fillGaps(ctx, sizes); err != nil {
+	if err := b.fillGaps(ctx, sizes); err != nil {
 		return nil, err
 	}
-	t := &logTake{repo: r, log: h, sizes: sizes, before: r.openedLog(r.key), now: make(ledger.Opened)}
+	t := &logTake{book: b, log: h, sizes: sizes, before: b.openedLog(b.key), now: make(ledger.Opened)}
 	if useCache {
 		for seq := range t.before {
 			if _, there := sizes[seq]; there {
@@ -110,7 +137,7 @@ func (r *Repo) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (
 
 // fillGaps adds the entries below a listed one that the listing has missed. A listing is not a moment: of two entries put
 // meanwhile it may show the second alone, which would look as if the first was lost.
-func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
+func (b *logbook) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 	missed := 0
 	for _, seq := range slices.Sorted(maps.Keys(sizes)) {
 		for seq > 0 {
@@ -118,7 +145,7 @@ func (r *Repo) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 			if _, listed := sizes[seq]; listed {
 				break
 			}
-			o, err := r.store.Stat(ctx, store.LogObject(seq))
+			o, err := b.store.Stat(ctx, store.LogObject(seq))
 			if errors.Is(err, fs.ErrNotExist) {
 				break
 			}
@@ -147,7 +174,7 @@ func logWindow(numbers []uint64, sizes map[uint64]int64) int {
 
 // A logTake is the log on its way from the store, or from the cache, into a history.
 type logTake struct {
-	repo   *Repo
+	book   *logbook
 	log    *ledger.History
 	sizes  map[uint64]int64
 	newest uint64 // entries below it that are opened already need not be read
@@ -170,7 +197,7 @@ func (t *logTake) entries(ctx context.Context, numbers []uint64) (int, error) {
 			continue
 		}
 		g.Go(func() (err error) {
-			got[i], err = t.repo.readEntry(gctx, seq, t.sizes[seq])
+			got[i], err = t.book.readEntry(gctx, seq, t.sizes[seq])
 			return err
 		})
 	}
@@ -198,33 +225,33 @@ func (t *logTake) has(seq uint64) bool {
 func (t *logTake) take(ctx context.Context, seq uint64, data []byte) error {
 	e := t.before[seq]
 	if !t.has(seq) {
-		e = t.before.Open(unseal, t.log.Keys, seq, data)
+		e = t.before.Open(t.book.envelopes.Unseal, t.log.Keys, seq, data)
 	}
 	t.log.Take(seq, e)
 	if hash, valid := t.log.Hashes[seq]; valid && hash == e.Hash {
 		t.now[seq] = e
 		t.news = t.news || t.before[seq].Hash != e.Hash
 	}
-	return t.repo.adoptEpoch(t.log)
+	return t.book.adoptEpoch(t.log)
 }
 
 // keep puts the opened entries into the cache. Those of a log that is no continuation of what is there don't replace it,
 // unless a person has said that the log is to be taken as it is.
 func (t *logTake) keep() {
 	was := t.before.Newest()
-	goesOn := was == nil || t.log.Hashes[was.Seq] == was.Hash || t.repo.opts.AcceptHead
+	goesOn := was == nil || t.log.Hashes[was.Seq] == was.Hash || t.book.opts.AcceptHead
 	if goesOn && (t.news || len(t.now) != len(t.before)) {
-		t.repo.keepOpened(t.repo.key, t.now)
+		t.book.keepOpened(t.book.key, t.now)
 	}
 }
 
 // readEntry returns a stored entry's bytes: at most so many as were listed, for which there is room. What is longer is no
 // entry, and take calls it what it is.
-func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, error) {
+func (b *logbook) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, error) {
 	if size < 0 || size > ledger.MaxEntryObject {
 		return []byte{}, nil
 	}
-	data, err := r.readObject(ctx, store.LogObject(seq), int(size)+1)
+	data, err := store.ReadAll(ctx, b.store, store.LogObject(seq), int(size)+1)
 	if long := (*store.DamageError)(nil); errors.As(err, &long) || int64(len(data)) > size {
 		return []byte{}, nil
 	}
@@ -234,45 +261,44 @@ func (r *Repo) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, e
 	return data, nil
 }
 
-// catchUp takes the entries that were published since h was read. They stand under the next numbers: no
+// catchUp takes the entries that were published since the log was read. They stand under the next numbers: no
 // listing is needed.
-func (r *Repo) catchUp(ctx context.Context, h *ledger.History) error {
+func (b *logbook) catchUp(ctx context.Context) error {
 	for range relists {
-		if done, err := r.follow(ctx, h); done || err != nil {
+		if done, err := b.follow(ctx); done || err != nil {
 			return err
 		}
-		now, err := r.takeLogOn(ctx, h.Keys, h)
+		now, err := b.takeLogOn(ctx, b.Keys, b.History)
 		if err != nil {
 			return err
 		}
-		if now.Next <= h.Next {
+		if now.Next <= b.Next {
 			break // there are more to reading than to listing
 		}
-		*h = *now
+		b.History = now
+		b.changed()
 	}
-	return cause.Errorf(cause.JunkInLog, "reading the log: behind entry %d the storage has %d objects and more that are no entries", h.Head.Seq, maxJunk)
+	return cause.Errorf(cause.JunkInLog, "reading the log: behind entry %d the storage has %d objects and more that are no entries", b.Head.Seq, maxJunk)
 }
 
 // follow is catchUp as far as there are not maxJunk numbers in a row without an entry: it reports whether it came to the end.
-func (r *Repo) follow(ctx context.Context, h *ledger.History) (done bool, err error) {
-	for junk, head := 0, h.Head; junk < maxJunk; junk++ {
-		if h.Head != head {
-			junk, head = 0, h.Head
+func (b *logbook) follow(ctx context.Context) (done bool, err error) {
+	for junk, head := 0, b.Head; junk < maxJunk; junk++ {
+		if b.Head != head {
+			junk, head = 0, b.Head
 		}
-		data, err := r.readObject(ctx, store.LogObject(h.Next), ledger.MaxEntryObject)
+		data, err := store.ReadAll(ctx, b.store, store.LogObject(b.Next), ledger.MaxEntryObject)
 		var long *store.DamageError
 		if errors.Is(err, fs.ErrNotExist) {
-			return true, h.TooNew()
+			return true, b.TooNew()
 		} else if errors.As(err, &long) {
 			data = nil // too long to be an entry; take calls it what it is
 		} else if err != nil {
 			return false, fmt.Errorf("reading the log: %w", err)
 		}
-		h.Take(h.Next, ledger.OpenEntry(unseal, h.Keys, data))
-		if h == r.log {
-			r.index = nil // the log may name other index objects now
-		}
-		if err := r.adoptEpoch(h); err != nil {
+		b.Take(b.Next, b.open(data))
+		b.changed() // the log may name other index objects now
+		if err := b.adoptEpoch(b.History); err != nil {
 			return false, err
 		}
 	}
@@ -282,57 +308,57 @@ func (r *Repo) follow(ctx context.Context, h *ledger.History) (done bool, err er
 // publish appends e to the log, once all that was put is seen to be there, and sees that e is. Before each try it calls check
 // with the log as it then stands, which ends the attempt where it returns an error: so whoever publishes entry N has heeded
 // every entry below N.
-func (r *Repo) publish(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
-	for taken, head := 0, r.log.Head; ; taken++ {
-		if r.log.Head != head {
-			taken, head = 0, r.log.Head
+func (b *logbook) publish(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
+	for taken, head := 0, b.Head; ; taken++ {
+		if b.Head != head {
+			taken, head = 0, b.Head
 		}
 		if taken == publishTries {
-			return cause.Errorf(cause.TakenNumbers, "publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", r.log.Next, taken)
+			return cause.Errorf(cause.TakenNumbers, "publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", b.Next, taken)
 		}
 		if e.Accept == nil {
-			if err := r.acceptDamage(ctx); err != nil {
+			if err := b.acceptDamage(ctx); err != nil {
 				return err
 			}
 		}
-		if err := check(r.log); err != nil {
+		if err := check(b.History); err != nil {
 			return err
 		}
-		if err := r.log.MayAdd(e); err != nil {
+		if err := b.MayAdd(e); err != nil {
 			return err
 		}
-		if err := r.store.Confirm(ctx); err != nil {
-			if !r.hasGrown(ctx) {
+		if err := b.store.Confirm(ctx); err != nil {
+			if !b.hasGrown(ctx) {
 				return err
 			}
 			// A prune may have removed it meanwhile. Then check says whether that matters, and nothing else refers to it.
-			r.store.Forget(r.log.IsPruned)
+			b.store.Forget(b.IsPruned)
 			continue
 		}
-		data, err := r.sealEntry(e)
+		data, err := b.sealEntry(e)
 		if err != nil {
 			return err
 		}
-		switch err := r.store.Put(ctx, store.LogObject(e.Seq), data); {
+		switch err := b.store.Put(ctx, store.LogObject(e.Seq), data); {
 		case errors.Is(err, fs.ErrExist): // somebody was faster: heed what they say
-			if err := r.catchUp(ctx, r.log); err != nil {
+			if err := b.catchUp(ctx); err != nil {
 				return err
 			}
 			continue
 		case err != nil:
 			return fmt.Errorf("publishing log entry %d: %w", e.Seq, err)
 		}
-		if err := r.confirmEntry(ctx, store.LogObject(e.Seq), data); err != nil {
+		if err := b.confirmEntry(ctx, store.LogObject(e.Seq), data); err != nil {
 			return fmt.Errorf("publishing log entry %d: %w", e.Seq, err)
 		}
-		return r.published(e, data)
+		return b.published(e, data)
 	}
 }
 
 // publishAt is publish for an entry that stands on what the log said at head: it fails with errNewcomers where somebody has
 // added to that.
-func (r *Repo) publishAt(ctx context.Context, head ledger.Head, e *ledger.Entry) error {
-	return r.publish(ctx, e, func(h *ledger.History) error {
+func (b *logbook) publishAt(ctx context.Context, head ledger.Head, e *ledger.Entry) error {
+	return b.publish(ctx, e, func(h *ledger.History) error {
 		if h.Head != head {
 			return errNewcomers
 		}
@@ -341,19 +367,19 @@ func (r *Repo) publishAt(ctx context.Context, head ledger.Head, e *ledger.Entry)
 }
 
 // sealEntry makes e the next entry of the log as it is known.
-func (r *Repo) sealEntry(e *ledger.Entry) ([]byte, error) {
-	e.Seq, e.Prev = r.log.Next, nil
-	if !r.log.Empty {
-		head := r.log.Head
+func (b *logbook) sealEntry(e *ledger.Entry) ([]byte, error) {
+	e.Seq, e.Prev = b.Next, nil
+	if !b.Empty {
+		head := b.Head
 		e.Prev = &head
 	}
-	e.On = r.log.Basis
+	e.On = b.Basis
 	e.Time = time.Now().UTC().Truncate(time.Second)
 	body, err := e.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("encoding a log entry: %w", err)
 	}
-	data, err := r.seal(keys.KindEntry, body)
+	data, err := b.seal(keys.KindEntry, body)
 	if err == nil && (len(data) > ledger.MaxEntryObject || e.Seq >= store.MaxEntries) {
 		err = fmt.Errorf("log entry %d of %d bytes: no reader would take it", e.Seq, len(data))
 	}
@@ -361,61 +387,81 @@ func (r *Repo) sealEntry(e *ledger.Entry) ([]byte, error) {
 }
 
 // published takes our own entry as everybody else does.
-func (r *Repo) published(e *ledger.Entry, data []byte) error {
-	requests := len(r.log.Requests)
-	r.log.Take(e.Seq, ledger.OpenEntry(unseal, r.log.Keys, data))
-	if r.log.Head.Seq != e.Seq || len(r.log.Requests) > requests {
+func (b *logbook) published(e *ledger.Entry, data []byte) error {
+	requests := len(b.Requests)
+	b.Take(e.Seq, b.open(data))
+	if b.Head.Seq != e.Seq || len(b.Requests) > requests {
 		return fmt.Errorf("%w: the entry was published and has no effect", ledger.ErrNotAllowed)
 	}
-	if err := r.rememberHead(r.log.Remember()); err != nil {
-		r.note("%v", err) // the entry stands; only a rollback to before it would go unnoticed here
+	if err := b.rememberHead(b.Remember()); err != nil {
+		b.note("%v", err) // the entry stands; only a rollback to before it would go unnoticed here
 	}
 	return nil
 }
 
-// readObject returns all of an object of at most limit bytes.
-func (r *Repo) readObject(ctx context.Context, name string, limit int) ([]byte, error) {
-	buf := make([]byte, min(limit, 32<<10))
-	have := 0
-	for {
-		n, err := r.store.ReadAt(ctx, name, buf[have:], int64(have))
-		have += n
-		if err == io.EOF {
-			return buf[:have:have], nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if have == limit {
-			if n, err := r.store.ReadAt(ctx, name, make([]byte, 1), int64(have)); n == 0 && err == io.EOF {
-				return buf, nil
-			}
-			return nil, &store.DamageError{Object: name, Err: fmt.Errorf("longer than %d bytes", limit)}
-		}
-		room := 8 * len(buf)
-		if have >= 2<<20 { // worth a question, so as not to hold several times what there is
-			o, err := r.store.Stat(ctx, name)
-			if err != nil {
-				return nil, err
-			}
-			room = max(int(min(o.Size, int64(limit)))+1, have+1)
-		}
-		buf = append(make([]byte, 0, min(limit, room)), buf...)
-		buf = buf[:cap(buf)]
+// adoptEpoch gives h a keyring that holds the epoch that the log has announced, and none in its place: a new one, since
+// others may be reading by the one that it had. The announcement has the new keys, wrapped to the identity that each key file
+// brings, or to the recipient that a person brought.
+func (b *logbook) adoptEpoch(h *ledger.History) error {
+	if h.HasEpoch(h.Keys) {
+		return nil
 	}
+	// What a rotation saved and never announced gives way to what another has announced.
+	known := h.KeysInUse(h.Keys)
+	ids := b.opts.Identities
+	if b.key.Identity != nil {
+		ids = append([]age.Identity{b.key.Identity}, ids...)
+	}
+	for _, data := range h.Wrapped {
+		if len(ids) == 0 {
+			break
+		}
+		update, err := keys.Unwrap(data, ids...)
+		if err != nil {
+			continue // for somebody else
+		}
+		grown := *known
+		if grown.Merge(update) == nil && h.HasEpoch(&grown) {
+			h.Keys = &grown
+			return nil
+		}
+	}
+	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.Epoch), For: "reading the log on"}
 }
 
-// readNamed returns all of an object that is named by its hash, which it verifies.
-func (r *Repo) readNamed(ctx context.Context, object string, name store.Name, limit int) ([]byte, error) {
-	data, err := r.readObject(ctx, object, limit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &store.DamageError{Object: object, Err: err}
+// hasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
+// prune has deleted.
+func (b *logbook) hasGrown(ctx context.Context) bool {
+	before := b.Head
+	return b.catchUp(ctx) == nil && b.Head != before
+}
+
+var errNewcomers = errors.New("the log has grown")
+
+// confirmEntry returns an error unless the log entry that was put is there, byte for byte.
+func (b *logbook) confirmEntry(ctx context.Context, name string, data []byte) error {
+	stored, err := store.ReadAll(ctx, b.store, name, ledger.MaxEntryObject)
+	switch d := (*store.DamageError)(nil); {
+	case errors.Is(err, fs.ErrNotExist):
+		return &store.FalseReportError{Object: name, Found: "there is no such object"}
+	case err != nil && !errors.As(err, &d):
+		return fmt.Errorf("looking whether %s was stored: %w", name, err)
+	case err != nil || !bytes.Equal(stored, data):
+		return &store.FalseReportError{Object: name, Found: "it holds something else"}
 	}
-	if err != nil {
-		return nil, err
-	}
-	if store.NameOf(data) != name {
-		return nil, &store.DamageError{Object: object, Err: errors.New("its content does not match the hash in its name")}
-	}
-	return data, nil
+	return nil
+}
+
+// epoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
+// it, where a rotation died between saving its keys and announcing them.
+func (b *logbook) epoch() *keys.Epoch { return b.Keys.Epoch(max(1, b.Epoch)) }
+
+// seal returns the envelope of body under the epoch in use.
+func (b *logbook) seal(magic string, body []byte) ([]byte, error) {
+	return b.envelopes.Seal(b.key, b.epoch(), magic, body)
+}
+
+// open opens a stored entry.
+func (b *logbook) open(data []byte) ledger.OpenedEntry {
+	return ledger.OpenEntry(b.envelopes.Unseal, b.Keys, data)
 }

@@ -1,0 +1,94 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"permafrost/repo/cause"
+	"permafrost/repo/keys"
+	"permafrost/repo/ledger"
+)
+
+// remembered returns the newest log entry that this machine has seen, if any. Without that a storage could take back what
+// was committed, unnoticed. So where the file is spoilt the newest entry in the log's cache stands for it, which a holder of
+// the keyring wrote; and where there is none either, a person has to say that the log is to be taken as the storage has it.
+func (b *logbook) remembered() (*ledger.Remembered, error) {
+	s, err := b.rememberedHead()
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, fs.ErrPermission):
+		b.note("reading the newest log entry that was seen here: %v: a storage that was rolled back would not be noticed", err)
+		return nil, nil
+	}
+	err = fmt.Errorf("the newest log entry that this machine has seen can't be read: %w", err)
+	if s := b.openedLog(b.key).Newest(); s != nil {
+		b.note("%v; the log must contain entry %d instead, the newest in the cache", err, s.Seq)
+		return s, nil
+	}
+	if b.opts.AcceptHead || b.opts.Head != nil {
+		b.note("%v; the storage's newest entry is believed", err)
+		return nil, nil
+	}
+	return nil, &cause.Error{Cause: cause.HeadUnread, Err: err}
+}
+
+// rememberedHead returns the newest log entry that this machine has seen, if it has seen any.
+func (b *logbook) rememberedHead() (*ledger.Remembered, error) {
+	data, err := b.machine.Read(ledger.HeadFile, ledger.MaxRemembered)
+	if err != nil || data == nil {
+		return nil, err
+	}
+	s, err := ledger.DecodeRemembered(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", b.machine.Path(ledger.HeadFile), err)
+	}
+	return &s, nil
+}
+
+func (b *logbook) rememberHead(s ledger.Remembered) error {
+	if err := b.machine.Write(ledger.HeadFile, s.Encode()); err != nil {
+		return fmt.Errorf("remembering the newest log entry: %w", err)
+	}
+	return nil
+}
+
+// openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.
+func (b *logbook) openedLog(k *keys.Keyring) ledger.Opened {
+	name, key := ledger.OpenedFile(k)
+	data, ok := b.machine.Copy(name)
+	if !ok {
+		return nil
+	}
+	return ledger.DecodeOpened(data, key)
+}
+
+// keepOpened puts o into the cache.
+func (b *logbook) keepOpened(k *keys.Keyring, o ledger.Opened) {
+	name, key := ledger.OpenedFile(k)
+	b.machine.Keep(name, o.Encode(key))
+}
+
+// checkHead compares the log with the newest entry that this machine, or a person, remembers.
+func (b *logbook) checkHead(remembered *ledger.Remembered) error {
+	all := []*ledger.Remembered{remembered}
+	if b.opts.Head != nil {
+		all = append(all, &ledger.Remembered{Head: *b.opts.Head})
+	}
+	for _, s := range all {
+		if s == nil || b.opts.AcceptHead {
+			continue
+		}
+		if lost := b.Lacks(s, b.key.VerifyKey()); lost != nil {
+			return lost
+		}
+	}
+	if now, err := b.rememberedHead(); err == nil && now != nil && now.Seq > b.Head.Seq && !b.opts.AcceptHead {
+		return nil // what another process here has seen since then is newer
+	}
+	if err := b.rememberHead(b.Remember()); err != nil {
+		b.note("%v: a storage that is rolled back to before it will not be noticed here", err)
+	}
+	return nil
+}
