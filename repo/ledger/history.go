@@ -120,7 +120,7 @@ func (h *History) IsOutOfReach(object string) bool {
 //
 // What does not authenticate is skipped: anyone who can write to the storage can put junk there. What
 // authenticates and continues from an entry that we did not find valid shows that this one was destroyed.
-func (h *History) Take(seq uint64, o openedEntry) {
+func (h *History) Take(seq uint64, o OpenedEntry) {
 	if seq > h.Next {
 		h.Gaps = append(h.Gaps, Gap{h.Next, seq})
 	}
@@ -165,7 +165,7 @@ func (h *History) Take(seq uint64, o openedEntry) {
 
 // understand returns the entry that stands under a number, or an error for what is none: of ErrNewerFormat where one on the list
 // of keys means something by it.
-func (h *History) understand(seq uint64, o openedEntry) (*Entry, error) {
+func (h *History) understand(seq uint64, o OpenedEntry) (*Entry, error) {
 	if (o.Err == nil || errors.Is(o.Err, store.ErrNewerFormat)) && !h.Known(o.Signer) {
 		return nil, errors.New("signed by a key that is not in the list of keys")
 	}

@@ -19,7 +19,7 @@ type lossLog struct {
 	owner   *keys.Keyring
 	host    *keys.Keyring
 	gone    *keys.Keyring
-	stored  []openedEntry // by number
+	stored  []OpenedEntry // by number
 	kinds   string
 	seen    Remembered
 	removed bool
@@ -63,18 +63,18 @@ func (l *lossLog) add(h *History, by *keys.Keyring, e *Entry) {
 	l.stored = append(l.stored, o)
 }
 
-func sealed(t *testing.T, by *keys.Keyring, e *Entry) openedEntry {
+func sealed(t *testing.T, by *keys.Keyring, e *Entry) OpenedEntry {
 	body, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openedEntry{Hash: store.NameOf(append(body, by.VerifyKey()...)), Signer: by.VerifyKey(), body: body}
+	return OpenedEntry{Hash: store.NameOf(append(body, by.VerifyKey()...)), Signer: by.VerifyKey(), body: body}
 }
 
 // A shownEntry is one that a storage shows under a number.
 type shownEntry struct {
 	seq uint64
-	openedEntry
+	OpenedEntry
 }
 
 // without returns what is left of the log where those are left out whose bits are set in a mask. The first never is: without
@@ -112,8 +112,8 @@ func (l *lossLog) forgeries(left []shownEntry) (all []shownEntry) {
 	return all
 }
 
-func (l *lossLog) number(o openedEntry) uint64 {
-	return uint64(slices.IndexFunc(l.stored, func(s openedEntry) bool { return s.Hash == o.Hash }))
+func (l *lossLog) number(o OpenedEntry) uint64 {
+	return uint64(slices.IndexFunc(l.stored, func(s OpenedEntry) bool { return s.Hash == o.Hash }))
 }
 
 // bases returns what the log had said below each of its entries, and at its end.
@@ -147,7 +147,7 @@ type lossReader func(l *lossLog, who viewer, shown []shownEntry) (*History, erro
 func readLosses(l *lossLog, who viewer, shown []shownEntry) (*History, error) {
 	h := New(l.owner)
 	for _, s := range shown {
-		h.Take(s.seq, s.openedEntry)
+		h.Take(s.seq, s.OpenedEntry)
 	}
 	if who == seenIt && (h.Hashes[l.seen.Seq] != l.seen.Hash || !h.Basis.covers(l.seen.Basis)) {
 		return h, &RollbackError{Remembered: l.seen.Head, Found: h.Head}
@@ -268,7 +268,7 @@ func TestLossesOfWeaker(t *testing.T) {
 		"obeys anybody's acceptance": func(l *lossLog, who viewer, shown []shownEntry) (*History, error) {
 			h := New(l.owner)
 			for _, s := range shown {
-				h.Take(s.seq, s.openedEntry)
+				h.Take(s.seq, s.OpenedEntry)
 				if e, err := parseEntry(s.body); err == nil && e.Accept != nil && h.Head.Seq == s.seq {
 					h.Breaks, h.Basis = nil, Basis{h.RosterSeq, h.epochSeq, uint64(len(h.Snapshots))}
 				}

@@ -16,7 +16,7 @@ import (
 type codeLog struct {
 	t    *testing.T
 	by   map[byte]*keys.Keyring
-	made map[codeEntry]openedEntry
+	made map[codeEntry]OpenedEntry
 }
 
 // A codeEntry is all that an entry goes by.
@@ -28,7 +28,7 @@ type codeEntry struct {
 }
 
 // real returns an entry as its signer would have made it.
-func (c *codeLog) real(s *logState, id uint8) openedEntry {
+func (c *codeLog) real(s *logState, id uint8) OpenedEntry {
 	key := codeEntry{logEntry: *s.entry(id), id: id}
 	key.prev = c.head(s, key.prevSeq, key.logEntry.prev)
 	for i, b := range key.logEntry.accepts {
@@ -85,7 +85,7 @@ func (c *codeLog) compare(r *logRules, s *logState) error {
 		switch {
 		case m.held>>seq&1 == 0:
 		case id == junk:
-			h.Take(uint64(seq), openedEntry{Hash: fillerHash})
+			h.Take(uint64(seq), OpenedEntry{Hash: fillerHash})
 		default:
 			h.Take(uint64(seq), c.real(s, id))
 		}
@@ -125,7 +125,7 @@ func (c *codeLog) compare(r *logRules, s *logState) error {
 // newCodeLog returns one with keys.
 func newCodeLog(t *testing.T) *codeLog {
 	owner := storedKeys(t, "recovery.txt")
-	c := &codeLog{t: t, by: map[byte]*keys.Keyring{'o': owner}, made: make(map[codeEntry]openedEntry)}
+	c := &codeLog{t: t, by: map[byte]*keys.Keyring{'o': owner}, made: make(map[codeEntry]OpenedEntry)}
 	for _, name := range []string{"host", "liar"} {
 		k, err := owner.NewWriter(name)
 		if err != nil {

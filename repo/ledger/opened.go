@@ -16,9 +16,9 @@ import (
 	"permafrost/repo/store"
 )
 
-// An openedEntry is a stored log entry out of its envelope. Whether its signer may say what it says is the history's to
+// An OpenedEntry is a stored log entry out of its envelope. Whether its signer may say what it says is the history's to
 // decide.
-type openedEntry struct {
+type OpenedEntry struct {
 	Hash   store.Name // of the stored bytes
 	Size   int64
 	Signer ed25519.PublicKey
@@ -28,7 +28,7 @@ type openedEntry struct {
 }
 
 // entry returns what it says.
-func (o *openedEntry) entry() (*Entry, error) {
+func (o *OpenedEntry) entry() (*Entry, error) {
 	if o.known {
 		return decodeEntry(o.body)
 	}
@@ -39,8 +39,8 @@ func (o *openedEntry) entry() (*Entry, error) {
 type Unseal func(k *keys.Keyring, kind string, data []byte) (signer ed25519.PublicKey, body []byte, err error)
 
 // OpenEntry opens a stored entry.
-func OpenEntry(unseal Unseal, k *keys.Keyring, data []byte) openedEntry {
-	e := openedEntry{Hash: store.NameOf(data), Size: int64(len(data))}
+func OpenEntry(unseal Unseal, k *keys.Keyring, data []byte) OpenedEntry {
+	e := OpenedEntry{Hash: store.NameOf(data), Size: int64(len(data))}
 	e.Signer, e.body, e.Err = unseal(k, keys.KindEntry, data)
 	return e
 }
@@ -55,7 +55,7 @@ func OpenEntry(unseal Unseal, k *keys.Keyring, data []byte) openedEntry {
 //
 // It stands for stored bytes and nothing else: what the storage holds is listed and compared each time, the newest entry is
 // read, and all entries are where they don't chain or a check asks. The storage's word is taken for no entry but by its hash.
-type Opened map[uint64]openedEntry
+type Opened map[uint64]OpenedEntry
 
 const (
 	openedMagic = "PFOPENL\x01"
@@ -103,7 +103,7 @@ func DecodeOpened(data, key []byte) Opened {
 	r := wire.NewReader(body)
 	for r.Len() > 0 {
 		seq := r.Uvarint(store.MaxEntries)
-		e := openedEntry{Size: int64(r.Uvarint(MaxEntryObject)), known: true}
+		e := OpenedEntry{Size: int64(r.Uvarint(MaxEntryObject)), known: true}
 		copy(e.Hash[:], r.Bytes(len(e.Hash)))
 		e.Signer = r.Bytes(ed25519.PublicKeySize)
 		e.body = r.Bytes(r.Count(maxBody, 1))
@@ -135,7 +135,7 @@ func (o Opened) Newest() *Remembered {
 }
 
 // Open returns what the stored entry seq holds, without opening it once more.
-func (o Opened) Open(unseal Unseal, k *keys.Keyring, seq uint64, data []byte) openedEntry {
+func (o Opened) Open(unseal Unseal, k *keys.Keyring, seq uint64, data []byte) OpenedEntry {
 	if e, ok := o[seq]; ok && e.Size == int64(len(data)) && e.Hash == store.NameOf(data) {
 		return e
 	}

@@ -14,7 +14,7 @@ type passed struct {
 }
 
 // passOver notes an entry that the log leaves out, if it is one.
-func (h *History) passOver(at Head, o openedEntry) {
+func (h *History) passOver(at Head, o OpenedEntry) {
 	if o.Err != nil {
 		return
 	}
