@@ -426,7 +426,7 @@ func (b *logbook) adoptEpoch(h *ledger.History) error {
 			return nil
 		}
 	}
-	return &MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.Epoch), For: "reading the log on"}
+	return &keys.MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.Epoch), For: "reading the log on"}
 }
 
 // hasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another

@@ -130,7 +130,7 @@ func openerOf(k *keys.Keyring, c pack.Component) (*pack.Opener, error) {
 	if ids := k.DataIdentities(); len(ids) > 0 {
 		return &pack.Opener{Identities: ids}, nil
 	}
-	return nil, &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}
+	return nil, &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE); the writer key can't open what it stored", For: "reading content back"}
 }
 
 // A span is a range of a pack's stored bytes.

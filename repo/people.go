@@ -57,7 +57,7 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 // ownerOnly returns an error unless the repository was opened with the owner key.
 func (r *Repo) ownerOnly(what string) error {
 	if r.key.Role != keys.RoleOwner {
-		return &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE)", For: what}
+		return &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE)", For: what}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -58,7 +59,7 @@ func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions
 // repair calls try until it was not overtaken by others.
 func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try func(context.Context) error) error {
 	if !r.key.CanRead() {
-		return &MissingKeyError{Need: "the owner key (-i RECOVERY-FILE): a repair reads what is stored", For: "a repair"}
+		return &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE): a repair reads what is stored", For: "a repair"}
 	}
 	lease, err := r.NewLease(ctx, what)
 	if err != nil {

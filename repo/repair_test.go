@@ -11,6 +11,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -78,7 +79,7 @@ func TestRepairIndex(t *testing.T) {
 			if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
 				t.Fatal("a prune does without part of the index")
 			}
-			var key *repo.MissingKeyError
+			var key *keys.MissingKeyError
 			if _, err := fresh(t, st, w.writer).RepairIndex(t.Context(), mark, repo.RepairOptions{}); !errors.As(err, &key) {
 				t.Fatalf("with the writer's key: %v", err)
 			}

@@ -55,7 +55,7 @@ func TestSealedHost(t *testing.T) {
 	c := night(1)
 	ref, _ := mustSnapshot(t, w.open(w.writer), c, 1)
 	r := w.open(w.writer)
-	var need *repo.MissingKeyError
+	var need *keys.MissingKeyError
 	if err := verify(t.Context(), r, ref, c); !errors.As(err, &need) {
 		t.Errorf("reading content with the writer key: %v", err)
 	}

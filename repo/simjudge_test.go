@@ -72,7 +72,7 @@ func names(err error) bool {
 	var damage *store.DamageError
 	var rolled *ledger.RollbackError
 	var lie *store.FalseReportError
-	var lacks *repo.MissingKeyError
+	var lacks *keys.MissingKeyError
 	for _, as := range []any{&damage, &rolled, &lie, &lacks} {
 		if errors.As(err, as) {
 			return true

@@ -56,7 +56,7 @@ func Unlock(ctx context.Context, st store.Store, id *keys.Identity, accept func(
 	case u.refused != nil:
 		return nil, u.refused
 	}
-	return nil, &MissingKeyError{Need: "a key of its list of keys; this one opens none of its keyrings", For: "opening the repository"}
+	return nil, &keys.MissingKeyError{Need: "a key of its list of keys; this one opens none of its keyrings", For: "opening the repository"}
 }
 
 // An unlocking looks for the keyring of who holds some identities.

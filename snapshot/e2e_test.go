@@ -24,6 +24,7 @@ import (
 	"permafrost/internal/hostfs"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/keys"
 	"permafrost/repo/store"
 	"permafrost/source"
 	"permafrost/source/media"
@@ -200,7 +201,7 @@ func TestRestoreNeedsOwner(t *testing.T) {
 	inst.Media.Root = snaptest.OpenDir(t)
 	res := w.create(inst, CreateOptions{})
 	_, err := Restore(t.Context(), w.Open(w.Writer), res.Ref, RestoreOptions{Target: filepath.Join(t.TempDir(), "x")})
-	var missing *repo.MissingKeyError
+	var missing *keys.MissingKeyError
 	if !errors.As(err, &missing) {
 		t.Errorf("restored with a writer's key: %v", err)
 	}

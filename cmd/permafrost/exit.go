@@ -64,7 +64,7 @@ func exitCode(err error) int {
 		lacking  *keeper.IncompleteError
 		silent   *unreportedError
 		locked   *repo.LockedError
-		noKey    *repo.MissingKeyError
+		noKey    *keys.MissingKeyError
 		foreign  *repo.ForeignKeyError
 		keyless  *keys.NoKeyError
 		damage   *store.DamageError

@@ -32,7 +32,7 @@ func TestExitCode(t *testing.T) {
 		{&unreportedError{"x", io.ErrShortWrite}, 9},
 		{repo.ErrNoRepository, 10},
 		{&repo.LockedError{By: "x"}, 11},
-		{&repo.MissingKeyError{Need: "x", For: "y"}, 12},
+		{&keys.MissingKeyError{Need: "x", For: "y"}, 12},
 		{&repo.ForeignKeyError{}, 12},
 		{ledger.ErrNotAllowed, 12},
 		{&keys.NoKeyError{Err: errors.New("x")}, 2},

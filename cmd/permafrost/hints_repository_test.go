@@ -36,7 +36,7 @@ func repositoryExamples() map[string]error {
 		"store.DamageError":        damage,
 		"repo.SnapshotError":       &repo.SnapshotError{Ref: ref, Err: damage},
 		"repo.ForeignKeyError":     &repo.ForeignKeyError{Key: store.Name{1}, Repository: store.Name{2}},
-		"repo.MissingKeyError":     &repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
+		"repo.MissingKeyError":     &keys.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
 		"keys.NoKeyError":          &keys.NoKeyError{Err: fmt.Errorf("key file writer.key: %w", fs.ErrNotExist)},
 		"repo.LockedError":         &repo.LockedError{By: "a snapshot of social.example by web1"},
 		"ledger.RollbackError":     &ledger.RollbackError{Remembered: ledger.Head{Seq: 9}, Found: ledger.Head{Seq: 7}},

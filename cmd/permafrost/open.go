@@ -120,7 +120,7 @@ func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *ledger
 		return nil, keyAdvice(err, id.Files)
 	}
 	if n == contentKey && !k.CanRead() {
-		return nil, hint.Wrap(&repo.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"}, "say -i RECOVERY-FILE")
+		return nil, hint.Wrap(&keys.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"}, "say -i RECOVERY-FILE")
 	}
 	if id.Keyring != nil {
 		if err := a.checkFingerprint(k, true); err != nil {
@@ -137,7 +137,7 @@ func (a *app) openRepo(ctx context.Context, st store.Store, n need, head *ledger
 // keyAdvice names the files that a key was read from where it does not fit the repository, and says what to do.
 func keyAdvice(err error, files string) error {
 	var foreign *repo.ForeignKeyError
-	var missing *repo.MissingKeyError
+	var missing *keys.MissingKeyError
 	switch {
 	case files == "":
 	case errors.As(err, &foreign):
@@ -162,7 +162,7 @@ func (a *app) loadKey(n need) (*keys.Identity, error) {
 	case len(a.identities) > 0 && (n != hostKey || !haveWriter):
 		return a.loadIdentities()
 	case !haveWriter:
-		return nil, hint.Wrap(&repo.MissingKeyError{Need: "a key, and there is none at " + a.writerKey, For: "opening the repository"},
+		return nil, hint.Wrap(&keys.MissingKeyError{Need: "a key, and there is none at " + a.writerKey, For: "opening the repository"},
 			"say -i RECOVERY-FILE or --writer-key FILE. `permafrost key add writer --name NAME --key-file FILE -i RECOVERY-FILE` replaces a lost writer file. "+
 				"`permafrost init` makes a new repository with keys of its own")
 	}
