@@ -33,26 +33,31 @@ const (
 // A logbook is the log in a storage: as far as it was read, and how it is read on and added to.
 type logbook struct {
 	*ledger.History
-	store     *store.Witness
-	key       *keys.Keyring // as it was opened with
-	machine   *machine.Memory
-	envelopes envelopes
-	opts      logOptions
-	note      func(format string, args ...any) // hears what a person should know and no error says
-	changed   func()                           // hears that the history has
+	store   *store.Witness
+	key     *keys.Keyring // as it was opened with
+	machine *machine.Memory
+	opts    logOptions
 }
 
-// envelopes makes and opens envelopes as a keyring does, or as a simulation has it.
+// logOptions say how a log is taken. Note and Changed are set.
+type logOptions struct {
+	AcceptHead bool                             // as it is, though it is older than the one remembered, or damaged
+	Head       *ledger.Head                     // an entry noted elsewhere, which must be part of it
+	Identities []age.Identity                   // open keyrings of later epochs, beside the keyring's own identity
+	Envelopes  envelopes                        // how they are made and opened
+	Note       func(format string, args ...any) // hears what a person should know and no error says
+	Changed    func()                           // hears that the log says more
+}
+
+// envelopes makes and opens envelopes, as a keyring does or as a simulation has it.
 type envelopes struct {
 	Seal   func(k *keys.Keyring, e *keys.Epoch, kind string, body []byte) ([]byte, error)
 	Unseal ledger.Unseal
 }
 
-// logOptions say how a log is taken.
-type logOptions struct {
-	AcceptHead bool           // as it is, though it is older than the one remembered, or damaged
-	Head       *ledger.Head   // an entry noted elsewhere, which must be part of it
-	Identities []age.Identity // open keyrings of later epochs, beside the keyring's own identity
+// newLogbook returns a log that is yet to be read.
+func newLogbook(st *store.Witness, key *keys.Keyring, m *machine.Memory, o logOptions) *logbook {
+	return &logbook{History: ledger.New(key), store: st, key: key, machine: m, opts: o}
 }
 
 // readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
@@ -225,7 +230,7 @@ func (t *logTake) has(seq uint64) bool {
 func (t *logTake) take(ctx context.Context, seq uint64, data []byte) error {
 	e := t.before[seq]
 	if !t.has(seq) {
-		e = t.before.Open(t.book.envelopes.Unseal, t.log.Keys, seq, data)
+		e = t.before.Open(t.book.opts.Envelopes.Unseal, t.log.Keys, seq, data)
 	}
 	t.log.Take(seq, e)
 	if hash, valid := t.log.Hashes[seq]; valid && hash == e.Hash {
@@ -276,7 +281,7 @@ func (b *logbook) catchUp(ctx context.Context) error {
 			break // there are more to reading than to listing
 		}
 		b.History = now
-		b.changed()
+		b.opts.Changed()
 	}
 	return cause.Errorf(cause.JunkInLog, "reading the log: behind entry %d the storage has %d objects and more that are no entries", b.Head.Seq, maxJunk)
 }
@@ -297,7 +302,7 @@ func (b *logbook) follow(ctx context.Context) (done bool, err error) {
 			return false, fmt.Errorf("reading the log: %w", err)
 		}
 		b.Take(b.Next, b.open(data))
-		b.changed() // the log may name other index objects now
+		b.opts.Changed() // the log may name other index objects now
 		if err := b.adoptEpoch(b.History); err != nil {
 			return false, err
 		}
@@ -394,7 +399,7 @@ func (b *logbook) published(e *ledger.Entry, data []byte) error {
 		return fmt.Errorf("%w: the entry was published and has no effect", ledger.ErrNotAllowed)
 	}
 	if err := b.rememberHead(b.Remember()); err != nil {
-		b.note("%v", err) // the entry stands; only a rollback to before it would go unnoticed here
+		b.opts.Note("%v", err) // the entry stands; only a rollback to before it would go unnoticed here
 	}
 	return nil
 }
@@ -458,10 +463,10 @@ func (b *logbook) epoch() *keys.Epoch { return b.Keys.Epoch(max(1, b.Epoch)) }
 
 // seal returns the envelope of body under the epoch in use.
 func (b *logbook) seal(magic string, body []byte) ([]byte, error) {
-	return b.envelopes.Seal(b.key, b.epoch(), magic, body)
+	return b.opts.Envelopes.Seal(b.key, b.epoch(), magic, body)
 }
 
 // open opens a stored entry.
 func (b *logbook) open(data []byte) ledger.OpenedEntry {
-	return ledger.OpenEntry(b.envelopes.Unseal, b.Keys, data)
+	return ledger.OpenEntry(b.opts.Envelopes.Unseal, b.Keys, data)
 }

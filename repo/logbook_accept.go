@@ -30,7 +30,7 @@ func (b *logbook) fillFree(ctx context.Context) error {
 			return err
 		}
 		b.History = h
-		b.changed()
+		b.opts.Changed()
 	}
 	return fmt.Errorf("log entry %d: others keep leaving numbers below it free", b.Head.Seq)
 }

@@ -19,16 +19,16 @@ func (b *logbook) remembered() (*ledger.Remembered, error) {
 	case err == nil:
 		return s, nil
 	case errors.Is(err, fs.ErrPermission):
-		b.note("reading the newest log entry that was seen here: %v: a storage that was rolled back would not be noticed", err)
+		b.opts.Note("reading the newest log entry that was seen here: %v: a storage that was rolled back would not be noticed", err)
 		return nil, nil
 	}
 	err = fmt.Errorf("the newest log entry that this machine has seen can't be read: %w", err)
 	if s := b.openedLog(b.key).Newest(); s != nil {
-		b.note("%v; the log must contain entry %d instead, the newest in the cache", err, s.Seq)
+		b.opts.Note("%v; the log must contain entry %d instead, the newest in the cache", err, s.Seq)
 		return s, nil
 	}
 	if b.opts.AcceptHead || b.opts.Head != nil {
-		b.note("%v; the storage's newest entry is believed", err)
+		b.opts.Note("%v; the storage's newest entry is believed", err)
 		return nil, nil
 	}
 	return nil, &cause.Error{Cause: cause.HeadUnread, Err: err}
@@ -88,7 +88,7 @@ func (b *logbook) checkHead(remembered *ledger.Remembered) error {
 		return nil // what another process here has seen since then is newer
 	}
 	if err := b.rememberHead(b.Remember()); err != nil {
-		b.note("%v: a storage that is rolled back to before it will not be noticed here", err)
+		b.opts.Note("%v: a storage that is rolled back to before it will not be noticed here", err)
 	}
 	return nil
 }

@@ -152,10 +152,10 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 // newRepo returns a repository whose log is yet to be read.
 func newRepo(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Repo {
 	r := &Repo{store: st, key: key, opts: o, machine: m, tables: newTableFiles(m.Tables)}
-	r.log = &logbook{
-		History: ledger.New(key), store: st, key: key, machine: m, note: r.note, changed: func() { r.index = nil }, envelopes: envelopes{seal, unseal},
-		opts: logOptions{AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities},
-	}
+	r.log = newLogbook(st, key, m, logOptions{
+		AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: envelopes{Seal: seal, Unseal: unseal},
+		Note: r.note, Changed: func() { r.index = nil },
+	})
 	return r
 }
 
