@@ -8,12 +8,12 @@ import (
 
 // readyToRepair returns an error where nothing can be repaired by the log as it now stands.
 func (r *Repo) readyToRepair(ctx context.Context, o RepairOptions) error {
-	err := r.log.catchUp(ctx)
+	err := r.log.CatchUp(ctx)
 	if err != nil || o.DryRun && r.opts.AcceptHead {
 		return err
 	}
 	if !o.DryRun {
-		if err := r.log.acceptDamage(ctx); err != nil {
+		if err := r.log.AcceptDamage(ctx); err != nil {
 			return err
 		}
 	}

@@ -148,7 +148,7 @@ func (r *Repo) Check(ctx context.Context, inspect Inspect, o CheckOptions) (*Che
 // structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
 // published meanwhile, that may be why, and it looks again.
 func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error) {
-	h, err := c.repo.log.readLog(ctx, c.repo.Key(), false)
+	h, err := c.repo.log.ReadLog(ctx, c.repo.Key(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error
 		if err != nil || len(c.found) == len(h.Problems()) {
 			return x, err
 		}
-		now, err := c.repo.log.readLog(ctx, h.Keys, false)
+		now, err := c.repo.log.ReadLog(ctx, h.Keys, false)
 		if err != nil || now.Prunes == h.Prunes && now.RosterSeq == h.RosterSeq {
 			return x, err
 		}
@@ -350,7 +350,7 @@ func (c *checker) due(known *machine.Verified, packs []*indexedPack, now time.Ti
 
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
 func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *indexedPack) error {
-	h, err := c.repo.log.readLog(ctx, keys, true)
+	h, err := c.repo.log.ReadLog(ctx, keys, true)
 	if err != nil || h.PrunedFor(store.Pack.Object(p.name), p.instance) {
 		return err
 	}

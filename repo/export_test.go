@@ -45,7 +45,7 @@ func (r *Repo) PutManifest(ctx context.Context, manifest []byte) (store.Name, er
 
 // PublishRaw puts an entry into the log as it is.
 func (r *Repo) PublishRaw(ctx context.Context, e *ledger.Entry) error {
-	data, err := r.log.sealEntry(e)
+	data, err := r.log.SealEntry(e)
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]store.Name, err
 }
 
 // DataSum returns the ID of a data blob.
-func (r *Repo) DataSum(b []byte) chunk.ID { return r.log.epoch().DataKey.Sum(b) }
+func (r *Repo) DataSum(b []byte) chunk.ID { return r.log.CurrentEpoch().DataKey.Sum(b) }
 
 // PutClaims puts an index object for an instance that lists every known pack, with another ID for the first blob of each
 // frame.
@@ -229,7 +229,7 @@ func (r *Repo) putListings(ctx context.Context, instance string, change func(*pa
 
 // PutNewerIndex puts an index object of a format to come.
 func (r *Repo) PutNewerIndex(ctx context.Context) (store.Name, error) {
-	data, err := r.log.seal("PFINDEX\x02", []byte("what a newer version says"))
+	data, err := r.log.Seal("PFINDEX\x02", []byte("what a newer version says"))
 	if err != nil {
 		return store.Name{}, err
 	}
@@ -239,7 +239,7 @@ func (r *Repo) PutNewerIndex(ctx context.Context) (store.Name, error) {
 // PutPack puts a pack that no index object lists, for an instance, of one frame for each blob, for which its directory may
 // tell lies, and with some recipients more than it needs.
 func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id func(i int) chunk.ID, more int) (store.Name, error) {
-	e := r.log.epoch()
+	e := r.log.CurrentEpoch()
 	d := pack.Directory{Epoch: e.Number, Component: pack.Media}
 	for i, b := range blobs {
 		d.Frames = append(d.Frames, pack.Frame{Codec: pack.Raw, Stored: len(b), Blobs: []pack.Blob{{ID: id(i), Length: len(b)}}})
@@ -280,7 +280,7 @@ func ThisProcess() []byte {
 
 // PutLease puts a lease of the process that told describes.
 func (r *Repo) PutLease(ctx context.Context, told []byte) error {
-	l := &Lease{repo: r, key: *r.key, epoch: r.log.epoch(), text: leaseText{What: "test", Started: time.Now()}}
+	l := &Lease{repo: r, key: *r.key, epoch: r.log.CurrentEpoch(), text: leaseText{What: "test", Started: time.Now()}}
 	rand.Read(l.text.ID[:])
 	if err := json.Unmarshal(told, &l.text.process); err != nil {
 		return err
@@ -305,7 +305,7 @@ func Runs(pid int) bool {
 
 // PutNewerEntry puts an entry of a format to come under the log's next number.
 func (r *Repo) PutNewerEntry(ctx context.Context) error {
-	data, err := r.log.seal("PFLOGEN\x02", []byte("what a newer version says"))
+	data, err := r.log.Seal("PFLOGEN\x02", []byte("what a newer version says"))
 	if err != nil {
 		return err
 	}
@@ -342,7 +342,7 @@ func (r *Repo) Believe(lie func(*ledger.Basis)) {
 // that a rotation has left which died.
 func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) error) ([]string, error) {
 	grown := *r.Key()
-	if grown.Epoch(r.log.epoch().Number+1) == nil {
+	if grown.Epoch(r.log.CurrentEpoch().Number+1) == nil {
 		next, err := grown.NewEpoch()
 		if err == nil {
 			err = grown.AddEpoch(next)
@@ -351,7 +351,7 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) erro
 			return nil, err
 		}
 	}
-	next := grown.Epoch(r.log.epoch().Number + 1)
+	next := grown.Epoch(r.log.CurrentEpoch().Number + 1)
 	keys, without, err := wrapEpoch(&grown, r.log.People, r.opts.Prompt)
 	if err == nil {
 		err = save(&grown)
@@ -362,7 +362,7 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) erro
 		}
 	}
 	if err == nil {
-		err = r.log.publish(ctx, &ledger.Entry{Epoch: &ledger.EpochEntry{Number: next.Number, Signature: next.Signature, Keys: keys}}, func(*ledger.History) error { return nil })
+		err = r.log.Publish(ctx, &ledger.Entry{Epoch: &ledger.EpochEntry{Number: next.Number, Signature: next.Signature, Keys: keys}}, func(*ledger.History) error { return nil })
 	}
 	if err == nil {
 		r.log.Keys = &grown
@@ -391,7 +391,7 @@ func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name
 
 // PutBomb puts a manifest of n spaces.
 func (r *Repo) PutBomb(ctx context.Context, n int) (store.Name, error) {
-	data, err := r.log.seal(keys.KindManifest, pack.Compress(bytes.Repeat([]byte(" "), n)))
+	data, err := r.log.Seal(keys.KindManifest, pack.Compress(bytes.Repeat([]byte(" "), n)))
 	if err != nil {
 		return store.Name{}, err
 	}

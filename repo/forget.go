@@ -37,7 +37,7 @@ func (r *Repo) Confirm(ctx context.Context, ids []store.Name, revoke bool, recor
 		return errors.New("there is nothing to confirm")
 	}
 	c := &ledger.ConfirmEntry{Snapshots: ids, Revoke: revoke, Records: r.log.Scope(r.key.VerifyKey()).Recordable(records)}
-	return r.log.publish(ctx, &ledger.Entry{Confirm: c}, func(h *ledger.History) error {
+	return r.log.Publish(ctx, &ledger.Entry{Confirm: c}, func(h *ledger.History) error {
 		if err := h.CheckListed(ids); err != nil {
 			return err
 		}

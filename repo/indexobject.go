@@ -177,7 +177,7 @@ func (r *Repo) writersIndex(ctx context.Context) (*index, error) {
 		if err != nil || len(lost) == 0 {
 			return x, err
 		}
-		if r.log.hasGrown(ctx) {
+		if r.log.HasGrown(ctx) {
 			continue // a prune may have removed them
 		}
 		return r.distrust(x, lost), nil

@@ -59,7 +59,7 @@ func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
 	text := leaseText{What: what, Started: time.Now().UTC().Truncate(time.Second), process: thisProcess()}
 	rand.Read(text.ID[:])
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Lease{repo: r, key: *r.key, epoch: r.log.epoch(), text: text, cancel: cancel, done: make(chan struct{})}
+	l := &Lease{repo: r, key: *r.key, epoch: r.log.CurrentEpoch(), text: text, cancel: cancel, done: make(chan struct{})}
 	// The first object tells the storage's time, the second one is the lease.
 	err := l.put(ctx)
 	if err == nil {

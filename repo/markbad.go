@@ -15,13 +15,13 @@ func (r *Repo) MarkBad(ctx context.Context, packs []store.Name) error {
 	if e == nil {
 		return nil
 	}
-	return r.log.publish(ctx, e, func(*ledger.History) error { return nil })
+	return r.log.Publish(ctx, e, func(*ledger.History) error { return nil })
 }
 
 // markBadAt is MarkBad on what the log said at head, and returns the head that then is.
 func (r *Repo) markBadAt(ctx context.Context, head ledger.Head, packs []store.Name) (ledger.Head, error) {
 	if e := r.badEntry(packs); e != nil {
-		if err := r.log.publishAt(ctx, head, e); err != nil {
+		if err := r.log.PublishAt(ctx, head, e); err != nil {
 			return head, err
 		}
 		head = r.log.Head

@@ -121,7 +121,7 @@ func nameFree(h *ledger.History, name string) error {
 // publishRoster publishes what change makes of the roster as it stands.
 func (r *Repo) publishRoster(ctx context.Context, change func(*ledger.History) ([]ledger.Person, error)) error {
 	e := &ledger.Entry{Roster: new(ledger.RosterEntry)}
-	return r.log.publish(ctx, e, func(h *ledger.History) (err error) {
+	return r.log.Publish(ctx, e, func(h *ledger.History) (err error) {
 		e.Roster.People, err = change(h)
 		return err
 	})
@@ -196,7 +196,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 		return nil, fmt.Errorf("saving the new keys: %w", err)
 	}
 	e := &ledger.EpochEntry{Number: next.Number, Signature: next.Signature}
-	err = r.log.publish(ctx, &ledger.Entry{Epoch: e}, func(h *ledger.History) (err error) {
+	err = r.log.Publish(ctx, &ledger.Entry{Epoch: e}, func(h *ledger.History) (err error) {
 		if h.Epoch >= next.Number {
 			return cause.Errorf(cause.Rotated, "another owner rotated the keys meanwhile")
 		}
@@ -213,10 +213,10 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 
 // mayRotate returns an error where the log is damaged, unless an owner has said that it goes on as it is.
 func (r *Repo) mayRotate(ctx context.Context) error {
-	if err := r.log.catchUp(ctx); err != nil {
+	if err := r.log.CatchUp(ctx); err != nil {
 		return err
 	}
-	if err := r.log.acceptDamage(ctx); err != nil || r.opts.AcceptHead {
+	if err := r.log.AcceptDamage(ctx); err != nil || r.opts.AcceptHead {
 		return err
 	}
 	return r.log.MayAdd(&ledger.Entry{Epoch: new(ledger.EpochEntry)})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -136,7 +137,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 	for range pruneTries {
 		res, err := r.tryPrune(ctx, now, inspect, o)
 		switch {
-		case errors.Is(err, errNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.log.hasGrown(ctx):
+		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.log.HasGrown(ctx):
 			r.note("the log has grown meanwhile: prune starts again")
 		case !isTableError(err): // it was noted where it was found
 			return res, err
@@ -207,7 +208,7 @@ func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 
 // readyToPrune takes what was added to the log, and returns an error where that is damaged.
 func (r *Repo) readyToPrune(ctx context.Context) error {
-	if err := r.log.catchUp(ctx); err != nil {
+	if err := r.log.CatchUp(ctx); err != nil {
 		return err
 	}
 	if damage := r.log.Damage(); len(damage) > 0 {
@@ -233,8 +234,8 @@ func (r *Repo) supposing(forgotten []store.Name) *Repo {
 func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) error {
 	entry := p.entry
 	entry.Added = w.indexes
-	err := r.log.publishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
-	if errors.Is(err, errNewcomers) || errors.Is(err, store.ErrNoSpace) {
+	err := r.log.PublishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
+	if errors.Is(err, logbook.ErrNewcomers) || errors.Is(err, store.ErrNoSpace) {
 		r.discard(w)
 	}
 	if err != nil {
@@ -248,7 +249,7 @@ func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) erro
 // sweep deletes objects that prune entries name.
 func (r *Repo) sweep(ctx context.Context, deletes []string, progress func(phase string, done, total int64)) error {
 	if len(r.log.OutOfReach) > 0 {
-		if err := r.log.catchUp(ctx); err != nil {
+		if err := r.log.CatchUp(ctx); err != nil {
 			return err
 		}
 	}

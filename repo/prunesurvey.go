@@ -241,11 +241,11 @@ func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, erro
 	if !far || r.key.Role != keys.RoleOwner {
 		return false, nil
 	}
-	data, err := r.log.readEntry(ctx, seq, o.Size)
+	data, err := r.log.ReadEntry(ctx, seq, o.Size)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	e := r.log.open(data)
+	e := r.log.OpenEntry(data)
 	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && r.log.Known(e.Signer), err
 }
 

@@ -80,7 +80,7 @@ func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool 
 		return false
 	}
 	rd.reloaded = true
-	h, err := rd.repo.log.readLog(ctx, used.index.keys, true)
+	h, err := rd.repo.log.ReadLog(ctx, used.index.keys, true)
 	if err != nil {
 		return false
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -75,7 +76,7 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		}
 		err := try(ctx)
 		switch {
-		case errors.Is(err, errNewcomers), err != nil && r.log.hasGrown(ctx):
+		case errors.Is(err, logbook.ErrNewcomers), err != nil && r.log.HasGrown(ctx):
 			r.note("the log has grown meanwhile: the repair starts again")
 		case !isTableError(err): // it was noted where it was found
 			return err

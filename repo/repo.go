@@ -16,6 +16,7 @@ import (
 
 	"permafrost/internal/localdir"
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/logbook"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -56,7 +57,7 @@ type Repo struct {
 	opts    Options
 	machine *machine.Memory
 	tables  *tableFiles
-	log     *logbook
+	log     *logbook.Log
 	index   *index // nil until it is first needed
 
 	noting sync.Mutex
@@ -141,7 +142,7 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 	}
 	people := []ledger.Person{ledger.PersonOf(owner, nil), ledger.PersonOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
-	return r.log.publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
+	return r.log.Publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
 		if !h.Empty {
 			return errors.New("another process is making a repository there")
 		}
@@ -152,8 +153,8 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 // newRepo returns a repository whose log is yet to be read.
 func newRepo(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Repo {
 	r := &Repo{store: st, key: key, opts: o, machine: m, tables: newTableFiles(m.Tables)}
-	r.log = newLogbook(st, key, m, logOptions{
-		AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: envelopes{Seal: seal, Unseal: unseal},
+	r.log = logbook.New(st, key, m, logbook.Options{
+		AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: logbook.Envelopes{Seal: seal, Unseal: unseal},
 		Note: r.note, Changed: func() { r.index = nil },
 	})
 	return r
@@ -177,11 +178,11 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 		r.note("%v: a storage that was rolled back would not be noticed", err)
 	}
 	// Before the log is read: another process here may add to it, and remember that, at any time.
-	remembered, err := r.log.remembered()
+	remembered, err := r.log.Remembered()
 	if err != nil {
 		return nil, err
 	}
-	if r.log.History, err = r.log.readLog(ctx, key, true); err != nil {
+	if r.log.History, err = r.log.ReadLog(ctx, key, true); err != nil {
 		return nil, err
 	}
 	if r.log.Empty && len(r.log.Problems()) == 0 {
@@ -190,7 +191,7 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	if r.log.Empty {
 		return nil, r.log.Problems()[0]
 	}
-	if err := r.log.checkHead(remembered); err != nil {
+	if err := r.log.CheckHead(remembered); err != nil {
 		return nil, err
 	}
 	if n := len(key.Epochs); int(r.log.LastEpoch(key)) < n {
@@ -250,7 +251,7 @@ func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.log.People) }
 // missing may only have been moved.
 func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) {
 	before := r.log.Prunes
-	err = r.log.catchUp(ctx)
+	err = r.log.CatchUp(ctx)
 	return r.log.Prunes != before, err
 }
 
@@ -313,5 +314,5 @@ func (r *Repo) sealManifest(text []byte) ([]byte, error) {
 	if room := manifestRoom(len(body)); len(text) > room {
 		return nil, fmt.Errorf("manifest of %d bytes, which become %d, is above the limit of %d", len(text), len(body), room)
 	}
-	return r.log.seal(keys.KindManifest, body)
+	return r.log.Seal(keys.KindManifest, body)
 }

@@ -132,7 +132,7 @@ func (r *Repo) lastSeen(ctx context.Context) (last time.Time, err error) {
 // publishOnFull is publish for an entry by which room is made.
 func (r *Repo) publishOnFull(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
 	m := &room{repo: r, grace: DefaultGrace}
-	if err := m.within(ctx, func() error { return r.log.publish(ctx, e, check) }); err != nil || m.steps == 0 {
+	if err := m.within(ctx, func() error { return r.log.Publish(ctx, e, check) }); err != nil || m.steps == 0 {
 		return err
 	}
 	if err := r.putReserve(ctx); err != nil {

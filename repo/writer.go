@@ -89,7 +89,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 		return nil, err
 	}
 	w := &Writer{
-		repo: r, index: x.of(instance), epoch: r.log.epoch(), instance: instance, prunes: r.log.Prunes, journal: j, unlock: unlock,
+		repo: r, index: x.of(instance), epoch: r.log.CurrentEpoch(), instance: instance, prunes: r.log.Prunes, journal: j, unlock: unlock,
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[store.Name]*presence),
 	}
@@ -320,7 +320,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info ledger.Snapsh
 	})
 	err := g.Wait()
 	if err == nil {
-		err = w.repo.log.publish(ctx, &ledger.Entry{Snapshot: s}, func(h *ledger.History) error { return w.stillThere(ctx, h, s) })
+		err = w.repo.log.Publish(ctx, &ledger.Entry{Snapshot: s}, func(h *ledger.History) error { return w.stillThere(ctx, h, s) })
 	}
 	if err != nil {
 		return ledger.SnapshotRef{}, err
@@ -433,7 +433,7 @@ func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 		if gctx.Err() != nil {
 			break // one could not be put
 		}
-		data, err := r.log.seal(keys.KindIndex, encodeIndex(instance, group))
+		data, err := r.log.Seal(keys.KindIndex, encodeIndex(instance, group))
 		if err != nil {
 			return nil, hint.Join(err, g.Wait())
 		}

@@ -36,7 +36,7 @@ func repositoryExamples() map[string]error {
 		"store.DamageError":        damage,
 		"repo.SnapshotError":       &repo.SnapshotError{Ref: ref, Err: damage},
 		"repo.ForeignKeyError":     &repo.ForeignKeyError{Key: store.Name{1}, Repository: store.Name{2}},
-		"repo.MissingKeyError":     &keys.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
+		"keys.MissingKeyError":     &keys.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
 		"keys.NoKeyError":          &keys.NoKeyError{Err: fmt.Errorf("key file writer.key: %w", fs.ErrNotExist)},
 		"repo.LockedError":         &repo.LockedError{By: "a snapshot of social.example by web1"},
 		"ledger.RollbackError":     &ledger.RollbackError{Remembered: ledger.Head{Seq: 9}, Found: ledger.Head{Seq: 7}},
@@ -87,6 +87,7 @@ func repositoryExamples() map[string]error {
 		"keeper.ErrNotSuspect":   fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotSuspect),
 		"keeper.ErrNotConfirmed": fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotConfirmed),
 		"machine.ErrLocked":      nil,
+		"logbook.ErrNewcomers":   nil,
 		"wire.ErrTruncated":      nil,
 		"syscall.EROFS":          syscall.EROFS,
 	}
@@ -105,13 +106,14 @@ func repositoryHintless() map[string]string {
 		"keeper.ErrNoMatch":      "there is nothing to do",
 		"repo.SnapshotError":     "it depends on the command",
 		"repo.ForeignKeyError":   "the command names the key file",
-		"repo.MissingKeyError":   "the command names the key file",
+		"keys.MissingKeyError":   "the command names the key file",
 		"keys.NoKeyError":        "it is given where the file is read",
 		"repo.LockedError":       "it says who is at work; --retry-lock waits",
 		"cause.Error":            "its cause has one",
 		"ledger.NotAllowedError": "its right has one",
 		"keeper.ErrNotConfirmed": "there is nothing to do",
 		"machine.ErrLocked":      "it becomes a LockedError",
+		"logbook.ErrNewcomers":   "a prune or a repair begins anew",
 		"wire.ErrTruncated":      "it never stands alone",
 	}
 }

@@ -1,4 +1,4 @@
-package repo
+package logbook
 
 import (
 	"bytes"
@@ -30,40 +30,40 @@ const (
 	maxJunk, relists, publishTries = 1000, 10, 100
 )
 
-// A logbook is the log in a storage: as far as it was read, and how it is read on and added to.
-type logbook struct {
+// A Log is the log in a storage: as far as it was read, and how it is read on and added to.
+type Log struct {
 	*ledger.History
 	store   *store.Witness
 	key     *keys.Keyring // as it was opened with
 	machine *machine.Memory
-	opts    logOptions
+	opts    Options
 }
 
-// logOptions say how a log is taken. Note and Changed are set.
-type logOptions struct {
+// Options say how a log is taken. Note and Changed are set.
+type Options struct {
 	AcceptHead bool                             // as it is, though it is older than the one remembered, or damaged
 	Head       *ledger.Head                     // an entry noted elsewhere, which must be part of it
 	Identities []age.Identity                   // open keyrings of later epochs, beside the keyring's own identity
-	Envelopes  envelopes                        // how they are made and opened
+	Envelopes  Envelopes                        // how they are made and opened
 	Note       func(format string, args ...any) // hears what a person should know and no error says
 	Changed    func()                           // hears that the log says more
 }
 
-// envelopes makes and opens envelopes, as a keyring does or as a simulation has it.
-type envelopes struct {
+// Envelopes makes and opens Envelopes, as a keyring does or as a simulation has it.
+type Envelopes struct {
 	Seal   func(k *keys.Keyring, e *keys.Epoch, kind string, body []byte) ([]byte, error)
 	Unseal ledger.Unseal
 }
 
-// newLogbook returns a log that is yet to be read.
-func newLogbook(st *store.Witness, key *keys.Keyring, m *machine.Memory, o logOptions) *logbook {
-	return &logbook{History: ledger.New(key), store: st, key: key, machine: m, opts: o}
+// New returns a log that is yet to be read.
+func New(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Log {
+	return &Log{History: ledger.New(key), store: st, key: key, machine: m, opts: o}
 }
 
-// readLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
+// ReadLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
 // store: where it chains to what is cached, the store has the same below it or has lost it; where it does not, all is read
 // anew. Keys that it announces and keys lacks are the history's.
-func (b *logbook) readLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
+func (b *Log) ReadLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
 	h, err := b.takeLog(ctx, keys, useCache)
 	if err == nil && useCache && len(h.Problems()) > 0 {
 		h, err = b.takeLogOn(ctx, keys, h)
@@ -76,7 +76,7 @@ func (b *logbook) readLog(ctx context.Context, keys *keys.Keyring, useCache bool
 }
 
 // takeLogOn takes the whole log anew, which must say no less than it did a moment ago.
-func (b *logbook) takeLogOn(ctx context.Context, keys *keys.Keyring, before *ledger.History) (*ledger.History, error) {
+func (b *Log) takeLogOn(ctx context.Context, keys *keys.Keyring, before *ledger.History) (*ledger.History, error) {
 	h, err := b.takeLog(ctx, keys, false)
 	if was := before.Remember(); err == nil && !b.opts.AcceptHead && !h.Covers(&was, b.key.VerifyKey()) {
 		err = &ledger.RollbackError{Remembered: was.Head, Found: h.Head, Lost: was.Basis.String(), Since: true}
@@ -84,7 +84,7 @@ func (b *logbook) takeLogOn(ctx context.Context, keys *keys.Keyring, before *led
 	return h, err
 }
 
-func (b *logbook) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
+func (b *Log) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*ledger.History, error) {
 	h := ledger.New(keys)
 	h.Lenient = b.opts.AcceptHead
 	sizes, times := make(map[uint64]int64), make(map[uint64]time.Time)
@@ -142,7 +142,7 @@ func (b *logbook) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool
 
 // fillGaps adds the entries below a listed one that the listing has missed. A listing is not a moment: of two entries put
 // meanwhile it may show the second alone, which would look as if the first was lost.
-func (b *logbook) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
+func (b *Log) fillGaps(ctx context.Context, sizes map[uint64]int64) error {
 	missed := 0
 	for _, seq := range slices.Sorted(maps.Keys(sizes)) {
 		for seq > 0 {
@@ -179,7 +179,7 @@ func logWindow(numbers []uint64, sizes map[uint64]int64) int {
 
 // A logTake is the log on its way from the store, or from the cache, into a history.
 type logTake struct {
-	book   *logbook
+	book   *Log
 	log    *ledger.History
 	sizes  map[uint64]int64
 	newest uint64 // entries below it that are opened already need not be read
@@ -202,7 +202,7 @@ func (t *logTake) entries(ctx context.Context, numbers []uint64) (int, error) {
 			continue
 		}
 		g.Go(func() (err error) {
-			got[i], err = t.book.readEntry(gctx, seq, t.sizes[seq])
+			got[i], err = t.book.ReadEntry(gctx, seq, t.sizes[seq])
 			return err
 		})
 	}
@@ -250,9 +250,9 @@ func (t *logTake) keep() {
 	}
 }
 
-// readEntry returns a stored entry's bytes: at most so many as were listed, for which there is room. What is longer is no
+// ReadEntry returns a stored entry's bytes: at most so many as were listed, for which there is room. What is longer is no
 // entry, and take calls it what it is.
-func (b *logbook) readEntry(ctx context.Context, seq uint64, size int64) ([]byte, error) {
+func (b *Log) ReadEntry(ctx context.Context, seq uint64, size int64) ([]byte, error) {
 	if size < 0 || size > ledger.MaxEntryObject {
 		return []byte{}, nil
 	}
@@ -266,9 +266,9 @@ func (b *logbook) readEntry(ctx context.Context, seq uint64, size int64) ([]byte
 	return data, nil
 }
 
-// catchUp takes the entries that were published since the log was read. They stand under the next numbers: no
+// CatchUp takes the entries that were published since the log was read. They stand under the next numbers: no
 // listing is needed.
-func (b *logbook) catchUp(ctx context.Context) error {
+func (b *Log) CatchUp(ctx context.Context) error {
 	for range relists {
 		if done, err := b.follow(ctx); done || err != nil {
 			return err
@@ -287,7 +287,7 @@ func (b *logbook) catchUp(ctx context.Context) error {
 }
 
 // follow is catchUp as far as there are not maxJunk numbers in a row without an entry: it reports whether it came to the end.
-func (b *logbook) follow(ctx context.Context) (done bool, err error) {
+func (b *Log) follow(ctx context.Context) (done bool, err error) {
 	for junk, head := 0, b.Head; junk < maxJunk; junk++ {
 		if b.Head != head {
 			junk, head = 0, b.Head
@@ -301,7 +301,7 @@ func (b *logbook) follow(ctx context.Context) (done bool, err error) {
 		} else if err != nil {
 			return false, fmt.Errorf("reading the log: %w", err)
 		}
-		b.Take(b.Next, b.open(data))
+		b.Take(b.Next, b.OpenEntry(data))
 		b.opts.Changed() // the log may name other index objects now
 		if err := b.adoptEpoch(b.History); err != nil {
 			return false, err
@@ -310,10 +310,10 @@ func (b *logbook) follow(ctx context.Context) (done bool, err error) {
 	return false, nil
 }
 
-// publish appends e to the log, once all that was put is seen to be there, and sees that e is. Before each try it calls check
+// Publish appends e to the log, once all that was put is seen to be there, and sees that e is. Before each try it calls check
 // with the log as it then stands, which ends the attempt where it returns an error: so whoever publishes entry N has heeded
 // every entry below N.
-func (b *logbook) publish(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
+func (b *Log) Publish(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
 	for taken, head := 0, b.Head; ; taken++ {
 		if b.Head != head {
 			taken, head = 0, b.Head
@@ -322,7 +322,7 @@ func (b *logbook) publish(ctx context.Context, e *ledger.Entry, check func(*ledg
 			return cause.Errorf(cause.TakenNumbers, "publishing log entry %d: %d times the storage said that the number is taken, and showed no entry there", b.Next, taken)
 		}
 		if e.Accept == nil {
-			if err := b.acceptDamage(ctx); err != nil {
+			if err := b.AcceptDamage(ctx); err != nil {
 				return err
 			}
 		}
@@ -333,20 +333,20 @@ func (b *logbook) publish(ctx context.Context, e *ledger.Entry, check func(*ledg
 			return err
 		}
 		if err := b.store.Confirm(ctx); err != nil {
-			if !b.hasGrown(ctx) {
+			if !b.HasGrown(ctx) {
 				return err
 			}
 			// A prune may have removed it meanwhile. Then check says whether that matters, and nothing else refers to it.
 			b.store.Forget(b.IsPruned)
 			continue
 		}
-		data, err := b.sealEntry(e)
+		data, err := b.SealEntry(e)
 		if err != nil {
 			return err
 		}
 		switch err := b.store.Put(ctx, store.LogObject(e.Seq), data); {
 		case errors.Is(err, fs.ErrExist): // somebody was faster: heed what they say
-			if err := b.catchUp(ctx); err != nil {
+			if err := b.CatchUp(ctx); err != nil {
 				return err
 			}
 			continue
@@ -360,19 +360,19 @@ func (b *logbook) publish(ctx context.Context, e *ledger.Entry, check func(*ledg
 	}
 }
 
-// publishAt is publish for an entry that stands on what the log said at head: it fails with errNewcomers where somebody has
+// PublishAt is publish for an entry that stands on what the log said at head: it fails with ErrNewcomers where somebody has
 // added to that.
-func (b *logbook) publishAt(ctx context.Context, head ledger.Head, e *ledger.Entry) error {
-	return b.publish(ctx, e, func(h *ledger.History) error {
+func (b *Log) PublishAt(ctx context.Context, head ledger.Head, e *ledger.Entry) error {
+	return b.Publish(ctx, e, func(h *ledger.History) error {
 		if h.Head != head {
-			return errNewcomers
+			return ErrNewcomers
 		}
 		return nil
 	})
 }
 
-// sealEntry makes e the next entry of the log as it is known.
-func (b *logbook) sealEntry(e *ledger.Entry) ([]byte, error) {
+// SealEntry makes e the next entry of the log as it is known.
+func (b *Log) SealEntry(e *ledger.Entry) ([]byte, error) {
 	e.Seq, e.Prev = b.Next, nil
 	if !b.Empty {
 		head := b.Head
@@ -384,7 +384,7 @@ func (b *logbook) sealEntry(e *ledger.Entry) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding a log entry: %w", err)
 	}
-	data, err := b.seal(keys.KindEntry, body)
+	data, err := b.Seal(keys.KindEntry, body)
 	if err == nil && (len(data) > ledger.MaxEntryObject || e.Seq >= store.MaxEntries) {
 		err = fmt.Errorf("log entry %d of %d bytes: no reader would take it", e.Seq, len(data))
 	}
@@ -392,9 +392,9 @@ func (b *logbook) sealEntry(e *ledger.Entry) ([]byte, error) {
 }
 
 // published takes our own entry as everybody else does.
-func (b *logbook) published(e *ledger.Entry, data []byte) error {
+func (b *Log) published(e *ledger.Entry, data []byte) error {
 	requests := len(b.Requests)
-	b.Take(e.Seq, b.open(data))
+	b.Take(e.Seq, b.OpenEntry(data))
 	if b.Head.Seq != e.Seq || len(b.Requests) > requests {
 		return fmt.Errorf("%w: the entry was published and has no effect", ledger.ErrNotAllowed)
 	}
@@ -407,7 +407,7 @@ func (b *logbook) published(e *ledger.Entry, data []byte) error {
 // adoptEpoch gives h a keyring that holds the epoch that the log has announced, and none in its place: a new one, since
 // others may be reading by the one that it had. The announcement has the new keys, wrapped to the identity that each key file
 // brings, or to the recipient that a person brought.
-func (b *logbook) adoptEpoch(h *ledger.History) error {
+func (b *Log) adoptEpoch(h *ledger.History) error {
 	if h.HasEpoch(h.Keys) {
 		return nil
 	}
@@ -434,17 +434,18 @@ func (b *logbook) adoptEpoch(h *ledger.History) error {
 	return &keys.MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.Epoch), For: "reading the log on"}
 }
 
-// hasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
+// HasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
 // prune has deleted.
-func (b *logbook) hasGrown(ctx context.Context) bool {
+func (b *Log) HasGrown(ctx context.Context) bool {
 	before := b.Head
-	return b.catchUp(ctx) == nil && b.Head != before
+	return b.CatchUp(ctx) == nil && b.Head != before
 }
 
-var errNewcomers = errors.New("the log has grown")
+// ErrNewcomers says that somebody has added to the log since it was read.
+var ErrNewcomers = errors.New("the log has grown")
 
 // confirmEntry returns an error unless the log entry that was put is there, byte for byte.
-func (b *logbook) confirmEntry(ctx context.Context, name string, data []byte) error {
+func (b *Log) confirmEntry(ctx context.Context, name string, data []byte) error {
 	stored, err := store.ReadAll(ctx, b.store, name, ledger.MaxEntryObject)
 	switch d := (*store.DamageError)(nil); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -457,16 +458,16 @@ func (b *logbook) confirmEntry(ctx context.Context, name string, data []byte) er
 	return nil
 }
 
-// epoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
+// CurrentEpoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
 // it, where a rotation died between saving its keys and announcing them.
-func (b *logbook) epoch() *keys.Epoch { return b.Keys.Epoch(max(1, b.Epoch)) }
+func (b *Log) CurrentEpoch() *keys.Epoch { return b.Keys.Epoch(max(1, b.Epoch)) }
 
-// seal returns the envelope of body under the epoch in use.
-func (b *logbook) seal(magic string, body []byte) ([]byte, error) {
-	return b.opts.Envelopes.Seal(b.key, b.epoch(), magic, body)
+// Seal returns the envelope of body under the epoch in use.
+func (b *Log) Seal(magic string, body []byte) ([]byte, error) {
+	return b.opts.Envelopes.Seal(b.key, b.CurrentEpoch(), magic, body)
 }
 
-// open opens a stored entry.
-func (b *logbook) open(data []byte) ledger.OpenedEntry {
+// OpenEntry opens a stored entry.
+func (b *Log) OpenEntry(data []byte) ledger.OpenedEntry {
 	return ledger.OpenEntry(b.opts.Envelopes.Unseal, b.Keys, data)
 }

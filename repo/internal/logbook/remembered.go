@@ -1,4 +1,4 @@
-package repo
+package logbook
 
 import (
 	"errors"
@@ -10,10 +10,10 @@ import (
 	"permafrost/repo/ledger"
 )
 
-// remembered returns the newest log entry that this machine has seen, if any. Without that a storage could take back what
+// Remembered returns the newest log entry that this machine has seen, if any. Without that a storage could take back what
 // was committed, unnoticed. So where the file is spoilt the newest entry in the log's cache stands for it, which a holder of
 // the keyring wrote; and where there is none either, a person has to say that the log is to be taken as the storage has it.
-func (b *logbook) remembered() (*ledger.Remembered, error) {
+func (b *Log) Remembered() (*ledger.Remembered, error) {
 	s, err := b.rememberedHead()
 	switch {
 	case err == nil:
@@ -35,7 +35,7 @@ func (b *logbook) remembered() (*ledger.Remembered, error) {
 }
 
 // rememberedHead returns the newest log entry that this machine has seen, if it has seen any.
-func (b *logbook) rememberedHead() (*ledger.Remembered, error) {
+func (b *Log) rememberedHead() (*ledger.Remembered, error) {
 	data, err := b.machine.Read(ledger.HeadFile, ledger.MaxRemembered)
 	if err != nil || data == nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (b *logbook) rememberedHead() (*ledger.Remembered, error) {
 	return &s, nil
 }
 
-func (b *logbook) rememberHead(s ledger.Remembered) error {
+func (b *Log) rememberHead(s ledger.Remembered) error {
 	if err := b.machine.Write(ledger.HeadFile, s.Encode()); err != nil {
 		return fmt.Errorf("remembering the newest log entry: %w", err)
 	}
@@ -55,7 +55,7 @@ func (b *logbook) rememberHead(s ledger.Remembered) error {
 }
 
 // openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.
-func (b *logbook) openedLog(k *keys.Keyring) ledger.Opened {
+func (b *Log) openedLog(k *keys.Keyring) ledger.Opened {
 	name, key := ledger.OpenedFile(k)
 	data, ok := b.machine.Copy(name)
 	if !ok {
@@ -65,13 +65,13 @@ func (b *logbook) openedLog(k *keys.Keyring) ledger.Opened {
 }
 
 // keepOpened puts o into the cache.
-func (b *logbook) keepOpened(k *keys.Keyring, o ledger.Opened) {
+func (b *Log) keepOpened(k *keys.Keyring, o ledger.Opened) {
 	name, key := ledger.OpenedFile(k)
 	b.machine.Keep(name, o.Encode(key))
 }
 
-// checkHead compares the log with the newest entry that this machine, or a person, remembers.
-func (b *logbook) checkHead(remembered *ledger.Remembered) error {
+// CheckHead compares the log with the newest entry that this machine, or a person, remembers.
+func (b *Log) CheckHead(remembered *ledger.Remembered) error {
 	all := []*ledger.Remembered{remembered}
 	if b.opts.Head != nil {
 		all = append(all, &ledger.Remembered{Head: *b.opts.Head})

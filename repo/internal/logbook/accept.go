@@ -1,4 +1,4 @@
-package repo
+package logbook
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // fillFree puts something under each free number below the newest entry or break, and takes the log as it then is: who was faster
 // has put an entry.
-func (b *logbook) fillFree(ctx context.Context) error {
+func (b *Log) fillFree(ctx context.Context) error {
 	for range publishTries {
 		if len(b.Gaps) == 0 {
 			return nil
@@ -25,7 +25,7 @@ func (b *logbook) fillFree(ctx context.Context) error {
 				}
 			}
 		}
-		h, err := b.readLog(ctx, b.Keys, false)
+		h, err := b.ReadLog(ctx, b.Keys, false)
 		if err != nil {
 			return err
 		}
@@ -35,14 +35,14 @@ func (b *logbook) fillFree(ctx context.Context) error {
 	return fmt.Errorf("log entry %d: others keep leaving numbers below it free", b.Head.Seq)
 }
 
-// acceptDamage publishes that the log goes on from what is left of it, where an owner wants that.
-func (b *logbook) acceptDamage(ctx context.Context) error {
+// AcceptDamage publishes that the log goes on from what is left of it, where an owner wants that.
+func (b *Log) AcceptDamage(ctx context.Context) error {
 	for len(b.Breaks) > 0 && b.opts.AcceptHead && b.key.Role == keys.RoleOwner {
 		if err := b.fillFree(ctx); err != nil {
 			return err
 		}
 		accept := new(ledger.AcceptEntry)
-		if err := b.publish(ctx, &ledger.Entry{Accept: accept}, func(h *ledger.History) error {
+		if err := b.Publish(ctx, &ledger.Entry{Accept: accept}, func(h *ledger.History) error {
 			accept.Breaks = nil
 			for _, b := range h.Breaks[:min(len(h.Breaks), ledger.MaxBreaks)] {
 				accept.Breaks = append(accept.Breaks, b.Break)
