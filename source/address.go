@@ -75,11 +75,11 @@ func (a *PostgresAddress) apply(d *Database) error {
 		d.Port = a.Port
 	}
 	for _, part := range []struct {
-		to   *string
-		from string
+		field *string
+		value string
 	}{{&d.User, a.User}, {&d.Name, a.Name}, {&d.Password, a.password}, {&d.SSLMode, a.SSLMode}} {
-		if part.from != "" {
-			*part.to = part.from
+		if part.value != "" {
+			*part.field = part.value
 		}
 	}
 	if a.SSLRootCert != "" {
@@ -159,7 +159,7 @@ func (a *RedisAddress) applySentinels(r *Redis) error {
 func (a *Addresses) complete() (err error) {
 	for _, f := range []struct {
 		table, path string
-		to          *string
+		password    *string
 	}{
 		{"postgres", a.Postgres.PasswordFile, &a.Postgres.password},
 		{"redis", a.Redis.PasswordFile, &a.Redis.password},
@@ -168,7 +168,7 @@ func (a *Addresses) complete() (err error) {
 		if f.path == "" {
 			continue
 		}
-		if *f.to, err = readPassword(f.path); err != nil {
+		if *f.password, err = readPassword(f.path); err != nil {
 			return Because(CausePasswordFile, fmt.Errorf("[%s] password_file: %w", f.table, err))
 		}
 	}

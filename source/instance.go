@@ -171,8 +171,8 @@ func checkDomain(domain string) error {
 	if domain == "" {
 		return Because(CauseNoDomain, errors.New("LOCAL_DOMAIN is not set"))
 	}
-	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\@?#"'$()`, r) }
-	if strings.ContainsFunc(domain, bad) || strings.Trim(domain, ".") == "" || len(domain) > 255 {
+	forbidden := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\@?#"'$()`, r) }
+	if strings.ContainsFunc(domain, forbidden) || strings.Trim(domain, ".") == "" || len(domain) > 255 {
 		return errors.New("LOCAL_DOMAIN is not a domain name, like example.social")
 	}
 	return nil

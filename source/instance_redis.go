@@ -111,7 +111,7 @@ func (e *environ) redises(at *Addresses) (base Redis, sidekiq *Redis, err error)
 
 // redis puts together the Redis of one prefix; nil where neither URL nor host nor sentinels name one, which
 // for SIDEKIQ_ means the base Redis. A prefix inherits nothing: a password of the base is not tried on it. Where elsewhere is true
-// the server is not the one that is named here.
+// the server is not the one that is given here.
 func (e *environ) redis(prefix string, elsewhere bool) (*Redis, error) {
 	prefix += "REDIS_"
 	if raw := e.get(prefix + "URL"); raw != "" {

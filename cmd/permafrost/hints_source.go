@@ -98,7 +98,7 @@ func serverRules() []rule {
 		hosts(postgres.CauseLocked, "end the session that holds the lock (select pg_terminate_backend(PID)) and run it again, or wait longer (--postgres-lock-wait)"),
 		hosts(postgres.CauseHalted, "check whether it was suspended, or waits for a lock in the database or for a server that is down"),
 		hosts(postgres.CauseStopped, "run it again: PostgreSQL was stopped or restarted"),
-		hosts(postgres.CauseSnapshotGone, "run it again if PostgreSQL was restarted; if not, look for a connection pooler before it"),
+		hosts(postgres.CauseSnapshotLost, "run it again if PostgreSQL was restarted; if not, look for a connection pooler before it"),
 		hosts(postgres.CauseConflict, "set hot_standby_feedback = on on the replica, or dump the primary: it dropped rows that the dump still needed"),
 		hosts(postgres.CauseUnreadable, "let the role read everything, as a superuser: grant pg_read_all_data to {1} (from version 14 on). Or make it the owner"),
 		hosts(postgres.CauseRowsHidden, "let the role read all rows, as a superuser: alter role {1} bypassrls"),

@@ -146,7 +146,7 @@ func (a *app) redisMaster(ctx context.Context, name, replica string) error {
 	}
 	m := redis.Master{RDB: f, Password: password, Tell: func(text string) { a.ui.Warn("%s", text) }}
 	var listen netip.Addr
-	if listen, m.From, err = redis.Facing(ctx, replica); err != nil {
+	if listen, m.Peers, err = redis.Facing(ctx, replica); err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(listen.String(), "0"))

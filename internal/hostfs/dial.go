@@ -9,7 +9,7 @@ import (
 )
 
 // Dial connects with the user's own rights: a socket of his choice leads him no farther, and its server is told his number. The
-// path of a socket is gone name by name, as that of a file is.
+// path of a socket is walked name by name, as that of a file is.
 func (u *User) Dial(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 	// Addresses are tried in turn, since only this goroutine has his rights.
 	d := net.Dialer{FallbackDelay: -1}

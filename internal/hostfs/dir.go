@@ -32,7 +32,7 @@ func (e *SharedError) Error() string {
 	return fmt.Sprintf("root does not write into %s: %s", e.Path, e.Trust.Reason())
 }
 
-// errAgain says that somebody was faster: the way is to be gone once more.
+// errAgain says that somebody was faster: the path is to be walked again.
 var errAgain = errors.New("another process keeps making and removing it")
 
 // MakeDir opens the directory at path, which is absolute. It makes it and those above it where they are missing, for their
@@ -61,9 +61,9 @@ func openDir(base, below string, missing bool) (*Dir, error) {
 
 func tryDir(base, below string, missing bool) (*Dir, error) {
 	path := filepath.Join(base, below)
-	at, trust, rest, gone := walkBelow(base, below)
+	at, trust, rest, absent := walkBelow(base, below)
 	if at == nil {
-		return nil, gone
+		return nil, absent
 	}
 	defer func() { at.Close() }()
 	d := &Dir{trust: trust}
@@ -78,10 +78,10 @@ func tryDir(base, below string, missing bool) (*Dir, error) {
 		if d.user != nil && trust.Led {
 			// Root came through directories that may be closed to the user who decides.
 			at.Close()
-			at, _, rest, gone = walkBelow(base, below)
+			at, _, rest, absent = walkBelow(base, below)
 		}
 		if at == nil || rest != "" && !(missing && ValidPath(rest)) {
-			return gone
+			return absent
 		}
 		d.f, err = openAt(at, ".", strings.TrimSuffix(filepath.Clean(path), "/"+rest))
 		for rest != "" && err == nil {

@@ -118,7 +118,7 @@ func (d *Dir) Sync() error {
 // A Name is one that a directory holds.
 type Name struct {
 	Name  string
-	MTime time.Time // of what has the name; zero where it is gone by now
+	MTime time.Time // of what has the name; zero where nothing has it by now
 }
 
 // Names returns the names that the directory holds, at most limit of them.

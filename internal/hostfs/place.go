@@ -22,7 +22,7 @@ type Place struct {
 	Info  fs.FileInfo
 	Trust Trust // who decided that the path leads here; of a directory, also who decides what is in it
 
-	at *os.File // O_PATH
+	handle *os.File // O_PATH
 }
 
 // Resolve follows a path, which is absolute, as Walk does, to whatever it leads to. Like all methods of a Place it takes half a
@@ -42,14 +42,14 @@ func resolve(path string) (*Place, error) {
 	}
 	w.any = true
 	err = w.run()
-	p := &Place{Path: path, Trust: w.trust, at: os.NewFile(uintptr(w.fd), w.at)}
+	p := &Place{Path: path, Trust: w.trust, handle: os.NewFile(uintptr(w.fd), w.path)}
 	if err == nil && p.Trust.Led {
 		if u, nobody := p.Reader(); nobody == nil && u != nil {
 			err = p.goAs(u)
 		}
 	}
 	if err == nil {
-		p.Info, err = p.at.Stat()
+		p.Info, err = p.handle.Stat()
 	}
 	if err != nil {
 		p.Close()
@@ -69,16 +69,16 @@ func (p *Place) goAs(u *User) error {
 	if err != nil {
 		return err
 	}
-	p.at.Close()
-	p.at = os.NewFile(uintptr(fd), p.Path)
+	p.handle.Close()
+	p.handle = os.NewFile(uintptr(fd), p.Path)
 	return nil
 }
 
 // Close closes the Place.
-func (p *Place) Close() error { return p.at.Close() }
+func (p *Place) Close() error { return p.handle.Close() }
 
 // Below is a path to a name in the directory that the Place is, wherever the Place's own path leads by now.
-func (p *Place) Below(name string) string { return filepath.Join(ProcPath(int(p.at.Fd())), name) }
+func (p *Place) Below(name string) string { return filepath.Join(ProcPath(int(p.handle.Fd())), name) }
 
 // Reader is the user with whose rights a process of root may read what is here: nil, which is root itself, where nobody else
 // decided that the path leads here, and else the one user who did. Where several may decide, nobody's rights would do.
@@ -135,7 +135,7 @@ func (p *Place) open() (f *os.File, err error) {
 		return nil, err
 	}
 	err = u.Do(func() error {
-		f, err = Reopen(int(p.at.Fd()), p.Path)
+		f, err = Reopen(int(p.handle.Fd()), p.Path)
 		return err
 	})
 	return f, err
@@ -147,7 +147,7 @@ func (p *Place) OpenDir() (fd int, err error) {
 	if err == nil {
 		fd, err = InTime(func() (fd int, err error) {
 			err = u.Do(func() error {
-				fd, err = openList(int(p.at.Fd()))
+				fd, err = openList(int(p.handle.Fd()))
 				return err
 			})
 			return fd, err
@@ -164,7 +164,7 @@ func (p *Place) Names(limit int) ([]string, error) {
 	}
 	names, err := InTime(func() (names []string, err error) {
 		err = u.Do(func() error {
-			dir, err := os.Open(ProcPath(int(p.at.Fd())))
+			dir, err := os.Open(ProcPath(int(p.handle.Fd())))
 			if err != nil {
 				return err
 			}
@@ -186,10 +186,10 @@ func (p *Place) Names(limit int) ([]string, error) {
 // ReadBelow reads the regular file of at most limit bytes that a name in the directory that the Place is leads to, with the
 // rights of the user u, as User.ReadFile does.
 func (p *Place) ReadBelow(u *User, name string, limit int64) ([]byte, fs.FileInfo, error) {
-	return u.readFile(int(p.at.Fd()), name, limit)
+	return u.readFile(int(p.handle.Fd()), name, limit)
 }
 
-// ReadFile reads a regular file of at most limit bytes that an administrator has named, by an absolute path: as root where root
+// ReadFile reads a regular file of at most limit bytes that an administrator gives, by an absolute path: as root where root
 // alone decides where the path leads, and else with the rights of the one user who may decide.
 func ReadFile(path string, limit int64) ([]byte, fs.FileInfo, error) {
 	p, err := Resolve(path)

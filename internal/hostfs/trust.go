@@ -84,22 +84,22 @@ func walkBelow(base, below string) (dir *os.File, t Trust, rest string, err erro
 	if err != nil {
 		return nil, t, "", pathError("open", "/", err)
 	}
-	w.below = below
+	w.tail = below
 	err = w.run()
 	if err != nil && (w.missing == "" || err != unix.ENOENT) {
 		unix.Close(w.fd)
 		return nil, w.trust, "", pathError("open", path, err)
 	}
-	return os.NewFile(uintptr(w.fd), w.at), w.trust, w.missing, pathError("open", path, err)
+	return os.NewFile(uintptr(w.fd), w.path), w.trust, w.missing, pathError("open", path, err)
 }
 
 // A walk is a path on its way from the root directory.
 type walk struct {
 	fd      int    // of the directory that it has come to, O_PATH
-	at      string // its path
+	path    string // its path
 	rest    string // still to go
-	below   string // and then, following no link any more
-	links   int    // gone through
+	tail    string // and then, following no link any more
+	links   int    // followed
 	trust   Trust
 	missing string // the rest, where its first name is not there
 	any     bool   // it may end at what is no directory
@@ -121,7 +121,7 @@ func newWalk(dir int, path string) (*walk, error) {
 		at = "/"
 	}
 	fd, err := openDirectory(dir, at)
-	return &walk{fd: fd, at: at, rest: path}, err
+	return &walk{fd: fd, path: at, rest: path}, err
 }
 
 // find opens whatever a path leads to, from the directory dir or the root directory, with the rights of the calling thread. The
@@ -145,8 +145,8 @@ func find(dir int, path string) (int, error) {
 func (w *walk) run() error {
 	for {
 		name, rest, _ := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
-		if name == "" && w.below != "" {
-			w.rest, w.below, w.links = w.below, "", maxLinks
+		if name == "" && w.tail != "" {
+			w.rest, w.tail, w.links = w.tail, "", maxLinks
 			continue
 		}
 		w.trust.Led = !w.trust.Root()
@@ -170,7 +170,7 @@ func (w *walk) look(last bool) error {
 		return err
 	}
 	_, err := unix.Getxattr(ProcPath(w.fd), "system.posix_acl_access", nil)
-	w.trust.add(w.at, &st, err == nil, last)
+	w.trust.add(w.path, &st, err == nil, last)
 	return nil
 }
 
@@ -178,7 +178,7 @@ func (w *walk) look(last bool) error {
 func (w *walk) step(name, rest string) error {
 	fd, err := Retry(func() (int, error) { return unix.Openat(w.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
 	if err == unix.ENOENT {
-		w.missing = filepath.Join(name, rest, w.below)
+		w.missing = filepath.Join(name, rest, w.tail)
 	}
 	if err != nil {
 		return err
@@ -191,7 +191,7 @@ func (w *walk) step(name, rest string) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		unix.Close(w.fd)
-		w.fd, w.at, w.rest = fd, filepath.Join(w.at, name), rest
+		w.fd, w.path, w.rest = fd, filepath.Join(w.path, name), rest
 		return nil
 	case unix.S_IFLNK:
 		defer unix.Close(fd)
@@ -199,7 +199,7 @@ func (w *walk) step(name, rest string) error {
 	}
 	if w.any && strings.Trim(rest, "/") == "" {
 		unix.Close(w.fd)
-		w.fd, w.at, w.ended = fd, filepath.Join(w.at, name), true
+		w.fd, w.path, w.ended = fd, filepath.Join(w.path, name), true
 		return nil
 	}
 	unix.Close(fd)
@@ -211,7 +211,7 @@ func (w *walk) follow(link int, name, rest string, st *unix.Stat_t) error {
 	if w.links++; w.links > maxLinks {
 		return unix.ELOOP
 	}
-	w.trust.add(filepath.Join(w.at, name), st, false, false)
+	w.trust.add(filepath.Join(w.path, name), st, false, false)
 	buf := make([]byte, unix.PathMax)
 	n, err := Retry(func() (int, error) { return unix.Readlinkat(link, "", buf) })
 	if err != nil {
@@ -227,9 +227,9 @@ func (w *walk) follow(link int, name, rest string, st *unix.Stat_t) error {
 			return err
 		}
 		unix.Close(w.fd)
-		w.fd, w.at = fd, "/"
+		w.fd, w.path = fd, "/"
 	}
-	// Each ".." is gone by itself: it leads up from where the links before it lead.
+	// Each ".." is a step by itself: it leads up from where the links before it lead.
 	w.rest = target + "/" + rest
 	return nil
 }

@@ -127,7 +127,7 @@ func (u *User) become() (restore func(), err error) {
 	restore = func() {
 		// First the user: without root's rights the thread may not change the others.
 		if err := errors.Join(setUser(0), setGroup(gid), setGroups(before)); err != nil {
-			// A thread of half a user can't be gone on with.
+			// A thread with half of a user's rights is of no use.
 			panic("hostfs: taking back root's rights: " + err.Error())
 		}
 		runtime.UnlockOSThread()

@@ -3,7 +3,7 @@
 //
 // Root may look at a repository whose directories here belong to another user, and is not to leave files there that this
 // user can't use afterwards, nor to be led anywhere by what he puts there. So root works with the rights of the one user
-// who decides where the directory's path leads, and with its own where nobody else does. The path is gone for each operation
+// who decides where the directory's path leads, and with its own where nobody else does. The path is walked for each operation
 // anew, name by name: the directory may be removed meanwhile, and made again. A symbolic link on the way to the directory is
 // followed; it is whoever configured the directory who has put it there. None is below it.
 //
@@ -24,9 +24,9 @@ import (
 
 // A Dir is a directory in which files are kept. Names may be paths below it. It is safe for concurrent use.
 type Dir struct {
-	base  string       // absolute
-	below string       // the path from there on
-	user  *hostfs.User // whom root works as; nil: as itself
+	base   string       // absolute
+	subdir string       // the path from there on
+	user   *hostfs.User // whom root works as; nil: as itself
 }
 
 // Open returns the directory at path, which it makes where it is missing.
@@ -58,7 +58,7 @@ func (e *SharedError) Error() string {
 
 func (e *SharedError) Unwrap() error { return e.Err }
 
-// A LinkError says that a symbolic link is in the place of a directory below the one that was named.
+// A LinkError says that a symbolic link is in the place of a directory below the one that was given.
 type LinkError struct{ Err error }
 
 func (e *LinkError) Error() string { return e.Err.Error() + ": below it no symbolic link is followed" }
@@ -76,7 +76,7 @@ func explain(path string, err error) error {
 
 // in opens the directory that a name is in, and returns it with the name's last part.
 func (d *Dir) in(name string, open func(base, below string) (*hostfs.Dir, error)) (at *hostfs.Dir, last string, err error) {
-	below := filepath.Join(d.below, filepath.FromSlash(name))
+	below := filepath.Join(d.subdir, filepath.FromSlash(name))
 	if at, err = open(d.base, filepath.Dir(below)); err != nil {
 		return nil, "", explain(d.Path(""), err)
 	}
@@ -101,12 +101,12 @@ func (d *Dir) Sub(name string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{d.base, filepath.Join(d.below, name), d.user}, at.Close()
+	return &Dir{d.base, filepath.Join(d.subdir, name), d.user}, at.Close()
 }
 
 // Path returns the path of a file, for a person to read.
 func (d *Dir) Path(name string) string {
-	return filepath.Join(d.base, d.below, filepath.FromSlash(name))
+	return filepath.Join(d.base, d.subdir, filepath.FromSlash(name))
 }
 
 // ReadFile returns what a file of at most limit bytes holds.
@@ -187,9 +187,9 @@ const TempPrefix = ".tmp-"
 // that has its name.
 type File struct {
 	*os.File
-	at    *hostfs.Dir
-	named bool
-	ended bool
+	dir      *hostfs.Dir
+	replaced bool
+	ended    bool
 }
 
 // Temp returns a new file, for reading and writing.
@@ -202,14 +202,14 @@ func (d *Dir) Temp() (*File, error) {
 	return f, d.whole("", err)
 }
 
-// Unnamed returns a new file, for reading and writing, that has no name any more: it is gone once it is closed.
+// Unnamed returns a new file, for reading and writing, that has no name: it is deleted once it is closed.
 func (d *Dir) Unnamed() (*os.File, error) {
 	f, err := d.Temp()
 	if err != nil {
 		return nil, err
 	}
-	defer f.at.Close()
-	if err := f.at.Remove(f.Name()); err != nil {
+	defer f.dir.Close()
+	if err := f.dir.Remove(f.Name()); err != nil {
 		f.File.Close()
 		return nil, d.whole("", err)
 	}
@@ -223,7 +223,7 @@ func temp(at *hostfs.Dir) (*File, error) {
 		at.Close()
 		return nil, err
 	}
-	return &File{File: f, at: at}, nil
+	return &File{File: f, dir: at}, nil
 }
 
 // Replace makes the file durable under a name of the directory, in place of what is there, and closes it.
@@ -239,12 +239,12 @@ func (f *File) replace(name string, durable bool) error {
 	if err := f.File.Close(); err != nil {
 		return err
 	}
-	if err := f.at.Rename(f.Name(), name); err != nil {
+	if err := f.dir.Rename(f.Name(), name); err != nil {
 		return err
 	}
-	f.named = true
+	f.replaced = true
 	if durable {
-		return f.at.Sync()
+		return f.dir.Sync()
 	}
 	return nil
 }
@@ -256,10 +256,10 @@ func (f *File) Discard() {
 	}
 	f.ended = true
 	f.File.Close()
-	if !f.named {
-		_ = f.at.Remove(f.Name())
+	if !f.replaced {
+		_ = f.dir.Remove(f.Name())
 	}
-	f.at.Close()
+	f.dir.Close()
 }
 
 // Scratch returns a file without a name, which ends with the process.
@@ -268,8 +268,8 @@ func (d *Dir) Scratch() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer t.at.Close()
-	if err := t.at.Remove(t.Name()); err != nil {
+	defer t.dir.Close()
+	if err := t.dir.Remove(t.Name()); err != nil {
 		t.File.Close()
 		return nil, err
 	}

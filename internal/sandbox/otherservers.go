@@ -112,7 +112,7 @@ func StartMySecureShell(ctx context.Context, dir string) (*SSHD, error) {
 }
 
 // apart returns a command that finds its own file or directory in place of another one, as no other process does. Into a
-// directory the files named are copied.
+// directory the files are copied.
 func apart(own, place string, files map[string]string, command ...string) (*exec.Cmd, error) {
 	if files != nil {
 		if err := os.MkdirAll(own, 0o700); err != nil {

@@ -34,7 +34,7 @@ type Redis struct {
 	Password string
 	PID      int
 
-	as   *syscall.Credential // nil: who starts it
+	user *syscall.Credential // nil: who starts it
 	args []string
 	port int
 	proc *process
@@ -58,7 +58,7 @@ func StartRedis(ctx context.Context, dir string, c RedisConfig) (*Redis, error) 
 		return nil, fmt.Errorf("starting Redis: %w", err)
 	}
 	if c.Own && os.Geteuid() == 0 {
-		if r.as, err = redisUser(); err == nil {
+		if r.user, err = redisUser(); err == nil {
 			err = searchable(dir)
 		}
 	}
@@ -103,8 +103,8 @@ func (r *Redis) start(ctx context.Context, server string) error {
 	}
 	cmd := exec.Command(server, append([]string{path}, r.args...)...)
 	cmd.Dir = r.Dir
-	if r.as != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: r.as}
+	if r.user != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: r.user}
 	}
 	proc, err := startProcess(cmd, r.Dir+".log", syscall.SIGTERM)
 	if err != nil {
@@ -131,7 +131,7 @@ func redisUser() (*syscall.Credential, error) {
 
 // own gives the server's user its configuration, and its directory with what is in it.
 func (r *Redis) own(conf string) error {
-	if r.as == nil {
+	if r.user == nil {
 		return nil
 	}
 	files, err := filepath.Glob(filepath.Join(r.Dir, "*"))
@@ -139,7 +139,7 @@ func (r *Redis) own(conf string) error {
 		return err
 	}
 	for _, path := range append(files, conf, r.Dir) {
-		if err := os.Chown(path, int(r.as.Uid), int(r.as.Gid)); err != nil {
+		if err := os.Chown(path, int(r.user.Uid), int(r.user.Gid)); err != nil {
 			return err
 		}
 	}

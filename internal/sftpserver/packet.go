@@ -60,7 +60,7 @@ const (
 
 var (
 	errUnsupported = errors.New("not supported")
-	errBadMessage  = errors.New("malformed request")
+	errMalformed   = errors.New("malformed request")
 )
 
 // fields reads what a packet holds. As in wire the first error sticks.
@@ -144,7 +144,7 @@ func statusOf(err error) uint32 {
 		return 2
 	case errors.Is(err, fs.ErrPermission):
 		return 3
-	case err == errBadMessage:
+	case err == errMalformed:
 		return 5
 	case err == errUnsupported:
 		return 8

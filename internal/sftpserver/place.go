@@ -19,7 +19,7 @@ const (
 	temp                   // an upload under way
 )
 
-// placeOf tells where a name stands in a repository; "." is its root. Directories are named one by one: one that stands where
+// placeOf tells where a name stands in a repository; "." is its root. Directories are listed one by one: one that stands where
 // an object would, such as the log's next number, could never be got past.
 func placeOf(name string) place {
 	switch {

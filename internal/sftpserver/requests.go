@@ -58,7 +58,7 @@ func (s *session) open(f fields, r *reply) error {
 	name, at := s.tree.name(f.text())
 	flags := f.uint32()
 	if f.Err() != nil {
-		return errBadMessage
+		return errMalformed
 	}
 	if len(s.handles) >= maxHandles {
 		return errors.New("too many open files")
@@ -81,7 +81,7 @@ func (s *session) opendir(f fields, r *reply) error {
 	name, at := s.tree.name(f.text())
 	switch {
 	case f.Err() != nil:
-		return errBadMessage
+		return errMalformed
 	case at != directory:
 		return fs.ErrNotExist
 	case len(s.handles) >= maxHandles:
@@ -130,7 +130,7 @@ func (s *session) read(f fields, r *reply) error {
 	off, length := f.uint64(), f.uint32()
 	switch {
 	case f.Err() != nil:
-		return errBadMessage
+		return errMalformed
 	case err != nil:
 		return err
 	case off > math.MaxInt64:
@@ -153,7 +153,7 @@ func (s *session) write(f fields, _ *reply) error {
 	off, data := f.uint64(), f.bytes()
 	switch {
 	case f.Err() != nil:
-		return errBadMessage
+		return errMalformed
 	case err != nil:
 		return err
 	case !h.write:
@@ -170,7 +170,7 @@ func (s *session) write(f fields, _ *reply) error {
 func (s *session) stat(f fields, r *reply) error {
 	name, at := s.tree.name(f.text())
 	if f.Err() != nil {
-		return errBadMessage
+		return errMalformed
 	}
 	if at == nowhere {
 		return fs.ErrNotExist
@@ -233,7 +233,7 @@ func (s *session) readdir(f fields, r *reply) error {
 func (s *session) remove(f fields, _ *reply) error {
 	name, at := s.tree.name(f.text())
 	if f.Err() != nil {
-		return errBadMessage
+		return errMalformed
 	}
 	return s.tree.remove(name, at)
 }
@@ -241,7 +241,7 @@ func (s *session) remove(f fields, _ *reply) error {
 func (s *session) mkdir(f fields, _ *reply) error {
 	name, at := s.tree.name(f.text())
 	if f.Err() != nil {
-		return errBadMessage
+		return errMalformed
 	}
 	return s.tree.mkdir(name, at)
 }
@@ -249,7 +249,7 @@ func (s *session) mkdir(f fields, _ *reply) error {
 func (s *session) realpath(f fields, r *reply) error {
 	p := s.tree.absolute(f.text())
 	if f.Err() != nil || len(p) > maxPacket/4 {
-		return errBadMessage
+		return errMalformed
 	}
 	r.kind = fxpName
 	r.uint32(1)
@@ -271,7 +271,7 @@ func (s *session) extended(f fields, r *reply) error {
 		from, fromAt := s.tree.name(f.text())
 		to, toAt := s.tree.name(f.text())
 		if f.Err() != nil {
-			return errBadMessage
+			return errMalformed
 		}
 		return s.tree.commit(from, fromAt, to, toAt)
 	case "limits@openssh.com":
@@ -292,7 +292,7 @@ func (s *session) extended(f fields, r *reply) error {
 func (s *session) statvfs(f fields, r *reply) error {
 	name, at := s.tree.name(f.text())
 	if f.Err() != nil {
-		return errBadMessage
+		return errMalformed
 	}
 	file, err := s.tree.read(name, at)
 	if err != nil {

@@ -161,7 +161,7 @@ func (s *session) answer(packet []byte, out io.Writer) error {
 		err = do(s, f, r)
 	}
 	if f.Err() != nil {
-		err = errBadMessage
+		err = errMalformed
 	}
 	if err != nil || r.kind == 0 {
 		r.status(err)

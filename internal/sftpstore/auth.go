@@ -39,13 +39,13 @@ func (k *credentials) close() {
 	}
 }
 
-// readKeys gathers what the agent and the key files offer: named files first, each by the agent where that has it, then
+// readKeys gathers what the agent and the key files offer: files that were given first, each by the agent where that has it, then
 // what else the agent has, then the files that ssh looks for by default.
 func readKeys(h *host, home string) (*credentials, error) {
 	k := new(credentials)
 	var held []ssh.Signer // by the agent
 	if h.agent != "" {
-		// An agent that is gone is like none: the files may do.
+		// An agent that has ended is like none: the files may do.
 		if conn, err := net.Dial("unix", h.agent); err == nil {
 			k.agent = conn
 			conn.SetDeadline(time.Now().Add(agentTime))

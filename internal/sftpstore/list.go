@@ -19,7 +19,7 @@ import (
 // rather than 38.
 const listers = 64
 
-// What a repository can hold, and far more. Where a server names more it has gone wrong, or wants our memory.
+// What a repository can hold, and far more. A server that lists more is broken, or wants our memory.
 const (
 	maxListed = 1 << 22 // objects: 64 TiB of packs
 	maxDirs   = 1 << 12

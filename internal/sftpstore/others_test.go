@@ -29,7 +29,7 @@ func TestCommandsOfOthers(t *testing.T) {
 		t.Fatal("this test is about what root does: run it as root")
 	}
 	for name, spoil := range strange {
-		for what, config := range map[string]func(t *testing.T, script string) (c Config, spoilt string){
+		for what, config := range map[string]func(t *testing.T, script string) (c Config, altered string){
 			"ssh command": func(t *testing.T, script string) (Config, string) {
 				return Config{UseCommand: true, Command: script}, script
 			},
@@ -44,7 +44,7 @@ func TestCommandsOfOthers(t *testing.T) {
 		} {
 			t.Run(what+"/"+name, func(t *testing.T) {
 				ran := filepath.Join(t.TempDir(), "ran")
-				c, spoilt := config(t, scripted(t, "touch", ran))
+				c, altered := config(t, scripted(t, "touch", ran))
 				c.Host, c.Path, c.RetryBudget = "h", "/x", time.Millisecond
 				if s, err := Open(t.Context(), c); err == nil {
 					s.Close()
@@ -52,10 +52,10 @@ func TestCommandsOfOthers(t *testing.T) {
 				if err := os.Remove(ran); err != nil {
 					t.Fatalf("it is not run where it is root's: %v", err)
 				}
-				if err := spoil(spoilt); err != nil {
+				if err := spoil(altered); err != nil {
 					t.Fatal(err)
 				}
-				refuses(t, c, filepath.Dir(spoilt), "")
+				refuses(t, c, filepath.Dir(altered), "")
 				if _, err := os.Stat(ran); err == nil {
 					t.Error("it is run")
 				}

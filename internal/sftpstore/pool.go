@@ -205,7 +205,7 @@ func (p *pool) fill(ctx context.Context, i int) error {
 	return err
 }
 
-// rest leaves a slot alone that could not be filled while others served, though these are gone by now.
+// rest leaves a slot alone that could not be filled while others served, though these have ended by now.
 func (p *pool) rest(i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -25,7 +25,7 @@ const placeTries = 3
 // prune does after three days, and a part that came later have made the file anew, with holes.
 const uploadLife = 24 * time.Hour
 
-// cleanTime is how long Put may take to remove what an upload left on a connection that is gone.
+// cleanTime is how long Put may take to remove what an upload left on a connection that was lost.
 const cleanTime = 2 * time.Second
 
 // Put implements store.Store.
@@ -73,7 +73,7 @@ func (u *upload) attempt(ctx context.Context, sess *session) error {
 	}
 }
 
-// place uploads the data, and gives them their name. It fails with fs.ErrNotExist where the temporary file has gone, or may
+// place uploads the data, and gives them their name. It fails with fs.ErrNotExist where the temporary file was removed, or may
 // have: we were suspended in the middle for so long that a prune took it for left over.
 func (u *upload) place(ctx context.Context, sess *session) error {
 	begun := u.clock()

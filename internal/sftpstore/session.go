@@ -79,7 +79,7 @@ func refusal(err error) error {
 	return permanentError{because(CauseAccountUseless, err)}
 }
 
-// lost tells whether err says that the connection is gone rather than what the server thinks of the request.
+// lost tells whether err says that the connection was lost rather than what the server thinks of the request.
 func (s *session) lost(err error) bool {
 	if err == nil || definite(err) {
 		return false

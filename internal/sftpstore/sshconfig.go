@@ -20,13 +20,13 @@ const systemConfig = "/etc/ssh/ssh_config"
 
 // A host is where to connect to, as the configuration has it.
 type host struct {
-	alias string // as the user named it
+	alias string // as the user wrote it
 	name  string // what the alias stands for
 	port  int
 	user  string
 	jumps []string // hosts to go through, the nearest first
 
-	identities     []string // private key files that were named
+	identities     []string // private key files that were given
 	identitiesOnly bool     // no other keys
 	agent          string   // the agent's socket, "" for none
 

@@ -22,7 +22,7 @@ import (
 const stripeSize = 2 << 20
 
 // A stripe is a part of an object.
-type stripe struct{ from, to int }
+type stripe struct{ start, end int }
 
 // stripes cuts n bytes, into one stripe where the server is so near that a single channel is as fast.
 func (s *Store) stripes(n int) []stripe {
@@ -52,7 +52,7 @@ func (s *Store) readStriped(ctx context.Context, file string, p []byte, off int6
 	for i, part := range all {
 		g.Go(func() error {
 			err := s.do(ctx, func(ctx context.Context, sess *session) (err error) {
-				read[i], err = readAt(ctx, sess, file, p[part.from:part.to], off+int64(part.from))
+				read[i], err = readAt(ctx, sess, file, p[part.start:part.end], off+int64(part.start))
 				if read[i] > 0 {
 					s.progressed()
 				}
@@ -70,7 +70,7 @@ func (s *Store) readStriped(ctx context.Context, file string, p []byte, off int6
 	n := 0
 	for i, part := range all {
 		n += read[i]
-		if read[i] < part.to-part.from {
+		if read[i] < part.end-part.start {
 			return n, io.EOF
 		}
 	}
@@ -120,7 +120,7 @@ func (u *upload) reopens(sess *session) (bool, error) {
 
 // writeStripes writes the upload into its temporary file, each stripe by a handle and on a channel of its own, the first
 // one on sess. Whoever opens the file first makes it: that none waits for another one saves a round trip. A stripe that is
-// tried again does not: where the file has gone meanwhile, another one of that name would have holes. The file is durable
+// tried again does not: where the file was removed meanwhile, another one of that name would have holes. The file is durable
 // then, all of it, and open where the server has fsync.
 func (u *upload) writeStripes(ctx context.Context, sess *session, t *tempFile, all []stripe) error {
 	t.release()
@@ -210,12 +210,12 @@ type writerFrom interface {
 
 // copyTo writes a part of the upload's data to its place.
 func (u *upload) copyTo(ctx context.Context, f writerFrom, part stripe) error {
-	if _, err := f.Seek(int64(part.from), io.SeekStart); err != nil {
+	if _, err := f.Seek(int64(part.start), io.SeekStart); err != nil {
 		return err
 	}
-	data := io.NewSectionReader(parts.Reader(u.data), int64(part.from), int64(part.to-part.from))
-	_, err := f.ReadFromWithConcurrency(&contextReader{ctx, data}, (part.to-part.from)/smallPacket+1)
-	if at, e := f.Seek(0, io.SeekCurrent); e == nil && at > int64(part.from) { // where the first failure was, if there was one
+	data := io.NewSectionReader(parts.Reader(u.data), int64(part.start), int64(part.end-part.start))
+	_, err := f.ReadFromWithConcurrency(&contextReader{ctx, data}, (part.end-part.start)/smallPacket+1)
+	if at, e := f.Seek(0, io.SeekCurrent); e == nil && at > int64(part.start) { // where the first failure was, if there was one
 		u.progressed()
 	}
 	return err

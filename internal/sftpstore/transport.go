@@ -204,7 +204,7 @@ func ciphers() []string {
 }
 
 func (t *sshTransport) open(ctx context.Context) (io.ReadWriteCloser, error) {
-	// A server that is gone while it is asked ends the wait with the transport.
+	// A server that goes away while it is asked ends the wait with the transport.
 	stop := context.AfterFunc(ctx, t.close)
 	defer stop()
 	channel, requests, err := t.client.OpenChannel("session", nil)

@@ -253,7 +253,7 @@ func (m *Mem) CloneFor(t testing.TB) *Mem {
 	return c
 }
 
-// byAge returns the names of all objects in the order of their times and sizes, which says nothing of how they are named.
+// byAge returns the names of all objects in the order of their times and sizes, which says nothing of their names.
 func (m *Mem) byAge() []string {
 	names := m.Names()
 	m.mu.Lock()

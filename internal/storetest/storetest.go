@@ -31,7 +31,7 @@ func RunAppendOnly(t *testing.T, open func(t *testing.T) store.Store) {
 		name string
 		f    func(*testing.T, store.Store)
 	}{
-		{"Sizes", testSizes}, {"Names", testNames}, {"BadNames", testBadNames}, {"Exists", testExists},
+		{"Sizes", testSizes}, {"Names", testNames}, {"BadNames", testInvalidNames}, {"Exists", testExists},
 		{"Exclusive", testExclusive}, {"Buffers", testBuffers}, {"Ranges", testRanges}, {"Absent", testAbsent},
 		{"List", testList}, {"Many", testMany}, {"Large", testLarge}, {"Cancelled", testCancelled},
 	}
@@ -112,7 +112,7 @@ func testNames(t *testing.T, st store.Store) {
 	}
 }
 
-func testBadNames(t *testing.T, st store.Store) {
+func testInvalidNames(t *testing.T, st store.Store) {
 	ctx := t.Context()
 	put(t, st, "dir/x", nil)
 	for _, name := range []string{"", "/", "/etc/x", "..", "../x", "dir/../x", "dir/", "dir//x", "./x", "dir/.", ".hidden",
@@ -230,7 +230,7 @@ func testRanges(t *testing.T, st store.Store) {
 	tests := []struct {
 		name   string
 		length int
-		off    int64
+		offset int64
 		n      int
 		eof    bool
 	}{
@@ -243,11 +243,11 @@ func testRanges(t *testing.T, st store.Store) {
 	}
 	for _, test := range tests {
 		p := make([]byte, test.length)
-		n, err := st.ReadAt(t.Context(), test.name, p, test.off)
+		n, err := st.ReadAt(t.Context(), test.name, p, test.offset)
 		if n != test.n || (err == io.EOF) != test.eof || !test.eof && err != nil {
-			t.Errorf("%s: %d bytes from %d: %d, %v; want %d, EOF %v", test.name, test.length, test.off, n, err, test.n, test.eof)
-		} else if n > 0 && !bytes.Equal(p[:n], data[test.off:][:n]) {
-			t.Errorf("%s: %d bytes from %d: another content", test.name, test.length, test.off)
+			t.Errorf("%s: %d bytes from %d: %d, %v; want %d, EOF %v", test.name, test.length, test.offset, n, err, test.n, test.eof)
+		} else if n > 0 && !bytes.Equal(p[:n], data[test.offset:][:n]) {
+			t.Errorf("%s: %d bytes from %d: another content", test.name, test.length, test.offset)
 		}
 	}
 	if n, err := st.ReadAt(t.Context(), "a", make([]byte, 1), -1); n != 0 || err == nil || err == io.EOF {

@@ -1,4 +1,4 @@
-// Package store says what a repository asks of its storage, and how its objects are named.
+// Package store says what a repository asks of its storage, and which names its objects have.
 //
 // A storage is a Store: a flat namespace of immutable objects with five operations. A Store for a directory, one for an SFTP server and
 // one in memory pass the same suite. A Witness looks whether a storage has done what it has reported, and Limit slows one down.

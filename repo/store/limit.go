@@ -12,7 +12,7 @@ import (
 // is paced is when the next one may begin.
 type limited struct {
 	Store
-	up, down *pacer
+	upload, download *pacer
 }
 
 // Limit returns st with limits on what is put and what is read, in bytes per second, of which 0 is none.
@@ -25,7 +25,7 @@ func Limit(st Store, upload, download int64) Store {
 
 // Put implements Store.
 func (l *limited) Put(ctx context.Context, name string, data ...[]byte) error {
-	if err := l.up.wait(ctx, int(parts.Size(data))); err != nil {
+	if err := l.upload.wait(ctx, int(parts.Size(data))); err != nil {
 		return err
 	}
 	return l.Store.Put(ctx, name, data...)
@@ -33,11 +33,11 @@ func (l *limited) Put(ctx context.Context, name string, data ...[]byte) error {
 
 // ReadAt implements Store.
 func (l *limited) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
-	if err := l.down.wait(ctx, len(p)); err != nil {
+	if err := l.download.wait(ctx, len(p)); err != nil {
 		return 0, err
 	}
 	n, err := l.Store.ReadAt(ctx, name, p, off)
-	l.down.giveBack(len(p) - n)
+	l.download.giveBack(len(p) - n)
 	return n, err
 }
 

@@ -79,11 +79,11 @@ func (w *Witness) Remove(ctx context.Context, name string) error {
 	return w.Store.Remove(ctx, name)
 }
 
-// Forget gives up those objects that were put and not looked at yet for which gone is true.
-func (w *Witness) Forget(gone func(name string) bool) {
+// Forget gives up those objects that were put and not looked at yet for which removed is true.
+func (w *Witness) Forget(removed func(name string) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.DeleteFunc(w.unseen, func(name string, _ int64) bool { return gone(name) })
+	maps.DeleteFunc(w.unseen, func(name string, _ int64) bool { return removed(name) })
 }
 
 // Confirm returns an error unless all that was put is there. What could not be looked at is looked at the next time.
@@ -136,7 +136,7 @@ func (w *Witness) look(ctx context.Context, name string, size int64) error {
 	return nil
 }
 
-// RemoveAll removes objects, and looks whether they are gone. One that was not there is gone too.
+// RemoveAll removes objects, and looks whether they are there no more. One that was not there before counts as removed.
 func (w *Witness) RemoveAll(ctx context.Context, names []string, progress func(done int)) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(removesAtOnce)

@@ -18,7 +18,7 @@ import (
 type Found struct {
 	live    string
 	project *Project // nil where no Compose project has the live directory
-	why     error    // what kept an engine from answering, where that is so
+	failure error    // what kept an engine from answering, where that is so
 }
 
 // Find finds out how the instance of a live directory runs. An engine that does not answer, and none at all, are errors only where the options name it
@@ -32,14 +32,14 @@ func Find(ctx context.Context, live string, o Options) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	named := o.Engine != "" && o.Engine != "none" || o.Project != ""
+	chosen := o.Engine != "" && o.Engine != "none" || o.Project != ""
 	switch {
-	case p == nil && named && why != nil:
+	case p == nil && chosen && why != nil:
 		return nil, source.Because(CauseEngineFails, fmt.Errorf("asking the container engine: %w", why))
 	case p == nil && o.Project != "":
 		return nil, source.Because(CauseNoProject, fmt.Errorf("no container belongs to a Compose project %q", o.Project))
 	}
-	return &Found{live: live, project: p, why: why}, nil
+	return &Found{live: live, project: p, failure: why}, nil
 }
 
 // Environment returns what Mastodon's container has as its environment: Compose reads an env_file otherwise than Mastodon does.
@@ -172,8 +172,8 @@ func (f *Found) absence(host string) *source.Reason {
 	}
 	r := &source.Reason{Cause: CauseServiceDown, Facts: []string{host, f.live, composeFile(f.live)}}
 	switch {
-	case f.why != nil:
-		r.Cause, r.Facts = CauseServiceUntold, append(r.Facts, f.why.Error())
+	case f.failure != nil:
+		r.Cause, r.Facts = CauseServiceUntold, append(r.Facts, f.failure.Error())
 	case !anyEngine():
 		r.Cause = CauseServiceNoEngine
 	}

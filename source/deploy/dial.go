@@ -38,9 +38,9 @@ type reached struct {
 	engine *engine
 	addr   netip.Addr // in a network that Mastodon's container is in too
 
-	mu   sync.Mutex
-	via  route    // that worked; "" before the first
-	proc *process // nil where the engine's processes are not this host's
+	mu    sync.Mutex
+	route route    // that worked; "" before the first
+	proc  *process // nil where the engine's processes are not this host's
 }
 
 // String names the container.
@@ -52,12 +52,12 @@ func (r *reached) Dial(ctx context.Context, u *hostfs.User, port string) (net.Co
 	defer r.mu.Unlock()
 	var errs []error
 	for _, w := range []route{byAddress, byNamespace, byExec} {
-		if r.via != "" && r.via != w {
+		if r.route != "" && r.route != w {
 			continue
 		}
 		conn, err := r.dialBy(ctx, w, u, port)
 		if err == nil {
-			r.via = w
+			r.route = w
 			return conn, nil
 		}
 		if ctx.Err() != nil {
@@ -122,7 +122,7 @@ func (r *reached) host() string {
 func (r *reached) Addr() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.via == byAddress || r.via == byNamespace {
+	if r.route == byAddress || r.route == byNamespace {
 		return r.host()
 	}
 	return ""
@@ -132,7 +132,7 @@ func (r *reached) Addr() string {
 func (r *reached) Enter(start func() error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.via == byNamespace {
+	if r.route == byNamespace {
 		return r.proc.within(start)
 	}
 	return start()

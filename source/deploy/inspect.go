@@ -86,7 +86,7 @@ func (c *container) image() string {
 	return c.Config.Image
 }
 
-// answersTo reports whether the name is one that the container has in one of the networks; all networks count where none is named.
+// answersTo reports whether the name is one that the container has in one of the networks; all networks count where none is given.
 func (c *container) answersTo(name string, networks map[string]bool) bool {
 	if len(c.Settings.Networks) == 0 && len(networks) == 0 {
 		return strings.EqualFold(name, c.Name) || strings.EqualFold(name, c.service())

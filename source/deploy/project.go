@@ -164,10 +164,10 @@ func (p *Project) networks() map[string]bool {
 // resolve returns the running container that a name in the settings leads to; nil where it names none.
 func (p *Project) resolve(name string) (*container, error) {
 	for _, group := range [][]*container{p.containers, p.others} {
-		var named, running []*container
+		var matching, running []*container
 		for _, c := range group {
 			if c.answersTo(name, p.networks()) {
-				named = append(named, c)
+				matching = append(matching, c)
 				if c.State.Running {
 					running = append(running, c)
 				}
@@ -179,9 +179,9 @@ func (p *Project) resolve(name string) (*container, error) {
 		case len(running) > 1:
 			return nil, &source.ReachError{Err: source.Because(CauseSeveralContainers,
 				fmt.Errorf("%s is %d containers of the project %s: %s", name, len(running), p.Name, names(running)))}
-		case len(named) > 0:
+		case len(matching) > 0:
 			return nil, &source.ReachError{Err: source.Because(CauseStopped,
-				fmt.Errorf("the container %s of the project %s is %s", names(named), p.Name, named[0].State.Status), p.engine.name, named[0].Name)}
+				fmt.Errorf("the container %s of the project %s is %s", names(matching), p.Name, matching[0].State.Status), p.engine.name, matching[0].Name)}
 		}
 	}
 	return nil, nil

@@ -42,8 +42,8 @@ func (t *Target) apply(fd int, e *source.Entry) error {
 // unkept reports whether an error says that a file system does not keep something, as FAT and CIFS don't keep modes.
 func unkept(err error) bool { return err == unix.EPERM || err == unix.EOPNOTSUPP || err == unix.EINVAL }
 
-// applyNamed is apply for what can't be opened for reading: symbolic links and special files.
-func (t *Target) applyNamed(dir int, name string, e *source.Entry) error {
+// applyByName is apply for what can't be opened for reading: symbolic links and special files.
+func (t *Target) applyByName(dir int, name string, e *source.Entry) error {
 	fd, err := hostfs.Retry(func() (int, error) { return unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ type owners struct {
 func newOwners(o TargetOptions) owners {
 	var all owners
 	if !o.NumericIDs {
-		all = namedOwners(o)
+		all = ownersByName(o)
 	}
 	all.names = [2]map[uint32]string{namesHere(o.Users, all.users), namesHere(o.Groups, all.groups)}
 	if u, err := hostfs.LookupUser(o.Owner); err == nil && o.Owner != "" {
@@ -176,7 +176,7 @@ func (o *owners) replaceRoot(uid, gid *int) bool {
 	return *uid != was || *gid != group
 }
 
-func namedOwners(o TargetOptions) owners {
+func ownersByName(o TargetOptions) owners {
 	return owners{
 		users: numbers(o.Users, func(name string) (string, error) {
 			u, err := user.Lookup(name)

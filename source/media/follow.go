@@ -17,7 +17,7 @@ import (
 )
 
 // Who may write into the tree may put a link there to anything that root can read. So a link that leads out of the tree is
-// followed only into a directory that an administrator has named, which is opened once, before the walk. What the link leads to is
+// followed only into a directory that an administrator allows, which is opened once, before the walk. What the link leads to is
 // opened from that descriptor, by the names in the link's text, none of which may be a link itself, and with the rights that the
 // rest of the tree is read with. It takes the link's place: its path is the link's.
 //
@@ -140,7 +140,7 @@ func (f *following) at(name string) (p place, link string) {
 // A LeadsOutError says that what a link leads to is not stored.
 type LeadsOutError struct {
 	Target string // where it leads, absolute
-	Why    string // why it is not followed, though it leads into a directory that is named; "" where it leads into none
+	Why    string // why it is not followed, though it leads into a directory that is allowed; "" where it leads into none
 }
 
 func (e *LeadsOutError) Error() string {

@@ -168,7 +168,7 @@ func (t *Target) put(op string, e *source.Entry, make func(dir int, part string)
 		if err := t.fresh(dir, part, func() error { return make(dir, part) }); err != nil {
 			return err
 		}
-		if err := t.applyNamed(dir, part, e); err != nil {
+		if err := t.applyByName(dir, part, e); err != nil {
 			unix.Unlinkat(dir, part, 0)
 			return err
 		}

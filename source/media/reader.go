@@ -15,8 +15,8 @@ import (
 // A dirent is a name of a directory: where it is in the names, and its type (DT_UNKNOWN where the file system does
 // not say).
 type dirent struct {
-	off, len uint32
-	typ      byte
+	offset, len uint32
+	typ         byte
 }
 
 // A directory is the names of a large one, kept until the last of them is read.
@@ -76,7 +76,7 @@ func (l *lister) add(b []byte) {
 	}
 }
 
-func (l *lister) name(d dirent) []byte { return l.names[d.off : d.off+d.len] }
+func (l *lister) name(d dirent) []byte { return l.names[d.offset : d.offset+d.len] }
 
 // A ListError says that a directory could not be listed, or not to its end, so that nobody knows what else is below it.
 type ListError struct{ Err error }
@@ -122,7 +122,7 @@ func (r *reader) read(b *batch) {
 		return
 	}
 	if err := r.list(fd); err != nil {
-		if b.gone = vanished(err) && path != "."; b.gone {
+		if b.vanished = vanished(err) && path != "."; b.vanished {
 			return
 		}
 		b.err = &ListError{err}
@@ -130,14 +130,14 @@ func (r *reader) read(b *batch) {
 	l := &r.lister
 	if len(l.dirents) > batchLen {
 		dir := &directory{path, bytes.Clone(l.names), slices.Clone(l.dirents)}
-		b.rest = &batch{dir: dir, at: batchLen}
+		b.rest = &batch{dir: dir, index: batchLen}
 	}
 	r.fill(b, fd, nil, path, l.names, l.dirents[:min(len(l.dirents), batchLen)])
 }
 
 // unreadable fills in what can be known of a directory that can't be opened.
 func (r *reader) unreadable(b *batch, err error) {
-	if b.gone = vanished(err) && b.self.Path != "."; b.gone {
+	if b.vanished = vanished(err) && b.self.Path != "."; b.vanished {
 		return
 	}
 	b.err, b.self.Type = &ListError{err}, 0
@@ -155,15 +155,15 @@ func (r *reader) unreadable(b *batch, err error) {
 // readRest fills in a later batch of a large directory.
 func (r *reader) readRest(b *batch) {
 	d := b.dir
-	end := min(b.at+batchLen, len(d.dirents))
+	end := min(b.index+batchLen, len(d.dirents))
 	if end < len(d.dirents) {
-		b.rest = &batch{dir: d, at: end}
+		b.rest = &batch{dir: d, index: end}
 	}
 	fd, err := r.tree.openBeneath(d.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err == nil {
 		defer unix.Close(fd)
 	}
-	r.fill(b, fd, err, d.path, d.names, d.dirents[b.at:end])
+	r.fill(b, fd, err, d.path, d.names, d.dirents[b.index:end])
 }
 
 // fill reads the attributes of a run of names in a directory that was opened as fd, or could not be.
@@ -222,7 +222,7 @@ func join(prefix string, names []byte, dirents []dirent) string {
 	s.Grow(size)
 	for _, d := range dirents {
 		s.WriteString(prefix)
-		s.Write(names[d.off : d.off+d.len])
+		s.Write(names[d.offset : d.offset+d.len])
 	}
 	return s.String()
 }
@@ -264,7 +264,7 @@ func (r *reader) entry(e *source.Entry, dir int, name string, typ byte) error {
 		e.Target = string(r.buf[:n])
 	}
 	var err error
-	if e.Xattrs, err = r.xattrs.named(name, st.Dev); err != nil {
+	if e.Xattrs, err = r.xattrs.byName(name, st.Dev); err != nil {
 		return err
 	}
 	return unkept

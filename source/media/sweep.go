@@ -28,10 +28,10 @@ var errOtherDisk = errors.New("another file system is mounted there")
 // A sweeper is a Sweep at work.
 type sweeper struct {
 	Sweep
-	t    *Target
-	ctx  context.Context
-	next func() (*source.Entry, error, bool)
-	at   *source.Entry // the entry that the walk has come to; nil behind the last
+	t       *Target
+	ctx     context.Context
+	next    func() (*source.Entry, error, bool)
+	current *source.Entry // the entry that the walk has come to; nil behind the last
 }
 
 // Sweep removes what is in the tree and not among entries, which come as a walk meets them. A directory goes once nothing is left in
@@ -51,22 +51,22 @@ func (t *Target) Sweep(ctx context.Context, entries iter.Seq2[*source.Entry, err
 func (s *sweeper) advance() error {
 	e, err, ok := s.next()
 	if !ok {
-		s.at = nil
+		s.current = nil
 		return nil
 	}
-	s.at = e
+	s.current = e
 	return err
 }
 
 // has reports whether there is an entry of this path, and whether it is a directory.
 func (s *sweeper) has(path string) (has, dir bool, err error) {
-	for s.at != nil && (s.at.Path == "." || source.ComparePaths(s.at.Path, path) < 0) {
+	for s.current != nil && (s.current.Path == "." || source.ComparePaths(s.current.Path, path) < 0) {
 		if err := s.advance(); err != nil {
 			return false, false, err
 		}
 	}
-	has = s.at != nil && s.at.Path == path
-	return has, has && s.at.Type == source.Dir, nil
+	has = s.current != nil && s.current.Path == path
+	return has, has && s.current.Type == source.Dir, nil
 }
 
 // dir sweeps a directory that is open, and reports whether nothing is left in it. Errors of the tree are told, and others
@@ -91,17 +91,17 @@ func (s *sweeper) dir(fd int, path string) (empty bool, err error) {
 		if path != "" {
 			below = path + "/" + name
 		}
-		gone, err := s.name(fd, name, below)
+		removed, err := s.name(fd, name, below)
 		if err != nil {
 			return false, err
 		}
-		empty = empty && gone
+		empty = empty && removed
 	}
 	return empty, nil
 }
 
-// name sweeps what has a name in a directory, and reports whether it is gone.
-func (s *sweeper) name(dir int, name, path string) (gone bool, err error) {
+// name sweeps what has a name in a directory, and reports whether it was removed.
+func (s *sweeper) name(dir int, name, path string) (removed bool, err error) {
 	has, isDir, err := s.has(path)
 	if err != nil || has && !isDir {
 		return false, err
@@ -148,7 +148,7 @@ func (s *sweeper) below(dir int, name, path string) (empty bool, err error) {
 	return s.dir(fd, path)
 }
 
-// remove removes a name, and reports whether it is, or would be, gone.
+// remove removes a name, and reports whether it was, or would be, removed.
 func (s *sweeper) remove(dir int, name, path string, isDir bool) bool {
 	if !s.Dry {
 		flags := 0

@@ -301,7 +301,7 @@ func names(seen map[uint32]string, lookup func(string) (string, error)) map[uint
 	found := make(map[uint32]string)
 	for id, name := range seen {
 		if name == "" {
-			// A failed look-up is tried again at the next call: networks have bad moments.
+			// A failed look-up is tried again at the next call: networks fail now and then.
 			name, _ = lookup(strconv.FormatUint(uint64(id), 10))
 			seen[id] = name
 		}

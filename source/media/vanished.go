@@ -7,14 +7,14 @@ import (
 	"permafrost/source"
 )
 
-// Vanished is what was gone by the time that a walk came to it.
+// Vanished is what was removed before a walk came to it.
 type Vanished struct {
 	Entries int64  // files and directories
 	Below   int64  // files that were below these directories, as other directories of their depth let expect
 	First   string // path of the first of them
 }
 
-// A vanishing counts what vanishes, and what does not: nobody knows what was in a directory that is gone.
+// A vanishing counts what vanishes, and what does not: nobody knows what was in a directory that was removed.
 type vanishing struct {
 	mu     sync.Mutex
 	found  Vanished
@@ -22,7 +22,7 @@ type vanishing struct {
 }
 
 // A level is all that a walk meets at one depth.
-type level struct{ dirs, files, gone int64 }
+type level struct{ dirs, files, vanished int64 }
 
 func (v *vanishing) at(path string) *level {
 	depth := 0
@@ -56,7 +56,7 @@ func (v *vanishing) directory(path string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.note(path)
-	v.at(path).gone++
+	v.at(path).vanished++
 }
 
 func (v *vanishing) note(path string) {
@@ -71,7 +71,7 @@ func (v *vanishing) tell() Vanished {
 	told, below := v.found, int64(0) // files below the level
 	for i := len(v.levels) - 1; i >= 0; i-- {
 		l := &v.levels[i]
-		told.Below += l.gone * below / max(l.dirs, 1)
+		told.Below += l.vanished * below / max(l.dirs, 1)
 		below += l.files
 	}
 	return told

@@ -20,17 +20,17 @@ const (
 // A batch is a directory's entries, or a run of them where it is large. It is written by the one reader that
 // claimed it, and belongs to the loop once it is done.
 type batch struct {
-	self *source.Entry // the directory; the reader of its first batch fills in the attributes
-	dir  *directory    // of a later batch
-	at   int           // its place in dir
+	self  *source.Entry // the directory; the reader of its first batch fills in the attributes
+	dir   *directory    // of a later batch
+	index int           // its place in dir
 
-	err     error // of the directory
-	gone    bool  // the directory has vanished
-	entries []source.Entry
-	errs    map[int]error // of entries
-	subs    []batch       // the entries that are directories, in order
-	rest    *batch        // the next run
-	size    int           // bytes, about
+	err      error // of the directory
+	vanished bool  // the directory has vanished
+	entries  []source.Entry
+	errs     map[int]error // of entries
+	subs     []batch       // the entries that are directories, in order
+	rest     *batch        // the next run
+	size     int           // bytes, about
 
 	state      state
 	prev, next *batch // in walker.todo
@@ -190,7 +190,7 @@ func (w *walker) take(b *batch) {
 // visit yields a directory, then what is in it. It reports whether to go on.
 func (w *walker) visit(b *batch) bool {
 	w.take(b)
-	if b.gone {
+	if b.vanished {
 		w.tree.vanished.directory(b.self.Path)
 		return true
 	}

@@ -167,11 +167,11 @@ func TestWalkVanished(t *testing.T) {
 		must(t, os.Symlink(outside, filepath.Join(root, "link")))
 		write(t, root, "file")
 		for _, name := range []string{"gone", "link", "file"} {
-			if b := sub(name); !b.gone || len(b.entries) > 0 {
+			if b := sub(name); !b.vanished || len(b.entries) > 0 {
 				t.Errorf("%s: not gone; entries %+v", name, b.entries)
 			}
 		}
-		if b := sub("stays"); b.gone || len(b.entries) != 1 {
+		if b := sub("stays"); b.vanished || len(b.entries) != 1 {
 			t.Errorf("stays: %+v", b)
 		}
 		r.read(d.rest)
@@ -179,7 +179,7 @@ func TestWalkVanished(t *testing.T) {
 			t.Errorf("vanished: %+v; left %+v", tree.Vanished(), d.rest.entries)
 		}
 		must(t, os.RemoveAll(filepath.Join(root, "d")))
-		again := &batch{dir: d.rest.dir, at: d.rest.at}
+		again := &batch{dir: d.rest.dir, index: d.rest.index}
 		r.read(again)
 		if len(again.entries) != 0 || len(again.errs) != 0 || tree.Vanished().Entries != 5 {
 			t.Errorf("of a directory that has vanished: %+v", again)

@@ -41,14 +41,14 @@ type xattrReader struct {
 	none   map[uint64]bool // devices whose file systems have no extended attributes
 }
 
-// enter says in which open directory named looks.
+// enter says in which open directory byName looks.
 //
 // Before listxattrat (Linux 6.13) no call takes a directory and a name; a path through /proc does that.
 func (x *xattrReader) enter(dir int) { x.prefix = hostfs.ProcPath(dir) + "/" }
 
-// named returns the attributes of a name in the directory that was entered, on the device dev. A symbolic link is
+// byName returns the attributes of a name in the directory that was entered, on the device dev. A symbolic link is
 // not followed.
-func (x *xattrReader) named(name string, dev uint64) ([]source.Xattr, error) {
+func (x *xattrReader) byName(name string, dev uint64) ([]source.Xattr, error) {
 	path := x.prefix + name
 	return x.read(dev,
 		func(b []byte) (int, error) { return unix.Llistxattr(path, b) },

@@ -35,7 +35,7 @@ const (
 	CauseLocked       source.Cause = "postgres: locked"        // somebody held a lock for too long
 	CauseHalted       source.Cause = "postgres: halted"        // a program did nothing for too long
 	CauseStopped      source.Cause = "postgres: stopped"       // the server was stopped or restarted
-	CauseSnapshotGone source.Cause = "postgres: snapshot gone" // the server does not know the exported snapshot
+	CauseSnapshotLost source.Cause = "postgres: snapshot lost" // the server does not know the exported snapshot
 	CauseConflict     source.Cause = "postgres: conflict"      // a replica dropped rows that the dump needed
 	CauseUnreadable   source.Cause = "postgres: unreadable"    // the role may not read everything; the fact: the role, as SQL names it
 	CauseRowsHidden   source.Cause = "postgres: rows hidden"   // the role may not see every row; the fact: likewise

@@ -69,11 +69,11 @@ func (p *pipeEnd) explain(err error, what string) error {
 
 // A haltedError says that a child was still for too long.
 type haltedError struct {
-	what     string
+	state    string
 	patience time.Duration
 }
 
-func (e *haltedError) Error() string { return fmt.Sprintf("%s for %v", e.what, e.patience) }
+func (e *haltedError) Error() string { return fmt.Sprintf("%s for %v", e.state, e.patience) }
 
 // startDump starts pg_dump with its output going to out. It ends when ctx does.
 func (s *Server) startDump(ctx context.Context, out *os.File, args ...string) (*child, error) {
@@ -122,7 +122,7 @@ func (s *Server) begin(cmd *exec.Cmd, start func() error) (*child, error) {
 	if s.tools.inside {
 		c.name = "pg_dump or pg_restore in the container " + s.db.Container.String()
 	}
-	c.said.to = s.stderr
+	c.said.w = s.stderr
 	cmd.Stderr = &c.said
 	if err := start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", c.name, err)
@@ -219,7 +219,7 @@ const (
 
 // A lineWriter passes whole lines on and remembers the last few.
 type lineWriter struct {
-	to   io.Writer
+	w    io.Writer
 	line []byte // begun, without its end
 	last []string
 }
@@ -248,8 +248,8 @@ func (l *lineWriter) flush() {
 		l.last = l.last[1:]
 	}
 	l.last = append(l.last, text)
-	// Whoever listens may have gone; that is no reason to fail the dump.
-	io.WriteString(l.to, text+"\n")
+	// Whoever listens may have ended; that is no reason to fail the dump.
+	io.WriteString(l.w, text+"\n")
 }
 
 // tail returns the remembered lines, to be put behind an error.

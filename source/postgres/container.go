@@ -56,7 +56,7 @@ func (s *Server) chooseTools(ctx context.Context) (err error) {
 }
 
 // passingScript runs a program with a PGPASSFILE, whose one line is the first of the standard input. The file is in memory where
-// the container has /dev/shm, has no name, and is gone with the program.
+// the container has /dev/shm, has no name, and ends with the program.
 const passingScript = `umask 077
 IFS= read -r line || exit 1
 for dir in /dev/shm /tmp; do file=$(mktemp "$dir/XXXXXX" 2>/dev/null) && break; done
@@ -117,7 +117,7 @@ func (s *Server) endInside() {
 	}
 }
 
-// endSessions ends the sessions with these names, and returns once they are gone.
+// endSessions ends the sessions with these names, and returns once they have ended.
 func (s *Server) endSessions(ctx context.Context, names []string) error {
 	conn, err := s.open(ctx)
 	if err != nil {

@@ -41,7 +41,7 @@ type Dump struct {
 	facts  DumpFacts
 	end    func() // ends what killing the child leaves
 	dump   *child
-	out    *pipeEnd  // pg_dump's output
+	output *pipeEnd  // pg_dump's output
 	r      io.Reader // the part that was read for its table of contents, then out
 	db     source.Database
 	proof  *proof   // nil where none is asked for
@@ -95,22 +95,22 @@ func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 		r.Close()
 		return nil, err
 	}
-	d.out = &pipeEnd{r, s.silence}
-	d.r = d.out
+	d.output = &pipeEnd{r, s.silence}
+	d.r = d.output
 	return d, nil
 }
 
 // readHead reads the dump as far as the end of its table of contents, and keeps that part for Read.
 func (d *Dump) readHead() error {
 	var head bytes.Buffer
-	limited := &io.LimitedReader{R: d.out, N: maxHead}
+	limited := &io.LimitedReader{R: d.output, N: maxHead}
 	in := bufio.NewReaderSize(io.TeeReader(limited, &head), 64<<10)
 	a, err := readArchive(in)
 	if err != nil && limited.N == 0 {
 		a = archive{version: a.version, dumper: a.dumper, server: a.server}
 		a.note, err = fmt.Sprintf("its table of contents takes more than %d MiB and was not read", maxHead>>20), nil
 	}
-	d.r = io.MultiReader(&head, d.out)
+	d.r = io.MultiReader(&head, d.output)
 	d.facts.ArchiveVersion, d.facts.ServerVersion, d.facts.Note = a.version, a.server, a.note
 	switch {
 	case d.facts.Note != "":
@@ -220,7 +220,7 @@ func (d *Dump) Close() error {
 	whole := d.setError(errClosed) == io.EOF
 	d.close.Do(func() {
 		d.cancel()
-		d.out.Close()
+		d.output.Close()
 		d.dump.kill()
 		d.proof.kill()
 		if !whole {
@@ -233,9 +233,9 @@ func (d *Dump) Close() error {
 // A proof is a pg_restore that reads the dump too. A nil proof finds everything good.
 type proof struct {
 	restore *child
-	in      *pipeEnd
+	input   *pipeEnd
 	mode    VerifyMode
-	gone    bool // pg_restore takes no more
+	closed  bool // pg_restore takes no more
 }
 
 func (s *Server) startProof(ctx context.Context) (*proof, error) {
@@ -253,20 +253,20 @@ func (s *Server) startProof(ctx context.Context) (*proof, error) {
 		w.Close()
 		return nil, err
 	}
-	return &proof{restore: c, in: &pipeEnd{w, s.silence}, mode: s.opts.Verify}, nil
+	return &proof{restore: c, input: &pipeEnd{w, s.silence}, mode: s.opts.Verify}, nil
 }
 
 // write hands pg_restore the next bytes. A pg_restore that has ended before the dump has is an error, except
 // in the mode that has it read the table of contents alone.
 func (p *proof) write(b []byte) error {
-	if p == nil || p.gone {
+	if p == nil || p.closed {
 		return nil
 	}
-	_, err := p.in.Write(b)
+	_, err := p.input.Write(b)
 	if !errors.Is(err, syscall.EPIPE) {
 		return err
 	}
-	p.gone = true
+	p.closed = true
 	if p.mode == VerifyTOC {
 		return p.wait()
 	}
@@ -281,7 +281,7 @@ func (p *proof) finish() error {
 	if p == nil {
 		return nil
 	}
-	p.in.Close()
+	p.input.Close()
 	return p.wait()
 }
 
@@ -297,5 +297,5 @@ func (p *proof) kill() {
 		return
 	}
 	p.restore.kill()
-	p.in.Close()
+	p.input.Close()
 }

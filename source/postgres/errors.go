@@ -84,7 +84,7 @@ var dumpCauses = []struct {
 	{"conflict with recovery", CauseConflict},
 	{"permission denied", CauseUnreadable},
 	{"row-level security", CauseRowsHidden},
-	{"invalid snapshot identifier", CauseSnapshotGone},
+	{"invalid snapshot identifier", CauseSnapshotLost},
 	{"terminating connection due to administrator command", CauseStopped},
 	{"server closed the connection unexpectedly", CauseStopped},
 	{"canceling statement due to statement timeout", CauseLocked},

@@ -163,7 +163,7 @@ func TestSnapshotGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := snap.Dump(context.Background())
-	if err == nil || !strings.Contains(err.Error(), "pg_dump failed: exit status 1") || source.CauseOf(err).Cause != CauseSnapshotGone {
+	if err == nil || !strings.Contains(err.Error(), "pg_dump failed: exit status 1") || source.CauseOf(err).Cause != CauseSnapshotLost {
 		t.Errorf("got %v (%v)", err, source.CauseOf(err))
 	}
 }

@@ -19,7 +19,7 @@ const (
 	// lockTell is how long until an administrator is told who holds it, and lockPoll how often that is looked for.
 	lockTell, lockPoll = time.Minute, 5 * time.Second
 
-	maxBlockers = 3 // that are named
+	maxBlockers = 3 // that are told of
 )
 
 // A lockError says that a lock was waited for in vain.
@@ -33,7 +33,7 @@ func (e *lockError) Error() string {
 }
 
 // watched calls f, which may wait for locks in the database, on a connection of ours or through a child. Meanwhile another
-// connection looks who holds them. Whoever it is, is named after a minute; after the longest wait that Options allow, f is ended
+// connection looks who holds them. Who that is, is told after a minute; after the longest wait that Options allow, f is ended
 // by its context, and the error is a lockError.
 func (s *Server) watched(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -68,7 +68,7 @@ type lockWatch struct {
 	limit, tell time.Duration
 	conn        *pgx.Conn
 
-	since time.Time // when the wait was first seen
+	begin time.Time // when the wait was first seen
 	told  string
 	err   error
 }
@@ -94,7 +94,7 @@ func (w *lockWatch) run(ctx context.Context, cancel context.CancelCauseFunc) {
 			w.conn = nil
 		case err != nil:
 		case blocked == "":
-			w.since, w.told = time.Time{}, ""
+			w.begin, w.told = time.Time{}, ""
 		default:
 			if w.waits(ctx, blocked); w.err != nil {
 				cancel(w.err)
@@ -106,10 +106,10 @@ func (w *lockWatch) run(ctx context.Context, cancel context.CancelCauseFunc) {
 
 // waits takes note that there is a wait.
 func (w *lockWatch) waits(ctx context.Context, blocked string) {
-	if w.since.IsZero() {
-		w.since = time.Now()
+	if w.begin.IsZero() {
+		w.begin = time.Now()
 	}
-	waited := time.Since(w.since)
+	waited := time.Since(w.begin)
 	if waited >= w.tell && blocked != w.told {
 		w.told = blocked
 		w.s.warn(fmt.Sprintf("postgres: waiting for a lock, %v so far and %v at most: %s", waited.Round(time.Second), w.limit, blocked))
@@ -149,28 +149,28 @@ func (w *lockWatch) look(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var named []string
+	var texts []string
 	var b blocker
-	_, err = pgx.ForEachRow(rows, []any{&b.what, &b.pid, &b.user, &b.application, &b.state, &b.since}, func() error {
-		if len(named) < maxBlockers {
-			named = append(named, b.String())
+	_, err = pgx.ForEachRow(rows, []any{&b.object, &b.pid, &b.user, &b.application, &b.state, &b.begin}, func() error {
+		if len(texts) < maxBlockers {
+			texts = append(texts, b.String())
 		}
-		return checkTexts(b.what, b.user, b.application, b.state)
+		return checkTexts(b.object, b.user, b.application, b.state)
 	})
-	return strings.Join(named, "; "), err
+	return strings.Join(texts, "; "), err
 }
 
 // A blocker is a session that holds a lock, or waits for it before us.
 type blocker struct {
-	what                     string
+	object                   string
 	pid                      int
 	user, application, state string
-	since                    *time.Time // of its transaction; nil where the role may not know it
+	begin                    *time.Time // of its transaction; nil where the role may not know it
 }
 
 func (b *blocker) String() string {
 	if b.pid == 0 {
-		return b.what + " is locked by a prepared transaction (select * from pg_prepared_xacts)"
+		return b.object + " is locked by a prepared transaction (select * from pg_prepared_xacts)"
 	}
 	about := []string{"user " + b.user}
 	if b.application != "" {
@@ -179,10 +179,10 @@ func (b *blocker) String() string {
 	if b.state != "" {
 		about = append(about, b.state)
 	}
-	if b.since != nil {
-		about = append(about, "since "+b.since.Local().Format(time.DateTime))
+	if b.begin != nil {
+		about = append(about, "since "+b.begin.Local().Format(time.DateTime))
 	}
-	return fmt.Sprintf("%s is locked by PID %d (%s)", b.what, b.pid, strings.Join(about, ", "))
+	return fmt.Sprintf("%s is locked by PID %d (%s)", b.object, b.pid, strings.Join(about, ", "))
 }
 
 // isLock reports whether err says that a lock was waited for in vain.

@@ -136,7 +136,7 @@ func TestLockReleased(t *testing.T) {
 
 // A prepared transaction has no session that could be named.
 func TestLockPrepared(t *testing.T) {
-	b := blocker{what: "table statuses"}
+	b := blocker{object: "table statuses"}
 	if !strings.Contains(b.String(), "pg_prepared_xacts") {
 		t.Error(b.String())
 	}

@@ -96,7 +96,7 @@ const (
 )
 
 // Connect reaches the database, gathers its facts and finds the programs that can dump it. A connection
-// pooler is refused: behind one, a snapshot is gone before pg_dump can join it.
+// pooler is refused: behind one, a snapshot ends before pg_dump can join it.
 func Connect(ctx context.Context, db source.Database, o Options) (*Server, error) {
 	session, err := newSession()
 	if err != nil {

@@ -27,7 +27,7 @@ type Role struct {
 	Replication bool     `json:"replication,omitempty"`
 	BypassRLS   bool     `json:"bypass_rls,omitempty"`
 	Connections int      `json:"connections"`           // that it may have at once, -1 for any number
-	Until       string   `json:"valid_until,omitempty"` // of its password
+	ValidUntil  string   `json:"valid_until,omitempty"` // of its password
 	MemberOf    []string `json:"member_of,omitempty"`
 	Settings    []string `json:"settings,omitempty"` // of ALTER ROLE ... SET in the whole cluster: name=value
 }
@@ -60,13 +60,13 @@ func readRoles(ctx context.Context, conn *pgx.Conn) (roles []Role, err error) {
 	if err == nil {
 		var r Role
 		_, err = pgx.ForEachRow(rows, []any{&r.Name, &r.Superuser, &r.Inherit, &r.CreateRole, &r.CreateDB, &r.Login, &r.Replication,
-			&r.BypassRLS, &r.Connections, &r.Until, &r.MemberOf, &r.Settings}, func() error {
+			&r.BypassRLS, &r.Connections, &r.ValidUntil, &r.MemberOf, &r.Settings}, func() error {
 			if len(roles) == maxRoles || len(r.MemberOf) > maxOfRole || len(r.Settings) > maxOfRole {
 				return fmt.Errorf("the server answers with more than %d roles, or %d groups or settings of one", maxRoles, maxOfRole)
 			}
 			r.MemberOf, r.Settings = slices.Clone(r.MemberOf), withoutSecrets(r.Settings)
 			roles = append(roles, r)
-			return checkTexts(append(append([]string{r.Name, r.Until}, r.MemberOf...), r.Settings...)...)
+			return checkTexts(append(append([]string{r.Name, r.ValidUntil}, r.MemberOf...), r.Settings...)...)
 		})
 	}
 	if denied := (*pgconn.PgError)(nil); errors.As(err, &denied) && denied.Code == "42501" {
@@ -108,12 +108,12 @@ func (l *login) get() string {
 }
 
 // hear returns r, the first message of which says what the server asks for: a byte R, a length, and the kind of authentication.
-func (l *login) hear(r io.Reader) io.Reader { return &loginReader{Reader: r, to: l} }
+func (l *login) hear(r io.Reader) io.Reader { return &loginReader{Reader: r, login: l} }
 
 type loginReader struct {
 	io.Reader
-	to   *login
-	head []byte
+	login *login
+	head  []byte
 }
 
 var loginMethods = map[uint32]string{3: "password", 5: "md5", 7: "gss", 9: "gss", 10: "scram-sha-256"}
@@ -124,7 +124,7 @@ func (r *loginReader) Read(p []byte) (int, error) {
 	if len(r.head) < size {
 		r.head = append(r.head, p[:min(n, size-len(r.head))]...)
 		if len(r.head) == size && r.head[0] == 'R' {
-			r.to.set(loginMethods[binary.BigEndian.Uint32(r.head[5:])])
+			r.login.set(loginMethods[binary.BigEndian.Uint32(r.head[5:])])
 		}
 	}
 	return n, err

@@ -20,7 +20,7 @@ func TestRoles(t *testing.T) {
 		got[r.Name] = r
 	}
 	want := map[string]Role{
-		"r_owner": {Name: "r_owner", Inherit: true, CreateDB: true, Login: true, Connections: 3, Until: "2030-01-02 00:00:00+00", MemberOf: []string{"r_group"},
+		"r_owner": {Name: "r_owner", Inherit: true, CreateDB: true, Login: true, Connections: 3, ValidUntil: "2030-01-02 00:00:00+00", MemberOf: []string{"r_group"},
 			Settings: []string{"statement_timeout=7s", "app.api_token=(not stored)"}},
 		"r_group":    {Name: "r_group", Inherit: true, Connections: -1, MemberOf: []string{"r_top"}, Settings: []string{}},
 		"r_top":      {Name: "r_top", Inherit: true, CreateRole: true, Connections: -1, MemberOf: []string{}, Settings: []string{}},

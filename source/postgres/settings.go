@@ -26,8 +26,8 @@ const (
 	// defaultTimeout bounds the connecting where the settings don't, and longestTimeout where they do, in seconds.
 	defaultTimeout, longestTimeout = 15, 60
 
-	// maxNamedFile bounds a certificate, a key or a password file, in bytes.
-	maxNamedFile = 1 << 20
+	// maxSettingsFile bounds a certificate, a key or a password file, in bytes.
+	maxSettingsFile = 1 << 20
 
 	// maxHeard bounds all that a server may say on one connection of ours, in bytes. A row of facts has some 60.
 	maxHeard = 8 << 20
@@ -59,7 +59,7 @@ func (s *Server) connConfig() (*pgx.ConnConfig, error) {
 	if n, err := strconv.Atoi(s.db.Params["connect_timeout"]); err == nil && n > 0 {
 		settings["connect_timeout"] = strconv.Itoa(min(n, longestTimeout))
 	}
-	files := &namedFiles{user: s.opts.User}
+	files := &settingsFiles{user: s.opts.User}
 	defer files.close()
 	if err := files.take(settings, s.db.Socket()); err != nil {
 		return nil, fmt.Errorf("settings of the %v: %w", s.db, err)
@@ -127,15 +127,15 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// namedFiles are copies in memory of files that settings or a home directory name, read with a user's rights.
-type namedFiles struct {
+// settingsFiles are copies in memory of files that settings or a home directory name, read with a user's rights.
+type settingsFiles struct {
 	user   *hostfs.User
 	copies []*os.File
 	names  []string // of copies: their names, and those of the files
 }
 
 // take replaces the files in the settings of a connection by copies, and adds those that libpq would find in the user's home.
-func (n *namedFiles) take(settings map[string]string, socket bool) (err error) {
+func (n *settingsFiles) take(settings map[string]string, socket bool) (err error) {
 	if settings["servicefile"], err = n.add("no service", []byte("[none]\n")); err != nil {
 		return err
 	}
@@ -175,21 +175,21 @@ func (n *namedFiles) take(settings map[string]string, socket bool) (err error) {
 var defaultFiles = map[string]string{"sslrootcert": "root.crt", "sslcert": "postgresql.crt", "sslkey": "postgresql.key"}
 
 // takeGroup is take for files that are of use only together: if the settings name none of them, those at home count if all are there.
-func (n *namedFiles) takeGroup(settings map[string]string, home string, group []string) error {
-	named := slices.ContainsFunc(group, func(name string) bool { return settings[name] != "" })
-	if !named && home == "" {
+func (n *settingsFiles) takeGroup(settings map[string]string, home string, group []string) error {
+	given := slices.ContainsFunc(group, func(name string) bool { return settings[name] != "" })
+	if !given && home == "" {
 		return nil
 	}
 	for _, name := range group {
 		path := settings[name]
-		if !named {
+		if !given {
 			path = filepath.Join(home, ".postgresql", defaultFiles[name])
 		}
 		if path == "" || name == "sslrootcert" && path == "system" {
 			continue
 		}
 		cp, err := n.read(path)
-		if !named && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+		if !given && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 			for _, name := range group {
 				settings[name] = ""
 			}
@@ -204,11 +204,11 @@ func (n *namedFiles) takeGroup(settings map[string]string, home string, group []
 }
 
 // read copies a file and returns the copy's path. One that is empty has no copy.
-func (n *namedFiles) read(path string) (string, error) {
+func (n *settingsFiles) read(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = "/" + path // where pg_dump is going to look for it
 	}
-	data, _, err := n.user.ReadFile(path, maxNamedFile)
+	data, _, err := n.user.ReadFile(path, maxSettingsFile)
 	if errors.Is(err, fs.ErrPermission) && n.user != nil {
 		return "", source.Because(CauseFileDenied, fmt.Errorf("as %v: %w", n.user, err))
 	}
@@ -218,7 +218,7 @@ func (n *namedFiles) read(path string) (string, error) {
 	return n.add(path, data)
 }
 
-func (n *namedFiles) add(name string, data []byte) (string, error) {
+func (n *settingsFiles) add(name string, data []byte) (string, error) {
 	f, err := memoryFile("copy", data)
 	if err != nil {
 		return "", err
@@ -229,7 +229,7 @@ func (n *namedFiles) add(name string, data []byte) (string, error) {
 }
 
 // rename returns an error whose text has the names of the files in place of those of their copies.
-func (n *namedFiles) rename(err error) error {
+func (n *settingsFiles) rename(err error) error {
 	text := strings.NewReplacer(n.names...).Replace(err.Error())
 	if text == err.Error() {
 		return err
@@ -237,7 +237,7 @@ func (n *namedFiles) rename(err error) error {
 	return errors.New(text)
 }
 
-func (n *namedFiles) close() {
+func (n *settingsFiles) close() {
 	for _, f := range n.copies {
 		f.Close()
 	}
@@ -259,7 +259,7 @@ func homeOf(u *hostfs.User) string {
 	return home
 }
 
-// memoryFile returns an unnamed file in memory, which only this process's user may read, and which is gone with the last process
+// memoryFile returns a file in memory without a name, which only this process's user may read, and which ends with the last process
 // that holds it open.
 func memoryFile(name string, data []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)

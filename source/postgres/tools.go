@@ -104,9 +104,9 @@ func (o *Options) binDirs() (dirs []string, err error) {
 }
 
 // A strangeError says that a program is not run.
-type strangeError struct{ path, why string }
+type strangeError struct{ path, reason string }
 
-func (e *strangeError) Error() string { return e.path + " is not run: " + e.why }
+func (e *strangeError) Error() string { return e.path + " is not run: " + e.reason }
 
 // checkTool makes sure that nobody but root and u could have put a program where it is.
 func checkTool(path string, u *hostfs.User) error {
@@ -153,7 +153,7 @@ func (s *Server) askVersion(cmd *exec.Cmd) (string, int, error) {
 
 // version asks a program for its version, as it tells it, and for the first number of that.
 func version(cmd *exec.Cmd, start func(*exec.Cmd) error) (text string, major int, err error) {
-	out, said := lineWriter{to: io.Discard}, lineWriter{to: io.Discard}
+	out, said := lineWriter{w: io.Discard}, lineWriter{w: io.Discard}
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := start(cmd); err != nil {
 		return "", 0, err

@@ -39,9 +39,9 @@ const (
 // ReadRDB reads a whole RDB and returns what is in it. Its errors are those of CheckRDB, and those of r.
 func ReadRDB(r io.Reader) (*Contents, error) {
 	whole := &checked{r: r}
-	p := &rdbParser{in: bufio.NewReaderSize(whole, 256<<10), databases: make(map[int]*Database)}
+	p := &rdbParser{r: bufio.NewReaderSize(whole, 256<<10), databases: make(map[int]*Database)}
 	unread := p.read()
-	if _, err := io.Copy(io.Discard, p.in); err != nil {
+	if _, err := io.Copy(io.Discard, p.r); err != nil {
 		return nil, err
 	}
 	c := &Contents{Magic: strings.TrimRight(string(whole.head[:]), "0123456789"), Checksum: whole.checksummed(), Databases: p.databases}

@@ -52,9 +52,9 @@ func (s *Server) explain(err error) error {
 	}
 	var unknown x509.UnknownAuthorityError
 	var dial *net.OpError
-	var unnamed *net.DNSError
+	var lookup *net.DNSError
 	switch {
-	case errors.As(err, &unnamed) && s.conf.NoAddress != nil:
+	case errors.As(err, &lookup) && s.conf.NoAddress != nil:
 		return s.conf.NoAddress.Of(err)
 	case errors.As(err, &unknown):
 		return source.Because(CauseAuthority, err)

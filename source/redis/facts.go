@@ -192,7 +192,7 @@ func fact(text string) string {
 	return text
 }
 
-// info returns the fields of INFO, of the sections named or of the default ones.
+// info returns the fields of INFO, of the sections that are given, or of the default ones.
 func (s *Server) info(ctx context.Context, section ...string) (map[string]string, error) {
 	text, err := s.client.Info(ctx, section...).Result()
 	if err != nil {

@@ -159,7 +159,7 @@ func TestNeverBegins(t *testing.T) {
 			}
 		}()
 		l := &link{conn: ours, timeout: 10 * time.Second, begin: time.Now().Add(500 * time.Millisecond)}
-		l.in = bufio.NewReader(l)
+		l.r = bufio.NewReader(l)
 		begun := time.Now()
 		_, err := l.sync("", "")
 		if took := time.Since(begun); !errors.Is(err, errSlow) || took > 5*time.Second {

@@ -38,7 +38,7 @@ type Master struct {
 	Password string   // is asked for; not empty
 
 	// From are the addresses of the one server that may connect.
-	From []netip.Addr
+	Peers []netip.Addr
 
 	Tell func(string) // is told how each connection ended; may be nil
 }
@@ -67,7 +67,7 @@ func (m *Master) connection(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil || !slices.Contains(m.From, peer.Addr().Unmap()) {
+	if err != nil || !slices.Contains(m.Peers, peer.Addr().Unmap()) {
 		return errors.New("it is not the server that was expected")
 	}
 	conn.SetDeadline(time.Now().Add(handshakeTime))
@@ -181,22 +181,22 @@ func (p *patient) Write(b []byte) (int, error) {
 
 // follow lets the replica hear of its master until it goes.
 func (m *Master) follow(in io.Reader, conn net.Conn) error {
-	gone := make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(io.Discard, in)
-		gone <- err
+		ended <- err
 	}()
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
 		select {
-		case <-gone:
+		case <-ended:
 			return nil
 		case <-beat.C:
 			conn.SetWriteDeadline(time.Now().Add(idleTimeout))
 			if _, err := io.WriteString(conn, "*1\r\n$4\r\nPING\r\n"); err != nil {
 				conn.Close()
-				<-gone
+				<-ended
 				return nil
 			}
 		}

@@ -47,7 +47,7 @@ func serveRDB(t *testing.T, rdb []byte, from ...string) *serving {
 		s.told = append(s.told, text)
 	}
 	for _, a := range from {
-		s.From = append(s.From, netip.MustParseAddr(a))
+		s.Peers = append(s.Peers, netip.MustParseAddr(a))
 	}
 	s.host, s.port, _ = net.SplitHostPort(l.Addr().String())
 	ctx, cancel := context.WithCancel(t.Context())

@@ -16,7 +16,7 @@ import (
 	"permafrost/internal/hostfs"
 )
 
-// openFile opens a file that Redis has named, with the rights of the user that Redis runs as: whoever answers for the address in
+// openFile opens a file that Redis tells of, with the rights of the user that Redis runs as: whoever answers for the address in
 // the settings gets read what he could have sent himself.
 func (s *Server) openFile(path string) (*os.File, error) {
 	u, err := s.runner()

@@ -25,7 +25,7 @@ const (
 
 // An rdbParser reads the keys of an RDB and passes over their values.
 type rdbParser struct {
-	in        *bufio.Reader
+	r         *bufio.Reader
 	databases map[int]*Database
 	current   *Database
 	kinds     int // of keys, in all databases
@@ -38,7 +38,7 @@ func (p *rdbParser) read() error {
 	}
 	expires := false
 	for {
-		op, err := p.in.ReadByte()
+		op, err := p.r.ReadByte()
 		if err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func (p *rdbParser) value(valueType byte) error {
 
 // score passes over a number as text. Lengths above 252 stand for numbers that have no digits.
 func (p *rdbParser) score() error {
-	n, err := p.in.ReadByte()
+	n, err := p.r.ReadByte()
 	if err != nil || n > 252 {
 		return err
 	}
@@ -210,7 +210,7 @@ func (p *rdbParser) strings(n int) error {
 func (p *rdbParser) skip(n uint64) error {
 	for n > 0 {
 		part := min(n, 1<<20)
-		if _, err := p.in.Discard(int(part)); err != nil {
+		if _, err := p.r.Discard(int(part)); err != nil {
 			return err
 		}
 		n -= part
@@ -229,7 +229,7 @@ func (p *rdbParser) length() (uint64, error) {
 
 // lengthOrKind reads a length, or the special kind of a string.
 func (p *rdbParser) lengthOrKind() (n uint64, special bool, err error) {
-	first, err := p.in.ReadByte()
+	first, err := p.r.ReadByte()
 	if err != nil {
 		return 0, false, err
 	}
@@ -239,7 +239,7 @@ func (p *rdbParser) lengthOrKind() (n uint64, special bool, err error) {
 	case first>>6 == 0:
 		return low, false, nil
 	case first>>6 == 1:
-		second, err := p.in.ReadByte()
+		second, err := p.r.ReadByte()
 		return low<<8 | uint64(second), false, err
 	case first>>6 == 3:
 		return low, true, nil
@@ -251,7 +251,7 @@ func (p *rdbParser) lengthOrKind() (n uint64, special bool, err error) {
 		return 0, false, fmt.Errorf("it has a length of the kind %d", first)
 	}
 	var b [8]byte
-	_, err = io.ReadFull(p.in, b[8-size:])
+	_, err = io.ReadFull(p.r, b[8-size:])
 	return binary.BigEndian.Uint64(b[:]), false, err
 }
 
@@ -274,7 +274,7 @@ func (p *rdbParser) text(limit int) (string, error) {
 // prefix returns the first bytes of a text of n bytes and passes over the rest.
 func (p *rdbParser) prefix(n uint64, limit int) (string, error) {
 	b := make([]byte, min(n, uint64(limit)))
-	if _, err := io.ReadFull(p.in, b); err != nil {
+	if _, err := io.ReadFull(p.r, b); err != nil {
 		return "", err
 	}
 	return string(b), p.skip(n - uint64(len(b)))

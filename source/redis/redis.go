@@ -80,7 +80,7 @@ type Options struct {
 
 // A Server is a connection to a Redis. It is for one goroutine at a time.
 type Server struct {
-	conf   source.Redis // Addr is the server's even where sentinels named it
+	conf   source.Redis // Addr is the server's even where sentinels told it
 	opts   Options
 	client *goredis.Client
 	last   atomic.Pointer[net.Conn] // the last connection, below its TLS

@@ -34,14 +34,14 @@ func (s *Server) replicate(ctx context.Context) (*Dump, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.last.Store(before) // who is asked about the other end is still there when this connection is gone
+	s.last.Store(before) // who is asked about the other end is still there when this connection has ended
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	closer := sync.OnceValue(func() error {
 		stop()
 		return conn.Close()
 	})
 	l := &link{conn: conn, timeout: idleTimeout, begin: time.Now().Add(saveTime)}
-	l.in = bufio.NewReaderSize(l, streamBuffer)
+	l.r = bufio.NewReaderSize(l, streamBuffer)
 	var d *Dump
 	rdb, err := l.sync(s.conf.User, s.conf.Password)
 	if err == nil {
@@ -74,7 +74,7 @@ func (s *Server) spooled(ctx context.Context, rdb io.Reader, closer func() error
 // A link is a connection that speaks Redis's protocol as far as a replica's full synchronization needs it.
 type link struct {
 	conn    net.Conn
-	in      *bufio.Reader // over the link itself
+	r       *bufio.Reader // over the link itself
 	timeout time.Duration // of silence
 	begin   time.Time     // when the RDB must have begun, however much the server says before it; zero once it has
 }
@@ -151,13 +151,13 @@ func (l *link) payload(header string) (io.Reader, error) {
 		if len(mark) != markSize {
 			return nil, fmt.Errorf("RDB is announced with a mark of %d bytes, want %d", len(mark), markSize)
 		}
-		return &markReader{r: l.in, mark: []byte(mark)}, nil
+		return &markReader{r: l.r, mark: []byte(mark)}, nil
 	}
 	n, err := strconv.ParseInt(size, 10, 64)
 	if err != nil || n < 0 {
 		return nil, fmt.Errorf("RDB is announced with the length %.100q", size)
 	}
-	return io.LimitReader(l.in, n), nil
+	return io.LimitReader(l.r, n), nil
 }
 
 // do sends a command and returns its reply, one line.
@@ -201,7 +201,7 @@ func (l *link) reply() (string, error) {
 func (l *link) line() (string, error) {
 	var line []byte
 	for {
-		c, err := l.in.ReadByte()
+		c, err := l.r.ReadByte()
 		switch {
 		case err != nil:
 			return "", err

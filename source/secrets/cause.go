@@ -2,7 +2,7 @@ package secrets
 
 import "permafrost/source"
 
-// Causes why the named files can't be collected.
+// Causes why the files that were asked for can't be collected.
 const (
 	CauseNoName    source.Cause = "secrets: no name"   // a name is empty
 	CauseNoMatch   source.Cause = "secrets: no match"  // a pattern matches no file

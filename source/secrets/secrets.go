@@ -21,7 +21,7 @@ import (
 	"permafrost/source"
 )
 
-// Limits keep a directory that was named by mistake out of memory.
+// Limits keep a directory that was given by mistake out of memory.
 const (
 	maxBytes  = 64 << 20
 	maxFiles  = 10000
@@ -46,7 +46,7 @@ type Options struct {
 	Warn  func(string)      // is told of each file that is left out, and of a directory without any; may be nil
 }
 
-// Collect returns the instance's .env.production and the settings files beside it, as Load read them, and then the files that are named, in the order of the
+// Collect returns the instance's .env.production and the settings files beside it, as Load read them, and then the files that are asked for, in the order of the
 // names, each path once.
 //
 // Symbolic links are followed and stored as what they point to, under their own path: /etc/letsencrypt/live
@@ -78,12 +78,12 @@ func Collect(inst *source.Instance, o Options) ([]File, error) {
 
 type collector struct {
 	Options
-	files  []File
-	bytes  int
-	places int
-	names  map[string]bool // paths in files
-	keys   []fs.FileInfo   // of key files
-	above  []fs.FileInfo   // directories that the one at hand lies in, by the way that was taken
+	files   []File
+	bytes   int
+	places  int
+	names   map[string]bool // paths in files
+	keys    []fs.FileInfo   // of key files
+	parents []fs.FileInfo   // directories that the one at hand lies in, by the way that was taken
 }
 
 // findKeys looks for the key files, which may have other names too.
@@ -115,7 +115,7 @@ func (c *collector) collect(name string) error {
 	if err != nil {
 		return err
 	}
-	return c.named(path, p)
+	return c.addGiven(path, p)
 }
 
 // match adds what a pattern stands for.
@@ -130,7 +130,7 @@ func (c *collector) match(name, pattern string) error {
 	for _, path := range paths {
 		p, err := c.resolve(path)
 		if err == nil {
-			err = c.named(path, p)
+			err = c.addGiven(path, p)
 		}
 		if err != nil {
 			return err
@@ -205,8 +205,8 @@ func (c *collector) resolve(path string) (*hostfs.Place, error) {
 	return hostfs.Resolve(path)
 }
 
-// named adds a file or a directory that was named.
-func (c *collector) named(path string, p *hostfs.Place) error {
+// addGiven adds a file or a directory that was asked for.
+func (c *collector) addGiven(path string, p *hostfs.Place) error {
 	defer p.Close()
 	switch {
 	case p.Info.IsDir():
@@ -231,11 +231,11 @@ func (c *collector) holds(dir string) bool {
 
 // dir adds everything in a directory.
 func (c *collector) dir(path string, p *hostfs.Place) error {
-	if slices.ContainsFunc(c.above, func(info fs.FileInfo) bool { return os.SameFile(info, p.Info) }) {
+	if slices.ContainsFunc(c.parents, func(info fs.FileInfo) bool { return os.SameFile(info, p.Info) }) {
 		return nil // a link leads back up: what is there has its names already
 	}
-	c.above = append(c.above, p.Info)
-	defer func() { c.above = c.above[:len(c.above)-1] }()
+	c.parents = append(c.parents, p.Info)
+	defer func() { c.parents = c.parents[:len(c.parents)-1] }()
 	names, err := p.Names(maxPlaces)
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func (b *bench) run(mode string) (err error) {
 	return nil
 }
 
-// with runs f with an instance of a size, which is gone after it.
+// with runs f with an instance of a size, which ends after it.
 func (b *bench) with(statuses, files float64, f func() error) (err error) {
 	say("making an instance")
 	b.Instance, err = sandbox.Start(b.ctx, sandbox.Config{Seed: 1, Statuses: max(300, int(statuses)), Files: max(60, int(files))})

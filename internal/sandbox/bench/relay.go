@@ -12,8 +12,8 @@ import (
 // A relay passes TCP connections on, and lets each byte wait on its way. Its bandwidth is not bounded.
 type relay struct {
 	net.Listener
-	to    string
-	delay time.Duration // each way
+	target string
+	delay  time.Duration // each way
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -24,7 +24,7 @@ func newRelay(to string, delay time.Duration) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{Listener: l, to: to, delay: delay}
+	r := &relay{Listener: l, target: to, delay: delay}
 	go r.serve()
 	return r, nil
 }
@@ -35,7 +35,7 @@ func (r *relay) serve() {
 		if err != nil {
 			return
 		}
-		out, err := net.Dial("tcp", r.to)
+		out, err := net.Dial("tcp", r.target)
 		if err != nil {
 			in.Close()
 			continue

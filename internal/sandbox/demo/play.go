@@ -90,7 +90,7 @@ func lastNights(n int) (dates []string) {
 // look is what one does with a repository between nights. The first one goes.
 func (d *demo) look(first string) error {
 	for _, step := range []struct {
-		about string
+		title string
 		code  int
 		line  string
 	}{
@@ -103,8 +103,8 @@ func (d *demo) look(first string) error {
 			1, "permafrost restore -r " + d.url + " -i recovery.key --date " + first + " --target " + filepath.Join(d.instance.Dir, "forgotten")},
 		{"", 0, "permafrost check -r " + d.url + " -i recovery.key --read-data"},
 	} {
-		if step.about != "" {
-			say("%s", step.about)
+		if step.title != "" {
+			say("%s", step.title)
 		}
 		if err := d.run(step.code, step.line); err != nil {
 			return err
