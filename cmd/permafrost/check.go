@@ -60,7 +60,7 @@ permafrost snapshots --head prints it at any time.`,
 			if maxTime < 0 || spread && !readData && subset.set == nil {
 				return usagef("--max-age and --max-duration need --read-data or --read-data-subset, and a positive time")
 			}
-			r, err := a.openAt(cmd.Context(), anyKey, head.head)
+			r, err := a.openAt(cmd.Context(), keeper.AnyKey, head.head)
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ It needs the owner key, or the key of a writer that may remove snapshots (made w
   permafrost confirm --revoke ab12cd34`,
 		Args: args("the IDs of snapshots", 1, 1000),
 		RunE: func(cmd *cobra.Command, specs []string) error {
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}

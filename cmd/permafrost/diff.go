@@ -24,7 +24,7 @@ not read what both snapshots share.`,
 		Example: "  permafrost diff latest~1 latest",
 		Args:    args("two snapshots", 2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ owner. The owner's role must exist.`,
 			if a.ui.terminal() && args[1] != "secrets" {
 				return hint.Wrap(usagef("dump does not write a file's bytes to a terminal"), "redirect standard output: > FILE")
 			}
-			r, err := a.open(cmd.Context(), contentKey)
+			r, err := a.open(cmd.Context(), keeper.ContentKey)
 			if err != nil {
 				return err
 			}

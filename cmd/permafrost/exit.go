@@ -70,7 +70,7 @@ func exitCode(err error) int {
 		damage   *store.DamageError
 		rollback *ledger.RollbackError
 		found    *damageError
-		keys     *fingerprintError
+		keys     *repo.FingerprintError
 		after    *keeper.RetentionError
 		left     *keeper.LeftOutError
 		absent   *keeper.AbsentError

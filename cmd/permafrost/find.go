@@ -26,7 +26,7 @@ them. ` + "`permafrost help patterns`" + ` explains patterns.`,
 			if err != nil {
 				return &usageError{err}
 			}
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}

@@ -55,7 +55,7 @@ the newest snapshot of each of the last 14 days.`,
 			if len(specs) == 0 && policy.Empty() {
 				return noPolicy()
 			}
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}

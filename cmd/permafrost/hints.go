@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/cause"
+	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -95,6 +96,13 @@ func repositoryRules() []rule {
 		because(cause.FalseListing, "check with the owner key to learn which: -i RECOVERY-FILE"),
 		because(cause.HeadUnread, "use --accept-head if you trust the storage: it writes this file again, which reveals a storage that was rolled back"),
 
+		because(cause.FingerprintUnread, fingerprintOnce),
+		as(fingerprintHint),
+		as(keyFileHint),
+		is(keeper.ErrKeyText, "give the name of a file, and replace this key: other processes could read it"),
+		as(func(*keeper.NoWriterError) string { return noWriterHint }),
+		as(func(*keys.MissingKeyError) string { return "give the recovery file: -i RECOVERY-FILE" }),
+
 		because(cause.LogUnsound, "run `permafrost check`"),
 		because(cause.IndexDamaged, "run `permafrost check`, then `permafrost repair index` with the owner key"),
 		because(cause.IndexMissing, "rebuild the index with the owner key: `permafrost repair index`"),
@@ -134,6 +142,29 @@ func lastRules() []rule {
 		is(store.ErrNoSpace, "free space with `permafrost forget` and `permafrost prune`: both work on a full storage"),
 		is(syscall.EROFS, "look at the mount options of the storage's file system, and whether its disk fails"),
 	}
+}
+
+const (
+	fingerprintOnce = "give it once with --fingerprint; the recovery file and the writer file show it"
+	noWriterHint    = "say -i RECOVERY-FILE or --writer-key FILE. `permafrost key add writer --name NAME --key-file FILE -i RECOVERY-FILE` replaces a lost writer file. " +
+		"`permafrost init` makes a new repository with keys of its own"
+)
+
+func fingerprintHint(e *repo.FingerprintError) string {
+	switch {
+	case e.Want == "":
+		return fingerprintOnce
+	case e.File != "":
+		return "this is another repository, or its storage has other keys than before; or " + e.File + " is damaged: --fingerprint writes it again"
+	}
+	return "this is another repository, or its storage has other keys than before"
+}
+
+func keyFileHint(e *keeper.KeyFileError) string {
+	if foreign := (*repo.ForeignKeyError)(nil); errors.As(e.Err, &foreign) {
+		return "give this repository's own key file with -i or --writer-key, or the other repository's address with -r"
+	}
+	return "give a key that `permafrost key list` names, or the recovery file"
 }
 
 func rollbackHint(e *ledger.RollbackError) string {

@@ -33,7 +33,7 @@ func (a *app) keyListCommand() *cobra.Command {
 		Example: "  permafrost key list",
 		Args:    args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}
@@ -71,9 +71,6 @@ func rights(p *ledger.Person) string {
 	return "add"
 }
 
-// passphraseWord stands for a passphrase where a recipient or an identity file is asked for.
-const passphraseWord = "passphrase"
-
 func (a *app) parseOwners(texts []string) (owners []keeper.Recipient, err error) {
 	for _, text := range texts {
 		o, err := a.parseOwnerKey(text)
@@ -87,7 +84,7 @@ func (a *app) parseOwners(texts []string) (owners []keeper.Recipient, err error)
 
 // parseOwnerKey reads a recipient, or asks for a new passphrase.
 func (a *app) parseOwnerKey(text string) (keeper.Recipient, error) {
-	if text != passphraseWord {
+	if text != keeper.PassphraseWord {
 		r, _, weak, err := keys.ParseRecipient(text, a.prompt())
 		if err != nil {
 			return keeper.Recipient{}, &usageError{err}
@@ -154,7 +151,7 @@ add writes a key file.`,
 }
 
 func (a *app) addKey(ctx context.Context, role keys.Role, recipient []string, flags *keyAddFlags) error {
-	r, err := a.open(ctx, contentKey)
+	r, err := a.open(ctx, keeper.ContentKey)
 	if err != nil {
 		return err
 	}
@@ -184,7 +181,7 @@ If they are in wrong hands, rotate the keys too.`,
 		Example: "  permafrost key remove web2 -i permafrost-recovery.key",
 		Args:    args("a name", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := a.open(cmd.Context(), contentKey)
+			r, err := a.open(cmd.Context(), keeper.ContentKey)
 			if err != nil {
 				return err
 			}
@@ -216,12 +213,16 @@ out: make a new repository.`,
 		Example: "  permafrost key rotate -i permafrost-recovery.key",
 		Args:    args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := a.open(cmd.Context(), contentKey)
+			r, err := a.open(cmd.Context(), keeper.ContentKey)
 			if err != nil {
 				return err
 			}
 			defer r.Close()
-			file, err := a.keyringFile()
+			o, err := a.openOptions()
+			if err != nil {
+				return err
+			}
+			file, err := o.KeyringFile()
 			if err != nil {
 				return err
 			}
@@ -240,25 +241,4 @@ out: make a new repository.`,
 			return nil
 		},
 	}
-}
-
-// keyringFile returns which of the files given holds the keyring in use, or "".
-func (a *app) keyringFile() (string, error) {
-	files := a.identities
-	if len(files) == 0 {
-		files = []string{a.writerKey}
-	}
-	for _, path := range files {
-		if path == passphraseWord {
-			continue
-		}
-		id, err := keys.LoadIdentity(path, a.prompt())
-		if err != nil {
-			return "", err
-		}
-		if id.Keyring != nil {
-			return path, nil
-		}
-	}
-	return "", nil
 }

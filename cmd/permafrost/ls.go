@@ -27,7 +27,7 @@ The host's key can read names and sizes, and no content.`,
   permafrost ls 2026-06-27 media/accounts/avatars --long`,
 		Args: args("a snapshot, and perhaps a path", 1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}

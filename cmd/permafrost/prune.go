@@ -31,7 +31,7 @@ Prune deletes nothing while a snapshot lacks something that might come back. Wit
   permafrost prune -i permafrost-recovery.key --max-unused 2%`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}

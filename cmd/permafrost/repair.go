@@ -36,7 +36,7 @@ that need this content are then whole again.`,
 
 // repair opens the repository, has run repair it, and tells the log's head afterwards.
 func (a *app) repair(ctx context.Context, o *keeper.RepairOptions, run func(*repo.Repo, *news) error) error {
-	r, err := a.open(ctx, contentKey)
+	r, err := a.open(ctx, keeper.ContentKey)
 	if err != nil {
 		return err
 	}

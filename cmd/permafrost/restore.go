@@ -120,7 +120,7 @@ func (r *restoreFlags) check() error {
 
 // restore restores a snapshot, or tells what that would do.
 func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
-	r, err := a.openAt(ctx, contentKey, flags.head.head)
+	r, err := a.openAt(ctx, keeper.ContentKey, flags.head.head)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ They are kept because it needs another part of their blob.`,
   permafrost show 2026-06-27 --json`,
 		Args: args("one snapshot", 0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ find a storage that hides newer snapshots, even on a machine that has never seen
   permafrost snapshots --tag before-upgrade --json`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := a.open(cmd.Context(), anyKey)
+			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {
 				return err
 			}

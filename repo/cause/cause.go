@@ -49,6 +49,9 @@ const (
 // HeadUnread is that this machine can't read what it remembers of the log, so that a rollback would pass unnoticed.
 const HeadUnread Cause = "head unread"
 
+// FingerprintUnread is that this machine can't read the fingerprint that it remembers, so that it can't tell whose keys these are.
+const FingerprintUnread Cause = "fingerprint unread"
+
 // An Error is an error and its cause. Its text is the error's alone.
 type Error struct {
 	Cause Cause

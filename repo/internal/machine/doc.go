@@ -5,6 +5,7 @@
 // State must not be lost lightly. Below a directory of the first 16 hexadecimal digits of the repository's ID:
 //
 //	head              the newest log entry that was seen; its bytes are the caller's
+//	fingerprint       the one that the repository's keys must have, and a line's end
 //	keys/9a0b….age    copies of the keyrings that the list of keys names
 //	journal-INSTANCE  packs that a run has uploaded and no index object covers yet: see [Journal]
 //	verified          which packs were read and found right: see [Verified]
