@@ -203,7 +203,7 @@ func (c *checker) damaged(err error) error {
 // indexes reads every index object anew.
 func (c *checker) indexes(ctx context.Context, h *ledger.History) (*index, error) {
 	c.res.Indexes = h.Indexes.Len()
-	return c.repo.buildIndex(ctx, h, false, func(err error) error {
+	return c.repo.indexes.loadAnew(ctx, h, func(err error) error {
 		c.res.Indexes--
 		c.res.Lost++
 		return c.damaged(err)
@@ -403,7 +403,7 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 		return &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	if !opener.IsFor(p.instance) {
-		return x.foreign(p, opener.Whose(c.instances))
+		return falseListing(x, p, opener.Whose(c.instances))
 	}
 	d, err := pack.ReadDirectory(src, size)
 	if err != nil {

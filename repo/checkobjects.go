@@ -138,7 +138,7 @@ type checkedSnapshot struct {
 // Need implements Visitor.
 func (s *checkedSnapshot) Need(_ context.Context, n Need) error {
 	s.check.res.Blobs++
-	return s.index.has(&n)
+	return mustHave(s.index, &n)
 }
 
 // Lost implements Visitor.

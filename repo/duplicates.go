@@ -24,7 +24,7 @@ type survivors struct {
 func (r *Repo) readDuplicates(ctx context.Context, s *survey, m *marks, p *prunePlan) error {
 	d := &survivors{survey: s, repo: r, live: m.live, plan: p}
 	for _, o := range p.touched {
-		for l, err := range r.listings(ctx, s.index, int(o)) {
+		for l, err := range r.indexes.listings(ctx, s.index, int(o)) {
 			if err == nil && p.goes.has(int(l.n)) {
 				err = d.staying(l)
 			}
@@ -40,7 +40,7 @@ func (r *Repo) readDuplicates(ctx context.Context, s *survey, m *marks, p *prune
 }
 
 // staying notes all copies that stay, for the same instance, of the blobs of a pack that goes.
-func (d *survivors) staying(l packListing) error {
+func (d *survivors) staying(l numberedPack) error {
 	var room [4]place
 	of := d.index.of(d.index.packs[l.n].instance)
 	for _, f := range l.Frames {
@@ -62,11 +62,8 @@ func (d *survivors) staying(l packListing) error {
 // readListings reads the index objects from the storage that are leant on. This machine may know still what they said when the
 // storage has spoilt them, and no other one would find what is left.
 func (d *survivors) readListings(ctx context.Context) error {
-	read := func(ctx context.Context, n store.Name) ([]byte, error) { return d.repo.indexData(ctx, n, false, false) }
-	for o := range ahead(ctx, d.leantOn(), read) {
-		if o.err != nil {
-			return cause.Errorf(cause.IndexDamaged, "refusing to prune: content that is to stay is listed there: %w", o.err)
-		}
+	if err := d.repo.indexes.read(ctx, d.leantOn()); err != nil {
+		return cause.Errorf(cause.IndexDamaged, "refusing to prune: content that is to stay is listed there: %w", err)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (r *Repo) Listed(ctx context.Context) ([]store.Name, error) {
 		return nil, err
 	}
 	var names []store.Name
-	for _, n := range x.byName {
+	for _, n := range x.listings() {
 		names = append(names, x.packs[n].name)
 	}
 	return names, nil
@@ -84,7 +84,7 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c pack.Component, c
 	}
 	var lies []*pack.Pack
 	for o := range x.objects {
-		for lie, err := range r.listings(ctx, x, o) {
+		for lie, err := range r.indexes.listings(ctx, x, o) {
 			if err != nil {
 				return nil, err
 			}
@@ -215,7 +215,7 @@ func (r *Repo) putListings(ctx context.Context, instance string, change func(*pa
 	}
 	return r.putIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
 		for o := range x.objects {
-			for l, err := range r.listings(ctx, x, o) {
+			for l, err := range r.indexes.listings(ctx, x, o) {
 				if err == nil {
 					change(l.Pack)
 				}

@@ -23,8 +23,8 @@ import (
 // not the pack: whoever lists it so wants another's content to be taken for that instance's own.
 var errForeign = errors.New("written for another instance")
 
-// foreign returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
-func (x *index) foreign(p *indexedPack, whose string) error {
+// falseListing returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
+func falseListing(x *index, p *indexedPack, whose string) error {
 	err := fmt.Errorf("it lists pack %s for %q, but the pack was %w", p.name.Short(), p.instance, errForeign)
 	if whose != "" {
 		err = fmt.Errorf("%w, %q", err, whose)
@@ -46,7 +46,7 @@ func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index, packs [
 		listed := x.listed(name)
 		if first := x.packs[listed[0]].object; openers[i] == nil && !r.key.CanRead() && !asked[first] && x.isContested(name) {
 			asked[first] = true
-			undecided(x.undecided(listed))
+			undecided(undecidedListing(x, listed))
 		}
 		for _, n := range listed {
 			p := &x.packs[n]
@@ -56,7 +56,7 @@ func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index, packs [
 			p.foreign, p.gone = true, true
 			if !told[p.object] {
 				told[p.object] = true
-				found(x.foreign(p, openers[i].Whose(instances)))
+				found(falseListing(x, p, openers[i].Whose(instances)))
 			}
 		}
 	}
@@ -69,8 +69,8 @@ func (r *Repo) noteError(err error) { r.note("%v", err) }
 
 func ignore(error) {}
 
-// undecided returns the error of a pack's listings for several instances, where this key can't tell which is false.
-func (x *index) undecided(listed []uint32) error {
+// undecidedListing returns the error of a pack's listings for several instances, where this key can't tell which is false.
+func undecidedListing(x *index, listed []uint32) error {
 	a := &x.packs[listed[0]]
 	i := slices.IndexFunc(listed, func(n uint32) bool { return x.packs[n].instance != a.instance })
 	b := &x.packs[listed[i]]

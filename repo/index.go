@@ -3,89 +3,15 @@ package repo
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
 
 	"permafrost/chunk"
-	"permafrost/internal/wire"
-	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
-
-const (
-	maxInstance   = 255
-	maxIndexPacks = 1 << 20
-
-	// indexTarget is the size in bytes at which an index object is closed and the next begun.
-	indexTarget = 4 << 20
-)
-
-// encodeIndex returns the body of an index object.
-func encodeIndex(instance string, packs []*pack.Pack) []byte {
-	b := binary.AppendUvarint(nil, uint64(len(instance)))
-	b = append(b, instance...)
-	b = binary.AppendUvarint(b, uint64(len(packs)))
-	for _, p := range packs {
-		b = p.Append(b)
-	}
-	return b
-}
-
-// parseIndex reads what encodeIndex wrote, and calls f with pack after pack until it fails.
-func parseIndex(body []byte, f func(*pack.Pack) error) (instance string, err error) {
-	r := wire.NewReader(body)
-	instance = string(r.Bytes(r.Count(maxInstance, 1)))
-	n := r.Count(maxIndexPacks, len(store.Name{}))
-	for range n {
-		p := pack.Parse(r)
-		if p == nil {
-			break
-		}
-		if err := f(p); err != nil {
-			return "", err
-		}
-	}
-	if err := r.Close(); err != nil {
-		return "", fmt.Errorf("index: %w", err)
-	}
-	if n == 0 {
-		return "", errors.New("index: no packs")
-	}
-	return instance, nil
-}
-
-// splitIndex groups packs so that each group makes an index object of about indexTarget. An error of packs ends it.
-func splitIndex(packs iter.Seq2[*pack.Pack, error]) iter.Seq2[[]*pack.Pack, error] {
-	return func(yield func([]*pack.Pack, error) bool) {
-		var group []*pack.Pack
-		size := 0
-		for p, err := range packs {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			group = append(group, p)
-			for _, f := range p.Frames {
-				size += len(f.Blobs) * (chunk.Size + 3)
-			}
-			if size >= indexTarget {
-				if !yield(group, nil) {
-					return
-				}
-				group, size = nil, 0
-			}
-		}
-		if len(group) > 0 {
-			yield(group, nil)
-		}
-	}
-}
 
 // A place is where a copy of a blob lies.
 type place struct {
@@ -222,6 +148,9 @@ func (p *indexedPack) compare(q *indexedPack) int {
 
 func (p *indexedPack) saysTheSame(q *indexedPack) bool { return p.compare(q) == 0 }
 
+// listings returns the numbers of all listings that count, sorted by the names of their packs. It is not to be changed.
+func (x *index) listings() []uint32 { return x.byName }
+
 // listed returns the numbers of the listings of a pack.
 func (x *index) listed(name store.Name) []uint32 {
 	end := func(behind int) int {
@@ -322,51 +251,39 @@ func (x *index) frame(pack, frame uint32) (f frameInfo, err error) {
 	return f, nil
 }
 
-// A tableError says that a local table is not what was written. The index that is built next does without it.
-type tableError struct {
-	table *table
-	err   error
-}
-
-func (e *tableError) Error() string { return "the local index is damaged: " + e.err.Error() }
-func (e *tableError) Unwrap() error { return e.err }
-
-// A tableDamage hears of damage to the tables of an index.
-type tableDamage struct {
-	files *tableFiles
-	note  func() // called once
-	mu    sync.Mutex
-	any   bool
-}
-
-// at drops a table and returns why.
-func (d *tableDamage) at(t *table, err error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.files.drop(t)
-	if !d.any {
-		d.any = true
-		d.note()
+// dropFalse hides all that is listed by index objects with a false listing, and returns these. What snapshots need of it is
+// to be verified.
+func (x *index) dropFalse() (names []store.Name) {
+	for i := range x.objects {
+		o := &x.objects[i]
+		packs := x.packs[o.first : o.first+o.packs]
+		if !slices.ContainsFunc(packs, func(p indexedPack) bool { return p.foreign }) {
+			continue
+		}
+		names = append(names, o.name)
+		for n := range packs {
+			packs[n].gone = true
+		}
 	}
-	return &tableError{t, err}
+	x.dropGone()
+	return names
 }
 
-func (d *tableDamage) found() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.any
+// distrust returns the index without trust in what some index objects list.
+func (x *index) distrust(objects map[store.Name]bool) *index {
+	y := *x
+	y.packs = slices.Clone(x.packs)
+	for i := range y.objects {
+		o := &y.objects[i]
+		if !objects[o.name] {
+			continue
+		}
+		for n := range o.packs {
+			y.packs[o.first+n].trusted = false
+		}
+	}
+	return &y
 }
 
-// A bitset holds a bit for each place of an index.
-type bitset []uint64
-
-func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
-
-func (b bitset) has(i int) bool { return b[i/64]>>(i%64)&1 != 0 }
-
-// set sets a bit and reports whether it was not.
-func (b bitset) set(i int) bool {
-	was := b.has(i)
-	b[i/64] |= 1 << (i % 64)
-	return !was
-}
+// damaged reports whether a table of the index was found damaged. The index that is built next does without it.
+func (x *index) damaged() bool { return x.damage.found() }

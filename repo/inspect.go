@@ -75,8 +75,8 @@ func (s *inspectors) of(instance string) (Inspector, *index) {
 	return in, x
 }
 
-// has returns an error unless the index lists a pack that has what is needed and is not known to be damaged.
-func (x *index) has(n *Need) error {
+// mustHave returns an error unless the index lists a pack that has what is needed and is not known to be damaged.
+func mustHave(x *index, n *Need) error {
 	pl, ok, err := x.best(n.Blob)
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ type losses struct {
 }
 
 // Need implements Visitor.
-func (l *losses) Need(_ context.Context, n Need) error { return l.index.has(&n) }
+func (l *losses) Need(_ context.Context, n Need) error { return mustHave(l.index, &n) }
 
 // Lost implements Visitor.
 func (l *losses) Lost(part string, err error) error {

@@ -106,7 +106,7 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	if !opener.IsFor(p.instance) {
-		return nil, pr.index.foreign(p, "")
+		return nil, falseListing(pr.index, p, "")
 	}
 	if want := pack.PlainSize(p.size, p.header); size != want {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("has %d bytes, the index says %d", size, want)}
@@ -122,12 +122,12 @@ func (pr *packReader) done(n, frame uint32, o *openPack) {
 	if err != nil || pr.kept == nil || p.component == pack.Media {
 		return
 	}
-	o.hold(p.unit(f.offset + int64(f.stored) - 1))
+	o.hold(unit(p, f.offset+int64(f.stored)-1))
 	pr.kept.keep(n, o)
 }
 
 // unit is the range of a pack's stored bytes that the byte at off of its plaintext lies in.
-func (p *indexedPack) unit(off int64) span {
+func unit(p *indexedPack, off int64) span {
 	from := int64(p.header) + off/pack.AgeChunk*(pack.AgeChunk+pack.AgeOverhead)
 	return span{from, min(from+pack.AgeChunk+pack.AgeOverhead, p.size)}
 }

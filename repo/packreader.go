@@ -159,14 +159,14 @@ func (pr *packReader) spans(n uint32, frames []uint32, opened *openPack) ([]span
 		if err != nil {
 			return nil, err
 		}
-		s := span{p.unit(info.offset).from, p.unit(info.offset + int64(info.stored) - 1).to}
+		s := span{unit(p, info.offset).from, unit(p, info.offset+int64(info.stored)-1).to}
 		if opened != nil && s.from == opened.edge.from {
 			s.from = opened.edge.to
 		}
 		add(s)
 	}
 	if opened == nil {
-		add(p.unit(pack.PlainSize(p.size, p.header) - 1))
+		add(unit(p, pack.PlainSize(p.size, p.header)-1))
 	}
 	return all, nil
 }

@@ -225,7 +225,7 @@ func (r *Repo) supposing(forgotten []store.Name) *Repo {
 		h.Forgotten[id] = h.Next
 	}
 	s := newRepo(r.store, r.key, r.machine, r.opts)
-	s.tables = r.tables
+	s.indexes = r.indexes
 	s.log.History = &h
 	return s
 }

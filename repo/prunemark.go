@@ -87,7 +87,7 @@ func (m *marker) blob(ctx context.Context, of *index, id chunk.ID) error {
 		switch {
 		case !m.canRead(ip):
 			m.keep(pl)
-		case best < 0 || ip.better(&m.index.packs[places[best].pack]):
+		case best < 0 || better(ip, &m.index.packs[places[best].pack]):
 			best = i
 		}
 	}
@@ -116,7 +116,7 @@ func (m *marks) keep(pl place) {
 }
 
 // better reports whether a copy rather stays in p than in q.
-func (p *indexedPack) better(q *indexedPack) bool {
+func better(p, q *indexedPack) bool {
 	if p.bad != q.bad {
 		return q.bad
 	}

@@ -79,7 +79,7 @@ type survey struct {
 
 // survey looks at all that there is, at that time by the storage's clock.
 func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
-	x, err := r.buildIndex(ctx, r.log.History, true, func(err error) error { return err })
+	x, err := r.indexes.load(ctx, r.log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, cause.Errorf(cause.IndexDamaged, "prune needs the whole index: %w", err)
 	}

@@ -84,7 +84,7 @@ func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool 
 	if err != nil {
 		return false
 	}
-	x, err := rd.repo.buildIndex(ctx, h, true, func(error) error { return nil })
+	x, err := rd.repo.indexes.load(ctx, h, func(error) error { return nil })
 	if err != nil {
 		return false
 	}
@@ -135,11 +135,6 @@ func (rd *Reader) blob(ctx context.Context, packs *packReader, id chunk.ID) ([]b
 		first = missing(id)
 	}
 	return nil, first
-}
-
-func isTableError(err error) bool {
-	var t *tableError
-	return errors.As(err, &t)
 }
 
 // worse returns the first of two errors, unless the second tells that an object is missing: a newer index may help then;

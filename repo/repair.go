@@ -151,7 +151,7 @@ func (r *Repo) surveyIndex(ctx context.Context) (*indexSurvey, error) {
 
 // wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
 func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
-	return r.buildIndex(ctx, r.log.History, false, func(err error) error {
+	return r.indexes.loadAnew(ctx, r.log.History, func(err error) error {
 		if errors.Is(err, store.ErrNewerFormat) && !r.opts.AcceptHead {
 			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
 			return hint.Wrap(err, "update permafrost on this machine; where no newer one was ever used, --accept-head takes it for damage")
@@ -172,24 +172,6 @@ func unread(h *ledger.History, x *index) (lost []store.Name) {
 		}
 	}
 	return lost
-}
-
-// dropFalse hides all that is listed by index objects with a false listing, and returns these. What snapshots need of it is
-// to be verified.
-func (x *index) dropFalse() (names []store.Name) {
-	for i := range x.objects {
-		o := &x.objects[i]
-		packs := x.packs[o.first : o.first+o.packs]
-		if !slices.ContainsFunc(packs, func(p indexedPack) bool { return p.foreign }) {
-			continue
-		}
-		names = append(names, o.name)
-		for n := range packs {
-			packs[n].gone = true
-		}
-	}
-	x.dropGone()
-	return names
 }
 
 // An indexPlan says what the log is to name no more, and what is to be listed anew.

@@ -59,7 +59,7 @@ func (k *looker) need(ctx context.Context, instance string, snapshots []ledger.S
 			k.lacking = true
 			return l.needed(with), err
 		}
-		if with, err = k.repo.with(k.known, instance, k.unlisted.of(instance)); err != nil {
+		if with, err = k.repo.indexes.with(k.known, k.repo.log.History, instance, k.unlisted.of(instance)); err != nil {
 			return nil, err
 		}
 	}

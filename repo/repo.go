@@ -56,7 +56,7 @@ type Repo struct {
 	key     *keys.Keyring // as it was opened with
 	opts    Options
 	machine *machine.Memory
-	tables  *tableFiles
+	indexes *indexLoader
 	log     *logbook.Log
 	index   *index // nil until it is first needed
 
@@ -152,7 +152,8 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 
 // newRepo returns a repository whose log is yet to be read.
 func newRepo(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Repo {
-	r := &Repo{store: st, key: key, opts: o, machine: m, tables: newTableFiles(m.Tables)}
+	r := &Repo{store: st, key: key, opts: o, machine: m}
+	r.indexes = newIndexLoader(st, key, m, unseal, r.note)
 	r.log = logbook.New(st, key, m, logbook.Options{
 		AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: logbook.Envelopes{Seal: seal, Unseal: unseal},
 		Note: r.note, Changed: func() { r.index = nil },

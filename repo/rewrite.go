@@ -23,7 +23,7 @@ func (h home) compare(o home) int {
 }
 
 // A mover adds to g what is to be kept of a pack.
-type mover func(ctx context.Context, g *pack.Pipeline, l packListing) error
+type mover func(ctx context.Context, g *pack.Pipeline, l numberedPack) error
 
 // A rewritten is what was put for a plan's entry to lean on.
 type rewritten struct {
@@ -91,7 +91,7 @@ func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewr
 	})
 	defer g.Fail(nil)
 	for _, o := range objects {
-		for l, err := range w.repo.listings(ctx, w.index, int(o)) {
+		for l, err := range w.repo.indexes.listings(ctx, w.index, int(o)) {
 			if err == nil && rewrite.has(int(l.n)) && l.Epoch == h.epoch {
 				w.progress("rewriting", w.done, int64(len(w.plan.rewrite)))
 				w.done++
@@ -132,7 +132,7 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.
 			if w.index.objects[o].instance != instance {
 				continue
 			}
-			for l, err := range w.repo.listings(ctx, w.index, int(o)) {
+			for l, err := range w.repo.indexes.listings(ctx, w.index, int(o)) {
 				if err == nil && (w.plan.goes.has(int(l.n)) || w.index.packs[l.n].gone) {
 					continue
 				}
@@ -181,7 +181,7 @@ type living struct {
 	live  bitset // by the places' ranks
 }
 
-func (m *living) move(ctx context.Context, g *pack.Pipeline, l packListing) error {
+func (m *living) move(ctx context.Context, g *pack.Pipeline, l numberedPack) error {
 	want, frames, err := m.of(l)
 	if err != nil {
 		return err
@@ -210,7 +210,7 @@ func (m *living) move(ctx context.Context, g *pack.Pipeline, l packListing) erro
 }
 
 // of returns the blobs of a pack that live, by frame, and the frames that have some.
-func (m *living) of(l packListing) (want [][]wanted, frames []uint32, err error) {
+func (m *living) of(l numberedPack) (want [][]wanted, frames []uint32, err error) {
 	var places [4]place
 	want = make([][]wanted, len(l.Frames))
 	for i, f := range l.Frames {

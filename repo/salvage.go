@@ -67,7 +67,7 @@ func (r *Repo) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair
 
 // takeInventory compares what index objects list with the sizes of the packs on the storage.
 func (r *Repo) takeInventory(ctx context.Context) (*inventory, error) {
-	x, err := r.buildIndex(ctx, r.log.History, false, func(err error) error { return err })
+	x, err := r.indexes.loadAnew(ctx, r.log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
@@ -94,7 +94,7 @@ type salvagePlan struct {
 // missing is not named, if it can be taken off the index otherwise: it may come back, and be listed again.
 func planSalvage(v *inventory) *salvagePlan {
 	p := &salvagePlan{prunePlan: prunePlan{head: v.head}, stuck: v.irreplaceable()}
-	for _, n := range v.index.byName { // sorted by name
+	for _, n := range v.index.listings() {
 		ip := &v.index.packs[n]
 		if v.sizes[n] == ip.size && !ip.bad || len(p.damaged) > 0 && p.damaged[len(p.damaged)-1] == ip.name {
 			continue
@@ -164,7 +164,7 @@ func (s *salvage) result(p *salvagePlan, moved int64) *PackRepair {
 // look counts what there is to salvage of packs that these index objects list.
 func (s *salvage) look(ctx context.Context, objects []uint32) error {
 	for _, o := range objects {
-		for l, err := range s.repo.listings(ctx, s.index, int(o)) {
+		for l, err := range s.repo.indexes.listings(ctx, s.index, int(o)) {
 			if err == nil && s.damaged.has(int(l.n)) {
 				err = s.eachBlob(ctx, l, func(pack.Blob, []byte) error { return nil })
 			}
@@ -177,12 +177,12 @@ func (s *salvage) look(ctx context.Context, objects []uint32) error {
 }
 
 // move adds what verifies in a pack to g.
-func (s *salvage) move(ctx context.Context, g *pack.Pipeline, l packListing) error {
+func (s *salvage) move(ctx context.Context, g *pack.Pipeline, l numberedPack) error {
 	return s.eachBlob(ctx, l, func(b pack.Blob, data []byte) error { return g.Add(ctx, l.Component, b, data) })
 }
 
 // eachBlob calls f with every blob of a pack that verifies, and counts the others.
-func (s *salvage) eachBlob(ctx context.Context, l packListing, f func(b pack.Blob, data []byte) error) error {
+func (s *salvage) eachBlob(ctx context.Context, l numberedPack, f func(b pack.Blob, data []byte) error) error {
 	instance := s.index.packs[l.n].instance
 	src, damage, err := s.repo.openDamaged(ctx, l.Pack, instance)
 	if err != nil {

@@ -22,8 +22,6 @@ type tableFiles struct {
 	refused map[string]bool // paths of tables that are not to be opened, though they could not be removed
 }
 
-func newTableFiles(lend func() *localdir.Dir) *tableFiles { return &tableFiles{lend: lend} }
-
 // dir returns the directory, or nil.
 func (s *tableFiles) dir() *localdir.Dir {
 	if s.lend == nil {

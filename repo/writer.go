@@ -155,7 +155,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	}
 	if len(used) > 0 {
 		var err error
-		if w.index, err = w.repo.with(w.index, w.instance, eachPack(used)); err != nil {
+		if w.index, err = w.repo.indexes.with(w.index, w.repo.log.History, w.instance, eachPack(used)); err != nil {
 			return err
 		}
 		w.repo.note("an earlier run was interrupted: its %d uploaded packs are used", len(w.done))
@@ -364,7 +364,7 @@ func (w *Writer) stillThere(ctx context.Context, h *ledger.History, e *ledger.Sn
 	if err := w.repo.mayWrite(h, w.instance); err != nil || h.Prunes == w.prunes {
 		return err
 	}
-	now, err := w.repo.buildIndex(ctx, h, true, func(error) error { return nil })
+	now, err := w.repo.indexes.load(ctx, h, func(error) error { return nil })
 	if err != nil {
 		return err
 	}

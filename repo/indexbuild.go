@@ -9,75 +9,20 @@ import (
 	"slices"
 
 	"permafrost/internal/localdir"
-	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
-const (
-	// mergeRatio bounds the number of tables: one is merged with those that are smaller once they have a quarter of its
-	// entries together. Each entry is written anew a few times in its life, and a look-up asks a dozen tables at most.
-	mergeRatio = 4
-)
-
-// tableKey is the key of the proofs of local tables.
-func tableKey(k *keys.Keyring) *[32]byte { return (*[32]byte)(k.DeriveKey("permafrost index table 1")) }
-
-// loadIndex returns the index as the log says it is. An index object that is missing or damaged is passed over with a
-// note: what it alone lists is not found, and everything else is.
-func (r *Repo) loadIndex(ctx context.Context) (*index, error) {
-	if r.index == nil || r.index.damage.found() {
-		x, err := r.buildIndex(ctx, r.log.History, true, func(err error) error {
-			r.note("%v", err)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		r.index = x
-	}
-	return r.index, nil
-}
-
-// buildIndex returns the index of all packs that the index objects of h list, but for those that a prune has named.
-// With useCache it starts from the tables of this machine, and leaves there what the next one starts from.
-// damaged hears of each index object that can't be used, and ends it with the error that it returns.
-func (r *Repo) buildIndex(ctx context.Context, h *ledger.History, useCache bool, damaged func(error) error) (*index, error) {
-	var dir *localdir.Dir
-	if useCache {
-		dir = r.tables.dir()
-	}
-	b := &indexBuild{repo: r, log: h, dir: dir, useCache: useCache, key: tableKey(r.key), want: make(map[store.Name]bool)}
-	for ref := range h.Indexes.All() {
-		b.want[ref.Name] = true
-	}
-	for {
-		x, err := b.try(ctx)
-		var bad *tableError
-		if errors.As(err, &bad) && bad.table.path != "" {
-			r.tables.drop(bad.table)
-			b.noteDamage()
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, err := range b.problems {
-			if err := damaged(err); err != nil {
-				return nil, err
-			}
-		}
-		return x, nil
-	}
-}
+// mergeRatio bounds the number of tables: one is merged with those that are smaller once they have a quarter of its
+// entries together. Each entry is written anew a few times in its life, and a look-up asks a dozen tables at most.
+const mergeRatio = 4
 
 // An indexBuild makes one index.
 type indexBuild struct {
-	repo     *Repo
+	*indexLoader
 	log      *ledger.History
-	dir      *localdir.Dir // of tables; nil: none are kept
-	useCache bool
-	key      *[32]byte
+	dir      *localdir.Dir       // of tables; nil: none are kept
+	copies   bool                // copies of index objects on this machine will do
 	want     map[store.Name]bool // index objects
 	problems []error             // with index objects
 	noted    bool
@@ -86,14 +31,14 @@ type indexBuild struct {
 func (b *indexBuild) noteDamage() {
 	if !b.noted {
 		b.noted = true
-		b.repo.note("the local index was damaged and is rebuilt")
+		b.note("the local index was damaged and is rebuilt")
 	}
 }
 
 // try makes the index of the tables that are there and of one more for what they lack.
 func (b *indexBuild) try(ctx context.Context) (*index, error) {
 	b.problems = nil
-	have := b.repo.tables.open(b.dir, b.key, b.noteDamage)
+	have := b.files.open(b.dir, b.key, b.noteDamage)
 	tables, missing := b.choose(have)
 	if len(missing) > 0 {
 		t, err := b.fetch(ctx, missing)
@@ -130,7 +75,7 @@ func (b *indexBuild) tidy(have, used []*table) {
 			continue
 		}
 		if !slices.ContainsFunc(t.covers, func(o tableObject) bool { return b.keep(o.name) && !covered[o.name] }) {
-			b.repo.tables.drop(t)
+			b.files.drop(t)
 		}
 	}
 }
@@ -183,7 +128,7 @@ func (b *indexBuild) kept(t *table) int {
 // where fill adds nothing.
 func (b *indexBuild) write(fill func(*tableWriter) error) (*table, error) {
 	places := []tablePlace{{}, {inMemory: true}}
-	if cache := b.repo.tables.dir(); cache != nil { // where there is more room than in the system's place, as a rule
+	if cache := b.files.dir(); cache != nil { // where there is more room than in the system's place, as a rule
 		places = append([]tablePlace{{dir: cache}}, places...)
 	}
 	if b.dir != nil {
@@ -229,11 +174,11 @@ func (b *indexBuild) fetch(ctx context.Context, missing []store.Name) (*table, e
 	t, err := b.write(func(w *tableWriter) error {
 		b.problems = nil
 		for o := range ahead(ctx, missing, func(ctx context.Context, n store.Name) ([]byte, error) {
-			return b.repo.indexData(ctx, n, b.useCache, false)
+			return b.data(ctx, n, b.copies, false)
 		}) {
 			err := o.err
 			if err == nil {
-				err = readIndex(b.log, o.name, o.data, w)
+				err = b.add(w, b.log, o.name, o.data)
 			}
 			var d *store.DamageError
 			if errors.As(err, &d) {
@@ -246,7 +191,7 @@ func (b *indexBuild) fetch(ctx context.Context, missing []store.Name) (*table, e
 	})
 	if err == nil && t != nil && t.path != "" {
 		for i := range t.covers {
-			b.repo.machine.Drop(store.Index.Object(t.covers[i].name))
+			b.machine.Drop(store.Index.Object(t.covers[i].name))
 		}
 	}
 	return t, err
@@ -308,7 +253,7 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 
 // assemble makes the index of tables by what the log says of the index objects that they cover.
 func (b *indexBuild) assemble(tables []*table) (*index, error) {
-	x := &index{keys: b.log.Keys, cache: new(pageCache), damage: &tableDamage{files: b.repo.tables, note: b.noteDamage}}
+	x := &index{keys: b.log.Keys, cache: new(pageCache), damage: &tableDamage{files: b.files, note: b.noteDamage}}
 	covered := make(map[store.Name]bool)
 	for _, t := range tables {
 		if err := x.attach(t, func(o *tableObject) (as indexedObject) {
