@@ -60,7 +60,7 @@ func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index, packs [
 			}
 		}
 	}
-	x.dropGone()
+	x.arrange()
 	return nil
 }
 

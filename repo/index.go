@@ -98,30 +98,36 @@ func (x *index) attach(t *table, vouch func(*tableObject) indexedObject) error {
 // settle hides what the log says is gone, what nobody vouches for who may, and of the listings that say the same for the
 // same instance all but one.
 func (x *index) settle(h *ledger.History) {
-	x.byName = x.byName[:0]
 	for i := range x.packs {
 		p := &x.packs[i]
 		p.gone = p.gone || p.instance == "" || len(h.Pruned) > 0 && h.PrunedFor(store.Pack.Object(p.name), p.instance)
 		p.bad = h.IsReported(p.name, p.instance)
-		if !p.gone {
-			x.byName = append(x.byName, uint32(i))
-		}
 	}
-	slices.SortFunc(x.byName, x.compareListings)
-	last := -1
-	for _, n := range x.byName {
-		if last >= 0 && x.packs[last].saysTheSame(&x.packs[n]) {
-			x.packs[n].gone = true
-		} else {
-			last = int(n)
-		}
-	}
-	x.dropGone()
+	x.byName = nil
+	x.arrange()
 }
 
-// dropGone takes packs that are gone off byName.
-func (x *index) dropGone() {
-	x.byName = slices.DeleteFunc(x.byName, func(n uint32) bool { return x.packs[n].gone })
+// arrange makes the order by name, without packs that are gone: those too that have become so since. Of the listings that say the
+// same one stays.
+func (x *index) arrange() {
+	if x.byName == nil {
+		for i := range x.packs {
+			if !x.packs[i].gone {
+				x.byName = append(x.byName, uint32(i))
+			}
+		}
+		slices.SortFunc(x.byName, x.compareListings)
+	}
+	last := -1
+	x.byName = slices.DeleteFunc(x.byName, func(n uint32) bool {
+		p := &x.packs[n]
+		if !p.gone && last >= 0 && x.packs[last].saysTheSame(p) {
+			p.gone = true
+		} else if !p.gone {
+			last = int(n)
+		}
+		return p.gone
+	})
 }
 
 // compareListings sorts listings by their packs' names, those for one instance together, and of those that say the same one that
@@ -265,7 +271,7 @@ func (x *index) dropFalse() (names []store.Name) {
 			packs[n].gone = true
 		}
 	}
-	x.dropGone()
+	x.arrange()
 	return names
 }
 

@@ -95,7 +95,6 @@ func (l *indexLoader) with(x *index, h *ledger.History, instance string, packs i
 	}
 	y := *x
 	y.tables, y.objects, y.packs = slices.Clip(x.tables), slices.Clip(x.objects), slices.Clip(x.packs)
-	y.byName = nil
 	if err := y.attach(t, func(*tableObject) indexedObject {
 		return indexedObject{instance: instance, trusted: true, live: true}
 	}); err != nil {

@@ -83,7 +83,11 @@ func (s *scene) indexOf(h *ledger.History) *index {
 		x.packs = append(x.packs, indexedPack{instance: instanceOf(l), trusted: o.trusted, listing: listing{
 			name: store.Name{l.pack}, digest: [16]byte{l.digest}, size: cmp.Or(l.size, 100), component: l.component, total: 100, object: uint32(len(x.objects) - 1)}})
 	}
-	x.settle(h)
+	for i := range x.packs {
+		p := &x.packs[i]
+		p.gone, p.bad = h.PrunedFor(store.Pack.Object(p.name), p.instance), h.IsReported(p.name, p.instance)
+	}
+	x.arrange()
 	return x
 }
 

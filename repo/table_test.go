@@ -172,7 +172,7 @@ func model(objects []*listed) map[chunk.ID]map[spot]bool {
 // same asserts that an index knows of every blob of the pool what the model does, once, and under a rank of its own.
 func same(t *testing.T, x *index, pool []chunk.ID, m map[chunk.ID]map[spot]bool) {
 	t.Helper()
-	ranks := newBitset(x.ranks)
+	ranks := make(map[int]bool)
 	for _, id := range pool {
 		places, err := x.find(id, nil)
 		if err != nil {
@@ -186,9 +186,10 @@ func same(t *testing.T, x *index, pool []chunk.ID, m map[chunk.ID]map[spot]bool)
 				t.Fatal(err)
 			}
 			got[spot{p.name, p.instance, pl.frame, pl.offset, pl.length, f.offset, f.stored, f.length, p.size}] = true
-			if !ranks.set(pl.rank) {
+			if ranks[pl.rank] || pl.rank >= x.ranks {
 				t.Fatalf("rank %d of %d is given twice", pl.rank, x.ranks)
 			}
+			ranks[pl.rank] = true
 		}
 		want := make(map[spot]bool)
 		for s := range m[id] {
