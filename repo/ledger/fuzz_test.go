@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -93,9 +94,18 @@ func FuzzLog(f *testing.F) {
 type fuzzLog struct{ owner, writer, stranger *keys.Keyring }
 
 // read makes a log of a script's lines, a few of them, and reads it.
-func (l *fuzzLog) read(t testing.TB, script []byte) *History {
+func (l *fuzzLog) empty() *History {
 	h := New(l.owner)
 	h.Lenient = true
+	return h
+}
+
+// read takes a script's lines one after the other.
+func (l *fuzzLog) read(t testing.TB, script []byte) *History {
+	h := l.empty()
+	var entries []OpenedEntry
+	var kept []*History
+	var at []uint64
 	for i, line := range bytes.SplitN(script, []byte("\n"), 10) {
 		if len(line) == 0 || i == 9 {
 			continue
@@ -117,7 +127,18 @@ func (l *fuzzLog) read(t testing.TB, script []byte) *History {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.Take(h.Next, OpenEntry((*keys.Keyring).Unseal, l.owner, stored))
+		entries, kept = append(entries, OpenEntry((*keys.Keyring).Unseal, l.owner, stored)), append(kept, h)
+		at = append(at, h.Next)
+		h = h.Clone()
+		h.Take(at[len(at)-1], entries[len(at)-1])
+	}
+	// A history stays what it is, whatever its clones take.
+	again := l.empty()
+	for i := range kept {
+		if !reflect.DeepEqual(kept[i], again) {
+			t.Errorf("%q: what line %d has found is another one now:\n%+v\n%+v", script, i, kept[i], again)
+		}
+		again.Take(at[i], entries[i])
 	}
 	return h
 }

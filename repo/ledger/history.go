@@ -299,7 +299,7 @@ func (h *History) applySnapshot(by Scope, signer ed25519.PublicKey, e *Entry) (w
 		return "the snapshot is there already"
 	}
 	h.ByID[id] = len(h.Snapshots)
-	h.madeOf[s.Manifest] = append(h.madeOf[s.Manifest], len(h.Snapshots))
+	h.madeOf[s.Manifest] = append(slices.Clip(h.madeOf[s.Manifest]), len(h.Snapshots))
 	h.Snapshots = append(h.Snapshots, SnapshotRef{Seq: e.Seq, ID: id, Manifest: s.Manifest, Writer: by.Person.Name, SnapshotInfo: s.SnapshotInfo,
 		Signed: e.Time, Bound: !by.MayForget(), Signer: bytes.Clone(signer)})
 	for _, n := range s.Indexes {
@@ -307,7 +307,7 @@ func (h *History) applySnapshot(by Scope, signer ed25519.PublicKey, e *Entry) (w
 	}
 	// What a prune for others has named before is there all the same: the signer has looked.
 	for _, object := range s.Objects() {
-		h.Pruned[object] = slices.DeleteFunc(h.Pruned[object], func(by Scope) bool { return !by.Serves(s.Instance) })
+		h.Pruned[object] = slices.DeleteFunc(slices.Clone(h.Pruned[object]), func(by Scope) bool { return !by.Serves(s.Instance) })
 	}
 	return ""
 }

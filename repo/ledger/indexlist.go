@@ -17,7 +17,7 @@ func (s Scopes) With(by Scope) Scopes {
 	if slices.ContainsFunc(s, by.equal) {
 		return s
 	}
-	return append(s, by)
+	return append(slices.Clip(s), by) // other histories may share it
 }
 
 // equal reports whether two scopes are of one signer with the same rights.

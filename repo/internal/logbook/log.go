@@ -30,7 +30,8 @@ const (
 	maxJunk, relists, publishTries = 1000, 10, 100
 )
 
-// A Log is the log in a storage: as far as it was read, and how it is read on and added to.
+// A Log is the log in a storage: as far as it was read, and how it is read on and added to. Its History is never changed but replaced:
+// whoever holds one keeps what it says.
 type Log struct {
 	*ledger.History
 	store   *store.Witness
@@ -301,9 +302,7 @@ func (b *Log) follow(ctx context.Context) (done bool, err error) {
 		} else if err != nil {
 			return false, fmt.Errorf("reading the log: %w", err)
 		}
-		b.Take(b.Next, b.OpenEntry(data))
-		b.opts.Changed() // the log may name other index objects now
-		if err := b.adoptEpoch(b.History); err != nil {
+		if err := b.goOn(b.Next, data); err != nil {
 			return false, err
 		}
 	}
@@ -391,10 +390,24 @@ func (b *Log) SealEntry(e *ledger.Entry) ([]byte, error) {
 	return data, err
 }
 
+// goOn takes a further entry.
+func (b *Log) goOn(seq uint64, data []byte) error {
+	h := b.Clone()
+	h.Take(seq, b.OpenEntry(data))
+	if err := b.adoptEpoch(h); err != nil {
+		return err
+	}
+	b.History = h
+	b.opts.Changed() // the log may name other index objects now
+	return nil
+}
+
 // published takes our own entry as everybody else does.
 func (b *Log) published(e *ledger.Entry, data []byte) error {
 	requests := len(b.Requests)
-	b.Take(e.Seq, b.OpenEntry(data))
+	h := b.Clone()
+	h.Take(e.Seq, b.OpenEntry(data))
+	b.History = h
 	if b.Head.Seq != e.Seq || len(b.Requests) > requests {
 		return fmt.Errorf("%w: the entry was published and has no effect", ledger.ErrNotAllowed)
 	}
