@@ -289,6 +289,7 @@ func (b *Log) CatchUp(ctx context.Context) error {
 
 // follow is catchUp as far as there are not maxJunk numbers in a row without an entry: it reports whether it came to the end.
 func (b *Log) follow(ctx context.Context) (done bool, err error) {
+	shared := true // somebody may hold the history
 	for junk, head := 0, b.Head; junk < maxJunk; junk++ {
 		if b.Head != head {
 			junk, head = 0, b.Head
@@ -302,7 +303,12 @@ func (b *Log) follow(ctx context.Context) (done bool, err error) {
 		} else if err != nil {
 			return false, fmt.Errorf("reading the log: %w", err)
 		}
-		if err := b.goOn(b.Next, data); err != nil {
+		if shared {
+			b.History, shared = b.Clone(), false
+		}
+		b.Take(b.Next, b.OpenEntry(data))
+		b.opts.Changed() // the log may name other index objects now
+		if err := b.adoptEpoch(b.History); err != nil {
 			return false, err
 		}
 	}
@@ -388,18 +394,6 @@ func (b *Log) SealEntry(e *ledger.Entry) ([]byte, error) {
 		err = fmt.Errorf("log entry %d of %d bytes: no reader would take it", e.Seq, len(data))
 	}
 	return data, err
-}
-
-// goOn takes a further entry.
-func (b *Log) goOn(seq uint64, data []byte) error {
-	h := b.Clone()
-	h.Take(seq, b.OpenEntry(data))
-	if err := b.adoptEpoch(h); err != nil {
-		return err
-	}
-	b.History = h
-	b.opts.Changed() // the log may name other index objects now
-	return nil
 }
 
 // published takes our own entry as everybody else does.
