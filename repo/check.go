@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -63,15 +64,15 @@ type Subset struct {
 }
 
 // choose returns the packs of the subset.
-func (s *Subset) choose(packs []*indexedPack) []*indexedPack {
+func (s *Subset) choose(packs []*index.Pack) []*index.Pack {
 	if s.Of > 0 {
-		return slices.DeleteFunc(slices.Clone(packs), func(p *indexedPack) bool {
-			return (int(p.name[0])<<8|int(p.name[1]))%s.Of != s.Part-1
+		return slices.DeleteFunc(slices.Clone(packs), func(p *index.Pack) bool {
+			return (int(p.Name[0])<<8|int(p.Name[1]))%s.Of != s.Part-1
 		})
 	}
 	total := int64(0)
 	for _, p := range packs {
-		total += p.size
+		total += p.Size
 	}
 	want := s.Bytes
 	if s.Percent > 0 {
@@ -83,7 +84,7 @@ func (s *Subset) choose(packs []*indexedPack) []*indexedPack {
 		if want <= 0 {
 			return packs[:i]
 		}
-		want -= p.size
+		want -= p.Size
 	}
 	return packs
 }
@@ -111,15 +112,15 @@ func (c *checker) problem(err error) {
 }
 
 // bad notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
-func (c *checker) bad(p *indexedPack) {
-	if by := c.repo.log.Scope(c.repo.key.VerifyKey()); !by.Serves(p.instance) {
+func (c *checker) bad(p *index.Pack) {
+	if by := c.repo.log.Scope(c.repo.key.VerifyKey()); !by.Serves(p.Instance) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.isBad[p.name] {
-		c.isBad[p.name] = true
-		c.res.Bad = append(c.res.Bad, p.name)
+	if !c.isBad[p.Name] {
+		c.isBad[p.Name] = true
+		c.res.Bad = append(c.res.Bad, p.Name)
 	}
 }
 
@@ -147,7 +148,7 @@ func (r *Repo) Check(ctx context.Context, inspect Inspect, o CheckOptions) (*Che
 
 // structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
 // published meanwhile, that may be why, and it looks again.
-func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error) {
+func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index, error) {
 	h, err := c.repo.log.ReadLog(ctx, c.repo.Key(), false)
 	if err != nil {
 		return nil, err
@@ -162,7 +163,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index, error
 		c.instances = h.Instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {
-			err = c.repo.sortOut(ctx, h, x, x.contested(), c.wrong, c.wrong)
+			err = c.repo.sortOut(ctx, h, x, x.Contested(), c.wrong, c.wrong)
 		}
 		if err == nil {
 			err = c.packs(ctx, h, x)
@@ -201,9 +202,9 @@ func (c *checker) damaged(err error) error {
 }
 
 // indexes reads every index object anew.
-func (c *checker) indexes(ctx context.Context, h *ledger.History) (*index, error) {
+func (c *checker) indexes(ctx context.Context, h *ledger.History) (*index.Index, error) {
 	c.res.Indexes = h.Indexes.Len()
-	return c.repo.indexes.loadAnew(ctx, h, func(err error) error {
+	return c.repo.indexes.LoadAnew(ctx, h, func(err error) error {
 		c.res.Indexes--
 		c.res.Lost++
 		return c.damaged(err)
@@ -211,8 +212,8 @@ func (c *checker) indexes(ctx context.Context, h *ledger.History) (*index, error
 }
 
 // packs compares the packs in the store with the index, and marks those that are not as they should be as gone.
-func (c *checker) packs(ctx context.Context, h *ledger.History, x *index) error {
-	sizes := make([]int64, len(x.packs)) // -1: missing
+func (c *checker) packs(ctx context.Context, h *ledger.History, x *index.Index) error {
+	sizes := make([]int64, len(x.Packs)) // -1: missing
 	for i := range sizes {
 		sizes[i] = -1
 	}
@@ -224,7 +225,7 @@ func (c *checker) packs(ctx context.Context, h *ledger.History, x *index) error 
 		if kind != store.Pack {
 			continue // junk, which is no damage
 		}
-		listed := x.listed(name)
+		listed := x.Listed(name)
 		for _, n := range listed {
 			sizes[n] = o.Size
 		}
@@ -237,52 +238,52 @@ func (c *checker) packs(ctx context.Context, h *ledger.History, x *index) error 
 	}
 	// One of another size may be none of the instance's that it is listed for.
 	var other []store.Name
-	for same := range x.groups() {
-		if size := sizes[same[0]]; size >= 0 && !slices.ContainsFunc(same, func(n uint32) bool { return x.packs[n].size == size }) {
-			other = append(other, x.packs[same[0]].name)
+	for same := range x.Groups() {
+		if size := sizes[same[0]]; size >= 0 && !slices.ContainsFunc(same, func(n uint32) bool { return x.Packs[n].Size == size }) {
+			other = append(other, x.Packs[same[0]].Name)
 		}
 	}
 	if err := c.repo.sortOut(ctx, h, x, other, c.wrong, ignore); err != nil {
 		return err
 	}
-	for same := range x.groups() { // one that is listed several times counts once
+	for same := range x.Groups() { // one that is listed several times counts once
 		c.packSize(x, same, sizes[same[0]])
 	}
 	return nil
 }
 
 // packSize compares the size of a pack, -1 where it is missing, with its listings.
-func (c *checker) packSize(x *index, listed []uint32, size int64) {
-	right := slices.ContainsFunc(listed, func(n uint32) bool { return x.packs[n].size == size })
+func (c *checker) packSize(x *index.Index, listed []uint32, size int64) {
+	right := slices.ContainsFunc(listed, func(n uint32) bool { return x.Packs[n].Size == size })
 	if right {
 		c.res.Packs++
 	}
 	for _, n := range listed {
-		p := &x.packs[n]
-		if p.size == size {
+		p := &x.Packs[n]
+		if p.Size == size {
 			continue
 		}
-		p.gone = true
+		p.Gone = true
 		if right {
-			c.found = append(c.found, &store.DamageError{Object: store.Index.Object(x.objects[p.object].name), Err: fmt.Errorf("it says that pack %s has %d bytes; it has %d", p.name.Short(), p.size, size)})
+			c.found = append(c.found, &store.DamageError{Object: store.Index.Object(x.Objects[p.Object].Name), Err: fmt.Errorf("it says that pack %s has %d bytes; it has %d", p.Name.Short(), p.Size, size)})
 			continue
 		}
 		c.bad(p)
 		err := errors.New("is missing")
 		if size >= 0 {
-			err = fmt.Errorf("has %d bytes, the index says %d", size, p.size)
+			err = fmt.Errorf("has %d bytes, the index says %d", size, p.Size)
 		}
-		c.found = append(c.found, &store.DamageError{Object: store.Pack.Object(p.name), Err: err})
+		c.found = append(c.found, &store.DamageError{Object: store.Pack.Object(p.Name), Err: err})
 	}
 }
 
 // read reads packs side by side, those first whose turn is longest ago.
-func (c *checker) read(ctx context.Context, x *index) error {
+func (c *checker) read(ctx context.Context, x *index.Index) error {
 	c.res.Deep = c.repo.key.CanRead()
-	var packs []*indexedPack
-	for i := range x.packs {
-		if !x.packs[i].gone {
-			packs = append(packs, &x.packs[i])
+	var packs []*index.Pack
+	for i := range x.Packs {
+		if !x.Packs[i].Gone {
+			packs = append(packs, &x.Packs[i])
 		}
 	}
 	known, err := c.repo.machine.Verified(packNames(packs))
@@ -294,7 +295,7 @@ func (c *checker) read(ctx context.Context, x *index) error {
 	packs = c.due(known, c.opts.Read.choose(packs), start)
 	total := int64(0)
 	for _, p := range packs {
-		total += p.size
+		total += p.Size
 	}
 	buffers := make(chan []byte, checkReads)
 	for range checkReads {
@@ -310,12 +311,12 @@ func (c *checker) read(ctx context.Context, x *index) error {
 		g.Go(func() error {
 			buf := <-buffers
 			defer func() { buffers <- buf }()
-			if int64(cap(buf)) < p.size {
-				buf = make([]byte, max(p.size, pack.Size+pack.Size/8))
+			if int64(cap(buf)) < p.Size {
+				buf = make([]byte, max(p.Size, pack.Size+pack.Size/8))
 			}
-			err := c.checkPack(ctx, x, p, buf[:p.size])
+			err := c.checkPack(ctx, x, p, buf[:p.Size])
 			if errors.Is(err, fs.ErrNotExist) {
-				err = c.vanished(ctx, x.keys, p)
+				err = c.vanished(ctx, x.Keys, p)
 			}
 			if d := (*store.DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return err
@@ -328,10 +329,10 @@ func (c *checker) read(ctx context.Context, x *index) error {
 }
 
 // packNames yields the names of packs.
-func packNames(packs []*indexedPack) iter.Seq[store.Name] {
+func packNames(packs []*index.Pack) iter.Seq[store.Name] {
 	return func(yield func(store.Name) bool) {
 		for _, p := range packs {
-			if !yield(p.name) {
+			if !yield(p.Name) {
 				return
 			}
 		}
@@ -339,26 +340,26 @@ func packNames(packs []*indexedPack) iter.Seq[store.Name] {
 }
 
 // due returns the packs that were not verified within the age that is asked for, those first whose turn is longest ago.
-func (c *checker) due(known *machine.Verified, packs []*indexedPack, now time.Time) []*indexedPack {
-	when := func(p *indexedPack) time.Time { return known.When(p.name, c.res.Deep, now) }
-	packs = slices.DeleteFunc(packs, func(p *indexedPack) bool {
+func (c *checker) due(known *machine.Verified, packs []*index.Pack, now time.Time) []*index.Pack {
+	when := func(p *index.Pack) time.Time { return known.When(p.Name, c.res.Deep, now) }
+	packs = slices.DeleteFunc(packs, func(p *index.Pack) bool {
 		return c.opts.MaxAge > 0 && when(p).After(now.Add(-c.opts.MaxAge))
 	})
-	slices.SortStableFunc(packs, func(a, b *indexedPack) int { return when(a).Compare(when(b)) })
+	slices.SortStableFunc(packs, func(a, b *index.Pack) int { return when(a).Compare(when(b)) })
 	return packs
 }
 
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
-func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *indexedPack) error {
+func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *index.Pack) error {
 	h, err := c.repo.log.ReadLog(ctx, keys, true)
-	if err != nil || h.PrunedFor(store.Pack.Object(p.name), p.instance) {
+	if err != nil || h.PrunedFor(store.Pack.Object(p.Name), p.Instance) {
 		return err
 	}
-	return &store.DamageError{Object: store.Pack.Object(p.name), Err: errors.New("is missing")}
+	return &store.DamageError{Object: store.Pack.Object(p.Name), Err: errors.New("is missing")}
 }
 
 // finish counts a pack that was read, remembers that it was found right, or notes the damage.
-func (c *checker) finish(p *indexedPack, damage error, known *machine.Verified, total int64) {
+func (c *checker) finish(p *index.Pack, damage error, known *machine.Verified, total int64) {
 	if damage != nil {
 		c.problem(damage)
 	}
@@ -368,18 +369,18 @@ func (c *checker) finish(p *indexedPack, damage error, known *machine.Verified, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if damage == nil {
-		known.Add(p.name, c.res.Deep, time.Now())
+		known.Add(p.Name, c.res.Deep, time.Now())
 	}
 	c.res.ReadPacks++
-	c.res.ReadBytes += p.size
+	c.res.ReadBytes += p.Size
 	if c.opts.Progress != nil {
 		c.opts.Progress(c.res.ReadBytes, total)
 	}
 }
 
 // checkPack reads a pack into buf, and verifies its hash or, where the key can read it, all that is in it.
-func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf []byte) error {
-	r, object := c.repo, store.Pack.Object(p.name)
+func (c *checker) checkPack(ctx context.Context, x *index.Index, p *index.Pack, buf []byte) error {
+	r, object := c.repo, store.Pack.Object(p.Name)
 	n := 0
 	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, buf, 0)
@@ -390,26 +391,26 @@ func (c *checker) checkPack(ctx context.Context, x *index, p *indexedPack, buf [
 	} else if err != nil {
 		return fmt.Errorf("reading a pack: %w", err)
 	}
-	opener, err := openerOf(x.keys, p.component)
+	opener, err := openerOf(x.Keys, p.Component)
 	if err != nil { // a sealed host
-		if store.Name(sha256.Sum256(buf)) != p.name {
+		if store.Name(sha256.Sum256(buf)) != p.Name {
 			return &store.DamageError{Object: object, Err: errors.New("its content does not match the hash in its name")}
 		}
 		return nil
 	}
 	// The hash would tell no more: age authenticates every byte, and what is in the pack must be what the index says.
-	src, size, err := age.DecryptReaderAt(bytes.NewReader(buf), p.size, opener)
+	src, size, err := age.DecryptReaderAt(bytes.NewReader(buf), p.Size, opener)
 	if err != nil {
 		return &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
-	if !opener.IsFor(p.instance) {
+	if !opener.IsFor(p.Instance) {
 		return falseListing(x, p, opener.Whose(c.instances))
 	}
 	d, err := pack.ReadDirectory(src, size)
 	if err != nil {
 		return &store.DamageError{Object: object, Err: err}
 	}
-	if err := pack.CheckFrames(x.keys, object, d, io.NewSectionReader(src, 0, size)); err != nil || d.Digest() == p.digest {
+	if err := pack.CheckFrames(x.Keys, object, d, io.NewSectionReader(src, 0, size)); err != nil || d.Digest() == p.Digest {
 		return err
 	}
 	return &store.DamageError{Object: object, Err: errors.New("its directory and the index differ")}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"permafrost/repo/internal/index"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -130,7 +131,7 @@ func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspecto
 // A checkedSnapshot is the Visitor that looks for all that a snapshot needs, and counts what is lost.
 type checkedSnapshot struct {
 	check *checker
-	index *index
+	index *index.Index
 	lost  int // parts
 	first error
 }

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/store"
 )
 
@@ -24,8 +25,8 @@ type survivors struct {
 func (r *Repo) readDuplicates(ctx context.Context, s *survey, m *marks, p *prunePlan) error {
 	d := &survivors{survey: s, repo: r, live: m.live, plan: p}
 	for _, o := range p.touched {
-		for l, err := range r.indexes.listings(ctx, s.index, int(o)) {
-			if err == nil && p.goes.has(int(l.n)) {
+		for l, err := range r.indexes.Listings(ctx, s.index, int(o)) {
+			if err == nil && p.goes.has(int(l.N)) {
 				err = d.staying(l)
 			}
 			if err != nil {
@@ -40,17 +41,17 @@ func (r *Repo) readDuplicates(ctx context.Context, s *survey, m *marks, p *prune
 }
 
 // staying notes all copies that stay, for the same instance, of the blobs of a pack that goes.
-func (d *survivors) staying(l numberedPack) error {
-	var room [4]place
-	of := d.index.of(d.index.packs[l.n].instance)
+func (d *survivors) staying(l index.NumberedPack) error {
+	var room [4]index.Place
+	of := d.index.For(d.index.Packs[l.N].Instance)
 	for _, f := range l.Frames {
 		for _, b := range f.Blobs {
-			places, err := of.find(b.ID, room[:0])
+			places, err := of.Find(b.ID, room[:0])
 			if err != nil {
 				return err
 			}
 			for _, pl := range places {
-				if d.live.has(pl.rank) && !d.plan.goes.has(int(pl.pack)) {
+				if d.live.has(pl.Rank) && !d.plan.goes.has(int(pl.Pack)) {
 					d.stay = append(d.stay, wanted{b.ID, pl})
 				}
 			}
@@ -62,7 +63,7 @@ func (d *survivors) staying(l numberedPack) error {
 // readListings reads the index objects from the storage that are leant on. This machine may know still what they said when the
 // storage has spoilt them, and no other one would find what is left.
 func (d *survivors) readListings(ctx context.Context) error {
-	if err := d.repo.indexes.read(ctx, d.leantOn()); err != nil {
+	if err := d.repo.indexes.Read(ctx, d.leantOn()); err != nil {
 		return cause.Errorf(cause.IndexDamaged, "refusing to prune: content that is to stay is listed there: %w", err)
 	}
 	return nil
@@ -73,28 +74,28 @@ func (d *survivors) readListings(ctx context.Context) error {
 func (d *survivors) leantOn() (names []store.Name) {
 	objects := make(map[uint32]bool)
 	for _, w := range d.stay {
-		objects[d.index.packs[w.pack].object] = true
+		objects[d.index.Packs[w.Pack].Object] = true
 	}
 	for _, n := range d.plan.touched {
-		o := &d.index.objects[n]
-		for i := range o.packs {
-			double := &d.index.packs[o.first+i]
-			for _, m := range d.index.listed(double.name) {
-				if ip := &d.index.packs[m]; ip.object != n && !d.plan.goes.has(int(m)) && ip.saysTheSame(double) {
-					objects[ip.object] = true
+		o := &d.index.Objects[n]
+		for i := range o.Packs {
+			double := &d.index.Packs[o.First+i]
+			for _, m := range d.index.Listed(double.Name) {
+				if ip := &d.index.Packs[m]; ip.Object != n && !d.plan.goes.has(int(m)) && ip.SaysTheSame(double) {
+					objects[ip.Object] = true
 				}
 			}
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(objects)) {
-		names = append(names, d.index.objects[n].name)
+		names = append(names, d.index.Objects[n].Name)
 	}
 	return names
 }
 
 // readCopies reads the copies that stay, as far as this key can.
 func (d *survivors) readCopies(ctx context.Context) error {
-	all := byPack(slices.DeleteFunc(d.stay, func(w wanted) bool { return !d.canRead(&d.index.packs[w.pack]) }))
+	all := byPack(slices.DeleteFunc(d.stay, func(w wanted) bool { return !d.canRead(&d.index.Packs[w.Pack]) }))
 	for i := range all {
 		all[i] = slices.Compact(all[i])
 	}

@@ -59,8 +59,8 @@ func (r *Repo) Listed(ctx context.Context) ([]store.Name, error) {
 		return nil, err
 	}
 	var names []store.Name
-	for _, n := range x.listings() {
-		names = append(names, x.packs[n].name)
+	for _, n := range x.Listings() {
+		names = append(names, x.Packs[n].Name)
 	}
 	return names, nil
 }
@@ -83,8 +83,8 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c pack.Component, c
 		return nil, err
 	}
 	var lies []*pack.Pack
-	for o := range x.objects {
-		for lie, err := range r.indexes.listings(ctx, x, o) {
+	for o := range x.Objects {
+		for lie, err := range r.indexes.Listings(ctx, x, o) {
 			if err != nil {
 				return nil, err
 			}
@@ -214,8 +214,8 @@ func (r *Repo) putListings(ctx context.Context, instance string, change func(*pa
 		return nil, err
 	}
 	return r.putIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
-		for o := range x.objects {
-			for l, err := range r.indexes.listings(ctx, x, o) {
+		for o := range x.Objects {
+			for l, err := range r.indexes.Listings(ctx, x, o) {
 				if err == nil {
 					change(l.Pack)
 				}

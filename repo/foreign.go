@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -24,43 +25,43 @@ import (
 var errForeign = errors.New("written for another instance")
 
 // falseListing returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
-func falseListing(x *index, p *indexedPack, whose string) error {
-	err := fmt.Errorf("it lists pack %s for %q, but the pack was %w", p.name.Short(), p.instance, errForeign)
+func falseListing(x *index.Index, p *index.Pack, whose string) error {
+	err := fmt.Errorf("it lists pack %s for %q, but the pack was %w", p.Name.Short(), p.Instance, errForeign)
 	if whose != "" {
 		err = fmt.Errorf("%w, %q", err, whose)
 	}
-	return &store.DamageError{Object: store.Index.Object(x.objects[p.object].name), Err: err}
+	return &store.DamageError{Object: store.Index.Object(x.Objects[p.Object].Name), Err: err}
 }
 
 // sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.
-func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index, packs []store.Name, found, undecided func(error)) error {
-	openers, err := r.readMarks(ctx, x.keys, packs)
+func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
+	openers, err := r.readMarks(ctx, x.Keys, packs)
 	if err != nil {
 		return err
 	}
 	instances := h.Instances()
 	told, asked := make(map[uint32]bool), make(map[uint32]bool) // index objects
 	for i, name := range packs {
-		listed := x.listed(name)
-		if first := x.packs[listed[0]].object; openers[i] == nil && !r.key.CanRead() && !asked[first] && x.isContested(name) {
+		listed := x.Listed(name)
+		if first := x.Packs[listed[0]].Object; openers[i] == nil && !r.key.CanRead() && !asked[first] && x.IsContested(name) {
 			asked[first] = true
 			undecided(undecidedListing(x, listed))
 		}
 		for _, n := range listed {
-			p := &x.packs[n]
-			if openers[i] == nil || openers[i].IsFor(p.instance) {
+			p := &x.Packs[n]
+			if openers[i] == nil || openers[i].IsFor(p.Instance) {
 				continue
 			}
-			p.foreign, p.gone = true, true
-			if !told[p.object] {
-				told[p.object] = true
+			p.Foreign, p.Gone = true, true
+			if !told[p.Object] {
+				told[p.Object] = true
 				found(falseListing(x, p, openers[i].Whose(instances)))
 			}
 		}
 	}
-	x.arrange()
+	x.Arrange()
 	return nil
 }
 
@@ -70,12 +71,12 @@ func (r *Repo) noteError(err error) { r.note("%v", err) }
 func ignore(error) {}
 
 // undecidedListing returns the error of a pack's listings for several instances, where this key can't tell which is false.
-func undecidedListing(x *index, listed []uint32) error {
-	a := &x.packs[listed[0]]
-	i := slices.IndexFunc(listed, func(n uint32) bool { return x.packs[n].instance != a.instance })
-	b := &x.packs[listed[i]]
-	return &cause.Error{Cause: cause.FalseListing, Err: &store.DamageError{Object: store.Index.Object(x.objects[a.object].name), Err: fmt.Errorf("it lists pack %s for %q, and %s lists it for %q: one of them is false",
-		a.name.Short(), a.instance, store.Index.Object(x.objects[b.object].name), b.instance)}}
+func undecidedListing(x *index.Index, listed []uint32) error {
+	a := &x.Packs[listed[0]]
+	i := slices.IndexFunc(listed, func(n uint32) bool { return x.Packs[n].Instance != a.Instance })
+	b := &x.Packs[listed[i]]
+	return &cause.Error{Cause: cause.FalseListing, Err: &store.DamageError{Object: store.Index.Object(x.Objects[a.Object].Name), Err: fmt.Errorf("it lists pack %s for %q, and %s lists it for %q: one of them is false",
+		a.Name.Short(), a.Instance, store.Index.Object(x.Objects[b.Object].Name), b.Instance)}}
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.

@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/escape"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -55,18 +56,18 @@ type Inspect func(rd *Reader) Inspector
 // inspectors are those of all instances, by one index.
 type inspectors struct {
 	repo  *Repo
-	index *index
+	index *index.Index
 	make  Inspect
 	known map[string]Inspector
 }
 
-func (r *Repo) inspectors(x *index, inspect Inspect) *inspectors {
+func (r *Repo) inspectors(x *index.Index, inspect Inspect) *inspectors {
 	return &inspectors{r, x, inspect, make(map[string]Inspector)}
 }
 
 // of returns the inspector of an instance's snapshots, and what the index has for these.
-func (s *inspectors) of(instance string) (Inspector, *index) {
-	x := s.index.of(instance)
+func (s *inspectors) of(instance string) (Inspector, *index.Index) {
+	x := s.index.For(instance)
 	in := s.known[instance]
 	if in == nil {
 		in = s.make(s.repo.readerOf(x))
@@ -76,18 +77,18 @@ func (s *inspectors) of(instance string) (Inspector, *index) {
 }
 
 // mustHave returns an error unless the index lists a pack that has what is needed and is not known to be damaged.
-func mustHave(x *index, n *Need) error {
-	pl, ok, err := x.best(n.Blob)
+func mustHave(x *index.Index, n *Need) error {
+	pl, ok, err := x.Best(n.Blob)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return missing(n.Blob)
 	}
-	if p := &x.packs[pl.pack]; p.bad {
-		return &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", n.Blob.String()[:8])}
+	if p := &x.Packs[pl.Pack]; p.Bad {
+		return &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", n.Blob.String()[:8])}
 	}
-	return n.fits(int(pl.length))
+	return n.fits(int(pl.Length))
 }
 
 // A PartError says of which part of a snapshot an error is.
@@ -107,7 +108,7 @@ type Loss struct {
 
 // losses is the Visitor that collects what a snapshot lacks.
 type losses struct {
-	index *index
+	index *index.Index
 	parts []Loss
 }
 
@@ -142,7 +143,7 @@ func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.Sn
 			if logErr != nil {
 				return logErr
 			}
-			if pruned || isTableError(err) && tries < pruneTries {
+			if pruned || index.IsDamage(err) && tries < pruneTries {
 				in = nil
 				if !slices.ContainsFunc(r.Snapshots(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
 					break

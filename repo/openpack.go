@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 
@@ -82,8 +83,8 @@ func (k *openPacks) keep(n uint32, o *openPack) {
 // open fetches what it takes to read the given frames of a pack, ascending, into room, and returns the decrypted pack,
 // in which only they can be read. It refuses a pack that was not written for the instance that it is listed for.
 func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room *packRoom) (*openPack, error) {
-	p := &pr.index.packs[n]
-	opener, err := openerOf(pr.index.keys, p.component)
+	p := &pr.index.Packs[n]
+	opener, err := openerOf(pr.index.Keys, p.Component)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 	if err != nil {
 		return nil, err
 	}
-	now, err := pr.repo.fetchSpans(ctx, p.name, spans, room)
+	now, err := pr.repo.fetchSpans(ctx, p.Name, spans, room)
 	if err != nil {
 		return nil, err
 	}
@@ -101,15 +102,15 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 		return o, nil
 	}
 	o = &openPack{fetched: now}
-	plain, size, err := age.DecryptReaderAt(packSource{o}, p.size, opener)
+	plain, size, err := age.DecryptReaderAt(packSource{o}, p.Size, opener)
 	if err != nil {
-		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("decrypting: %w", err)}
+		return nil, &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("decrypting: %w", err)}
 	}
-	if !opener.IsFor(p.instance) {
+	if !opener.IsFor(p.Instance) {
 		return nil, falseListing(pr.index, p, "")
 	}
-	if want := pack.PlainSize(p.size, p.header); size != want {
-		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("has %d bytes, the index says %d", size, want)}
+	if want := pack.PlainSize(p.Size, p.Header); size != want {
+		return nil, &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("has %d bytes, the index says %d", size, want)}
 	}
 	o.plain = plain
 	return o, nil
@@ -117,17 +118,17 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 
 // done keeps a pack that was read to the end of a frame, unless it is of media: these are read once, front to back.
 func (pr *packReader) done(n, frame uint32, o *openPack) {
-	p := &pr.index.packs[n]
-	f, err := pr.index.frame(n, frame)
-	if err != nil || pr.kept == nil || p.component == pack.Media {
+	p := &pr.index.Packs[n]
+	f, err := pr.index.Frame(n, frame)
+	if err != nil || pr.kept == nil || p.Component == pack.Media {
 		return
 	}
-	o.hold(unit(p, f.offset+int64(f.stored)-1))
+	o.hold(unit(p, f.Offset+int64(f.Stored)-1))
 	pr.kept.keep(n, o)
 }
 
 // unit is the range of a pack's stored bytes that the byte at off of its plaintext lies in.
-func unit(p *indexedPack, off int64) span {
-	from := int64(p.header) + off/pack.AgeChunk*(pack.AgeChunk+pack.AgeOverhead)
-	return span{from, min(from+pack.AgeChunk+pack.AgeOverhead, p.size)}
+func unit(p *index.Pack, off int64) span {
+	from := int64(p.Header) + off/pack.AgeChunk*(pack.AgeChunk+pack.AgeOverhead)
+	return span{from, min(from+pack.AgeChunk+pack.AgeOverhead, p.Size)}
 }

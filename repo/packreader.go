@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
@@ -28,7 +29,7 @@ const (
 // A packReader reads blobs from where one state of the index says they are.
 type packReader struct {
 	repo  *Repo
-	index *index
+	index *index.Index
 	rooms chan *packRoom // of packs that are read at once
 	kept  *openPacks     // nil keeps none
 }
@@ -80,7 +81,7 @@ func newPackRooms(st store.Store) chan *packRoom {
 }
 
 type frameKey struct {
-	pack  uint32 // in index.packs
+	pack  uint32 // in index.Packs
 	frame uint32
 }
 
@@ -92,31 +93,31 @@ func missing(id chunk.ID) error {
 }
 
 // cut returns the blob at pl of its frame's plaintext, verified.
-func (pr *packReader) cut(plain []byte, pl place, id chunk.ID) ([]byte, error) {
-	p := &pr.index.packs[pl.pack]
-	data := plain[pl.offset : pl.offset+pl.length : pl.offset+pl.length]
-	if sum, ok := pack.BlobID(pr.index.keys, p.epoch, p.component, data); !ok || sum != id {
-		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: fmt.Errorf("its blob %s… does not match its ID", id.String()[:8])}
+func (pr *packReader) cut(plain []byte, pl index.Place, id chunk.ID) ([]byte, error) {
+	p := &pr.index.Packs[pl.Pack]
+	data := plain[pl.Offset : pl.Offset+pl.Length : pl.Offset+pl.Length]
+	if sum, ok := pack.BlobID(pr.index.Keys, p.Epoch, p.Component, data); !ok || sum != id {
+		return nil, &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("its blob %s… does not match its ID", id.String()[:8])}
 	}
 	return data, nil
 }
 
 // decode reads a frame from its decrypted pack, into room.
 func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]byte, error) {
-	p := &pr.index.packs[key.pack]
-	f, err := pr.index.frame(key.pack, key.frame)
+	p := &pr.index.Packs[key.pack]
+	f, err := pr.index.Frame(key.pack, key.frame)
 	if err != nil {
 		return nil, err
 	}
-	room.stored = sized(room.stored, f.stored)
-	if _, err := src.ReadAt(room.stored, f.offset); err != nil && err != io.EOF {
-		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: err}
+	room.stored = sized(room.stored, f.Stored)
+	if _, err := src.ReadAt(room.stored, f.Offset); err != nil && err != io.EOF {
+		return nil, &store.DamageError{Object: store.Pack.Object(p.Name), Err: err}
 	}
-	plain, err := pack.DecodeFrame(room.plain, room.stored, f.codec, f.length)
+	plain, err := pack.DecodeFrame(room.plain, room.stored, f.Codec, f.Length)
 	if err != nil {
-		return nil, &store.DamageError{Object: store.Pack.Object(p.name), Err: err}
+		return nil, &store.DamageError{Object: store.Pack.Object(p.Name), Err: err}
 	}
-	if f.codec != pack.Raw {
+	if f.Codec != pack.Raw {
 		room.plain = plain
 	}
 	return plain, nil
@@ -140,7 +141,7 @@ type span struct{ from, to int64 }
 // unless the pack is open, the age header and the last unit of the payload (age verifies the length by it). Ranges near
 // each other are one: a gap costs less than a round trip.
 func (pr *packReader) spans(n uint32, frames []uint32, opened *openPack) ([]span, error) {
-	p := &pr.index.packs[n]
+	p := &pr.index.Packs[n]
 	const gap = 256 << 10
 	var all []span
 	add := func(s span) {
@@ -152,21 +153,21 @@ func (pr *packReader) spans(n uint32, frames []uint32, opened *openPack) ([]span
 		}
 	}
 	if opened == nil {
-		add(span{0, int64(p.header)})
+		add(span{0, int64(p.Header)})
 	}
 	for _, f := range frames {
-		info, err := pr.index.frame(n, f)
+		info, err := pr.index.Frame(n, f)
 		if err != nil {
 			return nil, err
 		}
-		s := span{unit(p, info.offset).from, unit(p, info.offset+int64(info.stored)-1).to}
+		s := span{unit(p, info.Offset).from, unit(p, info.Offset+int64(info.Stored)-1).to}
 		if opened != nil && s.from == opened.edge.from {
 			s.from = opened.edge.to
 		}
 		add(s)
 	}
 	if opened == nil {
-		add(unit(p, pack.PlainSize(p.size, p.header)-1))
+		add(unit(p, pack.PlainSize(p.Size, p.Header)-1))
 	}
 	return all, nil
 }
@@ -224,15 +225,15 @@ func (r *Repo) fetchSpans(ctx context.Context, pack store.Name, spans []span, ro
 // A wanted is a blob to read at a place.
 type wanted struct {
 	id chunk.ID
-	place
+	index.Place
 }
 
 // plan chooses a place for each blob, the first that has not failed, and sorts them by pack and frame.
 func (pr *packReader) plan(want map[chunk.ID]int) ([][]wanted, error) {
 	all := make([]wanted, 0, len(want))
-	var room [4]place
+	var room [4]index.Place
 	for id, failed := range want {
-		places, err := pr.index.find(id, room[:0])
+		places, err := pr.index.Find(id, room[:0])
 		if err != nil {
 			return nil, err
 		}
@@ -248,16 +249,16 @@ func (pr *packReader) plan(want map[chunk.ID]int) ([][]wanted, error) {
 func byPack(all []wanted) [][]wanted {
 	slices.SortFunc(all, func(a, b wanted) int {
 		switch {
-		case a.pack != b.pack:
-			return int(a.pack) - int(b.pack)
-		case a.frame != b.frame:
-			return int(a.frame) - int(b.frame)
+		case a.Pack != b.Pack:
+			return int(a.Pack) - int(b.Pack)
+		case a.Frame != b.Frame:
+			return int(a.Frame) - int(b.Frame)
 		}
-		return int(a.offset) - int(b.offset)
+		return int(a.Offset) - int(b.Offset)
 	})
 	var packs [][]wanted
 	for i, w := range all {
-		if i == 0 || all[i-1].pack != w.pack {
+		if i == 0 || all[i-1].Pack != w.Pack {
 			packs = append(packs, nil)
 		}
 		packs[len(packs)-1] = append(packs[len(packs)-1], w)
@@ -305,11 +306,11 @@ func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, room *packR
 func (pr *packReader) portion(blobs []wanted) int {
 	stored := 0
 	for i, b := range blobs {
-		if i > 0 && blobs[i-1].frame == b.frame {
+		if i > 0 && blobs[i-1].Frame == b.Frame {
 			continue
 		}
-		if f, err := pr.index.frame(b.pack, b.frame); err == nil {
-			if stored += f.stored; stored > portionBytes && i > 0 {
+		if f, err := pr.index.Frame(b.Pack, b.Frame); err == nil {
+			if stored += f.Stored; stored > portionBytes && i > 0 {
 				return i
 			}
 		}
@@ -321,14 +322,14 @@ func (pr *packReader) portion(blobs []wanted) int {
 func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *packRoom, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
 	var frames []uint32
 	for _, b := range blobs {
-		if len(frames) == 0 || frames[len(frames)-1] != b.frame {
-			frames = append(frames, b.frame)
+		if len(frames) == 0 || frames[len(frames)-1] != b.Frame {
+			frames = append(frames, b.Frame)
 		}
 	}
-	n, whole := blobs[0].pack, true
+	n, whole := blobs[0].Pack, true
 	src, err := pr.open(ctx, n, frames, room)
 	var damage *store.DamageError
-	if errors.As(err, &damage) || isTableError(err) {
+	if errors.As(err, &damage) || index.IsDamage(err) {
 		for _, b := range blobs {
 			failed(b.id, err)
 		}
@@ -338,16 +339,16 @@ func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *pa
 		return err
 	}
 	for len(blobs) > 0 {
-		key := frameKey{n, blobs[0].frame}
+		key := frameKey{n, blobs[0].Frame}
 		plain, err := pr.decode(src, key, room)
 		whole = whole && err == nil
-		for len(blobs) > 0 && blobs[0].frame == key.frame {
+		for len(blobs) > 0 && blobs[0].Frame == key.frame {
 			b := blobs[0]
 			blobs = blobs[1:]
 			var data []byte
 			berr := err
 			if berr == nil {
-				data, berr = pr.cut(plain, b.place, b.id)
+				data, berr = pr.cut(plain, b.Place, b.id)
 			}
 			if berr != nil {
 				failed(b.id, berr)

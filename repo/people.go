@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -88,8 +89,8 @@ func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p ledger.Person, 
 	if err := keys.CheckName(p.Name); err != nil {
 		return err
 	}
-	if len(p.Instance) > maxInstance {
-		return fmt.Errorf("an instance's name has at most %d bytes", maxInstance)
+	if len(p.Instance) > index.MaxInstance {
+		return fmt.Errorf("an instance's name has at most %d bytes", index.MaxInstance)
 	}
 	p.Role, p.VerifyKey = k.Role, k.VerifyKey()
 	p.Recipient = recipient

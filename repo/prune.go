@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -139,7 +140,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 		switch {
 		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.log.HasGrown(ctx):
 			r.note("the log has grown meanwhile: prune starts again")
-		case !isTableError(err): // it was noted where it was found
+		case !index.IsDamage(err): // it was noted where it was found
 			return res, err
 		}
 	}

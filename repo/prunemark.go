@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
@@ -33,7 +34,7 @@ type marker struct {
 // a duplicate may go only when the one that stays was read.
 func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
 	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
-		marks: marks{live: newBitset(s.index.ranks), keeps: make([]int64, len(s.index.packs)), others: newBitset(len(s.index.packs))}}
+		marks: marks{live: newBitset(s.index.Ranks), keeps: make([]int64, len(s.index.Packs)), others: newBitset(len(s.index.Packs))}}
 	in := r.inspectors(s.index, inspect)
 	snapshots := s.log.Live()
 	for i, ref := range snapshots {
@@ -60,7 +61,7 @@ func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOpti
 // A marking is the Visitor that marks what an instance's snapshot needs. It ends with the first part that is lost.
 type marking struct {
 	*marker
-	of *index // what is listed for the instance
+	of *index.Index // what is listed for the instance
 }
 
 // Need implements Visitor.
@@ -71,23 +72,23 @@ func (m *marking) Lost(part string, err error) error { return &PartError{part, e
 
 // blob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not by the word
 // of one who is no longer on the roster, and still less in a pack that is known to be damaged.
-func (m *marker) blob(ctx context.Context, of *index, id chunk.ID) error {
-	var room [4]place
-	places, err := of.find(id, room[:0])
+func (m *marker) blob(ctx context.Context, of *index.Index, id chunk.ID) error {
+	var room [4]index.Place
+	places, err := of.Find(id, room[:0])
 	if err != nil {
 		return err
 	}
 	found, best := false, -1
 	for i, pl := range places {
-		ip := &m.index.packs[pl.pack]
-		if m.sizes[pl.pack] != ip.size {
+		ip := &m.index.Packs[pl.Pack]
+		if m.sizes[pl.Pack] != ip.Size {
 			continue
 		}
 		found = true
 		switch {
 		case !m.canRead(ip):
 			m.keep(pl)
-		case best < 0 || better(ip, &m.index.packs[places[best].pack]):
+		case best < 0 || better(ip, &m.index.Packs[places[best].Pack]):
 			best = i
 		}
 	}
@@ -95,7 +96,7 @@ func (m *marker) blob(ctx context.Context, of *index, id chunk.ID) error {
 		m.keep(places[best])
 	}
 	if len(places) == 0 && m.acceptLost {
-		found, err = m.mayBeFound(ctx, of.only, id)
+		found, err = m.mayBeFound(ctx, of.Instance, id)
 		if err == nil && !found {
 			m.lost++
 			return nil
@@ -109,31 +110,31 @@ func (m *marker) blob(ctx context.Context, of *index, id chunk.ID) error {
 }
 
 // keep marks a place as one that stays.
-func (m *marks) keep(pl place) {
-	if m.live.set(pl.rank) {
-		m.keeps[pl.pack] += int64(pl.length)
+func (m *marks) keep(pl index.Place) {
+	if m.live.set(pl.Rank) {
+		m.keeps[pl.Pack] += int64(pl.Length)
 	}
 }
 
 // better reports whether a copy rather stays in p than in q.
-func better(p, q *indexedPack) bool {
-	if p.bad != q.bad {
-		return q.bad
+func better(p, q *index.Pack) bool {
+	if p.Bad != q.Bad {
+		return q.Bad
 	}
-	return p.trusted && !q.trusted
+	return p.Trusted && !q.Trusted
 }
 
 // mayBeFound reports whether a repair of the index may find a blob that is not listed for an instance: in a pack of that
 // instance which is listed for another one. It may where this key can't tell whose the pack is.
 func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (bool, error) {
-	places, err := m.index.find(id, nil)
+	places, err := m.index.Find(id, nil)
 	if err != nil {
 		return false, err
 	}
 	for _, pl := range places {
-		name := m.index.packs[pl.pack].name
+		name := m.index.Packs[pl.Pack].Name
 		if _, read := m.openers[name]; !read {
-			opener, err := m.repo.readMark(ctx, m.index.keys, name)
+			opener, err := m.repo.readMark(ctx, m.index.Keys, name)
 			if d := (*store.DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return false, err
 			}
@@ -150,25 +151,25 @@ func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (
 // lie: of a pack that another instance's run has just put, and that nobody else lists yet.
 func (m *marker) askYoung(ctx context.Context) error {
 	var names []store.Name
-	for i := range m.index.packs {
-		ip := &m.index.packs[i]
-		if m.young.has(i) && m.keeps[i] == 0 && !ip.gone && m.by.Serves(ip.instance) && m.log.HasOtherInstances(ip.instance) {
-			names = append(names, ip.name)
+	for i := range m.index.Packs {
+		ip := &m.index.Packs[i]
+		if m.young.has(i) && m.keeps[i] == 0 && !ip.Gone && m.by.Serves(ip.Instance) && m.log.HasOtherInstances(ip.Instance) {
+			names = append(names, ip.Name)
 		}
 	}
 	slices.SortFunc(names, func(a, b store.Name) int { return bytes.Compare(a[:], b[:]) })
 	names = slices.Compact(names)
-	openers, err := m.repo.readMarks(ctx, m.index.keys, names)
+	openers, err := m.repo.readMarks(ctx, m.index.Keys, names)
 	if err != nil {
 		return err
 	}
 	for i, name := range names {
 		m.openers[name] = openers[i]
 	}
-	for i := range m.index.packs {
-		ip := &m.index.packs[i]
-		o, asked := m.openers[ip.name]
-		if asked && m.young.has(i) && m.keeps[i] == 0 && (o == nil && !m.reads || o != nil && !o.IsFor(ip.instance)) {
+	for i := range m.index.Packs {
+		ip := &m.index.Packs[i]
+		o, asked := m.openers[ip.Name]
+		if asked && m.young.has(i) && m.keeps[i] == 0 && (o == nil && !m.reads || o != nil && !o.IsFor(ip.Instance)) {
 			m.others.set(i)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"permafrost/repo/internal/index"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -55,23 +56,23 @@ func (p *prunePlan) empty() bool {
 // choosePacks decides which packs go, and of which a part is moved.
 func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
 	living := m.livingListings(s.index)
-	for i := range s.index.packs {
-		ip := &s.index.packs[i]
-		if ip.gone {
+	for i := range s.index.Packs {
+		ip := &s.index.Packs[i]
+		if ip.Gone {
 			continue
 		}
-		dead := ip.total - m.keeps[i]
+		dead := ip.Total - m.keeps[i]
 		p.result.Live += m.keeps[i]
 		p.result.Dead += dead
 		switch {
-		case !s.by.Serves(ip.instance), s.index.isContested(ip.name), m.livesElsewhere(ip, i, living):
+		case !s.by.Serves(ip.Instance), s.index.IsContested(ip.Name), m.livesElsewhere(ip, i, living):
 			// Where this key can't tell whose a pack is, it is left to the one that can. Where its listings contradict each
 			// other, a check that reads it calls it bad.
 		case m.keeps[i] == 0 && m.others.has(i):
 			// It waits until it is so old that a run would take notice.
 		case m.keeps[i] == 0 && len(p.dead) < o.packs():
 			p.dead = append(p.dead, uint32(i))
-		case float64(dead) <= o.MaxUnused*float64(ip.total), ip.bad, o.lean, len(p.dead)+len(p.rewrite) >= maxPruned:
+		case float64(dead) <= o.MaxUnused*float64(ip.Total), ip.Bad, o.lean, len(p.dead)+len(p.rewrite) >= maxPruned:
 		case s.canRead(ip):
 			p.rewrite = append(p.rewrite, uint32(i))
 		default:
@@ -87,15 +88,15 @@ func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
 }
 
 // livingListings returns by how many of its listings a pack has something that lives, of packs that are listed several times.
-func (m *marks) livingListings(x *index) map[store.Name]int {
+func (m *marks) livingListings(x *index.Index) map[store.Name]int {
 	living := make(map[store.Name]int)
-	for same := range x.groups() {
+	for same := range x.Groups() {
 		if len(same) == 1 {
 			continue
 		}
 		for _, n := range same {
 			if m.keeps[n] > 0 {
-				living[x.packs[n].name]++
+				living[x.Packs[n].Name]++
 			}
 		}
 	}
@@ -104,8 +105,8 @@ func (m *marks) livingListings(x *index) map[store.Name]int {
 
 // livesElsewhere reports whether something that lives is listed for a pack by another listing than the one numbered n: somebody
 // has listed it as what it is not, and a pack that goes is gone by all of its listings.
-func (m *marks) livesElsewhere(ip *indexedPack, n int, living map[store.Name]int) bool {
-	others := living[ip.name]
+func (m *marks) livesElsewhere(ip *index.Pack, n int, living map[store.Name]int) bool {
+	others := living[ip.Name]
 	if m.keeps[n] > 0 {
 		others--
 	}
@@ -116,7 +117,7 @@ func (m *marks) livesElsewhere(ip *indexedPack, n int, living map[store.Name]int
 func (p *prunePlan) namePacks(s *survey) {
 	named := make(map[store.Name]bool)
 	for _, n := range p.going() {
-		name := s.index.packs[n].name
+		name := s.index.Packs[n].Name
 		if named[name] {
 			continue
 		}
@@ -160,7 +161,7 @@ func (p *prunePlan) nameLeftover(s *survey, most int) {
 
 // follow notes what follows for the index of the packs that go.
 func (p *prunePlan) follow(v *inventory) {
-	p.goes = newBitset(len(v.index.packs))
+	p.goes = newBitset(len(v.index.Packs))
 	for _, n := range p.going() {
 		p.goes.set(int(n))
 	}
@@ -173,15 +174,15 @@ func (p *prunePlan) replace(v *inventory) {
 	for _, o := range p.touched {
 		if v.replaceable(o) {
 			p.replaced = append(p.replaced, o)
-			p.entry.Indexes = append(p.entry.Indexes, v.index.objects[o].name)
+			p.entry.Indexes = append(p.entry.Indexes, v.index.Objects[o].Name)
 		}
 	}
 }
 
 // deleteNamed has the packs that go deleted, and the other objects that the entry names.
-func (p *prunePlan) deleteNamed(x *index) {
+func (p *prunePlan) deleteNamed(x *index.Index) {
 	for _, n := range p.going() {
-		p.deletes = append(p.deletes, store.Pack.Object(x.packs[n].name))
+		p.deletes = append(p.deletes, store.Pack.Object(x.Packs[n].Name))
 	}
 	for _, n := range p.entry.Indexes {
 		p.deletes = append(p.deletes, store.Index.Object(n))
@@ -194,12 +195,12 @@ func (p *prunePlan) deleteNamed(x *index) {
 // spent returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
 // list, or it never counted. A writer's prune leaves such objects where the owner has named them.
 func (v *inventory) spent() (names []store.Name) {
-	there := func(ip indexedPack) bool {
-		return ip.instance != "" && !ip.foreign && !v.log.PrunedFor(store.Pack.Object(ip.name), ip.instance)
+	there := func(ip index.Pack) bool {
+		return ip.Instance != "" && !ip.Foreign && !v.log.PrunedFor(store.Pack.Object(ip.Name), ip.Instance)
 	}
-	for _, o := range v.index.objects {
-		if o.live && !slices.ContainsFunc(v.index.packs[o.first:o.first+o.packs], there) && v.log.MayDrop(v.by, o.name) {
-			names = append(names, o.name)
+	for _, o := range v.index.Objects {
+		if o.Live && !slices.ContainsFunc(v.index.Packs[o.First:o.First+o.Packs], there) && v.log.MayDrop(v.by, o.Name) {
+			names = append(names, o.Name)
 		}
 	}
 	return names

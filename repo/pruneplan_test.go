@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -69,25 +70,25 @@ func (s *scene) history() *ledger.History {
 func instanceOf(l *listedPack) string { return cmp.Or(l.instance, here) }
 
 // indexOf returns the index of a scene, by the log, and names its objects there.
-func (s *scene) indexOf(h *ledger.History) *index {
-	x := &index{}
+func (s *scene) indexOf(h *ledger.History) *index.Index {
+	x := &index.Index{}
 	for i := range s.packs {
 		l := &s.packs[i]
-		if n := len(x.objects); n == 0 || x.objects[n-1].name != (store.Name{l.object}) {
+		if n := len(x.Objects); n == 0 || x.Objects[n-1].Name != (store.Name{l.object}) {
 			key := map[string]ed25519.PublicKey{here: hereKey, there: thereKey}[instanceOf(l)]
 			h.Indexes.Add(store.Name{l.object}, h.Scope(key))
-			x.objects = append(x.objects, indexedObject{name: store.Name{l.object}, instance: instanceOf(l), trusted: !l.removed, live: true, first: uint32(i)})
+			x.Objects = append(x.Objects, index.Object{Name: store.Name{l.object}, Instance: instanceOf(l), Trusted: !l.removed, Live: true, First: uint32(i)})
 		}
-		o := &x.objects[len(x.objects)-1]
-		o.packs++
-		x.packs = append(x.packs, indexedPack{instance: instanceOf(l), trusted: o.trusted, listing: listing{
-			name: store.Name{l.pack}, digest: [16]byte{l.digest}, size: cmp.Or(l.size, 100), component: l.component, total: 100, object: uint32(len(x.objects) - 1)}})
+		o := &x.Objects[len(x.Objects)-1]
+		o.Packs++
+		x.Packs = append(x.Packs, index.Pack{Instance: instanceOf(l), Trusted: o.Trusted, Listing: index.Listing{
+			Name: store.Name{l.pack}, Digest: [16]byte{l.digest}, Size: cmp.Or(l.size, 100), Component: l.component, Total: 100, Object: uint32(len(x.Objects) - 1)}})
 	}
-	for i := range x.packs {
-		p := &x.packs[i]
-		p.gone, p.bad = h.PrunedFor(store.Pack.Object(p.name), p.instance), h.IsReported(p.name, p.instance)
+	for i := range x.Packs {
+		p := &x.Packs[i]
+		p.Gone, p.Bad = h.PrunedFor(store.Pack.Object(p.Name), p.Instance), h.IsReported(p.Name, p.Instance)
 	}
-	x.arrange()
+	x.Arrange()
 	return x
 }
 
@@ -136,7 +137,7 @@ func short(object string) string {
 }
 
 // tell returns what a plan says, with packs and index objects by the first bytes of their names.
-func (p *prunePlan) tell(x *index) string {
+func (p *prunePlan) tell(x *index.Index) string {
 	var parts []string
 	tell := func(what string, list ...string) {
 		if len(list) > 0 {
@@ -145,13 +146,13 @@ func (p *prunePlan) tell(x *index) string {
 	}
 	packs := func(numbers []uint32) (out []string) {
 		for _, n := range numbers {
-			out = append(out, fmt.Sprint(x.packs[n].name[0]))
+			out = append(out, fmt.Sprint(x.Packs[n].Name[0]))
 		}
 		return out
 	}
 	objects := func(numbers []uint32) (out []string) {
 		for _, n := range numbers {
-			out = append(out, fmt.Sprint(x.objects[n].name[0]))
+			out = append(out, fmt.Sprint(x.Objects[n].Name[0]))
 		}
 		return out
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -25,18 +26,18 @@ type inventory struct {
 	me    ed25519.PublicKey
 	by    ledger.Scope // what this key speaks for
 	reads bool         // this key opens packs of content
-	index *index
+	index *index.Index
 	sizes []int64 // of each pack as it is in the store, 0 where it is missing
 }
 
 // inventory returns the inventory of an index, with no sizes yet.
-func (r *Repo) inventory(x *index) inventory {
+func (r *Repo) inventory(x *index.Index) inventory {
 	me := r.key.VerifyKey()
-	return inventory{head: r.log.Head, log: r.log.History, me: me, by: r.log.Scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.packs))}
+	return inventory{head: r.log.Head, log: r.log.History, me: me, by: r.log.Scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.Packs))}
 }
 
 // canRead reports whether this key reads a pack's content.
-func (v *inventory) canRead(ip *indexedPack) bool { return ip.component == pack.Meta || v.reads }
+func (v *inventory) canRead(ip *index.Pack) bool { return ip.Component == pack.Meta || v.reads }
 
 // mayDelete reports whether an object that nothing needs can be deleted by what the log says already: the owner has named it,
 // which every run heeds, or this key itself. What others have named is left over like what nobody has: a run of another
@@ -48,7 +49,7 @@ func (v *inventory) mayDelete(object string) bool {
 // replaceable reports whether an index object may give way to one that this key signs: it may be dropped, and is trusted.
 // What the new signature vouches for is deduplicated against, and nobody has read what a removed writer listed.
 func (v *inventory) replaceable(o uint32) bool {
-	return v.index.objects[o].trusted && v.log.MayDrop(v.by, v.index.objects[o].name)
+	return v.index.Objects[o].Trusted && v.log.MayDrop(v.by, v.index.Objects[o].Name)
 }
 
 // touched returns the index objects that list a pack which goes, as the index numbers them: those too of which the listing
@@ -56,13 +57,13 @@ func (v *inventory) replaceable(o uint32) bool {
 func (v *inventory) touched(goes []uint32) []uint32 {
 	names := make(map[store.Name]bool)
 	for _, n := range goes {
-		names[v.index.packs[n].name] = true
+		names[v.index.Packs[n].Name] = true
 	}
 	objects := make(map[uint32]bool)
-	for i := range v.index.packs {
-		ip := &v.index.packs[i]
-		if names[ip.name] && v.index.objects[ip.object].live {
-			objects[ip.object] = true
+	for i := range v.index.Packs {
+		ip := &v.index.Packs[i]
+		if names[ip.Name] && v.index.Objects[ip.Object].Live {
+			objects[ip.Object] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(objects))
@@ -79,14 +80,14 @@ type survey struct {
 
 // survey looks at all that there is, at that time by the storage's clock.
 func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
-	x, err := r.indexes.load(ctx, r.log.History, func(err error) error { return err })
+	x, err := r.indexes.Load(ctx, r.log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, cause.Errorf(cause.IndexDamaged, "prune needs the whole index: %w", err)
 	}
 	if err := r.mayPrune(); err != nil {
 		return nil, err
 	}
-	if err := r.sortOut(ctx, r.log.History, x, x.contested(), r.noteError, ignore); err != nil {
+	if err := r.sortOut(ctx, r.log.History, x, x.Contested(), r.noteError, ignore); err != nil {
 		return nil, err
 	}
 	s := newSurveyor(r.inventory(x), now, grace)
@@ -115,7 +116,7 @@ type surveyor struct {
 }
 
 func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {
-	return &surveyor{survey: survey{inventory: v, young: newBitset(len(v.index.packs))}, now: now, grace: grace, named: v.log.Objects(), needed: v.log.Needed()}
+	return &surveyor{survey: survey{inventory: v, young: newBitset(len(v.index.Packs))}, now: now, grace: grace, named: v.log.Objects(), needed: v.log.Needed()}
 }
 
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
@@ -175,7 +176,7 @@ func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
 			packs = append(packs, name)
 		}
 	}
-	openers, err := r.readMarks(ctx, s.index.keys, packs)
+	openers, err := r.readMarks(ctx, s.index.Keys, packs)
 	if err != nil {
 		return err
 	}
@@ -207,7 +208,7 @@ func (s *survey) isListed(o store.Object, young bool) bool {
 	if kind != store.Pack {
 		return false
 	}
-	listed := s.index.listed(name)
+	listed := s.index.Listed(name)
 	for _, n := range listed {
 		s.sizes[n] = o.Size
 		if young {

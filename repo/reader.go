@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/store"
 )
 
@@ -39,7 +40,7 @@ func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) 
 		return nil, err
 	}
 	rd := &Reader{repo: r, instance: instance, rooms: newPackRooms(r.store)}
-	rd.use(x.of(instance))
+	rd.use(x.For(instance))
 	return rd, nil
 }
 
@@ -47,14 +48,14 @@ func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) 
 func (rd *Reader) Instance() string { return rd.instance }
 
 // use makes x the index that is read by.
-func (rd *Reader) use(x *index) {
+func (rd *Reader) use(x *index.Index) {
 	rd.packs = &packReader{rd.repo, x, rd.rooms, &openPacks{packs: make(map[uint32]*openPack)}}
 	rd.frames, rd.recent, rd.cached = make(map[frameKey]*list.Element), list.New(), 0
 }
 
 // readerOf returns a Reader that keeps to an index, whatever becomes of the log.
-func (r *Repo) readerOf(x *index) *Reader {
-	rd := &Reader{repo: r, instance: x.only, reloaded: true, rooms: newPackRooms(r.store)}
+func (r *Repo) readerOf(x *index.Index) *Reader {
+	rd := &Reader{repo: r, instance: x.Instance, reloaded: true, rooms: newPackRooms(r.store)}
 	rd.use(x)
 	return rd
 }
@@ -68,7 +69,7 @@ func (rd *Reader) now() *packReader {
 // reload reads log and index anew, once, where err says that a pack or its listing is missing: a prune may have moved its blobs since
 // the index that was used was read; or that the local index is damaged. It reports whether there is a newer index to try.
 func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool {
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errUnlisted) && !isTableError(err) {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errUnlisted) && !index.IsDamage(err) {
 		return false
 	}
 	rd.mu.Lock()
@@ -80,15 +81,15 @@ func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool 
 		return false
 	}
 	rd.reloaded = true
-	h, err := rd.repo.log.ReadLog(ctx, used.index.keys, true)
+	h, err := rd.repo.log.ReadLog(ctx, used.index.Keys, true)
 	if err != nil {
 		return false
 	}
-	x, err := rd.repo.indexes.load(ctx, h, func(error) error { return nil })
+	x, err := rd.repo.indexes.Load(ctx, h, func(error) error { return nil })
 	if err != nil {
 		return false
 	}
-	rd.use(x.of(rd.instance))
+	rd.use(x.For(rd.instance))
 	return true
 }
 
@@ -96,7 +97,7 @@ func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool 
 func (rd *Reader) Length(id chunk.ID) (int, bool) {
 	for {
 		packs := rd.now()
-		n, ok, err := packs.index.length(id)
+		n, ok, err := packs.index.Length(id)
 		if err == nil && !ok {
 			err = errUnlisted
 		}
@@ -119,10 +120,10 @@ func (rd *Reader) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
 }
 
 func (rd *Reader) blob(ctx context.Context, packs *packReader, id chunk.ID) ([]byte, error) {
-	var room [4]place
-	places, first := packs.index.find(id, room[:0])
+	var room [4]index.Place
+	places, first := packs.index.Find(id, room[:0])
 	for _, pl := range places {
-		plain, err := rd.frame(ctx, packs, frameKey{pl.pack, pl.frame})
+		plain, err := rd.frame(ctx, packs, frameKey{pl.Pack, pl.Frame})
 		if err == nil {
 			var data []byte
 			if data, err = packs.cut(plain, pl, id); err == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -78,7 +79,7 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		switch {
 		case errors.Is(err, logbook.ErrNewcomers), err != nil && r.log.HasGrown(ctx):
 			r.note("the log has grown meanwhile: the repair starts again")
-		case !isTableError(err): // it was noted where it was found
+		case !index.IsDamage(err): // it was noted where it was found
 			return err
 		}
 	}
@@ -131,7 +132,7 @@ func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 // An indexSurvey is what the log and the storage say of the index.
 type indexSurvey struct {
 	head    ledger.Head  // of the log, as it stands
-	index   *index       // as the storage has it, but for index objects with a false listing
+	index   *index.Index // as the storage has it, but for index objects with a false listing
 	dropped []store.Name // index objects that are missing or damaged, or have a false listing
 }
 
@@ -142,16 +143,16 @@ func (r *Repo) surveyIndex(ctx context.Context) (*indexSurvey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.sortOut(ctx, r.log.History, x, x.names(), r.noteError, ignore); err != nil {
+	if err := r.sortOut(ctx, r.log.History, x, x.Names(), r.noteError, ignore); err != nil {
 		return nil, err
 	}
 	lost := unread(r.log.History, x)
-	return &indexSurvey{head, x, append(lost, x.dropFalse()...)}, nil
+	return &indexSurvey{head, x, append(lost, x.DropFalse()...)}, nil
 }
 
 // wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
-func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
-	return r.indexes.loadAnew(ctx, r.log.History, func(err error) error {
+func (r *Repo) wholeIndex(ctx context.Context) (*index.Index, error) {
+	return r.indexes.LoadAnew(ctx, r.log.History, func(err error) error {
 		if errors.Is(err, store.ErrNewerFormat) && !r.opts.AcceptHead {
 			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
 			return hint.Wrap(err, "update permafrost on this machine; where no newer one was ever used, --accept-head takes it for damage")
@@ -161,10 +162,10 @@ func (r *Repo) wholeIndex(ctx context.Context) (*index, error) {
 }
 
 // unread returns the index objects that the log names and that x lacks.
-func unread(h *ledger.History, x *index) (lost []store.Name) {
+func unread(h *ledger.History, x *index.Index) (lost []store.Name) {
 	have := make(map[store.Name]bool)
-	for i := range x.objects {
-		have[x.objects[i].name] = true
+	for i := range x.Objects {
+		have[x.Objects[i].Name] = true
 	}
 	for ref := range h.Indexes.All() {
 		if !have[ref.Name] {

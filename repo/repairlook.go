@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"permafrost/repo/internal/index"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -20,14 +21,14 @@ type needs struct {
 type looker struct {
 	needs
 	repo     *Repo
-	known    *index // as the storage has it
+	known    *index.Index // as the storage has it
 	unlisted *unlisted
 	inspect  Inspect
 	opts     RepairOptions
 }
 
 // lookFor looks for what snapshots need, in an index and then in the packs that it does not list.
-func (r *Repo) lookFor(ctx context.Context, known *index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
+func (r *Repo) lookFor(ctx context.Context, known *index.Index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
 	k := &looker{repo: r, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
 	instances := make(map[string][]ledger.SnapshotRef)
 	for _, s := range r.log.Live() {
@@ -50,7 +51,7 @@ func (r *Repo) lookFor(ctx context.Context, known *index, u *unlisted, inspect I
 func (k *looker) need(ctx context.Context, instance string, snapshots []ledger.SnapshotRef) ([]store.Name, error) {
 	with := k.known
 	for {
-		l, err := k.look(ctx, with.of(instance), snapshots)
+		l, err := k.look(ctx, with.For(instance), snapshots)
 		if err != nil || !l.lacks {
 			return l.needed(with), err
 		}
@@ -59,7 +60,7 @@ func (k *looker) need(ctx context.Context, instance string, snapshots []ledger.S
 			k.lacking = true
 			return l.needed(with), err
 		}
-		if with, err = k.repo.indexes.with(k.known, k.repo.log.History, instance, k.unlisted.of(instance)); err != nil {
+		if with, err = k.repo.indexes.Extend(k.known, k.repo.log.History, instance, k.unlisted.of(instance)); err != nil {
 			return nil, err
 		}
 	}
@@ -67,22 +68,22 @@ func (k *looker) need(ctx context.Context, instance string, snapshots []ledger.S
 
 // A look is what the snapshots of an instance need of packs that no index object lists for it. It is the Visitor of these.
 type look struct {
-	known *index // as the storage has it
-	of    *index // what is known for the instance, and what was found beside that
+	known *index.Index // as the storage has it
+	of    *index.Index // what is known for the instance, and what was found beside that
 
 	uses  map[uint32]bool // packs, as the index numbers them
 	lacks bool            // there is something that none of these holds, or that could not be looked for
 }
 
-func (l *look) needed(x *index) (names []store.Name) {
+func (l *look) needed(x *index.Index) (names []store.Name) {
 	for _, n := range slices.Sorted(maps.Keys(l.uses)) {
-		names = append(names, x.packs[n].name)
+		names = append(names, x.Packs[n].Name)
 	}
 	return names
 }
 
 // look finds every blob of some snapshots in an index: that of the storage, and what was found beside that.
-func (k *looker) look(ctx context.Context, of *index, snapshots []ledger.SnapshotRef) (*look, error) {
+func (k *looker) look(ctx context.Context, of *index.Index, snapshots []ledger.SnapshotRef) (*look, error) {
 	l := &look{uses: make(map[uint32]bool), known: k.known, of: of}
 	in := k.inspect(k.repo.readerOf(of))
 	for i, s := range snapshots {
@@ -107,18 +108,18 @@ func (l *look) Lost(string, error) error {
 
 // Need implements Visitor: it notes where a blob lies.
 func (l *look) Need(_ context.Context, n Need) error {
-	var room [4]place
-	places, err := l.of.find(n.Blob, room[:0])
+	var room [4]index.Place
+	places, err := l.of.Find(n.Blob, room[:0])
 	if err != nil {
 		return err
 	}
-	listed := func(pl place) bool { return int(pl.pack) < len(l.known.packs) && !l.of.packs[pl.pack].bad }
+	listed := func(pl index.Place) bool { return int(pl.Pack) < len(l.known.Packs) && !l.of.Packs[pl.Pack].Bad }
 	if slices.ContainsFunc(places, listed) {
 		return nil
 	}
 	for _, pl := range places {
-		if int(pl.pack) >= len(l.known.packs) {
-			l.uses[pl.pack] = true
+		if int(pl.Pack) >= len(l.known.Packs) {
+			l.uses[pl.Pack] = true
 		}
 	}
 	l.lacks = l.lacks || len(places) == 0

@@ -16,6 +16,7 @@ import (
 
 	"permafrost/internal/localdir"
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -56,9 +57,9 @@ type Repo struct {
 	key     *keys.Keyring // as it was opened with
 	opts    Options
 	machine *machine.Memory
-	indexes *indexLoader
+	indexes *index.Loader
 	log     *logbook.Log
-	index   *index // nil until it is first needed
+	index   *index.Index // nil until it is first needed
 
 	noting sync.Mutex
 }
@@ -153,7 +154,7 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 // newRepo returns a repository whose log is yet to be read.
 func newRepo(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Repo {
 	r := &Repo{store: st, key: key, opts: o, machine: m}
-	r.indexes = newIndexLoader(st, key, m, unseal, r.note)
+	r.indexes = index.NewLoader(st, key, m, unseal, r.note)
 	r.log = logbook.New(st, key, m, logbook.Options{
 		AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: logbook.Envelopes{Seal: seal, Unseal: unseal},
 		Note: r.note, Changed: func() { r.index = nil },

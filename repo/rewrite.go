@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
@@ -23,7 +24,7 @@ func (h home) compare(o home) int {
 }
 
 // A mover adds to g what is to be kept of a pack.
-type mover func(ctx context.Context, g *pack.Pipeline, l numberedPack) error
+type mover func(ctx context.Context, g *pack.Pipeline, l index.NumberedPack) error
 
 // A rewritten is what was put for a plan's entry to lean on.
 type rewritten struct {
@@ -39,7 +40,7 @@ func (w *rewritten) homes() []home { return slices.SortedFunc(maps.Keys(w.packs)
 type rewriting struct {
 	rewritten
 	repo     *Repo
-	index    *index
+	index    *index.Index
 	plan     *prunePlan
 	move     mover
 	progress func(phase string, done, total int64)
@@ -48,7 +49,7 @@ type rewriting struct {
 
 // rewrite writes what move keeps of the packs that the plan rewrites into new ones, and index objects in the place of those that
 // it replaces. Where that fails it removes what it wrote.
-func (r *Repo) rewrite(ctx context.Context, x *index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
+func (r *Repo) rewrite(ctx context.Context, x *index.Index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
 	w := &rewriting{repo: r, index: x, plan: p, move: move, progress: progress, rewritten: rewritten{packs: make(map[home][]*pack.Pack)}}
 	err := w.movePacks(ctx)
 	if err == nil {
@@ -63,16 +64,16 @@ func (r *Repo) rewrite(ctx context.Context, x *index, p *prunePlan, move mover, 
 
 // movePacks writes what is to be kept of the packs that are rewritten into new ones.
 func (w *rewriting) movePacks(ctx context.Context) error {
-	rewrite := newBitset(len(w.index.packs))
+	rewrite := newBitset(len(w.index.Packs))
 	homes := make(map[home]map[uint32]bool) // and the index objects that list packs of each
 	for _, n := range w.plan.rewrite {
 		rewrite.set(int(n))
-		ip := &w.index.packs[n]
-		h := home{ip.instance, ip.epoch}
+		ip := &w.index.Packs[n]
+		h := home{ip.Instance, ip.Epoch}
 		if homes[h] == nil {
 			homes[h] = make(map[uint32]bool)
 		}
-		homes[h][ip.object] = true
+		homes[h][ip.Object] = true
 	}
 	for _, h := range slices.SortedFunc(maps.Keys(homes), home.compare) {
 		if err := w.moveHome(ctx, h, slices.Sorted(maps.Keys(homes[h])), rewrite); err != nil {
@@ -84,15 +85,15 @@ func (w *rewriting) movePacks(ctx context.Context) error {
 
 // moveHome writes what is to be kept of the packs of one home, which these index objects list.
 func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewrite bitset) error {
-	g := pack.NewPipeline(ctx, w.repo.store, w.index.keys.Epoch(h.epoch), h.instance, func(np *pack.Pack) error {
+	g := pack.NewPipeline(ctx, w.repo.store, w.index.Keys.Epoch(h.epoch), h.instance, func(np *pack.Pack) error {
 		w.packs[h] = append(w.packs[h], np)
 		w.size += np.Size
 		return nil
 	})
 	defer g.Fail(nil)
 	for _, o := range objects {
-		for l, err := range w.repo.indexes.listings(ctx, w.index, int(o)) {
-			if err == nil && rewrite.has(int(l.n)) && l.Epoch == h.epoch {
+		for l, err := range w.repo.indexes.Listings(ctx, w.index, int(o)) {
+			if err == nil && rewrite.has(int(l.N)) && l.Epoch == h.epoch {
 				w.progress("rewriting", w.done, int64(len(w.plan.rewrite)))
 				w.done++
 				err = w.move(ctx, g, l)
@@ -110,7 +111,7 @@ func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewr
 func (w *rewriting) reindex(ctx context.Context) error {
 	instances := make(map[string]bool)
 	for _, o := range w.plan.replaced {
-		instances[w.index.objects[o].instance] = true
+		instances[w.index.Objects[o].Instance] = true
 	}
 	for h := range w.packs {
 		instances[h.instance] = true
@@ -129,11 +130,11 @@ func (w *rewriting) reindex(ctx context.Context) error {
 func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.Pack, error] {
 	return func(yield func(*pack.Pack, error) bool) {
 		for _, o := range w.plan.replaced {
-			if w.index.objects[o].instance != instance {
+			if w.index.Objects[o].Instance != instance {
 				continue
 			}
-			for l, err := range w.repo.indexes.listings(ctx, w.index, int(o)) {
-				if err == nil && (w.plan.goes.has(int(l.n)) || w.index.packs[l.n].gone) {
+			for l, err := range w.repo.indexes.Listings(ctx, w.index, int(o)) {
+				if err == nil && (w.plan.goes.has(int(l.N)) || w.index.Packs[l.N].Gone) {
 					continue
 				}
 				if !yield(l.Pack, err) || err != nil {
@@ -170,7 +171,7 @@ func (r *Repo) discard(w *rewritten) {
 }
 
 // liveMover returns the mover of what lives, blob by blob in their order, each verified.
-func (r *Repo) liveMover(x *index, live bitset) mover {
+func (r *Repo) liveMover(x *index.Index, live bitset) mover {
 	m := &living{&packReader{repo: r, index: x}, live}
 	return m.move
 }
@@ -181,23 +182,23 @@ type living struct {
 	live  bitset // by the places' ranks
 }
 
-func (m *living) move(ctx context.Context, g *pack.Pipeline, l numberedPack) error {
+func (m *living) move(ctx context.Context, g *pack.Pipeline, l index.NumberedPack) error {
 	want, frames, err := m.of(l)
 	if err != nil {
 		return err
 	}
 	var room packRoom
-	src, err := m.packs.open(ctx, l.n, frames, &room)
+	src, err := m.packs.open(ctx, l.N, frames, &room)
 	if err != nil {
 		return err
 	}
 	for _, i := range frames {
-		plain, err := m.packs.decode(src, frameKey{l.n, i}, &room)
+		plain, err := m.packs.decode(src, frameKey{l.N, i}, &room)
 		if err != nil {
 			return err
 		}
 		for _, b := range want[i] {
-			data, err := m.packs.cut(plain, b.place, b.id)
+			data, err := m.packs.cut(plain, b.Place, b.id)
 			if err != nil {
 				return err
 			}
@@ -210,18 +211,18 @@ func (m *living) move(ctx context.Context, g *pack.Pipeline, l numberedPack) err
 }
 
 // of returns the blobs of a pack that live, by frame, and the frames that have some.
-func (m *living) of(l numberedPack) (want [][]wanted, frames []uint32, err error) {
-	var places [4]place
+func (m *living) of(l index.NumberedPack) (want [][]wanted, frames []uint32, err error) {
+	var places [4]index.Place
 	want = make([][]wanted, len(l.Frames))
 	for i, f := range l.Frames {
 		offset := uint32(0)
 		for _, b := range f.Blobs {
-			found, err := m.packs.index.find(b.ID, places[:0])
+			found, err := m.packs.index.Find(b.ID, places[:0])
 			if err != nil {
 				return nil, nil, err
 			}
 			for _, pl := range found {
-				if pl.pack == l.n && int(pl.frame) == i && pl.offset == offset && m.live.has(pl.rank) {
+				if pl.Pack == l.N && int(pl.Frame) == i && pl.Offset == offset && m.live.has(pl.Rank) {
 					want[i] = append(want[i], wanted{b.ID, pl})
 				}
 			}

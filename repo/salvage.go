@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
 )
@@ -67,16 +68,16 @@ func (r *Repo) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair
 
 // takeInventory compares what index objects list with the sizes of the packs on the storage.
 func (r *Repo) takeInventory(ctx context.Context) (*inventory, error) {
-	x, err := r.indexes.loadAnew(ctx, r.log.History, func(err error) error { return err })
+	x, err := r.indexes.LoadAnew(ctx, r.log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
-	if err := r.sortOut(ctx, r.log.History, x, x.contested(), r.noteError, ignore); err != nil {
+	if err := r.sortOut(ctx, r.log.History, x, x.Contested(), r.noteError, ignore); err != nil {
 		return nil, err
 	}
 	v := r.inventory(x)
 	return &v, r.eachPack(ctx, func(name store.Name, obj store.Object) {
-		for _, n := range x.listed(name) {
+		for _, n := range x.Listed(name) {
 			v.sizes[n] = obj.Size
 		}
 	})
@@ -94,19 +95,19 @@ type salvagePlan struct {
 // missing is not named, if it can be taken off the index otherwise: it may come back, and be listed again.
 func planSalvage(v *inventory) *salvagePlan {
 	p := &salvagePlan{prunePlan: prunePlan{head: v.head}, stuck: v.irreplaceable()}
-	for _, n := range v.index.listings() {
-		ip := &v.index.packs[n]
-		if v.sizes[n] == ip.size && !ip.bad || len(p.damaged) > 0 && p.damaged[len(p.damaged)-1] == ip.name {
+	for _, n := range v.index.Listings() {
+		ip := &v.index.Packs[n]
+		if v.sizes[n] == ip.Size && !ip.Bad || len(p.damaged) > 0 && p.damaged[len(p.damaged)-1] == ip.Name {
 			continue
 		}
 		if len(p.damaged) == maxPruned {
 			p.more = true
 			break
 		}
-		p.damaged = append(p.damaged, ip.name)
-		p.rewrite = append(p.rewrite, v.index.listed(ip.name)...)
-		if v.sizes[n] > 0 || p.stuck[ip.name] {
-			p.entry.Packs = append(p.entry.Packs, ip.name)
+		p.damaged = append(p.damaged, ip.Name)
+		p.rewrite = append(p.rewrite, v.index.Listed(ip.Name)...)
+		if v.sizes[n] > 0 || p.stuck[ip.Name] {
+			p.entry.Packs = append(p.entry.Packs, ip.Name)
 		}
 	}
 	p.follow(v)
@@ -117,10 +118,10 @@ func planSalvage(v *inventory) *salvagePlan {
 // irreplaceable returns the packs that index objects list which can't be replaced.
 func (v *inventory) irreplaceable() map[store.Name]bool {
 	m := make(map[store.Name]bool)
-	for i, o := range v.index.objects {
-		if o.live && !v.replaceable(uint32(i)) {
-			for _, p := range v.index.packs[o.first : o.first+o.packs] {
-				m[p.name] = true
+	for i, o := range v.index.Objects {
+		if o.Live && !v.replaceable(uint32(i)) {
+			for _, p := range v.index.Packs[o.First : o.First+o.Packs] {
+				m[p.Name] = true
 			}
 		}
 	}
@@ -135,7 +136,7 @@ func (p *salvagePlan) spare(unread map[store.Name]bool) {
 // A salvage collects what verifies in damaged packs, and what is lost of them.
 type salvage struct {
 	repo    *Repo
-	index   *index
+	index   *index.Index
 	damaged bitset
 	problem func(error)
 	blobs   map[servedBlob]bool // of these packs: whether it was saved
@@ -164,8 +165,8 @@ func (s *salvage) result(p *salvagePlan, moved int64) *PackRepair {
 // look counts what there is to salvage of packs that these index objects list.
 func (s *salvage) look(ctx context.Context, objects []uint32) error {
 	for _, o := range objects {
-		for l, err := range s.repo.indexes.listings(ctx, s.index, int(o)) {
-			if err == nil && s.damaged.has(int(l.n)) {
+		for l, err := range s.repo.indexes.Listings(ctx, s.index, int(o)) {
+			if err == nil && s.damaged.has(int(l.N)) {
 				err = s.eachBlob(ctx, l, func(pack.Blob, []byte) error { return nil })
 			}
 			if err != nil {
@@ -177,13 +178,13 @@ func (s *salvage) look(ctx context.Context, objects []uint32) error {
 }
 
 // move adds what verifies in a pack to g.
-func (s *salvage) move(ctx context.Context, g *pack.Pipeline, l numberedPack) error {
+func (s *salvage) move(ctx context.Context, g *pack.Pipeline, l index.NumberedPack) error {
 	return s.eachBlob(ctx, l, func(b pack.Blob, data []byte) error { return g.Add(ctx, l.Component, b, data) })
 }
 
 // eachBlob calls f with every blob of a pack that verifies, and counts the others.
-func (s *salvage) eachBlob(ctx context.Context, l numberedPack, f func(b pack.Blob, data []byte) error) error {
-	instance := s.index.packs[l.n].instance
+func (s *salvage) eachBlob(ctx context.Context, l index.NumberedPack, f func(b pack.Blob, data []byte) error) error {
+	instance := s.index.Packs[l.N].Instance
 	src, damage, err := s.repo.openDamaged(ctx, l.Pack, instance)
 	if err != nil {
 		return err
@@ -199,7 +200,7 @@ func (s *salvage) eachBlob(ctx context.Context, l numberedPack, f func(b pack.Bl
 		off += int64(fr.Stored)
 		for _, b := range fr.Blobs {
 			data := plain(b.Length)
-			if sum, ok := pack.BlobID(s.index.keys, l.Epoch, l.Component, data); data == nil || !ok || sum != b.ID {
+			if sum, ok := pack.BlobID(s.index.Keys, l.Epoch, l.Component, data); data == nil || !ok || sum != b.ID {
 				lost++
 				if err := s.lost(instance, b.ID); err != nil {
 					return err
@@ -223,12 +224,12 @@ func (s *salvage) eachBlob(ctx context.Context, l numberedPack, f func(b pack.Bl
 
 // lost notes a blob that can't be salvaged here, unless a pack that stays has a copy.
 func (s *salvage) lost(instance string, id chunk.ID) error {
-	var room [4]place
-	places, err := s.index.of(instance).find(id, room[:0])
+	var room [4]index.Place
+	places, err := s.index.For(instance).Find(id, room[:0])
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(places, func(pl place) bool { return !s.damaged.has(int(pl.pack)) }) {
+	if !slices.ContainsFunc(places, func(pl index.Place) bool { return !s.damaged.has(int(pl.Pack)) }) {
 		if b := (servedBlob{instance, half(id)}); !s.blobs[b] {
 			s.blobs[b] = false
 		}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/ledger"
@@ -44,11 +45,11 @@ func (u *unlisted) of(instance string) iter.Seq2[*pack.Pack, error] {
 }
 
 // readAll reads the packs that an index does not list. It reports whether any was read that was not before.
-func (u *unlisted) readAll(ctx context.Context, known *index) (more bool, err error) {
+func (u *unlisted) readAll(ctx context.Context, known *index.Index) (more bool, err error) {
 	var packs []store.Object
 	err = u.repo.eachPack(ctx, func(name store.Name, o store.Object) {
 		named := slices.ContainsFunc(u.repo.log.Pruned[o.Name], func(s ledger.Scope) bool { return s.Owner })
-		if !u.tried[name] && !named && len(known.listed(name)) == 0 {
+		if !u.tried[name] && !named && len(known.Listed(name)) == 0 {
 			packs = append(packs, o)
 		}
 	})
@@ -182,7 +183,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack.Pack, string, error)
 // fits returns an error where no index object would hold the pack. Ours all fit: one that does not was made to harm.
 func fits(p *pack.Pack) error {
 	data := p.Append(nil)
-	if len(data) > pack.Size+indexTarget {
+	if len(data) > pack.Size+index.ObjectSize {
 		return fmt.Errorf("its directory has %d bytes", len(data))
 	}
 	r := wire.NewReader(data)

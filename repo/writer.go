@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -36,7 +37,7 @@ type Stats struct {
 // Sum, Has and Length may be called from any goroutine. Add is for one goroutine at a time for each component.
 type Writer struct {
 	repo     *Repo
-	index    *index
+	index    *index.Index
 	epoch    *keys.Epoch
 	instance string
 	prunes   int // prune entries that index heeds
@@ -89,7 +90,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 		return nil, err
 	}
 	w := &Writer{
-		repo: r, index: x.of(instance), epoch: r.log.CurrentEpoch(), instance: instance, prunes: r.log.Prunes, journal: j, unlock: unlock,
+		repo: r, index: x.For(instance), epoch: r.log.CurrentEpoch(), instance: instance, prunes: r.log.Prunes, journal: j, unlock: unlock,
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[store.Name]*presence),
 	}
@@ -107,8 +108,8 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 
 // mayWrite returns an error where the roster of h does not let this key make snapshots of an instance.
 func (r *Repo) mayWrite(h *ledger.History, instance string) error {
-	if len(instance) == 0 || len(instance) > maxInstance {
-		return fmt.Errorf("an instance's name has 1 to %d bytes", maxInstance)
+	if len(instance) == 0 || len(instance) > index.MaxInstance {
+		return fmt.Errorf("an instance's name has 1 to %d bytes", index.MaxInstance)
 	}
 	if err := h.MayAdd(&ledger.Entry{Snapshot: new(ledger.SnapshotEntry)}); err != nil {
 		return err
@@ -136,7 +137,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if w.index.serves(p.Name, w.instance) || w.repo.log.IsPruned(store.Pack.Object(p.Name)) {
+		if w.index.Serves(p.Name, w.instance) || w.repo.log.IsPruned(store.Pack.Object(p.Name)) {
 			continue
 		}
 		g.Go(func() (err error) {
@@ -155,7 +156,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	}
 	if len(used) > 0 {
 		var err error
-		if w.index, err = w.repo.indexes.with(w.index, w.repo.log.History, w.instance, eachPack(used)); err != nil {
+		if w.index, err = w.repo.indexes.Extend(w.index, w.repo.log.History, w.instance, eachPack(used)); err != nil {
 			return err
 		}
 		w.repo.note("an earlier run was interrupted: its %d uploaded packs are used", len(w.done))
@@ -185,7 +186,7 @@ func (w *Writer) Sum(c pack.Component, data []byte) chunk.ID {
 
 // Length returns the length in bytes of a stored blob.
 func (w *Writer) Length(id chunk.ID) (int, bool) {
-	n, ok, _ := w.index.length(id) // what a damaged local index hides is stored again
+	n, ok, _ := w.index.Length(id) // what a damaged local index hides is stored again
 	return n, ok
 }
 
@@ -199,14 +200,14 @@ func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 	if fresh {
 		return true, nil
 	}
-	var room [4]place
-	places, err := w.index.find(id, room[:0])
+	var room [4]index.Place
+	places, err := w.index.Find(id, room[:0])
 	if err != nil {
 		return false, nil // what a damaged local index hides is stored again
 	}
 	for _, pl := range places {
-		p := &w.index.packs[pl.pack]
-		if int(pl.length) != length || p.epoch != w.epoch.Number || !p.trusted || p.instance != w.instance || p.bad {
+		p := &w.index.Packs[pl.Pack]
+		if int(pl.Length) != length || p.Epoch != w.epoch.Number || !p.Trusted || p.Instance != w.instance || p.Bad {
 			continue
 		}
 		ok, err := w.present(ctx, p)
@@ -218,17 +219,17 @@ func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 }
 
 // present asks the storage once a run for each pack.
-func (w *Writer) present(ctx context.Context, p *indexedPack) (bool, error) {
+func (w *Writer) present(ctx context.Context, p *index.Pack) (bool, error) {
 	w.mu.Lock()
-	s := w.checked[p.name]
+	s := w.checked[p.Name]
 	if s == nil {
 		s = new(presence)
-		w.checked[p.name] = s
+		w.checked[p.Name] = s
 	}
 	w.mu.Unlock()
 	s.once.Do(func() {
-		if s.ok, s.err = w.repo.packThere(ctx, p.name, p.size); s.err == nil && !s.ok {
-			w.repo.note("pack %s is missing or cut: content that this snapshot needs is stored again", p.name.Short())
+		if s.ok, s.err = w.repo.packThere(ctx, p.Name, p.Size); s.err == nil && !s.ok {
+			w.repo.note("pack %s is missing or cut: content that this snapshot needs is stored again", p.Name.Short())
 		}
 	})
 	return s.ok, s.err
@@ -364,13 +365,13 @@ func (w *Writer) stillThere(ctx context.Context, h *ledger.History, e *ledger.Sn
 	if err := w.repo.mayWrite(h, w.instance); err != nil || h.Prunes == w.prunes {
 		return err
 	}
-	now, err := w.repo.indexes.load(ctx, h, func(error) error { return nil })
+	now, err := w.repo.indexes.Load(ctx, h, func(error) error { return nil })
 	if err != nil {
 		return err
 	}
 	for name, s := range w.checked {
 		// No index object lists yet what this run or one before it has uploaded; it was looked at above.
-		if s.ok && !now.serves(name, w.instance) && !slices.Contains(w.done, name) {
+		if s.ok && !now.Serves(name, w.instance) && !slices.Contains(w.done, name) {
 			return ErrPruned
 		}
 	}
@@ -426,14 +427,14 @@ const indexPuts = 2
 func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack.Pack, error]) (names []store.Name, err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(indexPuts)
-	for group, err := range splitIndex(packs) {
+	for group, err := range index.Split(packs) {
 		if err != nil {
 			return nil, hint.Join(err, g.Wait())
 		}
 		if gctx.Err() != nil {
 			break // one could not be put
 		}
-		data, err := r.log.Seal(keys.KindIndex, encodeIndex(instance, group))
+		data, err := r.log.Seal(keys.KindIndex, index.EncodeObject(instance, group))
 		if err != nil {
 			return nil, hint.Join(err, g.Wait())
 		}

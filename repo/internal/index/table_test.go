@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"bytes"
@@ -117,13 +117,13 @@ func addObjects(objects []*listed) func(*tableWriter) error {
 	}
 }
 
-func testIndex(t testing.TB, tables []*table, live func(store.Name) bool) *index {
+func testIndex(t testing.TB, tables []*table, live func(store.Name) bool) *Index {
 	t.Helper()
-	x := &index{cache: new(pageCache), damage: &tableDamage{files: new(tableFiles), note: func() {}}}
+	x := &Index{cache: new(pageCache), damage: &tableDamage{files: new(tableFiles), note: func() {}}}
 	covered := make(map[store.Name]bool)
 	for _, tb := range tables {
-		if err := x.attach(tb, func(o *tableObject) indexedObject {
-			as := indexedObject{instance: o.instance, live: live(o.name) && !covered[o.name]}
+		if err := x.attach(tb, func(o *tableObject) Object {
+			as := Object{Instance: o.instance, Live: live(o.name) && !covered[o.name]}
 			covered[o.name] = true
 			return as
 		}); err != nil {
@@ -170,38 +170,38 @@ func model(objects []*listed) map[chunk.ID]map[spot]bool {
 }
 
 // same asserts that an index knows of every blob of the pool what the model does, once, and under a rank of its own.
-func same(t *testing.T, x *index, pool []chunk.ID, m map[chunk.ID]map[spot]bool) {
+func same(t *testing.T, x *Index, pool []chunk.ID, m map[chunk.ID]map[spot]bool) {
 	t.Helper()
 	ranks := make(map[int]bool)
 	for _, id := range pool {
-		places, err := x.find(id, nil)
+		places, err := x.Find(id, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := make(map[spot]bool)
 		for _, pl := range places {
-			p := &x.packs[pl.pack]
-			f, err := x.frame(pl.pack, pl.frame)
+			p := &x.Packs[pl.Pack]
+			f, err := x.Frame(pl.Pack, pl.Frame)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got[spot{p.name, p.instance, pl.frame, pl.offset, pl.length, f.offset, f.stored, f.length, p.size}] = true
-			if ranks[pl.rank] || pl.rank >= x.ranks {
-				t.Fatalf("rank %d of %d is given twice", pl.rank, x.ranks)
+			got[spot{p.Name, p.Instance, pl.Frame, pl.Offset, pl.Length, f.Offset, f.Stored, f.Length, p.Size}] = true
+			if ranks[pl.Rank] || pl.Rank >= x.Ranks {
+				t.Fatalf("rank %d of %d is given twice", pl.Rank, x.Ranks)
 			}
-			ranks[pl.rank] = true
+			ranks[pl.Rank] = true
 		}
 		want := make(map[spot]bool)
 		for s := range m[id] {
-			if s.instance != "" && (x.only == "" || s.instance == x.only) {
+			if s.instance != "" && (x.Instance == "" || s.instance == x.Instance) {
 				want[s] = true
 			}
 		}
 		if len(places) != len(want) || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Fatalf("blob %v:\n got %v\nwant %v", id, places, want)
 		}
-		n, ok, err := x.length(id)
-		if err != nil || ok != (len(want) > 0) || ok && !slices.ContainsFunc(places, func(pl place) bool { return int(pl.length) == n }) {
+		n, ok, err := x.Length(id)
+		if err != nil || ok != (len(want) > 0) || ok && !slices.ContainsFunc(places, func(pl Place) bool { return int(pl.Length) == n }) {
 			t.Fatalf("length of %v: %d, %v, %v", id, n, ok, err)
 		}
 	}
@@ -243,7 +243,7 @@ func TestTablesAreAMap(t *testing.T) {
 		for len(tables) > 1 {
 			x := testIndex(t, tables, live)
 			same(t, x, pool, m)
-			same(t, x.of("a.example"), pool, m)
+			same(t, x.For("a.example"), pool, m)
 			// What is no more, and what another table in the merge has, is left out.
 			n := 2 + rng.IntN(len(tables)-1)
 			covered := make(map[store.Name]bool)
@@ -263,10 +263,10 @@ func TestTablesAreAMap(t *testing.T) {
 		}
 		x := testIndex(t, tables, live)
 		same(t, x, pool, m)
-		same(t, x.of("b.example"), pool, m)
-		for i := range x.packs {
-			for _, n := range x.listed(x.packs[i].name) {
-				if x.packs[n].name != x.packs[i].name || x.packs[n].gone {
+		same(t, x.For("b.example"), pool, m)
+		for i := range x.Packs {
+			for _, n := range x.Listed(x.Packs[i].Name) {
+				if x.Packs[n].Name != x.Packs[i].Name || x.Packs[n].Gone {
 					t.Fatal("the listings of a pack are not its own")
 				}
 			}
@@ -330,16 +330,16 @@ func TestMangledTable(t *testing.T) {
 func mangledLookups(t *testing.T, bad *table, pool []chunk.ID, m map[chunk.ID]map[spot]bool) {
 	t.Helper()
 	notes := 0
-	x := &index{cache: new(pageCache), damage: &tableDamage{files: new(tableFiles), note: func() { notes++ }}}
-	err := x.attach(bad, func(o *tableObject) indexedObject { return indexedObject{instance: o.instance, live: true} })
+	x := &Index{cache: new(pageCache), damage: &tableDamage{files: new(tableFiles), note: func() { notes++ }}}
+	err := x.attach(bad, func(o *tableObject) Object { return Object{Instance: o.instance, Live: true} })
 	if err != nil {
 		return
 	}
 	x.settle(ledger.New(new(keys.Keyring)))
 	for _, id := range pool {
-		places, err := x.find(id, nil)
+		places, err := x.Find(id, nil)
 		for _, pl := range places {
-			if _, ferr := x.frame(pl.pack, pl.frame); ferr != nil {
+			if _, ferr := x.Frame(pl.Pack, pl.Frame); ferr != nil {
 				err = ferr
 			}
 		}

@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ type tableWriter struct {
 	pages   *pageWriter
 
 	objects []tableObject
-	packs   []listing
+	packs   []Listing
 	buf     []entry
 	room    int         // entries that buf may hold
 	runs    *pageWriter // nil as long as one buffer holds all
@@ -75,12 +75,12 @@ func (w *tableWriter) object(o tableObject) {
 }
 
 // addListing appends a pack of the current object, and returns its number.
-func (w *tableWriter) addListing(l listing) (uint32, error) {
+func (w *tableWriter) addListing(l Listing) (uint32, error) {
 	if len(w.packs) >= math.MaxUint32 {
 		return 0, errors.New("local index: too many packs")
 	}
 	o := len(w.objects) - 1
-	l.object = uint32(o)
+	l.Object = uint32(o)
 	w.objects[o].packs++
 	w.objects[o].blobs += uint64(l.blobs)
 	w.packs = append(w.packs, l)
@@ -99,7 +99,7 @@ func (w *tableWriter) pack(p *pack.Pack) error {
 	var rec [frameSize]byte
 	for i := range p.Frames {
 		f := &p.Frames[i]
-		info := frameInfo{codec: f.Codec, offset: at, stored: f.Stored, length: f.Length()}
+		info := Frame{Codec: f.Codec, Offset: at, Stored: f.Stored, Length: f.Length()}
 		w.pages.add(info.append(rec[:0]))
 		at += int64(f.Stored)
 		offset := uint32(0)
@@ -108,7 +108,7 @@ func (w *tableWriter) pack(p *pack.Pack) error {
 				w.spill()
 			}
 			w.buf = append(w.buf, entry{})
-			w.buf[len(w.buf)-1].set(b.ID, place{pack: n, frame: uint32(i), offset: offset, length: uint32(b.Length)})
+			w.buf[len(w.buf)-1].set(b.ID, Place{Pack: n, Frame: uint32(i), Offset: offset, Length: uint32(b.Length)})
 			offset += uint32(b.Length)
 		}
 	}
@@ -123,12 +123,12 @@ func (w *tableWriter) err() error {
 }
 
 // listingOf is what is kept of a pack beside its frames and blobs.
-func listingOf(p *pack.Pack) listing {
-	l := listing{name: p.Name, size: p.Size, header: p.Header, epoch: p.Epoch, component: p.Component, frames: uint32(len(p.Frames))}
-	l.digest = p.Directory.Digest()
+func listingOf(p *pack.Pack) Listing {
+	l := Listing{Name: p.Name, Size: p.Size, Header: p.Header, Epoch: p.Epoch, Component: p.Component, frames: uint32(len(p.Frames))}
+	l.Digest = p.Directory.Digest()
 	for i := range p.Frames {
 		l.blobs += uint32(len(p.Frames[i].Blobs))
-		l.total += int64(p.Frames[i].Length())
+		l.Total += int64(p.Frames[i].Length())
 	}
 	return l
 }

@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"errors"
@@ -40,8 +40,8 @@ func (d *tableDamage) found() bool {
 	return d.any
 }
 
-// isTableError reports whether an error comes of a local table that is not what was written.
-func isTableError(err error) bool {
+// IsDamage reports whether an error comes of a local table that is not what was written.
+func IsDamage(err error) bool {
 	var t *tableError
 	return errors.As(err, &t)
 }

@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"encoding/binary"
@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	maxInstance   = 255
+	MaxInstance   = 255
 	maxIndexPacks = 1 << 20
 
-	// indexTarget is the size in bytes at which an index object is closed and the next begun.
-	indexTarget = 4 << 20
+	// ObjectSize is the size in bytes at which an index object is closed and the next begun.
+	ObjectSize = 4 << 20
 )
 
-// encodeIndex returns the body of an index object.
-func encodeIndex(instance string, packs []*pack.Pack) []byte {
+// EncodeObject returns the body of an index object.
+func EncodeObject(instance string, packs []*pack.Pack) []byte {
 	b := binary.AppendUvarint(nil, uint64(len(instance)))
 	b = append(b, instance...)
 	b = binary.AppendUvarint(b, uint64(len(packs)))
@@ -31,10 +31,10 @@ func encodeIndex(instance string, packs []*pack.Pack) []byte {
 	return b
 }
 
-// parseIndex reads what encodeIndex wrote, and calls f with pack after pack until it fails.
-func parseIndex(body []byte, f func(*pack.Pack) error) (instance string, err error) {
+// parseObject reads what encodeIndex wrote, and calls f with pack after pack until it fails.
+func parseObject(body []byte, f func(*pack.Pack) error) (instance string, err error) {
 	r := wire.NewReader(body)
-	instance = string(r.Bytes(r.Count(maxInstance, 1)))
+	instance = string(r.Bytes(r.Count(MaxInstance, 1)))
 	n := r.Count(maxIndexPacks, len(store.Name{}))
 	for range n {
 		p := pack.Parse(r)
@@ -54,8 +54,8 @@ func parseIndex(body []byte, f func(*pack.Pack) error) (instance string, err err
 	return instance, nil
 }
 
-// splitIndex groups packs so that each group makes an index object of about indexTarget. An error of packs ends it.
-func splitIndex(packs iter.Seq2[*pack.Pack, error]) iter.Seq2[[]*pack.Pack, error] {
+// Split groups packs so that each group makes an index object of about ObjectSize. An error of packs ends it.
+func Split(packs iter.Seq2[*pack.Pack, error]) iter.Seq2[[]*pack.Pack, error] {
 	return func(yield func([]*pack.Pack, error) bool) {
 		var group []*pack.Pack
 		size := 0
@@ -68,7 +68,7 @@ func splitIndex(packs iter.Seq2[*pack.Pack, error]) iter.Seq2[[]*pack.Pack, erro
 			for _, f := range p.Frames {
 				size += len(f.Blobs) * (chunk.Size + 3)
 			}
-			if size >= indexTarget {
+			if size >= ObjectSize {
 				if !yield(group, nil) {
 					return
 				}

@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"bytes"
@@ -135,7 +135,7 @@ func BenchmarkTable(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var x *index
+	var x *Index
 	b.Run("open", func(b *testing.B) {
 		for b.Loop() {
 			tb, err := openTableFile(cache, filepath.Base(path), testKey)
@@ -148,7 +148,7 @@ func BenchmarkTable(b *testing.B) {
 	pick := rand.New(rand.NewPCG(1, 1))
 	b.Run("find", func(b *testing.B) {
 		for b.Loop() {
-			if _, ok, err := x.length(ids[pick.IntN(len(ids))]); !ok || err != nil {
+			if _, ok, err := x.Length(ids[pick.IntN(len(ids))]); !ok || err != nil {
 				b.Fatal(ok, err)
 			}
 		}
@@ -157,7 +157,7 @@ func BenchmarkTable(b *testing.B) {
 		var id chunk.ID
 		for b.Loop() {
 			rng.Read(id[:])
-			if _, ok, err := x.length(id); ok || err != nil {
+			if _, ok, err := x.Length(id); ok || err != nil {
 				b.Fatal(ok, err)
 			}
 		}

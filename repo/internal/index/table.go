@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ const (
 	entrySize  = chunk.Size + 4 + 3 + 3 + 3
 	frameSize  = 12
 	keySize    = 8
-	objectSize = 32 + 32 + 4 + 8 + 1 + maxInstance
+	objectSize = 32 + 32 + 4 + 8 + 1 + MaxInstance
 	recordSize = 32 + 16 + 4 + 2 + 4 + 1 + 4 + 8 + 4 + 8 + 4
 )
 
@@ -32,39 +32,39 @@ const (
 // frame's plaintext and the length, big-endian.
 type entry [entrySize]byte
 
-func (e *entry) set(id chunk.ID, pl place) {
+func (e *entry) set(id chunk.ID, pl Place) {
 	copy(e[:], id[:])
-	binary.BigEndian.PutUint32(e[32:], pl.pack)
-	put24(e[36:], pl.frame)
-	put24(e[39:], pl.offset)
-	put24(e[42:], pl.length)
+	binary.BigEndian.PutUint32(e[32:], pl.Pack)
+	put24(e[36:], pl.Frame)
+	put24(e[39:], pl.Offset)
+	put24(e[42:], pl.Length)
 }
 
-func parsePlace(e []byte) place {
-	return place{pack: binary.BigEndian.Uint32(e[32:]), frame: get24(e[36:]), offset: get24(e[39:]), length: get24(e[42:])}
+func parsePlace(e []byte) Place {
+	return Place{Pack: binary.BigEndian.Uint32(e[32:]), Frame: get24(e[36:]), Offset: get24(e[39:]), Length: get24(e[42:])}
 }
 
 func put24(b []byte, v uint32) { b[0], b[1], b[2] = byte(v>>16), byte(v>>8), byte(v) }
 
 func get24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]) }
 
-// A frameInfo is what the index holds of a frame.
-type frameInfo struct {
-	codec  pack.Codec
-	offset int64 // in the pack's plaintext
-	stored int   // bytes in the pack
-	length int   // bytes of plaintext
+// A Frame is what the index holds of a frame.
+type Frame struct {
+	Codec  pack.Codec
+	Offset int64 // in the pack's plaintext
+	Stored int   // bytes in the pack
+	Length int   // bytes of plaintext
 }
 
-func (f frameInfo) append(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint32(b, uint32(f.offset))
-	b = binary.LittleEndian.AppendUint32(b, uint32(f.stored)|uint32(f.codec)<<26)
-	return binary.LittleEndian.AppendUint32(b, uint32(f.length))
+func (f Frame) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(f.Offset))
+	b = binary.LittleEndian.AppendUint32(b, uint32(f.Stored)|uint32(f.Codec)<<26)
+	return binary.LittleEndian.AppendUint32(b, uint32(f.Length))
 }
 
-func parseFrameInfo(b []byte) frameInfo {
+func parseFrameInfo(b []byte) Frame {
 	stored := binary.LittleEndian.Uint32(b[4:])
-	return frameInfo{pack.Codec(stored >> 26), int64(binary.LittleEndian.Uint32(b)), int(stored & (1<<26 - 1)), int(binary.LittleEndian.Uint32(b[8:]))}
+	return Frame{pack.Codec(stored >> 26), int64(binary.LittleEndian.Uint32(b)), int(stored & (1<<26 - 1)), int(binary.LittleEndian.Uint32(b[8:]))}
 }
 
 // A tableObject is an index object that a table covers: what it says of itself. Whether that counts is the log's to say.
@@ -83,7 +83,7 @@ func (o *tableObject) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, o.blobs)
 	b = append(b, byte(len(o.instance)))
 	b = append(b, o.instance...)
-	return append(b, make([]byte, maxInstance-len(o.instance))...)
+	return append(b, make([]byte, MaxInstance-len(o.instance))...)
 }
 
 func parseTableObject(b []byte) (o tableObject) {
@@ -95,47 +95,47 @@ func parseTableObject(b []byte) (o tableObject) {
 	return o
 }
 
-// A listing is what an index object says of a pack, without its frames and blobs.
-type listing struct {
-	name      store.Name
-	digest    [16]byte // of the pack's directory
-	size      int64    // stored bytes
-	header    int      // bytes of the age header and the nonce behind it
-	epoch     uint32
-	component pack.Component
+// A Listing is what an index object says of a pack, without its frames and blobs.
+type Listing struct {
+	Name      store.Name
+	Digest    [16]byte // of the pack's directory
+	Size      int64    // stored bytes
+	Header    int      // bytes of the age header and the nonce behind it
+	Epoch     uint32
+	Component pack.Component
 	frames    uint32
 	frame0    uint64 // the first one's number in the table
 	blobs     uint32
-	total     int64  // bytes of plaintext
-	object    uint32 // in the table's objects; in index.objects once it is there
+	Total     int64  // bytes of plaintext
+	Object    uint32 // in the table's objects; in Index.Objects once it is there
 }
 
-func (l *listing) append(b []byte) []byte {
-	b = append(b, l.name[:]...)
-	b = append(b, l.digest[:]...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(l.size))
-	b = binary.LittleEndian.AppendUint16(b, uint16(l.header))
-	b = binary.LittleEndian.AppendUint32(b, l.epoch)
-	b = append(b, byte(l.component))
+func (l *Listing) append(b []byte) []byte {
+	b = append(b, l.Name[:]...)
+	b = append(b, l.Digest[:]...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(l.Size))
+	b = binary.LittleEndian.AppendUint16(b, uint16(l.Header))
+	b = binary.LittleEndian.AppendUint32(b, l.Epoch)
+	b = append(b, byte(l.Component))
 	b = binary.LittleEndian.AppendUint32(b, l.frames)
 	b = binary.LittleEndian.AppendUint64(b, l.frame0)
 	b = binary.LittleEndian.AppendUint32(b, l.blobs)
-	b = binary.LittleEndian.AppendUint64(b, uint64(l.total))
-	return binary.LittleEndian.AppendUint32(b, l.object)
+	b = binary.LittleEndian.AppendUint64(b, uint64(l.Total))
+	return binary.LittleEndian.AppendUint32(b, l.Object)
 }
 
-func parseListing(b []byte) (l listing) {
-	copy(l.name[:], b)
-	copy(l.digest[:], b[32:])
-	l.size = int64(binary.LittleEndian.Uint32(b[48:]))
-	l.header = int(binary.LittleEndian.Uint16(b[52:]))
-	l.epoch = binary.LittleEndian.Uint32(b[54:])
-	l.component = pack.Component(b[58])
+func parseListing(b []byte) (l Listing) {
+	copy(l.Name[:], b)
+	copy(l.Digest[:], b[32:])
+	l.Size = int64(binary.LittleEndian.Uint32(b[48:]))
+	l.Header = int(binary.LittleEndian.Uint16(b[52:]))
+	l.Epoch = binary.LittleEndian.Uint32(b[54:])
+	l.Component = pack.Component(b[58])
 	l.frames = binary.LittleEndian.Uint32(b[59:])
 	l.frame0 = binary.LittleEndian.Uint64(b[63:])
 	l.blobs = binary.LittleEndian.Uint32(b[71:])
-	l.total = int64(binary.LittleEndian.Uint64(b[75:]))
-	l.object = binary.LittleEndian.Uint32(b[83:])
+	l.Total = int64(binary.LittleEndian.Uint64(b[75:]))
+	l.Object = binary.LittleEndian.Uint32(b[83:])
 	return l
 }
 

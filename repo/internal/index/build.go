@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"cmp"
@@ -17,9 +17,9 @@ import (
 // entries together. Each entry is written anew a few times in its life, and a look-up asks a dozen tables at most.
 const mergeRatio = 4
 
-// An indexBuild makes one index.
-type indexBuild struct {
-	*indexLoader
+// An build makes one index.
+type build struct {
+	*Loader
 	log      *ledger.History
 	dir      *localdir.Dir       // of tables; nil: none are kept
 	copies   bool                // copies of index objects on this machine will do
@@ -28,7 +28,7 @@ type indexBuild struct {
 	noted    bool
 }
 
-func (b *indexBuild) noteDamage() {
+func (b *build) noteDamage() {
 	if !b.noted {
 		b.noted = true
 		b.note("the local index was damaged and is rebuilt")
@@ -36,7 +36,7 @@ func (b *indexBuild) noteDamage() {
 }
 
 // try makes the index of the tables that are there and of one more for what they lack.
-func (b *indexBuild) try(ctx context.Context) (*index, error) {
+func (b *build) try(ctx context.Context) (*Index, error) {
 	b.problems = nil
 	have := b.files.open(b.dir, b.key, b.noteDamage)
 	tables, missing := b.choose(have)
@@ -63,7 +63,7 @@ func (b *indexBuild) try(ctx context.Context) (*index, error) {
 
 // tidy removes tables that hold nothing that is not in those that are used. What another process made by a newer log
 // stays.
-func (b *indexBuild) tidy(have, used []*table) {
+func (b *build) tidy(have, used []*table) {
 	covered := make(map[store.Name]bool)
 	for _, t := range used {
 		for i := range t.covers {
@@ -81,13 +81,13 @@ func (b *indexBuild) tidy(have, used []*table) {
 }
 
 // keep reports whether an index object is of use, now or by a newer log: no prune has named it.
-func (b *indexBuild) keep(n store.Name) bool {
+func (b *build) keep(n store.Name) bool {
 	return b.want[n] || len(b.log.Pruned[store.Index.Object(n)]) == 0
 }
 
 // choose returns the tables that are needed, those with most first, and the index objects that none of them covers, in
 // the log's order.
-func (b *indexBuild) choose(have []*table) (tables []*table, missing []store.Name) {
+func (b *build) choose(have []*table) (tables []*table, missing []store.Name) {
 	have = slices.Clone(have)
 	slices.SortFunc(have, func(s, t *table) int {
 		return cmp.Or(cmp.Compare(b.kept(t), b.kept(s)), cmp.Compare(s.path, t.path))
@@ -114,7 +114,7 @@ func (b *indexBuild) choose(have []*table) (tables []*table, missing []store.Nam
 }
 
 // kept is the number of entries of the index objects of t that are of use.
-func (b *indexBuild) kept(t *table) int {
+func (b *build) kept(t *table) int {
 	n := uint64(0)
 	for i := range t.covers {
 		if b.keep(t.covers[i].name) {
@@ -126,7 +126,7 @@ func (b *indexBuild) kept(t *table) int {
 
 // write makes a table by fill: in the cache where that can be, else in a temporary file, else in memory. It returns nil
 // where fill adds nothing.
-func (b *indexBuild) write(fill func(*tableWriter) error) (*table, error) {
+func (b *build) write(fill func(*tableWriter) error) (*table, error) {
 	places := []tablePlace{{}, {inMemory: true}}
 	if cache := b.files.dir(); cache != nil { // where there is more room than in the system's place, as a rule
 		places = append([]tablePlace{{dir: cache}}, places...)
@@ -170,7 +170,7 @@ func tableName(objects []tableObject) string {
 }
 
 // fetch makes a table of index objects from the store.
-func (b *indexBuild) fetch(ctx context.Context, missing []store.Name) (*table, error) {
+func (b *build) fetch(ctx context.Context, missing []store.Name) (*table, error) {
 	t, err := b.write(func(w *tableWriter) error {
 		b.problems = nil
 		for o := range ahead(ctx, missing, func(ctx context.Context, n store.Name) ([]byte, error) {
@@ -198,7 +198,7 @@ func (b *indexBuild) fetch(ctx context.Context, missing []store.Name) (*table, e
 }
 
 // merge joins small tables, and those that hold much of what is no more. Where the disk has no room they stay apart.
-func (b *indexBuild) merge(tables []*table) ([]*table, error) {
+func (b *build) merge(tables []*table) ([]*table, error) {
 	tables = slices.Clone(tables)
 	slices.SortStableFunc(tables, func(s, t *table) int { return cmp.Compare(b.kept(t), b.kept(s)) })
 	from, sum := len(tables), 0
@@ -252,17 +252,17 @@ func (b *indexBuild) merge(tables []*table) ([]*table, error) {
 }
 
 // assemble makes the index of tables by what the log says of the index objects that they cover.
-func (b *indexBuild) assemble(tables []*table) (*index, error) {
-	x := &index{keys: b.log.Keys, cache: new(pageCache), damage: &tableDamage{files: b.files, note: b.noteDamage}}
+func (b *build) assemble(tables []*table) (*Index, error) {
+	x := &Index{Keys: b.log.Keys, cache: new(pageCache), damage: &tableDamage{files: b.files, note: b.noteDamage}}
 	covered := make(map[store.Name]bool)
 	for _, t := range tables {
-		if err := x.attach(t, func(o *tableObject) (as indexedObject) {
-			as.live = b.want[o.name] && !covered[o.name]
+		if err := x.attach(t, func(o *tableObject) (as Object) {
+			as.Live = b.want[o.name] && !covered[o.name]
 			covered[o.name] = true
 			// The instance that it names counts where whoever named the object in the log spoke for that instance.
 			if slices.ContainsFunc(b.log.Indexes.Vouchers(o.name), func(s ledger.Scope) bool { return s.Serves(o.instance) }) {
-				as.instance = o.instance
-				as.trusted = o.instance != "" && b.log.Scope(o.signer[:]).Serves(o.instance)
+				as.Instance = o.instance
+				as.Trusted = o.instance != "" && b.log.Scope(o.signer[:]).Serves(o.instance)
 			}
 			return as
 		}); err != nil {

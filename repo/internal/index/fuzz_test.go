@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"bytes"
@@ -38,7 +38,7 @@ func fittingPack(rng *rand.Rand) *pack.Pack {
 
 // readIndexBody parses an index object's body into its packs.
 func readIndexBody(body []byte) (instance string, packs []*pack.Pack, err error) {
-	instance, err = parseIndex(body, func(p *pack.Pack) error { packs = append(packs, p); return nil })
+	instance, err = parseObject(body, func(p *pack.Pack) error { packs = append(packs, p); return nil })
 	return instance, packs, err
 }
 
@@ -46,7 +46,7 @@ func FuzzIndex(f *testing.F) {
 	parse := func(b []byte) error { _, _, err := readIndexBody(b); return err }
 	rng := rand.New(rand.NewPCG(3, 3))
 	real := fittingPack(rng)
-	fuzzing.Seed(f, parse, encodeIndex("social.example", []*pack.Pack{real}), encodeIndex("", []*pack.Pack{fittingPack(rng), fittingPack(rng)}))
+	fuzzing.Seed(f, parse, EncodeObject("social.example", []*pack.Pack{real}), EncodeObject("", []*pack.Pack{fittingPack(rng), fittingPack(rng)}))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var instance string
 		var packs []*pack.Pack
@@ -55,7 +55,7 @@ func FuzzIndex(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := encodeIndex(instance, packs); !bytes.Equal(again, body) {
+		if again := EncodeObject(instance, packs); !bytes.Equal(again, body) {
 			t.Errorf("%x\n is read and written as\n%x", body, again)
 		}
 		if len(body) < 8<<10 {
@@ -77,13 +77,13 @@ func indexed(t *testing.T, o *listed) {
 	}
 	x := testIndex(t, []*table{makeTable(t, "", 100, addObjects([]*listed{o}))}, func(store.Name) bool { return true })
 	for _, id := range pool {
-		places, err := x.find(id, nil)
+		places, err := x.Find(id, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, pl := range places {
-			info, err := x.frame(pl.pack, pl.frame)
-			if err != nil || int(pl.offset+pl.length) > info.length || info.offset+int64(info.stored) > x.packs[pl.pack].size {
+			info, err := x.Frame(pl.Pack, pl.Frame)
+			if err != nil || int(pl.Offset+pl.Length) > info.Length || info.Offset+int64(info.Stored) > x.Packs[pl.Pack].Size {
 				t.Fatalf("place %+v, frame %+v, %v", pl, info, err)
 			}
 		}
@@ -143,14 +143,14 @@ func prove(data []byte) []byte {
 
 // useTable looks everything up and merges the table into another.
 func useTable(tb *table, pool []chunk.ID) {
-	x := &index{cache: new(pageCache), damage: &tableDamage{files: new(tableFiles), note: func() {}}}
-	live := func(o *tableObject) indexedObject { return indexedObject{instance: o.instance, live: true} }
+	x := &Index{cache: new(pageCache), damage: &tableDamage{files: new(tableFiles), note: func() {}}}
+	live := func(o *tableObject) Object { return Object{Instance: o.instance, Live: true} }
 	if x.attach(tb, live) == nil {
 		x.settle(ledger.New(new(keys.Keyring)))
 		for _, id := range pool {
-			places, _ := x.find(id, nil)
+			places, _ := x.Find(id, nil)
 			for _, pl := range places {
-				x.frame(pl.pack, pl.frame)
+				x.Frame(pl.Pack, pl.Frame)
 			}
 		}
 	}
