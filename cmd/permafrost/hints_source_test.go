@@ -107,7 +107,7 @@ func serverExamples() map[string]error {
 		"postgres.CauseLocked":       hosted(postgres.CauseLocked, "gave up waiting for a lock after 10m0s: alter table statuses by psql (PID 1234)"),
 		"postgres.CauseHalted":       hosted(postgres.CauseHalted, "pg_dump sent nothing for 30m0s"),
 		"postgres.CauseStopped":      hosted(postgres.CauseStopped, dump+"query failed: server closed the connection unexpectedly"),
-		"postgres.CauseSnapshotGone": hosted(postgres.CauseSnapshotLost, dump+`query failed: ERROR: invalid snapshot identifier: "00000003-00000005-1"`),
+		"postgres.CauseSnapshotLost": hosted(postgres.CauseSnapshotLost, dump+`query failed: ERROR: invalid snapshot identifier: "00000003-00000005-1"`),
 		"postgres.CauseConflict":     hosted(postgres.CauseConflict, dump+"query failed: ERROR: canceling statement due to conflict with recovery"),
 		"postgres.CauseUnreadable":   hosted(postgres.CauseUnreadable, dump+"query failed: ERROR: permission denied for table accounts", `"mastodon"`),
 		"postgres.CauseRowsHidden":   hosted(postgres.CauseRowsHidden, dump+"query failed: ERROR: query would be affected by row-level security policy", `"mastodon"`),

@@ -127,6 +127,10 @@ Made of the tables in cmd/permafrost/hints*.go by ` + "`go test ./cmd/permafrost
 			fmt.Fprintf(&out, "| %s | %d | %s |\n", cell.Replace(err.Error()), exitCode(err), cell.Replace(h))
 		}
 	}
+	out.WriteString("\n## Flags, settings and commands\n\n… stands for what depends on the call. An error without a hint says itself what to type.\n\n| error | hint |\n|---|---|\n")
+	for _, s := range commandsOwn(t) {
+		fmt.Fprintf(&out, "| %s | %s |\n", cell.Replace(s.text), cell.Replace(s.hint))
+	}
 	if *update {
 		if err := os.WriteFile(errorsPage, out.Bytes(), 0o644); err != nil {
 			t.Fatal(err)

@@ -111,7 +111,7 @@ func databasePassword(file string) (string, error) {
 	}
 	db, err := source.LoadDatabase(file)
 	if err == nil && db.Password == "" {
-		err = hint.Wrap(errors.New("the settings have no password of the database"), "is it the right file? DB_PASS or DATABASE_URL has it")
+		err = hint.Wrap(errors.New("the settings have no password of the database"), "check that this is the right file: DB_PASS or DATABASE_URL has it")
 	}
 	return db.Password, err
 }

@@ -102,7 +102,7 @@ func (s *snapshotFlags) check() error {
 	}
 	for _, dir := range s.o.Media.Follow {
 		if !filepath.IsAbs(dir) {
-			return usagef("--follow: %q is not a whole path: write it from / on", dir)
+			return usagef("--follow: %q is not an absolute path: write it from / on", dir)
 		}
 	}
 	if s.o.Replica && s.at.Postgres != (source.PostgresAddress{}) {

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A said is what a command says itself: the text of an error and its hint, with … for what depends on the call.
+type said struct{ text, hint string }
+
+// commandsOwn returns what the commands say of flags, settings and their own failures, where the code says it.
+func commandsOwn(t *testing.T) (all []said) {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code []*ast.File
+	var names []string
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, names = append(code, f), append(names, strings.TrimSuffix(name, ".go"))
+	}
+	r := reader{constants(code)}
+	for i, f := range code {
+		for _, s := range r.file(f) {
+			if s.text == "…" || s.text == "…: …" {
+				s.text = "(an error of " + names[i] + ")"
+			}
+			if !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// constants returns the constants that are texts.
+func constants(code []*ast.File) map[string]string {
+	texts := make(map[string]string)
+	for _, f := range code {
+		ast.Inspect(f, func(n ast.Node) bool {
+			s, ok := n.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			for i, id := range s.Names {
+				if i < len(s.Values) && id.Obj != nil && id.Obj.Kind == ast.Con {
+					texts[id.Name] = (&reader{}).text(s.Values[i])
+				}
+			}
+			return true
+		})
+	}
+	return texts
+}
+
+// A reader turns expressions into the texts that they stand for.
+type reader struct{ constants map[string]string }
+
+func (r *reader) file(f *ast.File) (all []said) {
+	hinted := make(map[ast.Expr]bool)
+	ast.Inspect(f, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		switch name := called(call); {
+		case (name == "hint.Wrap" || name == "withHint") && len(call.Args) == 2:
+			s := said{r.text(call.Args[0]), r.text(call.Args[1])}
+			hinted[call.Args[0]] = true
+			if s.hint != "…" {
+				all = append(all, s)
+			}
+		case name == "usagef" && !hinted[call]:
+			if s := (said{text: r.text(call)}); s.text != "…" {
+				all = append(all, s)
+			}
+		}
+		return true
+	})
+	return all
+}
+
+// called returns the name of a function that is called, with its package.
+func called(call *ast.CallExpr) string {
+	switch f := call.Fun.(type) {
+	case *ast.Ident:
+		return f.Name
+	case *ast.SelectorExpr:
+		if pkg, ok := f.X.(*ast.Ident); ok {
+			return pkg.Name + "." + f.Sel.Name
+		}
+	}
+	return ""
+}
+
+// verb is a verb of fmt in a format.
+var verb = regexp.MustCompile(`%(\[\d+\])?[-+# 0-9.*]*[a-zA-Z]`)
+
+// text returns what an expression stands for, as far as it can be told without running it.
+func (r *reader) text(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if s, err := strconv.Unquote(e.Value); err == nil && e.Kind == token.STRING {
+			return s
+		}
+	case *ast.Ident:
+		if s, ok := r.constants[e.Name]; ok {
+			return s
+		}
+	case *ast.ParenExpr:
+		return r.text(e.X)
+	case *ast.UnaryExpr:
+		return r.text(e.X)
+	case *ast.BinaryExpr:
+		if e.Op == token.ADD {
+			return r.text(e.X) + r.text(e.Y)
+		}
+	case *ast.CompositeLit: // an error of a type: by its first text, or its parts
+		var parts []string
+		for _, part := range e.Elts {
+			if kv, ok := part.(*ast.KeyValueExpr); ok {
+				part = kv.Value
+			}
+			parts = append(parts, r.text(part))
+		}
+		slices.Reverse(parts) // MissingKeyError has what is needed before what for
+		return strings.Join(parts, " needs ")
+	case *ast.CallExpr:
+		switch name := called(e); {
+		case len(e.Args) > 0 && (name == "usagef" || name == "fmt.Errorf" || name == "fmt.Sprintf"):
+			return strings.ReplaceAll(verb.ReplaceAllString(strings.ReplaceAll(r.text(e.Args[0]), "%%", "\x00"), "…"), "\x00", "%")
+		case len(e.Args) == 3 && name == "units.Plural":
+			return "… " + r.text(e.Args[2])
+		case len(e.Args) == 1 && (name == "errors.New" || name == "error"):
+			return r.text(e.Args[0])
+		}
+	}
+	return "…"
+}
+
+// What the commands say themselves is short, too.
+func TestCommandsOwnHints(t *testing.T) {
+	all := commandsOwn(t)
+	if len(all) < 60 {
+		t.Fatalf("only %d", len(all))
+	}
+	for _, s := range all {
+		if longest(s.hint) > 20 || longest(s.text) > 20 {
+			t.Errorf("%d and %d words: %s: %s", longest(s.text), longest(s.hint), s.text, s.hint)
+		}
+	}
+}
