@@ -49,32 +49,27 @@ func asUsageError(err error) error {
 	return &usageError{err}
 }
 
-// A partialError says that a command did its work except for what it could not read or write, which was named.
-type partialError struct{ err error }
-
-func (e *partialError) Error() string { return e.err.Error() }
-func (e *partialError) Unwrap() error { return e.err }
-
 // exitCode returns the exit code that tells err.
 func exitCode(err error) int {
 	var (
-		usage    *usageError
-		partial  *partialError
-		suspect  *keeper.SuspectError
-		lacking  *keeper.IncompleteError
-		silent   *unreportedError
-		locked   *repo.LockedError
-		noKey    *keys.MissingKeyError
-		foreign  *repo.ForeignKeyError
-		keyless  *keys.NoKeyError
-		damage   *store.DamageError
-		rollback *ledger.RollbackError
-		found    *damageError
-		keys     *repo.FingerprintError
-		after    *keeper.RetentionError
-		left     *keeper.LeftOutError
-		absent   *keeper.AbsentError
-		refused  *keeper.RefusedError
+		usage      *usageError
+		suspect    *keeper.SuspectError
+		lacking    *keeper.IncompleteError
+		silent     *unreportedError
+		locked     *repo.LockedError
+		noKey      *keys.MissingKeyError
+		foreign    *repo.ForeignKeyError
+		keyless    *keys.NoKeyError
+		damage     *store.DamageError
+		rollback   *ledger.RollbackError
+		found      *damageError
+		keys       *repo.FingerprintError
+		after      *keeper.RetentionError
+		left       *keeper.LeftOutError
+		absent     *keeper.AbsentError
+		refused    *keeper.RefusedError
+		lost       *keeper.LostError
+		unrepaired *keeper.UnrepairedError
 	)
 	switch {
 	case err == nil:
@@ -102,7 +97,7 @@ func exitCode(err error) int {
 		return exitIncomplete
 	case errors.As(err, &suspect):
 		return exitSuspect
-	case errors.As(err, &partial), errors.As(err, &left), errors.As(err, &absent), errors.As(err, &refused):
+	case errors.As(err, &left), errors.As(err, &absent), errors.As(err, &refused), errors.As(err, &lost), errors.As(err, &unrepaired):
 		return exitPartial
 	}
 	return exitFailed

@@ -99,6 +99,8 @@ func repositoryRules() []rule {
 		because(cause.FingerprintUnread, fingerprintOnce),
 		as(fingerprintHint),
 		as(keyFileHint),
+		as(unrepairedHint),
+		as(lostHint),
 		is(keeper.ErrKeyText, "give the name of a file, and replace this key: other processes could read it"),
 		as(func(*keeper.NoWriterError) string { return noWriterHint }),
 		as(func(*keys.MissingKeyError) string { return "give the recovery file: -i RECOVERY-FILE" }),
@@ -158,6 +160,21 @@ func fingerprintHint(e *repo.FingerprintError) string {
 		return "this is another repository, or its storage has other keys than before; or " + e.File + " is damaged: --fingerprint writes it again"
 	}
 	return "this is another repository, or its storage has other keys than before"
+}
+
+func unrepairedHint(e *keeper.UnrepairedError) string {
+	switch {
+	case e.Damaged > 0:
+		return "`permafrost repair packs` saves what is whole in them; until then nothing uses them"
+	case e.Lacking:
+		return "`permafrost repair packs`, and a new snapshot, may bring some of it back; repair the index again after that"
+	}
+	return ""
+}
+
+func lostHint(e *keeper.LostError) string {
+	return only(e.Snapshots > 0, "make a snapshot: it stores lost content again if the host still has it. Then `permafrost repair index` lists what came back; "+
+		"`permafrost prune --accept-lost` goes on without the rest")
 }
 
 func keyFileHint(e *keeper.KeyFileError) string {

@@ -82,6 +82,8 @@ func repositoryExamples() map[string]error {
 		"keeper.KeyFileError":     &keeper.KeyFileError{Files: "writer.key", Err: &repo.ForeignKeyError{Key: store.Name{1}, Repository: store.Name{2}}},
 		"keeper.NoWriterError":    &keeper.NoWriterError{Path: "/etc/permafrost/writer.key"},
 		"keeper.ErrKeyText":       &usageError{keeper.ErrKeyText},
+		"keeper.UnrepairedError":  &keeper.UnrepairedError{Damaged: 2, Lacking: true, Unusable: 3},
+		"keeper.LostError":        &keeper.LostError{Snapshots: 1, Parts: 2},
 		"keeper.IncompleteError":  &keeper.IncompleteError{Snapshot: store.Name{0x99}, Failed: []string{"redis"}, Secrets: true},
 		"keeper.LeftOutError":     &keeper.LeftOutError{Snapshot: store.Name{0x99}, Count: 2},
 		"keeper.RetentionError":   &keeper.RetentionError{Snapshot: store.Name{0x99}, Err: errors.New("pruning: connection lost")},

@@ -2,20 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
-	"permafrost/repo/ledger"
 )
-
-// lostTold is how many lost parts of a snapshot are named where nobody asked for more.
-const lostTold = 10
 
 func (a *app) repairCommand() *cobra.Command {
 	return family(&cobra.Command{
@@ -70,11 +63,11 @@ or can't be opened. permafrost help exit-codes has the others.`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.repair(cmd.Context(), &o, func(r *repo.Repo, n *news) error {
-				res, unusable, err := keeper.RepairIndex(cmd.Context(), r, o, n)
-				if err != nil {
-					return err
+				res, err := keeper.RepairIndex(cmd.Context(), r, o, n)
+				if res != nil {
+					a.tellIndexRepair(res)
 				}
-				return a.tellIndexRepair(res, unusable)
+				return err
 			})
 		},
 	}
@@ -82,11 +75,11 @@ or can't be opened. permafrost help exit-codes has the others.`,
 	return cmd
 }
 
-func (a *app) tellIndexRepair(res *keeper.IndexRepaired, unusable int) error {
+func (a *app) tellIndexRepair(res *keeper.IndexRepaired) {
 	a.ui.JSON(res)
 	if res.Dropped+res.Read == 0 && !res.Lacking {
 		a.ui.Report("the index is whole: nothing to repair")
-		return nil
+		return
 	}
 	took, listed := "took", "listed again"
 	if res.DryRun {
@@ -94,17 +87,6 @@ func (a *app) tellIndexRepair(res *keeper.IndexRepaired, unusable int) error {
 	}
 	a.ui.Report("%s %s off the log that were missing or damaged", took, units.Plural(int64(res.Dropped), "index object", "index objects"))
 	a.ui.Report("%s that no index listed: %s needed, and %s", units.Plural(int64(res.Read), "pack", "packs"), units.Count(int64(res.Listed)), listed)
-	switch {
-	case res.Damaged > 0:
-		return hint.Wrap(&partialError{fmt.Errorf("%s among them", units.Plural(int64(res.Damaged), "damaged pack is", "damaged packs are"))},
-			"`permafrost repair packs` saves what is whole in them; until then nothing uses them")
-	case res.Lacking:
-		return hint.Wrap(&partialError{errors.New("content that snapshots need was not found, or could not be looked for")},
-			"`permafrost repair packs`, and a new snapshot, may bring some of it back; repair the index again after that")
-	case unusable > 0:
-		return &partialError{fmt.Errorf("%s can't be used, and no snapshot needs them", units.Plural(int64(unusable), "pack", "packs"))}
-	}
-	return nil
 }
 
 func (a *app) repairPacksCommand() *cobra.Command {
@@ -126,17 +108,17 @@ permafrost help exit-codes tells.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.repair(cmd.Context(), &o, func(r *repo.Repo, n *news) error {
 				res, err := keeper.RepairPacks(cmd.Context(), r, o, n)
-				if err != nil {
+				if res != nil {
+					a.tellPackRepair(res)
+				}
+				if err != nil || o.DryRun {
 					return err
 				}
-				a.tellPackRepair(res)
-				switch {
-				case !o.DryRun:
-					return a.tellLosses(cmd.Context(), r)
-				case res.Lost > 0:
-					return &partialError{fmt.Errorf("%s lost", units.Plural(int64(res.Lost), "blob is", "blobs are"))}
+				err = keeper.Losses(cmd.Context(), r, n)
+				if err == nil {
+					a.ui.Report("every snapshot is whole")
 				}
-				return nil
+				return err
 			})
 		},
 	}
@@ -156,32 +138,4 @@ func (a *app) tellPackRepair(res *keeper.PacksRepaired) {
 	}
 	a.ui.Report("%s: %s %s, %s lost", units.Plural(int64(res.Packs), "damaged or missing pack", "damaged or missing packs"),
 		units.Plural(int64(res.Saved), "blob", "blobs"), saved, units.Count(int64(res.Lost)))
-}
-
-// tellLosses names what snapshots lack, and returns an error where that is something.
-func (a *app) tellLosses(ctx context.Context, r *repo.Repo) error {
-	snapshots, parts := 0, 0
-	err := keeper.Losses(ctx, r, func(ref *ledger.SnapshotRef, lost []keeper.Lost) {
-		snapshots++
-		parts += len(lost)
-		a.ui.Print("snapshot %s of %s lacks %s:", ref.ID.Short(), printable(ref.Date), units.Plural(int64(len(lost)), "part", "parts"))
-		for i, l := range lost {
-			a.ui.JSON(l)
-			switch {
-			case i < lostTold || a.ui.verbose:
-				a.ui.Print("  %s", printable(l.Part))
-			case i == lostTold:
-				a.ui.Print("  and %d more, which --verbose names", len(lost)-i)
-			}
-		}
-	})
-	switch {
-	case err != nil:
-		return err
-	case snapshots == 0:
-		a.ui.Report("every snapshot is whole")
-		return nil
-	}
-	return hint.Wrap(&partialError{fmt.Errorf("%s %s", units.Plural(int64(snapshots), "snapshot lacks", "snapshots lack"), units.Plural(int64(parts), "part", "parts"))},
-		"make a snapshot: it stores lost content again if the host still has it. Then `permafrost repair index` lists what came back; `permafrost prune --accept-lost` goes on without the rest")
 }

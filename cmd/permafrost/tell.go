@@ -55,6 +55,8 @@ func (n *news) lines(m keeper.Message) {
 	case keeper.Restoring:
 		does := map[bool]string{true: "going on with", false: "restoring"}[m.Resumed]
 		n.ui.Say("%s snapshot %s of %s, %s, taken %s", does, shortID(m.ID), printable(m.Instance), printable(m.Date), formatTime(m.Time))
+	case keeper.Lost:
+		n.lost(&m)
 	case *keeper.Taken:
 		n.taken(m)
 	case *keeper.Pruned:
@@ -68,6 +70,22 @@ func (n *news) confirmation(c *keeper.Confirmation) {
 	}
 	if !c.News {
 		n.ui.Say("snapshot %s is confirmed already", shortID(c.ID))
+	}
+}
+
+// lostTold is how many lost parts of a snapshot are named where nobody asked for more.
+const lostTold = 10
+
+// lost names a part that a snapshot lacks.
+func (n *news) lost(l *keeper.Lost) {
+	if l.Index == 0 {
+		n.ui.Print("snapshot %s of %s lacks %s:", shortID(l.Snapshot), printable(l.Date), units.Plural(int64(l.Count), "part", "parts"))
+	}
+	switch {
+	case l.Index < lostTold || n.ui.verbose:
+		n.ui.Print("  %s", printable(l.Part))
+	case l.Index == lostTold:
+		n.ui.Print("  and %d more, which --verbose names", l.Count-l.Index)
 	}
 }
 

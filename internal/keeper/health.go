@@ -102,6 +102,9 @@ func packsRepaired(res *repo.PackRepair, dryRun bool) *PacksRepaired {
 
 // A Lost is a part that a snapshot lacks.
 type Lost struct {
+	Index int `json:"-"` // of this part among those that the snapshot lacks
+	Count int `json:"-"` // of these
+
 	Snapshot string `json:"snapshot"` // the ID
 	Date     string `json:"date"`     // of the snapshot, as YYYY-MM-DD
 	Part     string `json:"part"`     // as dump takes it
