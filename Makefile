@@ -109,7 +109,7 @@ soak: setup
 	$(GO) test -timeout 0 -v -run 'TestProcesses$$/struck' ./cmd/permafrost -kills $(KILLS)
 	$(GO) test -timeout 0 -v -run 'TestLiesAtRandom$$' ./internal/sftpstore -lies $(LIES)
 	$(GO) test -timeout 0 -v -run 'TestIntruder$$' ./cmd/permafrost -intrusions 1000
-	$(GO) test -timeout 0 -v -run 'TestHostileRestores$$' ./snapshot -restores 100000
+	$(GO) test -timeout 0 -v -run 'TestHostileRestores$$' ./snapshot/restore -restores 100000
 	$(GO) test -timeout 0 -v -run 'TestNothingGoodIsPushedOut$$' ./snapshot/retain -histories 100000
 
 # Known vulnerabilities in what is called; asks vuln.go.dev.
@@ -118,7 +118,7 @@ vuln:
 
 # Each stage by itself.
 micro:
-	@$(GO) test -run '^$$' -bench . -benchtime 0.5s ./chunk ./repo ./snapshot ./source/media ./internal/sftpstore | grep -E '^(Benchmark|pkg:|FAIL|ok)'
+	@$(GO) test -run '^$$' -bench . -benchtime 0.5s ./chunk ./repo ./snapshot ./snapshot/backup ./source/media ./internal/sftpstore | grep -E '^(Benchmark|pkg:|FAIL|ok)'
 
 clean:
 	rm -rf bin

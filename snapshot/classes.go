@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"permafrost/repo/ledger"
+
+	"permafrost/source/media"
 )
 
 const (
@@ -19,6 +21,30 @@ const (
 
 // mastodons are the directories below public/system that Mastodon makes. These are kept before all others.
 var mastodons = []string{"accounts", "backups", "custom_emojis", "imports", "media_attachments", "preview_cards", "site_uploads"}
+
+// Count counts a file that is listed: each name of a hard link, but its bytes once.
+func (m *Media) Count(e *Entry) {
+	size := e.Size
+	if e.Link != "" {
+		size = 0
+	}
+	m.Files++
+	m.Size += size
+	if media.Cached(e.Path) {
+		m.CacheFiles++
+		m.CacheSize += size
+		return
+	}
+	m.classify(e.Path, size)
+}
+
+// LeaveOut counts a file that is missing from the snapshot, and names it where it is one of the first.
+func (m *Media) LeaveOut(path string, err error) {
+	m.LeftOut++
+	if len(m.Left) < maxLeftOut {
+		m.Left = append(m.Left, LeftOut{Text(path), Reason(err)})
+	}
+}
 
 // classify counts a file by the directory below the root that it is in.
 func (m *Media) classify(path string, size int64) {
@@ -36,8 +62,9 @@ func (m *Media) classify(path string, size int64) {
 	m.Classes[name] = ledger.Class{Files: c.Files + 1, Size: c.Size + size}
 }
 
-// trimClasses keeps Mastodon's own classes, and of the others those with the most files.
-func (m *Media) trimClasses() {
+// TrimClasses keeps, once all files are counted, Mastodon's own classes, and of the others those with the most files: as many as a
+// manifest may have.
+func (m *Media) TrimClasses() {
 	names := slices.SortedFunc(maps.Keys(m.Classes), func(a, b string) int {
 		known := func(name string) int { return -map[bool]int{true: 1}[slices.Contains(mastodons, name)] }
 		return cmp.Or(cmp.Compare(known(a), known(b)), cmp.Compare(m.Classes[b].Files, m.Classes[a].Files), cmp.Compare(a, b))

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"iter"
 	"strings"
 
@@ -31,6 +32,20 @@ func Entries(ctx context.Context, get stream.Getter, m *Manifest, path string) i
 			}
 		}
 	}
+}
+
+// LookUp returns the entry of a path of a snapshot's media. The error is fs.ErrNotExist where there is none.
+func LookUp(ctx context.Context, get stream.Getter, m *Manifest, path string) (*Entry, error) {
+	for e, err := range Entries(ctx, get, m, path) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Path == path {
+			return e, nil
+		}
+		break
+	}
+	return nil, fs.ErrNotExist
 }
 
 // A Change is what became of one path from an older snapshot to a newer one.

@@ -297,8 +297,8 @@ func validPath(p string) bool {
 	return true
 }
 
-// checkAttributes returns an error where the listing has no room or no form for the entry, whatever its content.
-func (x *Entry) checkAttributes() error {
+// CheckAttributes returns an error where the listing has no room or no form for the entry, whatever its content.
+func (x *Entry) CheckAttributes() error {
 	attrs, unnamed := 0, false
 	for _, a := range x.Xattrs {
 		attrs += len(a.Name) + len(a.Value)
@@ -323,7 +323,7 @@ func (x *Entry) checkAttributes() error {
 
 // check returns an error for an entry that can't be listed.
 func (x *Entry) check() error {
-	if err := x.checkAttributes(); err != nil {
+	if err := x.CheckAttributes(); err != nil {
 		return err
 	}
 	switch {

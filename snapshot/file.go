@@ -120,11 +120,11 @@ func copyStream(ctx context.Context, rd stream.Blobs, s *Stream, w io.Writer, to
 	if err := stream.Write(ctx, rd, s.Recipe.Chunks(ctx, rd), io.MultiWriter(w, h), told); err != nil {
 		return err
 	}
-	return s.verify(SHA256(h.Sum(nil)))
+	return s.Verify(SHA256(h.Sum(nil)))
 }
 
-// verify returns a store.DamageError unless sum, that of what came back, is what the source gave.
-func (s *Stream) verify(sum SHA256) error {
+// Verify returns a store.DamageError unless sum, that of what came back, is what the source gave.
+func (s *Stream) Verify(sum SHA256) error {
 	if sum != s.SHA256 {
 		return &store.DamageError{Object: "stream", Err: fmt.Errorf("its SHA-256 is %v, and was %v", sum, s.SHA256)}
 	}

@@ -39,7 +39,7 @@ type Tree struct {
 
 // OpenTree returns the Tree of a snapshot. It reads during ctx.
 func OpenTree(ctx context.Context, r *repo.Repo, m *Manifest) (*Tree, error) {
-	rd, err := newReader(ctx, r, m.Instance)
+	rd, err := NewReader(ctx, r, m.Instance)
 	if err != nil {
 		return nil, err
 	}
@@ -193,16 +193,7 @@ func (t *Tree) find(name string) (*Node, error) {
 
 // entry returns the entry of a path of the media.
 func (t *Tree) entry(name string) (*Entry, error) {
-	for e, err := range Entries(t.ctx, t.rd, t.m, name) {
-		if err != nil {
-			return nil, err
-		}
-		if e.Path == name {
-			return e, nil
-		}
-		break
-	}
-	return nil, fs.ErrNotExist
+	return LookUp(t.ctx, t.rd, t.m, name)
 }
 
 // ReadDir returns the nodes in a directory, sorted by name.

@@ -30,6 +30,9 @@ func (p *Postgres) rows() *ledger.Rows {
 	return &ledger.Rows{Accounts: of("accounts"), Users: of("users"), Statuses: of("statuses"), MediaAttachments: of("media_attachments")}
 }
 
+// Rows returns how many rows the tables had that an instance is judged by, nil where they were not counted.
+func (m *Manifest) Rows() *ledger.Rows { return m.Postgres.rows() }
+
 // checkCounts returns an error for what no dump can hold.
 func (p *Postgres) checkCounts() error {
 	for name, t := range p.Dump.Tables {
@@ -69,8 +72,8 @@ func (a *Absence) String() string {
 	return "it failed: " + a.Reason
 }
 
-// component returns the component that the part is of.
-func (a *Absence) component() string {
+// Component returns the Component that the part is of.
+func (a *Absence) Component() string {
 	if a.Part == "sidekiq" {
 		return "redis"
 	}
@@ -93,8 +96,8 @@ func (m *Manifest) Absent() (absent []Absence) {
 	return absent
 }
 
-// holds reports whether the snapshot has anything of a component, or says where it is.
-func (m *Manifest) holds(component string) bool {
+// Holds reports whether the snapshot has anything of a component, or says where it is.
+func (m *Manifest) Holds(component string) bool {
 	switch component {
 	case "secrets":
 		return len(m.Secrets.Files) > 0
@@ -114,7 +117,7 @@ func (m *Manifest) Lacks(refs []ledger.SnapshotRef, part string) error {
 			continue
 		}
 		err := fmt.Errorf("the snapshot has no %s: %v", part, &a)
-		other, ok := nearest(refs, m, part)
+		other, ok := m.Nearest(refs, part)
 		if !ok {
 			return hint.Wrap(err, "no snapshot of "+m.Instance+" has it")
 		}
@@ -123,10 +126,10 @@ func (m *Manifest) Lacks(refs []ledger.SnapshotRef, part string) error {
 	return nil
 }
 
-// nearest returns the snapshot of the instance that has a component and was made at the time nearest to that of m.
-func nearest(refs []ledger.SnapshotRef, m *Manifest, component string) (best ledger.SnapshotRef, found bool) {
+// Nearest returns, of refs, the snapshot of the same instance that has a part and was made at the time Nearest to this one's.
+func (m *Manifest) Nearest(refs []ledger.SnapshotRef, part string) (best ledger.SnapshotRef, found bool) {
 	for _, ref := range refs {
-		if ref.Instance == m.Instance && has(&ref.Holding, component) && !ref.Time.Equal(m.Created) &&
+		if ref.Instance == m.Instance && has(&ref.Holding, part) && !ref.Time.Equal(m.Created) &&
 			(!found || ref.Time.Sub(m.Created).Abs() < best.Time.Sub(m.Created).Abs()) {
 			best, found = ref, true
 		}
@@ -139,15 +142,15 @@ func has(h *ledger.Holding, component string) bool {
 	return map[string]State{"secrets": h.Secrets, "postgres": h.Postgres.State, "redis": h.Redis, "sidekiq": h.Redis, "media": h.Media.State}[component] == Captured
 }
 
-// maxReason bounds why a component failed, in bytes.
-const maxReason = 4 << 10
+// MaxReason bounds why a component failed, in bytes.
+const MaxReason = 4 << 10
 
 // checkState returns an error for a state that a component can't have, or a reason where none belongs.
 func checkState(state State, reason string) error {
 	switch {
 	case state != Captured && state != Skipped && state != Failed && state != External && state != Incomplete:
 		return fmt.Errorf("state %q", state)
-	case (state == Failed || state == Incomplete) != (reason != "") || len(reason) > maxReason:
+	case (state == Failed || state == Incomplete) != (reason != "") || len(reason) > MaxReason:
 		return fmt.Errorf("state %q with a reason of %d bytes", state, len(reason))
 	}
 	return nil

@@ -31,8 +31,8 @@ type Listing struct {
 	Root    []byte `json:"root,omitempty"`
 }
 
-// A listingWriter makes a listing from entries in order. After an error every call fails.
-type listingWriter struct {
+// A ListingWriter makes a listing from entries in order. After an error every call fails.
+type ListingWriter struct {
 	tree    blobtree.Writer
 	leaf    blobtree.Node
 	coder   entryCoder
@@ -43,15 +43,15 @@ type listingWriter struct {
 	err     error
 }
 
-// newListingWriter returns a listingWriter that stores its blobs by put and cuts them by a secret key.
-func newListingWriter(put func(data []byte) (chunk.ID, error), cutKey [sha256.Size]byte) *listingWriter {
-	w := &listingWriter{tree: blobtree.Writer{Kind: blobtree.Listing, Put: put}, cutKey: cutKey}
+// NewListingWriter returns a listingWriter that stores its blobs by put and cuts them by a secret key.
+func NewListingWriter(put func(data []byte) (chunk.ID, error), cutKey [sha256.Size]byte) *ListingWriter {
+	w := &ListingWriter{tree: blobtree.Writer{Kind: blobtree.Listing, Put: put}, cutKey: cutKey}
 	w.leaf.Reset(blobtree.Listing, 0)
 	return w
 }
 
-// add appends an entry, which must pass its check and sort behind the one before.
-func (w *listingWriter) add(x *Entry) error {
+// Add appends an entry, which must pass its check and sort behind the one before.
+func (w *ListingWriter) Add(x *Entry) error {
 	if w.err != nil {
 		return w.err
 	}
@@ -76,14 +76,14 @@ func (w *listingWriter) add(x *Entry) error {
 }
 
 // cut reports whether a leaf ends behind path.
-func (w *listingWriter) cut(path string) bool {
+func (w *ListingWriter) cut(path string) bool {
 	w.hashed = append(append(w.hashed[:0], w.cutKey[:]...), path...)
 	h := sha256.Sum256(w.hashed)
 	return binary.LittleEndian.Uint64(h[:])%leafEvery == 0
 }
 
 // close stores the open leaf.
-func (w *listingWriter) close() error {
+func (w *ListingWriter) close() error {
 	id, err := w.tree.Put(w.leaf.Buf)
 	if err != nil {
 		return err
@@ -94,8 +94,8 @@ func (w *listingWriter) close() error {
 	return w.tree.Add(1, r)
 }
 
-// finish returns the listing. The writer can't be used further.
-func (w *listingWriter) finish() (Listing, error) {
+// Finish returns the listing. The writer can't be used further.
+func (w *ListingWriter) Finish() (Listing, error) {
 	if w.err != nil {
 		return Listing{}, w.err
 	}

@@ -203,16 +203,16 @@ func TestListingRefuses(t *testing.T) {
 		"content":       {Entry: file, Content: stream.Whole(chunk.ID{1}, 9)},
 		"xattrs":        {Entry: source.Entry{Path: "x", Type: source.Dir, Xattrs: []source.Xattr{{Name: "a", Value: make([]byte, maxXattrs)}}}},
 	} {
-		w := newListingWriter(snaptest.Blobs{}.Put, sha256.Sum256(nil))
-		if w.add(e) == nil {
+		w := NewListingWriter(snaptest.Blobs{}.Put, sha256.Sum256(nil))
+		if w.Add(e) == nil {
 			t.Errorf("%s: taken", name)
 		}
-		if _, err := w.finish(); err == nil {
+		if _, err := w.Finish(); err == nil {
 			t.Errorf("%s: finished after an error", name)
 		}
 	}
-	w := newListingWriter(snaptest.Blobs{}.Put, sha256.Sum256(nil))
-	if w.add(&Entry{Entry: source.Entry{Path: "b", Type: source.Dir}}) != nil || w.add(&Entry{Entry: source.Entry{Path: "a", Type: source.Dir}}) == nil {
+	w := NewListingWriter(snaptest.Blobs{}.Put, sha256.Sum256(nil))
+	if w.Add(&Entry{Entry: source.Entry{Path: "b", Type: source.Dir}}) != nil || w.Add(&Entry{Entry: source.Entry{Path: "a", Type: source.Dir}}) == nil {
 		t.Error("entries out of order are taken")
 	}
 }
@@ -297,19 +297,19 @@ func TestListingOfExtremes(t *testing.T) {
 	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		m := snaptest.Blobs{}
-		w := newListingWriter(m.Put, sha256.Sum256([]byte("key")))
+		w := NewListingWriter(m.Put, sha256.Sum256([]byte("key")))
 		var want []*Entry
 		for i := range 300 {
 			x := extremeEntry(r, i, most)
 			if x.check() != nil {
 				continue
 			}
-			if err := w.add(x); err != nil {
+			if err := w.Add(x); err != nil {
 				t.Fatal(err)
 			}
 			want = append(want, x)
 		}
-		l, err := w.finish()
+		l, err := w.Finish()
 		if err != nil || l.check() != nil || len(want) < 50 {
 			t.Fatal(err, l.check(), len(want))
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 	"unicode/utf8"
 
@@ -202,6 +203,15 @@ type LeftOut struct {
 	Reason string `json:"reason"`
 }
 
+// Reason returns an error's text for a LeftOut: without the path, which stands beside it.
+func Reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Op + ": " + pe.Err.Error()
+	}
+	return err.Error()
+}
+
 // Redises yields the name and the data of each Redis server: "redis" and, where there is one, "sidekiq".
 func (m *Manifest) Redises(yield func(string, *Redis) bool) {
 	if yield("redis", &m.Redis) && m.Sidekiq != nil {
@@ -211,14 +221,23 @@ func (m *Manifest) Redises(yield func(string, *Redis) bool) {
 
 // Size returns the bytes of all components together.
 func (m *Manifest) Size() int64 {
-	n := m.Postgres.Size + m.Media.Size
-	for _, f := range m.Secrets.Files {
-		n += f.Size
-	}
-	for _, r := range m.Redises {
-		n += r.Size
+	n := int64(0)
+	for _, size := range m.Sizes() {
+		n += size
 	}
 	return n
+}
+
+// Sizes returns the bytes of each component, by its name.
+func (m *Manifest) Sizes() map[string]int64 {
+	s := map[string]int64{"postgres": m.Postgres.Size, "media": m.Media.Size}
+	for _, f := range m.Secrets.Files {
+		s["secrets"] += f.Size
+	}
+	for _, r := range m.Redises {
+		s["redis"] += r.Size
+	}
+	return s
 }
 
 // Info returns what the log says of the snapshot. Stored is not known here.

@@ -25,13 +25,13 @@ func sampleManifest() *Manifest {
 		return Stream{Size: int64(n), SHA256: sha256.Sum256([]byte{n}), Recipe: stream.Whole(chunk.ID{n}, int64(n))}
 	}
 	m := snaptest.Blobs{}
-	w := newListingWriter(m.Put, sha256.Sum256(nil))
+	w := NewListingWriter(m.Put, sha256.Sum256(nil))
 	for _, e := range oddEntries() {
-		if err := w.add(e); err != nil {
+		if err := w.Add(e); err != nil {
 			panic(err)
 		}
 	}
-	l, err := w.finish()
+	l, err := w.Finish()
 	if err != nil {
 		panic(err)
 	}
@@ -87,7 +87,7 @@ func TestManifestRefuses(t *testing.T) {
 		"failed with data": func(m *Manifest) { m.Redis.State, m.Redis.Reason = Failed, "x" },
 		"skipped data":     func(m *Manifest) { m.Redis.State = Skipped },
 		"reason for none":  func(m *Manifest) { m.Redis.Reason = "x" },
-		"reason's length":  func(m *Manifest) { m.Redis = Redis{State: Failed, Reason: strings.Repeat("x", maxReason+1)} },
+		"reason's length":  func(m *Manifest) { m.Redis = Redis{State: Failed, Reason: strings.Repeat("x", MaxReason+1)} },
 		"failed media":     func(m *Manifest) { m.Media.State, m.Media.Reason = Failed, "x" },
 		"secrets failed":   func(m *Manifest) { m.Secrets.State, m.Secrets.Reason = Failed, "x" }, // and are there
 		"part of no files": func(m *Manifest) { m.Secrets = Secrets{State: Incomplete, Reason: "x"} },

@@ -13,24 +13,17 @@ type Progress interface {
 	Sending(name string, traffic func() (sent, packed int64))
 }
 
-// noProgress is for whoever does not want to know.
-type noProgress struct{}
+// NoProgress is a Progress for whoever does not want to know.
+type NoProgress struct{}
 
-func (noProgress) Start(string, int64)      {}
-func (noProgress) Add(string, int64, int64) {}
-func (noProgress) Done(string)              {}
+func (NoProgress) Start(string, int64)      {}
+func (NoProgress) Add(string, int64, int64) {}
+func (NoProgress) Done(string)              {}
 
-func (noProgress) Sending(string, func() (sent, packed int64)) {}
+func (NoProgress) Sending(string, func() (sent, packed int64)) {}
 
-func orNoProgress(p Progress) Progress {
-	if p == nil {
-		return noProgress{}
-	}
-	return p
-}
-
-// oneByOne returns a function that calls f with one message at a time, whoever calls it. f may be nil.
-func oneByOne[T any](f func(T)) func(T) {
+// OneByOne returns a function that calls f with one message at a time, whoever calls it. f may be nil.
+func OneByOne[T any](f func(T)) func(T) {
 	if f == nil {
 		return func(T) {}
 	}

@@ -6,6 +6,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/snapshot/stream"
 )
 
 // A reader is a repo.Reader that can also verify what several blobs make together.
@@ -14,7 +15,8 @@ type reader struct {
 	key *keys.Keyring
 }
 
-func newReader(ctx context.Context, r *repo.Repo, instance string) (*reader, error) {
+// NewReader returns the blobs of an instance's snapshots. They are read during ctx. Those of content need the owner's key.
+func NewReader(ctx context.Context, r *repo.Repo, instance string) (stream.Blobs, error) {
 	rd, err := r.NewReader(ctx, instance)
 	if err != nil {
 		return nil, err

@@ -10,12 +10,10 @@ import (
 	"slices"
 	"testing"
 
-	"permafrost/internal/hostfs"
 	"permafrost/internal/snaptest"
 	"permafrost/snapshot/internal/blobtree"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
-	"permafrost/source/media"
 )
 
 // mastodonTree returns the entries of a media tree with the given number of attachments of two files each, as
@@ -70,29 +68,17 @@ func mastodonTree(seed uint64, attachments int) []*Entry {
 
 func writeListing(t testing.TB, m snaptest.Blobs, entries []*Entry) Listing {
 	t.Helper()
-	w := newListingWriter(m.Put, sha256.Sum256([]byte("key")))
+	w := NewListingWriter(m.Put, sha256.Sum256([]byte("key")))
 	for _, e := range entries {
-		if err := w.add(e); err != nil {
+		if err := w.Add(e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	l, err := w.finish()
+	l, err := w.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
-}
-
-// newTarget restores media into a directory, which it makes. What can't be restored is an error of the test.
-func newTarget(t testing.TB, dir string) *media.Target {
-	t.Helper()
-	at, err := hostfs.MakeDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := media.NewTarget(at, media.TargetOptions{Warn: func(path string, err error) { t.Error(path, err) }})
-	t.Cleanup(func() { target.Close() })
-	return target
 }
 
 // inspectRecipe returns what is wrong with a stream.

@@ -23,6 +23,7 @@ import (
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot"
+	"permafrost/snapshot/backup"
 	"permafrost/source"
 )
 
@@ -82,7 +83,7 @@ func newHostileRepo(t *testing.T, s *site) *hostileRepo {
 	must(err)
 	inst, err := source.Load(s.Live, "")
 	must(err)
-	res, err := snapshot.Create(t.Context(), r, inst, snapshot.CreateOptions{})
+	res, err := backup.Create(t.Context(), r, inst, backup.Options{})
 	must(err)
 	h.base, err = res.Manifest.Encode()
 	must(err)

@@ -24,7 +24,7 @@ type restoreFlags struct {
 	spec string // names the snapshot
 	head headFlag
 	dry  bool
-	o    snapshot.RestoreOptions
+	o    restore.Options
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -112,7 +112,7 @@ func (r *restoreFlags) check() error {
 	if err := snapshot.CheckComponents(r.o.Components); err != nil {
 		return usagef("--component: %w", err)
 	}
-	if err := snapshot.CheckPatterns(r.o.Include, r.o.Exclude); err != nil {
+	if err := restore.CheckPatterns(r.o.Include, r.o.Exclude); err != nil {
 		return usagef("%w", err)
 	}
 	return nil
@@ -125,7 +125,7 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
 		return err
 	}
 	defer r.Close()
-	o := keeper.RestoreOptions{Choice: flags.pick.choice(flags.spec), RestoreOptions: flags.o, DryRun: flags.dry}
+	o := keeper.RestoreOptions{Choice: flags.pick.choice(flags.spec), Options: flags.o, DryRun: flags.dry}
 	o.Texts = restore.Texts(ownPath())
 	n := a.news()
 	defer n.Close()
@@ -146,14 +146,14 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
 }
 
 // An overwrite is the value of --overwrite.
-type overwrite snapshot.Overwrite
+type overwrite restore.Overwrite
 
 func (o *overwrite) String() string { return string(*o) }
 func (o *overwrite) Type() string   { return "choice" }
 
 func (o *overwrite) Set(text string) error {
-	switch v := snapshot.Overwrite(text); v {
-	case snapshot.Always, snapshot.IfChanged, snapshot.Never:
+	switch v := restore.Overwrite(text); v {
+	case restore.Always, restore.IfChanged, restore.Never:
 		*o = overwrite(v)
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/hint"
-	"permafrost/snapshot"
+	"permafrost/snapshot/restore"
 	"permafrost/source"
 	"permafrost/source/postgres"
 )
@@ -40,7 +40,7 @@ func (a *app) stepSums() *cobra.Command {
 		Example: "  permafrost restore-step sums /root/restore",
 		Args:    args("one directory", 1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return hint.Wrap(snapshot.VerifySums(args[0]), "restore these files once more")
+			return hint.Wrap(restore.VerifySums(args[0]), "restore these files once more")
 		},
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"permafrost/internal/keeper"
 	"permafrost/internal/sandbox/compare"
-	"permafrost/snapshot"
+	"permafrost/snapshot/restore"
 )
 
 func (s *site) testRestore(t *testing.T) {
@@ -53,13 +53,13 @@ func (s *site) testRestore(t *testing.T) {
 // testRestoreInto makes a target of one night one of the night before, as a dry run says it.
 func (s *site) testRestoreInto(t *testing.T, target string) {
 	args := []string{"restore", "-i", s.recovery, "--date", "2026-06-26", "--target", target, "--delete", "--json"}
-	plan := decode[snapshot.Planned](t, s.run(exitDone, append(args, "--dry-run")...).stdout, "planned")
-	count := make(map[snapshot.Action]int64)
+	plan := decode[restore.Planned](t, s.run(exitDone, append(args, "--dry-run")...).stdout, "planned")
+	count := make(map[restore.Action]int64)
 	for _, p := range plan {
 		count[p.Action]++
 	}
 	sum := decode[keeper.Restored](t, s.run(exitDone, args...).stdout, "summary")[0]
-	if sum.Deleted != count[snapshot.WouldDelete] || sum.Deleted == 0 || sum.Bytes == 0 || sum.KeptFiles == 0 || sum.Refused != 0 || sum.DryRun {
+	if sum.Deleted != count[restore.WouldDelete] || sum.Deleted == 0 || sum.Bytes == 0 || sum.KeptFiles == 0 || sum.Refused != 0 || sum.DryRun {
 		t.Errorf("planned %v, done %+v", count, sum)
 	}
 	fresh := filepath.Join(s.home, "before")

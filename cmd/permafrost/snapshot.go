@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/snapshot"
+	"permafrost/snapshot/backup"
 	"permafrost/source"
 	"permafrost/source/deploy"
 )
@@ -63,7 +64,7 @@ type snapshotFlags struct {
 	user string // whom Mastodon runs as
 	at   source.Addresses
 	on   date
-	o    snapshot.CreateOptions
+	o    backup.Options
 
 	deployment deploy.Options
 }
@@ -128,7 +129,7 @@ func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 
 // takeOptions returns how the flags want a snapshot to be made.
 func (a *app) takeOptions(flags *snapshotFlags) keeper.TakeOptions {
-	o := keeper.TakeOptions{CreateOptions: flags.o, Patience: a.retryLock}
+	o := keeper.TakeOptions{Options: flags.o, Patience: a.retryLock}
 	o.Date, o.Version = string(flags.on), readBuildInfo().Version
 	o.KeyFiles = append([]string{a.writerKey}, a.identities...)
 	o.Redis.SpoolFile = a.spoolFile()

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"permafrost/snapshot"
+	"permafrost/snapshot/restore"
 	"permafrost/source/media"
 	"permafrost/source/postgres"
 )
@@ -101,7 +102,7 @@ func (s *Compared) add(c *snapshot.Change) string {
 
 // A Planned is what a restore would do to one file.
 type Planned struct {
-	snapshot.Planned
+	restore.Planned
 }
 
 // MessageType returns "planned".

@@ -11,14 +11,15 @@ import (
 	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/snapshot"
+	"permafrost/snapshot/restore"
 	"permafrost/snapshot/retain"
 )
 
 // RestoreOptions say what is restored, and how.
 type RestoreOptions struct {
 	Choice
-	snapshot.RestoreOptions      // Restore sets Plan, Begin, Progress and Warn
-	DryRun                  bool // tell of each file what would become of it, and change nothing
+	restore.Options      // Restore sets Plan, Begin, Progress and Warn
+	DryRun          bool // tell of each file what would become of it, and change nothing
 }
 
 // Restore writes a snapshot into a directory. It takes the owner key. It tells when it begins to write ([Restoring]); of a dry run it
@@ -37,12 +38,12 @@ func Restore(ctx context.Context, r *repo.Repo, o RestoreOptions, news Observer)
 	}
 	begin := time.Now()
 	if o.DryRun {
-		o.Plan = func(p snapshot.Planned) { news.Tell(Planned{p}) }
+		o.Plan = func(p restore.Planned) { news.Tell(Planned{p}) }
 	}
 	o.Begin = func(resumed bool) { news.Tell(Restoring{Snapshot: NewSnapshot(&ref), Resumed: resumed}) }
 	o.Progress = newMeter(news, nil)
 	o.Warn = func(msg string) { news.Found(finding(Notable, errors.New(msg))) }
-	res, err := snapshot.Restore(ctx, r, ref, o.RestoreOptions)
+	res, err := restore.Restore(ctx, r, ref, o.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func Restore(ctx context.Context, r *repo.Repo, o RestoreOptions, news Observer)
 }
 
 // restored returns the result of a restore as it is told.
-func restored(o *RestoreOptions, res *snapshot.RestoreResult) *Restored {
+func restored(o *RestoreOptions, res *restore.Result) *Restored {
 	return &Restored{
 		Owner: res.Owner, Target: o.Target, Files: res.Files, Bytes: res.Bytes, KeptFiles: res.KeptFiles, KeptBytes: res.KeptBytes,
 		Deleted: res.Deleted, Refused: res.Refused, Owners: res.Owners, DryRun: o.DryRun,
@@ -63,7 +64,7 @@ func restored(o *RestoreOptions, res *snapshot.RestoreResult) *Restored {
 }
 
 // missing returns what was wanted and is not in the target, or nil. What the settings had left out is not wanted.
-func missing(res *snapshot.RestoreResult) error {
+func missing(res *restore.Result) error {
 	var all []error
 	absent := new(AbsentError)
 	for _, a := range res.Absent {

@@ -11,14 +11,15 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/store"
 	"permafrost/snapshot"
+	"permafrost/snapshot/backup"
 	"permafrost/snapshot/retain"
 	"permafrost/source"
 )
 
 // TakeOptions say how a snapshot is made.
 type TakeOptions struct {
-	snapshot.CreateOptions               // Take sets Progress, Warn and Postgres.Warn
-	Patience               time.Duration // how long others who are at work are waited for
+	backup.Options               // Take sets Progress, Warn and Postgres.Warn
+	Patience       time.Duration // how long others who are at work are waited for
 }
 
 // Take makes a snapshot of an instance. Where it is committed it is returned, beside the error that says what is wrong with it: an
@@ -28,9 +29,9 @@ func Take(ctx context.Context, r *repo.Repo, inst *source.Instance, o TakeOption
 	o.Progress = newMeter(news, lastSizes(ctx, r, inst.Domain))
 	o.Warn = func(err error) { news.Found(finding(Notable, err)) }
 	o.Postgres.Warn = func(msg string) { news.Found(warning("%s", msg)) }
-	var res *snapshot.Result
+	var res *backup.Result
 	err := patiently(ctx, o.Patience, news, func() (err error) {
-		res, err = snapshot.Create(ctx, r, inst, o.CreateOptions)
+		res, err = backup.Create(ctx, r, inst, o.Options)
 		return err
 	})
 	if err != nil {
@@ -64,7 +65,7 @@ func lastSizes(ctx context.Context, r *repo.Repo, instance string) map[string]in
 }
 
 // wrong returns what is wrong with a snapshot that was kept, or nil.
-func wrong(res *snapshot.Result, v *retain.Verdict) error {
+func wrong(res *backup.Result, v *retain.Verdict) error {
 	var all []error
 	if lacking := lacking(res); lacking != nil {
 		all = append(all, lacking)
@@ -97,7 +98,7 @@ func (e *IncompleteError) Error() string {
 }
 
 // lacking names the components which failed or are incomplete; nil where there is none.
-func lacking(res *snapshot.Result) *IncompleteError {
+func lacking(res *backup.Result) *IncompleteError {
 	if len(res.Failures) == 0 {
 		return nil
 	}

@@ -142,18 +142,18 @@ func (p *Plan) sizes(g *page) {
 		items = append(items, "- "+fmt.Sprintf(format, args...))
 	}
 	if d := &m.Postgres; p.restored.Components["postgres"] && d.State == snapshot.Captured {
-		item("the database %s. PostgreSQL's disk needs %s for it, beside a database that is there already", snapshot.Text(d.Database), room(max(d.Server.Size, d.Size)))
+		item("the database %s. PostgreSQL's disk needs %s for it, beside a database that is there already", snapshot.Text(d.Database), space(max(d.Server.Size, d.Size)))
 	}
 	if f := &m.Media; p.restored.Components["media"] && f.State == snapshot.Captured {
-		item("the media: %d files, %s, which are copied to %s", f.Files, room(f.Size), f.Root)
+		item("the media: %d files, %s, which are copied to %s", f.Files, space(f.Size), f.Root)
 	}
 	if len(items) > 0 {
 		g.blocks = append(g.blocks, strings.Join(items, "\n"))
 	}
 }
 
-// room says how much room something needs, in a rough number.
-func room(n int64) string {
+// space says how much room something needs, in a rough number.
+func space(n int64) string {
 	for _, unit := range []struct {
 		size int64
 		name string
@@ -270,7 +270,7 @@ func (p *Plan) project() string {
 	text := "Install the container engine and Compose. Make the project's directory " + escape.Markdown(string(m.Live)) + ", with its Compose file"
 	for i := range m.Secrets.Files {
 		if name := string(m.Secrets.Files[i].Path); strings.Contains(path.Base(name), "compose") && p.restored.Components["secrets"] {
-			text += " (here as " + escape.Markdown(m.SecretName(i)) + ")"
+			text += " (here as " + escape.Markdown(secretName(m, i)) + ")"
 			break
 		}
 	}

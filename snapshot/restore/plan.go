@@ -36,14 +36,14 @@ const (
 
 // A Plan is the way back from restored files.
 type Plan struct {
-	restored *snapshot.Restored
+	restored *Restored
 	program  string
 	parts    []way.Part
 }
 
 // New makes the plan for what was restored. Program is the path of permafrost, "" where it is not to be used. Where the steps of
 // one part can't be made the plan has the others, and there is an error too.
-func New(r *snapshot.Restored, program string) (*Plan, error) {
+func New(r *Restored, program string) (*Plan, error) {
 	p := &Plan{restored: r, program: program}
 	m := r.Manifest
 	user := p.user()
@@ -120,7 +120,7 @@ func (p *Plan) secrets() ([]way.Part, error) {
 	var files []secrets.SavedFile
 	for i := range m.Secrets.Files {
 		f := &m.Secrets.Files[i]
-		files = append(files, secrets.SavedFile{Name: m.SecretName(i), Path: string(f.Path), Mode: f.Mode,
+		files = append(files, secrets.SavedFile{Name: secretName(m, i), Path: string(f.Path), Mode: f.Mode,
 			Owner: owner(m.Users, f.UID) + ":" + owner(m.Groups, f.GID)})
 	}
 	return []way.Part{secrets.WayBack(files, string(m.Live), p.user())}, nil
@@ -163,26 +163,26 @@ func (p *Plan) Host() string { return path.Join(p.restored.Target, hostName) }
 
 // Files returns everything that the plan consists of. Where another user can change what is in the directory, root is to run
 // nothing from there: it is a page then that says so.
-func (p *Plan) Files() []snapshot.TextFile {
+func (p *Plan) Files() []TextFile {
 	if p.restored.Result.Owner != "" {
-		return []snapshot.TextFile{{Name: GuideName, Data: p.refusal()}}
+		return []TextFile{{Name: GuideName, Data: p.refusal()}}
 	}
-	files := []snapshot.TextFile{
+	files := []TextFile{
 		{Name: GuideName, Data: p.guide()},
 		{Name: ScriptName, Data: p.script()},
 		{Name: hostName, Data: []byte(way.Host(p.restored.Target, p.program, p.parts)), Edited: true},
 	}
 	for i := range p.parts {
 		for _, f := range p.parts[i].Files {
-			files = append(files, snapshot.TextFile{Name: path.Join(planDir, f.Name), Data: f.Data})
+			files = append(files, TextFile{Name: path.Join(planDir, f.Name), Data: f.Data})
 		}
 	}
 	return files
 }
 
-// Texts returns a function for snapshot.RestoreOptions: it makes the plan and returns its files.
-func Texts(program string) func(*snapshot.Restored) ([]snapshot.TextFile, error) {
-	return func(r *snapshot.Restored) ([]snapshot.TextFile, error) {
+// Texts returns a function for Options.Texts: it makes the plan and returns its files.
+func Texts(program string) func(*Restored) ([]TextFile, error) {
+	return func(r *Restored) ([]TextFile, error) {
 		p, err := New(r, program)
 		return p.Files(), err
 	}

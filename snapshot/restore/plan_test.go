@@ -56,7 +56,7 @@ func sample() *snapshot.Manifest {
 // plan makes the plan for files that were restored into target.
 func plan(t testing.TB, m *snapshot.Manifest, target string) *Plan {
 	t.Helper()
-	r := &snapshot.Restored{Ref: ledger.SnapshotRef{ID: store.Name{1}}, Manifest: m, Target: target, Result: &snapshot.RestoreResult{Manifest: m},
+	r := &Restored{Ref: ledger.SnapshotRef{ID: store.Name{1}}, Manifest: m, Target: target, Result: &Result{Manifest: m},
 		Components: map[string]bool{"secrets": true, "postgres": true, "media": true, "redis": true},
 		Open:       func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(emptyDump())), nil }}
 	r.Result.Absent = []snapshot.Absence{{Part: "sidekiq", State: snapshot.Failed, Reason: m.Host}} // which may be called anything

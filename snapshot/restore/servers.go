@@ -16,7 +16,7 @@ func (p *Plan) postgres() ([]way.Part, error) {
 	if m.Postgres.State != snapshot.Captured {
 		return nil, nil
 	}
-	toc, err := p.head(m.DumpName(), postgres.TOC)
+	toc, err := p.head(dumpFile(m), postgres.TOC)
 	if errors.Is(err, fs.ErrNotExist) { // it was damaged, which is told elsewhere
 		return []way.Part{{Name: "PostgreSQL", Text: "**The database's dump is not here: it could not be restored.** Take it from another snapshot."}}, nil
 	}
@@ -25,7 +25,7 @@ func (p *Plan) postgres() ([]way.Part, error) {
 	}
 	part, err := postgres.WayBack(postgres.Saved{
 		ID: p.restored.Ref.ID.Short(), Time: p.restored.Begun, Database: m.Postgres.Database, User: m.Postgres.User, Facts: m.Postgres.Server, Dump: m.Postgres.Dump,
-		DumpFile: m.DumpName(), TOC: toc, OSUser: p.user(), EnvFile: p.settings(), Deployment: m.Deployment,
+		DumpFile: dumpFile(m), TOC: toc, OSUser: p.user(), EnvFile: p.settings(), Deployment: m.Deployment,
 	})
 	return []way.Part{part}, err
 }
@@ -34,7 +34,7 @@ func (p *Plan) redis() (parts []way.Part, err error) {
 	m := p.restored.Manifest
 	for name, r := range m.Redises {
 		if r.State == snapshot.Captured {
-			parts = append(parts, redis.WayBack(redis.Saved{Name: name, Facts: r.Server, Dump: r.Dump, File: snapshot.RedisName(name),
+			parts = append(parts, redis.WayBack(redis.Saved{Name: name, Facts: r.Server, Dump: r.Dump, File: redisFile(name),
 				EnvFile: p.settings(), Deployment: m.Deployment}))
 		}
 	}
@@ -45,7 +45,7 @@ func (p *Plan) redis() (parts []way.Part, err error) {
 func (p *Plan) settings() string {
 	m := p.restored.Manifest
 	if p.restored.Components["secrets"] && len(m.Secrets.Files) > 0 {
-		return path.Join(p.restored.Target, m.SecretName(0))
+		return path.Join(p.restored.Target, secretName(m, 0))
 	}
 	return path.Join(string(m.Live), ".env.production")
 }

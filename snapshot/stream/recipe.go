@@ -15,6 +15,9 @@ import (
 // MaxExtents is how many extents a chunk may have: with 128 a month of dumps stores two fifths more.
 const MaxExtents = 512
 
+// MaxSize is how many bytes a stream may have, so that sums of two never overflow. All media together have no more.
+const MaxSize = blobtree.MaxWeight
+
 // InManifest and InListing are how many extents a recipe has at most that needs no blob of its own: a recipe of a manifest, and one of
 // an entry of a listing. A chunk without extents counts as one.
 const (
