@@ -51,56 +51,43 @@ func asUsageError(err error) error {
 
 // exitCode returns the exit code that tells err.
 func exitCode(err error) int {
-	var (
-		usage      *usageError
-		suspect    *keeper.SuspectError
-		lacking    *keeper.IncompleteError
-		silent     *unreportedError
-		locked     *repo.LockedError
-		noKey      *keys.MissingKeyError
-		foreign    *repo.ForeignKeyError
-		keyless    *keys.NoKeyError
-		damage     *store.DamageError
-		rollback   *ledger.RollbackError
-		found      *damageError
-		keys       *repo.FingerprintError
-		after      *keeper.RetentionError
-		left       *keeper.LeftOutError
-		absent     *keeper.AbsentError
-		refused    *keeper.RefusedError
-		lost       *keeper.LostError
-		unrepaired *keeper.UnrepairedError
-	)
+	var after *keeper.RetentionError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &silent):
+	case isA[*unreportedError](err):
 		return exitUnreported
-	case errors.As(err, &usage), errors.As(err, &keyless):
+	case isA[*usageError](err), isA[*keys.NoKeyError](err):
 		return exitUsage
-	case errors.As(err, &after):
-		if after.Wrong != nil {
-			return exitCode(after.Wrong)
-		}
+	case errors.As(err, &after) && after.Wrong != nil:
+		return exitCode(after.Wrong)
+	case after != nil:
 		return exitRetention
 	case errors.Is(err, repo.ErrNoRepository):
 		return exitNoRepository
-	case errors.As(err, &locked):
+	case isA[*repo.LockedError](err):
 		return exitLocked
-	case errors.As(err, &noKey), errors.As(err, &foreign), errors.As(err, &keys), errors.Is(err, ledger.ErrNotAllowed):
+	case isA[*keys.MissingKeyError](err), isA[*repo.ForeignKeyError](err), isA[*repo.FingerprintError](err), errors.Is(err, ledger.ErrNotAllowed):
 		return exitWrongKey
-	case errors.As(err, &damage), errors.As(err, &rollback), errors.As(err, &found):
+	case isA[*store.DamageError](err), isA[*ledger.RollbackError](err), isA[*damageError](err):
 		return exitDamage
-	case errors.As(err, &lacking):
+	case isA[*keeper.IncompleteError](err):
 		return exitIncomplete
-	case errors.As(err, &suspect):
+	case isA[*keeper.SuspectError](err):
 		return exitSuspect
-	case errors.As(err, &left), errors.As(err, &absent), errors.As(err, &refused), errors.As(err, &lost), errors.As(err, &unrepaired):
+	case isA[*keeper.LeftOutError](err), isA[*keeper.AbsentError](err), isA[*keeper.RefusedError](err),
+		isA[*keeper.LostError](err), isA[*keeper.UnrepairedError](err):
 		return exitPartial
 	}
 	return exitFailed
+}
+
+// isA reports whether err is of a type, or wraps one that is.
+func isA[T error](err error) bool {
+	var e T
+	return errors.As(err, &e)
 }
 
 // withHint returns err with a hint, unless it has one.

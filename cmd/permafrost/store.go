@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"permafrost/internal/dirstore"
 	"permafrost/internal/hint"
+	"permafrost/internal/keeper"
 	"permafrost/internal/sftpstore"
 	"permafrost/repo/store"
 )
@@ -128,8 +130,8 @@ func (a *app) openNewStore(ctx context.Context, lasting func(text string)) (st s
 	if a.sshCommand != "" {
 		c.UseCommand, c.Command = true, a.sshCommand
 	}
-	c.Warn = func(text string) { a.ui.Warn("%s", text) }
-	c.Waiting = func(text string) { a.ui.Say("%s", text) }
+	c.Warn = func(text string) { a.ui.Finding(keeper.Finding{Severity: keeper.Notable, Err: errors.New(text)}) }
+	c.Waiting = func(text string) { a.ui.Finding(keeper.Finding{Severity: keeper.Minor, Err: errors.New(text)}) }
 	c.Lasting = lasting
 	remote, err := sftpstore.Open(ctx, c)
 	if err != nil {

@@ -1,5 +1,16 @@
-// Package keeper holds the verbs of permafrost, and what each of them has to tell: named results that a command prints, and
-// that --json writes as they are.
+// Package keeper holds the verbs of permafrost: functions from options to a result. [Open] opens a repository, and each of the others
+// works on one. What is lost, which snapshot looks wrong, whom to trust, when to try again and how things are undone is decided here;
+// a command has the flags, the lines that people read, the hints and the exit codes.
+//
+// # News
+//
+// While a verb works an [Observer] hears of it: how far each [Phase] is, each [Finding] that somebody may have to do something about,
+// and parts of the result as soon as they are known. Errors say what went wrong and on what. They name no flags and no commands.
+//
+// A verb may have done all its work and have an error to tell: of a snapshot that is kept and looks wrong, or a restore of which the
+// target refused files. Then it returns the result beside the error.
+//
+// # Messages
 //
 // A [Message] is one line of JSON. Its members and their names are a promise to scripts: docs/json.md has them all, made of
 // the types below. The comment on a member that is a number begins with its unit and a colon.
