@@ -1,8 +1,11 @@
 // Package source describes a Mastodon instance as a backup sees it: where its four parts are (secrets,
 // PostgreSQL, media, Redis), and the files of its media tree.
 //
-// Everything is read from the instance's own .env.production, so that nobody types it twice. The packages
+// Load reads everything from the instance's own .env.production, so that nobody types it twice. The packages
 // below this one open what is described here.
+//
+// An error that a person can do something about is a CauseError, here and in the packages below. Its text names no flag
+// and no command: what to do is for the program to say, by the cause and its facts.
 package source
 
 import (

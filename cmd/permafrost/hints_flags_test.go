@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -156,7 +158,7 @@ func (r *reader) text(e ast.Expr) string {
 // What the commands say themselves is short, too.
 func TestCommandsOwnHints(t *testing.T) {
 	all := commandsOwn(t)
-	if len(all) < 60 {
+	if len(all) < 40 {
 		t.Fatalf("only %d", len(all))
 	}
 	for _, s := range all {
@@ -164,4 +166,69 @@ func TestCommandsOwnHints(t *testing.T) {
 			t.Errorf("%d and %d words: %s: %s", longest(s.text), longest(s.hint), s.text, s.hint)
 		}
 	}
+}
+
+// The examples of errors with a cause say what the code says, where that is a text of its own.
+func TestExamplesAreTheCodes(t *testing.T) {
+	texts := make(map[string][]string) // by cause
+	for _, dir := range []string{"source", "internal/sftpstore"} {
+		err := filepath.WalkDir("../../"+dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+			if err == nil {
+				caused(f, texts)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	examples, tried := make(map[string]error), 0
+	for _, c := range chapters() {
+		maps.Copy(examples, c.examples)
+	}
+	for cause, all := range texts {
+		err := examples[cause]
+		if err == nil || slices.Contains(all, "…") {
+			continue
+		}
+		tried++
+		if !slices.ContainsFunc(all, func(text string) bool {
+			pattern := strings.ReplaceAll(regexp.QuoteMeta(text), "…", ".*")
+			return regexp.MustCompile(pattern + "$").MatchString(err.Error())
+		}) {
+			t.Errorf("%s: %q is none of %q", cause, err, all)
+		}
+	}
+	if tried < 50 {
+		t.Errorf("only %d examples were compared", tried)
+	}
+}
+
+// caused adds the texts that a file gives errors with a cause.
+func caused(f *ast.File, texts map[string][]string) {
+	r := &reader{}
+	ast.Inspect(f, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) < 2 {
+			return true
+		}
+		id, ok := call.Args[0].(*ast.Ident)
+		if !ok || !strings.HasPrefix(id.Name, "Cause") {
+			return true
+		}
+		text := "…"
+		switch called(call) {
+		case "becausef":
+			text = verb.ReplaceAllString(r.text(call.Args[1]), "…")
+		case "because", "Because", "becauseUnless", "source.Because":
+			text = r.text(call.Args[1])
+		}
+		name := f.Name.Name + "." + id.Name
+		texts[name] = append(texts[name], text)
+		return true
+	})
 }

@@ -65,7 +65,7 @@ func sourceExamples() map[string]error {
 
 		"secrets.CauseNoName":    hosted(secrets.CauseNoName, "an empty name was given"),
 		"secrets.CauseNoMatch":   hosted(secrets.CauseNoMatch, "/etc/nginx/*.conf: no file matches"),
-		"secrets.CauseTooMuch":   hosted(secrets.CauseTooMuch, "more than 64 MiB, or than 10000 files, at /etc"),
+		"secrets.CauseTooMuch":   hosted(secrets.CauseTooMuch, "more than 64 MiB or 10000 files at /etc"),
 		"secrets.CauseUntrusted": hosted(secrets.CauseUntrusted, "root does not read what others may put in its place: /srv belongs to ann"),
 		"secrets.CauseOfUser":    hosted(secrets.CauseOfUser, "open /home/ann/key: permission denied"),
 	}

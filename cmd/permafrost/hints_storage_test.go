@@ -45,7 +45,7 @@ func storageExamples() map[string]error {
 		"sftpstore.CauseNoSSH":               sftp(sftpstore.CauseNoSSH, "starting the ssh command: exec: ssh: executable file not found in $PATH"),
 		"sftpstore.CauseNoCommand":           sftp(sftpstore.CauseNoCommand, "starting the ssh command: exec: myssh: executable file not found in $PATH"),
 		"sftpstore.CauseCommandArguments":    sftp(sftpstore.CauseCommandArguments, `starting the ssh command: exec: "ssh -4": executable file not found in $PATH`),
-		"sftpstore.CauseCommandUntrusted":    sftp(sftpstore.CauseCommandUntrusted, "the ssh command /home/ann/ssh is not run as root: /home/ann belongs to ann"),
+		"sftpstore.CauseCommandUntrusted":    sftp(sftpstore.CauseCommandUntrusted, "root does not run the ssh command /home/ann/ssh: /home/ann belongs to ann"),
 		"sftpstore.CauseSSHConfig":           sftp(sftpstore.CauseSSHConfig, "starting SFTP: ssh: /root/.ssh/config: line 2: Bad configuration option: hots"),
 		"sftpstore.CauseSettingsForeign":     sftp(sftpstore.CauseSettingsForeign, "/root/.ssh/config belongs to another user", "/root/.ssh/config", "0"),
 		"sftpstore.CauseSettingsWritable":    sftp(sftpstore.CauseSettingsWritable, "/root/.ssh/config can be written by other users", "/root/.ssh/config"),

@@ -2,9 +2,9 @@
 //
 // An object is a file of its own name, mode 0600. It is written below tmp/, made durable, and published by a hard link,
 // which fails where the name is taken; then the directory is made durable. A crash leaves a file below tmp/ at most.
-// So the file system must know hard links: ext4, XFS, Btrfs, ZFS, tmpfs and NFS do, FAT and exFAT do not.
+// So the file system must have hard links: ext4, XFS, Btrfs, ZFS, tmpfs and NFS do, FAT and exFAT do not.
 //
-// Files whose names could not be objects', such as "lost+found", are neither listed nor touched.
+// Files whose names no object can have, such as "lost+found", are neither listed nor touched.
 package dirstore
 
 import (

@@ -1,7 +1,7 @@
 // Package durable writes local files so that a crash leaves the old state or the new, never a part: a temporary file,
 // fsync, one rename or link, and fsync of the directory that holds the name.
 //
-// What a crash can leave behind is a temporary file, named ".tmp-" and random letters, or as the caller of Temp has it.
+// A crash can leave a temporary file behind. Its name is ".tmp-" and random letters, or what the caller of Temp chose.
 package durable
 
 import (

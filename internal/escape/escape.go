@@ -1,5 +1,5 @@
-// Package escape writes texts that come from elsewhere, names above all, so that they can't deceive their reader. A file,
-// a host, a database or a server may be named by somebody hostile.
+// Package escape writes texts that come from elsewhere, names above all, so that they can't deceive their reader. Somebody
+// hostile may choose the name of a file, a host, a database or a server.
 //
 //	Name      a name among other words, on a terminal: as it is, or quoted
 //	Terminal  a whole message, on a terminal: one line

@@ -1,4 +1,6 @@
 // Package hint attaches to an error what a person may do about it, and keeps errors to one line.
+//
+// Packages below the commands give their errors types and causes instead: the commands have the hints for these.
 package hint
 
 import (

@@ -1,13 +1,14 @@
 // Package localdir keeps files in a directory of this machine: what it remembers of a repository, and copies that can be
 // had again.
 //
-// Root may look at a repository whose directories here belong to another user, and is not to leave files there that this
-// user can't use afterwards, nor to be led anywhere by what he puts there. So root works with the rights of the one user
-// who decides where the directory's path leads, and with its own where nobody else does. The path is walked for each operation
-// anew, name by name: the directory may be removed meanwhile, and made again. A symbolic link on the way to the directory is
-// followed; it is whoever configured the directory who has put it there. None is below it.
+// Root may look at a repository whose directories here belong to another user. Root must leave no files there that this user
+// can't use afterwards, and must not be led anywhere by what the user puts there. So root works with the rights of the one
+// user who decides where the directory's path leads, and with its own where nobody else does.
 //
-// Nothing but regular files is read: what somebody has put in the place of one is an error, and makes nobody wait.
+// Each operation walks the path anew, name by name: the directory may be removed meanwhile, and made again. A symbolic link
+// on the way to the directory is followed, since whoever configured the directory has put it there. Below it none is.
+//
+// Only regular files are read. Anything else in the place of one is an error, and makes nobody wait.
 package localdir
 
 import (
@@ -61,7 +62,9 @@ func (e *SharedError) Unwrap() error { return e.Err }
 // A LinkError says that a symbolic link is in the place of a directory below the one that was given.
 type LinkError struct{ Err error }
 
-func (e *LinkError) Error() string { return e.Err.Error() + ": below it no symbolic link is followed" }
+func (e *LinkError) Error() string {
+	return e.Err.Error() + ": symbolic links below it are not followed"
+}
 func (e *LinkError) Unwrap() error { return e.Err }
 
 func explain(path string, err error) error {

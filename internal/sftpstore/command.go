@@ -44,7 +44,7 @@ func checkCommand(c *Config) error {
 	}
 	defer p.Close()
 	if why := p.Foreign(0); why != "" {
-		return becausef(CauseCommandUntrusted, "the ssh command %s is not run as root: %s", path, why)
+		return becausef(CauseCommandUntrusted, "root does not run the ssh command %s: %s", path, why)
 	}
 	return nil
 }

@@ -1,10 +1,10 @@
-// Package deploy finds out how an instance's services run: as units of systemd, or as services of a Compose project. It is
-// the one place that says so.
+// Package deploy finds out how an instance's services run: as units of systemd, or as services of a Compose project. No other
+// package decides that.
 //
-// Containers are found by the engine's own command, docker or podman, which every administrator of one has, and which knows
-// contexts and rootless engines. An instance belongs to the project whose working directory is its live directory, by the
-// labels that Compose gives to containers. The services of that project come before DNS: a resolver with a search domain may
-// have another server of the name db.
+// Containers are found by the engine's own command, docker or podman: whoever has containers has it, and it knows contexts
+// and rootless engines. An instance belongs to the project whose working directory is its live directory; Compose's labels
+// on containers tell that. The services of that project come before DNS: a resolver with a search domain may have another
+// server of the name db.
 //
 // A server is reached by the first of these ways that works:
 //

@@ -12,7 +12,7 @@
 // is an unnamed file in memory. Linux only.
 //
 // A process of root does all this as the user that Mastodon runs as: peer authentication, client certificates and
-// ~/.pgpass work as they do for Mastodon itself, and what that user has no right to is not read for him. Each file
+// ~/.pgpass work as they do for Mastodon itself, and what that user may not read is not read. Each file
 // is read by this package, as that user and within bounds; pgx is given copies in memory. Neither the environment
 // nor root's home takes part. The children have a session of their own, so that root's terminal is not theirs.
 //

@@ -1,9 +1,9 @@
 // Package secrets collects the small files that a Mastodon instance can't be restored without.
 //
-// The first is always .env.production, then come the settings files beside it that Mastodon loads. What else is secret (a Compose file, an nginx site, /etc/letsencrypt)
-// is for the administrator to name: files, whole directories, or patterns.
+// The first is always .env.production. Then come the settings files beside it that Mastodon loads. The administrator asks for
+// others: files, whole directories, or patterns. A Compose file, an nginx site and /etc/letsencrypt are usual.
 //
-// A path that he names may lead through what Mastodon's user owns, or another one. A process of root then reads
+// The path of such a file may lead through what Mastodon's user owns, or another user. A process of root then reads the file
 // with that user's rights: see hostfs.Place.
 package secrets
 
@@ -324,5 +324,5 @@ func (c *collector) add(f File) error {
 }
 
 func tooMuch(path string) error {
-	return source.Because(CauseTooMuch, fmt.Errorf("more than %d MiB, or than %d files, at %s", maxBytes>>20, maxFiles, path))
+	return source.Because(CauseTooMuch, fmt.Errorf("more than %d MiB or %d files at %s", maxBytes>>20, maxFiles, path))
 }
