@@ -99,7 +99,7 @@ func (d *survivors) readCopies(ctx context.Context) error {
 	for i := range all {
 		all[i] = slices.Compact(all[i])
 	}
-	packs := &packReader{repo: d.repo, index: d.index, rooms: newPackRooms(d.repo.store)}
+	packs := newPackReader(d.repo.store, d.index, newPackRooms(d.repo.store), false)
 	failed, err := packs.fetch(ctx, all, func(chunk.ID, []byte) error { return nil })
 	if err != nil {
 		return err

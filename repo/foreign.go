@@ -20,19 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// errForeign says that a pack is listed for an instance that it was not written for. The listing is to blame for that, and
-// not the pack: whoever lists it so wants another's content to be taken for that instance's own.
-var errForeign = errors.New("written for another instance")
-
-// falseListing returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
-func falseListing(x *index.Index, p *index.Pack, whose string) error {
-	err := fmt.Errorf("it lists pack %s for %q, but the pack was %w", p.Name.Short(), p.Instance, errForeign)
-	if whose != "" {
-		err = fmt.Errorf("%w, %q", err, whose)
-	}
-	return &store.DamageError{Object: store.Index.Object(x.Objects[p.Object].Name), Err: err}
-}
-
 // sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.

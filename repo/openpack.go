@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -93,7 +94,7 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 	if err != nil {
 		return nil, err
 	}
-	now, err := pr.repo.fetchSpans(ctx, p.Name, spans, room)
+	now, err := pr.fetchSpans(ctx, p.Name, spans, room)
 	if err != nil {
 		return nil, err
 	}
@@ -132,3 +133,16 @@ func unit(p *index.Pack, off int64) span {
 	from := int64(p.Header) + off/pack.AgeChunk*(pack.AgeChunk+pack.AgeOverhead)
 	return span{from, min(from+pack.AgeChunk+pack.AgeOverhead, p.Size)}
 }
+
+// falseListing returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
+func falseListing(x *index.Index, p *index.Pack, whose string) error {
+	err := fmt.Errorf("it lists pack %s for %q, but the pack was %w", p.Name.Short(), p.Instance, errForeign)
+	if whose != "" {
+		err = fmt.Errorf("%w, %q", err, whose)
+	}
+	return &store.DamageError{Object: store.Index.Object(x.Objects[p.Object].Name), Err: err}
+}
+
+// errForeign says that a pack is listed for an instance that it was not written for. The listing is to blame for that, and
+// not the pack: whoever lists it so wants another's content to be taken for that instance's own.
+var errForeign = errors.New("written for another instance")

@@ -28,10 +28,20 @@ const (
 
 // A packReader reads blobs from where one state of the index says they are.
 type packReader struct {
-	repo  *Repo
+	store store.Store
 	index *index.Index
 	rooms chan *packRoom // of packs that are read at once
 	kept  *openPacks     // nil keeps none
+}
+
+// newPackReader returns a reader by one index, which reads several packs at once in rooms, where there are any. With keep it holds what it
+// takes to open the packs of streams again.
+func newPackReader(st store.Store, x *index.Index, rooms chan *packRoom, keep bool) *packReader {
+	pr := &packReader{store: st, index: x, rooms: rooms}
+	if keep {
+		pr.kept = &openPacks{packs: make(map[uint32]*openPack)}
+	}
+	return pr
 }
 
 // A packRoom is the memory that a pack is read in, used again for the next.
@@ -196,7 +206,7 @@ func (f fetched) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // fetchSpans reads ranges of a pack side by side.
-func (r *Repo) fetchSpans(ctx context.Context, pack store.Name, spans []span, room *packRoom) (fetched, error) {
+func (pr *packReader) fetchSpans(ctx context.Context, pack store.Name, spans []span, room *packRoom) (fetched, error) {
 	out := make(fetched, len(spans))
 	size := int64(0)
 	for _, s := range spans {
@@ -209,7 +219,7 @@ func (r *Repo) fetchSpans(ctx context.Context, pack store.Name, spans []span, ro
 		out[i].span = s
 		out[i].data, rest = rest[:s.to-s.from], rest[s.to-s.from:]
 		g.Go(func() error {
-			n, err := r.store.ReadAt(ctx, store.Pack.Object(pack), out[i].data, s.from)
+			n, err := pr.store.ReadAt(ctx, store.Pack.Object(pack), out[i].data, s.from)
 			if err == io.EOF || errors.Is(err, fs.ErrNotExist) {
 				return &store.DamageError{Object: store.Pack.Object(pack), Err: fmt.Errorf("%d bytes from %d on: got %d: %w", len(out[i].data), s.from, n, err)}
 			}

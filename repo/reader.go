@@ -49,7 +49,7 @@ func (rd *Reader) Instance() string { return rd.instance }
 
 // use makes x the index that is read by.
 func (rd *Reader) use(x *index.Index) {
-	rd.packs = &packReader{rd.repo, x, rd.rooms, &openPacks{packs: make(map[uint32]*openPack)}}
+	rd.packs = newPackReader(rd.repo.store, x, rd.rooms, true)
 	rd.frames, rd.recent, rd.cached = make(map[frameKey]*list.Element), list.New(), 0
 }
 

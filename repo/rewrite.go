@@ -172,7 +172,7 @@ func (r *Repo) discard(w *rewritten) {
 
 // liveMover returns the mover of what lives, blob by blob in their order, each verified.
 func (r *Repo) liveMover(x *index.Index, live bitset) mover {
-	m := &living{&packReader{repo: r, index: x}, live}
+	m := &living{newPackReader(r.store, x, nil, false), live}
 	return m.move
 }
 
