@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -363,7 +364,7 @@ func (c *checker) finish(p *index.Pack, damage error, known *machine.Verified, t
 	if damage != nil {
 		c.problem(damage)
 	}
-	if damage != nil && !errors.Is(damage, errForeign) {
+	if damage != nil && !errors.Is(damage, blobs.ErrForeign) {
 		c.bad(p)
 	}
 	c.mu.Lock()
@@ -391,7 +392,7 @@ func (c *checker) checkPack(ctx context.Context, x *index.Index, p *index.Pack, 
 	} else if err != nil {
 		return fmt.Errorf("reading a pack: %w", err)
 	}
-	opener, err := openerOf(x.Keys, p.Component)
+	opener, err := blobs.OpenerOf(x.Keys, p.Component)
 	if err != nil { // a sealed host
 		if store.Name(sha256.Sum256(buf)) != p.Name {
 			return &store.DamageError{Object: object, Err: errors.New("its content does not match the hash in its name")}
@@ -404,7 +405,7 @@ func (c *checker) checkPack(ctx context.Context, x *index.Index, p *index.Pack, 
 		return &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	if !opener.IsFor(p.Instance) {
-		return falseListing(x, p, opener.Whose(c.instances))
+		return blobs.FalseListing(x, p, opener.Whose(c.instances))
 	}
 	d, err := pack.ReadDirectory(src, size)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/store"
 )
@@ -17,7 +18,7 @@ type survivors struct {
 	repo *Repo
 	live bitset
 	plan *prunePlan
-	stay []wanted
+	stay []blobs.Wanted
 }
 
 // readDuplicates reads the surviving copy of every blob whose other copy is about to be deleted. It reads the index objects that
@@ -52,7 +53,7 @@ func (d *survivors) staying(l index.NumberedPack) error {
 			}
 			for _, pl := range places {
 				if d.live.has(pl.Rank) && !d.plan.goes.has(int(pl.Pack)) {
-					d.stay = append(d.stay, wanted{b.ID, pl})
+					d.stay = append(d.stay, blobs.Wanted{ID: b.ID, Place: pl})
 				}
 			}
 		}
@@ -95,12 +96,12 @@ func (d *survivors) leantOn() (names []store.Name) {
 
 // readCopies reads the copies that stay, as far as this key can.
 func (d *survivors) readCopies(ctx context.Context) error {
-	all := byPack(slices.DeleteFunc(d.stay, func(w wanted) bool { return !d.canRead(&d.index.Packs[w.Pack]) }))
+	all := blobs.ByPack(slices.DeleteFunc(d.stay, func(w blobs.Wanted) bool { return !d.canRead(&d.index.Packs[w.Pack]) }))
 	for i := range all {
 		all[i] = slices.Compact(all[i])
 	}
-	packs := newPackReader(d.repo.store, d.index, newPackRooms(d.repo.store), false)
-	failed, err := packs.fetch(ctx, all, func(chunk.ID, []byte) error { return nil })
+	packs := blobs.NewReader(d.repo.store, d.index, blobs.NewRooms(d.repo.store), false)
+	failed, err := packs.Fetch(ctx, all, func(chunk.ID, []byte) error { return nil })
 	if err != nil {
 		return err
 	}

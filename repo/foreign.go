@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -44,7 +45,7 @@ func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index.Index, p
 			p.Foreign, p.Gone = true, true
 			if !told[p.Object] {
 				told[p.Object] = true
-				found(falseListing(x, p, openers[i].Whose(instances)))
+				found(blobs.FalseListing(x, p, openers[i].Whose(instances)))
 			}
 		}
 	}

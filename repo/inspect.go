@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/escape"
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -83,7 +84,7 @@ func mustHave(x *index.Index, n *Need) error {
 		return err
 	}
 	if !ok {
-		return missing(n.Blob)
+		return blobs.Missing(n.Blob)
 	}
 	if p := &x.Packs[pl.Pack]; p.Bad {
 		return &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", n.Blob.String()[:8])}

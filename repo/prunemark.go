@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
@@ -104,7 +105,7 @@ func (m *marker) blob(ctx context.Context, of *index.Index, id chunk.ID) error {
 		found = false
 	}
 	if !found {
-		return missing(id)
+		return blobs.Missing(id)
 	}
 	return nil
 }

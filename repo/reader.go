@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/store"
 )
@@ -18,18 +19,18 @@ const frameCache = 4 << 20 // bytes of decoded frames that Blob keeps
 type Reader struct {
 	repo     *Repo
 	instance string
-	rooms    chan *packRoom
+	rooms    chan *blobs.Room
 
 	mu       sync.Mutex
-	packs    *packReader // nothing in it changes: whoever reads by it reads on when another takes its place
+	packs    *blobs.Reader // nothing in it changes: whoever reads by it reads on when another takes its place
 	reloaded bool
-	frames   map[frameKey]*list.Element
+	frames   map[blobs.FrameKey]*list.Element
 	recent   *list.List // of cachedFrame, most recently used first
 	cached   int        // bytes
 }
 
 type cachedFrame struct {
-	key   frameKey
+	key   blobs.FrameKey
 	plain []byte
 }
 
@@ -39,7 +40,7 @@ func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) 
 	if err != nil {
 		return nil, err
 	}
-	rd := &Reader{repo: r, instance: instance, rooms: newPackRooms(r.store)}
+	rd := &Reader{repo: r, instance: instance, rooms: blobs.NewRooms(r.store)}
 	rd.use(x.For(instance))
 	return rd, nil
 }
@@ -49,18 +50,18 @@ func (rd *Reader) Instance() string { return rd.instance }
 
 // use makes x the index that is read by.
 func (rd *Reader) use(x *index.Index) {
-	rd.packs = newPackReader(rd.repo.store, x, rd.rooms, true)
-	rd.frames, rd.recent, rd.cached = make(map[frameKey]*list.Element), list.New(), 0
+	rd.packs = blobs.NewReader(rd.repo.store, x, rd.rooms, true)
+	rd.frames, rd.recent, rd.cached = make(map[blobs.FrameKey]*list.Element), list.New(), 0
 }
 
 // readerOf returns a Reader that keeps to an index, whatever becomes of the log.
 func (r *Repo) readerOf(x *index.Index) *Reader {
-	rd := &Reader{repo: r, instance: x.Instance, reloaded: true, rooms: newPackRooms(r.store)}
+	rd := &Reader{repo: r, instance: x.Instance, reloaded: true, rooms: blobs.NewRooms(r.store)}
 	rd.use(x)
 	return rd
 }
 
-func (rd *Reader) now() *packReader {
+func (rd *Reader) now() *blobs.Reader {
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
 	return rd.packs
@@ -68,8 +69,8 @@ func (rd *Reader) now() *packReader {
 
 // reload reads log and index anew, once, where err says that a pack or its listing is missing: a prune may have moved its blobs since
 // the index that was used was read; or that the local index is damaged. It reports whether there is a newer index to try.
-func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool {
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errUnlisted) && !index.IsDamage(err) {
+func (rd *Reader) reload(ctx context.Context, used *blobs.Reader, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, blobs.ErrUnlisted) && !index.IsDamage(err) {
 		return false
 	}
 	rd.mu.Lock()
@@ -81,7 +82,7 @@ func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool 
 		return false
 	}
 	rd.reloaded = true
-	h, err := rd.repo.log.ReadLog(ctx, used.index.Keys, true)
+	h, err := rd.repo.log.ReadLog(ctx, used.Index.Keys, true)
 	if err != nil {
 		return false
 	}
@@ -97,9 +98,9 @@ func (rd *Reader) reload(ctx context.Context, used *packReader, err error) bool 
 func (rd *Reader) Length(id chunk.ID) (int, bool) {
 	for {
 		packs := rd.now()
-		n, ok, err := packs.index.Length(id)
+		n, ok, err := packs.Index.Length(id)
 		if err == nil && !ok {
-			err = errUnlisted
+			err = blobs.ErrUnlisted
 		}
 		if err == nil || !rd.reload(context.Background(), packs, err) {
 			return n, ok
@@ -119,21 +120,21 @@ func (rd *Reader) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
 	}
 }
 
-func (rd *Reader) blob(ctx context.Context, packs *packReader, id chunk.ID) ([]byte, error) {
+func (rd *Reader) blob(ctx context.Context, packs *blobs.Reader, id chunk.ID) ([]byte, error) {
 	var room [4]index.Place
-	places, first := packs.index.Find(id, room[:0])
+	places, first := packs.Index.Find(id, room[:0])
 	for _, pl := range places {
-		plain, err := rd.frame(ctx, packs, frameKey{pl.Pack, pl.Frame})
+		plain, err := rd.frame(ctx, packs, blobs.FrameKey{Pack: pl.Pack, Frame: pl.Frame})
 		if err == nil {
 			var data []byte
-			if data, err = packs.cut(plain, pl, id); err == nil {
+			if data, err = packs.Cut(plain, pl, id); err == nil {
 				return data, nil
 			}
 		}
 		first = worse(first, err)
 	}
 	if first == nil {
-		first = missing(id)
+		first = blobs.Missing(id)
 	}
 	return nil, first
 }
@@ -152,7 +153,7 @@ func worse(first, err error) error {
 }
 
 // frame returns a frame's plaintext, from the cache or the store.
-func (rd *Reader) frame(ctx context.Context, packs *packReader, key frameKey) ([]byte, error) {
+func (rd *Reader) frame(ctx context.Context, packs *blobs.Reader, key blobs.FrameKey) ([]byte, error) {
 	rd.mu.Lock()
 	if e, ok := rd.frames[key]; ok && rd.packs == packs {
 		rd.recent.MoveToFront(e)
@@ -160,16 +161,16 @@ func (rd *Reader) frame(ctx context.Context, packs *packReader, key frameKey) ([
 		return e.Value.(cachedFrame).plain, nil
 	}
 	rd.mu.Unlock()
-	room := new(packRoom) // the cache keeps what is in it
-	src, err := packs.open(ctx, key.pack, []uint32{key.frame}, room)
+	room := new(blobs.Room) // the cache keeps what is in it
+	src, err := packs.Open(ctx, key.Pack, []uint32{key.Frame}, room)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := packs.decode(src, key, room)
+	plain, err := packs.Decode(src, key, room)
 	if err != nil {
 		return nil, err
 	}
-	packs.done(key.pack, key.frame, src)
+	packs.Done(key.Pack, key.Frame, src)
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
 	if _, ok := rd.frames[key]; !ok && rd.packs == packs {
@@ -193,7 +194,7 @@ func (rd *Reader) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID,
 	var first error
 	packs := rd.now()
 	for len(want) > 0 {
-		plan, err := packs.plan(want)
+		plan, err := packs.Plan(want)
 		if err != nil {
 			first = worse(first, err)
 			if !rd.reload(ctx, packs, first) {
@@ -205,7 +206,7 @@ func (rd *Reader) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID,
 			}
 			continue
 		}
-		failed, err := packs.fetch(ctx, plan, f)
+		failed, err := packs.Fetch(ctx, plan, f)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
@@ -172,13 +173,13 @@ func (r *Repo) discard(w *rewritten) {
 
 // liveMover returns the mover of what lives, blob by blob in their order, each verified.
 func (r *Repo) liveMover(x *index.Index, live bitset) mover {
-	m := &living{newPackReader(r.store, x, nil, false), live}
+	m := &living{blobs.NewReader(r.store, x, nil, false), live}
 	return m.move
 }
 
 // The living are the blobs that a prune moves.
 type living struct {
-	packs *packReader
+	packs *blobs.Reader
 	live  bitset // by the places' ranks
 }
 
@@ -187,22 +188,22 @@ func (m *living) move(ctx context.Context, g *pack.Pipeline, l index.NumberedPac
 	if err != nil {
 		return err
 	}
-	var room packRoom
-	src, err := m.packs.open(ctx, l.N, frames, &room)
+	var room blobs.Room
+	src, err := m.packs.Open(ctx, l.N, frames, &room)
 	if err != nil {
 		return err
 	}
 	for _, i := range frames {
-		plain, err := m.packs.decode(src, frameKey{l.N, i}, &room)
+		plain, err := m.packs.Decode(src, blobs.FrameKey{Pack: l.N, Frame: i}, &room)
 		if err != nil {
 			return err
 		}
 		for _, b := range want[i] {
-			data, err := m.packs.cut(plain, b.Place, b.id)
+			data, err := m.packs.Cut(plain, b.Place, b.ID)
 			if err != nil {
 				return err
 			}
-			if err := g.Add(ctx, l.Component, pack.Blob{ID: b.id, Length: len(data)}, data); err != nil {
+			if err := g.Add(ctx, l.Component, pack.Blob{ID: b.ID, Length: len(data)}, data); err != nil {
 				return err
 			}
 		}
@@ -211,19 +212,19 @@ func (m *living) move(ctx context.Context, g *pack.Pipeline, l index.NumberedPac
 }
 
 // of returns the blobs of a pack that live, by frame, and the frames that have some.
-func (m *living) of(l index.NumberedPack) (want [][]wanted, frames []uint32, err error) {
+func (m *living) of(l index.NumberedPack) (want [][]blobs.Wanted, frames []uint32, err error) {
 	var places [4]index.Place
-	want = make([][]wanted, len(l.Frames))
+	want = make([][]blobs.Wanted, len(l.Frames))
 	for i, f := range l.Frames {
 		offset := uint32(0)
 		for _, b := range f.Blobs {
-			found, err := m.packs.index.Find(b.ID, places[:0])
+			found, err := m.packs.Index.Find(b.ID, places[:0])
 			if err != nil {
 				return nil, nil, err
 			}
 			for _, pl := range found {
 				if pl.Pack == l.N && int(pl.Frame) == i && pl.Offset == offset && m.live.has(pl.Rank) {
-					want[i] = append(want[i], wanted{b.ID, pl})
+					want[i] = append(want[i], blobs.Wanted{ID: b.ID, Place: pl})
 				}
 			}
 			offset += uint32(b.Length)

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
@@ -272,13 +273,13 @@ func (r *Repo) openDamaged(ctx context.Context, p *pack.Pack, instance string) (
 	if data == nil || err != nil {
 		return nil, damage, err
 	}
-	opener, err := openerOf(r.Key(), p.Component)
+	opener, err := blobs.OpenerOf(r.Key(), p.Component)
 	if err != nil {
 		return nil, nil, err
 	}
 	src, err := age.Decrypt(bytes.NewReader(data), opener)
 	if err == nil && !opener.IsFor(instance) {
-		err = errForeign
+		err = blobs.ErrForeign
 	}
 	if err != nil {
 		return bytes.NewReader(nil), fmt.Errorf("decrypting: %w", err), nil

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/wire"
+	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -165,7 +166,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack.Pack, string, error)
 	}
 	header, err := age.ExtractHeader(bytes.NewReader(data))
 	if err == nil {
-		p.Directory, p.Header = *d, len(header)+ageNonce
+		p.Directory, p.Header = *d, len(header)+blobs.AgeNonce
 		err = fits(p)
 	}
 	if err != nil {
@@ -194,7 +195,7 @@ func fits(p *pack.Pack) error {
 // decryptPack opens a pack by the keys of meta packs, or else those of data.
 func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as pack.Component, opener *pack.Opener, err error) {
 	for _, as = range []pack.Component{pack.Meta, pack.Media} {
-		if opener, err = openerOf(r.Key(), as); err != nil {
+		if opener, err = blobs.OpenerOf(r.Key(), as); err != nil {
 			break
 		}
 		if src, size, err = age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), opener); err == nil {

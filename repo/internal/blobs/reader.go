@@ -1,4 +1,4 @@
-package repo
+package blobs
 
 import (
 	"context"
@@ -23,29 +23,29 @@ const (
 	packReads    = 4                     // packs that a Reader reads at once, a portion of each, from a store nearby
 	portionBytes = 5 << 20               // stored bytes
 	portionRTT   = 16 * time.Millisecond // over a distance one more for so much of a round trip
-	ageNonce     = 16                    // bytes between header and payload
+	AgeNonce     = 16                    // bytes between header and payload
 )
 
-// A packReader reads blobs from where one state of the index says they are.
-type packReader struct {
+// A Reader reads blobs from where one state of the index says they are.
+type Reader struct {
 	store store.Store
-	index *index.Index
-	rooms chan *packRoom // of packs that are read at once
-	kept  *openPacks     // nil keeps none
+	Index *index.Index
+	Rooms chan *Room // of packs that are read at once
+	kept  *kept      // nil keeps none
 }
 
-// newPackReader returns a reader by one index, which reads several packs at once in rooms, where there are any. With keep it holds what it
+// NewReader returns a reader by one index, which reads several packs at once in rooms, where there are any. With keep it holds what it
 // takes to open the packs of streams again.
-func newPackReader(st store.Store, x *index.Index, rooms chan *packRoom, keep bool) *packReader {
-	pr := &packReader{store: st, index: x, rooms: rooms}
+func NewReader(st store.Store, x *index.Index, rooms chan *Room, keep bool) *Reader {
+	pr := &Reader{store: st, Index: x, Rooms: rooms}
 	if keep {
-		pr.kept = &openPacks{packs: make(map[uint32]*openPack)}
+		pr.kept = &kept{packs: make(map[uint32]*opened)}
 	}
 	return pr
 }
 
-// A packRoom is the memory that a pack is read in, used again for the next.
-type packRoom struct {
+// A Room is the memory that a pack is read in, used again for the next.
+type Room struct {
 	spans  []byte // as they came
 	stored []byte // a frame as it is stored
 	plain  []byte // and decompressed
@@ -58,7 +58,7 @@ const (
 )
 
 // trim lets go of memory that few packs need.
-func (r *packRoom) trim() {
+func (r *Room) trim() {
 	if cap(r.spans) > keptSpans {
 		r.spans = nil
 	}
@@ -82,40 +82,40 @@ func sized(b []byte, n int) []byte {
 	return make([]byte, n)
 }
 
-func newPackRooms(st store.Store) chan *packRoom {
-	rooms := make(chan *packRoom, packReads+int(st.RoundTrip()/portionRTT))
+func NewRooms(st store.Store) chan *Room {
+	rooms := make(chan *Room, packReads+int(st.RoundTrip()/portionRTT))
 	for range cap(rooms) {
-		rooms <- new(packRoom)
+		rooms <- new(Room)
 	}
 	return rooms
 }
 
-type frameKey struct {
-	pack  uint32 // in index.Packs
-	frame uint32
+type FrameKey struct {
+	Pack  uint32 // in index.Packs
+	Frame uint32
 }
 
-// errUnlisted may also come of an index object that a prune has replaced since the log was read.
-var errUnlisted = errors.New("no index lists it")
+// ErrUnlisted may also come of an index object that a prune has replaced since the log was read.
+var ErrUnlisted = errors.New("no index lists it")
 
-func missing(id chunk.ID) error {
-	return &store.DamageError{Object: "blob " + id.String()[:8], Err: errUnlisted}
+func Missing(id chunk.ID) error {
+	return &store.DamageError{Object: "blob " + id.String()[:8], Err: ErrUnlisted}
 }
 
-// cut returns the blob at pl of its frame's plaintext, verified.
-func (pr *packReader) cut(plain []byte, pl index.Place, id chunk.ID) ([]byte, error) {
-	p := &pr.index.Packs[pl.Pack]
+// Cut returns the blob at pl of its frame's plaintext, verified.
+func (pr *Reader) Cut(plain []byte, pl index.Place, id chunk.ID) ([]byte, error) {
+	p := &pr.Index.Packs[pl.Pack]
 	data := plain[pl.Offset : pl.Offset+pl.Length : pl.Offset+pl.Length]
-	if sum, ok := pack.BlobID(pr.index.Keys, p.Epoch, p.Component, data); !ok || sum != id {
+	if sum, ok := pack.BlobID(pr.Index.Keys, p.Epoch, p.Component, data); !ok || sum != id {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("its blob %s… does not match its ID", id.String()[:8])}
 	}
 	return data, nil
 }
 
-// decode reads a frame from its decrypted pack, into room.
-func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]byte, error) {
-	p := &pr.index.Packs[key.pack]
-	f, err := pr.index.Frame(key.pack, key.frame)
+// Decode reads a frame from its decrypted pack, into room.
+func (pr *Reader) Decode(src io.ReaderAt, key FrameKey, room *Room) ([]byte, error) {
+	p := &pr.Index.Packs[key.Pack]
+	f, err := pr.Index.Frame(key.Pack, key.Frame)
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +133,8 @@ func (pr *packReader) decode(src io.ReaderAt, key frameKey, room *packRoom) ([]b
 	return plain, nil
 }
 
-// openerOf returns what opens a pack of a component.
-func openerOf(k *keys.Keyring, c pack.Component) (*pack.Opener, error) {
+// OpenerOf returns what opens a pack of a component.
+func OpenerOf(k *keys.Keyring, c pack.Component) (*pack.Opener, error) {
 	if c == pack.Meta {
 		return &pack.Opener{Identities: k.MetaIdentities()}, nil
 	}
@@ -150,8 +150,8 @@ type span struct{ from, to int64 }
 // spans returns the ranges to fetch for some frames of a pack, ascending and apart: the units that they lie in, and
 // unless the pack is open, the age header and the last unit of the payload (age verifies the length by it). Ranges near
 // each other are one: a gap costs less than a round trip.
-func (pr *packReader) spans(n uint32, frames []uint32, opened *openPack) ([]span, error) {
-	p := &pr.index.Packs[n]
+func (pr *Reader) spans(n uint32, frames []uint32, opened *opened) ([]span, error) {
+	p := &pr.Index.Packs[n]
 	const gap = 256 << 10
 	var all []span
 	add := func(s span) {
@@ -166,7 +166,7 @@ func (pr *packReader) spans(n uint32, frames []uint32, opened *openPack) ([]span
 		add(span{0, int64(p.Header)})
 	}
 	for _, f := range frames {
-		info, err := pr.index.Frame(n, f)
+		info, err := pr.Index.Frame(n, f)
 		if err != nil {
 			return nil, err
 		}
@@ -206,7 +206,7 @@ func (f fetched) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // fetchSpans reads ranges of a pack side by side.
-func (pr *packReader) fetchSpans(ctx context.Context, pack store.Name, spans []span, room *packRoom) (fetched, error) {
+func (pr *Reader) fetchSpans(ctx context.Context, pack store.Name, spans []span, room *Room) (fetched, error) {
 	out := make(fetched, len(spans))
 	size := int64(0)
 	for _, s := range spans {
@@ -232,32 +232,32 @@ func (pr *packReader) fetchSpans(ctx context.Context, pack store.Name, spans []s
 	return out, nil
 }
 
-// A wanted is a blob to read at a place.
-type wanted struct {
-	id chunk.ID
+// A Wanted is a blob to read at a place.
+type Wanted struct {
+	ID chunk.ID
 	index.Place
 }
 
-// plan chooses a place for each blob, the first that has not failed, and sorts them by pack and frame.
-func (pr *packReader) plan(want map[chunk.ID]int) ([][]wanted, error) {
-	all := make([]wanted, 0, len(want))
+// Plan chooses a place for each blob, the first that has not failed, and sorts them by pack and frame.
+func (pr *Reader) Plan(want map[chunk.ID]int) ([][]Wanted, error) {
+	all := make([]Wanted, 0, len(want))
 	var room [4]index.Place
 	for id, failed := range want {
-		places, err := pr.index.Find(id, room[:0])
+		places, err := pr.Index.Find(id, room[:0])
 		if err != nil {
 			return nil, err
 		}
 		if failed >= len(places) {
-			return nil, missing(id)
+			return nil, Missing(id)
 		}
-		all = append(all, wanted{id, places[failed]})
+		all = append(all, Wanted{id, places[failed]})
 	}
-	return byPack(all), nil
+	return ByPack(all), nil
 }
 
-// byPack sorts blobs by place and groups them by pack.
-func byPack(all []wanted) [][]wanted {
-	slices.SortFunc(all, func(a, b wanted) int {
+// ByPack sorts blobs by place and groups them by pack.
+func ByPack(all []Wanted) [][]Wanted {
+	slices.SortFunc(all, func(a, b Wanted) int {
 		switch {
 		case a.Pack != b.Pack:
 			return int(a.Pack) - int(b.Pack)
@@ -266,7 +266,7 @@ func byPack(all []wanted) [][]wanted {
 		}
 		return int(a.Offset) - int(b.Offset)
 	})
-	var packs [][]wanted
+	var packs [][]Wanted
 	for i, w := range all {
 		if i == 0 || all[i-1].Pack != w.Pack {
 			packs = append(packs, nil)
@@ -276,19 +276,19 @@ func byPack(all []wanted) [][]wanted {
 	return packs
 }
 
-// fetch reads what plan says. Blobs that could not be read or did not verify are returned with the reason; err is
+// Fetch reads what plan says. Blobs that could not be read or did not verify are returned with the reason; err is
 // f's or a lost storage's.
-func (pr *packReader) fetch(ctx context.Context, plan [][]wanted, f func(chunk.ID, []byte) error) (failed map[chunk.ID]error, err error) {
+func (pr *Reader) Fetch(ctx context.Context, plan [][]Wanted, f func(chunk.ID, []byte) error) (failed map[chunk.ID]error, err error) {
 	failed = make(map[chunk.ID]error)
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(cap(pr.rooms))
+	g.SetLimit(cap(pr.Rooms))
 	for _, blobs := range plan {
 		g.Go(func() error {
-			room := <-pr.rooms
+			room := <-pr.Rooms
 			defer func() {
 				room.trim()
-				pr.rooms <- room
+				pr.Rooms <- room
 			}()
 			return pr.fetchPack(ctx, blobs, room, f, func(id chunk.ID, err error) {
 				mu.Lock()
@@ -301,7 +301,7 @@ func (pr *packReader) fetch(ctx context.Context, plan [][]wanted, f func(chunk.I
 }
 
 // fetchPack reads blobs of one pack, sorted by place, a portion after the other in room.
-func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, room *packRoom, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
+func (pr *Reader) fetchPack(ctx context.Context, blobs []Wanted, room *Room, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
 	for len(blobs) > 0 {
 		n := pr.portion(blobs)
 		if err := pr.fetchPortion(ctx, blobs[:n], room, f, failed); err != nil {
@@ -313,13 +313,13 @@ func (pr *packReader) fetchPack(ctx context.Context, blobs []wanted, room *packR
 }
 
 // portion returns how many of the blobs to read at once: those of frames that take portionBytes, or of one that takes more.
-func (pr *packReader) portion(blobs []wanted) int {
+func (pr *Reader) portion(blobs []Wanted) int {
 	stored := 0
 	for i, b := range blobs {
 		if i > 0 && blobs[i-1].Frame == b.Frame {
 			continue
 		}
-		if f, err := pr.index.Frame(b.Pack, b.Frame); err == nil {
+		if f, err := pr.Index.Frame(b.Pack, b.Frame); err == nil {
 			if stored += f.Stored; stored > portionBytes && i > 0 {
 				return i
 			}
@@ -329,7 +329,7 @@ func (pr *packReader) portion(blobs []wanted) int {
 }
 
 // fetchPortion reads blobs of one pack at once.
-func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *packRoom, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
+func (pr *Reader) fetchPortion(ctx context.Context, blobs []Wanted, room *Room, f func(chunk.ID, []byte) error, failed func(chunk.ID, error)) error {
 	var frames []uint32
 	for _, b := range blobs {
 		if len(frames) == 0 || frames[len(frames)-1] != b.Frame {
@@ -337,11 +337,11 @@ func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *pa
 		}
 	}
 	n, whole := blobs[0].Pack, true
-	src, err := pr.open(ctx, n, frames, room)
+	src, err := pr.Open(ctx, n, frames, room)
 	var damage *store.DamageError
 	if errors.As(err, &damage) || index.IsDamage(err) {
 		for _, b := range blobs {
-			failed(b.id, err)
+			failed(b.ID, err)
 		}
 		return nil
 	}
@@ -349,28 +349,28 @@ func (pr *packReader) fetchPortion(ctx context.Context, blobs []wanted, room *pa
 		return err
 	}
 	for len(blobs) > 0 {
-		key := frameKey{n, blobs[0].Frame}
-		plain, err := pr.decode(src, key, room)
+		key := FrameKey{n, blobs[0].Frame}
+		plain, err := pr.Decode(src, key, room)
 		whole = whole && err == nil
-		for len(blobs) > 0 && blobs[0].Frame == key.frame {
+		for len(blobs) > 0 && blobs[0].Frame == key.Frame {
 			b := blobs[0]
 			blobs = blobs[1:]
 			var data []byte
 			berr := err
 			if berr == nil {
-				data, berr = pr.cut(plain, b.Place, b.id)
+				data, berr = pr.Cut(plain, b.Place, b.ID)
 			}
 			if berr != nil {
-				failed(b.id, berr)
+				failed(b.ID, berr)
 				continue
 			}
-			if err := f(b.id, data); err != nil {
+			if err := f(b.ID, data); err != nil {
 				return err
 			}
 		}
 	}
 	if whole {
-		pr.done(n, frames[len(frames)-1], src)
+		pr.Done(n, frames[len(frames)-1], src)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package repo
+package blobs
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 // keptPacks is how many packs a Reader keeps open, each with up to 128 KiB of memory: a month of nights of an old stream.
 const keptPacks = 80
 
-// An openPack is a pack whose age header and length have been decrypted and verified. It is for one goroutine at a time.
-type openPack struct {
+// An opened is a pack whose age header and length have been decrypted and verified. It is for one goroutine at a time.
+type opened struct {
 	plain   io.ReaderAt
 	fetched fetched // stored bytes that plain can read now, the edge among them
 	edge    piece   // the last unit that was of use: where the next frame begins, as a rule
@@ -26,15 +26,15 @@ type openPack struct {
 }
 
 // ReadAt reads the decrypted pack, where that was fetched.
-func (o *openPack) ReadAt(b []byte, off int64) (int, error) { return o.plain.ReadAt(b, off) }
+func (o *opened) ReadAt(b []byte, off int64) (int, error) { return o.plain.ReadAt(b, off) }
 
 // A packSource is the stored pack to age, as far as it is fetched.
-type packSource struct{ *openPack }
+type packSource struct{ *opened }
 
 func (s packSource) ReadAt(b []byte, off int64) (int, error) { return s.fetched.ReadAt(b, off) }
 
 // hold copies the unit out of what is fetched, and lets go of that.
-func (o *openPack) hold(unit span) {
+func (o *opened) hold(unit span) {
 	for _, p := range o.fetched {
 		if unit.from >= p.from && unit.to <= p.to {
 			o.edge = piece{unit, append(o.edge.data[:0], p.data[unit.from-p.from:unit.to-p.from]...)}
@@ -44,15 +44,15 @@ func (o *openPack) hold(unit span) {
 	o.fetched = nil
 }
 
-// openPacks are those that a Reader keeps. Who takes one has it alone until it is kept again.
-type openPacks struct {
+// kept are those that a Reader keeps. Who takes one has it alone until it is kept again.
+type kept struct {
 	mu    sync.Mutex
-	packs map[uint32]*openPack // by their number in the index
+	packs map[uint32]*opened // by their number in the index
 	clock uint64
 }
 
 // take returns a pack that is open, or nil.
-func (k *openPacks) take(n uint32) *openPack {
+func (k *kept) take(n uint32) *opened {
 	if k == nil {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (k *openPacks) take(n uint32) *openPack {
 }
 
 // keep keeps a pack instead of the one that was not used for longest.
-func (k *openPacks) keep(n uint32, o *openPack) {
+func (k *kept) keep(n uint32, o *opened) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.packs) >= keptPacks && k.packs[n] == nil {
@@ -81,11 +81,11 @@ func (k *openPacks) keep(n uint32, o *openPack) {
 	k.packs[n] = o
 }
 
-// open fetches what it takes to read the given frames of a pack, ascending, into room, and returns the decrypted pack,
+// Open fetches what it takes to read the given frames of a pack, ascending, into room, and returns the decrypted pack,
 // in which only they can be read. It refuses a pack that was not written for the instance that it is listed for.
-func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room *packRoom) (*openPack, error) {
-	p := &pr.index.Packs[n]
-	opener, err := openerOf(pr.index.Keys, p.Component)
+func (pr *Reader) Open(ctx context.Context, n uint32, frames []uint32, room *Room) (*opened, error) {
+	p := &pr.Index.Packs[n]
+	opener, err := OpenerOf(pr.Index.Keys, p.Component)
 	if err != nil {
 		return nil, err
 	}
@@ -102,13 +102,13 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 		o.fetched = append(now, o.edge)
 		return o, nil
 	}
-	o = &openPack{fetched: now}
+	o = &opened{fetched: now}
 	plain, size, err := age.DecryptReaderAt(packSource{o}, p.Size, opener)
 	if err != nil {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	if !opener.IsFor(p.Instance) {
-		return nil, falseListing(pr.index, p, "")
+		return nil, FalseListing(pr.Index, p, "")
 	}
 	if want := pack.PlainSize(p.Size, p.Header); size != want {
 		return nil, &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("has %d bytes, the index says %d", size, want)}
@@ -117,10 +117,10 @@ func (pr *packReader) open(ctx context.Context, n uint32, frames []uint32, room 
 	return o, nil
 }
 
-// done keeps a pack that was read to the end of a frame, unless it is of media: these are read once, front to back.
-func (pr *packReader) done(n, frame uint32, o *openPack) {
-	p := &pr.index.Packs[n]
-	f, err := pr.index.Frame(n, frame)
+// Done keeps a pack that was read to the end of a frame, unless it is of media: these are read once, front to back.
+func (pr *Reader) Done(n, frame uint32, o *opened) {
+	p := &pr.Index.Packs[n]
+	f, err := pr.Index.Frame(n, frame)
 	if err != nil || pr.kept == nil || p.Component == pack.Media {
 		return
 	}
@@ -134,15 +134,15 @@ func unit(p *index.Pack, off int64) span {
 	return span{from, min(from+pack.AgeChunk+pack.AgeOverhead, p.Size)}
 }
 
-// falseListing returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
-func falseListing(x *index.Index, p *index.Pack, whose string) error {
-	err := fmt.Errorf("it lists pack %s for %q, but the pack was %w", p.Name.Short(), p.Instance, errForeign)
+// FalseListing returns the error of a listing whose pack was written for another instance: whose, as far as that is known.
+func FalseListing(x *index.Index, p *index.Pack, whose string) error {
+	err := fmt.Errorf("it lists pack %s for %q, but the pack was %w", p.Name.Short(), p.Instance, ErrForeign)
 	if whose != "" {
 		err = fmt.Errorf("%w, %q", err, whose)
 	}
 	return &store.DamageError{Object: store.Index.Object(x.Objects[p.Object].Name), Err: err}
 }
 
-// errForeign says that a pack is listed for an instance that it was not written for. The listing is to blame for that, and
+// ErrForeign says that a pack is listed for an instance that it was not written for. The listing is to blame for that, and
 // not the pack: whoever lists it so wants another's content to be taken for that instance's own.
-var errForeign = errors.New("written for another instance")
+var ErrForeign = errors.New("written for another instance")
