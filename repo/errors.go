@@ -41,12 +41,5 @@ func (e *ForeignKeyError) Error() string {
 	return fmt.Sprintf("the key is of repository %s…, and this is repository %s…", e.Key.Short(), e.Repository.Short())
 }
 
-// A LockedError says that another process is at work.
-type LockedError struct {
-	By string // who and what
-}
-
-func (e *LockedError) Error() string { return "the repository is in use: " + e.By }
-
 // A StateFileError says that a file in which this machine remembers something can't be opened.
 type StateFileError = machine.FileError

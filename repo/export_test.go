@@ -280,12 +280,32 @@ func ThisProcess() []byte {
 
 // PutLease puts a lease of the process that told describes.
 func (r *Repo) PutLease(ctx context.Context, told []byte) error {
-	l := &Lease{repo: r, key: *r.key, epoch: r.log.CurrentEpoch(), text: leaseText{What: "test", Started: time.Now()}}
-	rand.Read(l.text.ID[:])
-	if err := json.Unmarshal(told, &l.text.process); err != nil {
+	text := leaseText{What: "test", Started: time.Now()}
+	rand.Read(text.ID[:])
+	if err := json.Unmarshal(told, &text.process); err != nil {
 		return err
 	}
-	return errors.Join(l.put(ctx), l.put(ctx))
+	for range 2 {
+		body, err := json.Marshal(text)
+		if err != nil {
+			return err
+		}
+		data, err := r.log.Seal(keys.KindLease, body)
+		if err != nil {
+			return err
+		}
+		object := store.LeaseObject([16]byte(text.ID[:16]))
+		rand.Read(text.ID[:16])
+		if err := r.store.Put(ctx, object, data); err != nil {
+			return err
+		}
+		o, err := r.store.Stat(ctx, object)
+		if err != nil {
+			return err
+		}
+		text.Before = o.Time.UTC()
+	}
+	return nil
 }
 
 // Dead reports whether one process knows another one to be dead, by what they tell of themselves.
@@ -295,12 +315,6 @@ func Dead(told, from []byte) bool {
 		panic(err)
 	}
 	return p.dead(&q)
-}
-
-// Runs reports whether a process runs.
-func Runs(pid int) bool {
-	_, alive := startOf(pid)
-	return alive
 }
 
 // PutNewerEntry puts an entry of a format to come under the log's next number.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -25,7 +26,9 @@ const (
 // A Lease tells others that somebody is at work, so that a pruner waits rather than spoil a run. It is advisory: what
 // keeps the repository whole is the log.
 type Lease struct {
-	repo   *Repo
+	store  store.Store
+	log    *logbook.Log
+	note   func(format string, args ...any)
 	key    keys.Keyring // a copy: the repository's may gain an epoch while the lease is renewed
 	epoch  *keys.Epoch
 	text   leaseText
@@ -54,12 +57,12 @@ func (t *leaseText) isNew(o store.Object) bool {
 	return !t.Before.IsZero() && o.Time.Sub(t.Before) <= leaseLife
 }
 
-// NewLease puts a lease and renews it until Release.
-func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
+// takeLease puts a lease that says what somebody does, and renews it until Release. note hears of whom it waits for.
+func takeLease(ctx context.Context, st store.Store, log *logbook.Log, note func(format string, args ...any), what string) (*Lease, error) {
 	text := leaseText{What: what, Started: time.Now().UTC().Truncate(time.Second), process: thisProcess()}
 	rand.Read(text.ID[:])
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Lease{repo: r, key: *r.key, epoch: r.log.CurrentEpoch(), text: text, cancel: cancel, done: make(chan struct{})}
+	l := &Lease{store: st, log: log, note: note, key: *log.Key(), epoch: log.CurrentEpoch(), text: text, cancel: cancel, done: make(chan struct{})}
 	// The first object tells the storage's time, the second one is the lease.
 	err := l.put(ctx)
 	if err == nil {
@@ -96,14 +99,14 @@ func (l *Lease) put(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := seal(&l.key, l.epoch, keys.KindLease, body)
+	data, err := l.log.Envelopes().Seal(&l.key, l.epoch, keys.KindLease, body)
 	if err != nil {
 		return err
 	}
 	var id [16]byte
 	rand.Read(id[:])
 	object := store.LeaseObject(id)
-	if err := l.repo.store.Put(ctx, object, data); err != nil {
+	if err := l.store.Put(ctx, object, data); err != nil {
 		return fmt.Errorf("putting a lease: %w", err)
 	}
 	l.mu.Lock()
@@ -111,7 +114,7 @@ func (l *Lease) put(ctx context.Context) error {
 	l.object, l.at = object, time.Time{}
 	l.mu.Unlock()
 	if old != "" {
-		_ = l.repo.store.Remove(ctx, old) // an append-only storage keeps it; it goes stale
+		_ = l.store.Remove(ctx, old) // an append-only storage keeps it; it goes stale
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func (l *Lease) before(ctx context.Context) time.Time {
 	if object == "" || !at.IsZero() || ctx.Err() != nil {
 		return at.UTC()
 	}
-	o, err := l.repo.store.Stat(ctx, object)
+	o, err := l.store.Stat(ctx, object)
 	if err != nil {
 		return time.Time{} // where we were suspended, taken for stale
 	}
@@ -145,7 +148,7 @@ func (l *Lease) now(ctx context.Context) (time.Time, error) {
 			return time.Time{}, err
 		}
 		object := l.current()
-		o, err := l.repo.store.Stat(ctx, object)
+		o, err := l.store.Stat(ctx, object)
 		if errors.Is(err, fs.ErrNotExist) && (try < leaseTries || l.current() != object) {
 			continue // where we were suspended, taken for stale; or renewed at this very moment, however often
 		}
@@ -169,7 +172,7 @@ func (l *Lease) Release() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if l.object != "" {
-			_ = l.repo.store.Remove(ctx, l.object) // one left behind goes stale
+			_ = l.store.Remove(ctx, l.object) // one left behind goes stale
 		}
 	})
 }
@@ -180,7 +183,7 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 	own := l.current()
 	var all []store.Object
 	var now time.Time
-	for o, err := range l.repo.store.List(ctx, store.Lease.Dir()) {
+	for o, err := range l.store.List(ctx, store.Lease.Dir()) {
 		if err != nil {
 			return nil, fmt.Errorf("listing leases: %w", err)
 		}
@@ -193,22 +196,22 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 	var out []leaseText
 	for _, o := range all {
 		if now.Sub(o.Time) > leaseLife {
-			_ = l.repo.store.Remove(ctx, o.Name)
+			_ = l.store.Remove(ctx, o.Name)
 			continue
 		}
-		data, err := store.ReadAll(ctx, l.repo.store, o.Name, maxLease)
+		data, err := store.ReadAll(ctx, l.store, o.Name, maxLease)
 		if err != nil {
 			continue // released meanwhile
 		}
 		var t leaseText
-		if signer, body, err := unseal(l.repo.Key(), keys.KindLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
+		if signer, body, err := l.log.Envelopes().Unseal(l.log.Keys, keys.KindLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
 			continue
 		}
 		if t.ID == l.text.ID || !t.isNew(o) {
 			continue // an earlier object of this lease, or of one that is over
 		}
 		if t.dead(&l.text.process) {
-			_ = l.repo.store.Remove(ctx, o.Name)
+			_ = l.store.Remove(ctx, o.Name)
 			continue
 		}
 		out = append(out, t)
@@ -219,7 +222,7 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 // concerns reports whether this lease waits for those of a signer: the owner's, and those of writers on the list of keys that
 // speak for an instance of its own. A writer's prune takes nothing from others that is not long left over.
 func (l *Lease) concerns(signer ed25519.PublicKey) bool {
-	log := l.repo.log
+	log := l.log
 	by, me := log.Scope(signer), log.Scope(l.key.VerifyKey())
 	switch {
 	case by.Owner:
@@ -244,7 +247,7 @@ func (l *Lease) Wait(ctx context.Context, patience time.Duration) error {
 		if left <= 0 {
 			return &LockedError{by}
 		}
-		l.repo.note("waiting for %s", by)
+		l.note("waiting for %s", by)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -252,3 +255,10 @@ func (l *Lease) Wait(ctx context.Context, patience time.Duration) error {
 		}
 	}
 }
+
+// A LockedError says that another process is at work.
+type LockedError struct {
+	By string // who and what
+}
+
+func (e *LockedError) Error() string { return "the repository is in use: " + e.By }

@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -128,7 +129,7 @@ func TestLeaseOfADeadProcess(t *testing.T) {
 		t.Error("a process is waited for whose PID another one has now")
 	}
 	end()
-	for repo.Runs(c.Process.Pid) { // until it is a zombie
+	for runs(c.Process.Pid) { // until it is a zombie
 	}
 	if waits(t, told) {
 		t.Error("a process is waited for that has ended, and whose parent has not asked yet")
@@ -203,4 +204,10 @@ func TestLeasePutAgain(t *testing.T) {
 			t.Errorf("a prune beside leases that were put again: %v", err)
 		}
 	})
+}
+
+// runs reports whether a process has not ended.
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
 }

@@ -318,3 +318,8 @@ func (r *Repo) sealManifest(text []byte) ([]byte, error) {
 	}
 	return r.log.Seal(keys.KindManifest, body)
 }
+
+// NewLease tells others that somebody is at work, until it is released.
+func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
+	return takeLease(ctx, r.store, r.log, r.note, what)
+}

@@ -61,6 +61,12 @@ func New(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Lo
 	return &Log{History: ledger.New(key), store: st, key: key, machine: m, opts: o}
 }
 
+// Key returns the keyring that the log was opened with.
+func (b *Log) Key() *keys.Keyring { return b.key }
+
+// Envelopes returns how envelopes are made and opened.
+func (b *Log) Envelopes() Envelopes { return b.opts.Envelopes }
+
 // ReadLog takes the whole log. With useCache only the newest entry and those of another size are sure to come from the
 // store: where it chains to what is cached, the store has the same below it or has lost it; where it does not, all is read
 // anew. Keys that it announces and keys lacks are the history's.
