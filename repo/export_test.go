@@ -285,7 +285,7 @@ func (r *Repo) PutLease(ctx context.Context, told []byte) error {
 	if err := json.Unmarshal(told, &text.process); err != nil {
 		return err
 	}
-	for range 2 {
+	for i := range 2 { // the first tells the time, and goes
 		body, err := json.Marshal(text)
 		if err != nil {
 			return err
@@ -294,8 +294,9 @@ func (r *Repo) PutLease(ctx context.Context, told []byte) error {
 		if err != nil {
 			return err
 		}
-		object := store.LeaseObject([16]byte(text.ID[:16]))
-		rand.Read(text.ID[:16])
+		var id [16]byte
+		rand.Read(id[:])
+		object := store.LeaseObject(id)
 		if err := r.store.Put(ctx, object, data); err != nil {
 			return err
 		}
@@ -304,6 +305,9 @@ func (r *Repo) PutLease(ctx context.Context, told []byte) error {
 			return err
 		}
 		text.Before = o.Time.UTC()
+		if i == 0 {
+			_ = r.store.Remove(ctx, object) // an append-only storage keeps it
+		}
 	}
 	return nil
 }

@@ -63,12 +63,12 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 	if !r.key.CanRead() {
 		return &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE): a repair reads what is stored", For: "a repair"}
 	}
-	lease, err := r.NewLease(ctx, what)
+	held, err := r.NewLease(ctx, what)
 	if err != nil {
 		return err
 	}
-	defer lease.Release()
-	if err := lease.Wait(ctx, o.Patience); err != nil {
+	defer held.Release()
+	if err := held.Wait(ctx, o.Patience); err != nil {
 		return err
 	}
 	for range pruneTries {
