@@ -20,6 +20,7 @@ import (
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -271,7 +272,7 @@ func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id 
 
 // ThisProcess returns what a lease of this process says of it, as JSON.
 func ThisProcess() []byte {
-	data, err := json.Marshal(thisProcess())
+	data, err := json.Marshal(lease.ThisProcess())
 	if err != nil {
 		panic(err)
 	}
@@ -280,9 +281,9 @@ func ThisProcess() []byte {
 
 // PutLease puts a lease of the process that told describes.
 func (r *Repo) PutLease(ctx context.Context, told []byte) error {
-	text := leaseText{What: "test", Started: time.Now()}
+	text := lease.Text{What: "test", Started: time.Now()}
 	rand.Read(text.ID[:])
-	if err := json.Unmarshal(told, &text.process); err != nil {
+	if err := json.Unmarshal(told, &text.Process); err != nil {
 		return err
 	}
 	for i := range 2 { // the first tells the time, and goes
@@ -314,11 +315,11 @@ func (r *Repo) PutLease(ctx context.Context, told []byte) error {
 
 // Dead reports whether one process knows another one to be dead, by what they tell of themselves.
 func Dead(told, from []byte) bool {
-	var p, q process
+	var p, q lease.Process
 	if err := errors.Join(json.Unmarshal(told, &p), json.Unmarshal(from, &q)); err != nil {
 		panic(err)
 	}
-	return p.dead(&q)
+	return p.Dead(&q)
 }
 
 // PutNewerEntry puts an entry of a format to come under the log's next number.

@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 )
 
 func TestLeases(t *testing.T) {
@@ -31,7 +32,7 @@ func TestLeases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var locked *repo.LockedError
+	var locked *lease.LockedError
 	if _, err := w.open(w.writer).NewWriter(t.Context(), instance); !errors.As(err, &locked) {
 		t.Errorf("a second snapshot on this machine: %v", err)
 	}
@@ -102,7 +103,7 @@ func TestLeaseOfADeadProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = r.Prune(t.Context(), mark, repo.PruneOptions{})
-		var locked *repo.LockedError
+		var locked *lease.LockedError
 		if err != nil && !errors.As(err, &locked) {
 			t.Fatal(err)
 		}
@@ -187,7 +188,7 @@ func TestLeasePutAgain(t *testing.T) {
 			}
 			return err
 		}
-		var locked *repo.LockedError
+		var locked *lease.LockedError
 		for range 3 {
 			if err := prune(); !errors.As(err, &locked) {
 				t.Errorf("a prune beside a snapshot: %v", err)

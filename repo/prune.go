@@ -11,6 +11,7 @@ import (
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -94,7 +95,7 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 	if o.DryRun {
 		return r.prune(ctx, r.clock, inspect, o)
 	}
-	var lease *Lease
+	var lease *lease.Lease
 	m := &room{repo: r, grace: o.Grace}
 	err := m.within(ctx, func() (err error) {
 		lease, err = r.NewLease(ctx, "prune")
@@ -107,7 +108,7 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 	if err := lease.Wait(ctx, o.Patience); err != nil {
 		return nil, err
 	}
-	res, err := r.prune(ctx, lease.now, inspect, o)
+	res, err := r.prune(ctx, lease.Now, inspect, o)
 	if errors.Is(err, store.ErrNoSpace) {
 		res, err = r.pruneFull(ctx, m, lease, inspect, o)
 	}
@@ -130,7 +131,7 @@ func (r *Repo) clock(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	defer lease.Release()
-	return lease.now(ctx)
+	return lease.Now(ctx)
 }
 
 // prune tries until it was not overtaken by others. now tells the storage's time.
@@ -144,7 +145,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 			return res, err
 		}
 	}
-	return nil, &cause.Error{Cause: cause.Outrun, Err: &LockedError{"others kept adding to the log"}}
+	return nil, &cause.Error{Cause: cause.Outrun, Err: &lease.LockedError{By: "others kept adding to the log"}}
 }
 
 // tryPrune goes through a prune once, from phase to phase. Each makes one value of those before it:

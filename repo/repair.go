@@ -12,6 +12,7 @@ import (
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -83,7 +84,7 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 			return err
 		}
 	}
-	return hint.Wrap(&LockedError{"others kept adding to the log"}, "repair again at a quieter time")
+	return hint.Wrap(&lease.LockedError{By: "others kept adding to the log"}, "repair again at a quieter time")
 }
 
 // tryRepairIndex goes through a repair once. What packs that were read hold stays in u for the next time.

@@ -21,6 +21,7 @@ import (
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -215,7 +216,7 @@ func (r *Repo) LockRun(instance string) (unlock func(), err error) {
 func (r *Repo) lock(w machine.Work, instance, other string) (unlock func(), err error) {
 	unlock, err = r.machine.Lock(w, instance)
 	if errors.Is(err, machine.ErrLocked) {
-		err = &LockedError{other + instance + " runs on this machine"}
+		err = &lease.LockedError{By: other + instance + " runs on this machine"}
 	}
 	return unlock, err
 }
@@ -320,6 +321,6 @@ func (r *Repo) sealManifest(text []byte) ([]byte, error) {
 }
 
 // NewLease tells others that somebody is at work, until it is released.
-func (r *Repo) NewLease(ctx context.Context, what string) (*Lease, error) {
-	return takeLease(ctx, r.store, r.log, r.note, what)
+func (r *Repo) NewLease(ctx context.Context, what string) (*lease.Lease, error) {
+	return lease.Take(ctx, r.store, r.log, r.note, what)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -98,7 +99,7 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("listing leases: %w", err)
 		}
-		if now.Sub(o.Time) > leaseLife {
+		if now.Sub(o.Time) > lease.Life {
 			names = append(names, o.Name)
 		}
 	}
@@ -143,11 +144,11 @@ func (r *Repo) publishOnFull(ctx context.Context, e *ledger.Entry, check func(*l
 
 // pruneFull is Prune on a storage that has no room for all of it. Packs that are dead as a whole go first: that takes a log
 // entry and nothing else. Then others are rewritten, as many at once as there is room for.
-func (r *Repo) pruneFull(ctx context.Context, m *room, lease *Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func (r *Repo) pruneFull(ctx context.Context, m *room, lease *lease.Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	var all PruneResult
 	o.lean = true
 	err := m.within(ctx, func() error {
-		res, err := r.prune(ctx, lease.now, inspect, o)
+		res, err := r.prune(ctx, lease.Now, inspect, o)
 		if err == nil {
 			all.add(res)
 		}
@@ -158,7 +159,7 @@ func (r *Repo) pruneFull(ctx context.Context, m *room, lease *Lease, inspect Ins
 	}
 	o.lean = false
 	for o.most = mostRewritten; o.most > 0; {
-		res, err := r.prune(ctx, lease.now, inspect, o)
+		res, err := r.prune(ctx, lease.Now, inspect, o)
 		switch {
 		case errors.Is(err, store.ErrNoSpace):
 			o.most /= 2

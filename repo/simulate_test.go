@@ -20,6 +20,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -221,7 +222,7 @@ func (s *simulation) restore(ctx context.Context, st store.Store) error {
 
 // expected returns an error where a party that lived ended as none should.
 func (s *simulation) expected(p *storetest.Party) error {
-	var locked *repo.LockedError
+	var locked *lease.LockedError
 	var damage *store.DamageError
 	switch {
 	case p.Died, p.Hurt, p.Err == nil, errors.Is(p.Err, repo.ErrPruned), errors.As(p.Err, &locked):

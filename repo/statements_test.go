@@ -15,6 +15,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -68,7 +69,7 @@ func TestLeaseOfAnUnknown(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = r.Prune(t.Context(), mark, repo.PruneOptions{})
-		var locked *repo.LockedError
+		var locked *lease.LockedError
 		if waits := errors.As(err, &locked); waits != (k == w.owner) || err != nil && !waits {
 			t.Errorf("beside a lease of another instance's writer, the %s's prune: %v", k.Role, err)
 		}

@@ -17,6 +17,7 @@ import (
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -43,7 +44,7 @@ type Writer struct {
 	prunes   int // prune entries that index heeds
 	journal  *machine.Journal
 	unlock   func()
-	lease    *Lease
+	lease    *lease.Lease
 
 	packing *pack.Pipeline
 
@@ -384,7 +385,7 @@ func (w *Writer) young(ctx context.Context, named []string) error {
 	if len(named) == 0 {
 		return nil
 	}
-	now, err := w.lease.now(ctx)
+	now, err := w.lease.Now(ctx)
 	if err != nil {
 		return err
 	}

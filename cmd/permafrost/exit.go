@@ -9,6 +9,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -67,7 +68,7 @@ func exitCode(err error) int {
 		return exitRetention
 	case errors.Is(err, repo.ErrNoRepository):
 		return exitNoRepository
-	case isA[*repo.LockedError](err):
+	case isA[*lease.LockedError](err):
 		return exitLocked
 	case isA[*keys.MissingKeyError](err), isA[*repo.ForeignKeyError](err), isA[*repo.FingerprintError](err), errors.Is(err, ledger.ErrNotAllowed):
 		return exitWrongKey

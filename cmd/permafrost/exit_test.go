@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -35,7 +36,7 @@ func TestExitCode(t *testing.T) {
 		{hint.Join(&keeper.LeftOutError{Count: 1}, &keeper.IncompleteError{Secrets: true}), 5},
 		{&unreportedError{"x", io.ErrShortWrite}, 9},
 		{repo.ErrNoRepository, 10},
-		{&repo.LockedError{By: "x"}, 11},
+		{&lease.LockedError{By: "x"}, 11},
 		{&keys.MissingKeyError{Need: "x", For: "y"}, 12},
 		{&repo.ForeignKeyError{}, 12},
 		{ledger.ErrNotAllowed, 12},

@@ -10,6 +10,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -38,7 +39,7 @@ func repositoryExamples() map[string]error {
 		"repo.ForeignKeyError":     &repo.ForeignKeyError{Key: store.Name{1}, Repository: store.Name{2}},
 		"keys.MissingKeyError":     &keys.MissingKeyError{Need: "the owner key: the recovery file", For: "reading content"},
 		"keys.NoKeyError":          &keys.NoKeyError{Err: fmt.Errorf("key file writer.key: %w", fs.ErrNotExist)},
-		"repo.LockedError":         &repo.LockedError{By: "a snapshot of social.example by web1"},
+		"lease.LockedError":        &lease.LockedError{By: "a snapshot of social.example by web1"},
 		"ledger.RollbackError":     &ledger.RollbackError{Remembered: ledger.Head{Seq: 9}, Found: ledger.Head{Seq: 7}},
 		"store.FalseReportError":   &store.FalseReportError{Object: object, Found: "there is no such object"},
 		"machine.FileError":        &repo.StateFileError{Path: "/var/lib/permafrost/1f40/journal", Loses: "it holds nothing", Err: errors.New("locking: is a directory")},
@@ -55,7 +56,7 @@ func repositoryExamples() map[string]error {
 		"cause.LogDamaged":      &cause.Error{Cause: cause.LogDamaged, Err: fmt.Errorf("refusing to add to a damaged log: %w", damage)},
 		"cause.FalseListing":    damaged(cause.FalseListing, "index/1f40…", `it lists pack 1f40 for "a.example", and index/2b7c lists it for "b.example": one of them is false`),
 		"cause.HeadUnread":      told(cause.HeadUnread, "the newest log entry that this machine has seen can't be read: malformed"),
-		"cause.Outrun":          &cause.Error{Cause: cause.Outrun, Err: &repo.LockedError{By: "others kept adding to the log"}},
+		"cause.Outrun":          &cause.Error{Cause: cause.Outrun, Err: &lease.LockedError{By: "others kept adding to the log"}},
 		"cause.LogUnsound":      &cause.Error{Cause: cause.LogUnsound, Err: fmt.Errorf("refusing to prune with a damaged log: %w", damage)},
 		"cause.IndexDamaged":    &cause.Error{Cause: cause.IndexDamaged, Err: fmt.Errorf("prune needs the whole index: %w", damage)},
 		"cause.IndexMissing":    &cause.Error{Cause: cause.IndexMissing, Err: fmt.Errorf("refusing to prune: %w", damage)},
@@ -94,6 +95,8 @@ func repositoryExamples() map[string]error {
 		"keeper.ErrNotSuspect":    fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotSuspect),
 		"keeper.ErrNotConfirmed":  fmt.Errorf("snapshot 99000000 %w", keeper.ErrNotConfirmed),
 		"machine.ErrLocked":       nil,
+		"blobs.ErrUnlisted":       nil,
+		"blobs.ErrForeign":        nil,
 		"logbook.ErrNewcomers":    nil,
 		"wire.ErrTruncated":       nil,
 		"syscall.EROFS":           syscall.EROFS,
@@ -114,11 +117,13 @@ func repositoryHintless() map[string]string {
 		"repo.SnapshotError":     "it depends on the command",
 		"repo.ForeignKeyError":   "a KeyFileError says more",
 		"keys.NoKeyError":        "it is given where the file is read",
-		"repo.LockedError":       "it says who is at work; --retry-lock waits",
+		"lease.LockedError":      "it says who is at work; --retry-lock waits",
 		"cause.Error":            "its cause has one",
 		"ledger.NotAllowedError": "its right has one",
 		"keeper.ErrNotConfirmed": "there is nothing to do",
 		"machine.ErrLocked":      "it becomes a LockedError",
+		"blobs.ErrUnlisted":      "a DamageError stands around it",
+		"blobs.ErrForeign":       "a DamageError stands around it",
 		"logbook.ErrNewcomers":   "a prune or a repair begins anew",
 		"wire.ErrTruncated":      "it never stands alone",
 	}

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/units"
 	"permafrost/repo"
+	"permafrost/repo/lease"
 )
 
 const lockPoll = 2 * time.Second // how often a lock is tried that is held
@@ -17,7 +18,7 @@ func patiently(ctx context.Context, patience time.Duration, news Observer, f fun
 	deadline, pruned, told := time.Now().Add(patience), false, ""
 	for {
 		err := f()
-		var locked *repo.LockedError
+		var locked *lease.LockedError
 		switch {
 		case errors.Is(err, repo.ErrPruned) && !pruned:
 			pruned = true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/lease"
 )
 
 // A deaf observer hears nothing.
@@ -20,7 +21,7 @@ func (deaf) Tell(Message)  {}
 
 // A lock is waited for as long as was said, and a prune that came between costs one more run.
 func TestPatiently(t *testing.T) {
-	locked := &repo.LockedError{By: "another"}
+	locked := &lease.LockedError{By: "another"}
 	for _, tt := range []struct {
 		name     string
 		patience time.Duration

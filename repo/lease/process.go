@@ -1,4 +1,4 @@
-package repo
+package lease
 
 import (
 	"bytes"
@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process is what tells a process from every other one, as far as another on its machine can look that up. Machine is
+// A Process is what tells a Process from every other one, as far as another on its machine can look that up. Machine is
 // empty where it can't.
-type process struct {
+type Process struct {
 	Host    string `json:"host"`
 	PID     int    `json:"pid"`
 	Machine string `json:"machine,omitempty"` // the boot, and the namespaces in which the PID and the start mean something
 	Start   uint64 `json:"start,omitempty"`   // when the process began, as /proc has it
 }
 
-// thisProcess describes the process that calls it.
-func thisProcess() process {
-	p := process{PID: os.Getpid()}
+// ThisProcess describes the process that calls it.
+func ThisProcess() Process {
+	p := Process{PID: os.Getpid()}
 	p.Host, _ = os.Hostname()
 	// A /proc of another PID namespace names other processes by our numbers.
 	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(p.PID) {
@@ -36,9 +36,9 @@ func thisProcess() process {
 	return p
 }
 
-// dead reports whether the process is known to have ended, seen from another one. In doubt it has not: an equal PID in
+// Dead reports whether the process is known to have ended, seen from another one. In doubt it has not: an equal PID in
 // another container says nothing.
-func (p *process) dead(from *process) bool {
+func (p *Process) Dead(from *Process) bool {
 	if p.Machine == "" || p.Machine != from.Machine || p.Host != from.Host || p.PID <= 0 {
 		return false
 	}

@@ -1,4 +1,8 @@
-package repo
+// Package lease tells others that somebody is at work on a repository, so that a pruner waits rather than spoil a run.
+//
+// A lease is an object that its holder puts anew every four minutes. It is advisory: no promise depends on it. One that is not renewed for
+// twenty minutes counts for nothing, and neither does one whose process is known to be dead.
+package lease
 
 import (
 	"context"
@@ -18,7 +22,7 @@ import (
 
 const (
 	leaseRenewal = 4 * time.Minute
-	leaseLife    = 20 * time.Minute // without renewal; after that nobody waits for it
+	Life         = 20 * time.Minute // without renewal; after that nobody waits for it
 	maxLease     = 64 << 10
 	leaseTries   = 3 // to see a lease that was just put
 )
@@ -31,7 +35,7 @@ type Lease struct {
 	note   func(format string, args ...any)
 	key    keys.Keyring // a copy: the repository's may gain an epoch while the lease is renewed
 	epoch  *keys.Epoch
-	text   leaseText
+	text   Text
 	cancel context.CancelFunc
 	done   chan struct{}
 	once   sync.Once
@@ -41,7 +45,7 @@ type Lease struct {
 	at     time.Time // the storage's time of that object, as far as it is known
 }
 
-type leaseText struct {
+type Text struct {
 	ID      store.Name `json:"id"` // random, the same in all objects of a lease: host names and PIDs repeat among containers
 	What    string     `json:"what"`
 	Started time.Time  `json:"started"`
@@ -49,17 +53,17 @@ type leaseText struct {
 	// Before is the storage's time of the lease's object before this one. Anybody who may put can put an object again, under
 	// another name, when its lease is long over. So one that says nothing of it, or came much later, counts for nothing.
 	Before time.Time `json:"before,omitzero"`
-	process
+	Process
 }
 
 // isNew reports whether the object o came as the lease's holder has put it.
-func (t *leaseText) isNew(o store.Object) bool {
-	return !t.Before.IsZero() && o.Time.Sub(t.Before) <= leaseLife
+func (t *Text) isNew(o store.Object) bool {
+	return !t.Before.IsZero() && o.Time.Sub(t.Before) <= Life
 }
 
-// takeLease puts a lease that says what somebody does, and renews it until Release. note hears of whom it waits for.
-func takeLease(ctx context.Context, st store.Store, log *logbook.Log, note func(format string, args ...any), what string) (*Lease, error) {
-	text := leaseText{What: what, Started: time.Now().UTC().Truncate(time.Second), process: thisProcess()}
+// Take puts a lease that says what somebody does, and renews it until Release. note hears of whom it waits for.
+func Take(ctx context.Context, st store.Store, log *logbook.Log, note func(format string, args ...any), what string) (*Lease, error) {
+	text := Text{What: what, Started: time.Now().UTC().Truncate(time.Second), Process: ThisProcess()}
 	rand.Read(text.ID[:])
 	ctx, cancel := context.WithCancel(ctx)
 	l := &Lease{store: st, log: log, note: note, key: *log.Key(), epoch: log.CurrentEpoch(), text: text, cancel: cancel, done: make(chan struct{})}
@@ -141,8 +145,8 @@ func (l *Lease) current() string {
 	return l.object
 }
 
-// now returns the storage's time, by putting the lease anew.
-func (l *Lease) now(ctx context.Context) (time.Time, error) {
+// Now returns the storage's time, by putting the lease anew.
+func (l *Lease) Now(ctx context.Context) (time.Time, error) {
 	for try := 1; ; try++ {
 		if err := l.put(ctx); err != nil {
 			return time.Time{}, err
@@ -179,7 +183,7 @@ func (l *Lease) Release() {
 
 // others returns what the leases of others say, and removes those that count for nothing: stale ones, by the storage's
 // clock against the newest lease of our own, and those whose process is known to be dead.
-func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
+func (l *Lease) others(ctx context.Context) ([]Text, error) {
 	own := l.current()
 	var all []store.Object
 	var now time.Time
@@ -193,9 +197,9 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 		}
 		all = append(all, o)
 	}
-	var out []leaseText
+	var out []Text
 	for _, o := range all {
-		if now.Sub(o.Time) > leaseLife {
+		if now.Sub(o.Time) > Life {
 			_ = l.store.Remove(ctx, o.Name)
 			continue
 		}
@@ -203,14 +207,14 @@ func (l *Lease) others(ctx context.Context) ([]leaseText, error) {
 		if err != nil {
 			continue // released meanwhile
 		}
-		var t leaseText
+		var t Text
 		if signer, body, err := l.log.Envelopes().Unseal(l.log.Keys, keys.KindLease, data); err != nil || !l.concerns(signer) || json.Unmarshal(body, &t) != nil {
 			continue
 		}
 		if t.ID == l.text.ID || !t.isNew(o) {
 			continue // an earlier object of this lease, or of one that is over
 		}
-		if t.dead(&l.text.process) {
+		if t.Dead(&l.text.Process) {
 			_ = l.store.Remove(ctx, o.Name)
 			continue
 		}
