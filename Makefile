@@ -118,7 +118,7 @@ vuln:
 
 # Each stage by itself.
 micro:
-	@$(GO) test -run '^$$' -bench . -benchtime 0.5s ./chunk ./repo ./snapshot ./snapshot/backup ./source/media ./internal/sftpstore | grep -E '^(Benchmark|pkg:|FAIL|ok)'
+	@$(GO) test -run '^$$' -bench . -benchtime 0.5s ./chunk ./repo ./repo/internal/index ./snapshot ./snapshot/backup ./source/media ./internal/sftpstore | grep -E '^(Benchmark|pkg:|FAIL|ok)'
 
 clean:
 	rm -rf bin

@@ -264,7 +264,7 @@ func (c *checker) packSize(x *index.Index, listed []uint32, size int64) {
 		if p.Size == size {
 			continue
 		}
-		p.Gone = true
+		p.Hidden = true
 		if right {
 			c.found = append(c.found, &store.DamageError{Object: store.Index.Object(x.Objects[p.Object].Name), Err: fmt.Errorf("it says that pack %s has %d bytes; it has %d", p.Name.Short(), p.Size, size)})
 			continue
@@ -283,7 +283,7 @@ func (c *checker) read(ctx context.Context, x *index.Index) error {
 	c.res.Deep = c.repo.key.CanRead()
 	var packs []*index.Pack
 	for i := range x.Packs {
-		if !x.Packs[i].Gone {
+		if !x.Packs[i].Hidden {
 			packs = append(packs, &x.Packs[i])
 		}
 	}

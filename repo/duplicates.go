@@ -26,7 +26,7 @@ type survivors struct {
 func (r *Repo) readDuplicates(ctx context.Context, s *survey, m *marks, p *prunePlan) error {
 	d := &survivors{survey: s, repo: r, live: m.live, plan: p}
 	for _, o := range p.touched {
-		for l, err := range r.indexes.Listings(ctx, s.index, int(o)) {
+		for l, err := range r.indexes.Packs(ctx, s.index, int(o)) {
 			if err == nil && p.goes.has(int(l.N)) {
 				err = d.staying(l)
 			}

@@ -85,7 +85,7 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c pack.Component, c
 	}
 	var lies []*pack.Pack
 	for o := range x.Objects {
-		for lie, err := range r.indexes.Listings(ctx, x, o) {
+		for lie, err := range r.indexes.Packs(ctx, x, o) {
 			if err != nil {
 				return nil, err
 			}
@@ -216,7 +216,7 @@ func (r *Repo) putListings(ctx context.Context, instance string, change func(*pa
 	}
 	return r.putIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
 		for o := range x.Objects {
-			for l, err := range r.indexes.Listings(ctx, x, o) {
+			for l, err := range r.indexes.Packs(ctx, x, o) {
 				if err == nil {
 					change(l.Pack)
 				}

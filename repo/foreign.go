@@ -42,7 +42,7 @@ func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index.Index, p
 			if openers[i] == nil || openers[i].IsFor(p.Instance) {
 				continue
 			}
-			p.Foreign, p.Gone = true, true
+			p.Foreign, p.Hidden = true, true
 			if !told[p.Object] {
 				told[p.Object] = true
 				found(blobs.FalseListing(x, p, openers[i].Whose(instances)))

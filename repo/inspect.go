@@ -86,7 +86,7 @@ func mustHave(x *index.Index, n *Need) error {
 	if !ok {
 		return blobs.Missing(n.Blob)
 	}
-	if p := &x.Packs[pl.Pack]; p.Bad {
+	if p := &x.Packs[pl.Pack]; p.Reported {
 		return &store.DamageError{Object: store.Pack.Object(p.Name), Err: fmt.Errorf("a check has found it damaged, and no other pack has blob %s…", n.Blob.String()[:8])}
 	}
 	return n.fits(int(pl.Length))
@@ -144,7 +144,7 @@ func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.Sn
 			if logErr != nil {
 				return logErr
 			}
-			if pruned || index.IsDamage(err) && tries < pruneTries {
+			if pruned || index.IsTableDamage(err) && tries < pruneTries {
 				in = nil
 				if !slices.ContainsFunc(r.Snapshots(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
 					break

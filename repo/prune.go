@@ -141,7 +141,7 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 		switch {
 		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.log.HasGrown(ctx):
 			r.note("the log has grown meanwhile: prune starts again")
-		case !index.IsDamage(err): // it was noted where it was found
+		case !index.IsTableDamage(err): // it was noted where it was found
 			return res, err
 		}
 	}

@@ -119,8 +119,8 @@ func (m *marks) keep(pl index.Place) {
 
 // better reports whether a copy rather stays in p than in q.
 func better(p, q *index.Pack) bool {
-	if p.Bad != q.Bad {
-		return q.Bad
+	if p.Reported != q.Reported {
+		return q.Reported
 	}
 	return p.Trusted && !q.Trusted
 }
@@ -154,7 +154,7 @@ func (m *marker) askYoung(ctx context.Context) error {
 	var names []store.Name
 	for i := range m.index.Packs {
 		ip := &m.index.Packs[i]
-		if m.young.has(i) && m.keeps[i] == 0 && !ip.Gone && m.by.Serves(ip.Instance) && m.log.HasOtherInstances(ip.Instance) {
+		if m.young.has(i) && m.keeps[i] == 0 && !ip.Hidden && m.by.Serves(ip.Instance) && m.log.HasOtherInstances(ip.Instance) {
 			names = append(names, ip.Name)
 		}
 	}

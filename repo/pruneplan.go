@@ -58,7 +58,7 @@ func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
 	living := m.livingListings(s.index)
 	for i := range s.index.Packs {
 		ip := &s.index.Packs[i]
-		if ip.Gone {
+		if ip.Hidden {
 			continue
 		}
 		dead := ip.Total - m.keeps[i]
@@ -72,7 +72,7 @@ func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
 			// It waits until it is so old that a run would take notice.
 		case m.keeps[i] == 0 && len(p.dead) < o.packs():
 			p.dead = append(p.dead, uint32(i))
-		case float64(dead) <= o.MaxUnused*float64(ip.Total), ip.Bad, o.lean, len(p.dead)+len(p.rewrite) >= maxPruned:
+		case float64(dead) <= o.MaxUnused*float64(ip.Total), ip.Reported, o.lean, len(p.dead)+len(p.rewrite) >= maxPruned:
 		case s.canRead(ip):
 			p.rewrite = append(p.rewrite, uint32(i))
 		default:

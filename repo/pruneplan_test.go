@@ -86,7 +86,7 @@ func (s *scene) indexOf(h *ledger.History) *index.Index {
 	}
 	for i := range x.Packs {
 		p := &x.Packs[i]
-		p.Gone, p.Bad = h.PrunedFor(store.Pack.Object(p.Name), p.Instance), h.IsReported(p.Name, p.Instance)
+		p.Hidden, p.Reported = h.PrunedFor(store.Pack.Object(p.Name), p.Instance), h.IsReported(p.Name, p.Instance)
 	}
 	x.Arrange()
 	return x

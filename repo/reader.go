@@ -70,7 +70,7 @@ func (rd *Reader) now() *blobs.Reader {
 // reload reads log and index anew, once, where err says that a pack or its listing is missing: a prune may have moved its blobs since
 // the index that was used was read; or that the local index is damaged. It reports whether there is a newer index to try.
 func (rd *Reader) reload(ctx context.Context, used *blobs.Reader, err error) bool {
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, blobs.ErrUnlisted) && !index.IsDamage(err) {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, blobs.ErrUnlisted) && !index.IsTableDamage(err) {
 		return false
 	}
 	rd.mu.Lock()

@@ -80,7 +80,7 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		switch {
 		case errors.Is(err, logbook.ErrNewcomers), err != nil && r.log.HasGrown(ctx):
 			r.note("the log has grown meanwhile: the repair starts again")
-		case !index.IsDamage(err): // it was noted where it was found
+		case !index.IsTableDamage(err): // it was noted where it was found
 			return err
 		}
 	}

@@ -113,7 +113,7 @@ func (l *look) Need(_ context.Context, n Need) error {
 	if err != nil {
 		return err
 	}
-	listed := func(pl index.Place) bool { return int(pl.Pack) < len(l.known.Packs) && !l.of.Packs[pl.Pack].Bad }
+	listed := func(pl index.Place) bool { return int(pl.Pack) < len(l.known.Packs) && !l.of.Packs[pl.Pack].Reported }
 	if slices.ContainsFunc(places, listed) {
 		return nil
 	}

@@ -93,7 +93,7 @@ func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewr
 	})
 	defer g.Fail(nil)
 	for _, o := range objects {
-		for l, err := range w.repo.indexes.Listings(ctx, w.index, int(o)) {
+		for l, err := range w.repo.indexes.Packs(ctx, w.index, int(o)) {
 			if err == nil && rewrite.has(int(l.N)) && l.Epoch == h.epoch {
 				w.progress("rewriting", w.done, int64(len(w.plan.rewrite)))
 				w.done++
@@ -134,8 +134,8 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.
 			if w.index.Objects[o].Instance != instance {
 				continue
 			}
-			for l, err := range w.repo.indexes.Listings(ctx, w.index, int(o)) {
-				if err == nil && (w.plan.goes.has(int(l.N)) || w.index.Packs[l.N].Gone) {
+			for l, err := range w.repo.indexes.Packs(ctx, w.index, int(o)) {
+				if err == nil && (w.plan.goes.has(int(l.N)) || w.index.Packs[l.N].Hidden) {
 					continue
 				}
 				if !yield(l.Pack, err) || err != nil {

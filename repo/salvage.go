@@ -98,7 +98,7 @@ func planSalvage(v *inventory) *salvagePlan {
 	p := &salvagePlan{prunePlan: prunePlan{head: v.head}, stuck: v.irreplaceable()}
 	for _, n := range v.index.Listings() {
 		ip := &v.index.Packs[n]
-		if v.sizes[n] == ip.Size && !ip.Bad || len(p.damaged) > 0 && p.damaged[len(p.damaged)-1] == ip.Name {
+		if v.sizes[n] == ip.Size && !ip.Reported || len(p.damaged) > 0 && p.damaged[len(p.damaged)-1] == ip.Name {
 			continue
 		}
 		if len(p.damaged) == maxPruned {
@@ -166,7 +166,7 @@ func (s *salvage) result(p *salvagePlan, moved int64) *PackRepair {
 // look counts what there is to salvage of packs that these index objects list.
 func (s *salvage) look(ctx context.Context, objects []uint32) error {
 	for _, o := range objects {
-		for l, err := range s.repo.indexes.Listings(ctx, s.index, int(o)) {
+		for l, err := range s.repo.indexes.Packs(ctx, s.index, int(o)) {
 			if err == nil && s.damaged.has(int(l.N)) {
 				err = s.eachBlob(ctx, l, func(pack.Blob, []byte) error { return nil })
 			}

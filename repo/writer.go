@@ -208,7 +208,7 @@ func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 	}
 	for _, pl := range places {
 		p := &w.index.Packs[pl.Pack]
-		if int(pl.Length) != length || p.Epoch != w.epoch.Number || !p.Trusted || p.Instance != w.instance || p.Bad {
+		if int(pl.Length) != length || p.Epoch != w.epoch.Number || !p.Trusted || p.Instance != w.instance || p.Reported {
 			continue
 		}
 		ok, err := w.present(ctx, p)

@@ -339,7 +339,7 @@ func (pr *Reader) fetchPortion(ctx context.Context, blobs []Wanted, room *Room, 
 	n, whole := blobs[0].Pack, true
 	src, err := pr.Open(ctx, n, frames, room)
 	var damage *store.DamageError
-	if errors.As(err, &damage) || index.IsDamage(err) {
+	if errors.As(err, &damage) || index.IsTableDamage(err) {
 		for _, b := range blobs {
 			failed(b.ID, err)
 		}

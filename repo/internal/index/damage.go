@@ -40,8 +40,8 @@ func (d *tableDamage) found() bool {
 	return d.any
 }
 
-// IsDamage reports whether an error comes of a local table that is not what was written.
-func IsDamage(err error) bool {
+// IsTableDamage reports whether an error comes of a local table that is not what was written.
+func IsTableDamage(err error) bool {
 	var t *tableError
 	return errors.As(err, &t)
 }

@@ -21,7 +21,7 @@
 // this order: the frames of its packs (12 bytes each); an entry of 45 bytes for each blob in each pack, sorted by ID: ID, pack, frame,
 // offset in the frame, length; the first 8 bytes of each page of entries, which are held in memory; the index objects that it covers,
 // with their signers and instances; and what is known of each pack (87 bytes, held in memory). It is named for the index objects that
-// it covers. Nothing in it depends on the log: whose word counts, which packs are gone and which are reported damaged is decided when
+// it covers. Nothing in it depends on the log: whose word counts, which packs are pruned and which are reported damaged is decided when
 // it is opened, by the log as it then is.
 //
 // A night's index objects make a small table. Tables are merged once the smaller ones have a quarter of a larger one's entries, and

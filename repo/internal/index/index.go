@@ -16,10 +16,10 @@ import (
 // A Place is where a copy of a blob lies.
 type Place struct {
 	Pack   uint32 // in Index.Packs
-	Frame  uint32
+	Frame  uint32 // in the pack
 	Offset uint32 // in the frame's plaintext
-	Length uint32
-	Rank   int // among all places of the index
+	Length uint32 // in bytes
+	Rank   int    // among all places of the index, of which there are Index.Ranks
 }
 
 // A Pack is a pack as an index object lists it, with what the log makes of that.
@@ -27,19 +27,19 @@ type Pack struct {
 	Listing
 	Instance string // whose snapshots it serves; empty where none vouches for the listing
 	Trusted  bool   // it may be deduplicated against: who signed the index object is on the roster still
-	Bad      bool   // somebody who speaks for the instance has found it damaged
+	Reported bool   // somebody who speaks for the instance has found it damaged
 	Foreign  bool   // the pack was written for another instance
-	Gone     bool   // it does not count: foreign, named by a prune entry, of an index object that is no more, vouched for by nobody, or a double
+	Hidden   bool   // it does not count: foreign, named by a prune entry, of an index object that is no more, vouched for by nobody, or a double
 	table    uint16 // in Index.tables
 }
 
 // An Object is an index object that the tables cover.
 type Object struct {
-	Name         store.Name // zero for what this run adds
-	Instance     string
-	Trusted      bool
-	Live         bool   // the log names it, and no table before this one covers it
-	First, Packs uint32 // in Index.Packs
+	Name         store.Name // zero for what [Loader.Extend] has added
+	Instance     string     // that its packs are listed for; empty where none vouches for it
+	Trusted      bool       // likewise of all its packs
+	Live         bool       // the log names it, and no table before this one covers it
+	First, Packs uint32     // its packs are these many of Index.Packs
 }
 
 // An indexTable is a table as a part of an index: its packs and entries are numbered on behind those of the tables before.
@@ -49,17 +49,18 @@ type indexTable struct {
 	entries int    // the rank of its first entry
 }
 
-// An Index finds blobs. It is safe for concurrent use.
+// An Index finds blobs. Look-ups are safe for concurrent use, as long as nobody changes what it holds.
 type Index struct {
 	Keys     *keys.Keyring // that its packs are read by
-	tables   []indexTable
 	Objects  []Object
-	Packs    []Pack
-	byName   []uint32 // the packs that are not gone by what the log says, sorted by name
-	Ranks    int      // places in all
-	Instance string   // places that serve this instance alone are found; empty: all
-	cache    *pageCache
-	damage   *tableDamage
+	Packs    []Pack // those of an object together
+	Ranks    int    // places in all
+	Instance string // places that serve this instance alone are found; empty: all
+
+	tables []indexTable
+	byName []uint32 // the packs that are not hidden, sorted by name
+	cache  *pageCache
+	damage *tableDamage
 }
 
 // For returns the index as the snapshots of an instance are read by: nobody else's listing can stand in the way.
@@ -86,7 +87,7 @@ func (x *Index) attach(t *table, vouch func(*tableObject) Object) error {
 			}
 			l := parseListing(rec)
 			l.Object = uint32(len(x.Objects))
-			x.Packs = append(x.Packs, Pack{Listing: l, Instance: o.Instance, Trusted: o.Trusted, Gone: !o.Live, table: n})
+			x.Packs = append(x.Packs, Pack{Listing: l, Instance: o.Instance, Trusted: o.Trusted, Hidden: !o.Live, table: n})
 		}
 		x.Objects = append(x.Objects, o)
 	}
@@ -95,24 +96,24 @@ func (x *Index) attach(t *table, vouch func(*tableObject) Object) error {
 	return nil
 }
 
-// settle hides what the log says is gone, what nobody vouches for who may, and of the listings that say the same for the
+// settle hides what the log says is pruned, what nobody vouches for who may, and of the listings that say the same for the
 // same instance all but one.
 func (x *Index) settle(h *ledger.History) {
 	for i := range x.Packs {
 		p := &x.Packs[i]
-		p.Gone = p.Gone || p.Instance == "" || len(h.Pruned) > 0 && h.PrunedFor(store.Pack.Object(p.Name), p.Instance)
-		p.Bad = h.IsReported(p.Name, p.Instance)
+		p.Hidden = p.Hidden || p.Instance == "" || len(h.Pruned) > 0 && h.PrunedFor(store.Pack.Object(p.Name), p.Instance)
+		p.Reported = h.IsReported(p.Name, p.Instance)
 	}
 	x.byName = nil
 	x.Arrange()
 }
 
-// Arrange makes the order by name, without packs that are gone: those too that have become so since. Of the listings that say the
-// same one stays.
+// Arrange sorts the listings that are not hidden, and hides all but one of those that say the same. It is to be called again where more
+// were hidden.
 func (x *Index) Arrange() {
 	if x.byName == nil {
 		for i := range x.Packs {
-			if !x.Packs[i].Gone {
+			if !x.Packs[i].Hidden {
 				x.byName = append(x.byName, uint32(i))
 			}
 		}
@@ -121,12 +122,12 @@ func (x *Index) Arrange() {
 	last := -1
 	x.byName = slices.DeleteFunc(x.byName, func(n uint32) bool {
 		p := &x.Packs[n]
-		if !p.Gone && last >= 0 && x.Packs[last].SaysTheSame(p) {
-			p.Gone = true
-		} else if !p.Gone {
+		if !p.Hidden && last >= 0 && x.Packs[last].SaysTheSame(p) {
+			p.Hidden = true
+		} else if !p.Hidden {
 			last = int(n)
 		}
-		return p.Gone
+		return p.Hidden
 	})
 }
 
@@ -207,7 +208,7 @@ func (x *Index) Serves(pack store.Name, instance string) bool {
 	return slices.ContainsFunc(x.Listed(pack), func(n uint32) bool { return x.Packs[n].Instance == instance })
 }
 
-// Find appends to places every place of a blob in a pack that is not gone, the newest first.
+// Find appends to places every place of a blob in a pack that is not hidden, the newest first.
 func (x *Index) Find(id chunk.ID, places []Place) ([]Place, error) {
 	for i := len(x.tables) - 1; i >= 0; i-- {
 		t := &x.tables[i]
@@ -218,7 +219,7 @@ func (x *Index) Find(id chunk.ID, places []Place) ([]Place, error) {
 			if int(pl.Pack) >= len(x.Packs) {
 				return
 			}
-			if p := &x.Packs[pl.Pack]; !p.Gone && (x.Instance == "" || p.Instance == x.Instance) {
+			if p := &x.Packs[pl.Pack]; !p.Hidden && (x.Instance == "" || p.Instance == x.Instance) {
 				places = append(places, pl)
 			}
 		}); err != nil {
@@ -241,7 +242,7 @@ func (x *Index) Best(id chunk.ID) (pl Place, ok bool, err error) {
 	if err != nil || len(places) == 0 {
 		return Place{}, false, err
 	}
-	i := slices.IndexFunc(places, func(pl Place) bool { return !x.Packs[pl.Pack].Bad })
+	i := slices.IndexFunc(places, func(pl Place) bool { return !x.Packs[pl.Pack].Reported })
 	return places[max(i, 0)], true, nil
 }
 
@@ -269,7 +270,7 @@ func (x *Index) DropFalse() (names []store.Name) {
 		}
 		names = append(names, o.Name)
 		for n := range packs {
-			packs[n].Gone = true
+			packs[n].Hidden = true
 		}
 	}
 	x.Arrange()

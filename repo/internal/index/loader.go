@@ -175,9 +175,9 @@ type NumberedPack struct {
 	*pack.Pack
 }
 
-// Listings yields the packs of an index object, in full, from the object itself. It keeps a copy of that on this machine: whoever
+// Packs yields the packs of an index object, in full, from the object itself. It keeps a copy of that on this machine: whoever
 // needs it will need it again.
-func (l *Loader) Listings(ctx context.Context, x *Index, object int) iter.Seq2[NumberedPack, error] {
+func (l *Loader) Packs(ctx context.Context, x *Index, object int) iter.Seq2[NumberedPack, error] {
 	return func(yield func(NumberedPack, error) bool) {
 		o := &x.Objects[object]
 		damage := func(err error) error { return &store.DamageError{Object: store.Index.Object(o.Name), Err: err} }

@@ -13,11 +13,13 @@ import (
 )
 
 const (
-	MaxInstance   = 255
-	maxIndexPacks = 1 << 20
+	// MaxInstance is how many bytes an instance's name may have.
+	MaxInstance = 255
 
 	// ObjectSize is the size in bytes at which an index object is closed and the next begun.
 	ObjectSize = 4 << 20
+
+	maxPacks = 1 << 20
 )
 
 // EncodeObject returns the body of an index object.
@@ -35,7 +37,7 @@ func EncodeObject(instance string, packs []*pack.Pack) []byte {
 func parseObject(body []byte, f func(*pack.Pack) error) (instance string, err error) {
 	r := wire.NewReader(body)
 	instance = string(r.Bytes(r.Count(MaxInstance, 1)))
-	n := r.Count(maxIndexPacks, len(store.Name{}))
+	n := r.Count(maxPacks, len(store.Name{}))
 	for range n {
 		p := pack.Parse(r)
 		if p == nil {

@@ -266,7 +266,7 @@ func TestTablesAreAMap(t *testing.T) {
 		same(t, x.For("b.example"), pool, m)
 		for i := range x.Packs {
 			for _, n := range x.Listed(x.Packs[i].Name) {
-				if x.Packs[n].Name != x.Packs[i].Name || x.Packs[n].Gone {
+				if x.Packs[n].Name != x.Packs[i].Name || x.Packs[n].Hidden {
 					t.Fatal("the listings of a pack are not its own")
 				}
 			}
