@@ -35,6 +35,32 @@ func (b *build) noteDamage() {
 	}
 }
 
+// run makes the index, again where a table turns out to be damaged. damaged hears of each index object that can't be used.
+func (b *build) run(ctx context.Context, damaged func(error) error) (*Index, error) {
+	b.want = make(map[store.Name]bool)
+	for ref := range b.log.Indexes.All() {
+		b.want[ref.Name] = true
+	}
+	for {
+		x, err := b.try(ctx)
+		var bad *tableError
+		if errors.As(err, &bad) && bad.table.path != "" {
+			b.files.drop(bad.table)
+			b.noteDamage()
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, err := range b.problems {
+			if err := damaged(err); err != nil {
+				return nil, err
+			}
+		}
+		return x, nil
+	}
+}
+
 // try makes the index of the tables that are there and of one more for what they lack.
 func (b *build) try(ctx context.Context) (*Index, error) {
 	b.problems = nil

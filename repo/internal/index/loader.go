@@ -42,37 +42,14 @@ func NewLoader(st store.Store, k *keys.Keyring, m Machine, unseal ledger.Unseal,
 // tables of this machine, and leaves there what the next one starts from. damaged hears of each index object that can't be used,
 // and ends it with the error that it returns.
 func (l *Loader) Load(ctx context.Context, h *ledger.History, damaged func(error) error) (*Index, error) {
-	return l.build(ctx, &build{Loader: l, log: h, dir: l.files.dir(), copies: true}, damaged)
+	b := &build{Loader: l, log: h, dir: l.files.dir(), copies: true}
+	return b.run(ctx, damaged)
 }
 
 // LoadAnew is Load by what the storage has: it reads every index object, and keeps nothing.
 func (l *Loader) LoadAnew(ctx context.Context, h *ledger.History, damaged func(error) error) (*Index, error) {
-	return l.build(ctx, &build{Loader: l, log: h}, damaged)
-}
-
-func (l *Loader) build(ctx context.Context, b *build, damaged func(error) error) (*Index, error) {
-	b.want = make(map[store.Name]bool)
-	for ref := range b.log.Indexes.All() {
-		b.want[ref.Name] = true
-	}
-	for {
-		x, err := b.try(ctx)
-		var bad *tableError
-		if errors.As(err, &bad) && bad.table.path != "" {
-			l.files.drop(bad.table)
-			b.noteDamage()
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, err := range b.problems {
-			if err := damaged(err); err != nil {
-				return nil, err
-			}
-		}
-		return x, nil
-	}
+	b := &build{Loader: l, log: h}
+	return b.run(ctx, damaged)
 }
 
 // Extend returns x with packs of an instance that no index object lists yet, and that may be relied on.
