@@ -72,7 +72,7 @@ func (a *Absence) String() string {
 	return "it failed: " + a.Reason
 }
 
-// Component returns the Component that the part is of.
+// Component returns the component that the part is of.
 func (a *Absence) Component() string {
 	if a.Part == "sidekiq" {
 		return "redis"

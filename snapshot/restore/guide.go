@@ -42,8 +42,8 @@ func (g *page) code(text string) {
 	g.blocks = append(g.blocks, "```bash\n"+strings.TrimSuffix(text, "\n")+"\n```")
 }
 
-// step adds a step.
-func (g *page) step(host string, number int, s *way.Step) {
+// step adds a step, whose files are in a directory.
+func (g *page) step(dir, host string, number int, s *way.Step) {
 	g.blocks = append(g.blocks, fmt.Sprintf("## %d. %s", number, s.Title))
 	if s.Effect != "" {
 		g.blocks = append(g.blocks, "*"+s.Effect+"*")
@@ -53,7 +53,7 @@ func (g *page) step(host string, number int, s *way.Step) {
 	}
 	g.code(way.Block(host, strconv.Itoa(number), s))
 	if s.Undo != "" {
-		g.blocks = append(g.blocks, "**Undo:** "+s.Undo)
+		g.blocks = append(g.blocks, "**Undo:** "+strings.ReplaceAll(s.Undo, "the directory of the restored files", "the directory "+escape.Markdown(dir)))
 	}
 }
 
@@ -94,7 +94,7 @@ func (p *Plan) guide() []byte {
 		}
 		for j := range p.parts[i].Steps {
 			number++
-			g.step(p.Host(), number, &p.parts[i].Steps[j])
+			g.step(p.restored.Target, p.Host(), number, &p.parts[i].Steps[j])
 		}
 	}
 	p.look(g)
@@ -117,7 +117,7 @@ func (p *Plan) holdings(g *page) {
 	}
 	for i := range out.Absent {
 		a := &out.Absent[i]
-		g.say("**The snapshot does not have %s, or not all of it: %s.** Take it from another snapshot: `permafrost snapshots` tells\nwhich have it, and `permafrost restore --component` restores it alone.", a.Part, a.String())
+		g.say("**The snapshot does not have %s, or not all of it: %s.** Take it from another snapshot: `permafrost snapshots` tells\nwhich have it, and %s restores it alone.", a.Part, a.String(), "permafrost restore --component "+a.Component())
 	}
 	if out.Lost > 0 {
 		g.say("**%d media files are damaged in the repository and were not restored.**", out.Lost)
@@ -199,7 +199,7 @@ func (p *Plan) unknown(g *page) {
 		{"", m.Mastodon == "", "the version of Mastodon"},
 		{"postgres", m.Postgres.Server.Host == "", "where PostgreSQL was reached: its usual place is assumed"},
 		{"postgres", m.Postgres.Server.Roles == nil, "which other roles the database names: the rehearsal finds them"},
-		{"postgres", m.Postgres.Dump.Tables == nil, "how many rows each table had: what came back is not compared with it"},
+		{"postgres", m.Postgres.Dump.Tables == nil, "how many rows each table had: the step that counts them has nothing to compare"},
 		{"redis", m.Redis.State == snapshot.Captured && m.Redis.Server.Addr == "", "where Redis was reached: its usual place is assumed"},
 	} {
 		if u.missing && (u.component == "" || p.restored.Components[u.component]) {
@@ -215,15 +215,18 @@ func (p *Plan) unknown(g *page) {
 // overview tells in few words what is to be done.
 func (p *Plan) overview(g *page) {
 	g.say("In short, on the server that is to run Mastodon:")
-	install := "Install " + p.needs() + ", as Mastodon's own guide says, but without `mastodon:setup`."
+	install := "Install " + p.needs() + ", as Mastodon's own guide says, but leave out `mastodon:setup`, and do not start Mastodon.\n" +
+		"   `mastodon:setup` would have made the styles and scripts too. So once the settings are back, type, as Mastodon's user in that directory,\n" +
+		"   `RAILS_ENV=production bin/rails assets:precompile`."
 	if p.restored.Manifest.Deployment.Kind == source.Compose {
 		install = p.project()
 	}
 	lines := []string{
-		"Become root (`sudo -i`), in `tmux` or `screen`: a lost SSH connection stops nothing there.",
+		"Become root (`sudo -i`), and type `tmux` or `screen`: a lost SSH connection stops nothing there.",
 		install,
 		"Look through " + escape.Markdown(p.Host()) + ". It says where everything is, as it was on the old server. Correct what is different here.",
-		"Run the command below. It asks before each of the " + strconv.Itoa(len(p.Steps())) + " steps, and says what the step changes and how long it takes.",
+		"Run the command below. Before each of the " + strconv.Itoa(len(p.Steps())) + " steps it says what the step changes and how long it takes, and asks.\n" +
+			"   Type `y` to run the step, or `q` to do something by hand first: the same command goes on there. Read the step's text below first.",
 		"If a step fails, read the lines above, repair that, and run the same command again. It goes on with that step.",
 	}
 	for i := range lines {
@@ -276,29 +279,32 @@ func (p *Plan) project() string {
 	}
 	for _, s := range m.Deployment.Services {
 		if s.Mastodon && s.Image != "" {
-			text += ", of the image " + escape.Markdown(s.Image)
+			text += ".\n   It must name the image " + escape.Markdown(s.Image)
 			break
 		}
 	}
-	return text + ". Once\n   the settings are back, the script stops and asks for the containers. Type, in that directory, `docker compose up --detach`, then\n   `docker compose stop`, and run it again."
+	return text + ".\n   The step that stops Mastodon fails the first time, as there are no containers yet. That is right: the settings had to come first.\n" +
+		"   Type then, in that directory, `docker compose up --detach`, then `docker compose stop`, and run the script again."
 }
 
 // before tells what else one should know.
 func (p *Plan) before(g *page) {
-	here, own := p.restored.Target, "Mastodon's units of systemd"
+	here, own, first := p.restored.Target, "Mastodon's units of systemd", "Mastodon's units"
 	if p.restored.Manifest.Deployment.Kind == source.Compose {
-		own = "the Compose file, unless it was added to the secrets"
+		own, first = "the Compose file, unless it was added to the secrets", "the Compose file"
 	}
 	g.blocks = append(g.blocks, "## Before you begin")
 	g.say("- **This directory must be %s** on the server that is to run Mastodon. If it is elsewhere, copy it there as root: all texts name that place.", here)
 	g.blocks[len(g.blocks)-1] += strings.Join([]string{"",
 		"- **What was written after the snapshot does not come back.** What the server has now is kept, but for media files of the same names: the\n" +
 			"  old database gets another name, and old settings and Redis' old data are put beside the new ones.",
-		"- The domain must stay the same, and the old server must be off: two servers with the same keys mix up all others.",
-		"- Not in this backup: " + own + "; nginx and its TLS certificates, DNS, the firewall, e-mail.\n" +
-			"  Set them up as for a new Mastodon: the first before the steps, all else before or after them.",
-		"- Copy the program `permafrost` to this server too, and name it in `host.sh`. Most steps do without it, and ask you for the database's password\n  where it is needed.",
-		"- Every step may be run again, also after Ctrl-C or a power cut.",
+		"- The domain must stay the same. The old server must be off: two servers with the same keys confuse all other servers.",
+		"- Not in this backup: " + own + "; nginx and its TLS certificates, DNS, the firewall, e-mail, Elasticsearch.\n" +
+			"  Set them up as for a new Mastodon: " + first + " before the steps, all else before or after them.",
+		"- Copy the program `permafrost` to this server too, and write its path in `host.sh`, as `permafrost=PATH`. Most steps do without it.\n" +
+			"  Without it they may ask you for the database's password, which is `DB_PASS` in Mastodon's settings.",
+		"- Every step may be run again, also after Ctrl-C or a power cut. Once Mastodon has run, take care: the snapshot's data come again in the\n" +
+			"  place of all that was written since.",
 		"- If you would rather see each command, paste the blocks below, one after the other, into a root shell (bash). **A block that went\n" +
 			"  well ends with a line like \"Step 1 done\". If that line is missing, stop there**: repair what the lines above say, and paste the block again.",
 	}, "\n")
@@ -312,6 +318,9 @@ func (p *Plan) before(g *page) {
 func (p *Plan) look(g *page) {
 	g.blocks = append(g.blocks, "## At the end")
 	g.say("**Look.** Log in, open old posts with pictures, follow somebody. In `/sidekiq` look at the retries. (`/health` says OK whatever the state.)")
+	if p.restored.Manifest.Deployment.Kind != source.Compose {
+		g.say("**Let Mastodon start with the server:** type, as root, %s.", "( . "+escape.Shell(p.Host())+`; systemctl enable -- "${mastodon_services[@]}" )`)
+	}
 	m := p.restored.Manifest
 	postgres := p.restored.Components["postgres"]
 	if r := m.Rows(); r != nil && postgres {
@@ -322,7 +331,8 @@ func (p *Plan) look(g *page) {
 	g.blocks = append(g.blocks, "**Remove, once all is well**, since these hold your users' data and all keys:")
 	items := []string{"- this directory, " + escape.Markdown(p.restored.Target) + ", and the recovery file, if you copied it to this server"}
 	if postgres {
-		items = append(items, "- the old database: type, as root in this directory, `( set -euo pipefail; . plan/host.sh; cd /; pg_begin; pg_drop \"$pg_old\" )`")
+		drop := "( set -euo pipefail; . " + escape.Shell(p.Host()) + `; cd /; pg_begin; pg_drop "$pg_old"; say "$pg_old is removed." )`
+		items = append(items, "- the old database, where there was one: type, as root, "+escape.Markdown(drop))
 	}
 	if p.restored.Components["redis"] {
 		items = append(items, "- Redis' old data, where the step that gave Redis its data said")

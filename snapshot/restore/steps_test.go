@@ -134,6 +134,37 @@ func TestStepsWriteAsMastodon(t *testing.T) {
 	}
 }
 
+// Files that did not arrive are named, also where they are so many that nobody reads them all.
+func TestManyMediaAreMissing(t *testing.T) {
+	h := newHost(t)
+	for i := range 600 {
+		h.write(t, "public-system/"+strconv.Itoa(i)+strings.Repeat("x", 200), "")
+	}
+	h.write(t, "../bin/tar", "#!/bin/sh\nexit 0\n")
+	bin := filepath.Join(h.dir, "bin")
+	for _, err := range []error{os.Chmod(bin, 0o755), os.Chmod(filepath.Join(bin, "tar"), 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	if out, err := h.run("media"); err == nil || !strings.Contains(out, "Not all files have arrived whole.") || strings.Count(out, "xxx\n") != 10 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Mastodon's settings decide whether there is a search index: an administrator may have corrected them.
+func TestSearchGoesBySettings(t *testing.T) {
+	h := newHost(t)
+	h.write(t, "env.production", "ES_ENABLED=true\n")
+	if err := os.WriteFile(filepath.Join(h.live, ".env.production"), []byte("ES_ENABLED=false\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := h.run("search"); err != nil || !strings.Contains(out, "Elasticsearch is not used.") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // Settings that are there are kept aside, once, and what differs is named without its value.
 func TestSettingsAreKeptAside(t *testing.T) {
 	h := newHost(t)
@@ -151,7 +182,9 @@ func TestSettingsAreKeptAside(t *testing.T) {
 	if err := os.WriteFile(env, []byte("x=1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.mustRun(t, "settings")
+	if out := h.mustRun(t, "settings"); !strings.Contains(out, "correct once more") {
+		t.Error(out)
+	}
 	kept, err := filepath.Glob(env + ".before-*")
 	if err != nil || len(kept) != 1 {
 		t.Fatalf("%q, %v", kept, err)

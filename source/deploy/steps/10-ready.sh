@@ -2,9 +2,11 @@
 #
 # Changes nothing. Takes seconds.
 #
-# Mastodon's code must be installed on this server. It must not be older than the database: it would not run on it. A newer one has to
-# change the database first. Do that just before the step that starts Mastodon, as its user and in its directory:
-# `RAILS_ENV=production bin/rails db:migrate`.
+# Mastodon must not be older than the database: it would not run on it. With Compose this step can't see the version: look at the image's
+# in the Compose file.
+#
+# A newer Mastodon has to change the database first. Do that just before the step that starts Mastodon, in its directory: as its user
+# `RAILS_ENV=production bin/rails db:migrate`, or with Compose `docker compose run --rm web bin/rails db:migrate`.
 
 # --- run
 if [ ! -d "$live" ]; then

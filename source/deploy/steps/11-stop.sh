@@ -2,8 +2,9 @@
 #
 # Changes what runs: Mastodon is down from here on. Takes a minute.
 #
-# Nothing may write to the database, to Redis or to the media while they are replaced. PostgreSQL and Redis themselves must run. With
-# Compose this step starts them.
+# Nothing may write to the database, to Redis or to the media while they are replaced. PostgreSQL and Redis themselves must run.
+#
+# With Compose this step starts them, and fails where there are no containers yet. It says then what makes them.
 
 # --- run
 mastodon_stop
@@ -17,4 +18,4 @@ fi
 running=$(mastodon_runs)
 [ -z "$running" ] || fail "These still run: $running"
 # --- undo
-# start it again: `systemctl start mastodon-web mastodon-sidekiq mastodon-streaming`, or `docker compose start`.
+# start it again: `systemctl start mastodon-web mastodon-sidekiq mastodon-streaming`, or in the project's directory `docker compose start`.

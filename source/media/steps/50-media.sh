@@ -2,12 +2,12 @@
 #
 # Changes Mastodon's media: files of the same names are replaced, others stay. Takes as long as copying them all.
 #
-# The files are copied, so the disk needs room for them twice. If it has not, and both directories are on one disk, move them by hand before
-# this step: as root, move the directory `public-system` to the place that `media_root` in `host.sh` names, where nothing may be yet, and
-# make an empty `public-system`.
+# The files are copied, so the disk needs room for them twice. If it has not, move them before this step, where both directories are on one
+# disk and Mastodon runs in no container. As root: give `public-system` to Mastodon's user (`chown -R`). Move it to the place that
+# `media_root` in `host.sh` names, where nothing may be yet. Then make an empty `public-system`, and run this step.
 #
-# Mastodon's user writes the files. If that user may not make the directory, make it, and give it to the user. Modes matter: the files of a
-# suspended account can be read by nobody else.
+# Mastodon's user writes the files, or with Compose the engine does. If that user may not make the directory, make it, and give it to the user.
+# Change no modes: files of a suspended account are closed to all others, and so to nginx.
 
 # --- check
 [ -d "$here/public-system" ] || fail "There are no media in $here. Run permafrost restore again: it brings back what is missing."
@@ -24,11 +24,12 @@ fi
 # --- verify
 if [ "$services" = compose ]; then
 	missing=$(comm -23 <(cd "$here/public-system" && find . ! -type d | sort) \
-		<("$engine" cp "$id:$within/." - | tar --list --quoting-style=literal --file=- | sed 's|^\./||; s|^|./|; /\/$/d' | sort) | head)
+		<("$engine" cp "$id:$within/." - | tar --list --quoting-style=literal --file=- | sed 's|^\./||; s|^|./|; /\/$/d' | sort) | sed -n 1,10p)
 else
 	missing=$(comm -z -23 <(media_list "$here/public-system" | sort -z) \
-		<(as "$mastodon_user" bash -c "$(declare -f media_list); media_list \"\$1\"" bash "$media_root" | sort -z) | tr '\0' '\n' | head)
+		<(as "$mastodon_user" bash -c "$(declare -f media_list); media_list \"\$1\"" bash "$media_root" | sort -z) | tr '\0' '\n' | sed -n 1,10p)
 fi
-[ -z "$missing" ] || fail "These files did not arrive, with these sizes. Has the disk room? Run this step again. $missing"
+[ -z "$missing" ] || fail "Not all files have arrived whole. Has the disk room? Look with df, then run this step again. The first that are missing, without containers with their sizes:
+$missing"
 # --- undo
 # not possible: nothing keeps the files that were replaced.

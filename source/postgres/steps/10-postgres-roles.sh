@@ -29,4 +29,5 @@ if [ -n "$missing" ]; then
 fi
 pg_sql "$pg_main" < "$plan/pg-role-settings.sql" | pg_plain
 # --- undo
-# remove a role that was made with `drop role`. It must own nothing.
+# type `runuser -u postgres -- dropuser NAME` for a role that this step has made. With Compose: `docker compose exec db dropuser -U postgres NAME`,
+# where `db` is the service of PostgreSQL. The role must own nothing.

@@ -3,7 +3,10 @@
 # Changes nothing in the database that is there. Takes long: some minutes for each 10 GB.
 #
 # The new database has a name of its own until it is whole: `pg_new` in `host.sh`. If this step fails or is interrupted, run it again: it
-# begins anew. It says nothing while it works. To see the database grow, type `runuser -u postgres -- psql -c '\l+'` in a second terminal.
+# begins anew.
+#
+# It says nothing while it works. To see the database grow, type in a second terminal `runuser -u postgres -- psql -c '\l+'`. With Compose
+# type, in the project's directory, `docker compose exec db psql -U postgres -c '\l+'`, where `db` is the service of PostgreSQL.
 
 # --- check
 pg_begin
@@ -25,4 +28,5 @@ mv -- "$plan/pg-oid.new" "$plan/pg-oid"
 # --- verify
 pg_find
 # --- undo
-# type `runuser -u postgres -- dropdb NAME` with the name that `pg_new` in `host.sh` has.
+# type `runuser -u postgres -- dropdb NAME`, or with Compose `docker compose exec db dropdb -U postgres NAME`, with the name that `pg_new`
+# in `host.sh` has.

@@ -2,8 +2,10 @@
 #
 # Changes the new database alone. Takes about as long as the step before.
 #
-# What can't be made is tried once more alone. If it still can't be made it is named at the end, with the reason and with what to do, and all
-# else is made. If a unique index is among it, Mastodon must not be started before you have repaired that.
+# What can't be made is tried once more alone. What still can't be made is named at the end, with the reason, and all else is made. Read that:
+# the step is done then too.
+#
+# If a unique index is among it, go on with the steps. The one that starts Mastodon refuses, and says how to repair that.
 
 # --- check
 pg_begin
@@ -23,9 +25,9 @@ if [ -s "$plan/pg-absent" ]; then
   pg_tell "$plan/pg-absent" "$plan"/pg-objects*.log
 fi
 if [ -s "$plan/pg-unsound" ]; then
-  say "Do not start Mastodon yet: unique indexes are missing. Where there are duplicates, with Mastodon stopped,"
+  say "Do not start Mastodon yet: unique indexes are missing. Go on with the next steps, and repair that just before Mastodon is started:"
   say "  RAILS_ENV=production bin/tootctl maintenance fix-duplicates"
-  say "removes them and makes the index."
+  say "removes duplicates and makes the indexes. Now it would change the old database, and not this one."
 fi
 # --- verify
 [ -e "$plan/pg-absent" ] && [ -e "$plan/pg-unsound" ]

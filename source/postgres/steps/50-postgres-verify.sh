@@ -2,7 +2,7 @@
 #
 # Changes nothing. Takes minutes.
 #
-# The dump's rows were counted when it was made. Each table must have as many now.
+# The dump's rows were counted when it was made, unless this page says above that they were not. Each table must have as many now.
 
 # --- check
 pg_begin
@@ -14,6 +14,6 @@ if [ -s "$plan/pg-rows" ]; then
   say "These tables have other rows than the dump (table|dump|here):"
   pg_plain < "$plan/pg-rows"
   { ! grep -qv '|not there$' "$plan/pg-rows" && pg_may_lose; } ||
-    fail "the restored database does not have what the dump has: run the step \"Bring the data back\" again"
+    fail "the restored database does not have what the dump has: run the step \"Bring the data back\" again, and all that follow it"
 fi
 pg_doubts | pg_look -v ON_ERROR_STOP=0 | pg_plain

@@ -21,7 +21,7 @@ done
 pg_find
 [ "$pg_db" = "$pg_database" ] || fail "the restored database is still called $pg_db"
 # --- undo
-# type this as root, with Mastodon stopped, in the directory of the restored files. The old database gets its name back, and the restored
+# stop Mastodon, and type this as root in the directory of the restored files. The old database gets its name back, and the restored
 # one the name that `pg_new` in `host.sh` has:
 #
 #     ( set -euo pipefail; . plan/host.sh; cd /; pg_begin; pg_swap_back )

@@ -1,6 +1,6 @@
 # Give Redis its data
 #
-# Changes all that Redis has; its present data are kept in a file. Takes a minute, with Redis down.
+# Changes all that Redis has; its present data are kept beside. Takes a minute, with Redis down.
 #
 # Redis is stopped, its own files are moved into a directory `before-restore.XXXXXX` beside them, the dump is put in their place, and Redis is
 # started. Its configuration stays as it is.
@@ -30,8 +30,8 @@ if [ "$r_mode" != skip ]; then
 	redis_compare
 fi
 # --- undo
-# the step has told where the earlier data are. If that is a directory `before-restore.XXXXXX`, type this with its name, as root, in the
-# directory of the restored files:
+# the step has told where the earlier data are. Stop Mastodon first. If they are in a directory `before-restore.XXXXXX`, type this with
+# its name, as root, in the directory of the restored files:
 #
 #     ( set -euo pipefail; . plan/host.sh; cd /; redis_of redis; redis_recall; redis_put_back before-restore.XXXXXX )
 #

@@ -5,8 +5,8 @@
 # The settings (`.env.production`) hold the keys of this instance: logins, two-factor codes and push messages depend on them. Never make new
 # ones.
 #
-# If PostgreSQL, Redis or a directory is at another place on this server, correct it after this step in both: in Mastodon's settings, and in
-# `host.sh`.
+# Is PostgreSQL, Redis or a directory at another place on this server? Then correct it after this step, and before the next: in Mastodon's
+# settings, and in `host.sh`. If you run this step again, it brings back the snapshot's settings: correct them once more.
 
 # --- check
 for file in "${settings_files[@]}"; do

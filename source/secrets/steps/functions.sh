@@ -7,6 +7,8 @@ put() {
 			as "$user" cp --no-target-directory --preserve=mode -- "$to" "$aside"
 			say "$to was there and differs. It is kept as $aside."
 			different_names "$user" "$from" "$aside"
+		elif as "$user" test -e "$to"; then
+			say "$to was changed, and is the snapshot's again. What you had corrected in it, correct once more."
 		fi
 		as "$user" install --mode=0600 --no-target-directory -- /dev/null "$to.restored"
 		as "$user" dd status=none of="$to.restored" <"$from"
