@@ -17,7 +17,7 @@ import (
 // entries together. Each entry is written anew a few times in its life, and a look-up asks a dozen tables at most.
 const mergeRatio = 4
 
-// An build makes one index.
+// A build makes one index.
 type build struct {
 	*Loader
 	log      *ledger.History
@@ -154,7 +154,7 @@ func (b *build) kept(t *table) int {
 // where fill adds nothing.
 func (b *build) write(fill func(*tableWriter) error) (*table, error) {
 	places := []tablePlace{{}, {inMemory: true}}
-	if cache := b.files.dir(); cache != nil { // where there is more room than in the system's place, as a rule
+	if cache := b.machine.Tables(); cache != nil { // where there is more room than in the system's place, as a rule
 		places = append([]tablePlace{{dir: cache}}, places...)
 	}
 	if b.dir != nil {

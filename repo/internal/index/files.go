@@ -14,23 +14,13 @@ import (
 // staleTemp is the age at which a temporary file of a process that died is removed.
 const staleTemp = 24 * time.Hour
 
-// tableFiles are the tables that this machine keeps in a directory. The zero value keeps none.
+// tableFiles opens and removes the tables that this machine keeps.
 type tableFiles struct {
-	lend func() *localdir.Dir // the directory, which returns nil where there can be none
-
 	mu      sync.Mutex
 	refused map[string]bool // paths of tables that are not to be opened, though they could not be removed
 }
 
-// dir returns the directory, or nil.
-func (s *tableFiles) dir() *localdir.Dir {
-	if s.lend == nil {
-		return nil
-	}
-	return s.lend()
-}
-
-// open opens the tables in dir, and removes what is none; damaged hears of that.
+// open opens the tables in dir, which may be nil, and removes what is none; damaged hears of that.
 func (s *tableFiles) open(dir *localdir.Dir, key *[32]byte, damaged func()) (tables []*table) {
 	if dir == nil {
 		return nil

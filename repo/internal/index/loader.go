@@ -35,14 +35,14 @@ type Loader struct {
 // NewLoader returns a Loader. k is the keyring that the repository was opened with; note hears that the local index was damaged.
 func NewLoader(st store.Store, k *keys.Keyring, m Machine, unseal ledger.Unseal, note func(format string, args ...any)) *Loader {
 	key := (*[32]byte)(k.DeriveKey("permafrost index table 1"))
-	return &Loader{store: st, machine: m, unseal: unseal, note: note, key: key, files: &tableFiles{lend: m.Tables}}
+	return &Loader{store: st, machine: m, unseal: unseal, note: note, key: key, files: new(tableFiles)}
 }
 
 // Load returns the index of all packs that the index objects of h list, but for those that a prune has named. It starts from the
 // tables of this machine, and leaves there what the next one starts from. damaged hears of each index object that can't be used,
 // and ends it with the error that it returns.
 func (l *Loader) Load(ctx context.Context, h *ledger.History, damaged func(error) error) (*Index, error) {
-	b := &build{Loader: l, log: h, dir: l.files.dir(), copies: true}
+	b := &build{Loader: l, log: h, dir: l.machine.Tables(), copies: true}
 	return b.run(ctx, damaged)
 }
 
