@@ -198,7 +198,7 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 		return nil, err
 	}
 	if n := len(key.Epochs); int(r.log.LastEpoch(key)) < n {
-		r.note("the key file has keys of epoch %d, which the log does not announce: a rotation was interrupted, or the storage shows an older log", n)
+		r.note("the log does not announce epoch %d of the key file: an interrupted rotation, or an older log on the storage", n)
 	}
 	if err := r.copyKeys(ctx); err != nil {
 		return nil, err

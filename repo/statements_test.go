@@ -404,7 +404,7 @@ func TestRememberedBasis(t *testing.T) {
 			t.Fatal(err)
 		}
 		var rolled *ledger.RollbackError
-		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) || !strings.Contains(err.Error(), "differs from what this machine has seen") {
+		if _, err := w.tryOpen(st, w.owner); !errors.As(err, &rolled) || !strings.Contains(err.Error(), "unlike what this machine has seen") {
 			t.Errorf("%d: %v", i, err)
 		}
 	}

@@ -70,7 +70,7 @@ func TestKeyFileAheadOfTheLog(t *testing.T) {
 	}
 	for shown, want := range map[*storetest.Mem]bool{st: false, old: true} {
 		told := false
-		note := func(s string) { told = told || strings.Contains(s, "epoch 2, which the log does not announce") }
+		note := func(s string) { told = told || strings.Contains(s, "does not announce epoch 2 of the key file") }
 		if _, err := repo.Open(t.Context(), shown, recovery, repo.Options{Note: note}); err != nil {
 			t.Fatal(err)
 		}

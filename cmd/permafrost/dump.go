@@ -12,8 +12,8 @@ func (a *app) dumpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump SNAP postgres|redis|sidekiq|secrets|media/PATH",
 		Short: "write one part of a snapshot to standard output",
-		Long: `Dump writes one part of a snapshot to standard output, by the name that ls lists:
-postgres is for pg_restore, redis is an RDB file, and secrets is .env.production.
+		Long: `Dump writes one part of a snapshot to standard output, by the name that ls lists.
+Postgres is for pg_restore, redis is an RDB file, and secrets is .env.production.
 Secrets/PATH and media/PATH are single files. It needs the owner key.
 
 A stream is known to be whole at its end: use the output only if the exit code is 0.

@@ -115,8 +115,8 @@ that neither the command line nor the environment sets.
   weekly = 4
 
 Lines below a line like [keep] belong to that table. The tables [postgres], [redis],
-[sidekiq] and [media] are for other addresses than Mastodon's: past a pooler, or from
-outside a container. The settings file is stored as it is. Passwords are in files of
+[sidekiq] and [media] are for other addresses than Mastodon's: past a pooler, or outside
+a container. The settings file is stored as it is. Passwords are in files of
 their own, which password_file names. [compose] names the project of the instance, if
 its directory does not tell.
 

@@ -56,7 +56,7 @@ and belongs to that user. RESTORE.md then holds no commands. The same is true fo
 existing public-system/ of another user.
 
 A stolen host could have stored dangerous media. These are left out and counted: setuid
-and setgid bits, devices, links out of the tree, and attributes that only root sets.
+and setgid bits, devices, links out of the tree, and attributes of root.
 Files of root become the media owner's. Use --trust-media if you know that all of them are yours.
 
 It needs the owner key: the recovery file, or an identity that was added with

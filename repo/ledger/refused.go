@@ -39,7 +39,7 @@ type RollbackError struct {
 
 func (e *RollbackError) Error() string {
 	if e.Lost != "" {
-		return fmt.Sprintf("the log ends at entry %v and differs from what this machine has seen (%s): the storage has lost or rolled back entries", e.Found, e.Lost)
+		return fmt.Sprintf("the log ends at entry %v, unlike what this machine has seen (%s): the storage lost or rolled back entries", e.Found, e.Lost)
 	}
-	return fmt.Sprintf("the log ends at entry %v, but this machine has seen entry %v: the storage has lost or rolled back entries", e.Found, e.Remembered)
+	return fmt.Sprintf("the log ends at entry %v, but this machine has seen entry %v: the storage lost or rolled back entries", e.Found, e.Remembered)
 }

@@ -63,7 +63,7 @@ func (c *creation) media(ctx context.Context) error {
 			"is a disk not mounted? If the directory is really empty, use --allow-empty-media")
 	}
 	if u := t.User(); u != nil && denied {
-		c.Warn(fmt.Errorf("media: the user %v may not read all media, and they are read with that user's rights: chown -R %d %s",
+		c.Warn(fmt.Errorf("media: the user %v, with whose rights media are read, may not read all of them: chown -R %d %s",
 			u, u.UID, t.Root()))
 	}
 	c.tellMedia(t, &mc.again)
