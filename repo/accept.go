@@ -7,15 +7,15 @@ import (
 )
 
 // readyToRepair returns an error where nothing can be repaired by the log as it now stands.
-func (r *Repo) readyToRepair(ctx context.Context, o RepairOptions) error {
-	err := r.log.CatchUp(ctx)
-	if err != nil || o.DryRun && r.opts.AcceptHead {
+func (c *core) readyToRepair(ctx context.Context, o RepairOptions) error {
+	err := c.log.CatchUp(ctx)
+	if err != nil || o.DryRun && c.acceptHead {
 		return err
 	}
 	if !o.DryRun {
-		if err := r.log.AcceptDamage(ctx); err != nil {
+		if err := c.log.AcceptDamage(ctx); err != nil {
 			return err
 		}
 	}
-	return r.log.MayAdd(&ledger.Entry{Prune: new(ledger.PruneEntry)})
+	return c.log.MayAdd(&ledger.Entry{Prune: new(ledger.PruneEntry)})
 }

@@ -92,7 +92,7 @@ func (s *Subset) choose(packs []*index.Pack) []*index.Pack {
 
 // A checker collects what one check finds.
 type checker struct {
-	repo      *Repo
+	core      *core
 	opts      CheckOptions
 	found     []error  // what was found wrong before packs are read
 	instances []string // that the log knows of
@@ -114,7 +114,7 @@ func (c *checker) problem(err error) {
 
 // bad notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
 func (c *checker) bad(p *index.Pack) {
-	if by := c.repo.log.Scope(c.repo.key.VerifyKey()); !by.Serves(p.Instance) {
+	if by := c.core.log.Scope(c.core.key.VerifyKey()); !by.Serves(p.Instance) {
 		return
 	}
 	c.mu.Lock()
@@ -131,7 +131,7 @@ func (c *checker) bad(p *index.Pack) {
 // With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
 // hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
 func (r *Repo) Check(ctx context.Context, inspect Inspect, o CheckOptions) (*CheckResult, error) {
-	c := &checker{repo: r, opts: o}
+	c := &checker{core: r.core, opts: o}
 	x, err := c.structure(ctx, inspect)
 	if err != nil {
 		return nil, err
@@ -150,12 +150,12 @@ func (r *Repo) Check(ctx context.Context, inspect Inspect, o CheckOptions) (*Che
 // structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
 // published meanwhile, that may be why, and it looks again.
 func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index, error) {
-	h, err := c.repo.log.ReadLog(ctx, c.repo.Key(), false)
+	h, err := c.core.log.ReadLog(ctx, c.core.log.Keys, false)
 	if err != nil {
 		return nil, err
 	}
-	was := c.repo.log.Remember()
-	if lost := h.Lacks(&was, c.repo.key.VerifyKey()); lost != nil {
+	was := c.core.log.Remember()
+	if lost := h.Lacks(&was, c.core.key.VerifyKey()); lost != nil {
 		lost.Since = true
 		return nil, lost
 	}
@@ -164,7 +164,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index,
 		c.instances = h.Instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {
-			err = c.repo.sortOut(ctx, h, x, x.Contested(), c.wrong, c.wrong)
+			err = c.core.sortOut(ctx, h, x, x.Contested(), c.wrong, c.wrong)
 		}
 		if err == nil {
 			err = c.packs(ctx, h, x)
@@ -176,12 +176,12 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index,
 			err = c.strays(ctx, h)
 		}
 		if err == nil {
-			err = c.snapshots(ctx, h, c.repo.inspectors(x, inspect))
+			err = c.snapshots(ctx, h, c.core.inspectors(x, inspect))
 		}
 		if err != nil || len(c.found) == len(h.Problems()) {
 			return x, err
 		}
-		now, err := c.repo.log.ReadLog(ctx, h.Keys, false)
+		now, err := c.core.log.ReadLog(ctx, h.Keys, false)
 		if err != nil || now.Prunes == h.Prunes && now.RosterSeq == h.RosterSeq {
 			return x, err
 		}
@@ -205,7 +205,7 @@ func (c *checker) damaged(err error) error {
 // indexes reads every index object anew.
 func (c *checker) indexes(ctx context.Context, h *ledger.History) (*index.Index, error) {
 	c.res.Indexes = h.Indexes.Len()
-	return c.repo.indexes.LoadAnew(ctx, h, func(err error) error {
+	return c.core.indexes.LoadAnew(ctx, h, func(err error) error {
 		c.res.Indexes--
 		c.res.Lost++
 		return c.damaged(err)
@@ -218,7 +218,7 @@ func (c *checker) packs(ctx context.Context, h *ledger.History, x *index.Index) 
 	for i := range sizes {
 		sizes[i] = -1
 	}
-	for o, err := range c.repo.store.List(ctx, store.Pack.Dir()) {
+	for o, err := range c.core.store.List(ctx, store.Pack.Dir()) {
 		if err != nil {
 			return fmt.Errorf("listing packs: %w", err)
 		}
@@ -244,7 +244,7 @@ func (c *checker) packs(ctx context.Context, h *ledger.History, x *index.Index) 
 			other = append(other, x.Packs[same[0]].Name)
 		}
 	}
-	if err := c.repo.sortOut(ctx, h, x, other, c.wrong, ignore); err != nil {
+	if err := c.core.sortOut(ctx, h, x, other, c.wrong, ignore); err != nil {
 		return err
 	}
 	for same := range x.Groups() { // one that is listed several times counts once
@@ -280,16 +280,16 @@ func (c *checker) packSize(x *index.Index, listed []uint32, size int64) {
 
 // read reads packs side by side, those first whose turn is longest ago.
 func (c *checker) read(ctx context.Context, x *index.Index) error {
-	c.res.Deep = c.repo.key.CanRead()
+	c.res.Deep = c.core.key.CanRead()
 	var packs []*index.Pack
 	for i := range x.Packs {
 		if !x.Packs[i].Hidden {
 			packs = append(packs, &x.Packs[i])
 		}
 	}
-	known, err := c.repo.machine.Verified(packNames(packs))
+	known, err := c.core.machine.Verified(packNames(packs))
 	if err != nil {
-		c.repo.note("this check will not be remembered: %v", err)
+		c.core.note("this check will not be remembered: %v", err)
 	}
 	defer known.Close()
 	start := time.Now()
@@ -352,7 +352,7 @@ func (c *checker) due(known *machine.Verified, packs []*index.Pack, now time.Tim
 
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
 func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *index.Pack) error {
-	h, err := c.repo.log.ReadLog(ctx, keys, true)
+	h, err := c.core.log.ReadLog(ctx, keys, true)
 	if err != nil || h.PrunedFor(store.Pack.Object(p.Name), p.Instance) {
 		return err
 	}
@@ -381,7 +381,7 @@ func (c *checker) finish(p *index.Pack, damage error, known *machine.Verified, t
 
 // checkPack reads a pack into buf, and verifies its hash or, where the key can read it, all that is in it.
 func (c *checker) checkPack(ctx context.Context, x *index.Index, p *index.Pack, buf []byte) error {
-	r, object := c.repo, store.Pack.Object(p.Name)
+	r, object := c.core, store.Pack.Object(p.Name)
 	n := 0
 	err := r.again(ctx, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, buf, 0)

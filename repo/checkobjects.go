@@ -32,7 +32,7 @@ func (c *checker) strays(ctx context.Context, h *ledger.History) error {
 		}
 	}
 	for _, kind := range []store.Kind{store.Index, store.Manifest, store.Key} {
-		for o, err := range c.repo.store.List(ctx, kind.Dir()) {
+		for o, err := range c.core.store.List(ctx, kind.Dir()) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
@@ -42,7 +42,7 @@ func (c *checker) strays(ctx context.Context, h *ledger.History) error {
 			}
 		}
 	}
-	return c.repo.junk(ctx, h, append(store.Hashed(), store.Log), func(o store.Object) {
+	return c.core.junk(ctx, h, append(store.Hashed(), store.Log), func(o store.Object) {
 		c.res.Junk++
 		c.note(o.Name)
 	})
@@ -50,9 +50,9 @@ func (c *checker) strays(ctx context.Context, h *ledger.History) error {
 
 // junk calls f with each object in the place of some kinds that has a name which no object of a repository has, or a number of
 // the log out of reach. Who may write to the storage can put such, and nothing references them.
-func (r *Repo) junk(ctx context.Context, h *ledger.History, kinds []store.Kind, f func(store.Object)) error {
+func (c *core) junk(ctx context.Context, h *ledger.History, kinds []store.Kind, f func(store.Object)) error {
 	for _, kind := range kinds {
-		for o, err := range r.store.List(ctx, kind.Dir()) {
+		for o, err := range c.store.List(ctx, kind.Dir()) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
@@ -69,7 +69,7 @@ func (r *Repo) junk(ctx context.Context, h *ledger.History, kinds []store.Kind, 
 func (c *checker) keys(ctx context.Context, h *ledger.History) error {
 	for _, p := range h.People {
 		for _, object := range p.Keys {
-			data, err := store.ReadAll(ctx, c.repo.store, object, maxKeyObject)
+			data, err := store.ReadAll(ctx, c.core.store, object, maxKeyObject)
 			var long *store.DamageError
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
@@ -109,7 +109,7 @@ func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspecto
 
 // snapshot returns what a snapshot's manifest says that it holds. An error says what of it is lost, or why that can't be told.
 func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspectors, s ledger.SnapshotRef) (h ledger.Holding, err error) {
-	data, err := store.ReadNamed(ctx, c.repo.store, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
+	data, err := store.ReadNamed(ctx, c.core.store, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
 	if err != nil {
 		return h, err
 	}

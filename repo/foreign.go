@@ -24,8 +24,8 @@ import (
 // sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.
-func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
-	openers, err := r.readMarks(ctx, x.Keys, packs)
+func (c *core) sortOut(ctx context.Context, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
+	openers, err := c.readMarks(ctx, x.Keys, packs)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index.Index, p
 	told, asked := make(map[uint32]bool), make(map[uint32]bool) // index objects
 	for i, name := range packs {
 		listed := x.Listed(name)
-		if first := x.Packs[listed[0]].Object; openers[i] == nil && !r.key.CanRead() && !asked[first] && x.IsContested(name) {
+		if first := x.Packs[listed[0]].Object; openers[i] == nil && !c.key.CanRead() && !asked[first] && x.IsContested(name) {
 			asked[first] = true
 			undecided(undecidedListing(x, listed))
 		}
@@ -54,7 +54,7 @@ func (r *Repo) sortOut(ctx context.Context, h *ledger.History, x *index.Index, p
 }
 
 // noteError notes what hinders nobody.
-func (r *Repo) noteError(err error) { r.note("%v", err) }
+func (c *core) noteError(err error) { c.note("%v", err) }
 
 func ignore(error) {}
 
@@ -68,13 +68,13 @@ func undecidedListing(x *index.Index, listed []uint32) error {
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.
-func (r *Repo) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
+func (c *core) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
 	openers := make([]*pack.Opener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(statsInFlight)
 	for i, name := range packs {
 		g.Go(func() error {
-			o, err := r.readMark(ctx, keys, name)
+			o, err := c.readMark(ctx, keys, name)
 			if d := (*store.DamageError)(nil); errors.As(err, &d) {
 				return nil
 			}
@@ -86,10 +86,10 @@ func (r *Repo) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.
 }
 
 // readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
-func (r *Repo) readMark(ctx context.Context, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
+func (c *core) readMark(ctx context.Context, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
 	object, head, n := store.Pack.Object(name), make([]byte, pack.MaxAgeHeader), 0
-	err := r.again(ctx, object, func() (err error) {
-		n, err = r.store.ReadAt(ctx, object, head, 0)
+	err := c.again(ctx, object, func() (err error) {
+		n, err = c.store.ReadAt(ctx, object, head, 0)
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,20 +9,21 @@ import (
 )
 
 // Chronicle returns what the log says of an instance's snapshots. It is not to be changed.
-func (r *Repo) Chronicle(instance string) ledger.Chronicle { return r.log.Chronicle(instance) }
+func (r *Repo) Chronicle(instance string) ledger.Chronicle { return r.core.log.Chronicle(instance) }
 
 // Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
 // of the times of snapshots below it.
 func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...ledger.Record) error {
+	c := r.core
 	if len(ids) == 0 {
 		return nil
 	}
-	f := &ledger.ForgetEntry{Snapshots: ids, Records: r.log.Scope(r.key.VerifyKey()).Recordable(records)}
-	return r.publishOnFull(ctx, &ledger.Entry{Forget: f}, func(h *ledger.History) error {
+	f := &ledger.ForgetEntry{Snapshots: ids, Records: c.log.Scope(c.key.VerifyKey()).Recordable(records)}
+	return c.publishOnFull(ctx, &ledger.Entry{Forget: f}, func(h *ledger.History) error {
 		if err := h.CheckListed(ids); err != nil {
 			return err
 		}
-		by := h.Scope(r.key.VerifyKey())
+		by := h.Scope(c.key.VerifyKey())
 		if why := h.MayForget(by, ids); why != "" {
 			return &ledger.NotAllowedError{Right: ledger.RightForget, Why: why}
 		}
@@ -36,12 +37,12 @@ func (r *Repo) Confirm(ctx context.Context, ids []store.Name, revoke bool, recor
 	if len(ids) == 0 {
 		return errors.New("there is nothing to confirm")
 	}
-	c := &ledger.ConfirmEntry{Snapshots: ids, Revoke: revoke, Records: r.log.Scope(r.key.VerifyKey()).Recordable(records)}
-	return r.log.Publish(ctx, &ledger.Entry{Confirm: c}, func(h *ledger.History) error {
+	c := &ledger.ConfirmEntry{Snapshots: ids, Revoke: revoke, Records: r.core.log.Scope(r.core.key.VerifyKey()).Recordable(records)}
+	return r.core.log.Publish(ctx, &ledger.Entry{Confirm: c}, func(h *ledger.History) error {
 		if err := h.CheckListed(ids); err != nil {
 			return err
 		}
-		by := h.Scope(r.key.VerifyKey())
+		by := h.Scope(r.core.key.VerifyKey())
 		if why := h.MayConfirm(by, ids); why != "" {
 			return &ledger.NotAllowedError{Right: ledger.RightConfirm, Why: why, Who: h.WhoMayConfirm(ids)}
 		}

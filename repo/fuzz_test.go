@@ -57,7 +57,7 @@ func bomb(tb testing.TB) (announced, silent []byte) {
 // A manifest that would decompress to more than it may is refused without the memory for it.
 func TestBombs(t *testing.T) {
 	k := fuzzOwner(t)
-	r := newRepo(nil, k, new(machine.Memory), Options{})
+	r := &Repo{core: newCore(nil, k, new(machine.Memory), Options{}.log(), nil)}
 	announced, silent := bomb(t)
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
 		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, b)
@@ -75,7 +75,7 @@ func TestBombs(t *testing.T) {
 // FuzzManifestObject opens manifests whose signer put anything into them.
 func FuzzManifestObject(f *testing.F) {
 	k := fuzzOwner(f)
-	r := newRepo(nil, k, new(machine.Memory), Options{})
+	r := &Repo{core: newCore(nil, k, new(machine.Memory), Options{}.log(), nil)}
 	open := func(body []byte) ([]byte, error) {
 		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, body)
 		if err != nil {

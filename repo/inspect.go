@@ -56,14 +56,14 @@ type Inspect func(rd *Reader) Inspector
 
 // inspectors are those of all instances, by one index.
 type inspectors struct {
-	repo  *Repo
+	core  *core
 	index *index.Index
 	make  Inspect
 	known map[string]Inspector
 }
 
-func (r *Repo) inspectors(x *index.Index, inspect Inspect) *inspectors {
-	return &inspectors{r, x, inspect, make(map[string]Inspector)}
+func (c *core) inspectors(x *index.Index, inspect Inspect) *inspectors {
+	return &inspectors{c, x, inspect, make(map[string]Inspector)}
 }
 
 // of returns the inspector of an instance's snapshots, and what the index has for these.
@@ -71,7 +71,7 @@ func (s *inspectors) of(instance string) (Inspector, *index.Index) {
 	x := s.index.For(instance)
 	in := s.known[instance]
 	if in == nil {
-		in = s.make(s.repo.readerOf(x))
+		in = s.make(readerOf(s.core, x))
 		s.known[instance] = in
 	}
 	return in, x
@@ -125,28 +125,29 @@ func (l *losses) Lost(part string, err error) error {
 // Losses calls f with each snapshot that can't be put together again from what the index lists, oldest first. The content of
 // packs is not looked at. Its error is one of reading.
 func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
+	c := r.core
 	var in *inspectors
-	for _, ref := range r.Snapshots() {
+	for _, ref := range c.log.Live() {
 		for tries := 0; ; tries++ {
 			if in == nil {
-				x, err := r.loadIndex(ctx)
+				x, err := c.loadIndex(ctx)
 				if err != nil {
 					return err
 				}
-				in = r.inspectors(x, inspect)
+				in = c.inspectors(x, inspect)
 			}
 			lost, err := in.losses(ctx, ref)
 			if err == nil && len(lost) == 0 {
 				break
 			}
 			// A prune may have moved meanwhile what is missing, or have taken all of a snapshot that was forgotten.
-			pruned, logErr := r.CatchUp(ctx)
+			pruned, logErr := c.catchUp(ctx)
 			if logErr != nil {
 				return logErr
 			}
 			if pruned || index.IsTableDamage(err) && tries < pruneTries {
 				in = nil
-				if !slices.ContainsFunc(r.Snapshots(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
+				if !slices.ContainsFunc(c.log.Live(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
 					break
 				}
 				continue
@@ -165,7 +166,7 @@ func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.Sn
 func (s *inspectors) losses(ctx context.Context, ref ledger.SnapshotRef) ([]Loss, error) {
 	in, x := s.of(ref.Instance)
 	found := losses{index: x}
-	text, err := s.repo.Manifest(ctx, ref)
+	text, err := s.core.manifest(ctx, ref)
 	if err == nil {
 		_, err = in.Inspect(ctx, text, &found)
 	}

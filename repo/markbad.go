@@ -11,32 +11,33 @@ import (
 // MarkBad publishes that packs are damaged: nothing is deduplicated against them any more, so that the next snapshot
 // stores again what it still finds at the source. What a writer says counts for its own instance.
 func (r *Repo) MarkBad(ctx context.Context, packs []store.Name) error {
-	e := r.badEntry(packs)
+	c := r.core
+	e := c.badEntry(packs)
 	if e == nil {
 		return nil
 	}
-	return r.log.Publish(ctx, e, func(*ledger.History) error { return nil })
+	return c.log.Publish(ctx, e, func(*ledger.History) error { return nil })
 }
 
 // markBadAt is MarkBad on what the log said at head, and returns the head that then is.
-func (r *Repo) markBadAt(ctx context.Context, head ledger.Head, packs []store.Name) (ledger.Head, error) {
-	if e := r.badEntry(packs); e != nil {
-		if err := r.log.PublishAt(ctx, head, e); err != nil {
+func (c *core) markBadAt(ctx context.Context, head ledger.Head, packs []store.Name) (ledger.Head, error) {
+	if e := c.badEntry(packs); e != nil {
+		if err := c.log.PublishAt(ctx, head, e); err != nil {
 			return head, err
 		}
-		head = r.log.Head
+		head = c.log.Head
 	}
 	return head, nil
 }
 
 // badEntry returns an entry that calls packs bad, those that this key has not called so: nil where it has all. What is
 // too much for one waits for the next check.
-func (r *Repo) badEntry(packs []store.Name) *ledger.Entry {
+func (c *core) badEntry(packs []store.Name) *ledger.Entry {
 	e := &ledger.Entry{Bad: new(ledger.BadEntry)}
-	me := r.log.Scope(r.key.VerifyKey())
+	me := c.log.Scope(c.key.VerifyKey())
 	said := func(s ledger.Scope) bool { return s.Owner || !me.Owner && s.Person.Name == me.Person.Name }
 	for _, n := range packs {
-		if !slices.ContainsFunc(r.log.Reported[n], said) && len(e.Bad.Packs) < maxPruned {
+		if !slices.ContainsFunc(c.log.Reported[n], said) && len(e.Bad.Packs) < maxPruned {
 			e.Bad.Packs = append(e.Bad.Packs, n)
 		}
 	}

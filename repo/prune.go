@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"time"
 
 	"permafrost/repo/cause"
@@ -89,16 +88,17 @@ type PruneResult struct {
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
 func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*PruneResult, error) {
-	if o.Grace == 0 || r.key.Role != keys.RoleOwner {
+	c := r.core
+	if o.Grace == 0 || c.key.Role != keys.RoleOwner {
 		o.Grace = max(o.Grace, DefaultGrace)
 	}
 	if o.DryRun {
-		return r.prune(ctx, r.clock, inspect, o)
+		return c.prune(ctx, c.clock, inspect, o)
 	}
 	var lease *lease.Lease
-	m := &room{repo: r, grace: o.Grace}
+	m := &room{core: c, grace: o.Grace}
 	err := m.within(ctx, func() (err error) {
-		lease, err = r.NewLease(ctx, "prune")
+		lease, err = c.newLease(ctx, "prune")
 		return err
 	})
 	if err != nil {
@@ -108,24 +108,24 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 	if err := lease.Wait(ctx, o.Patience); err != nil {
 		return nil, err
 	}
-	res, err := r.prune(ctx, lease.Now, inspect, o)
+	res, err := c.prune(ctx, lease.Now, inspect, o)
 	if errors.Is(err, store.ErrNoSpace) {
-		res, err = r.pruneFull(ctx, m, lease, inspect, o)
+		res, err = c.pruneFull(ctx, m, lease, inspect, o)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := r.putReserve(ctx); err != nil {
-		r.note("%v", err)
+	if err := c.putReserve(ctx); err != nil {
+		c.note("%v", err)
 	}
 	return res, nil
 }
 
 // clock returns the storage's time, or where nothing can be put there one that it has passed.
-func (r *Repo) clock(ctx context.Context) (time.Time, error) {
-	lease, err := r.NewLease(ctx, "look at what a prune would do")
+func (c *core) clock(ctx context.Context) (time.Time, error) {
+	lease, err := c.newLease(ctx, "look at what a prune would do")
 	if errors.Is(err, store.ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
-		return r.lastSeen(ctx)
+		return c.lastSeen(ctx)
 	}
 	if err != nil {
 		return time.Time{}, err
@@ -135,12 +135,12 @@ func (r *Repo) clock(ctx context.Context) (time.Time, error) {
 }
 
 // prune tries until it was not overtaken by others. now tells the storage's time.
-func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func (c *core) prune(ctx context.Context, now func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	for range pruneTries {
-		res, err := r.tryPrune(ctx, now, inspect, o)
+		res, err := c.tryPrune(ctx, now, inspect, o)
 		switch {
-		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && r.log.HasGrown(ctx):
-			r.note("the log has grown meanwhile: prune starts again")
+		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && c.log.HasGrown(ctx):
+			c.note("the log has grown meanwhile: prune starts again")
 		case !index.IsTableDamage(err): // it was noted where it was found
 			return res, err
 		}
@@ -156,12 +156,12 @@ func (r *Repo) prune(ctx context.Context, now func(context.Context) (time.Time, 
 //	rewritten  what was put for that entry to lean on
 //
 // Nothing is deleted before the entry stands that names it.
-func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
-	if err := r.readyToPrune(ctx); err != nil {
+func (c *core) tryPrune(ctx context.Context, clock func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
+	if err := c.readyToPrune(ctx); err != nil {
 		return nil, err
 	}
 	if o.DryRun {
-		r = r.supposing(o.Forgotten)
+		c = c.supposing(o.Forgotten)
 	}
 	now, err := clock(ctx)
 	if err != nil {
@@ -169,11 +169,11 @@ func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 	}
 
 	// Survey, mark and plan: the first two only read, and the third does not even that. If we die here the storage is as it was.
-	s, err := r.survey(ctx, now, o.Grace)
+	s, err := c.survey(ctx, now, o.Grace)
 	if err != nil {
 		return nil, err
 	}
-	m, err := r.mark(ctx, s, inspect, o)
+	m, err := c.mark(ctx, s, inspect, o)
 	if err != nil {
 		return nil, err
 	}
@@ -182,22 +182,22 @@ func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 	case o.DryRun:
 		return &p.result, nil
 	case p.empty():
-		return &p.result, r.sweep(ctx, p.deletes, o.progress)
+		return &p.result, c.sweep(ctx, p.deletes, o.progress)
 	}
-	if err := r.readDuplicates(ctx, s, m, p); err != nil {
+	if err := c.readDuplicates(ctx, s, m, p); err != nil {
 		return nil, err
 	}
 
 	// Rewrite: new packs and index objects. If we die here they are left over: no entry names them, and a later prune deletes
 	// them once they are old. All that there was is there still, and counts.
-	w, err := r.rewrite(ctx, s.index, p, r.liveMover(s.index, m.live), o.progress)
+	w, err := c.rewrite(ctx, s.index, p, c.liveMover(s.index, m.live), o.progress)
 	if err != nil {
 		return nil, err
 	}
 
 	// Publish: one object, the entry. If it is not there when we die all is as before it. If it is there, what it names counts
 	// no more, and the new packs and index objects do.
-	if err := r.publishPlan(ctx, p, w); err != nil {
+	if err := c.publishPlan(ctx, p, w); err != nil {
 		return nil, err
 	}
 
@@ -205,62 +205,49 @@ func (r *Repo) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 	// deletes it without a further entry.
 	res := p.result
 	res.Moved = w.size
-	return &res, r.sweep(ctx, p.deletes, o.progress)
+	return &res, c.sweep(ctx, p.deletes, o.progress)
 }
 
 // readyToPrune takes what was added to the log, and returns an error where that is damaged.
-func (r *Repo) readyToPrune(ctx context.Context) error {
-	if err := r.log.CatchUp(ctx); err != nil {
+func (c *core) readyToPrune(ctx context.Context) error {
+	if err := c.log.CatchUp(ctx); err != nil {
 		return err
 	}
-	if damage := r.log.Damage(); len(damage) > 0 {
+	if damage := c.log.Damage(); len(damage) > 0 {
 		return cause.Errorf(cause.LogUnsound, "refusing to prune with a damaged log: %w", damage[0])
 	}
 	return nil
 }
 
-// supposing returns the repository as it would be if the next log entry forgot some snapshots. It is for planning alone.
-func (r *Repo) supposing(forgotten []store.Name) *Repo {
-	h := *r.log.History
-	h.Forgotten = maps.Clone(h.Forgotten)
-	for _, id := range forgotten {
-		h.Forgotten[id] = h.Next
-	}
-	s := newRepo(r.store, r.key, r.machine, r.opts)
-	s.indexes = r.indexes
-	s.log.History = &h
-	return s
-}
-
 // publishPlan publishes the plan's entry, which names what was written for it too.
-func (r *Repo) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) error {
+func (c *core) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) error {
 	entry := p.entry
 	entry.Added = w.indexes
-	err := r.log.PublishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
+	err := c.log.PublishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
 	if errors.Is(err, logbook.ErrNewcomers) || errors.Is(err, store.ErrNoSpace) {
-		r.discard(w)
+		c.discard(w)
 	}
 	if err != nil {
 		// After any other error the entry may stand all the same: what it references stays, and is left over if not.
 		return err
 	}
-	r.index = nil
+	c.index = nil
 	return nil
 }
 
 // sweep deletes objects that prune entries name.
-func (r *Repo) sweep(ctx context.Context, deletes []string, progress func(phase string, done, total int64)) error {
-	if len(r.log.OutOfReach) > 0 {
-		if err := r.log.CatchUp(ctx); err != nil {
+func (c *core) sweep(ctx context.Context, deletes []string, progress func(phase string, done, total int64)) error {
+	if len(c.log.OutOfReach) > 0 {
+		if err := c.log.CatchUp(ctx); err != nil {
 			return err
 		}
 	}
 	var names []string
 	for _, object := range deletes {
 		// What the log has come near to meanwhile has to stay: entries may stand above it.
-		if _, far := r.log.OutOfReach[object]; !far || r.log.IsOutOfReach(object) {
+		if _, far := c.log.OutOfReach[object]; !far || c.log.IsOutOfReach(object) {
 			names = append(names, object)
 		}
 	}
-	return r.removeAll(ctx, names, func(done int) { progress("deleting", int64(done), int64(len(names))) })
+	return c.removeAll(ctx, names, func(done int) { progress("deleting", int64(done), int64(len(names))) })
 }

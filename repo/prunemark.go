@@ -26,21 +26,21 @@ type marks struct {
 type marker struct {
 	*survey
 	marks
-	repo       *Repo
+	core       *core
 	acceptLost bool
 	openers    map[store.Name]*pack.Opener // of packs that were asked whose they are; nil for one that can't be opened
 }
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
-func (r *Repo) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
-	m := &marker{survey: s, repo: r, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
+func (c *core) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
+	m := &marker{survey: s, core: c, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
 		marks: marks{live: newBitset(s.index.Ranks), keeps: make([]int64, len(s.index.Packs)), others: newBitset(len(s.index.Packs))}}
-	in := r.inspectors(s.index, inspect)
+	in := c.inspectors(s.index, inspect)
 	snapshots := s.log.Live()
 	for i, ref := range snapshots {
 		o.progress("marking", int64(i), int64(len(snapshots)))
-		text, err := r.Manifest(ctx, ref)
+		text, err := c.manifest(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +135,7 @@ func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (
 	for _, pl := range places {
 		name := m.index.Packs[pl.Pack].Name
 		if _, read := m.openers[name]; !read {
-			opener, err := m.repo.readMark(ctx, m.index.Keys, name)
+			opener, err := m.core.readMark(ctx, m.index.Keys, name)
 			if d := (*store.DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return false, err
 			}
@@ -160,7 +160,7 @@ func (m *marker) askYoung(ctx context.Context) error {
 	}
 	slices.SortFunc(names, func(a, b store.Name) int { return bytes.Compare(a[:], b[:]) })
 	names = slices.Compact(names)
-	openers, err := m.repo.readMarks(ctx, m.index.Keys, names)
+	openers, err := m.core.readMarks(ctx, m.index.Keys, names)
 	if err != nil {
 		return err
 	}

@@ -31,9 +31,9 @@ type inventory struct {
 }
 
 // inventory returns the inventory of an index, with no sizes yet.
-func (r *Repo) inventory(x *index.Index) inventory {
-	me := r.key.VerifyKey()
-	return inventory{head: r.log.Head, log: r.log.History, me: me, by: r.log.Scope(me), reads: r.key.CanRead(), index: x, sizes: make([]int64, len(x.Packs))}
+func (c *core) inventory(x *index.Index) inventory {
+	me := c.key.VerifyKey()
+	return inventory{head: c.log.Head, log: c.log.History, me: me, by: c.log.Scope(me), reads: c.key.CanRead(), index: x, sizes: make([]int64, len(x.Packs))}
 }
 
 // canRead reports whether this key reads a pack's content.
@@ -79,19 +79,19 @@ type survey struct {
 }
 
 // survey looks at all that there is, at that time by the storage's clock.
-func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
-	x, err := r.indexes.Load(ctx, r.log.History, func(err error) error { return err })
+func (c *core) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
+	x, err := c.indexes.Load(ctx, c.log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, cause.Errorf(cause.IndexDamaged, "prune needs the whole index: %w", err)
 	}
-	if err := r.mayPrune(); err != nil {
+	if err := c.mayPrune(); err != nil {
 		return nil, err
 	}
-	if err := r.sortOut(ctx, r.log.History, x, x.Contested(), r.noteError, ignore); err != nil {
+	if err := c.sortOut(ctx, c.log.History, x, x.Contested(), c.noteError, ignore); err != nil {
 		return nil, err
 	}
-	s := newSurveyor(r.inventory(x), now, grace)
-	if err := s.list(ctx, r); err != nil {
+	s := newSurveyor(c.inventory(x), now, grace)
+	if err := s.list(ctx, c); err != nil {
 		return nil, err
 	}
 	found := s.survey
@@ -100,8 +100,8 @@ func (r *Repo) survey(ctx context.Context, now time.Time, grace time.Duration) (
 
 // mayPrune returns an error unless this key may prune: the owner key may all, a writer's those packs that it serves, where the list
 // of keys lets it forget.
-func (r *Repo) mayPrune() error {
-	if !r.log.Scope(r.key.VerifyKey()).MayForget() {
+func (c *core) mayPrune() error {
+	if !c.log.Scope(c.key.VerifyKey()).MayForget() {
 		return &ledger.NotAllowedError{Right: ledger.RightPrune, Why: "the list of keys does not let this writer prune"}
 	}
 	return nil
@@ -120,10 +120,10 @@ func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {
 }
 
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
-func (s *surveyor) list(ctx context.Context, r *Repo) error {
+func (s *surveyor) list(ctx context.Context, c *core) error {
 	missing := maps.Clone(s.needed)
 	for _, dir := range []string{store.Pack.Dir(), store.Index.Dir(), store.Manifest.Dir(), store.Temp + "/"} {
-		for o, err := range r.store.List(ctx, dir) {
+		for o, err := range c.store.List(ctx, dir) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", dir, err)
 			}
@@ -131,10 +131,10 @@ func (s *surveyor) list(ctx context.Context, r *Repo) error {
 			s.add(o)
 		}
 	}
-	if err := s.listJunk(ctx, r); err != nil {
+	if err := s.listJunk(ctx, c); err != nil {
 		return err
 	}
-	if err := s.spareLeftOut(ctx, r); err != nil {
+	if err := s.spareLeftOut(ctx, c); err != nil {
 		return err
 	}
 	for object := range missing {
@@ -166,7 +166,7 @@ func (s *surveyor) add(o store.Object) {
 
 // spareLeftOut takes off the leftovers what an entry may name that the log leaves out: it may be a snapshot. Packs tell for whom they were
 // written, so nobody's entry keeps packs of an instance that its signer had no right to.
-func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
+func (s *surveyor) spareLeftOut(ctx context.Context, c *core) error {
 	if len(s.log.LeftOut) == 0 {
 		return nil
 	}
@@ -176,7 +176,7 @@ func (s *surveyor) spareLeftOut(ctx context.Context, r *Repo) error {
 			packs = append(packs, name)
 		}
 	}
-	openers, err := r.readMarks(ctx, s.index.Keys, packs)
+	openers, err := c.readMarks(ctx, s.index.Keys, packs)
 	if err != nil {
 		return err
 	}
@@ -219,14 +219,14 @@ func (s *survey) isListed(o store.Object, young bool) bool {
 }
 
 // listJunk looks for what has no name of a repository's objects, or a number of the log that is out of reach.
-func (s *surveyor) listJunk(ctx context.Context, r *Repo) error {
+func (s *surveyor) listJunk(ctx context.Context, c *core) error {
 	var junk []store.Object
-	err := r.junk(ctx, s.log, []store.Kind{store.Key, store.Log}, func(o store.Object) { junk = append(junk, o) })
+	err := c.junk(ctx, s.log, []store.Kind{store.Key, store.Log}, func(o store.Object) { junk = append(junk, o) })
 	if err != nil {
 		return err
 	}
 	for _, o := range junk {
-		if comes, err := r.mayComeIntoReach(ctx, o); err != nil {
+		if comes, err := c.mayComeIntoReach(ctx, o); err != nil {
 			return err
 		} else if !comes {
 			s.addJunk(o)
@@ -237,17 +237,17 @@ func (s *surveyor) listJunk(ctx context.Context, r *Repo) error {
 
 // mayComeIntoReach reports whether an object below log/ is an entry by somebody on the list of keys. It is none yet; but it may be
 // one to others by the time that it is deleted, if its signer adds to the log meanwhile.
-func (r *Repo) mayComeIntoReach(ctx context.Context, o store.Object) (bool, error) {
-	seq, far := r.log.OutOfReach[o.Name]
-	if !far || r.key.Role != keys.RoleOwner {
+func (c *core) mayComeIntoReach(ctx context.Context, o store.Object) (bool, error) {
+	seq, far := c.log.OutOfReach[o.Name]
+	if !far || c.key.Role != keys.RoleOwner {
 		return false, nil
 	}
-	data, err := r.log.ReadEntry(ctx, seq, o.Size)
+	data, err := c.log.ReadEntry(ctx, seq, o.Size)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	e := r.log.OpenEntry(data)
-	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && r.log.Known(e.Signer), err
+	e := c.log.OpenEntry(data)
+	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && c.log.Known(e.Signer), err
 }
 
 // addJunk has the owner delete what has no name that an object can have. No entry names it: nothing references it.

@@ -17,7 +17,7 @@ const frameCache = 4 << 20 // bytes of decoded frames that Blob keeps
 
 // A Reader reads blobs, each of which it verifies. It is safe for concurrent use.
 type Reader struct {
-	repo     *Repo
+	core     *core
 	instance string
 	rooms    chan *blobs.Room
 
@@ -36,11 +36,11 @@ type cachedFrame struct {
 
 // NewReader returns a Reader of an instance's snapshots, by what the log names now.
 func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) {
-	x, err := r.loadIndex(ctx)
+	x, err := r.core.loadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rd := &Reader{repo: r, instance: instance, rooms: blobs.NewRooms(r.store)}
+	rd := &Reader{core: r.core, instance: instance, rooms: blobs.NewRooms(r.core.store)}
 	rd.use(x.For(instance))
 	return rd, nil
 }
@@ -50,13 +50,13 @@ func (rd *Reader) Instance() string { return rd.instance }
 
 // use makes x the index that is read by.
 func (rd *Reader) use(x *index.Index) {
-	rd.packs = blobs.NewReader(rd.repo.store, x, rd.rooms, true)
+	rd.packs = blobs.NewReader(rd.core.store, x, rd.rooms, true)
 	rd.frames, rd.recent, rd.cached = make(map[blobs.FrameKey]*list.Element), list.New(), 0
 }
 
 // readerOf returns a Reader that keeps to an index, whatever becomes of the log.
-func (r *Repo) readerOf(x *index.Index) *Reader {
-	rd := &Reader{repo: r, instance: x.Instance, reloaded: true, rooms: blobs.NewRooms(r.store)}
+func readerOf(c *core, x *index.Index) *Reader {
+	rd := &Reader{core: c, instance: x.Instance, reloaded: true, rooms: blobs.NewRooms(c.store)}
 	rd.use(x)
 	return rd
 }
@@ -82,11 +82,11 @@ func (rd *Reader) reload(ctx context.Context, used *blobs.Reader, err error) boo
 		return false
 	}
 	rd.reloaded = true
-	h, err := rd.repo.log.ReadLog(ctx, used.Index.Keys, true)
+	h, err := rd.core.log.ReadLog(ctx, used.Index.Keys, true)
 	if err != nil {
 		return false
 	}
-	x, err := rd.repo.indexes.Load(ctx, h, func(error) error { return nil })
+	x, err := rd.core.indexes.Load(ctx, h, func(error) error { return nil })
 	if err != nil {
 		return false
 	}

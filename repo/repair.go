@@ -45,26 +45,27 @@ type IndexRepair struct {
 // instance, are taken off the log; and packs that hold what a snapshot needs and no index object lists are read, verified
 // and listed. It takes the owner key.
 func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
-	spool, err := r.machine.Spool()
+	c := r.core
+	spool, err := c.machine.Spool()
 	if err != nil {
 		return nil, err
 	}
 	defer spool.Close()
-	u := &unlisted{repo: r, opts: o, tried: make(map[store.Name]bool), found: spool, bad: make(map[store.Name]bool), names: make(map[string][]store.Name)}
+	u := &unlisted{core: c, opts: o, tried: make(map[store.Name]bool), found: spool, bad: make(map[store.Name]bool), names: make(map[string][]store.Name)}
 	var res *IndexRepair
-	err = r.repair(ctx, "repair of the index", o, func(ctx context.Context) (err error) {
-		res, err = r.tryRepairIndex(ctx, u, inspect, o)
+	err = c.repair(ctx, "repair of the index", o, func(ctx context.Context) (err error) {
+		res, err = c.tryRepairIndex(ctx, u, inspect, o)
 		return err
 	})
 	return res, err
 }
 
 // repair calls try until it was not overtaken by others.
-func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try func(context.Context) error) error {
-	if !r.key.CanRead() {
+func (c *core) repair(ctx context.Context, what string, o RepairOptions, try func(context.Context) error) error {
+	if !c.key.CanRead() {
 		return &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE): a repair reads what is stored", For: "a repair"}
 	}
-	held, err := r.NewLease(ctx, what)
+	held, err := c.newLease(ctx, what)
 	if err != nil {
 		return err
 	}
@@ -73,13 +74,13 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 		return err
 	}
 	for range pruneTries {
-		if err := r.readyToRepair(ctx, o); err != nil {
+		if err := c.readyToRepair(ctx, o); err != nil {
 			return err
 		}
 		err := try(ctx)
 		switch {
-		case errors.Is(err, logbook.ErrNewcomers), err != nil && r.log.HasGrown(ctx):
-			r.note("the log has grown meanwhile: the repair starts again")
+		case errors.Is(err, logbook.ErrNewcomers), err != nil && c.log.HasGrown(ctx):
+			c.note("the log has grown meanwhile: the repair starts again")
 		case !index.IsTableDamage(err): // it was noted where it was found
 			return err
 		}
@@ -88,13 +89,13 @@ func (r *Repo) repair(ctx context.Context, what string, o RepairOptions, try fun
 }
 
 // tryRepairIndex goes through a repair once. What packs that were read hold stays in u for the next time.
-func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
+func (c *core) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
 	// Survey, look and plan: these only read. If we die here the storage is as it was.
-	s, err := r.surveyIndex(ctx)
+	s, err := c.surveyIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	n, err := r.lookFor(ctx, s.index, u, inspect, o)
+	n, err := c.lookFor(ctx, s.index, u, inspect, o)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +108,7 @@ func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 	// Call damaged packs bad, before anybody can lean on them. If we die here they are, and nobody lists them yet.
 	head := p.head
 	if len(p.result.Bad) > 0 {
-		if head, err = r.markBadAt(ctx, head, p.result.Bad); err != nil {
+		if head, err = c.markBadAt(ctx, head, p.result.Bad); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +116,7 @@ func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 	// List: new index objects. If we die here they are left over, as those of a prune: no entry names them.
 	w := new(rewritten)
 	for _, instance := range slices.Sorted(maps.Keys(p.packs)) {
-		added, err := r.putIndexes(ctx, instance, u.found.Packs(p.packs[instance]))
+		added, err := c.putIndexes(ctx, instance, u.found.Packs(p.packs[instance]))
 		w.indexes = append(w.indexes, added...)
 		if err != nil {
 			return nil, err
@@ -123,7 +124,7 @@ func (r *Repo) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 	}
 
 	// Publish: the entry takes off the log what can't be read, and adds the new ones. It deletes nothing: a prune does.
-	if err := r.publishPlan(ctx, &prunePlan{head: head, entry: ledger.PruneEntry{Indexes: p.result.Dropped}}, w); err != nil {
+	if err := c.publishPlan(ctx, &prunePlan{head: head, entry: ledger.PruneEntry{Indexes: p.result.Dropped}}, w); err != nil {
 		return nil, err
 	}
 	p.result.Added = len(w.indexes)
@@ -138,23 +139,23 @@ type indexSurvey struct {
 }
 
 // surveyIndex reads the index from the storage, and the header of every pack that it lists.
-func (r *Repo) surveyIndex(ctx context.Context) (*indexSurvey, error) {
-	head := r.log.Head
-	x, err := r.wholeIndex(ctx)
+func (c *core) surveyIndex(ctx context.Context) (*indexSurvey, error) {
+	head := c.log.Head
+	x, err := c.wholeIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.sortOut(ctx, r.log.History, x, x.Names(), r.noteError, ignore); err != nil {
+	if err := c.sortOut(ctx, c.log.History, x, x.Names(), c.noteError, ignore); err != nil {
 		return nil, err
 	}
-	lost := unread(r.log.History, x)
+	lost := unread(c.log.History, x)
 	return &indexSurvey{head, x, append(lost, x.DropFalse()...)}, nil
 }
 
 // wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
-func (r *Repo) wholeIndex(ctx context.Context) (*index.Index, error) {
-	return r.indexes.LoadAnew(ctx, r.log.History, func(err error) error {
-		if errors.Is(err, store.ErrNewerFormat) && !r.opts.AcceptHead {
+func (c *core) wholeIndex(ctx context.Context) (*index.Index, error) {
+	return c.indexes.LoadAnew(ctx, c.log.History, func(err error) error {
+		if errors.Is(err, store.ErrNewerFormat) && !c.acceptHead {
 			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
 			return hint.Wrap(err, "update permafrost on this machine; where no newer one was ever used, --accept-head takes it for damage")
 		}
@@ -202,9 +203,9 @@ func (p *indexPlan) empty() bool { return len(p.result.Dropped)+len(p.packs) == 
 
 // eachPack calls f with each pack on the storage. None at all is an error where there are snapshots: what would be made
 // of a storage that gives nothing is an empty repository.
-func (r *Repo) eachPack(ctx context.Context, f func(name store.Name, o store.Object)) error {
+func (c *core) eachPack(ctx context.Context, f func(name store.Name, o store.Object)) error {
 	n := 0
-	for o, err := range r.store.List(ctx, store.Pack.Dir()) {
+	for o, err := range c.store.List(ctx, store.Pack.Dir()) {
 		if err != nil {
 			return fmt.Errorf("listing packs: %w", err)
 		}
@@ -213,7 +214,7 @@ func (r *Repo) eachPack(ctx context.Context, f func(name store.Name, o store.Obj
 			f(name, o)
 		}
 	}
-	if n == 0 && len(r.log.Live()) > 0 {
+	if n == 0 && len(c.log.Live()) > 0 {
 		return hint.Wrap(errors.New("there is not a single pack on the storage"), "look whether this is the right storage: an empty one can't be repaired")
 	}
 	return nil

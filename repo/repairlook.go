@@ -20,7 +20,7 @@ type needs struct {
 // A looker looks for what snapshots need.
 type looker struct {
 	needs
-	repo     *Repo
+	core     *core
 	known    *index.Index // as the storage has it
 	unlisted *unlisted
 	inspect  Inspect
@@ -28,10 +28,10 @@ type looker struct {
 }
 
 // lookFor looks for what snapshots need, in an index and then in the packs that it does not list.
-func (r *Repo) lookFor(ctx context.Context, known *index.Index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
-	k := &looker{repo: r, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
+func (c *core) lookFor(ctx context.Context, known *index.Index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
+	k := &looker{core: c, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
 	instances := make(map[string][]ledger.SnapshotRef)
-	for _, s := range r.log.Live() {
+	for _, s := range c.log.Live() {
 		instances[s.Instance] = append(instances[s.Instance], s)
 	}
 	for _, instance := range slices.Sorted(maps.Keys(instances)) {
@@ -60,7 +60,7 @@ func (k *looker) need(ctx context.Context, instance string, snapshots []ledger.S
 			k.lacking = true
 			return l.needed(with), err
 		}
-		if with, err = k.repo.indexes.Extend(k.known, k.repo.log.History, instance, k.unlisted.of(instance)); err != nil {
+		if with, err = k.core.indexes.Extend(k.known, k.core.log.History, instance, k.unlisted.of(instance)); err != nil {
 			return nil, err
 		}
 	}
@@ -85,10 +85,10 @@ func (l *look) needed(x *index.Index) (names []store.Name) {
 // look finds every blob of some snapshots in an index: that of the storage, and what was found beside that.
 func (k *looker) look(ctx context.Context, of *index.Index, snapshots []ledger.SnapshotRef) (*look, error) {
 	l := &look{uses: make(map[uint32]bool), known: k.known, of: of}
-	in := k.inspect(k.repo.readerOf(of))
+	in := k.inspect(readerOf(k.core, of))
 	for i, s := range snapshots {
 		k.opts.progress("looking", int64(i), int64(len(snapshots)))
-		text, err := k.repo.Manifest(ctx, s)
+		text, err := k.core.manifest(ctx, s)
 		if err == nil {
 			_, err = in.Inspect(ctx, text, l)
 		}

@@ -9,17 +9,13 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"sync"
 
 	"filippo.io/age"
-	"github.com/klauspost/compress/zstd"
 
 	"permafrost/internal/localdir"
 	"permafrost/repo/cause"
-	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/internal/machine"
-	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
 	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
@@ -32,12 +28,7 @@ const Format = 1
 const (
 	maxConfig    = 4 << 10
 	maxKeyObject = 64 << 10
-	maxManifest  = 64 << 20 // decompressed
 )
-
-// manifestRoom is how long a manifest may be that is stored in so many bytes. Each check and prune reads all of them, those of other
-// instances too, and what repeats itself for ever takes no room. JSON of ours becomes a tenth at best.
-func manifestRoom(stored int) int { return min(1<<20+100*stored, maxManifest) }
 
 // Options say how a repository is opened. The zero value keeps nothing on this machine.
 type Options struct {
@@ -51,18 +42,16 @@ type Options struct {
 	Note       func(note string) // hears what a person should know and no error says; may be nil
 }
 
+// log says how the log is taken.
+func (o Options) log() logbook.Options {
+	return logbook.Options{AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: logbook.Envelopes{Seal: seal, Unseal: unseal}}
+}
+
 // A Repo is an open repository. Its methods are for one goroutine at a time; the Writers and Readers that it
 // makes say for themselves what may run at once.
 type Repo struct {
-	store   *store.Witness
-	key     *keys.Keyring // as it was opened with
-	opts    Options
-	machine *machine.Memory
-	indexes *index.Loader
-	log     *logbook.Log
-	index   *index.Index // nil until it is first needed
-
-	noting sync.Mutex
+	core *core
+	opts Options
 }
 
 type config struct {
@@ -138,29 +127,18 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 		}
 		return fmt.Errorf("writing the config: %w", err)
 	}
-	r := newRepo(w, owner, new(machine.Memory), Options{})
-	if err := r.putReserve(ctx); err != nil {
+	c := newCore(w, owner, new(machine.Memory), Options{}.log(), nil)
+	if err := c.putReserve(ctx); err != nil {
 		return err
 	}
 	people := []ledger.Person{ledger.PersonOf(owner, nil), ledger.PersonOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
-	return r.log.Publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
+	return c.log.Publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
 		if !h.Empty {
 			return errors.New("another process is making a repository there")
 		}
 		return nil
 	})
-}
-
-// newRepo returns a repository whose log is yet to be read.
-func newRepo(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Repo {
-	r := &Repo{store: st, key: key, opts: o, machine: m}
-	r.indexes = index.NewLoader(st, key, m, unseal, r.note)
-	r.log = logbook.New(st, key, m, logbook.Options{
-		AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: logbook.Envelopes{Seal: seal, Unseal: unseal},
-		Note: r.note, Changed: func() { r.index = nil },
-	})
-	return r
 }
 
 // Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
@@ -176,29 +154,29 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	if id != store.Name(key.Repository) {
 		return nil, &ForeignKeyError{Key: store.Name(key.Repository), Repository: id}
 	}
-	r := newRepo(store.NewWitness(st), key, machine.Open(o.StateDir, o.CacheDir, id), o)
-	if err := r.machine.Err(); err != nil {
-		r.note("%v: a storage that was rolled back would not be noticed", err)
+	r := &Repo{newCore(store.NewWitness(st), key, machine.Open(o.StateDir, o.CacheDir, id), o.log(), o.Note), o}
+	if err := r.core.machine.Err(); err != nil {
+		r.core.note("%v: a storage that was rolled back would not be noticed", err)
 	}
 	// Before the log is read: another process here may add to it, and remember that, at any time.
-	remembered, err := r.log.Remembered()
+	remembered, err := r.core.log.Remembered()
 	if err != nil {
 		return nil, err
 	}
-	if r.log.History, err = r.log.ReadLog(ctx, key, true); err != nil {
+	if r.core.log.History, err = r.core.log.ReadLog(ctx, key, true); err != nil {
 		return nil, err
 	}
-	if r.log.Empty && len(r.log.Problems()) == 0 {
+	if r.core.log.Empty && len(r.core.log.Problems()) == 0 {
 		return nil, &cause.Error{Cause: cause.EmptyLog, Err: &store.DamageError{Object: store.Log.Dir(), Err: errors.New("the log is empty")}}
 	}
-	if r.log.Empty {
-		return nil, r.log.Problems()[0]
+	if r.core.log.Empty {
+		return nil, r.core.log.Problems()[0]
 	}
-	if err := r.log.CheckHead(remembered); err != nil {
+	if err := r.core.log.CheckHead(remembered); err != nil {
 		return nil, err
 	}
-	if n := len(key.Epochs); int(r.log.LastEpoch(key)) < n {
-		r.note("the log does not announce epoch %d of the key file: an interrupted rotation, or an older log on the storage", n)
+	if n := len(key.Epochs); int(r.core.log.LastEpoch(key)) < n {
+		r.core.note("the log does not announce epoch %d of the key file: an interrupted rotation, or an older log on the storage", n)
 	}
 	if err := r.copyKeys(ctx); err != nil {
 		return nil, err
@@ -214,7 +192,7 @@ func (r *Repo) LockRun(instance string) (unlock func(), err error) {
 
 // lock keeps two processes of this machine apart, which do the same work for an instance; other says what runs if one does.
 func (r *Repo) lock(w machine.Work, instance, other string) (unlock func(), err error) {
-	unlock, err = r.machine.Lock(w, instance)
+	unlock, err = r.core.machine.Lock(w, instance)
 	if errors.Is(err, machine.ErrLocked) {
 		err = &lease.LockedError{By: other + instance + " runs on this machine"}
 	}
@@ -222,105 +200,48 @@ func (r *Repo) lock(w machine.Work, instance, other string) (unlock func(), err 
 }
 
 // Head returns the newest log entry.
-func (r *Repo) Head() ledger.Head { return r.log.Head }
+func (r *Repo) Head() ledger.Head { return r.core.log.Head }
 
 // ID returns the repository's ID.
-func (r *Repo) ID() store.Name { return store.Name(r.key.Repository) }
+func (r *Repo) ID() store.Name { return store.Name(r.core.key.Repository) }
 
 // CacheDir returns the directory below which this machine keeps what can be had again, for this repository alone, or nil
 // where it keeps nothing.
-func (r *Repo) CacheDir() *localdir.Dir { return r.machine.Cache() }
+func (r *Repo) CacheDir() *localdir.Dir { return r.core.machine.Cache() }
 
 // Key returns the keyring that the repository was opened with, and the epochs that the log has announced since that was
 // written. It is not to be changed.
-func (r *Repo) Key() *keys.Keyring { return r.log.Keys }
+func (r *Repo) Key() *keys.Keyring { return r.core.log.Keys }
 
 // Given returns the keyring as somebody new is given it: without what a rotation has made that was not announced.
-func (r *Repo) Given() *keys.Keyring { return r.log.KeysInUse(r.log.Keys) }
+func (r *Repo) Given() *keys.Keyring { return r.core.log.KeysInUse(r.core.log.Keys) }
 
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
-func (r *Repo) Snapshots() []ledger.SnapshotRef { return r.log.Live() }
+func (r *Repo) Snapshots() []ledger.SnapshotRef { return r.core.log.Live() }
 
 // Own reports whether a snapshot was committed with the key that the repository was opened with.
-func (r *Repo) Own(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.key.VerifyKey()) }
+func (r *Repo) Own(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.core.key.VerifyKey()) }
 
 // Requests returns the log entries that their signers were not entitled to. They have no effect.
-func (r *Repo) Requests() []ledger.Request { return slices.Clone(r.log.Requests) }
+func (r *Repo) Requests() []ledger.Request { return slices.Clone(r.core.log.Requests) }
 
 // Roster returns the people and hosts that hold keys.
-func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.log.People) }
-
-// CatchUp takes what others have added to the log since it was read, and reports whether a prune is among it: what was
-// missing may only have been moved.
-func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) {
-	before := r.log.Prunes
-	err = r.log.CatchUp(ctx)
-	return r.log.Prunes != before, err
-}
+func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.core.log.People) }
 
 // Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless an owner accepts it by
 // Options.AcceptHead; all that it still says can be read.
-func (r *Repo) Damage() []error { return r.log.Damage() }
+func (r *Repo) Damage() []error { return r.core.log.Damage() }
 
-func (r *Repo) note(format string, args ...any) {
-	if r.opts.Note != nil {
-		r.noting.Lock()
-		defer r.noting.Unlock()
-		r.opts.Note(fmt.Sprintf(format, args...))
-	}
-}
+// CatchUp takes what others have added to the log since it was read, and reports whether a prune is among it: what was
+// missing may only have been moved.
+func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) { return r.core.catchUp(ctx) }
 
 // Manifest returns the JSON of a snapshot's manifest.
 func (r *Repo) Manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, error) {
-	object := store.Manifest.Object(ref.Manifest)
-	data, ok := r.machine.Copy(object)
-	if !ok || store.NameOf(data) != ref.Manifest {
-		var err error
-		if data, err = store.ReadNamed(ctx, r.store, object, ref.Manifest, store.MaxObject); err != nil {
-			return nil, fmt.Errorf("reading the manifest of snapshot %s: %w", ref.ID.Short(), err)
-		}
-		r.machine.Keep(object, data)
-	}
-	return openManifest(r.Key(), ref, data)
-}
-
-// openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
-// writer can name another's manifest in the log, and can't make it his own.
-func openManifest(k *keys.Keyring, ref ledger.SnapshotRef, data []byte) ([]byte, error) {
-	object := store.Manifest.Object(ref.Manifest)
-	signer, body, err := unseal(k, keys.KindManifest, data)
-	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.Signer.Equal(signer) {
-		err = errors.New("it is not signed by the key that signed its log entry")
-	}
-	if err != nil {
-		return nil, &store.DamageError{Object: object, Err: err}
-	}
-	d, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxManifest))
-	if err != nil {
-		return nil, &store.DamageError{Object: object, Err: err}
-	}
-	defer d.Close()
-	room := manifestRoom(len(body))
-	text, err := io.ReadAll(io.LimitReader(d, int64(room)+1))
-	if err == nil && len(text) > room {
-		err = fmt.Errorf("its %d bytes decompress to more than %d", len(body), room)
-	}
-	if err != nil {
-		return nil, &store.DamageError{Object: object, Err: err}
-	}
-	return text, nil
-}
-
-// sealManifest is the inverse of openManifest.
-func (r *Repo) sealManifest(text []byte) ([]byte, error) {
-	body := pack.Compress(text)
-	if room := manifestRoom(len(body)); len(text) > room {
-		return nil, fmt.Errorf("manifest of %d bytes, which become %d, is above the limit of %d", len(text), len(body), room)
-	}
-	return r.log.Seal(keys.KindManifest, body)
+	return r.core.manifest(ctx, ref)
 }
 
 // NewLease tells others that somebody is at work, until it is released.
 func (r *Repo) NewLease(ctx context.Context, what string) (*lease.Lease, error) {
-	return lease.Take(ctx, r.store, r.log, r.note, what)
+	return r.core.newLease(ctx, what)
 }

@@ -40,7 +40,7 @@ func (w *rewritten) homes() []home { return slices.SortedFunc(maps.Keys(w.packs)
 // A rewriting is a rewritten in the making.
 type rewriting struct {
 	rewritten
-	repo     *Repo
+	core     *core
 	index    *index.Index
 	plan     *prunePlan
 	move     mover
@@ -50,14 +50,14 @@ type rewriting struct {
 
 // rewrite writes what move keeps of the packs that the plan rewrites into new ones, and index objects in the place of those that
 // it replaces. Where that fails it removes what it wrote.
-func (r *Repo) rewrite(ctx context.Context, x *index.Index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
-	w := &rewriting{repo: r, index: x, plan: p, move: move, progress: progress, rewritten: rewritten{packs: make(map[home][]*pack.Pack)}}
+func (c *core) rewrite(ctx context.Context, x *index.Index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
+	w := &rewriting{core: c, index: x, plan: p, move: move, progress: progress, rewritten: rewritten{packs: make(map[home][]*pack.Pack)}}
 	err := w.movePacks(ctx)
 	if err == nil {
 		err = w.reindex(ctx)
 	}
 	if err != nil {
-		r.discard(&w.rewritten)
+		c.discard(&w.rewritten)
 		return nil, err
 	}
 	return &w.rewritten, nil
@@ -86,14 +86,14 @@ func (w *rewriting) movePacks(ctx context.Context) error {
 
 // moveHome writes what is to be kept of the packs of one home, which these index objects list.
 func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewrite bitset) error {
-	g := pack.NewPipeline(ctx, w.repo.store, w.index.Keys.Epoch(h.epoch), h.instance, func(np *pack.Pack) error {
+	g := pack.NewPipeline(ctx, w.core.store, w.index.Keys.Epoch(h.epoch), h.instance, func(np *pack.Pack) error {
 		w.packs[h] = append(w.packs[h], np)
 		w.size += np.Size
 		return nil
 	})
 	defer g.Fail(nil)
 	for _, o := range objects {
-		for l, err := range w.repo.indexes.Packs(ctx, w.index, int(o)) {
+		for l, err := range w.core.indexes.Packs(ctx, w.index, int(o)) {
 			if err == nil && rewrite.has(int(l.N)) && l.Epoch == h.epoch {
 				w.progress("rewriting", w.done, int64(len(w.plan.rewrite)))
 				w.done++
@@ -118,7 +118,7 @@ func (w *rewriting) reindex(ctx context.Context) error {
 		instances[h.instance] = true
 	}
 	for _, instance := range slices.Sorted(maps.Keys(instances)) {
-		names, err := w.repo.putIndexes(ctx, instance, w.stays(ctx, instance))
+		names, err := w.core.putIndexes(ctx, instance, w.stays(ctx, instance))
 		w.indexes = append(w.indexes, names...)
 		if err != nil {
 			return err
@@ -134,7 +134,7 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.
 			if w.index.Objects[o].Instance != instance {
 				continue
 			}
-			for l, err := range w.repo.indexes.Packs(ctx, w.index, int(o)) {
+			for l, err := range w.core.indexes.Packs(ctx, w.index, int(o)) {
 				if err == nil && (w.plan.goes.has(int(l.N)) || w.index.Packs[l.N].Hidden) {
 					continue
 				}
@@ -158,22 +158,22 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.
 
 // discard removes what an attempt wrote for an entry that was surely not published: nobody but us knows of it. What it
 // can't remove is left over.
-func (r *Repo) discard(w *rewritten) {
+func (c *core) discard(w *rewritten) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, h := range w.homes() {
 		for _, np := range w.packs[h] {
-			_ = r.store.Remove(ctx, store.Pack.Object(np.Name))
+			_ = c.store.Remove(ctx, store.Pack.Object(np.Name))
 		}
 	}
 	for _, n := range w.indexes {
-		_ = r.store.Remove(ctx, store.Index.Object(n))
+		_ = c.store.Remove(ctx, store.Index.Object(n))
 	}
 }
 
 // liveMover returns the mover of what lives, blob by blob in their order, each verified.
-func (r *Repo) liveMover(x *index.Index, live bitset) mover {
-	m := &living{blobs.NewReader(r.store, x, nil, false), live}
+func (c *core) liveMover(x *index.Index, live bitset) mover {
+	m := &living{blobs.NewReader(c.store, x, nil, false), live}
 	return m.move
 }
 

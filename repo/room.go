@@ -2,11 +2,9 @@ package repo
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"time"
 
 	"permafrost/repo/cause"
@@ -16,8 +14,6 @@ import (
 )
 
 const (
-	reserveSize = 1 << 20
-
 	// leanPacks is how many packs the entry of a prune names that has the reserve's room and no more: 67 bytes each.
 	leanPacks = 5000
 
@@ -25,34 +21,10 @@ const (
 	mostRewritten = 64
 )
 
-// The reserve is an object that nothing refers to. It is removed where the storage has no byte free, so that an entry can be
-// published by which others go, and is put back afterwards. What it holds can't be compressed and is always the same, so
-// that it makes no difference who puts it.
-func (r *Repo) reserve() []byte {
-	data := make([]byte, reserveSize)
-	rand.NewChaCha8(sha256.Sum256(append([]byte("permafrost reserve 1\n"), r.key.Repository[:]...))).Read(data)
-	return data
-}
-
-// putReserve puts the reserve where there is none.
-func (r *Repo) putReserve(ctx context.Context) error {
-	_, err := r.store.Stat(ctx, store.ReserveObject)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = r.store.Put(ctx, store.ReserveObject, r.reserve())
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil // another process was faster
-	}
-	if err != nil {
-		return fmt.Errorf("storing the reserve, which a prune of a full storage needs: %w", err)
-	}
-	return nil
-}
-
 // A room makes room on a full storage, step by step: the least harmful first. Nothing goes that an index lists, unless a
 // published entry names it: somebody may be about to deduplicate against it.
 type room struct {
-	repo  *Repo
+	core  *core
 	grace time.Duration
 	steps int // that were taken
 }
@@ -61,7 +33,7 @@ type room struct {
 func (m *room) within(ctx context.Context, f func() error) error {
 	err := f()
 	for errors.Is(err, store.ErrNoSpace) {
-		if m.repo.mayPrune() != nil {
+		if m.core.mayPrune() != nil {
 			return err
 		}
 		steps := []func(context.Context) (bool, error){m.sweep, m.takeReserve}
@@ -83,11 +55,11 @@ func (m *room) within(ctx context.Context, f func() error) error {
 
 // sweep deletes what published entries name already, stale leases, and what interrupted uploads left.
 func (m *room) sweep(ctx context.Context) (made bool, err error) {
-	now, err := m.repo.lastSeen(ctx)
+	now, err := m.core.lastSeen(ctx)
 	if err != nil {
 		return false, err
 	}
-	s, err := m.repo.survey(ctx, now, m.grace)
+	s, err := m.core.survey(ctx, now, m.grace)
 	if err != nil {
 		return false, err
 	}
@@ -95,7 +67,7 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 	for _, o := range s.deletable {
 		names = append(names, o.Name)
 	}
-	for o, err := range m.repo.store.List(ctx, store.Lease.Dir()) {
+	for o, err := range m.core.store.List(ctx, store.Lease.Dir()) {
 		if err != nil {
 			return false, fmt.Errorf("listing leases: %w", err)
 		}
@@ -103,12 +75,12 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 			names = append(names, o.Name)
 		}
 	}
-	return len(names) > 0, m.repo.sweep(ctx, names, func(string, int64, int64) {})
+	return len(names) > 0, m.core.sweep(ctx, names, func(string, int64, int64) {})
 }
 
 // takeReserve removes the reserve.
 func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
-	err = m.repo.store.Remove(ctx, store.ReserveObject)
+	err = m.core.store.Remove(ctx, store.ReserveObject)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -116,9 +88,9 @@ func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
 }
 
 // lastSeen returns a time that the storage's clock has passed for sure. Where nothing can be put there is no better one.
-func (r *Repo) lastSeen(ctx context.Context) (last time.Time, err error) {
+func (c *core) lastSeen(ctx context.Context) (last time.Time, err error) {
 	for _, dir := range []string{store.Log.Dir(), store.Lease.Dir(), store.Temp + "/"} {
-		for o, err := range r.store.List(ctx, dir) {
+		for o, err := range c.store.List(ctx, dir) {
 			if err != nil {
 				return last, fmt.Errorf("listing %s: %w", dir, err)
 			}
@@ -131,24 +103,24 @@ func (r *Repo) lastSeen(ctx context.Context) (last time.Time, err error) {
 }
 
 // publishOnFull is publish for an entry by which room is made.
-func (r *Repo) publishOnFull(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
-	m := &room{repo: r, grace: DefaultGrace}
-	if err := m.within(ctx, func() error { return r.log.Publish(ctx, e, check) }); err != nil || m.steps == 0 {
+func (c *core) publishOnFull(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
+	m := &room{core: c, grace: DefaultGrace}
+	if err := m.within(ctx, func() error { return c.log.Publish(ctx, e, check) }); err != nil || m.steps == 0 {
 		return err
 	}
-	if err := r.putReserve(ctx); err != nil {
-		r.note("%v: run `permafrost prune` next", err)
+	if err := c.putReserve(ctx); err != nil {
+		c.note("%v: run `permafrost prune` next", err)
 	}
 	return nil
 }
 
 // pruneFull is Prune on a storage that has no room for all of it. Packs that are dead as a whole go first: that takes a log
 // entry and nothing else. Then others are rewritten, as many at once as there is room for.
-func (r *Repo) pruneFull(ctx context.Context, m *room, lease *lease.Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func (c *core) pruneFull(ctx context.Context, m *room, lease *lease.Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	var all PruneResult
 	o.lean = true
 	err := m.within(ctx, func() error {
-		res, err := r.prune(ctx, lease.Now, inspect, o)
+		res, err := c.prune(ctx, lease.Now, inspect, o)
 		if err == nil {
 			all.add(res)
 		}
@@ -159,7 +131,7 @@ func (r *Repo) pruneFull(ctx context.Context, m *room, lease *lease.Lease, inspe
 	}
 	o.lean = false
 	for o.most = mostRewritten; o.most > 0; {
-		res, err := r.prune(ctx, lease.Now, inspect, o)
+		res, err := c.prune(ctx, lease.Now, inspect, o)
 		switch {
 		case errors.Is(err, store.ErrNoSpace):
 			o.most /= 2
@@ -171,7 +143,7 @@ func (r *Repo) pruneFull(ctx context.Context, m *room, lease *lease.Lease, inspe
 			}
 		}
 	}
-	r.note("there is no space to rewrite packs that are partly unused: they wait for a prune with more space")
+	c.note("there is no space to rewrite packs that are partly unused: they wait for a prune with more space")
 	return &all, nil
 }
 

@@ -32,9 +32,10 @@ type PackRepair struct {
 // it. Damaged are packs of another size than the index says, and those that a check has found so (see MarkBad). A
 // prune deletes them. It takes the owner key.
 func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
+	c := r.core
 	var res *PackRepair
-	err := r.repair(ctx, "repair of packs", o, func(ctx context.Context) (err error) {
-		res, err = r.tryRepairPacks(ctx, o)
+	err := c.repair(ctx, "repair of packs", o, func(ctx context.Context) (err error) {
+		res, err = c.tryRepairPacks(ctx, o)
 		return err
 	})
 	return res, err
@@ -42,16 +43,16 @@ func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, e
 
 // tryRepairPacks goes through a repair once. It makes a plan of its own, and rewrites and publishes as a prune does: tryPrune says
 // what is left where we die. It deletes nothing: what can still be read of a damaged pack is there until the next prune.
-func (r *Repo) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
-	v, err := r.takeInventory(ctx)
+func (c *core) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
+	v, err := c.takeInventory(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p := planSalvage(v)
 	if p.more {
-		r.note("there are more damaged packs than one repair can handle: run it again")
+		c.note("there are more damaged packs than one repair can handle: run it again")
 	}
-	s := &salvage{repo: r, index: v.index, damaged: p.goes, problem: o.Problem, blobs: make(map[servedBlob]bool), unread: make(map[store.Name]bool)}
+	s := &salvage{core: c, index: v.index, damaged: p.goes, problem: o.Problem, blobs: make(map[servedBlob]bool), unread: make(map[store.Name]bool)}
 	switch {
 	case len(p.damaged) == 0:
 		return new(PackRepair), nil
@@ -59,25 +60,25 @@ func (r *Repo) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair
 		err := s.look(ctx, p.touched)
 		return s.result(p, 0), err
 	}
-	w, err := r.rewrite(ctx, v.index, &p.prunePlan, s.move, o.progress)
+	w, err := c.rewrite(ctx, v.index, &p.prunePlan, s.move, o.progress)
 	if err != nil {
 		return nil, err
 	}
 	p.spare(s.unread)
-	return s.result(p, w.size), r.publishPlan(ctx, &p.prunePlan, w)
+	return s.result(p, w.size), c.publishPlan(ctx, &p.prunePlan, w)
 }
 
 // takeInventory compares what index objects list with the sizes of the packs on the storage.
-func (r *Repo) takeInventory(ctx context.Context) (*inventory, error) {
-	x, err := r.indexes.LoadAnew(ctx, r.log.History, func(err error) error { return err })
+func (c *core) takeInventory(ctx context.Context) (*inventory, error) {
+	x, err := c.indexes.LoadAnew(ctx, c.log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
-	if err := r.sortOut(ctx, r.log.History, x, x.Contested(), r.noteError, ignore); err != nil {
+	if err := c.sortOut(ctx, c.log.History, x, x.Contested(), c.noteError, ignore); err != nil {
 		return nil, err
 	}
-	v := r.inventory(x)
-	return &v, r.eachPack(ctx, func(name store.Name, obj store.Object) {
+	v := c.inventory(x)
+	return &v, c.eachPack(ctx, func(name store.Name, obj store.Object) {
 		for _, n := range x.Listed(name) {
 			v.sizes[n] = obj.Size
 		}
@@ -136,7 +137,7 @@ func (p *salvagePlan) spare(unread map[store.Name]bool) {
 
 // A salvage collects what verifies in damaged packs, and what is lost of them.
 type salvage struct {
-	repo    *Repo
+	core    *core
 	index   *index.Index
 	damaged bitset
 	problem func(error)
@@ -166,7 +167,7 @@ func (s *salvage) result(p *salvagePlan, moved int64) *PackRepair {
 // look counts what there is to salvage of packs that these index objects list.
 func (s *salvage) look(ctx context.Context, objects []uint32) error {
 	for _, o := range objects {
-		for l, err := range s.repo.indexes.Packs(ctx, s.index, int(o)) {
+		for l, err := range s.core.indexes.Packs(ctx, s.index, int(o)) {
 			if err == nil && s.damaged.has(int(l.N)) {
 				err = s.eachBlob(ctx, l, func(pack.Blob, []byte) error { return nil })
 			}
@@ -186,7 +187,7 @@ func (s *salvage) move(ctx context.Context, g *pack.Pipeline, l index.NumberedPa
 // eachBlob calls f with every blob of a pack that verifies, and counts the others.
 func (s *salvage) eachBlob(ctx context.Context, l index.NumberedPack, f func(b pack.Blob, data []byte) error) error {
 	instance := s.index.Packs[l.N].Instance
-	src, damage, err := s.repo.openDamaged(ctx, l.Pack, instance)
+	src, damage, err := s.core.openDamaged(ctx, l.Pack, instance)
 	if err != nil {
 		return err
 	}
@@ -268,12 +269,12 @@ func frameBlobs(src io.ReaderAt, f pack.Frame, off int64) func(length int) []byt
 // openDamaged returns as much of a pack's plaintext as decrypts, nil where nothing can be read, and what is wrong with the
 // rest. age proves each 64 KiB by itself; but where the end is not what it was, only what lies before the first damage can
 // be had. Of a pack that was not written for the instance nothing can: what is salvaged goes into packs that are.
-func (r *Repo) openDamaged(ctx context.Context, p *pack.Pack, instance string) (plain io.ReaderAt, damage, err error) {
-	data, damage, err := r.readTorn(ctx, store.Pack.Object(p.Name), p.Size)
+func (c *core) openDamaged(ctx context.Context, p *pack.Pack, instance string) (plain io.ReaderAt, damage, err error) {
+	data, damage, err := c.readTorn(ctx, store.Pack.Object(p.Name), p.Size)
 	if data == nil || err != nil {
 		return nil, damage, err
 	}
-	opener, err := blobs.OpenerOf(r.Key(), p.Component)
+	opener, err := blobs.OpenerOf(c.log.Keys, p.Component)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -296,14 +297,14 @@ func (r *Repo) openDamaged(ctx context.Context, p *pack.Pack, instance string) (
 
 // readTorn reads as much of an object's first size bytes as can be read, with zeros for what can't, and tells what is
 // wrong. It returns nil where nothing of it can be had.
-func (r *Repo) readTorn(ctx context.Context, object string, size int64) (data []byte, damage, err error) {
+func (c *core) readTorn(ctx context.Context, object string, size int64) (data []byte, damage, err error) {
 	const step = 256 << 10
 	data = make([]byte, size)
 	had := int64(0)
 	for off := int64(0); off < size; off += step {
 		part, n := data[off:min(off+step, size)], 0
-		err := r.again(ctx, object, func() (err error) {
-			n, err = r.store.ReadAt(ctx, object, part, off)
+		err := c.again(ctx, object, func() (err error) {
+			n, err = c.store.ReadAt(ctx, object, part, off)
 			return err
 		})
 		var bad *store.DamageError
@@ -324,7 +325,7 @@ func (r *Repo) readTorn(ctx context.Context, object string, size int64) (data []
 	if damage != nil && had == 0 {
 		return nil, damage, nil
 	}
-	if o, err := r.store.Stat(ctx, object); damage == nil && err == nil && o.Size != size {
+	if o, err := c.store.Stat(ctx, object); damage == nil && err == nil && o.Size != size {
 		damage = fmt.Errorf("has %d bytes, the index says %d", o.Size, size) // what was added is not ours
 	}
 	return data, damage, nil

@@ -29,7 +29,7 @@ import (
 // an instance is relied on by that: so a pack is listed as sound only when each blob in it was verified, and listed only
 // where a snapshot needs it. What a run under way has put is nobody's business.
 type unlisted struct {
-	repo *Repo
+	core *core
 	opts RepairOptions
 
 	mu    sync.Mutex
@@ -48,14 +48,14 @@ func (u *unlisted) of(instance string) iter.Seq2[*pack.Pack, error] {
 // readAll reads the packs that an index does not list. It reports whether any was read that was not before.
 func (u *unlisted) readAll(ctx context.Context, known *index.Index) (more bool, err error) {
 	var packs []store.Object
-	err = u.repo.eachPack(ctx, func(name store.Name, o store.Object) {
-		named := slices.ContainsFunc(u.repo.log.Pruned[o.Name], func(s ledger.Scope) bool { return s.Owner })
+	err = u.core.eachPack(ctx, func(name store.Name, o store.Object) {
+		named := slices.ContainsFunc(u.core.log.Pruned[o.Name], func(s ledger.Scope) bool { return s.Owner })
 		if !u.tried[name] && !named && len(known.Listed(name)) == 0 {
 			packs = append(packs, o)
 		}
 	})
 	if err == nil {
-		err = u.repo.readWhole(ctx, packs, u.opts.progress, u.take)
+		err = u.core.readWhole(ctx, packs, u.opts.progress, u.take)
 	}
 	if err != nil {
 		return false, err
@@ -74,7 +74,7 @@ func (u *unlisted) take(o store.Object, data []byte, err error) error {
 	var p *pack.Pack
 	instance := ""
 	if err == nil {
-		p, instance, err = u.repo.inspect(name, data)
+		p, instance, err = u.core.inspect(name, data)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -93,7 +93,7 @@ func (u *unlisted) take(o store.Object, data []byte, err error) error {
 
 // readWhole reads objects side by side and calls f with each, or with the DamageError that says why it can't be read, from
 // several goroutines.
-func (r *Repo) readWhole(ctx context.Context, objects []store.Object, progress func(phase string, done, total int64), f func(o store.Object, data []byte, err error) error) error {
+func (c *core) readWhole(ctx context.Context, objects []store.Object, progress func(phase string, done, total int64), f func(o store.Object, data []byte, err error) error) error {
 	total := int64(0)
 	for _, o := range objects {
 		total += o.Size
@@ -105,8 +105,8 @@ func (r *Repo) readWhole(ctx context.Context, objects []store.Object, progress f
 	for _, o := range objects {
 		g.Go(func() error {
 			var data []byte
-			err := r.again(ctx, o.Name, func() (err error) {
-				data, err = store.ReadAll(ctx, r.store, o.Name, store.MaxObject)
+			err := c.again(ctx, o.Name, func() (err error) {
+				data, err = store.ReadAll(ctx, c.store, o.Name, store.MaxObject)
 				return err
 			})
 			if d := (*store.DamageError)(nil); errors.Is(err, fs.ErrNotExist) {
@@ -126,7 +126,7 @@ func (r *Repo) readWhole(ctx context.Context, objects []store.Object, progress f
 
 // again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
 // another object is a DamageError: a disk fails in places.
-func (r *Repo) again(ctx context.Context, object string, read func() error) error {
+func (c *core) again(ctx context.Context, object string, read func() error) error {
 	plain := func(err error) bool {
 		d := (*store.DamageError)(nil)
 		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
@@ -138,7 +138,7 @@ func (r *Repo) again(ctx context.Context, object string, read func() error) erro
 	if err = read(); plain(err) || ctx.Err() != nil {
 		return err
 	}
-	if _, other := Find(ctx, r.store); other != nil {
+	if _, other := Find(ctx, c.store); other != nil {
 		return err
 	}
 	return &store.DamageError{Object: object, Err: fmt.Errorf("can't be read: %w", err)}
@@ -146,10 +146,10 @@ func (r *Repo) again(ctx context.Context, object string, read func() error) erro
 
 // inspect returns what an index lists of a pack that none lists, the instance that it was written for, and what is wrong
 // with it: nil and that where it can't be listed.
-func (r *Repo) inspect(name store.Name, data []byte) (*pack.Pack, string, error) {
+func (c *core) inspect(name store.Name, data []byte) (*pack.Pack, string, error) {
 	p := &pack.Pack{Name: name, Size: int64(len(data))}
 	object := store.Pack.Object(name)
-	src, size, component, opener, err := r.decryptPack(data)
+	src, size, component, opener, err := c.decryptPack(data)
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
@@ -157,7 +157,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack.Pack, string, error)
 	if err == nil && (d.Component == pack.Meta) != (component == pack.Meta) {
 		err = errors.New("it is encrypted to the wrong recipient for its component")
 	}
-	instance := opener.Whose(r.log.Instances())
+	instance := opener.Whose(c.log.Instances())
 	if err == nil && instance == "" {
 		err = errors.New("it was written for an instance that the log does not know")
 	}
@@ -172,7 +172,7 @@ func (r *Repo) inspect(name store.Name, data []byte) (*pack.Pack, string, error)
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: err}
 	}
-	if err := pack.CheckFrames(r.Key(), object, d, io.NewSectionReader(src, 0, size)); err != nil {
+	if err := pack.CheckFrames(c.log.Keys, object, d, io.NewSectionReader(src, 0, size)); err != nil {
 		return p, instance, err
 	}
 	if store.NameOf(data) != name {
@@ -193,9 +193,9 @@ func fits(p *pack.Pack) error {
 }
 
 // decryptPack opens a pack by the keys of meta packs, or else those of data.
-func (r *Repo) decryptPack(data []byte) (src io.ReaderAt, size int64, as pack.Component, opener *pack.Opener, err error) {
+func (c *core) decryptPack(data []byte) (src io.ReaderAt, size int64, as pack.Component, opener *pack.Opener, err error) {
 	for _, as = range []pack.Component{pack.Meta, pack.Media} {
-		if opener, err = blobs.OpenerOf(r.Key(), as); err != nil {
+		if opener, err = blobs.OpenerOf(c.log.Keys, as); err != nil {
 			break
 		}
 		if src, size, err = age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), opener); err == nil {

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -37,7 +35,7 @@ type Stats struct {
 //
 // Sum, Has and Length may be called from any goroutine. Add is for one goroutine at a time for each component.
 type Writer struct {
-	repo     *Repo
+	core     *core
 	index    *index.Index
 	epoch    *keys.Epoch
 	instance string
@@ -71,36 +69,36 @@ type presence struct {
 // NewWriter begins a snapshot of an instance. It fails with a LockedError where another one of this instance runs on
 // this machine, and with ErrNotAllowed where the roster does not let the key make one.
 func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) {
-	if err := r.mayWrite(r.log.History, instance); err != nil {
+	if err := mayWrite(r.core, r.core.log.History, instance); err != nil {
 		return nil, err
 	}
-	x, err := r.writersIndex(ctx)
+	x, err := r.core.writersIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.machine.Err(); err != nil {
+	if err := r.core.machine.Err(); err != nil {
 		return nil, err // without its journal a sealed host would store again what an interrupted run has stored
 	}
 	unlock, err := r.lock(machine.Snapshot, instance, "another snapshot of ")
 	if err != nil {
 		return nil, err
 	}
-	j, left, err := r.machine.Journal(instance)
+	j, left, err := r.core.machine.Journal(instance)
 	if err != nil {
 		unlock()
 		return nil, err
 	}
 	w := &Writer{
-		repo: r, index: x.For(instance), epoch: r.log.CurrentEpoch(), instance: instance, prunes: r.log.Prunes, journal: j, unlock: unlock,
+		core: r.core, index: x.For(instance), epoch: r.core.log.CurrentEpoch(), instance: instance, prunes: r.core.log.Prunes, journal: j, unlock: unlock,
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[store.Name]*presence),
 	}
-	w.packing = pack.NewPipeline(ctx, r.store, w.epoch, instance, w.uploaded)
+	w.packing = pack.NewPipeline(ctx, r.core.store, w.epoch, instance, w.uploaded)
 	if err := w.resume(ctx, left); err != nil {
 		w.end()
 		return nil, err
 	}
-	if w.lease, err = r.NewLease(ctx, "snapshot of "+instance); err != nil {
+	if w.lease, err = r.core.newLease(ctx, "snapshot of "+instance); err != nil {
 		w.end()
 		return nil, err
 	}
@@ -108,14 +106,14 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 }
 
 // mayWrite returns an error where the roster of h does not let this key make snapshots of an instance.
-func (r *Repo) mayWrite(h *ledger.History, instance string) error {
+func mayWrite(c *core, h *ledger.History, instance string) error {
 	if len(instance) == 0 || len(instance) > index.MaxInstance {
 		return fmt.Errorf("an instance's name has 1 to %d bytes", index.MaxInstance)
 	}
 	if err := h.MayAdd(&ledger.Entry{Snapshot: new(ledger.SnapshotEntry)}); err != nil {
 		return err
 	}
-	by := h.Scope(r.key.VerifyKey())
+	by := h.Scope(c.key.VerifyKey())
 	if by.Owner {
 		return nil
 	}
@@ -138,11 +136,11 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if w.index.Serves(p.Name, w.instance) || w.repo.log.IsPruned(store.Pack.Object(p.Name)) {
+		if w.index.Serves(p.Name, w.instance) || w.core.log.IsPruned(store.Pack.Object(p.Name)) {
 			continue
 		}
 		g.Go(func() (err error) {
-			there[i], err = w.repo.packThere(ctx, p.Name, p.Size)
+			there[i], err = w.core.packThere(ctx, p.Name, p.Size)
 			return err
 		})
 	}
@@ -157,17 +155,17 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	}
 	if len(used) > 0 {
 		var err error
-		if w.index, err = w.repo.indexes.Extend(w.index, w.repo.log.History, w.instance, eachPack(used)); err != nil {
+		if w.index, err = w.core.indexes.Extend(w.index, w.core.log.History, w.instance, eachPack(used)); err != nil {
 			return err
 		}
-		w.repo.note("an earlier run was interrupted: its %d uploaded packs are used", len(w.done))
+		w.core.note("an earlier run was interrupted: its %d uploaded packs are used", len(w.done))
 	}
 	return nil
 }
 
 // packThere reports whether a pack is in the store with the size it should have.
-func (r *Repo) packThere(ctx context.Context, pack store.Name, size int64) (bool, error) {
-	o, err := r.store.Stat(ctx, store.Pack.Object(pack))
+func (c *core) packThere(ctx context.Context, pack store.Name, size int64) (bool, error) {
+	o, err := c.store.Stat(ctx, store.Pack.Object(pack))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -229,8 +227,8 @@ func (w *Writer) present(ctx context.Context, p *index.Pack) (bool, error) {
 	}
 	w.mu.Unlock()
 	s.once.Do(func() {
-		if s.ok, s.err = w.repo.packThere(ctx, p.Name, p.Size); s.err == nil && !s.ok {
-			w.repo.note("pack %s is missing or cut: content that this snapshot needs is stored again", p.Name.Short())
+		if s.ok, s.err = w.core.packThere(ctx, p.Name, p.Size); s.err == nil && !s.ok {
+			w.core.note("pack %s is missing or cut: content that this snapshot needs is stored again", p.Name.Short())
 		}
 	})
 	return s.ok, s.err
@@ -313,38 +311,25 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info ledger.Snapsh
 	s := &ledger.SnapshotEntry{SnapshotInfo: info}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		s.Indexes, err = w.repo.putIndexes(gctx, w.instance, w.journal.Packs(w.done))
+		s.Indexes, err = w.core.putIndexes(gctx, w.instance, w.journal.Packs(w.done))
 		return err
 	})
 	g.Go(func() (err error) {
-		s.Manifest, err = w.repo.putManifest(gctx, manifest)
+		s.Manifest, err = w.core.putManifest(gctx, manifest)
 		return err
 	})
 	err := g.Wait()
 	if err == nil {
-		err = w.repo.log.Publish(ctx, &ledger.Entry{Snapshot: s}, func(h *ledger.History) error { return w.stillThere(ctx, h, s) })
+		err = w.core.log.Publish(ctx, &ledger.Entry{Snapshot: s}, func(h *ledger.History) error { return w.stillThere(ctx, h, s) })
 	}
 	if err != nil {
 		return ledger.SnapshotRef{}, err
 	}
 	if err := w.journal.Clear(); err != nil {
-		w.repo.note("%v", err) // committed all the same; the next run finds its packs known
+		w.core.note("%v", err) // committed all the same; the next run finds its packs known
 	}
-	h := w.repo.log
-	return h.Snapshots[h.ByID[ledger.SnapshotID(s.Manifest, w.repo.key.VerifyKey(), w.instance)]], nil
-}
-
-// putManifest puts a manifest and returns its name.
-func (r *Repo) putManifest(ctx context.Context, text []byte) (store.Name, error) {
-	sealed, err := r.sealManifest(text)
-	if err != nil {
-		return store.Name{}, err
-	}
-	name := store.NameOf(sealed)
-	if err := r.store.Put(ctx, store.Manifest.Object(name), sealed); err != nil {
-		return store.Name{}, fmt.Errorf("putting the manifest: %w", err)
-	}
-	return name, nil
+	h := w.core.log
+	return h.Snapshots[h.ByID[ledger.SnapshotID(s.Manifest, w.core.key.VerifyKey(), w.instance)]], nil
 }
 
 // stillThere returns an error where a prune entry names what the snapshot references, or is made of. What no index object
@@ -363,10 +348,10 @@ func (w *Writer) stillThere(ctx context.Context, h *ledger.History, e *ledger.Sn
 	if err := w.young(ctx, slices.DeleteFunc(own, func(object string) bool { return !h.IsPruned(object) })); err != nil {
 		return err
 	}
-	if err := w.repo.mayWrite(h, w.instance); err != nil || h.Prunes == w.prunes {
+	if err := mayWrite(w.core, h, w.instance); err != nil || h.Prunes == w.prunes {
 		return err
 	}
-	now, err := w.repo.indexes.Load(ctx, h, func(error) error { return nil })
+	now, err := w.core.indexes.Load(ctx, h, func(error) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -390,7 +375,7 @@ func (w *Writer) young(ctx context.Context, named []string) error {
 		return err
 	}
 	for _, object := range named {
-		o, err := w.repo.store.Stat(ctx, object)
+		o, err := w.core.store.Stat(ctx, object)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), err == nil && now.Sub(o.Time) > DefaultGrace:
 			return ErrPruned
@@ -412,56 +397,11 @@ func (w *Writer) end() {
 		return
 	}
 	w.packing.Abort()  // does nothing after a flush
-	w.repo.index = nil // the log may name more index objects now
+	w.core.index = nil // the log may name more index objects now
 	if w.lease != nil {
 		w.lease.Release()
 	}
 	w.journal.Close()
 	w.unlock()
 	w.unlock = nil
-}
-
-// indexPuts is how many index objects are on their way at once.
-const indexPuts = 2
-
-// putIndexes puts index objects for packs and returns their names.
-func (r *Repo) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack.Pack, error]) (names []store.Name, err error) {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(indexPuts)
-	for group, err := range index.Split(packs) {
-		if err != nil {
-			return nil, hint.Join(err, g.Wait())
-		}
-		if gctx.Err() != nil {
-			break // one could not be put
-		}
-		data, err := r.log.Seal(keys.KindIndex, index.EncodeObject(instance, group))
-		if err != nil {
-			return nil, hint.Join(err, g.Wait())
-		}
-		name := store.NameOf(data)
-		names = append(names, name)
-		g.Go(func() error {
-			if err := r.store.Put(gctx, store.Index.Object(name), data); err != nil {
-				return fmt.Errorf("putting an index: %w", err)
-			}
-			r.machine.Keep(store.Index.Object(name), data)
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return names, ctx.Err()
-}
-
-// eachPack yields packs that are in memory.
-func eachPack(packs []*pack.Pack) iter.Seq2[*pack.Pack, error] {
-	return func(yield func(*pack.Pack, error) bool) {
-		for _, p := range packs {
-			if !yield(p, nil) {
-				return
-			}
-		}
-	}
 }

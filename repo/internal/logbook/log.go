@@ -64,6 +64,13 @@ func New(st *store.Witness, key *keys.Keyring, m *machine.Memory, o Options) *Lo
 // Key returns the keyring that the log was opened with.
 func (b *Log) Key() *keys.Keyring { return b.key }
 
+// Supposing returns the log as it would be with another history. It is for planning alone.
+func (b *Log) Supposing(h *ledger.History) *Log {
+	l := *b
+	l.History = h
+	return &l
+}
+
 // Envelopes returns how envelopes are made and opened.
 func (b *Log) Envelopes() Envelopes { return b.opts.Envelopes }
 
