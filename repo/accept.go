@@ -7,7 +7,7 @@ import (
 )
 
 // readyToRepair returns an error where nothing can be repaired by the log as it now stands.
-func (c *core) readyToRepair(ctx context.Context, o RepairOptions) error {
+func readyToRepair(ctx context.Context, c *core, o RepairOptions) error {
 	err := c.log.CatchUp(ctx)
 	if err != nil || o.DryRun && c.acceptHead {
 		return err

@@ -164,7 +164,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index,
 		c.instances = h.Instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {
-			err = c.core.sortOut(ctx, h, x, x.Contested(), c.wrong, c.wrong)
+			err = sortOut(ctx, c.core, h, x, x.Contested(), c.wrong, c.wrong)
 		}
 		if err == nil {
 			err = c.packs(ctx, h, x)
@@ -176,7 +176,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index,
 			err = c.strays(ctx, h)
 		}
 		if err == nil {
-			err = c.snapshots(ctx, h, c.core.inspectors(x, inspect))
+			err = c.snapshots(ctx, h, newInspectors(c.core, x, inspect))
 		}
 		if err != nil || len(c.found) == len(h.Problems()) {
 			return x, err
@@ -244,7 +244,7 @@ func (c *checker) packs(ctx context.Context, h *ledger.History, x *index.Index) 
 			other = append(other, x.Packs[same[0]].Name)
 		}
 	}
-	if err := c.core.sortOut(ctx, h, x, other, c.wrong, ignore); err != nil {
+	if err := sortOut(ctx, c.core, h, x, other, c.wrong, ignore); err != nil {
 		return err
 	}
 	for same := range x.Groups() { // one that is listed several times counts once
@@ -383,7 +383,7 @@ func (c *checker) finish(p *index.Pack, damage error, known *machine.Verified, t
 func (c *checker) checkPack(ctx context.Context, x *index.Index, p *index.Pack, buf []byte) error {
 	r, object := c.core, store.Pack.Object(p.Name)
 	n := 0
-	err := r.again(ctx, object, func() (err error) {
+	err := again(ctx, r, object, func() (err error) {
 		n, err = r.store.ReadAt(ctx, object, buf, 0)
 		return err
 	})

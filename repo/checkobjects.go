@@ -42,15 +42,15 @@ func (c *checker) strays(ctx context.Context, h *ledger.History) error {
 			}
 		}
 	}
-	return c.core.junk(ctx, h, append(store.Hashed(), store.Log), func(o store.Object) {
+	return eachJunk(ctx, c.core, h, append(store.Hashed(), store.Log), func(o store.Object) {
 		c.res.Junk++
 		c.note(o.Name)
 	})
 }
 
-// junk calls f with each object in the place of some kinds that has a name which no object of a repository has, or a number of
+// eachJunk calls f with each object in the place of some kinds that has a name which no object of a repository has, or a number of
 // the log out of reach. Who may write to the storage can put such, and nothing references them.
-func (c *core) junk(ctx context.Context, h *ledger.History, kinds []store.Kind, f func(store.Object)) error {
+func eachJunk(ctx context.Context, c *core, h *ledger.History, kinds []store.Kind, f func(store.Object)) error {
 	for _, kind := range kinds {
 		for o, err := range c.store.List(ctx, kind.Dir()) {
 			if err != nil {
@@ -113,7 +113,7 @@ func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspecto
 	if err != nil {
 		return h, err
 	}
-	text, err := openManifest(keys, s, data)
+	text, err := openManifest(c.core.log.Envelopes().Unseal, keys, s, data)
 	if err != nil {
 		return h, err
 	}

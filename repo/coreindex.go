@@ -48,8 +48,8 @@ func (c *core) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 	return names, ctx.Err()
 }
 
-// eachPack yields packs that are in memory.
-func eachPack(packs []*pack.Pack) iter.Seq2[*pack.Pack, error] {
+// inMemory yields packs that are in memory.
+func inMemory(packs []*pack.Pack) iter.Seq2[*pack.Pack, error] {
 	return func(yield func(*pack.Pack, error) bool) {
 		for _, p := range packs {
 			if !yield(p, nil) {

@@ -32,12 +32,12 @@ func (c *core) manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, er
 		}
 		c.machine.Keep(object, data)
 	}
-	return openManifest(c.log.Keys, ref, data)
+	return openManifest(c.log.Envelopes().Unseal, c.log.Keys, ref, data)
 }
 
 // openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
 // writer can name another's manifest in the log, and can't make it his own.
-func openManifest(k *keys.Keyring, ref ledger.SnapshotRef, data []byte) ([]byte, error) {
+func openManifest(unseal ledger.Unseal, k *keys.Keyring, ref ledger.SnapshotRef, data []byte) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
 	signer, body, err := unseal(k, keys.KindManifest, data)
 	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.Signer.Equal(signer) {

@@ -23,7 +23,7 @@ type survivors struct {
 
 // readDuplicates reads the surviving copy of every blob whose other copy is about to be deleted. It reads the index objects that
 // say where before.
-func (c *core) readDuplicates(ctx context.Context, s *survey, m *marks, p *prunePlan) error {
+func readDuplicates(ctx context.Context, c *core, s *survey, m *marks, p *prunePlan) error {
 	d := &survivors{survey: s, core: c, live: m.live, plan: p}
 	for _, o := range p.touched {
 		for l, err := range c.indexes.Packs(ctx, s.index, int(o)) {

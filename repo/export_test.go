@@ -72,7 +72,7 @@ func (r *Repo) Spent(ctx context.Context) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	v := r.core.inventory(x)
+	v := newInventory(r.core, x)
 	return len(v.spent()), nil
 }
 
@@ -108,7 +108,7 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c pack.Component, c
 			lie.Frames[j] = f
 		}
 	}
-	return r.core.putIndexes(ctx, instance, eachPack(lies))
+	return r.core.putIndexes(ctx, instance, inMemory(lies))
 }
 
 // PlainEnvelopes makes envelopes cost nothing until the test ends: they say in the clear who made them, under which keys, and

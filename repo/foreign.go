@@ -24,8 +24,8 @@ import (
 // sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.
-func (c *core) sortOut(ctx context.Context, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
-	openers, err := c.readMarks(ctx, x.Keys, packs)
+func sortOut(ctx context.Context, c *core, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
+	openers, err := readMarks(ctx, c, x.Keys, packs)
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,8 @@ func (c *core) sortOut(ctx context.Context, h *ledger.History, x *index.Index, p
 	return nil
 }
 
-// noteError notes what hinders nobody.
-func (c *core) noteError(err error) { c.note("%v", err) }
+// noteError returns what notes an error that hinders nobody.
+func noteError(c *core) func(error) { return func(err error) { c.note("%v", err) } }
 
 func ignore(error) {}
 
@@ -68,13 +68,13 @@ func undecidedListing(x *index.Index, listed []uint32) error {
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.
-func (c *core) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
+func readMarks(ctx context.Context, c *core, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
 	openers := make([]*pack.Opener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(statsInFlight)
 	for i, name := range packs {
 		g.Go(func() error {
-			o, err := c.readMark(ctx, keys, name)
+			o, err := readMark(ctx, c, keys, name)
 			if d := (*store.DamageError)(nil); errors.As(err, &d) {
 				return nil
 			}
@@ -86,9 +86,9 @@ func (c *core) readMarks(ctx context.Context, keys *keys.Keyring, packs []store.
 }
 
 // readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
-func (c *core) readMark(ctx context.Context, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
+func readMark(ctx context.Context, c *core, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
 	object, head, n := store.Pack.Object(name), make([]byte, pack.MaxAgeHeader), 0
-	err := c.again(ctx, object, func() (err error) {
+	err := again(ctx, c, object, func() (err error) {
 		n, err = c.store.ReadAt(ctx, object, head, 0)
 		return err
 	})

@@ -19,7 +19,7 @@ func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...ledger.R
 		return nil
 	}
 	f := &ledger.ForgetEntry{Snapshots: ids, Records: c.log.Scope(c.key.VerifyKey()).Recordable(records)}
-	return c.publishOnFull(ctx, &ledger.Entry{Forget: f}, func(h *ledger.History) error {
+	return publishOnFull(ctx, c, &ledger.Entry{Forget: f}, func(h *ledger.History) error {
 		if err := h.CheckListed(ids); err != nil {
 			return err
 		}

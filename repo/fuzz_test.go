@@ -65,7 +65,7 @@ func TestBombs(t *testing.T) {
 			t.Fatal(err)
 		}
 		fuzzing.Bound(t, 8*maxManifest, func() {
-			if _, err := openManifest(r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored); err == nil {
+			if _, err := openManifest((*keys.Keyring).Unseal, r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored); err == nil {
 				t.Errorf("%s: a manifest of 128 MiB is taken", name)
 			}
 		})
@@ -81,7 +81,7 @@ func FuzzManifestObject(f *testing.F) {
 		if err != nil {
 			return nil, err
 		}
-		return openManifest(r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored)
+		return openManifest((*keys.Keyring).Unseal, r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored)
 	}
 	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
 		pack.Compress([]byte(`{"format":1}`)), pack.Compress(bytes.Repeat([]byte("all the same "), 700)))

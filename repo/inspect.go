@@ -62,7 +62,7 @@ type inspectors struct {
 	known map[string]Inspector
 }
 
-func (c *core) inspectors(x *index.Index, inspect Inspect) *inspectors {
+func newInspectors(c *core, x *index.Index, inspect Inspect) *inspectors {
 	return &inspectors{c, x, inspect, make(map[string]Inspector)}
 }
 
@@ -134,7 +134,7 @@ func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.Sn
 				if err != nil {
 					return err
 				}
-				in = c.inspectors(x, inspect)
+				in = newInspectors(c, x, inspect)
 			}
 			lost, err := in.losses(ctx, ref)
 			if err == nil && len(lost) == 0 {

@@ -12,7 +12,7 @@ import (
 // stores again what it still finds at the source. What a writer says counts for its own instance.
 func (r *Repo) MarkBad(ctx context.Context, packs []store.Name) error {
 	c := r.core
-	e := c.badEntry(packs)
+	e := badEntry(c, packs)
 	if e == nil {
 		return nil
 	}
@@ -20,8 +20,8 @@ func (r *Repo) MarkBad(ctx context.Context, packs []store.Name) error {
 }
 
 // markBadAt is MarkBad on what the log said at head, and returns the head that then is.
-func (c *core) markBadAt(ctx context.Context, head ledger.Head, packs []store.Name) (ledger.Head, error) {
-	if e := c.badEntry(packs); e != nil {
+func markBadAt(ctx context.Context, c *core, head ledger.Head, packs []store.Name) (ledger.Head, error) {
+	if e := badEntry(c, packs); e != nil {
 		if err := c.log.PublishAt(ctx, head, e); err != nil {
 			return head, err
 		}
@@ -32,7 +32,7 @@ func (c *core) markBadAt(ctx context.Context, head ledger.Head, packs []store.Na
 
 // badEntry returns an entry that calls packs bad, those that this key has not called so: nil where it has all. What is
 // too much for one waits for the next check.
-func (c *core) badEntry(packs []store.Name) *ledger.Entry {
+func badEntry(c *core, packs []store.Name) *ledger.Entry {
 	e := &ledger.Entry{Bad: new(ledger.BadEntry)}
 	me := c.log.Scope(c.key.VerifyKey())
 	said := func(s ledger.Scope) bool { return s.Owner || !me.Owner && s.Person.Name == me.Person.Name }

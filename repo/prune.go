@@ -93,7 +93,7 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 		o.Grace = max(o.Grace, DefaultGrace)
 	}
 	if o.DryRun {
-		return c.prune(ctx, c.clock, inspect, o)
+		return prune(ctx, c, func(ctx context.Context) (time.Time, error) { return clock(ctx, c) }, inspect, o)
 	}
 	var lease *lease.Lease
 	m := &room{core: c, grace: o.Grace}
@@ -108,9 +108,9 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 	if err := lease.Wait(ctx, o.Patience); err != nil {
 		return nil, err
 	}
-	res, err := c.prune(ctx, lease.Now, inspect, o)
+	res, err := prune(ctx, c, lease.Now, inspect, o)
 	if errors.Is(err, store.ErrNoSpace) {
-		res, err = c.pruneFull(ctx, m, lease, inspect, o)
+		res, err = pruneFull(ctx, c, m, lease, inspect, o)
 	}
 	if err != nil {
 		return nil, err
@@ -122,10 +122,10 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 }
 
 // clock returns the storage's time, or where nothing can be put there one that it has passed.
-func (c *core) clock(ctx context.Context) (time.Time, error) {
+func clock(ctx context.Context, c *core) (time.Time, error) {
 	lease, err := c.newLease(ctx, "look at what a prune would do")
 	if errors.Is(err, store.ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
-		return c.lastSeen(ctx)
+		return lastSeen(ctx, c)
 	}
 	if err != nil {
 		return time.Time{}, err
@@ -135,9 +135,9 @@ func (c *core) clock(ctx context.Context) (time.Time, error) {
 }
 
 // prune tries until it was not overtaken by others. now tells the storage's time.
-func (c *core) prune(ctx context.Context, now func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func prune(ctx context.Context, c *core, now func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	for range pruneTries {
-		res, err := c.tryPrune(ctx, now, inspect, o)
+		res, err := tryPrune(ctx, c, now, inspect, o)
 		switch {
 		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && c.log.HasGrown(ctx):
 			c.note("the log has grown meanwhile: prune starts again")
@@ -156,8 +156,8 @@ func (c *core) prune(ctx context.Context, now func(context.Context) (time.Time, 
 //	rewritten  what was put for that entry to lean on
 //
 // Nothing is deleted before the entry stands that names it.
-func (c *core) tryPrune(ctx context.Context, clock func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
-	if err := c.readyToPrune(ctx); err != nil {
+func tryPrune(ctx context.Context, c *core, clock func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
+	if err := readyToPrune(ctx, c); err != nil {
 		return nil, err
 	}
 	if o.DryRun {
@@ -169,11 +169,11 @@ func (c *core) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 	}
 
 	// Survey, mark and plan: the first two only read, and the third does not even that. If we die here the storage is as it was.
-	s, err := c.survey(ctx, now, o.Grace)
+	s, err := takeSurvey(ctx, c, now, o.Grace)
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.mark(ctx, s, inspect, o)
+	m, err := mark(ctx, c, s, inspect, o)
 	if err != nil {
 		return nil, err
 	}
@@ -182,22 +182,22 @@ func (c *core) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 	case o.DryRun:
 		return &p.result, nil
 	case p.empty():
-		return &p.result, c.sweep(ctx, p.deletes, o.progress)
+		return &p.result, sweep(ctx, c, p.deletes, o.progress)
 	}
-	if err := c.readDuplicates(ctx, s, m, p); err != nil {
+	if err := readDuplicates(ctx, c, s, m, p); err != nil {
 		return nil, err
 	}
 
 	// Rewrite: new packs and index objects. If we die here they are left over: no entry names them, and a later prune deletes
 	// them once they are old. All that there was is there still, and counts.
-	w, err := c.rewrite(ctx, s.index, p, c.liveMover(s.index, m.live), o.progress)
+	w, err := rewrite(ctx, c, s.index, p, liveMover(c, s.index, m.live), o.progress)
 	if err != nil {
 		return nil, err
 	}
 
 	// Publish: one object, the entry. If it is not there when we die all is as before it. If it is there, what it names counts
 	// no more, and the new packs and index objects do.
-	if err := c.publishPlan(ctx, p, w); err != nil {
+	if err := publishPlan(ctx, c, p, w); err != nil {
 		return nil, err
 	}
 
@@ -205,11 +205,11 @@ func (c *core) tryPrune(ctx context.Context, clock func(context.Context) (time.T
 	// deletes it without a further entry.
 	res := p.result
 	res.Moved = w.size
-	return &res, c.sweep(ctx, p.deletes, o.progress)
+	return &res, sweep(ctx, c, p.deletes, o.progress)
 }
 
 // readyToPrune takes what was added to the log, and returns an error where that is damaged.
-func (c *core) readyToPrune(ctx context.Context) error {
+func readyToPrune(ctx context.Context, c *core) error {
 	if err := c.log.CatchUp(ctx); err != nil {
 		return err
 	}
@@ -220,12 +220,12 @@ func (c *core) readyToPrune(ctx context.Context) error {
 }
 
 // publishPlan publishes the plan's entry, which names what was written for it too.
-func (c *core) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) error {
+func publishPlan(ctx context.Context, c *core, p *prunePlan, w *rewritten) error {
 	entry := p.entry
 	entry.Added = w.indexes
 	err := c.log.PublishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
 	if errors.Is(err, logbook.ErrNewcomers) || errors.Is(err, store.ErrNoSpace) {
-		c.discard(w)
+		discard(c, w)
 	}
 	if err != nil {
 		// After any other error the entry may stand all the same: what it references stays, and is left over if not.
@@ -236,7 +236,7 @@ func (c *core) publishPlan(ctx context.Context, p *prunePlan, w *rewritten) erro
 }
 
 // sweep deletes objects that prune entries name.
-func (c *core) sweep(ctx context.Context, deletes []string, progress func(phase string, done, total int64)) error {
+func sweep(ctx context.Context, c *core, deletes []string, progress func(phase string, done, total int64)) error {
 	if len(c.log.OutOfReach) > 0 {
 		if err := c.log.CatchUp(ctx); err != nil {
 			return err

@@ -33,10 +33,10 @@ type marker struct {
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
-func (c *core) mark(ctx context.Context, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
+func mark(ctx context.Context, c *core, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
 	m := &marker{survey: s, core: c, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
 		marks: marks{live: newBitset(s.index.Ranks), keeps: make([]int64, len(s.index.Packs)), others: newBitset(len(s.index.Packs))}}
-	in := c.inspectors(s.index, inspect)
+	in := newInspectors(c, s.index, inspect)
 	snapshots := s.log.Live()
 	for i, ref := range snapshots {
 		o.progress("marking", int64(i), int64(len(snapshots)))
@@ -135,7 +135,7 @@ func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (
 	for _, pl := range places {
 		name := m.index.Packs[pl.Pack].Name
 		if _, read := m.openers[name]; !read {
-			opener, err := m.core.readMark(ctx, m.index.Keys, name)
+			opener, err := readMark(ctx, m.core, m.index.Keys, name)
 			if d := (*store.DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return false, err
 			}
@@ -160,7 +160,7 @@ func (m *marker) askYoung(ctx context.Context) error {
 	}
 	slices.SortFunc(names, func(a, b store.Name) int { return bytes.Compare(a[:], b[:]) })
 	names = slices.Compact(names)
-	openers, err := m.core.readMarks(ctx, m.index.Keys, names)
+	openers, err := readMarks(ctx, m.core, m.index.Keys, names)
 	if err != nil {
 		return err
 	}

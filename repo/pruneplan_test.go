@@ -92,7 +92,7 @@ func (s *scene) indexOf(h *ledger.History) *index.Index {
 	return x
 }
 
-// inventory returns a scene's inventory, with the sizes of packs.
+// newInventory returns a scene's inventory, with the sizes of packs.
 func (s *scene) inventory() inventory {
 	h := s.history()
 	v := inventory{head: ledger.Head{Seq: 7}, log: h, me: sceneOwner, reads: !s.writer, index: s.indexOf(h)}

@@ -30,8 +30,8 @@ type inventory struct {
 	sizes []int64 // of each pack as it is in the store, 0 where it is missing
 }
 
-// inventory returns the inventory of an index, with no sizes yet.
-func (c *core) inventory(x *index.Index) inventory {
+// newInventory returns the inventory of an index, with no sizes yet.
+func newInventory(c *core, x *index.Index) inventory {
 	me := c.key.VerifyKey()
 	return inventory{head: c.log.Head, log: c.log.History, me: me, by: c.log.Scope(me), reads: c.key.CanRead(), index: x, sizes: make([]int64, len(x.Packs))}
 }
@@ -79,18 +79,18 @@ type survey struct {
 }
 
 // survey looks at all that there is, at that time by the storage's clock.
-func (c *core) survey(ctx context.Context, now time.Time, grace time.Duration) (*survey, error) {
+func takeSurvey(ctx context.Context, c *core, now time.Time, grace time.Duration) (*survey, error) {
 	x, err := c.indexes.Load(ctx, c.log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, cause.Errorf(cause.IndexDamaged, "prune needs the whole index: %w", err)
 	}
-	if err := c.mayPrune(); err != nil {
+	if err := mayPrune(c); err != nil {
 		return nil, err
 	}
-	if err := c.sortOut(ctx, c.log.History, x, x.Contested(), c.noteError, ignore); err != nil {
+	if err := sortOut(ctx, c, c.log.History, x, x.Contested(), noteError(c), ignore); err != nil {
 		return nil, err
 	}
-	s := newSurveyor(c.inventory(x), now, grace)
+	s := newSurveyor(newInventory(c, x), now, grace)
 	if err := s.list(ctx, c); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (c *core) survey(ctx context.Context, now time.Time, grace time.Duration) (
 
 // mayPrune returns an error unless this key may prune: the owner key may all, a writer's those packs that it serves, where the list
 // of keys lets it forget.
-func (c *core) mayPrune() error {
+func mayPrune(c *core) error {
 	if !c.log.Scope(c.key.VerifyKey()).MayForget() {
 		return &ledger.NotAllowedError{Right: ledger.RightPrune, Why: "the list of keys does not let this writer prune"}
 	}
@@ -176,7 +176,7 @@ func (s *surveyor) spareLeftOut(ctx context.Context, c *core) error {
 			packs = append(packs, name)
 		}
 	}
-	openers, err := c.readMarks(ctx, s.index.Keys, packs)
+	openers, err := readMarks(ctx, c, s.index.Keys, packs)
 	if err != nil {
 		return err
 	}
@@ -221,12 +221,12 @@ func (s *survey) isListed(o store.Object, young bool) bool {
 // listJunk looks for what has no name of a repository's objects, or a number of the log that is out of reach.
 func (s *surveyor) listJunk(ctx context.Context, c *core) error {
 	var junk []store.Object
-	err := c.junk(ctx, s.log, []store.Kind{store.Key, store.Log}, func(o store.Object) { junk = append(junk, o) })
+	err := eachJunk(ctx, c, s.log, []store.Kind{store.Key, store.Log}, func(o store.Object) { junk = append(junk, o) })
 	if err != nil {
 		return err
 	}
 	for _, o := range junk {
-		if comes, err := c.mayComeIntoReach(ctx, o); err != nil {
+		if comes, err := mayComeIntoReach(ctx, c, o); err != nil {
 			return err
 		} else if !comes {
 			s.addJunk(o)
@@ -237,7 +237,7 @@ func (s *surveyor) listJunk(ctx context.Context, c *core) error {
 
 // mayComeIntoReach reports whether an object below log/ is an entry by somebody on the list of keys. It is none yet; but it may be
 // one to others by the time that it is deleted, if its signer adds to the log meanwhile.
-func (c *core) mayComeIntoReach(ctx context.Context, o store.Object) (bool, error) {
+func mayComeIntoReach(ctx context.Context, c *core, o store.Object) (bool, error) {
 	seq, far := c.log.OutOfReach[o.Name]
 	if !far || c.key.Role != keys.RoleOwner {
 		return false, nil

@@ -53,15 +53,15 @@ func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions
 	defer spool.Close()
 	u := &unlisted{core: c, opts: o, tried: make(map[store.Name]bool), found: spool, bad: make(map[store.Name]bool), names: make(map[string][]store.Name)}
 	var res *IndexRepair
-	err = c.repair(ctx, "repair of the index", o, func(ctx context.Context) (err error) {
-		res, err = c.tryRepairIndex(ctx, u, inspect, o)
+	err = repair(ctx, c, "repair of the index", o, func(ctx context.Context) (err error) {
+		res, err = tryRepairIndex(ctx, c, u, inspect, o)
 		return err
 	})
 	return res, err
 }
 
 // repair calls try until it was not overtaken by others.
-func (c *core) repair(ctx context.Context, what string, o RepairOptions, try func(context.Context) error) error {
+func repair(ctx context.Context, c *core, what string, o RepairOptions, try func(context.Context) error) error {
 	if !c.key.CanRead() {
 		return &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE): a repair reads what is stored", For: "a repair"}
 	}
@@ -74,7 +74,7 @@ func (c *core) repair(ctx context.Context, what string, o RepairOptions, try fun
 		return err
 	}
 	for range pruneTries {
-		if err := c.readyToRepair(ctx, o); err != nil {
+		if err := readyToRepair(ctx, c, o); err != nil {
 			return err
 		}
 		err := try(ctx)
@@ -89,13 +89,13 @@ func (c *core) repair(ctx context.Context, what string, o RepairOptions, try fun
 }
 
 // tryRepairIndex goes through a repair once. What packs that were read hold stays in u for the next time.
-func (c *core) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
+func tryRepairIndex(ctx context.Context, c *core, u *unlisted, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
 	// Survey, look and plan: these only read. If we die here the storage is as it was.
-	s, err := c.surveyIndex(ctx)
+	s, err := surveyIndex(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.lookFor(ctx, s.index, u, inspect, o)
+	n, err := lookFor(ctx, c, s.index, u, inspect, o)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (c *core) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 	// Call damaged packs bad, before anybody can lean on them. If we die here they are, and nobody lists them yet.
 	head := p.head
 	if len(p.result.Bad) > 0 {
-		if head, err = c.markBadAt(ctx, head, p.result.Bad); err != nil {
+		if head, err = markBadAt(ctx, c, head, p.result.Bad); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +124,7 @@ func (c *core) tryRepairIndex(ctx context.Context, u *unlisted, inspect Inspect,
 	}
 
 	// Publish: the entry takes off the log what can't be read, and adds the new ones. It deletes nothing: a prune does.
-	if err := c.publishPlan(ctx, &prunePlan{head: head, entry: ledger.PruneEntry{Indexes: p.result.Dropped}}, w); err != nil {
+	if err := publishPlan(ctx, c, &prunePlan{head: head, entry: ledger.PruneEntry{Indexes: p.result.Dropped}}, w); err != nil {
 		return nil, err
 	}
 	p.result.Added = len(w.indexes)
@@ -139,13 +139,13 @@ type indexSurvey struct {
 }
 
 // surveyIndex reads the index from the storage, and the header of every pack that it lists.
-func (c *core) surveyIndex(ctx context.Context) (*indexSurvey, error) {
+func surveyIndex(ctx context.Context, c *core) (*indexSurvey, error) {
 	head := c.log.Head
-	x, err := c.wholeIndex(ctx)
+	x, err := wholeIndex(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.sortOut(ctx, c.log.History, x, x.Names(), c.noteError, ignore); err != nil {
+	if err := sortOut(ctx, c, c.log.History, x, x.Names(), noteError(c), ignore); err != nil {
 		return nil, err
 	}
 	lost := unread(c.log.History, x)
@@ -153,7 +153,7 @@ func (c *core) surveyIndex(ctx context.Context) (*indexSurvey, error) {
 }
 
 // wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
-func (c *core) wholeIndex(ctx context.Context) (*index.Index, error) {
+func wholeIndex(ctx context.Context, c *core) (*index.Index, error) {
 	return c.indexes.LoadAnew(ctx, c.log.History, func(err error) error {
 		if errors.Is(err, store.ErrNewerFormat) && !c.acceptHead {
 			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
@@ -203,7 +203,7 @@ func (p *indexPlan) empty() bool { return len(p.result.Dropped)+len(p.packs) == 
 
 // eachPack calls f with each pack on the storage. None at all is an error where there are snapshots: what would be made
 // of a storage that gives nothing is an empty repository.
-func (c *core) eachPack(ctx context.Context, f func(name store.Name, o store.Object)) error {
+func eachPack(ctx context.Context, c *core, f func(name store.Name, o store.Object)) error {
 	n := 0
 	for o, err := range c.store.List(ctx, store.Pack.Dir()) {
 		if err != nil {

@@ -28,7 +28,7 @@ type looker struct {
 }
 
 // lookFor looks for what snapshots need, in an index and then in the packs that it does not list.
-func (c *core) lookFor(ctx context.Context, known *index.Index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
+func lookFor(ctx context.Context, c *core, known *index.Index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
 	k := &looker{core: c, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
 	instances := make(map[string][]ledger.SnapshotRef)
 	for _, s := range c.log.Live() {

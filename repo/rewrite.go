@@ -50,14 +50,14 @@ type rewriting struct {
 
 // rewrite writes what move keeps of the packs that the plan rewrites into new ones, and index objects in the place of those that
 // it replaces. Where that fails it removes what it wrote.
-func (c *core) rewrite(ctx context.Context, x *index.Index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
+func rewrite(ctx context.Context, c *core, x *index.Index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
 	w := &rewriting{core: c, index: x, plan: p, move: move, progress: progress, rewritten: rewritten{packs: make(map[home][]*pack.Pack)}}
 	err := w.movePacks(ctx)
 	if err == nil {
 		err = w.reindex(ctx)
 	}
 	if err != nil {
-		c.discard(&w.rewritten)
+		discard(c, &w.rewritten)
 		return nil, err
 	}
 	return &w.rewritten, nil
@@ -158,7 +158,7 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.
 
 // discard removes what an attempt wrote for an entry that was surely not published: nobody but us knows of it. What it
 // can't remove is left over.
-func (c *core) discard(w *rewritten) {
+func discard(c *core, w *rewritten) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, h := range w.homes() {
@@ -172,7 +172,7 @@ func (c *core) discard(w *rewritten) {
 }
 
 // liveMover returns the mover of what lives, blob by blob in their order, each verified.
-func (c *core) liveMover(x *index.Index, live bitset) mover {
+func liveMover(c *core, x *index.Index, live bitset) mover {
 	m := &living{blobs.NewReader(c.store, x, nil, false), live}
 	return m.move
 }

@@ -33,7 +33,7 @@ type room struct {
 func (m *room) within(ctx context.Context, f func() error) error {
 	err := f()
 	for errors.Is(err, store.ErrNoSpace) {
-		if m.core.mayPrune() != nil {
+		if mayPrune(m.core) != nil {
 			return err
 		}
 		steps := []func(context.Context) (bool, error){m.sweep, m.takeReserve}
@@ -55,11 +55,11 @@ func (m *room) within(ctx context.Context, f func() error) error {
 
 // sweep deletes what published entries name already, stale leases, and what interrupted uploads left.
 func (m *room) sweep(ctx context.Context) (made bool, err error) {
-	now, err := m.core.lastSeen(ctx)
+	now, err := lastSeen(ctx, m.core)
 	if err != nil {
 		return false, err
 	}
-	s, err := m.core.survey(ctx, now, m.grace)
+	s, err := takeSurvey(ctx, m.core, now, m.grace)
 	if err != nil {
 		return false, err
 	}
@@ -75,7 +75,7 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 			names = append(names, o.Name)
 		}
 	}
-	return len(names) > 0, m.core.sweep(ctx, names, func(string, int64, int64) {})
+	return len(names) > 0, sweep(ctx, m.core, names, func(string, int64, int64) {})
 }
 
 // takeReserve removes the reserve.
@@ -88,7 +88,7 @@ func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
 }
 
 // lastSeen returns a time that the storage's clock has passed for sure. Where nothing can be put there is no better one.
-func (c *core) lastSeen(ctx context.Context) (last time.Time, err error) {
+func lastSeen(ctx context.Context, c *core) (last time.Time, err error) {
 	for _, dir := range []string{store.Log.Dir(), store.Lease.Dir(), store.Temp + "/"} {
 		for o, err := range c.store.List(ctx, dir) {
 			if err != nil {
@@ -103,7 +103,7 @@ func (c *core) lastSeen(ctx context.Context) (last time.Time, err error) {
 }
 
 // publishOnFull is publish for an entry by which room is made.
-func (c *core) publishOnFull(ctx context.Context, e *ledger.Entry, check func(*ledger.History) error) error {
+func publishOnFull(ctx context.Context, c *core, e *ledger.Entry, check func(*ledger.History) error) error {
 	m := &room{core: c, grace: DefaultGrace}
 	if err := m.within(ctx, func() error { return c.log.Publish(ctx, e, check) }); err != nil || m.steps == 0 {
 		return err
@@ -116,11 +116,11 @@ func (c *core) publishOnFull(ctx context.Context, e *ledger.Entry, check func(*l
 
 // pruneFull is Prune on a storage that has no room for all of it. Packs that are dead as a whole go first: that takes a log
 // entry and nothing else. Then others are rewritten, as many at once as there is room for.
-func (c *core) pruneFull(ctx context.Context, m *room, lease *lease.Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func pruneFull(ctx context.Context, c *core, m *room, lease *lease.Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	var all PruneResult
 	o.lean = true
 	err := m.within(ctx, func() error {
-		res, err := c.prune(ctx, lease.Now, inspect, o)
+		res, err := prune(ctx, c, lease.Now, inspect, o)
 		if err == nil {
 			all.add(res)
 		}
@@ -131,7 +131,7 @@ func (c *core) pruneFull(ctx context.Context, m *room, lease *lease.Lease, inspe
 	}
 	o.lean = false
 	for o.most = mostRewritten; o.most > 0; {
-		res, err := c.prune(ctx, lease.Now, inspect, o)
+		res, err := prune(ctx, c, lease.Now, inspect, o)
 		switch {
 		case errors.Is(err, store.ErrNoSpace):
 			o.most /= 2

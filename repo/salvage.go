@@ -34,8 +34,8 @@ type PackRepair struct {
 func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
 	c := r.core
 	var res *PackRepair
-	err := c.repair(ctx, "repair of packs", o, func(ctx context.Context) (err error) {
-		res, err = c.tryRepairPacks(ctx, o)
+	err := repair(ctx, c, "repair of packs", o, func(ctx context.Context) (err error) {
+		res, err = tryRepairPacks(ctx, c, o)
 		return err
 	})
 	return res, err
@@ -43,8 +43,8 @@ func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, e
 
 // tryRepairPacks goes through a repair once. It makes a plan of its own, and rewrites and publishes as a prune does: tryPrune says
 // what is left where we die. It deletes nothing: what can still be read of a damaged pack is there until the next prune.
-func (c *core) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
-	v, err := c.takeInventory(ctx)
+func tryRepairPacks(ctx context.Context, c *core, o RepairOptions) (*PackRepair, error) {
+	v, err := takeInventory(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -60,25 +60,25 @@ func (c *core) tryRepairPacks(ctx context.Context, o RepairOptions) (*PackRepair
 		err := s.look(ctx, p.touched)
 		return s.result(p, 0), err
 	}
-	w, err := c.rewrite(ctx, v.index, &p.prunePlan, s.move, o.progress)
+	w, err := rewrite(ctx, c, v.index, &p.prunePlan, s.move, o.progress)
 	if err != nil {
 		return nil, err
 	}
 	p.spare(s.unread)
-	return s.result(p, w.size), c.publishPlan(ctx, &p.prunePlan, w)
+	return s.result(p, w.size), publishPlan(ctx, c, &p.prunePlan, w)
 }
 
 // takeInventory compares what index objects list with the sizes of the packs on the storage.
-func (c *core) takeInventory(ctx context.Context) (*inventory, error) {
+func takeInventory(ctx context.Context, c *core) (*inventory, error) {
 	x, err := c.indexes.LoadAnew(ctx, c.log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
-	if err := c.sortOut(ctx, c.log.History, x, x.Contested(), c.noteError, ignore); err != nil {
+	if err := sortOut(ctx, c, c.log.History, x, x.Contested(), noteError(c), ignore); err != nil {
 		return nil, err
 	}
-	v := c.inventory(x)
-	return &v, c.eachPack(ctx, func(name store.Name, obj store.Object) {
+	v := newInventory(c, x)
+	return &v, eachPack(ctx, c, func(name store.Name, obj store.Object) {
 		for _, n := range x.Listed(name) {
 			v.sizes[n] = obj.Size
 		}
@@ -187,7 +187,7 @@ func (s *salvage) move(ctx context.Context, g *pack.Pipeline, l index.NumberedPa
 // eachBlob calls f with every blob of a pack that verifies, and counts the others.
 func (s *salvage) eachBlob(ctx context.Context, l index.NumberedPack, f func(b pack.Blob, data []byte) error) error {
 	instance := s.index.Packs[l.N].Instance
-	src, damage, err := s.core.openDamaged(ctx, l.Pack, instance)
+	src, damage, err := openDamaged(ctx, s.core, l.Pack, instance)
 	if err != nil {
 		return err
 	}
@@ -269,8 +269,8 @@ func frameBlobs(src io.ReaderAt, f pack.Frame, off int64) func(length int) []byt
 // openDamaged returns as much of a pack's plaintext as decrypts, nil where nothing can be read, and what is wrong with the
 // rest. age proves each 64 KiB by itself; but where the end is not what it was, only what lies before the first damage can
 // be had. Of a pack that was not written for the instance nothing can: what is salvaged goes into packs that are.
-func (c *core) openDamaged(ctx context.Context, p *pack.Pack, instance string) (plain io.ReaderAt, damage, err error) {
-	data, damage, err := c.readTorn(ctx, store.Pack.Object(p.Name), p.Size)
+func openDamaged(ctx context.Context, c *core, p *pack.Pack, instance string) (plain io.ReaderAt, damage, err error) {
+	data, damage, err := readTorn(ctx, c, store.Pack.Object(p.Name), p.Size)
 	if data == nil || err != nil {
 		return nil, damage, err
 	}
@@ -297,13 +297,13 @@ func (c *core) openDamaged(ctx context.Context, p *pack.Pack, instance string) (
 
 // readTorn reads as much of an object's first size bytes as can be read, with zeros for what can't, and tells what is
 // wrong. It returns nil where nothing of it can be had.
-func (c *core) readTorn(ctx context.Context, object string, size int64) (data []byte, damage, err error) {
+func readTorn(ctx context.Context, c *core, object string, size int64) (data []byte, damage, err error) {
 	const step = 256 << 10
 	data = make([]byte, size)
 	had := int64(0)
 	for off := int64(0); off < size; off += step {
 		part, n := data[off:min(off+step, size)], 0
-		err := c.again(ctx, object, func() (err error) {
+		err := again(ctx, c, object, func() (err error) {
 			n, err = c.store.ReadAt(ctx, object, part, off)
 			return err
 		})

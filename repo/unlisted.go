@@ -48,14 +48,14 @@ func (u *unlisted) of(instance string) iter.Seq2[*pack.Pack, error] {
 // readAll reads the packs that an index does not list. It reports whether any was read that was not before.
 func (u *unlisted) readAll(ctx context.Context, known *index.Index) (more bool, err error) {
 	var packs []store.Object
-	err = u.core.eachPack(ctx, func(name store.Name, o store.Object) {
+	err = eachPack(ctx, u.core, func(name store.Name, o store.Object) {
 		named := slices.ContainsFunc(u.core.log.Pruned[o.Name], func(s ledger.Scope) bool { return s.Owner })
 		if !u.tried[name] && !named && len(known.Listed(name)) == 0 {
 			packs = append(packs, o)
 		}
 	})
 	if err == nil {
-		err = u.core.readWhole(ctx, packs, u.opts.progress, u.take)
+		err = readWhole(ctx, u.core, packs, u.opts.progress, u.take)
 	}
 	if err != nil {
 		return false, err
@@ -74,7 +74,7 @@ func (u *unlisted) take(o store.Object, data []byte, err error) error {
 	var p *pack.Pack
 	instance := ""
 	if err == nil {
-		p, instance, err = u.core.inspect(name, data)
+		p, instance, err = inspect(u.core, name, data)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -93,7 +93,7 @@ func (u *unlisted) take(o store.Object, data []byte, err error) error {
 
 // readWhole reads objects side by side and calls f with each, or with the DamageError that says why it can't be read, from
 // several goroutines.
-func (c *core) readWhole(ctx context.Context, objects []store.Object, progress func(phase string, done, total int64), f func(o store.Object, data []byte, err error) error) error {
+func readWhole(ctx context.Context, c *core, objects []store.Object, progress func(phase string, done, total int64), f func(o store.Object, data []byte, err error) error) error {
 	total := int64(0)
 	for _, o := range objects {
 		total += o.Size
@@ -105,7 +105,7 @@ func (c *core) readWhole(ctx context.Context, objects []store.Object, progress f
 	for _, o := range objects {
 		g.Go(func() error {
 			var data []byte
-			err := c.again(ctx, o.Name, func() (err error) {
+			err := again(ctx, c, o.Name, func() (err error) {
 				data, err = store.ReadAll(ctx, c.store, o.Name, store.MaxObject)
 				return err
 			})
@@ -126,7 +126,7 @@ func (c *core) readWhole(ctx context.Context, objects []store.Object, progress f
 
 // again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
 // another object is a DamageError: a disk fails in places.
-func (c *core) again(ctx context.Context, object string, read func() error) error {
+func again(ctx context.Context, c *core, object string, read func() error) error {
 	plain := func(err error) bool {
 		d := (*store.DamageError)(nil)
 		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
@@ -146,10 +146,10 @@ func (c *core) again(ctx context.Context, object string, read func() error) erro
 
 // inspect returns what an index lists of a pack that none lists, the instance that it was written for, and what is wrong
 // with it: nil and that where it can't be listed.
-func (c *core) inspect(name store.Name, data []byte) (*pack.Pack, string, error) {
+func inspect(c *core, name store.Name, data []byte) (*pack.Pack, string, error) {
 	p := &pack.Pack{Name: name, Size: int64(len(data))}
 	object := store.Pack.Object(name)
-	src, size, component, opener, err := c.decryptPack(data)
+	src, size, component, opener, err := decryptPack(c, data)
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
@@ -193,7 +193,7 @@ func fits(p *pack.Pack) error {
 }
 
 // decryptPack opens a pack by the keys of meta packs, or else those of data.
-func (c *core) decryptPack(data []byte) (src io.ReaderAt, size int64, as pack.Component, opener *pack.Opener, err error) {
+func decryptPack(c *core, data []byte) (src io.ReaderAt, size int64, as pack.Component, opener *pack.Opener, err error) {
 	for _, as = range []pack.Component{pack.Meta, pack.Media} {
 		if opener, err = blobs.OpenerOf(c.log.Keys, as); err != nil {
 			break

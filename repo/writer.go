@@ -140,7 +140,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 			continue
 		}
 		g.Go(func() (err error) {
-			there[i], err = w.core.packThere(ctx, p.Name, p.Size)
+			there[i], err = packThere(ctx, w.core, p.Name, p.Size)
 			return err
 		})
 	}
@@ -155,7 +155,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	}
 	if len(used) > 0 {
 		var err error
-		if w.index, err = w.core.indexes.Extend(w.index, w.core.log.History, w.instance, eachPack(used)); err != nil {
+		if w.index, err = w.core.indexes.Extend(w.index, w.core.log.History, w.instance, inMemory(used)); err != nil {
 			return err
 		}
 		w.core.note("an earlier run was interrupted: its %d uploaded packs are used", len(w.done))
@@ -164,7 +164,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 }
 
 // packThere reports whether a pack is in the store with the size it should have.
-func (c *core) packThere(ctx context.Context, pack store.Name, size int64) (bool, error) {
+func packThere(ctx context.Context, c *core, pack store.Name, size int64) (bool, error) {
 	o, err := c.store.Stat(ctx, store.Pack.Object(pack))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -227,7 +227,7 @@ func (w *Writer) present(ctx context.Context, p *index.Pack) (bool, error) {
 	}
 	w.mu.Unlock()
 	s.once.Do(func() {
-		if s.ok, s.err = w.core.packThere(ctx, p.Name, p.Size); s.err == nil && !s.ok {
+		if s.ok, s.err = packThere(ctx, w.core, p.Name, p.Size); s.err == nil && !s.ok {
 			w.core.note("pack %s is missing or cut: content that this snapshot needs is stored again", p.Name.Short())
 		}
 	})
