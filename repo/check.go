@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -92,7 +93,7 @@ func (s *Subset) choose(packs []*index.Pack) []*index.Pack {
 
 // A checker collects what one check finds.
 type checker struct {
-	core      *core
+	core      *core.Core
 	opts      CheckOptions
 	found     []error  // what was found wrong before packs are read
 	instances []string // that the log knows of
@@ -114,7 +115,7 @@ func (c *checker) problem(err error) {
 
 // bad notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
 func (c *checker) bad(p *index.Pack) {
-	if by := c.core.log.Scope(c.core.key.VerifyKey()); !by.Serves(p.Instance) {
+	if by := c.core.Log.Scope(c.core.Key.VerifyKey()); !by.Serves(p.Instance) {
 		return
 	}
 	c.mu.Lock()
@@ -150,12 +151,12 @@ func (r *Repo) Check(ctx context.Context, inspect Inspect, o CheckOptions) (*Che
 // structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
 // published meanwhile, that may be why, and it looks again.
 func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index, error) {
-	h, err := c.core.log.ReadLog(ctx, c.core.log.Keys, false)
+	h, err := c.core.Log.ReadLog(ctx, c.core.Log.Keys, false)
 	if err != nil {
 		return nil, err
 	}
-	was := c.core.log.Remember()
-	if lost := h.Lacks(&was, c.core.key.VerifyKey()); lost != nil {
+	was := c.core.Log.Remember()
+	if lost := h.Lacks(&was, c.core.Key.VerifyKey()); lost != nil {
 		lost.Since = true
 		return nil, lost
 	}
@@ -181,7 +182,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index,
 		if err != nil || len(c.found) == len(h.Problems()) {
 			return x, err
 		}
-		now, err := c.core.log.ReadLog(ctx, h.Keys, false)
+		now, err := c.core.Log.ReadLog(ctx, h.Keys, false)
 		if err != nil || now.Prunes == h.Prunes && now.RosterSeq == h.RosterSeq {
 			return x, err
 		}
@@ -205,7 +206,7 @@ func (c *checker) damaged(err error) error {
 // indexes reads every index object anew.
 func (c *checker) indexes(ctx context.Context, h *ledger.History) (*index.Index, error) {
 	c.res.Indexes = h.Indexes.Len()
-	return c.core.indexes.LoadAnew(ctx, h, func(err error) error {
+	return c.core.Indexes.LoadAnew(ctx, h, func(err error) error {
 		c.res.Indexes--
 		c.res.Lost++
 		return c.damaged(err)
@@ -218,7 +219,7 @@ func (c *checker) packs(ctx context.Context, h *ledger.History, x *index.Index) 
 	for i := range sizes {
 		sizes[i] = -1
 	}
-	for o, err := range c.core.store.List(ctx, store.Pack.Dir()) {
+	for o, err := range c.core.Store.List(ctx, store.Pack.Dir()) {
 		if err != nil {
 			return fmt.Errorf("listing packs: %w", err)
 		}
@@ -280,16 +281,16 @@ func (c *checker) packSize(x *index.Index, listed []uint32, size int64) {
 
 // read reads packs side by side, those first whose turn is longest ago.
 func (c *checker) read(ctx context.Context, x *index.Index) error {
-	c.res.Deep = c.core.key.CanRead()
+	c.res.Deep = c.core.Key.CanRead()
 	var packs []*index.Pack
 	for i := range x.Packs {
 		if !x.Packs[i].Hidden {
 			packs = append(packs, &x.Packs[i])
 		}
 	}
-	known, err := c.core.machine.Verified(packNames(packs))
+	known, err := c.core.Machine.Verified(packNames(packs))
 	if err != nil {
-		c.core.note("this check will not be remembered: %v", err)
+		c.core.Note("this check will not be remembered: %v", err)
 	}
 	defer known.Close()
 	start := time.Now()
@@ -352,7 +353,7 @@ func (c *checker) due(known *machine.Verified, packs []*index.Pack, now time.Tim
 
 // vanished returns why a pack is not there any more that was a moment ago: nil where a prune has taken it.
 func (c *checker) vanished(ctx context.Context, keys *keys.Keyring, p *index.Pack) error {
-	h, err := c.core.log.ReadLog(ctx, keys, true)
+	h, err := c.core.Log.ReadLog(ctx, keys, true)
 	if err != nil || h.PrunedFor(store.Pack.Object(p.Name), p.Instance) {
 		return err
 	}
@@ -384,7 +385,7 @@ func (c *checker) checkPack(ctx context.Context, x *index.Index, p *index.Pack, 
 	r, object := c.core, store.Pack.Object(p.Name)
 	n := 0
 	err := again(ctx, r, object, func() (err error) {
-		n, err = r.store.ReadAt(ctx, object, buf, 0)
+		n, err = r.Store.ReadAt(ctx, object, buf, 0)
 		return err
 	})
 	if err == io.EOF {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
@@ -32,7 +33,7 @@ func (c *checker) strays(ctx context.Context, h *ledger.History) error {
 		}
 	}
 	for _, kind := range []store.Kind{store.Index, store.Manifest, store.Key} {
-		for o, err := range c.core.store.List(ctx, kind.Dir()) {
+		for o, err := range c.core.Store.List(ctx, kind.Dir()) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
@@ -50,9 +51,9 @@ func (c *checker) strays(ctx context.Context, h *ledger.History) error {
 
 // eachJunk calls f with each object in the place of some kinds that has a name which no object of a repository has, or a number of
 // the log out of reach. Who may write to the storage can put such, and nothing references them.
-func eachJunk(ctx context.Context, c *core, h *ledger.History, kinds []store.Kind, f func(store.Object)) error {
+func eachJunk(ctx context.Context, c *core.Core, h *ledger.History, kinds []store.Kind, f func(store.Object)) error {
 	for _, kind := range kinds {
-		for o, err := range c.store.List(ctx, kind.Dir()) {
+		for o, err := range c.Store.List(ctx, kind.Dir()) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
@@ -69,7 +70,7 @@ func eachJunk(ctx context.Context, c *core, h *ledger.History, kinds []store.Kin
 func (c *checker) keys(ctx context.Context, h *ledger.History) error {
 	for _, p := range h.People {
 		for _, object := range p.Keys {
-			data, err := store.ReadAll(ctx, c.core.store, object, maxKeyObject)
+			data, err := store.ReadAll(ctx, c.core.Store, object, maxKeyObject)
 			var long *store.DamageError
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
@@ -109,11 +110,11 @@ func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspecto
 
 // snapshot returns what a snapshot's manifest says that it holds. An error says what of it is lost, or why that can't be told.
 func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspectors, s ledger.SnapshotRef) (h ledger.Holding, err error) {
-	data, err := store.ReadNamed(ctx, c.core.store, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
+	data, err := store.ReadNamed(ctx, c.core.Store, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
 	if err != nil {
 		return h, err
 	}
-	text, err := openManifest(c.core.log.Envelopes().Unseal, keys, s, data)
+	text, err := core.OpenManifest(c.core.Log.Envelopes().Unseal, keys, s, data)
 	if err != nil {
 		return h, err
 	}

@@ -8,6 +8,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/store"
 )
@@ -15,7 +16,7 @@ import (
 // Survivors are the copies of blobs that stay while others go, for the same instance: those of others serve none of its snapshots.
 type survivors struct {
 	*survey
-	core *core
+	core *core.Core
 	live bitset
 	plan *prunePlan
 	stay []blobs.Wanted
@@ -23,10 +24,10 @@ type survivors struct {
 
 // readDuplicates reads the surviving copy of every blob whose other copy is about to be deleted. It reads the index objects that
 // say where before.
-func readDuplicates(ctx context.Context, c *core, s *survey, m *marks, p *prunePlan) error {
+func readDuplicates(ctx context.Context, c *core.Core, s *survey, m *marks, p *prunePlan) error {
 	d := &survivors{survey: s, core: c, live: m.live, plan: p}
 	for _, o := range p.touched {
-		for l, err := range c.indexes.Packs(ctx, s.index, int(o)) {
+		for l, err := range c.Indexes.Packs(ctx, s.index, int(o)) {
 			if err == nil && p.goes.has(int(l.N)) {
 				err = d.staying(l)
 			}
@@ -64,7 +65,7 @@ func (d *survivors) staying(l index.NumberedPack) error {
 // readListings reads the index objects from the storage that are leant on. This machine may know still what they said when the
 // storage has spoilt them, and no other one would find what is left.
 func (d *survivors) readListings(ctx context.Context) error {
-	if err := d.core.indexes.Read(ctx, d.leantOn()); err != nil {
+	if err := d.core.Indexes.Read(ctx, d.leantOn()); err != nil {
 		return cause.Errorf(cause.IndexDamaged, "refusing to prune: content that is to stay is listed there: %w", err)
 	}
 	return nil
@@ -100,7 +101,7 @@ func (d *survivors) readCopies(ctx context.Context) error {
 	for i := range all {
 		all[i] = slices.Compact(all[i])
 	}
-	packs := blobs.NewReader(d.core.store, d.index, blobs.NewRooms(d.core.store), false)
+	packs := blobs.NewReader(d.core.Store, d.index, blobs.NewRooms(d.core.Store), false)
 	failed, err := packs.Fetch(ctx, all, func(chunk.ID, []byte) error { return nil })
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -33,7 +34,7 @@ const AsItIs = pack.Component(255)
 // PublishSnapshot commits a snapshot of whatever the manifest says, with no more ado.
 func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *ledger.SnapshotEntry) error {
 	var err error
-	if e.Manifest, err = r.core.putManifest(ctx, manifest); err != nil {
+	if e.Manifest, err = r.core.PutManifest(ctx, manifest); err != nil {
 		return err
 	}
 	return r.PublishRaw(ctx, &ledger.Entry{Snapshot: e})
@@ -41,21 +42,21 @@ func (r *Repo) PublishSnapshot(ctx context.Context, manifest []byte, e *ledger.S
 
 // PutManifest puts a manifest that no log entry names.
 func (r *Repo) PutManifest(ctx context.Context, manifest []byte) (store.Name, error) {
-	return r.core.putManifest(ctx, manifest)
+	return r.core.PutManifest(ctx, manifest)
 }
 
 // PublishRaw puts an entry into the log as it is.
 func (r *Repo) PublishRaw(ctx context.Context, e *ledger.Entry) error {
-	data, err := r.core.log.SealEntry(e)
+	data, err := r.core.Log.SealEntry(e)
 	if err != nil {
 		return err
 	}
-	return r.core.store.Put(ctx, store.LogObject(e.Seq), data)
+	return r.core.Store.Put(ctx, store.LogObject(e.Seq), data)
 }
 
 // Listed returns every pack that the index lists.
 func (r *Repo) Listed(ctx context.Context) ([]store.Name, error) {
-	x, err := r.core.loadIndex(ctx)
+	x, err := r.core.LoadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (r *Repo) Listed(ctx context.Context) ([]store.Name, error) {
 
 // Spent returns how many index objects the log names that list nothing but what prunes have named.
 func (r *Repo) Spent(ctx context.Context) (n int, err error) {
-	x, err := r.core.loadIndex(ctx)
+	x, err := r.core.LoadIndex(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -79,13 +80,13 @@ func (r *Repo) Spent(ctx context.Context) (n int, err error) {
 // PutLies puts an index object for an instance, signed by the key at hand, that lists every known pack with what change
 // makes of each blob, as of component c.
 func (r *Repo) PutLies(ctx context.Context, instance string, c pack.Component, change func(length int) int) ([]store.Name, error) {
-	x, err := r.core.loadIndex(ctx)
+	x, err := r.core.LoadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var lies []*pack.Pack
 	for o := range x.Objects {
-		for lie, err := range r.core.indexes.Packs(ctx, x, o) {
+		for lie, err := range r.core.Indexes.Packs(ctx, x, o) {
 			if err != nil {
 				return nil, err
 			}
@@ -108,7 +109,7 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c pack.Component, c
 			lie.Frames[j] = f
 		}
 	}
-	return r.core.putIndexes(ctx, instance, inMemory(lies))
+	return r.core.PutIndexes(ctx, instance, core.InMemory(lies))
 }
 
 // PlainEnvelopes makes envelopes cost nothing until the test ends: they say in the clear who made them, under which keys, and
@@ -196,7 +197,7 @@ func (r *Repo) PutSwaps(ctx context.Context, instance string) ([]store.Name, err
 }
 
 // DataSum returns the ID of a data blob.
-func (r *Repo) DataSum(b []byte) chunk.ID { return r.core.log.CurrentEpoch().DataKey.Sum(b) }
+func (r *Repo) DataSum(b []byte) chunk.ID { return r.core.Log.CurrentEpoch().DataKey.Sum(b) }
 
 // PutClaims puts an index object for an instance that lists every known pack, with another ID for the first blob of each
 // frame.
@@ -210,13 +211,13 @@ func (r *Repo) PutClaims(ctx context.Context, instance string, id func(length in
 
 // putListings puts an index object for an instance that lists every known pack as change leaves it.
 func (r *Repo) putListings(ctx context.Context, instance string, change func(*pack.Pack)) ([]store.Name, error) {
-	x, err := r.core.loadIndex(ctx)
+	x, err := r.core.LoadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return r.core.putIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
+	return r.core.PutIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
 		for o := range x.Objects {
-			for l, err := range r.core.indexes.Packs(ctx, x, o) {
+			for l, err := range r.core.Indexes.Packs(ctx, x, o) {
 				if err == nil {
 					change(l.Pack)
 				}
@@ -230,17 +231,17 @@ func (r *Repo) putListings(ctx context.Context, instance string, change func(*pa
 
 // PutNewerIndex puts an index object of a format to come.
 func (r *Repo) PutNewerIndex(ctx context.Context) (store.Name, error) {
-	data, err := r.core.log.Seal("PFINDEX\x02", []byte("what a newer version says"))
+	data, err := r.core.Log.Seal("PFINDEX\x02", []byte("what a newer version says"))
 	if err != nil {
 		return store.Name{}, err
 	}
-	return store.NameOf(data), r.core.store.Put(ctx, store.Index.Object(store.NameOf(data)), data)
+	return store.NameOf(data), r.core.Store.Put(ctx, store.Index.Object(store.NameOf(data)), data)
 }
 
 // PutPack puts a pack that no index object lists, for an instance, of one frame for each blob, for which its directory may
 // tell lies, and with some recipients more than it needs.
 func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id func(i int) chunk.ID, more int) (store.Name, error) {
-	e := r.core.log.CurrentEpoch()
+	e := r.core.Log.CurrentEpoch()
 	d := pack.Directory{Epoch: e.Number, Component: pack.Media}
 	for i, b := range blobs {
 		d.Frames = append(d.Frames, pack.Frame{Codec: pack.Raw, Stored: len(b), Blobs: []pack.Blob{{ID: id(i), Length: len(b)}}})
@@ -267,7 +268,7 @@ func (r *Repo) PutPack(ctx context.Context, instance string, blobs [][]byte, id 
 		return store.Name{}, err
 	}
 	name := store.NameOf(out.Bytes())
-	return name, r.core.store.Put(ctx, store.Pack.Object(name), out.Bytes())
+	return name, r.core.Store.Put(ctx, store.Pack.Object(name), out.Bytes())
 }
 
 // ThisProcess returns what a lease of this process says of it, as JSON.
@@ -291,23 +292,23 @@ func (r *Repo) PutLease(ctx context.Context, told []byte) error {
 		if err != nil {
 			return err
 		}
-		data, err := r.core.log.Seal(keys.KindLease, body)
+		data, err := r.core.Log.Seal(keys.KindLease, body)
 		if err != nil {
 			return err
 		}
 		var id [16]byte
 		rand.Read(id[:])
 		object := store.LeaseObject(id)
-		if err := r.core.store.Put(ctx, object, data); err != nil {
+		if err := r.core.Store.Put(ctx, object, data); err != nil {
 			return err
 		}
-		o, err := r.core.store.Stat(ctx, object)
+		o, err := r.core.Store.Stat(ctx, object)
 		if err != nil {
 			return err
 		}
 		text.Before = o.Time.UTC()
 		if i == 0 {
-			_ = r.core.store.Remove(ctx, object) // an append-only storage keeps it
+			_ = r.core.Store.Remove(ctx, object) // an append-only storage keeps it
 		}
 	}
 	return nil
@@ -324,16 +325,16 @@ func Dead(told, from []byte) bool {
 
 // PutNewerEntry puts an entry of a format to come under the log's next number.
 func (r *Repo) PutNewerEntry(ctx context.Context) error {
-	data, err := r.core.log.Seal("PFLOGEN\x02", []byte("what a newer version says"))
+	data, err := r.core.Log.Seal("PFLOGEN\x02", []byte("what a newer version says"))
 	if err != nil {
 		return err
 	}
-	return r.core.store.Put(ctx, store.LogObject(r.core.log.Next), data)
+	return r.core.Store.Put(ctx, store.LogObject(r.core.Log.Next), data)
 }
 
 // PublishAt puts an entry into the log under a number of the signer's choice.
 func (r *Repo) PublishAt(ctx context.Context, e *ledger.Entry, seq uint64) error {
-	return r.PublishBehind(ctx, e, r.core.log.Head, seq)
+	return r.PublishBehind(ctx, e, r.core.Log.Head, seq)
 }
 
 // PublishAfter puts an entry that continues from head, whatever lies below.
@@ -343,25 +344,25 @@ func (r *Repo) PublishAfter(ctx context.Context, e *ledger.Entry, head ledger.He
 
 // PublishBehind puts an entry under a number of the signer's choice that continues from head.
 func (r *Repo) PublishBehind(ctx context.Context, e *ledger.Entry, head ledger.Head, seq uint64) error {
-	h := *r.core.log.History
+	h := *r.core.Log.History
 	h.Head, h.Next = head, seq
-	liar := &Repo{newCore(r.core.store, r.core.key, new(machine.Memory), r.opts.log(), nil), r.opts}
-	liar.core.log.History = &h
+	liar := &Repo{core.New(r.core.Store, r.core.Key, new(machine.Memory), r.opts.log(), nil), r.opts}
+	liar.core.Log.History = &h
 	return liar.PublishRaw(ctx, e)
 }
 
 // Believe lets the next entries say that they build on something else.
 func (r *Repo) Believe(lie func(*ledger.Basis)) {
-	h := *r.core.log.History
+	h := *r.core.Log.History
 	lie(&h.Basis)
-	r.core.log.History = &h
+	r.core.Log.History = &h
 }
 
 // RotateTakingUp is Rotate, but that it puts the keys below keys/ for all on the list before it announces them, and takes up those
 // that a rotation has left which died.
 func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) error) ([]string, error) {
 	grown := *r.Key()
-	if grown.Epoch(r.core.log.CurrentEpoch().Number+1) == nil {
+	if grown.Epoch(r.core.Log.CurrentEpoch().Number+1) == nil {
 		next, err := grown.NewEpoch()
 		if err == nil {
 			err = grown.AddEpoch(next)
@@ -370,21 +371,21 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) erro
 			return nil, err
 		}
 	}
-	next := grown.Epoch(r.core.log.CurrentEpoch().Number + 1)
-	keys, without, err := wrapEpoch(&grown, r.core.log.People, r.opts.Prompt)
+	next := grown.Epoch(r.core.Log.CurrentEpoch().Number + 1)
+	keys, without, err := wrapEpoch(&grown, r.core.Log.People, r.opts.Prompt)
 	if err == nil {
 		err = save(&grown)
 	}
 	for _, data := range keys {
 		if err == nil {
-			err = r.core.store.Put(ctx, keyObject(data), data)
+			err = r.core.Store.Put(ctx, keyObject(data), data)
 		}
 	}
 	if err == nil {
-		err = r.core.log.Publish(ctx, &ledger.Entry{Epoch: &ledger.EpochEntry{Number: next.Number, Signature: next.Signature, Keys: keys}}, func(*ledger.History) error { return nil })
+		err = r.core.Log.Publish(ctx, &ledger.Entry{Epoch: &ledger.EpochEntry{Number: next.Number, Signature: next.Signature, Keys: keys}}, func(*ledger.History) error { return nil })
 	}
 	if err == nil {
-		r.core.log.Keys = &grown
+		r.core.Log.Keys = &grown
 	}
 	return without, err
 }
@@ -395,7 +396,7 @@ const MaxBreaks = ledger.MaxBreaks
 // PutListings puts an index object for an instance that lists one pack n times, each time with another blob.
 func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name, n int) ([]store.Name, error) {
 	const header = 2000
-	return r.core.putIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
+	return r.core.PutIndexes(ctx, instance, func(yield func(*pack.Pack, error) bool) {
 		for i := range n {
 			p := &pack.Pack{Name: name, Header: header, Directory: pack.Directory{Epoch: 1, Component: pack.Media,
 				Frames: []pack.Frame{{Stored: 1, Blobs: []pack.Blob{{ID: chunk.ID{1, byte(i >> 16), byte(i >> 8), byte(i)}, Length: 1}}}}}}
@@ -410,9 +411,9 @@ func (r *Repo) PutListings(ctx context.Context, instance string, name store.Name
 
 // PutBomb puts a manifest of n spaces.
 func (r *Repo) PutBomb(ctx context.Context, n int) (store.Name, error) {
-	data, err := r.core.log.Seal(keys.KindManifest, pack.Compress(bytes.Repeat([]byte(" "), n)))
+	data, err := r.core.Log.Seal(keys.KindManifest, pack.Compress(bytes.Repeat([]byte(" "), n)))
 	if err != nil {
 		return store.Name{}, err
 	}
-	return store.NameOf(data), r.core.store.Put(ctx, store.Manifest.Object(store.NameOf(data)), data)
+	return store.NameOf(data), r.core.Store.Put(ctx, store.Manifest.Object(store.NameOf(data)), data)
 }

@@ -11,6 +11,7 @@ import (
 
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -24,7 +25,7 @@ import (
 // sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.
-func sortOut(ctx context.Context, c *core, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
+func sortOut(ctx context.Context, c *core.Core, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
 	openers, err := readMarks(ctx, c, x.Keys, packs)
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func sortOut(ctx context.Context, c *core, h *ledger.History, x *index.Index, pa
 	told, asked := make(map[uint32]bool), make(map[uint32]bool) // index objects
 	for i, name := range packs {
 		listed := x.Listed(name)
-		if first := x.Packs[listed[0]].Object; openers[i] == nil && !c.key.CanRead() && !asked[first] && x.IsContested(name) {
+		if first := x.Packs[listed[0]].Object; openers[i] == nil && !c.Key.CanRead() && !asked[first] && x.IsContested(name) {
 			asked[first] = true
 			undecided(undecidedListing(x, listed))
 		}
@@ -54,7 +55,7 @@ func sortOut(ctx context.Context, c *core, h *ledger.History, x *index.Index, pa
 }
 
 // noteError returns what notes an error that hinders nobody.
-func noteError(c *core) func(error) { return func(err error) { c.note("%v", err) } }
+func noteError(c *core.Core) func(error) { return func(err error) { c.Note("%v", err) } }
 
 func ignore(error) {}
 
@@ -68,7 +69,7 @@ func undecidedListing(x *index.Index, listed []uint32) error {
 }
 
 // readMarks opens the headers of packs: nil for one that is missing or can't be opened.
-func readMarks(ctx context.Context, c *core, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
+func readMarks(ctx context.Context, c *core.Core, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
 	openers := make([]*pack.Opener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(statsInFlight)
@@ -86,10 +87,10 @@ func readMarks(ctx context.Context, c *core, keys *keys.Keyring, packs []store.N
 }
 
 // readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
-func readMark(ctx context.Context, c *core, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
+func readMark(ctx context.Context, c *core.Core, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
 	object, head, n := store.Pack.Object(name), make([]byte, pack.MaxAgeHeader), 0
 	err := again(ctx, c, object, func() (err error) {
-		n, err = c.store.ReadAt(ctx, object, head, 0)
+		n, err = c.Store.ReadAt(ctx, object, head, 0)
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {

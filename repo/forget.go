@@ -9,7 +9,7 @@ import (
 )
 
 // Chronicle returns what the log says of an instance's snapshots. It is not to be changed.
-func (r *Repo) Chronicle(instance string) ledger.Chronicle { return r.core.log.Chronicle(instance) }
+func (r *Repo) Chronicle(instance string) ledger.Chronicle { return r.core.Log.Chronicle(instance) }
 
 // Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
 // of the times of snapshots below it.
@@ -18,12 +18,12 @@ func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...ledger.R
 	if len(ids) == 0 {
 		return nil
 	}
-	f := &ledger.ForgetEntry{Snapshots: ids, Records: c.log.Scope(c.key.VerifyKey()).Recordable(records)}
+	f := &ledger.ForgetEntry{Snapshots: ids, Records: c.Log.Scope(c.Key.VerifyKey()).Recordable(records)}
 	return publishOnFull(ctx, c, &ledger.Entry{Forget: f}, func(h *ledger.History) error {
 		if err := h.CheckListed(ids); err != nil {
 			return err
 		}
-		by := h.Scope(c.key.VerifyKey())
+		by := h.Scope(c.Key.VerifyKey())
 		if why := h.MayForget(by, ids); why != "" {
 			return &ledger.NotAllowedError{Right: ledger.RightForget, Why: why}
 		}
@@ -37,12 +37,12 @@ func (r *Repo) Confirm(ctx context.Context, ids []store.Name, revoke bool, recor
 	if len(ids) == 0 {
 		return errors.New("there is nothing to confirm")
 	}
-	c := &ledger.ConfirmEntry{Snapshots: ids, Revoke: revoke, Records: r.core.log.Scope(r.core.key.VerifyKey()).Recordable(records)}
-	return r.core.log.Publish(ctx, &ledger.Entry{Confirm: c}, func(h *ledger.History) error {
+	c := &ledger.ConfirmEntry{Snapshots: ids, Revoke: revoke, Records: r.core.Log.Scope(r.core.Key.VerifyKey()).Recordable(records)}
+	return r.core.Log.Publish(ctx, &ledger.Entry{Confirm: c}, func(h *ledger.History) error {
 		if err := h.CheckListed(ids); err != nil {
 			return err
 		}
-		by := h.Scope(r.core.key.VerifyKey())
+		by := h.Scope(r.core.Key.VerifyKey())
 		if why := h.MayConfirm(by, ids); why != "" {
 			return &ledger.NotAllowedError{Right: ledger.RightConfirm, Why: why, Who: h.WhoMayConfirm(ids)}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"permafrost/internal/fuzzing"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -57,15 +58,15 @@ func bomb(tb testing.TB) (announced, silent []byte) {
 // A manifest that would decompress to more than it may is refused without the memory for it.
 func TestBombs(t *testing.T) {
 	k := fuzzOwner(t)
-	r := &Repo{core: newCore(nil, k, new(machine.Memory), Options{}.log(), nil)}
+	r := &Repo{core: core.New(nil, k, new(machine.Memory), Options{}.log(), nil)}
 	announced, silent := bomb(t)
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
 		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fuzzing.Bound(t, 8*maxManifest, func() {
-			if _, err := openManifest((*keys.Keyring).Unseal, r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored); err == nil {
+		fuzzing.Bound(t, 8*core.MaxManifest, func() {
+			if _, err := core.OpenManifest((*keys.Keyring).Unseal, r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored); err == nil {
 				t.Errorf("%s: a manifest of 128 MiB is taken", name)
 			}
 		})
@@ -75,19 +76,19 @@ func TestBombs(t *testing.T) {
 // FuzzManifestObject opens manifests whose signer put anything into them.
 func FuzzManifestObject(f *testing.F) {
 	k := fuzzOwner(f)
-	r := &Repo{core: newCore(nil, k, new(machine.Memory), Options{}.log(), nil)}
+	r := &Repo{core: core.New(nil, k, new(machine.Memory), Options{}.log(), nil)}
 	open := func(body []byte) ([]byte, error) {
 		stored, err := seal(k, k.CurrentEpoch(), keys.KindManifest, body)
 		if err != nil {
 			return nil, err
 		}
-		return openManifest((*keys.Keyring).Unseal, r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored)
+		return core.OpenManifest((*keys.Keyring).Unseal, r.Key(), ledger.SnapshotRef{Signer: k.VerifyKey()}, stored)
 	}
 	fuzzing.Seed(f, func(b []byte) error { _, err := open(b); return err },
 		pack.Compress([]byte(`{"format":1}`)), pack.Compress(bytes.Repeat([]byte("all the same "), 700)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		text, err := open(body)
-		if err == nil && len(text) > maxManifest {
+		if err == nil && len(text) > core.MaxManifest {
 			t.Errorf("%d bytes", len(text))
 		}
 	})

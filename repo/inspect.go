@@ -9,6 +9,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/escape"
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -56,13 +57,13 @@ type Inspect func(rd *Reader) Inspector
 
 // inspectors are those of all instances, by one index.
 type inspectors struct {
-	core  *core
+	core  *core.Core
 	index *index.Index
 	make  Inspect
 	known map[string]Inspector
 }
 
-func newInspectors(c *core, x *index.Index, inspect Inspect) *inspectors {
+func newInspectors(c *core.Core, x *index.Index, inspect Inspect) *inspectors {
 	return &inspectors{c, x, inspect, make(map[string]Inspector)}
 }
 
@@ -127,10 +128,10 @@ func (l *losses) Lost(part string, err error) error {
 func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
 	c := r.core
 	var in *inspectors
-	for _, ref := range c.log.Live() {
+	for _, ref := range c.Log.Live() {
 		for tries := 0; ; tries++ {
 			if in == nil {
-				x, err := c.loadIndex(ctx)
+				x, err := c.LoadIndex(ctx)
 				if err != nil {
 					return err
 				}
@@ -141,13 +142,13 @@ func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.Sn
 				break
 			}
 			// A prune may have moved meanwhile what is missing, or have taken all of a snapshot that was forgotten.
-			pruned, logErr := c.catchUp(ctx)
+			pruned, logErr := c.CatchUp(ctx)
 			if logErr != nil {
 				return logErr
 			}
 			if pruned || index.IsTableDamage(err) && tries < pruneTries {
 				in = nil
-				if !slices.ContainsFunc(c.log.Live(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
+				if !slices.ContainsFunc(c.Log.Live(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
 					break
 				}
 				continue
@@ -166,7 +167,7 @@ func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.Sn
 func (s *inspectors) losses(ctx context.Context, ref ledger.SnapshotRef) ([]Loss, error) {
 	in, x := s.of(ref.Instance)
 	found := losses{index: x}
-	text, err := s.core.manifest(ctx, ref)
+	text, err := s.core.Manifest(ctx, ref)
 	if err == nil {
 		_, err = in.Inspect(ctx, text, &found)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"permafrost/repo/internal/core"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -16,28 +17,28 @@ func (r *Repo) MarkBad(ctx context.Context, packs []store.Name) error {
 	if e == nil {
 		return nil
 	}
-	return c.log.Publish(ctx, e, func(*ledger.History) error { return nil })
+	return c.Log.Publish(ctx, e, func(*ledger.History) error { return nil })
 }
 
 // markBadAt is MarkBad on what the log said at head, and returns the head that then is.
-func markBadAt(ctx context.Context, c *core, head ledger.Head, packs []store.Name) (ledger.Head, error) {
+func markBadAt(ctx context.Context, c *core.Core, head ledger.Head, packs []store.Name) (ledger.Head, error) {
 	if e := badEntry(c, packs); e != nil {
-		if err := c.log.PublishAt(ctx, head, e); err != nil {
+		if err := c.Log.PublishAt(ctx, head, e); err != nil {
 			return head, err
 		}
-		head = c.log.Head
+		head = c.Log.Head
 	}
 	return head, nil
 }
 
 // badEntry returns an entry that calls packs bad, those that this key has not called so: nil where it has all. What is
 // too much for one waits for the next check.
-func badEntry(c *core, packs []store.Name) *ledger.Entry {
+func badEntry(c *core.Core, packs []store.Name) *ledger.Entry {
 	e := &ledger.Entry{Bad: new(ledger.BadEntry)}
-	me := c.log.Scope(c.key.VerifyKey())
+	me := c.Log.Scope(c.Key.VerifyKey())
 	said := func(s ledger.Scope) bool { return s.Owner || !me.Owner && s.Person.Name == me.Person.Name }
 	for _, n := range packs {
-		if !slices.ContainsFunc(c.log.Reported[n], said) && len(e.Bad.Packs) < maxPruned {
+		if !slices.ContainsFunc(c.Log.Reported[n], said) && len(e.Bad.Packs) < maxPruned {
 			e.Bad.Packs = append(e.Bad.Packs, n)
 		}
 	}

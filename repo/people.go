@@ -33,22 +33,22 @@ func keyringObject(ctx context.Context, st store.Store, object string) ([]byte, 
 // the storage has lost keys/, a person can put the objects back from any machine that knew the repository. What is there is
 // never replaced, but for what has not the hash that names it: an object does not change, unless the storage has spoilt it.
 func (r *Repo) copyKeys(ctx context.Context) error {
-	if !r.core.machine.Remembers() {
+	if !r.core.Machine.Remembers() {
 		return nil
 	}
-	for _, object := range r.core.log.KeyObjects() {
-		if have, err := r.core.machine.Read(object, maxKeyObject); err == nil && have != nil && keyObject(have) == object {
+	for _, object := range r.core.Log.KeyObjects() {
+		if have, err := r.core.Machine.Read(object, maxKeyObject); err == nil && have != nil && keyObject(have) == object {
 			continue
 		}
-		data, err := keyringObject(ctx, r.core.store, object)
+		data, err := keyringObject(ctx, r.core.Store, object)
 		if err != nil {
 			return err
 		}
 		if data == nil || keyObject(data) != object {
 			continue // lost or spoilt, which a check names
 		}
-		if err := r.core.machine.Write(object, data); err != nil {
-			r.core.note("keeping a copy of a keyring: %v", err)
+		if err := r.core.Machine.Write(object, data); err != nil {
+			r.core.Note("keeping a copy of a keyring: %v", err)
 			return nil
 		}
 	}
@@ -57,7 +57,7 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 
 // ownerOnly returns an error unless the repository was opened with the owner key.
 func (r *Repo) ownerOnly(what string) error {
-	if r.core.key.Role != keys.RoleOwner {
+	if r.core.Key.Role != keys.RoleOwner {
 		return &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE)", For: what}
 	}
 	return nil
@@ -73,7 +73,7 @@ func (r *Repo) putKeyring(ctx context.Context, k *keys.Keyring, to age.Recipient
 		return "", err
 	}
 	object = keyObject(data)
-	if err := r.core.store.Put(ctx, object, data); err != nil {
+	if err := r.core.Store.Put(ctx, object, data); err != nil {
 		return "", fmt.Errorf("putting a keyring: %w", err)
 	}
 	return object, nil
@@ -97,7 +97,7 @@ func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p ledger.Person, 
 	if to == nil && k.Identity != nil {
 		p.Recipient = k.Identity.Recipient().String()
 	}
-	if err := nameFree(r.core.log.History, p.Name); err != nil {
+	if err := nameFree(r.core.Log.History, p.Name); err != nil {
 		return err
 	}
 	if to != nil {
@@ -122,7 +122,7 @@ func nameFree(h *ledger.History, name string) error {
 // publishRoster publishes what change makes of the roster as it stands.
 func (r *Repo) publishRoster(ctx context.Context, change func(*ledger.History) ([]ledger.Person, error)) error {
 	e := &ledger.Entry{Roster: new(ledger.RosterEntry)}
-	return r.core.log.Publish(ctx, e, func(h *ledger.History) (err error) {
+	return r.core.Log.Publish(ctx, e, func(h *ledger.History) (err error) {
 		e.Roster.People, err = change(h)
 		return err
 	})
@@ -149,7 +149,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.core.removeAll(ctx, gone.Keys, func(int) {}); err != nil {
+	if err := r.core.RemoveAll(ctx, gone.Keys, func(int) {}); err != nil {
 		return fmt.Errorf("removing a keyring: %w", err)
 	}
 	return nil
@@ -177,7 +177,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 	if err := r.mayRotate(ctx); err != nil {
 		return nil, err
 	}
-	if len(r.core.log.LostRoster()) > 0 { // it is stated anew by this: nobody announces anything before
+	if len(r.core.Log.LostRoster()) > 0 { // it is stated anew by this: nobody announces anything before
 		if err := r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) { return slices.Clone(h.People), nil }); err != nil {
 			return nil, err
 		}
@@ -197,7 +197,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 		return nil, fmt.Errorf("saving the new keys: %w", err)
 	}
 	e := &ledger.EpochEntry{Number: next.Number, Signature: next.Signature}
-	err = r.core.log.Publish(ctx, &ledger.Entry{Epoch: e}, func(h *ledger.History) (err error) {
+	err = r.core.Log.Publish(ctx, &ledger.Entry{Epoch: e}, func(h *ledger.History) (err error) {
 		if h.Epoch >= next.Number {
 			return cause.Errorf(cause.Rotated, "another owner rotated the keys meanwhile")
 		}
@@ -208,29 +208,29 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 	if err != nil {
 		return nil, err
 	}
-	r.core.log.Keys = &grown
+	r.core.Log.Keys = &grown
 	return without, nil
 }
 
 // mayRotate returns an error where the log is damaged, unless an owner has said that it goes on as it is.
 func (r *Repo) mayRotate(ctx context.Context) error {
-	if err := r.core.log.CatchUp(ctx); err != nil {
+	if err := r.core.Log.CatchUp(ctx); err != nil {
 		return err
 	}
-	if err := r.core.log.AcceptDamage(ctx); err != nil || r.opts.AcceptHead {
+	if err := r.core.Log.AcceptDamage(ctx); err != nil || r.opts.AcceptHead {
 		return err
 	}
-	return r.core.log.MayAdd(&ledger.Entry{Epoch: new(ledger.EpochEntry)})
+	return r.core.Log.MayAdd(&ledger.Entry{Epoch: new(ledger.EpochEntry)})
 }
 
 // allAnnounced returns an error where the key file has epochs that the log does not announce, unless an owner has said that the log is
 // as it should be. A rotation that died leaves such keys, which nobody uses. But if the storage shows an older log they are in use, and
 // a rotation would give them to all on its list, with whoever was removed since.
 func (r *Repo) allAnnounced() error {
-	if len(r.core.log.LostEpoch()) > 0 {
+	if len(r.core.Log.LostEpoch()) > 0 {
 		return nil // later entries say so, and that nobody on the list of keys was removed since
 	}
-	if n := len(r.core.log.Keys.Epochs); int(r.core.log.LastEpoch(r.core.log.Keys)) < n && !r.opts.AcceptHead {
+	if n := len(r.core.Log.Keys.Epochs); int(r.core.Log.LastEpoch(r.core.Log.Keys)) < n && !r.opts.AcceptHead {
 		return cause.Errorf(cause.Unannounced, "the key file has keys of epoch %d, which the log does not announce", n)
 	}
 	return nil

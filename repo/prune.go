@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
@@ -89,7 +90,7 @@ type PruneResult struct {
 // the next prune puts it.
 func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	c := r.core
-	if o.Grace == 0 || c.key.Role != keys.RoleOwner {
+	if o.Grace == 0 || c.Key.Role != keys.RoleOwner {
 		o.Grace = max(o.Grace, DefaultGrace)
 	}
 	if o.DryRun {
@@ -98,7 +99,7 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 	var lease *lease.Lease
 	m := &room{core: c, grace: o.Grace}
 	err := m.within(ctx, func() (err error) {
-		lease, err = c.newLease(ctx, "prune")
+		lease, err = c.NewLease(ctx, "prune")
 		return err
 	})
 	if err != nil {
@@ -115,15 +116,15 @@ func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*Pru
 	if err != nil {
 		return nil, err
 	}
-	if err := c.putReserve(ctx); err != nil {
-		c.note("%v", err)
+	if err := c.PutReserve(ctx); err != nil {
+		c.Note("%v", err)
 	}
 	return res, nil
 }
 
 // clock returns the storage's time, or where nothing can be put there one that it has passed.
-func clock(ctx context.Context, c *core) (time.Time, error) {
-	lease, err := c.newLease(ctx, "look at what a prune would do")
+func clock(ctx context.Context, c *core.Core) (time.Time, error) {
+	lease, err := c.NewLease(ctx, "look at what a prune would do")
 	if errors.Is(err, store.ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
 		return lastSeen(ctx, c)
 	}
@@ -135,12 +136,12 @@ func clock(ctx context.Context, c *core) (time.Time, error) {
 }
 
 // prune tries until it was not overtaken by others. now tells the storage's time.
-func prune(ctx context.Context, c *core, now func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func prune(ctx context.Context, c *core.Core, now func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	for range pruneTries {
 		res, err := tryPrune(ctx, c, now, inspect, o)
 		switch {
-		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && c.log.HasGrown(ctx):
-			c.note("the log has grown meanwhile: prune starts again")
+		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && c.Log.HasGrown(ctx):
+			c.Note("the log has grown meanwhile: prune starts again")
 		case !index.IsTableDamage(err): // it was noted where it was found
 			return res, err
 		}
@@ -156,12 +157,12 @@ func prune(ctx context.Context, c *core, now func(context.Context) (time.Time, e
 //	rewritten  what was put for that entry to lean on
 //
 // Nothing is deleted before the entry stands that names it.
-func tryPrune(ctx context.Context, c *core, clock func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func tryPrune(ctx context.Context, c *core.Core, clock func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	if err := readyToPrune(ctx, c); err != nil {
 		return nil, err
 	}
 	if o.DryRun {
-		c = c.supposing(o.Forgotten)
+		c = c.Supposing(o.Forgotten)
 	}
 	now, err := clock(ctx)
 	if err != nil {
@@ -209,21 +210,21 @@ func tryPrune(ctx context.Context, c *core, clock func(context.Context) (time.Ti
 }
 
 // readyToPrune takes what was added to the log, and returns an error where that is damaged.
-func readyToPrune(ctx context.Context, c *core) error {
-	if err := c.log.CatchUp(ctx); err != nil {
+func readyToPrune(ctx context.Context, c *core.Core) error {
+	if err := c.Log.CatchUp(ctx); err != nil {
 		return err
 	}
-	if damage := c.log.Damage(); len(damage) > 0 {
+	if damage := c.Log.Damage(); len(damage) > 0 {
 		return cause.Errorf(cause.LogUnsound, "refusing to prune with a damaged log: %w", damage[0])
 	}
 	return nil
 }
 
 // publishPlan publishes the plan's entry, which names what was written for it too.
-func publishPlan(ctx context.Context, c *core, p *prunePlan, w *rewritten) error {
+func publishPlan(ctx context.Context, c *core.Core, p *prunePlan, w *rewritten) error {
 	entry := p.entry
 	entry.Added = w.indexes
-	err := c.log.PublishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
+	err := c.Log.PublishAt(ctx, p.head, &ledger.Entry{Prune: &entry})
 	if errors.Is(err, logbook.ErrNewcomers) || errors.Is(err, store.ErrNoSpace) {
 		discard(c, w)
 	}
@@ -231,23 +232,23 @@ func publishPlan(ctx context.Context, c *core, p *prunePlan, w *rewritten) error
 		// After any other error the entry may stand all the same: what it references stays, and is left over if not.
 		return err
 	}
-	c.index = nil
+	c.Index = nil
 	return nil
 }
 
 // sweep deletes objects that prune entries name.
-func sweep(ctx context.Context, c *core, deletes []string, progress func(phase string, done, total int64)) error {
-	if len(c.log.OutOfReach) > 0 {
-		if err := c.log.CatchUp(ctx); err != nil {
+func sweep(ctx context.Context, c *core.Core, deletes []string, progress func(phase string, done, total int64)) error {
+	if len(c.Log.OutOfReach) > 0 {
+		if err := c.Log.CatchUp(ctx); err != nil {
 			return err
 		}
 	}
 	var names []string
 	for _, object := range deletes {
 		// What the log has come near to meanwhile has to stay: entries may stand above it.
-		if _, far := c.log.OutOfReach[object]; !far || c.log.IsOutOfReach(object) {
+		if _, far := c.Log.OutOfReach[object]; !far || c.Log.IsOutOfReach(object) {
 			names = append(names, object)
 		}
 	}
-	return c.removeAll(ctx, names, func(done int) { progress("deleting", int64(done), int64(len(names))) })
+	return c.RemoveAll(ctx, names, func(done int) { progress("deleting", int64(done), int64(len(names))) })
 }

@@ -9,6 +9,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
@@ -26,21 +27,21 @@ type marks struct {
 type marker struct {
 	*survey
 	marks
-	core       *core
+	core       *core.Core
 	acceptLost bool
 	openers    map[store.Name]*pack.Opener // of packs that were asked whose they are; nil for one that can't be opened
 }
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
-func mark(ctx context.Context, c *core, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
+func mark(ctx context.Context, c *core.Core, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
 	m := &marker{survey: s, core: c, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
 		marks: marks{live: newBitset(s.index.Ranks), keeps: make([]int64, len(s.index.Packs)), others: newBitset(len(s.index.Packs))}}
 	in := newInspectors(c, s.index, inspect)
 	snapshots := s.log.Live()
 	for i, ref := range snapshots {
 		o.progress("marking", int64(i), int64(len(snapshots)))
-		text, err := c.manifest(ctx, ref)
+		text, err := c.Manifest(ctx, ref)
 		if err != nil {
 			return nil, err
 		}

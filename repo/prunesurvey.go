@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -31,9 +32,9 @@ type inventory struct {
 }
 
 // newInventory returns the inventory of an index, with no sizes yet.
-func newInventory(c *core, x *index.Index) inventory {
-	me := c.key.VerifyKey()
-	return inventory{head: c.log.Head, log: c.log.History, me: me, by: c.log.Scope(me), reads: c.key.CanRead(), index: x, sizes: make([]int64, len(x.Packs))}
+func newInventory(c *core.Core, x *index.Index) inventory {
+	me := c.Key.VerifyKey()
+	return inventory{head: c.Log.Head, log: c.Log.History, me: me, by: c.Log.Scope(me), reads: c.Key.CanRead(), index: x, sizes: make([]int64, len(x.Packs))}
 }
 
 // canRead reports whether this key reads a pack's content.
@@ -79,15 +80,15 @@ type survey struct {
 }
 
 // survey looks at all that there is, at that time by the storage's clock.
-func takeSurvey(ctx context.Context, c *core, now time.Time, grace time.Duration) (*survey, error) {
-	x, err := c.indexes.Load(ctx, c.log.History, func(err error) error { return err })
+func takeSurvey(ctx context.Context, c *core.Core, now time.Time, grace time.Duration) (*survey, error) {
+	x, err := c.Indexes.Load(ctx, c.Log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, cause.Errorf(cause.IndexDamaged, "prune needs the whole index: %w", err)
 	}
 	if err := mayPrune(c); err != nil {
 		return nil, err
 	}
-	if err := sortOut(ctx, c, c.log.History, x, x.Contested(), noteError(c), ignore); err != nil {
+	if err := sortOut(ctx, c, c.Log.History, x, x.Contested(), noteError(c), ignore); err != nil {
 		return nil, err
 	}
 	s := newSurveyor(newInventory(c, x), now, grace)
@@ -100,8 +101,8 @@ func takeSurvey(ctx context.Context, c *core, now time.Time, grace time.Duration
 
 // mayPrune returns an error unless this key may prune: the owner key may all, a writer's those packs that it serves, where the list
 // of keys lets it forget.
-func mayPrune(c *core) error {
-	if !c.log.Scope(c.key.VerifyKey()).MayForget() {
+func mayPrune(c *core.Core) error {
+	if !c.Log.Scope(c.Key.VerifyKey()).MayForget() {
 		return &ledger.NotAllowedError{Right: ledger.RightPrune, Why: "the list of keys does not let this writer prune"}
 	}
 	return nil
@@ -120,10 +121,10 @@ func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {
 }
 
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
-func (s *surveyor) list(ctx context.Context, c *core) error {
+func (s *surveyor) list(ctx context.Context, c *core.Core) error {
 	missing := maps.Clone(s.needed)
 	for _, dir := range []string{store.Pack.Dir(), store.Index.Dir(), store.Manifest.Dir(), store.Temp + "/"} {
-		for o, err := range c.store.List(ctx, dir) {
+		for o, err := range c.Store.List(ctx, dir) {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", dir, err)
 			}
@@ -166,7 +167,7 @@ func (s *surveyor) add(o store.Object) {
 
 // spareLeftOut takes off the leftovers what an entry may name that the log leaves out: it may be a snapshot. Packs tell for whom they were
 // written, so nobody's entry keeps packs of an instance that its signer had no right to.
-func (s *surveyor) spareLeftOut(ctx context.Context, c *core) error {
+func (s *surveyor) spareLeftOut(ctx context.Context, c *core.Core) error {
 	if len(s.log.LeftOut) == 0 {
 		return nil
 	}
@@ -219,7 +220,7 @@ func (s *survey) isListed(o store.Object, young bool) bool {
 }
 
 // listJunk looks for what has no name of a repository's objects, or a number of the log that is out of reach.
-func (s *surveyor) listJunk(ctx context.Context, c *core) error {
+func (s *surveyor) listJunk(ctx context.Context, c *core.Core) error {
 	var junk []store.Object
 	err := eachJunk(ctx, c, s.log, []store.Kind{store.Key, store.Log}, func(o store.Object) { junk = append(junk, o) })
 	if err != nil {
@@ -237,17 +238,17 @@ func (s *surveyor) listJunk(ctx context.Context, c *core) error {
 
 // mayComeIntoReach reports whether an object below log/ is an entry by somebody on the list of keys. It is none yet; but it may be
 // one to others by the time that it is deleted, if its signer adds to the log meanwhile.
-func mayComeIntoReach(ctx context.Context, c *core, o store.Object) (bool, error) {
-	seq, far := c.log.OutOfReach[o.Name]
-	if !far || c.key.Role != keys.RoleOwner {
+func mayComeIntoReach(ctx context.Context, c *core.Core, o store.Object) (bool, error) {
+	seq, far := c.Log.OutOfReach[o.Name]
+	if !far || c.Key.Role != keys.RoleOwner {
 		return false, nil
 	}
-	data, err := c.log.ReadEntry(ctx, seq, o.Size)
+	data, err := c.Log.ReadEntry(ctx, seq, o.Size)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	e := c.log.OpenEntry(data)
-	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && c.log.Known(e.Signer), err
+	e := c.Log.OpenEntry(data)
+	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && c.Log.Known(e.Signer), err
 }
 
 // addJunk has the owner delete what has no name that an object can have. No entry names it: nothing references it.

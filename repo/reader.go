@@ -9,6 +9,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/store"
 )
@@ -17,7 +18,7 @@ const frameCache = 4 << 20 // bytes of decoded frames that Blob keeps
 
 // A Reader reads blobs, each of which it verifies. It is safe for concurrent use.
 type Reader struct {
-	core     *core
+	core     *core.Core
 	instance string
 	rooms    chan *blobs.Room
 
@@ -36,11 +37,11 @@ type cachedFrame struct {
 
 // NewReader returns a Reader of an instance's snapshots, by what the log names now.
 func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) {
-	x, err := r.core.loadIndex(ctx)
+	x, err := r.core.LoadIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rd := &Reader{core: r.core, instance: instance, rooms: blobs.NewRooms(r.core.store)}
+	rd := &Reader{core: r.core, instance: instance, rooms: blobs.NewRooms(r.core.Store)}
 	rd.use(x.For(instance))
 	return rd, nil
 }
@@ -50,13 +51,13 @@ func (rd *Reader) Instance() string { return rd.instance }
 
 // use makes x the index that is read by.
 func (rd *Reader) use(x *index.Index) {
-	rd.packs = blobs.NewReader(rd.core.store, x, rd.rooms, true)
+	rd.packs = blobs.NewReader(rd.core.Store, x, rd.rooms, true)
 	rd.frames, rd.recent, rd.cached = make(map[blobs.FrameKey]*list.Element), list.New(), 0
 }
 
 // readerOf returns a Reader that keeps to an index, whatever becomes of the log.
-func readerOf(c *core, x *index.Index) *Reader {
-	rd := &Reader{core: c, instance: x.Instance, reloaded: true, rooms: blobs.NewRooms(c.store)}
+func readerOf(c *core.Core, x *index.Index) *Reader {
+	rd := &Reader{core: c, instance: x.Instance, reloaded: true, rooms: blobs.NewRooms(c.Store)}
 	rd.use(x)
 	return rd
 }
@@ -82,11 +83,11 @@ func (rd *Reader) reload(ctx context.Context, used *blobs.Reader, err error) boo
 		return false
 	}
 	rd.reloaded = true
-	h, err := rd.core.log.ReadLog(ctx, used.Index.Keys, true)
+	h, err := rd.core.Log.ReadLog(ctx, used.Index.Keys, true)
 	if err != nil {
 		return false
 	}
-	x, err := rd.core.indexes.Load(ctx, h, func(error) error { return nil })
+	x, err := rd.core.Indexes.Load(ctx, h, func(error) error { return nil })
 	if err != nil {
 		return false
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
@@ -46,7 +47,7 @@ type IndexRepair struct {
 // and listed. It takes the owner key.
 func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
 	c := r.core
-	spool, err := c.machine.Spool()
+	spool, err := c.Machine.Spool()
 	if err != nil {
 		return nil, err
 	}
@@ -61,11 +62,11 @@ func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions
 }
 
 // repair calls try until it was not overtaken by others.
-func repair(ctx context.Context, c *core, what string, o RepairOptions, try func(context.Context) error) error {
-	if !c.key.CanRead() {
+func repair(ctx context.Context, c *core.Core, what string, o RepairOptions, try func(context.Context) error) error {
+	if !c.Key.CanRead() {
 		return &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE): a repair reads what is stored", For: "a repair"}
 	}
-	held, err := c.newLease(ctx, what)
+	held, err := c.NewLease(ctx, what)
 	if err != nil {
 		return err
 	}
@@ -79,8 +80,8 @@ func repair(ctx context.Context, c *core, what string, o RepairOptions, try func
 		}
 		err := try(ctx)
 		switch {
-		case errors.Is(err, logbook.ErrNewcomers), err != nil && c.log.HasGrown(ctx):
-			c.note("the log has grown meanwhile: the repair starts again")
+		case errors.Is(err, logbook.ErrNewcomers), err != nil && c.Log.HasGrown(ctx):
+			c.Note("the log has grown meanwhile: the repair starts again")
 		case !index.IsTableDamage(err): // it was noted where it was found
 			return err
 		}
@@ -89,7 +90,7 @@ func repair(ctx context.Context, c *core, what string, o RepairOptions, try func
 }
 
 // tryRepairIndex goes through a repair once. What packs that were read hold stays in u for the next time.
-func tryRepairIndex(ctx context.Context, c *core, u *unlisted, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
+func tryRepairIndex(ctx context.Context, c *core.Core, u *unlisted, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
 	// Survey, look and plan: these only read. If we die here the storage is as it was.
 	s, err := surveyIndex(ctx, c)
 	if err != nil {
@@ -116,7 +117,7 @@ func tryRepairIndex(ctx context.Context, c *core, u *unlisted, inspect Inspect, 
 	// List: new index objects. If we die here they are left over, as those of a prune: no entry names them.
 	w := new(rewritten)
 	for _, instance := range slices.Sorted(maps.Keys(p.packs)) {
-		added, err := c.putIndexes(ctx, instance, u.found.Packs(p.packs[instance]))
+		added, err := c.PutIndexes(ctx, instance, u.found.Packs(p.packs[instance]))
 		w.indexes = append(w.indexes, added...)
 		if err != nil {
 			return nil, err
@@ -139,23 +140,23 @@ type indexSurvey struct {
 }
 
 // surveyIndex reads the index from the storage, and the header of every pack that it lists.
-func surveyIndex(ctx context.Context, c *core) (*indexSurvey, error) {
-	head := c.log.Head
+func surveyIndex(ctx context.Context, c *core.Core) (*indexSurvey, error) {
+	head := c.Log.Head
 	x, err := wholeIndex(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := sortOut(ctx, c, c.log.History, x, x.Names(), noteError(c), ignore); err != nil {
+	if err := sortOut(ctx, c, c.Log.History, x, x.Names(), noteError(c), ignore); err != nil {
 		return nil, err
 	}
-	lost := unread(c.log.History, x)
+	lost := unread(c.Log.History, x)
 	return &indexSurvey{head, x, append(lost, x.DropFalse()...)}, nil
 }
 
 // wholeIndex returns the index as the storage has it, without the index objects that are missing or damaged.
-func wholeIndex(ctx context.Context, c *core) (*index.Index, error) {
-	return c.indexes.LoadAnew(ctx, c.log.History, func(err error) error {
-		if errors.Is(err, store.ErrNewerFormat) && !c.acceptHead {
+func wholeIndex(ctx context.Context, c *core.Core) (*index.Index, error) {
+	return c.Indexes.LoadAnew(ctx, c.Log.History, func(err error) error {
+		if errors.Is(err, store.ErrNewerFormat) && !c.AcceptHead {
 			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
 			return hint.Wrap(err, "update permafrost on this machine; where no newer one was ever used, --accept-head takes it for damage")
 		}
@@ -203,9 +204,9 @@ func (p *indexPlan) empty() bool { return len(p.result.Dropped)+len(p.packs) == 
 
 // eachPack calls f with each pack on the storage. None at all is an error where there are snapshots: what would be made
 // of a storage that gives nothing is an empty repository.
-func eachPack(ctx context.Context, c *core, f func(name store.Name, o store.Object)) error {
+func eachPack(ctx context.Context, c *core.Core, f func(name store.Name, o store.Object)) error {
 	n := 0
-	for o, err := range c.store.List(ctx, store.Pack.Dir()) {
+	for o, err := range c.Store.List(ctx, store.Pack.Dir()) {
 		if err != nil {
 			return fmt.Errorf("listing packs: %w", err)
 		}
@@ -214,7 +215,7 @@ func eachPack(ctx context.Context, c *core, f func(name store.Name, o store.Obje
 			f(name, o)
 		}
 	}
-	if n == 0 && len(c.log.Live()) > 0 {
+	if n == 0 && len(c.Log.Live()) > 0 {
 		return hint.Wrap(errors.New("there is not a single pack on the storage"), "look whether this is the right storage: an empty one can't be repaired")
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -20,7 +21,7 @@ type needs struct {
 // A looker looks for what snapshots need.
 type looker struct {
 	needs
-	core     *core
+	core     *core.Core
 	known    *index.Index // as the storage has it
 	unlisted *unlisted
 	inspect  Inspect
@@ -28,10 +29,10 @@ type looker struct {
 }
 
 // lookFor looks for what snapshots need, in an index and then in the packs that it does not list.
-func lookFor(ctx context.Context, c *core, known *index.Index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
+func lookFor(ctx context.Context, c *core.Core, known *index.Index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
 	k := &looker{core: c, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
 	instances := make(map[string][]ledger.SnapshotRef)
-	for _, s := range c.log.Live() {
+	for _, s := range c.Log.Live() {
 		instances[s.Instance] = append(instances[s.Instance], s)
 	}
 	for _, instance := range slices.Sorted(maps.Keys(instances)) {
@@ -60,7 +61,7 @@ func (k *looker) need(ctx context.Context, instance string, snapshots []ledger.S
 			k.lacking = true
 			return l.needed(with), err
 		}
-		if with, err = k.core.indexes.Extend(k.known, k.core.log.History, instance, k.unlisted.of(instance)); err != nil {
+		if with, err = k.core.Indexes.Extend(k.known, k.core.Log.History, instance, k.unlisted.of(instance)); err != nil {
 			return nil, err
 		}
 	}
@@ -88,7 +89,7 @@ func (k *looker) look(ctx context.Context, of *index.Index, snapshots []ledger.S
 	in := k.inspect(readerOf(k.core, of))
 	for i, s := range snapshots {
 		k.opts.progress("looking", int64(i), int64(len(snapshots)))
-		text, err := k.core.manifest(ctx, s)
+		text, err := k.core.Manifest(ctx, s)
 		if err == nil {
 			_, err = in.Inspect(ctx, text, l)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"permafrost/internal/localdir"
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/keys"
@@ -50,7 +51,7 @@ func (o Options) log() logbook.Options {
 // A Repo is an open repository. Its methods are for one goroutine at a time; the Writers and Readers that it
 // makes say for themselves what may run at once.
 type Repo struct {
-	core *core
+	core *core.Core
 	opts Options
 }
 
@@ -127,13 +128,13 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 		}
 		return fmt.Errorf("writing the config: %w", err)
 	}
-	c := newCore(w, owner, new(machine.Memory), Options{}.log(), nil)
-	if err := c.putReserve(ctx); err != nil {
+	c := core.New(w, owner, new(machine.Memory), Options{}.log(), nil)
+	if err := c.PutReserve(ctx); err != nil {
 		return err
 	}
 	people := []ledger.Person{ledger.PersonOf(owner, nil), ledger.PersonOf(writer, nil)}
 	people[1].Instance, people[1].MayForget = o.Instance, !o.AppendOnly
-	return c.log.Publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
+	return c.Log.Publish(ctx, &ledger.Entry{Roster: &ledger.RosterEntry{People: people}}, func(h *ledger.History) error {
 		if !h.Empty {
 			return errors.New("another process is making a repository there")
 		}
@@ -154,29 +155,29 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	if id != store.Name(key.Repository) {
 		return nil, &ForeignKeyError{Key: store.Name(key.Repository), Repository: id}
 	}
-	r := &Repo{newCore(store.NewWitness(st), key, machine.Open(o.StateDir, o.CacheDir, id), o.log(), o.Note), o}
-	if err := r.core.machine.Err(); err != nil {
-		r.core.note("%v: a storage that was rolled back would not be noticed", err)
+	r := &Repo{core.New(store.NewWitness(st), key, machine.Open(o.StateDir, o.CacheDir, id), o.log(), o.Note), o}
+	if err := r.core.Machine.Err(); err != nil {
+		r.core.Note("%v: a storage that was rolled back would not be noticed", err)
 	}
 	// Before the log is read: another process here may add to it, and remember that, at any time.
-	remembered, err := r.core.log.Remembered()
+	remembered, err := r.core.Log.Remembered()
 	if err != nil {
 		return nil, err
 	}
-	if r.core.log.History, err = r.core.log.ReadLog(ctx, key, true); err != nil {
+	if r.core.Log.History, err = r.core.Log.ReadLog(ctx, key, true); err != nil {
 		return nil, err
 	}
-	if r.core.log.Empty && len(r.core.log.Problems()) == 0 {
+	if r.core.Log.Empty && len(r.core.Log.Problems()) == 0 {
 		return nil, &cause.Error{Cause: cause.EmptyLog, Err: &store.DamageError{Object: store.Log.Dir(), Err: errors.New("the log is empty")}}
 	}
-	if r.core.log.Empty {
-		return nil, r.core.log.Problems()[0]
+	if r.core.Log.Empty {
+		return nil, r.core.Log.Problems()[0]
 	}
-	if err := r.core.log.CheckHead(remembered); err != nil {
+	if err := r.core.Log.CheckHead(remembered); err != nil {
 		return nil, err
 	}
-	if n := len(key.Epochs); int(r.core.log.LastEpoch(key)) < n {
-		r.core.note("the log does not announce epoch %d of the key file: an interrupted rotation, or an older log on the storage", n)
+	if n := len(key.Epochs); int(r.core.Log.LastEpoch(key)) < n {
+		r.core.Note("the log does not announce epoch %d of the key file: an interrupted rotation, or an older log on the storage", n)
 	}
 	if err := r.copyKeys(ctx); err != nil {
 		return nil, err
@@ -192,7 +193,7 @@ func (r *Repo) LockRun(instance string) (unlock func(), err error) {
 
 // lock keeps two processes of this machine apart, which do the same work for an instance; other says what runs if one does.
 func (r *Repo) lock(w machine.Work, instance, other string) (unlock func(), err error) {
-	unlock, err = r.core.machine.Lock(w, instance)
+	unlock, err = r.core.Machine.Lock(w, instance)
 	if errors.Is(err, machine.ErrLocked) {
 		err = &lease.LockedError{By: other + instance + " runs on this machine"}
 	}
@@ -200,48 +201,48 @@ func (r *Repo) lock(w machine.Work, instance, other string) (unlock func(), err 
 }
 
 // Head returns the newest log entry.
-func (r *Repo) Head() ledger.Head { return r.core.log.Head }
+func (r *Repo) Head() ledger.Head { return r.core.Log.Head }
 
 // ID returns the repository's ID.
-func (r *Repo) ID() store.Name { return store.Name(r.core.key.Repository) }
+func (r *Repo) ID() store.Name { return store.Name(r.core.Key.Repository) }
 
 // CacheDir returns the directory below which this machine keeps what can be had again, for this repository alone, or nil
 // where it keeps nothing.
-func (r *Repo) CacheDir() *localdir.Dir { return r.core.machine.Cache() }
+func (r *Repo) CacheDir() *localdir.Dir { return r.core.Machine.Cache() }
 
 // Key returns the keyring that the repository was opened with, and the epochs that the log has announced since that was
 // written. It is not to be changed.
-func (r *Repo) Key() *keys.Keyring { return r.core.log.Keys }
+func (r *Repo) Key() *keys.Keyring { return r.core.Log.Keys }
 
 // Given returns the keyring as somebody new is given it: without what a rotation has made that was not announced.
-func (r *Repo) Given() *keys.Keyring { return r.core.log.KeysInUse(r.core.log.Keys) }
+func (r *Repo) Given() *keys.Keyring { return r.core.Log.KeysInUse(r.core.Log.Keys) }
 
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
-func (r *Repo) Snapshots() []ledger.SnapshotRef { return r.core.log.Live() }
+func (r *Repo) Snapshots() []ledger.SnapshotRef { return r.core.Log.Live() }
 
 // Own reports whether a snapshot was committed with the key that the repository was opened with.
-func (r *Repo) Own(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.core.key.VerifyKey()) }
+func (r *Repo) Own(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.core.Key.VerifyKey()) }
 
 // Requests returns the log entries that their signers were not entitled to. They have no effect.
-func (r *Repo) Requests() []ledger.Request { return slices.Clone(r.core.log.Requests) }
+func (r *Repo) Requests() []ledger.Request { return slices.Clone(r.core.Log.Requests) }
 
 // Roster returns the people and hosts that hold keys.
-func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.core.log.People) }
+func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.core.Log.People) }
 
 // Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless an owner accepts it by
 // Options.AcceptHead; all that it still says can be read.
-func (r *Repo) Damage() []error { return r.core.log.Damage() }
+func (r *Repo) Damage() []error { return r.core.Log.Damage() }
 
 // CatchUp takes what others have added to the log since it was read, and reports whether a prune is among it: what was
 // missing may only have been moved.
-func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) { return r.core.catchUp(ctx) }
+func (r *Repo) CatchUp(ctx context.Context) (pruned bool, err error) { return r.core.CatchUp(ctx) }
 
 // Manifest returns the JSON of a snapshot's manifest.
 func (r *Repo) Manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, error) {
-	return r.core.manifest(ctx, ref)
+	return r.core.Manifest(ctx, ref)
 }
 
 // NewLease tells others that somebody is at work, until it is released.
 func (r *Repo) NewLease(ctx context.Context, what string) (*lease.Lease, error) {
-	return r.core.newLease(ctx, what)
+	return r.core.NewLease(ctx, what)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
@@ -40,7 +41,7 @@ func (w *rewritten) homes() []home { return slices.SortedFunc(maps.Keys(w.packs)
 // A rewriting is a rewritten in the making.
 type rewriting struct {
 	rewritten
-	core     *core
+	core     *core.Core
 	index    *index.Index
 	plan     *prunePlan
 	move     mover
@@ -50,7 +51,7 @@ type rewriting struct {
 
 // rewrite writes what move keeps of the packs that the plan rewrites into new ones, and index objects in the place of those that
 // it replaces. Where that fails it removes what it wrote.
-func rewrite(ctx context.Context, c *core, x *index.Index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
+func rewrite(ctx context.Context, c *core.Core, x *index.Index, p *prunePlan, move mover, progress func(phase string, done, total int64)) (*rewritten, error) {
 	w := &rewriting{core: c, index: x, plan: p, move: move, progress: progress, rewritten: rewritten{packs: make(map[home][]*pack.Pack)}}
 	err := w.movePacks(ctx)
 	if err == nil {
@@ -86,14 +87,14 @@ func (w *rewriting) movePacks(ctx context.Context) error {
 
 // moveHome writes what is to be kept of the packs of one home, which these index objects list.
 func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewrite bitset) error {
-	g := pack.NewPipeline(ctx, w.core.store, w.index.Keys.Epoch(h.epoch), h.instance, func(np *pack.Pack) error {
+	g := pack.NewPipeline(ctx, w.core.Store, w.index.Keys.Epoch(h.epoch), h.instance, func(np *pack.Pack) error {
 		w.packs[h] = append(w.packs[h], np)
 		w.size += np.Size
 		return nil
 	})
 	defer g.Fail(nil)
 	for _, o := range objects {
-		for l, err := range w.core.indexes.Packs(ctx, w.index, int(o)) {
+		for l, err := range w.core.Indexes.Packs(ctx, w.index, int(o)) {
 			if err == nil && rewrite.has(int(l.N)) && l.Epoch == h.epoch {
 				w.progress("rewriting", w.done, int64(len(w.plan.rewrite)))
 				w.done++
@@ -118,7 +119,7 @@ func (w *rewriting) reindex(ctx context.Context) error {
 		instances[h.instance] = true
 	}
 	for _, instance := range slices.Sorted(maps.Keys(instances)) {
-		names, err := w.core.putIndexes(ctx, instance, w.stays(ctx, instance))
+		names, err := w.core.PutIndexes(ctx, instance, w.stays(ctx, instance))
 		w.indexes = append(w.indexes, names...)
 		if err != nil {
 			return err
@@ -134,7 +135,7 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.
 			if w.index.Objects[o].Instance != instance {
 				continue
 			}
-			for l, err := range w.core.indexes.Packs(ctx, w.index, int(o)) {
+			for l, err := range w.core.Indexes.Packs(ctx, w.index, int(o)) {
 				if err == nil && (w.plan.goes.has(int(l.N)) || w.index.Packs[l.N].Hidden) {
 					continue
 				}
@@ -158,22 +159,22 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.
 
 // discard removes what an attempt wrote for an entry that was surely not published: nobody but us knows of it. What it
 // can't remove is left over.
-func discard(c *core, w *rewritten) {
+func discard(c *core.Core, w *rewritten) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, h := range w.homes() {
 		for _, np := range w.packs[h] {
-			_ = c.store.Remove(ctx, store.Pack.Object(np.Name))
+			_ = c.Store.Remove(ctx, store.Pack.Object(np.Name))
 		}
 	}
 	for _, n := range w.indexes {
-		_ = c.store.Remove(ctx, store.Index.Object(n))
+		_ = c.Store.Remove(ctx, store.Index.Object(n))
 	}
 }
 
 // liveMover returns the mover of what lives, blob by blob in their order, each verified.
-func liveMover(c *core, x *index.Index, live bitset) mover {
-	m := &living{blobs.NewReader(c.store, x, nil, false), live}
+func liveMover(c *core.Core, x *index.Index, live bitset) mover {
+	m := &living{blobs.NewReader(c.Store, x, nil, false), live}
 	return m.move
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -24,7 +25,7 @@ const (
 // A room makes room on a full storage, step by step: the least harmful first. Nothing goes that an index lists, unless a
 // published entry names it: somebody may be about to deduplicate against it.
 type room struct {
-	core  *core
+	core  *core.Core
 	grace time.Duration
 	steps int // that were taken
 }
@@ -67,7 +68,7 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 	for _, o := range s.deletable {
 		names = append(names, o.Name)
 	}
-	for o, err := range m.core.store.List(ctx, store.Lease.Dir()) {
+	for o, err := range m.core.Store.List(ctx, store.Lease.Dir()) {
 		if err != nil {
 			return false, fmt.Errorf("listing leases: %w", err)
 		}
@@ -80,7 +81,7 @@ func (m *room) sweep(ctx context.Context) (made bool, err error) {
 
 // takeReserve removes the reserve.
 func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
-	err = m.core.store.Remove(ctx, store.ReserveObject)
+	err = m.core.Store.Remove(ctx, store.ReserveObject)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -88,9 +89,9 @@ func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
 }
 
 // lastSeen returns a time that the storage's clock has passed for sure. Where nothing can be put there is no better one.
-func lastSeen(ctx context.Context, c *core) (last time.Time, err error) {
+func lastSeen(ctx context.Context, c *core.Core) (last time.Time, err error) {
 	for _, dir := range []string{store.Log.Dir(), store.Lease.Dir(), store.Temp + "/"} {
-		for o, err := range c.store.List(ctx, dir) {
+		for o, err := range c.Store.List(ctx, dir) {
 			if err != nil {
 				return last, fmt.Errorf("listing %s: %w", dir, err)
 			}
@@ -103,20 +104,20 @@ func lastSeen(ctx context.Context, c *core) (last time.Time, err error) {
 }
 
 // publishOnFull is publish for an entry by which room is made.
-func publishOnFull(ctx context.Context, c *core, e *ledger.Entry, check func(*ledger.History) error) error {
+func publishOnFull(ctx context.Context, c *core.Core, e *ledger.Entry, check func(*ledger.History) error) error {
 	m := &room{core: c, grace: DefaultGrace}
-	if err := m.within(ctx, func() error { return c.log.Publish(ctx, e, check) }); err != nil || m.steps == 0 {
+	if err := m.within(ctx, func() error { return c.Log.Publish(ctx, e, check) }); err != nil || m.steps == 0 {
 		return err
 	}
-	if err := c.putReserve(ctx); err != nil {
-		c.note("%v: run `permafrost prune` next", err)
+	if err := c.PutReserve(ctx); err != nil {
+		c.Note("%v: run `permafrost prune` next", err)
 	}
 	return nil
 }
 
 // pruneFull is Prune on a storage that has no room for all of it. Packs that are dead as a whole go first: that takes a log
 // entry and nothing else. Then others are rewritten, as many at once as there is room for.
-func pruneFull(ctx context.Context, c *core, m *room, lease *lease.Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func pruneFull(ctx context.Context, c *core.Core, m *room, lease *lease.Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	var all PruneResult
 	o.lean = true
 	err := m.within(ctx, func() error {
@@ -143,7 +144,7 @@ func pruneFull(ctx context.Context, c *core, m *room, lease *lease.Lease, inspec
 			}
 		}
 	}
-	c.note("there is no space to rewrite packs that are partly unused: they wait for a prune with more space")
+	c.Note("there is no space to rewrite packs that are partly unused: they wait for a prune with more space")
 	return &all, nil
 }
 

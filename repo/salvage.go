@@ -14,6 +14,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/hint"
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
@@ -43,14 +44,14 @@ func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, e
 
 // tryRepairPacks goes through a repair once. It makes a plan of its own, and rewrites and publishes as a prune does: tryPrune says
 // what is left where we die. It deletes nothing: what can still be read of a damaged pack is there until the next prune.
-func tryRepairPacks(ctx context.Context, c *core, o RepairOptions) (*PackRepair, error) {
+func tryRepairPacks(ctx context.Context, c *core.Core, o RepairOptions) (*PackRepair, error) {
 	v, err := takeInventory(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	p := planSalvage(v)
 	if p.more {
-		c.note("there are more damaged packs than one repair can handle: run it again")
+		c.Note("there are more damaged packs than one repair can handle: run it again")
 	}
 	s := &salvage{core: c, index: v.index, damaged: p.goes, problem: o.Problem, blobs: make(map[servedBlob]bool), unread: make(map[store.Name]bool)}
 	switch {
@@ -69,12 +70,12 @@ func tryRepairPacks(ctx context.Context, c *core, o RepairOptions) (*PackRepair,
 }
 
 // takeInventory compares what index objects list with the sizes of the packs on the storage.
-func takeInventory(ctx context.Context, c *core) (*inventory, error) {
-	x, err := c.indexes.LoadAnew(ctx, c.log.History, func(err error) error { return err })
+func takeInventory(ctx context.Context, c *core.Core) (*inventory, error) {
+	x, err := c.Indexes.LoadAnew(ctx, c.Log.History, func(err error) error { return err })
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
-	if err := sortOut(ctx, c, c.log.History, x, x.Contested(), noteError(c), ignore); err != nil {
+	if err := sortOut(ctx, c, c.Log.History, x, x.Contested(), noteError(c), ignore); err != nil {
 		return nil, err
 	}
 	v := newInventory(c, x)
@@ -137,7 +138,7 @@ func (p *salvagePlan) spare(unread map[store.Name]bool) {
 
 // A salvage collects what verifies in damaged packs, and what is lost of them.
 type salvage struct {
-	core    *core
+	core    *core.Core
 	index   *index.Index
 	damaged bitset
 	problem func(error)
@@ -167,7 +168,7 @@ func (s *salvage) result(p *salvagePlan, moved int64) *PackRepair {
 // look counts what there is to salvage of packs that these index objects list.
 func (s *salvage) look(ctx context.Context, objects []uint32) error {
 	for _, o := range objects {
-		for l, err := range s.core.indexes.Packs(ctx, s.index, int(o)) {
+		for l, err := range s.core.Indexes.Packs(ctx, s.index, int(o)) {
 			if err == nil && s.damaged.has(int(l.N)) {
 				err = s.eachBlob(ctx, l, func(pack.Blob, []byte) error { return nil })
 			}
@@ -269,12 +270,12 @@ func frameBlobs(src io.ReaderAt, f pack.Frame, off int64) func(length int) []byt
 // openDamaged returns as much of a pack's plaintext as decrypts, nil where nothing can be read, and what is wrong with the
 // rest. age proves each 64 KiB by itself; but where the end is not what it was, only what lies before the first damage can
 // be had. Of a pack that was not written for the instance nothing can: what is salvaged goes into packs that are.
-func openDamaged(ctx context.Context, c *core, p *pack.Pack, instance string) (plain io.ReaderAt, damage, err error) {
+func openDamaged(ctx context.Context, c *core.Core, p *pack.Pack, instance string) (plain io.ReaderAt, damage, err error) {
 	data, damage, err := readTorn(ctx, c, store.Pack.Object(p.Name), p.Size)
 	if data == nil || err != nil {
 		return nil, damage, err
 	}
-	opener, err := blobs.OpenerOf(c.log.Keys, p.Component)
+	opener, err := blobs.OpenerOf(c.Log.Keys, p.Component)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -297,14 +298,14 @@ func openDamaged(ctx context.Context, c *core, p *pack.Pack, instance string) (p
 
 // readTorn reads as much of an object's first size bytes as can be read, with zeros for what can't, and tells what is
 // wrong. It returns nil where nothing of it can be had.
-func readTorn(ctx context.Context, c *core, object string, size int64) (data []byte, damage, err error) {
+func readTorn(ctx context.Context, c *core.Core, object string, size int64) (data []byte, damage, err error) {
 	const step = 256 << 10
 	data = make([]byte, size)
 	had := int64(0)
 	for off := int64(0); off < size; off += step {
 		part, n := data[off:min(off+step, size)], 0
 		err := again(ctx, c, object, func() (err error) {
-			n, err = c.store.ReadAt(ctx, object, part, off)
+			n, err = c.Store.ReadAt(ctx, object, part, off)
 			return err
 		})
 		var bad *store.DamageError
@@ -325,7 +326,7 @@ func readTorn(ctx context.Context, c *core, object string, size int64) (data []b
 	if damage != nil && had == 0 {
 		return nil, damage, nil
 	}
-	if o, err := c.store.Stat(ctx, object); damage == nil && err == nil && o.Size != size {
+	if o, err := c.Store.Stat(ctx, object); damage == nil && err == nil && o.Size != size {
 		damage = fmt.Errorf("has %d bytes, the index says %d", o.Size, size) // what was added is not ours
 	}
 	return data, damage, nil

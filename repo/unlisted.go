@@ -16,6 +16,7 @@ import (
 
 	"permafrost/internal/wire"
 	"permafrost/repo/internal/blobs"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -29,7 +30,7 @@ import (
 // an instance is relied on by that: so a pack is listed as sound only when each blob in it was verified, and listed only
 // where a snapshot needs it. What a run under way has put is nobody's business.
 type unlisted struct {
-	core *core
+	core *core.Core
 	opts RepairOptions
 
 	mu    sync.Mutex
@@ -49,7 +50,7 @@ func (u *unlisted) of(instance string) iter.Seq2[*pack.Pack, error] {
 func (u *unlisted) readAll(ctx context.Context, known *index.Index) (more bool, err error) {
 	var packs []store.Object
 	err = eachPack(ctx, u.core, func(name store.Name, o store.Object) {
-		named := slices.ContainsFunc(u.core.log.Pruned[o.Name], func(s ledger.Scope) bool { return s.Owner })
+		named := slices.ContainsFunc(u.core.Log.Pruned[o.Name], func(s ledger.Scope) bool { return s.Owner })
 		if !u.tried[name] && !named && len(known.Listed(name)) == 0 {
 			packs = append(packs, o)
 		}
@@ -93,7 +94,7 @@ func (u *unlisted) take(o store.Object, data []byte, err error) error {
 
 // readWhole reads objects side by side and calls f with each, or with the DamageError that says why it can't be read, from
 // several goroutines.
-func readWhole(ctx context.Context, c *core, objects []store.Object, progress func(phase string, done, total int64), f func(o store.Object, data []byte, err error) error) error {
+func readWhole(ctx context.Context, c *core.Core, objects []store.Object, progress func(phase string, done, total int64), f func(o store.Object, data []byte, err error) error) error {
 	total := int64(0)
 	for _, o := range objects {
 		total += o.Size
@@ -106,7 +107,7 @@ func readWhole(ctx context.Context, c *core, objects []store.Object, progress fu
 		g.Go(func() error {
 			var data []byte
 			err := again(ctx, c, o.Name, func() (err error) {
-				data, err = store.ReadAll(ctx, c.store, o.Name, store.MaxObject)
+				data, err = store.ReadAll(ctx, c.Store, o.Name, store.MaxObject)
 				return err
 			})
 			if d := (*store.DamageError)(nil); errors.Is(err, fs.ErrNotExist) {
@@ -126,7 +127,7 @@ func readWhole(ctx context.Context, c *core, objects []store.Object, progress fu
 
 // again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
 // another object is a DamageError: a disk fails in places.
-func again(ctx context.Context, c *core, object string, read func() error) error {
+func again(ctx context.Context, c *core.Core, object string, read func() error) error {
 	plain := func(err error) bool {
 		d := (*store.DamageError)(nil)
 		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
@@ -138,7 +139,7 @@ func again(ctx context.Context, c *core, object string, read func() error) error
 	if err = read(); plain(err) || ctx.Err() != nil {
 		return err
 	}
-	if _, other := Find(ctx, c.store); other != nil {
+	if _, other := Find(ctx, c.Store); other != nil {
 		return err
 	}
 	return &store.DamageError{Object: object, Err: fmt.Errorf("can't be read: %w", err)}
@@ -146,7 +147,7 @@ func again(ctx context.Context, c *core, object string, read func() error) error
 
 // inspect returns what an index lists of a pack that none lists, the instance that it was written for, and what is wrong
 // with it: nil and that where it can't be listed.
-func inspect(c *core, name store.Name, data []byte) (*pack.Pack, string, error) {
+func inspect(c *core.Core, name store.Name, data []byte) (*pack.Pack, string, error) {
 	p := &pack.Pack{Name: name, Size: int64(len(data))}
 	object := store.Pack.Object(name)
 	src, size, component, opener, err := decryptPack(c, data)
@@ -157,7 +158,7 @@ func inspect(c *core, name store.Name, data []byte) (*pack.Pack, string, error) 
 	if err == nil && (d.Component == pack.Meta) != (component == pack.Meta) {
 		err = errors.New("it is encrypted to the wrong recipient for its component")
 	}
-	instance := opener.Whose(c.log.Instances())
+	instance := opener.Whose(c.Log.Instances())
 	if err == nil && instance == "" {
 		err = errors.New("it was written for an instance that the log does not know")
 	}
@@ -172,7 +173,7 @@ func inspect(c *core, name store.Name, data []byte) (*pack.Pack, string, error) 
 	if err != nil {
 		return nil, "", &store.DamageError{Object: object, Err: err}
 	}
-	if err := pack.CheckFrames(c.log.Keys, object, d, io.NewSectionReader(src, 0, size)); err != nil {
+	if err := pack.CheckFrames(c.Log.Keys, object, d, io.NewSectionReader(src, 0, size)); err != nil {
 		return p, instance, err
 	}
 	if store.NameOf(data) != name {
@@ -193,9 +194,9 @@ func fits(p *pack.Pack) error {
 }
 
 // decryptPack opens a pack by the keys of meta packs, or else those of data.
-func decryptPack(c *core, data []byte) (src io.ReaderAt, size int64, as pack.Component, opener *pack.Opener, err error) {
+func decryptPack(c *core.Core, data []byte) (src io.ReaderAt, size int64, as pack.Component, opener *pack.Opener, err error) {
 	for _, as = range []pack.Component{pack.Meta, pack.Media} {
-		if opener, err = blobs.OpenerOf(c.log.Keys, as); err != nil {
+		if opener, err = blobs.OpenerOf(c.Log.Keys, as); err != nil {
 			break
 		}
 		if src, size, err = age.DecryptReaderAt(bytes.NewReader(data), int64(len(data)), opener); err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
@@ -100,7 +101,7 @@ func (u *unlocking) open(ctx context.Context, object string) (*keys.Keyring, err
 // listed returns the keyring that the list of keys says to be theirs, rather an owner's; nil where it names none of theirs, or can't
 // be read by k.
 func (u *unlocking) listed(ctx context.Context, k *keys.Keyring) (mine *keys.Keyring) {
-	h, err := newCore(u.store, k, new(machine.Memory), Options{Identities: u.ids}.log(), nil).log.ReadLog(ctx, k, false)
+	h, err := core.New(u.store, k, new(machine.Memory), Options{Identities: u.ids}.log(), nil).Log.ReadLog(ctx, k, false)
 	if err != nil {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/chunk"
+	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -35,7 +36,7 @@ type Stats struct {
 //
 // Sum, Has and Length may be called from any goroutine. Add is for one goroutine at a time for each component.
 type Writer struct {
-	core     *core
+	core     *core.Core
 	index    *index.Index
 	epoch    *keys.Epoch
 	instance string
@@ -69,36 +70,36 @@ type presence struct {
 // NewWriter begins a snapshot of an instance. It fails with a LockedError where another one of this instance runs on
 // this machine, and with ErrNotAllowed where the roster does not let the key make one.
 func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) {
-	if err := mayWrite(r.core, r.core.log.History, instance); err != nil {
+	if err := mayWrite(r.core, r.core.Log.History, instance); err != nil {
 		return nil, err
 	}
-	x, err := r.core.writersIndex(ctx)
+	x, err := r.core.WritersIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.core.machine.Err(); err != nil {
+	if err := r.core.Machine.Err(); err != nil {
 		return nil, err // without its journal a sealed host would store again what an interrupted run has stored
 	}
 	unlock, err := r.lock(machine.Snapshot, instance, "another snapshot of ")
 	if err != nil {
 		return nil, err
 	}
-	j, left, err := r.core.machine.Journal(instance)
+	j, left, err := r.core.Machine.Journal(instance)
 	if err != nil {
 		unlock()
 		return nil, err
 	}
 	w := &Writer{
-		core: r.core, index: x.For(instance), epoch: r.core.log.CurrentEpoch(), instance: instance, prunes: r.core.log.Prunes, journal: j, unlock: unlock,
+		core: r.core, index: x.For(instance), epoch: r.core.Log.CurrentEpoch(), instance: instance, prunes: r.core.Log.Prunes, journal: j, unlock: unlock,
 		fresh:   make(map[halfID]struct{}),
 		checked: make(map[store.Name]*presence),
 	}
-	w.packing = pack.NewPipeline(ctx, r.core.store, w.epoch, instance, w.uploaded)
+	w.packing = pack.NewPipeline(ctx, r.core.Store, w.epoch, instance, w.uploaded)
 	if err := w.resume(ctx, left); err != nil {
 		w.end()
 		return nil, err
 	}
-	if w.lease, err = r.core.newLease(ctx, "snapshot of "+instance); err != nil {
+	if w.lease, err = r.core.NewLease(ctx, "snapshot of "+instance); err != nil {
 		w.end()
 		return nil, err
 	}
@@ -106,14 +107,14 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 }
 
 // mayWrite returns an error where the roster of h does not let this key make snapshots of an instance.
-func mayWrite(c *core, h *ledger.History, instance string) error {
+func mayWrite(c *core.Core, h *ledger.History, instance string) error {
 	if len(instance) == 0 || len(instance) > index.MaxInstance {
 		return fmt.Errorf("an instance's name has 1 to %d bytes", index.MaxInstance)
 	}
 	if err := h.MayAdd(&ledger.Entry{Snapshot: new(ledger.SnapshotEntry)}); err != nil {
 		return err
 	}
-	by := h.Scope(c.key.VerifyKey())
+	by := h.Scope(c.Key.VerifyKey())
 	if by.Owner {
 		return nil
 	}
@@ -136,7 +137,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	g.SetLimit(statsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
-		if w.index.Serves(p.Name, w.instance) || w.core.log.IsPruned(store.Pack.Object(p.Name)) {
+		if w.index.Serves(p.Name, w.instance) || w.core.Log.IsPruned(store.Pack.Object(p.Name)) {
 			continue
 		}
 		g.Go(func() (err error) {
@@ -155,17 +156,17 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 	}
 	if len(used) > 0 {
 		var err error
-		if w.index, err = w.core.indexes.Extend(w.index, w.core.log.History, w.instance, inMemory(used)); err != nil {
+		if w.index, err = w.core.Indexes.Extend(w.index, w.core.Log.History, w.instance, core.InMemory(used)); err != nil {
 			return err
 		}
-		w.core.note("an earlier run was interrupted: its %d uploaded packs are used", len(w.done))
+		w.core.Note("an earlier run was interrupted: its %d uploaded packs are used", len(w.done))
 	}
 	return nil
 }
 
 // packThere reports whether a pack is in the store with the size it should have.
-func packThere(ctx context.Context, c *core, pack store.Name, size int64) (bool, error) {
-	o, err := c.store.Stat(ctx, store.Pack.Object(pack))
+func packThere(ctx context.Context, c *core.Core, pack store.Name, size int64) (bool, error) {
+	o, err := c.Store.Stat(ctx, store.Pack.Object(pack))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -228,7 +229,7 @@ func (w *Writer) present(ctx context.Context, p *index.Pack) (bool, error) {
 	w.mu.Unlock()
 	s.once.Do(func() {
 		if s.ok, s.err = packThere(ctx, w.core, p.Name, p.Size); s.err == nil && !s.ok {
-			w.core.note("pack %s is missing or cut: content that this snapshot needs is stored again", p.Name.Short())
+			w.core.Note("pack %s is missing or cut: content that this snapshot needs is stored again", p.Name.Short())
 		}
 	})
 	return s.ok, s.err
@@ -311,25 +312,25 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info ledger.Snapsh
 	s := &ledger.SnapshotEntry{SnapshotInfo: info}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		s.Indexes, err = w.core.putIndexes(gctx, w.instance, w.journal.Packs(w.done))
+		s.Indexes, err = w.core.PutIndexes(gctx, w.instance, w.journal.Packs(w.done))
 		return err
 	})
 	g.Go(func() (err error) {
-		s.Manifest, err = w.core.putManifest(gctx, manifest)
+		s.Manifest, err = w.core.PutManifest(gctx, manifest)
 		return err
 	})
 	err := g.Wait()
 	if err == nil {
-		err = w.core.log.Publish(ctx, &ledger.Entry{Snapshot: s}, func(h *ledger.History) error { return w.stillThere(ctx, h, s) })
+		err = w.core.Log.Publish(ctx, &ledger.Entry{Snapshot: s}, func(h *ledger.History) error { return w.stillThere(ctx, h, s) })
 	}
 	if err != nil {
 		return ledger.SnapshotRef{}, err
 	}
 	if err := w.journal.Clear(); err != nil {
-		w.core.note("%v", err) // committed all the same; the next run finds its packs known
+		w.core.Note("%v", err) // committed all the same; the next run finds its packs known
 	}
-	h := w.core.log
-	return h.Snapshots[h.ByID[ledger.SnapshotID(s.Manifest, w.core.key.VerifyKey(), w.instance)]], nil
+	h := w.core.Log
+	return h.Snapshots[h.ByID[ledger.SnapshotID(s.Manifest, w.core.Key.VerifyKey(), w.instance)]], nil
 }
 
 // stillThere returns an error where a prune entry names what the snapshot references, or is made of. What no index object
@@ -351,7 +352,7 @@ func (w *Writer) stillThere(ctx context.Context, h *ledger.History, e *ledger.Sn
 	if err := mayWrite(w.core, h, w.instance); err != nil || h.Prunes == w.prunes {
 		return err
 	}
-	now, err := w.core.indexes.Load(ctx, h, func(error) error { return nil })
+	now, err := w.core.Indexes.Load(ctx, h, func(error) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -375,7 +376,7 @@ func (w *Writer) young(ctx context.Context, named []string) error {
 		return err
 	}
 	for _, object := range named {
-		o, err := w.core.store.Stat(ctx, object)
+		o, err := w.core.Store.Stat(ctx, object)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), err == nil && now.Sub(o.Time) > DefaultGrace:
 			return ErrPruned
@@ -397,7 +398,7 @@ func (w *Writer) end() {
 		return
 	}
 	w.packing.Abort()  // does nothing after a flush
-	w.core.index = nil // the log may name more index objects now
+	w.core.Index = nil // the log may name more index objects now
 	if w.lease != nil {
 		w.lease.Release()
 	}

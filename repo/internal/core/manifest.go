@@ -1,4 +1,4 @@
-package repo
+package core
 
 import (
 	"bytes"
@@ -15,29 +15,29 @@ import (
 	"permafrost/repo/store"
 )
 
-const maxManifest = 64 << 20 // decompressed
+const MaxManifest = 64 << 20 // decompressed
 
 // manifestRoom is how long a manifest may be that is stored in so many bytes. Each check and prune reads all of them, those of other
 // instances too, and what repeats itself for ever takes no room. JSON of ours becomes a tenth at best.
-func manifestRoom(stored int) int { return min(1<<20+100*stored, maxManifest) }
+func manifestRoom(stored int) int { return min(1<<20+100*stored, MaxManifest) }
 
-// manifest returns the JSON of a snapshot's manifest.
-func (c *core) manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, error) {
+// Manifest returns the JSON of a snapshot's Manifest.
+func (c *Core) Manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
-	data, ok := c.machine.Copy(object)
+	data, ok := c.Machine.Copy(object)
 	if !ok || store.NameOf(data) != ref.Manifest {
 		var err error
-		if data, err = store.ReadNamed(ctx, c.store, object, ref.Manifest, store.MaxObject); err != nil {
+		if data, err = store.ReadNamed(ctx, c.Store, object, ref.Manifest, store.MaxObject); err != nil {
 			return nil, fmt.Errorf("reading the manifest of snapshot %s: %w", ref.ID.Short(), err)
 		}
-		c.machine.Keep(object, data)
+		c.Machine.Keep(object, data)
 	}
-	return openManifest(c.log.Envelopes().Unseal, c.log.Keys, ref, data)
+	return OpenManifest(c.Log.Envelopes().Unseal, c.Log.Keys, ref, data)
 }
 
-// openManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
+// OpenManifest returns the JSON of a snapshot's stored manifest. It must be signed by whoever published the snapshot: a
 // writer can name another's manifest in the log, and can't make it his own.
-func openManifest(unseal ledger.Unseal, k *keys.Keyring, ref ledger.SnapshotRef, data []byte) ([]byte, error) {
+func OpenManifest(unseal ledger.Unseal, k *keys.Keyring, ref ledger.SnapshotRef, data []byte) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
 	signer, body, err := unseal(k, keys.KindManifest, data)
 	if (err == nil || errors.Is(err, store.ErrNewerFormat)) && !ref.Signer.Equal(signer) {
@@ -46,7 +46,7 @@ func openManifest(unseal ledger.Unseal, k *keys.Keyring, ref ledger.SnapshotRef,
 	if err != nil {
 		return nil, &store.DamageError{Object: object, Err: err}
 	}
-	d, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxManifest))
+	d, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxManifest))
 	if err != nil {
 		return nil, &store.DamageError{Object: object, Err: err}
 	}
@@ -63,22 +63,22 @@ func openManifest(unseal ledger.Unseal, k *keys.Keyring, ref ledger.SnapshotRef,
 }
 
 // sealManifest is the inverse of openManifest.
-func (c *core) sealManifest(text []byte) ([]byte, error) {
+func (c *Core) sealManifest(text []byte) ([]byte, error) {
 	body := pack.Compress(text)
 	if room := manifestRoom(len(body)); len(text) > room {
 		return nil, fmt.Errorf("manifest of %d bytes, which become %d, is above the limit of %d", len(text), len(body), room)
 	}
-	return c.log.Seal(keys.KindManifest, body)
+	return c.Log.Seal(keys.KindManifest, body)
 }
 
-// putManifest puts a manifest and returns its name.
-func (c *core) putManifest(ctx context.Context, text []byte) (store.Name, error) {
+// PutManifest puts a manifest and returns its name.
+func (c *Core) PutManifest(ctx context.Context, text []byte) (store.Name, error) {
 	sealed, err := c.sealManifest(text)
 	if err != nil {
 		return store.Name{}, err
 	}
 	name := store.NameOf(sealed)
-	if err := c.store.Put(ctx, store.Manifest.Object(name), sealed); err != nil {
+	if err := c.Store.Put(ctx, store.Manifest.Object(name), sealed); err != nil {
 		return store.Name{}, fmt.Errorf("putting the manifest: %w", err)
 	}
 	return name, nil

@@ -1,4 +1,4 @@
-package repo
+package core
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 // indexPuts is how many index objects are on their way at once.
 const indexPuts = 2
 
-// putIndexes puts index objects for packs and returns their names.
-func (c *core) putIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack.Pack, error]) (names []store.Name, err error) {
+// PutIndexes puts index objects for packs and returns their names.
+func (c *Core) PutIndexes(ctx context.Context, instance string, packs iter.Seq2[*pack.Pack, error]) (names []store.Name, err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(indexPuts)
 	for group, err := range index.Split(packs) {
@@ -28,17 +28,17 @@ func (c *core) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 		if gctx.Err() != nil {
 			break // one could not be put
 		}
-		data, err := c.log.Seal(keys.KindIndex, index.EncodeObject(instance, group))
+		data, err := c.Log.Seal(keys.KindIndex, index.EncodeObject(instance, group))
 		if err != nil {
 			return nil, hint.Join(err, g.Wait())
 		}
 		name := store.NameOf(data)
 		names = append(names, name)
 		g.Go(func() error {
-			if err := c.store.Put(gctx, store.Index.Object(name), data); err != nil {
+			if err := c.Store.Put(gctx, store.Index.Object(name), data); err != nil {
 				return fmt.Errorf("putting an index: %w", err)
 			}
-			c.machine.Keep(store.Index.Object(name), data)
+			c.Machine.Keep(store.Index.Object(name), data)
 			return nil
 		})
 	}
@@ -48,8 +48,8 @@ func (c *core) putIndexes(ctx context.Context, instance string, packs iter.Seq2[
 	return names, ctx.Err()
 }
 
-// inMemory yields packs that are in memory.
-func inMemory(packs []*pack.Pack) iter.Seq2[*pack.Pack, error] {
+// InMemory yields packs that are in memory.
+func InMemory(packs []*pack.Pack) iter.Seq2[*pack.Pack, error] {
 	return func(yield func(*pack.Pack, error) bool) {
 		for _, p := range packs {
 			if !yield(p, nil) {
