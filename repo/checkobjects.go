@@ -70,7 +70,7 @@ func eachJunk(ctx context.Context, c *core.Core, h *ledger.History, kinds []stor
 func (c *checker) keys(ctx context.Context, h *ledger.History) error {
 	for _, p := range h.People {
 		for _, object := range p.Keys {
-			data, err := store.ReadAll(ctx, c.core.Store, object, maxKeyObject)
+			data, err := store.ReadAll(ctx, c.core.Store, object, keys.MaxWrapped)
 			var long *store.DamageError
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
@@ -79,7 +79,7 @@ func (c *checker) keys(ctx context.Context, h *ledger.History) error {
 				err = long.Err
 			case err != nil:
 				return fmt.Errorf("reading a keyring: %w", err)
-			case keyObject(data) != object:
+			case store.Key.Object(store.NameOf(data)) != object:
 				err = errors.New("its content does not match the hash in its name")
 			}
 			if err != nil {
@@ -97,11 +97,11 @@ func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspecto
 		if err == nil {
 			c.res.Snapshots++
 			if !holding.Equal(&s.Holding) {
-				c.wrong(&SnapshotError{s, errors.New("its log entry and its manifest have different numbers")})
+				c.wrong(&ledger.SnapshotError{Ref: s, Err: errors.New("its log entry and its manifest have different numbers")})
 			}
 			continue
 		}
-		if err := c.damaged(&SnapshotError{s, err}); err != nil {
+		if err := c.damaged(&ledger.SnapshotError{Ref: s, Err: err}); err != nil {
 			return err
 		}
 	}

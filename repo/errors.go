@@ -3,10 +3,8 @@ package repo
 import (
 	"errors"
 	"fmt"
-	"strconv"
 
 	"permafrost/repo/internal/machine"
-	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -21,18 +19,6 @@ var (
 	// it was committed, and another run will succeed.
 	ErrPruned = errors.New("a prune removed data that this snapshot references, while it was being made")
 )
-
-// A SnapshotError says what is wrong with a snapshot.
-type SnapshotError struct {
-	Ref ledger.SnapshotRef
-	Err error
-}
-
-func (e *SnapshotError) Error() string {
-	date := strconv.QuoteToASCII(e.Ref.Date) // a writer's word
-	return fmt.Sprintf("snapshot %s of %s: %v", e.Ref.ID.Short(), date[1:len(date)-1], e.Err)
-}
-func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // A ForeignKeyError says that a key is of one repository, and was used to open another one.
 type ForeignKeyError struct{ Key, Repository store.Name }

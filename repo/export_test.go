@@ -18,6 +18,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/internal/core"
+	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -67,14 +68,22 @@ func (r *Repo) Listed(ctx context.Context) ([]store.Name, error) {
 	return names, nil
 }
 
-// Spent returns how many index objects the log names that list nothing but what prunes have named.
+// Spent returns how many index objects that this key may drop list nothing but what prunes have named.
 func (r *Repo) Spent(ctx context.Context) (n int, err error) {
 	x, err := r.core.LoadIndex(ctx)
 	if err != nil {
 		return 0, err
 	}
-	v := newInventory(r.core, x)
-	return len(v.spent()), nil
+	log := r.core.Log
+	for _, o := range x.Objects {
+		there := slices.ContainsFunc(x.Packs[o.First:o.First+o.Packs], func(p index.Pack) bool {
+			return p.Instance != "" && !p.Foreign && !log.PrunedFor(store.Pack.Object(p.Name), p.Instance)
+		})
+		if o.Live && !there && log.MayDrop(log.Scope(r.core.Key.VerifyKey()), o.Name) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // PutLies puts an index object for an instance, signed by the key at hand, that lists every known pack with what change

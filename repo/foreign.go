@@ -72,7 +72,7 @@ func undecidedListing(x *index.Index, listed []uint32) error {
 func readMarks(ctx context.Context, c *core.Core, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
 	openers := make([]*pack.Opener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(statsInFlight)
+	g.SetLimit(core.StatsInFlight)
 	for i, name := range packs {
 		g.Go(func() error {
 			o, err := readMark(ctx, c, keys, name)

@@ -11,26 +11,6 @@ import (
 // Chronicle returns what the log says of an instance's snapshots. It is not to be changed.
 func (r *Repo) Chronicle(instance string) ledger.Chronicle { return r.core.Log.Chronicle(instance) }
 
-// Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
-// of the times of snapshots below it.
-func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...ledger.Record) error {
-	c := r.core
-	if len(ids) == 0 {
-		return nil
-	}
-	f := &ledger.ForgetEntry{Snapshots: ids, Records: c.Log.Scope(c.Key.VerifyKey()).Recordable(records)}
-	return publishOnFull(ctx, c, &ledger.Entry{Forget: f}, func(h *ledger.History) error {
-		if err := h.CheckListed(ids); err != nil {
-			return err
-		}
-		by := h.Scope(c.Key.VerifyKey())
-		if why := h.MayForget(by, ids); why != "" {
-			return &ledger.NotAllowedError{Right: ledger.RightForget, Why: why}
-		}
-		return nil
-	})
-}
-
 // Confirm says that a person has looked at some snapshots that are in doubt, and found them right. With revoke it takes that
 // back.
 func (r *Repo) Confirm(ctx context.Context, ids []store.Name, revoke bool, records ...ledger.Record) error {

@@ -72,7 +72,7 @@ func (s *inspectors) of(instance string) (Inspector, *index.Index) {
 	x := s.index.For(instance)
 	in := s.known[instance]
 	if in == nil {
-		in = s.make(readerOf(s.core, x))
+		in = s.make(ReaderOf(s.core, x))
 		s.known[instance] = in
 	}
 	return in, x
@@ -126,7 +126,7 @@ func (l *losses) Lost(part string, err error) error {
 // Losses calls f with each snapshot that can't be put together again from what the index lists, oldest first. The content of
 // packs is not looked at. Its error is one of reading.
 func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
-	c := r.core
+	c := r.Core()
 	var in *inspectors
 	for _, ref := range c.Log.Live() {
 		for tries := 0; ; tries++ {

@@ -12,7 +12,7 @@ import (
 // MarkBad publishes that packs are damaged: nothing is deduplicated against them any more, so that the next snapshot
 // stores again what it still finds at the source. What a writer says counts for its own instance.
 func (r *Repo) MarkBad(ctx context.Context, packs []store.Name) error {
-	c := r.core
+	c := r.Core()
 	e := badEntry(c, packs)
 	if e == nil {
 		return nil

@@ -18,7 +18,7 @@ import (
 
 // keyringObject returns the content of an object below keys/: nil where it is not there, or longer than any keyring.
 func keyringObject(ctx context.Context, st store.Store, object string) ([]byte, error) {
-	data, err := store.ReadAll(ctx, st, object, maxKeyObject)
+	data, err := store.ReadAll(ctx, st, object, keys.MaxWrapped)
 	var d *store.DamageError
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.As(err, &d):
@@ -37,7 +37,7 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 		return nil
 	}
 	for _, object := range r.core.Log.KeyObjects() {
-		if have, err := r.core.Machine.Read(object, maxKeyObject); err == nil && have != nil && keyObject(have) == object {
+		if have, err := r.core.Machine.Read(object, keys.MaxWrapped); err == nil && have != nil && keyObject(have) == object {
 			continue
 		}
 		data, err := keyringObject(ctx, r.core.Store, object)

@@ -24,18 +24,13 @@ const (
 	// for the next prune.
 	maxPruned = 100_000
 
-	// DefaultGrace is how old, by the storage's clock, what no log entry names must be before it is taken for left
-	// over. It need not be longer than the longest run: one whose packs are pruned notices, and fails. It is a part of the
-	// protocol: what is younger a run takes for its own, whatever the prune of another instance's writer has named.
-	DefaultGrace = 72 * time.Hour
-
 	pruneTries = 8
 )
 
 // PruneOptions say what a prune may do.
 type PruneOptions struct {
 	MaxUnused float64       // share of a pack, 0 to 1, that may be dead before it is rewritten
-	Grace     time.Duration // age at which what no log entry names is left over; 0, and for a writer at least: DefaultGrace
+	Grace     time.Duration // age at which what no log entry names is left over; 0, and for a writer at least: ledger.Grace
 	DryRun    bool          // only tell what would be done
 	Forgotten []store.Name  // with DryRun: tell what would be done once these snapshots are forgotten too
 	Patience  time.Duration // how long to wait for others who are at work
@@ -89,9 +84,9 @@ type PruneResult struct {
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
 func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*PruneResult, error) {
-	c := r.core
+	c := r.Core()
 	if o.Grace == 0 || c.Key.Role != keys.RoleOwner {
-		o.Grace = max(o.Grace, DefaultGrace)
+		o.Grace = max(o.Grace, ledger.Grace)
 	}
 	if o.DryRun {
 		return prune(ctx, c, func(ctx context.Context) (time.Time, error) { return clock(ctx, c) }, inspect, o)

@@ -12,6 +12,7 @@ import (
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
@@ -51,7 +52,7 @@ func mark(ctx context.Context, c *core.Core, s *survey, inspect Inspect, o Prune
 			if o.AcceptLost {
 				lost = cause.SnapshotUntold
 			}
-			return nil, cause.Errorf(lost, "refusing to prune: %w", &SnapshotError{ref, err})
+			return nil, cause.Errorf(lost, "refusing to prune: %w", &ledger.SnapshotError{Ref: ref, Err: err})
 		}
 	}
 	if err := ctx.Err(); err != nil {

@@ -106,7 +106,7 @@ func (s *scene) inventory() inventory {
 
 // plan makes the plan of a scene as a prune does, with a survey of what is in the store.
 func (s *scene) plan() *prunePlan {
-	sv := newSurveyor(s.inventory(), sceneNow, DefaultGrace)
+	sv := newSurveyor(s.inventory(), sceneNow, ledger.Grace)
 	m := &marks{keeps: make([]int64, len(s.packs)), others: newBitset(len(s.packs)), lost: s.lost}
 	for i, l := range s.packs {
 		if m.keeps[i] = l.live; l.others {
@@ -198,7 +198,7 @@ func TestPrunePlan(t *testing.T) {
 	}
 	old := func(object string) store.Object { return store.Object{Name: object, Size: 10, Time: longAgo} }
 	recent := func(object string) store.Object {
-		return store.Object{Name: object, Size: 10, Time: sceneNow.Add(-DefaultGrace + time.Second)}
+		return store.Object{Name: object, Size: 10, Time: sceneNow.Add(-ledger.Grace + time.Second)}
 	}
 	for name, c := range map[string]struct {
 		scene

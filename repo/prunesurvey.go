@@ -157,7 +157,7 @@ func (s *surveyor) add(o store.Object) {
 	}
 	age := s.now.Sub(o.Time)
 	switch {
-	case s.isListed(o, age <= DefaultGrace), s.needed[o.Name]: // whatever somebody else's prune has named
+	case s.isListed(o, age <= ledger.Grace), s.needed[o.Name]: // whatever somebody else's prune has named
 	case s.mayDelete(o.Name), upload && age > s.grace:
 		s.deletable = append(s.deletable, o)
 	case !upload && !s.named[o.Name] && age > s.grace:

@@ -55,8 +55,8 @@ func (rd *Reader) use(x *index.Index) {
 	rd.frames, rd.recent, rd.cached = make(map[blobs.FrameKey]*list.Element), list.New(), 0
 }
 
-// readerOf returns a Reader that keeps to an index, whatever becomes of the log.
-func readerOf(c *core.Core, x *index.Index) *Reader {
+// ReaderOf returns a Reader that keeps to an index, whatever becomes of the log.
+func ReaderOf(c *core.Core, x *index.Index) *Reader {
 	rd := &Reader{core: c, instance: x.Instance, reloaded: true, rooms: blobs.NewRooms(c.Store)}
 	rd.use(x)
 	return rd

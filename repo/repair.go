@@ -46,7 +46,7 @@ type IndexRepair struct {
 // instance, are taken off the log; and packs that hold what a snapshot needs and no index object lists are read, verified
 // and listed. It takes the owner key.
 func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
-	c := r.core
+	c := r.Core()
 	spool, err := c.Machine.Spool()
 	if err != nil {
 		return nil, err

@@ -27,8 +27,7 @@ import (
 const Format = 1
 
 const (
-	maxConfig    = 4 << 10
-	maxKeyObject = 64 << 10
+	maxConfig = 4 << 10
 )
 
 // Options say how a repository is opened. The zero value keeps nothing on this machine.
@@ -199,6 +198,9 @@ func (r *Repo) lock(w machine.Work, instance, other string) (unlock func(), err 
 	}
 	return unlock, err
 }
+
+// Core returns what the repository consists of, for the packages below this one.
+func (r *Repo) Core() *core.Core { return r.core }
 
 // Head returns the newest log entry.
 func (r *Repo) Head() ledger.Head { return r.core.Log.Head }

@@ -105,7 +105,7 @@ func lastSeen(ctx context.Context, c *core.Core) (last time.Time, err error) {
 
 // publishOnFull is publish for an entry by which room is made.
 func publishOnFull(ctx context.Context, c *core.Core, e *ledger.Entry, check func(*ledger.History) error) error {
-	m := &room{core: c, grace: DefaultGrace}
+	m := &room{core: c, grace: ledger.Grace}
 	if err := m.within(ctx, func() error { return c.Log.Publish(ctx, e, check) }); err != nil || m.steps == 0 {
 		return err
 	}

@@ -33,7 +33,7 @@ type PackRepair struct {
 // it. Damaged are packs of another size than the index says, and those that a check has found so (see MarkBad). A
 // prune deletes them. It takes the owner key.
 func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
-	c := r.core
+	c := r.Core()
 	var res *PackRepair
 	err := repair(ctx, c, "repair of packs", o, func(ctx context.Context) (err error) {
 		res, err = tryRepairPacks(ctx, c, o)
@@ -149,7 +149,7 @@ type salvage struct {
 // A servedBlob is a blob as an instance has it.
 type servedBlob struct {
 	instance string
-	id       halfID
+	id       core.HalfID
 }
 
 // result says what was saved of the damaged packs, in new packs of so many bytes.
@@ -210,7 +210,7 @@ func (s *salvage) eachBlob(ctx context.Context, l index.NumberedPack, f func(b p
 				}
 				continue
 			}
-			s.blobs[servedBlob{instance, half(b.ID)}] = true
+			s.blobs[servedBlob{instance, core.Half(b.ID)}] = true
 			if err := f(b, data); err != nil {
 				return err
 			}
@@ -233,7 +233,7 @@ func (s *salvage) lost(instance string, id chunk.ID) error {
 		return err
 	}
 	if !slices.ContainsFunc(places, func(pl index.Place) bool { return !s.damaged.has(int(pl.Pack)) }) {
-		if b := (servedBlob{instance, half(id)}); !s.blobs[b] {
+		if b := (servedBlob{instance, core.Half(id)}); !s.blobs[b] {
 			s.blobs[b] = false
 		}
 	}

@@ -125,7 +125,7 @@ func (p *hostilePast) run(t *testing.T, seed uint64, weak weaker) (h *hostileHis
 	h = &hostileHistory{hostilePast: p, weaker: weak, ownerKey: p.owner, epoch: p.epoch,
 		plans: rand.New(rand.NewPCG(seed, 2)), fate: rand.New(rand.NewPCG(seed, 3)),
 		made: make(map[string]bool), forgotten: make(map[store.Name]bool), onList: maps.Clone(p.onList), closedTo: p.closedTo, said: make(map[string]bool)}
-	h.sched = storetest.NewSched(p.mem, seed, repo.DefaultGrace+time.Hour)
+	h.sched = storetest.NewSched(p.mem, seed, ledger.Grace+time.Hour)
 	h.storage, h.main = newSimStorage(h.sched, p.objects)
 	for _, ref := range slices.Concat(p.kept, p.gone) {
 		h.made[ref.Host] = true

@@ -89,7 +89,7 @@ func (h *hostileHistory) expected(step *hostileStep) error {
 	case err == nil, step.party.Died && !errors.As(err, &wrong), step.party.Hurt && !errors.As(err, &wrong):
 		return nil
 	case errors.As(err, &wrong):
-	case errors.Is(err, repo.ErrPruned) && (h.pruned || h.mode != "" || time.Since(h.end) > repo.DefaultGrace):
+	case errors.Is(err, repo.ErrPruned) && (h.pruned || h.mode != "" || time.Since(h.end) > ledger.Grace):
 		return nil
 	case h.mode == "spoils" && names(err), h.mode == "loses", h.mode == "forks":
 		return nil
@@ -103,7 +103,7 @@ func (h *hostileHistory) expected(step *hostileStep) error {
 func (h *hostileHistory) check(ctx context.Context, r *repo.Repo) error {
 	var found error
 	_, err := r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) {
-		var of *repo.SnapshotError
+		var of *ledger.SnapshotError
 		var damage *store.DamageError
 		switch {
 		case errors.As(err, &of) && of.Ref.Instance == evilInstance:

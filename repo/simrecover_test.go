@@ -30,7 +30,7 @@ func (h *hostileHistory) prunes(ctx context.Context, m *simMachine, st store.Sto
 // way.
 func (h *hostileHistory) recovers(ctx context.Context) error {
 	h.mode = ""
-	time.Sleep(repo.DefaultGrace + time.Hour) // what the dead have left is old by then
+	time.Sleep(ledger.Grace + time.Hour) // what the dead have left is old by then
 	h.atWork()
 	if err := h.prunes(ctx, h.host, simView{h.storage, h.host}); err != nil && !(len(h.said) > 0 && names(err)) {
 		return fmt.Errorf("the host prunes: %w", err)

@@ -48,7 +48,7 @@ type simulation struct {
 func (h *simHistory) simulated(t *testing.T, seed uint64, scenario []string) (s *simulation, err error) {
 	time.Sleep(time.Until(h.end))
 	mem := h.mem.CloneFor(t)
-	s = &simulation{simHistory: h, mem: mem, sched: storetest.NewSched(mem, seed, repo.DefaultGrace+time.Hour), forgotten: make(map[store.Name]bool), repaired: make(map[string]bool)}
+	s = &simulation{simHistory: h, mem: mem, sched: storetest.NewSched(mem, seed, ledger.Grace+time.Hour), forgotten: make(map[store.Name]bool), repaired: make(map[string]bool)}
 	s.state = sync.OnceValue(func() string {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
@@ -260,7 +260,7 @@ func (s *simulation) judge(ctx context.Context) error {
 		}
 	}
 	// All that the dead have left is old by then.
-	time.Sleep(repo.DefaultGrace + time.Hour)
+	time.Sleep(ledger.Grace + time.Hour)
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err

@@ -21,8 +21,6 @@ import (
 	"permafrost/repo/store"
 )
 
-const statsInFlight = 16 // questions to the storage whether a pack is there
-
 // Stats counts what a run did for one component.
 type Stats struct {
 	Blobs   int64 // that Add was given
@@ -48,17 +46,11 @@ type Writer struct {
 	packing *pack.Pipeline
 
 	mu      sync.Mutex
-	fresh   map[halfID]struct{}      // blobs of this run
+	fresh   map[core.HalfID]struct{} // blobs of this run
 	checked map[store.Name]*presence // stored packs that this run has looked at
 	done    []store.Name             // packs uploaded by this run or one before it, in no index object yet
 	stats   [pack.Components]Stats
 }
-
-// A halfID is the first half of a blob's ID. It stands for the whole among the blobs of one run: 128 bits of a keyed hash
-// don't meet twice by chance, and nobody without the key can make them.
-type halfID [chunk.Size / 2]byte
-
-func half(id chunk.ID) halfID { return halfID(id[:chunk.Size/2]) }
 
 // A presence says whether a pack that the index lists is really there.
 type presence struct {
@@ -91,7 +83,7 @@ func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) 
 	}
 	w := &Writer{
 		core: r.core, index: x.For(instance), epoch: r.core.Log.CurrentEpoch(), instance: instance, prunes: r.core.Log.Prunes, journal: j, unlock: unlock,
-		fresh:   make(map[halfID]struct{}),
+		fresh:   make(map[core.HalfID]struct{}),
 		checked: make(map[store.Name]*presence),
 	}
 	w.packing = pack.NewPipeline(ctx, r.core.Store, w.epoch, instance, w.uploaded)
@@ -134,7 +126,7 @@ func (w *Writer) resume(ctx context.Context, left []*pack.Pack) error {
 		return nil
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(statsInFlight)
+	g.SetLimit(core.StatsInFlight)
 	there := make([]bool, len(left))
 	for i, p := range left {
 		if w.index.Serves(p.Name, w.instance) || w.core.Log.IsPruned(store.Pack.Object(p.Name)) {
@@ -195,7 +187,7 @@ func (w *Writer) Length(id chunk.ID) (int, bool) {
 // use, no damage is known, no prune has named the pack, and the pack is there with the right size.
 func (w *Writer) Has(ctx context.Context, id chunk.ID, length int) (bool, error) {
 	w.mu.Lock()
-	_, fresh := w.fresh[half(id)]
+	_, fresh := w.fresh[core.Half(id)]
 	w.mu.Unlock()
 	if fresh {
 		return true, nil
@@ -251,13 +243,13 @@ func (w *Writer) Add(ctx context.Context, c pack.Component, id chunk.ID, data []
 	w.mu.Lock()
 	if !has {
 		// Two components may bring one blob at once: the first has it.
-		_, has = w.fresh[half(id)]
+		_, has = w.fresh[core.Half(id)]
 	}
 	s := &w.stats[c]
 	s.Blobs++
 	s.Logical += int64(len(data))
 	if !has {
-		w.fresh[half(id)] = struct{}{}
+		w.fresh[core.Half(id)] = struct{}{}
 		s.Fresh += int64(len(data))
 	}
 	w.mu.Unlock()
@@ -378,7 +370,7 @@ func (w *Writer) young(ctx context.Context, named []string) error {
 	for _, object := range named {
 		o, err := w.core.Store.Stat(ctx, object)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), err == nil && now.Sub(o.Time) > DefaultGrace:
+		case errors.Is(err, fs.ErrNotExist), err == nil && now.Sub(o.Time) > ledger.Grace:
 			return ErrPruned
 		case err != nil:
 			return fmt.Errorf("looking whether %s is still there: %w", object, err)

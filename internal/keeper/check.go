@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"permafrost/repo"
+	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/snapshot"
 )
@@ -25,7 +26,7 @@ func newDamages(news Observer) *damages { return &damages{news: news, told: make
 func (d *damages) add(err error) {
 	f := finding(Damaging, err)
 	key := f.Object
-	var s *repo.SnapshotError
+	var s *ledger.SnapshotError
 	if errors.As(err, &s) {
 		key = s.Ref.ID.String() // several may lack the same object
 	}

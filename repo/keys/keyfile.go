@@ -22,7 +22,10 @@ import (
 )
 
 const (
-	maxKeyFile = 64 << 10 // bytes of a key file, and of a wrapped keyring
+	maxKeyFile = 64 << 10 // bytes of a key file
+
+	// MaxWrapped is how many bytes a wrapped keyring may have.
+	MaxWrapped = maxKeyFile
 
 	commentMark  = "# permafrost"
 	keyringLine  = "# permafrost-keyring-"

@@ -1,0 +1,28 @@
+package repo
+
+import (
+	"context"
+
+	"permafrost/repo/ledger"
+	"permafrost/repo/store"
+)
+
+// Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
+// of the times of snapshots below it.
+func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...ledger.Record) error {
+	c := r.Core()
+	if len(ids) == 0 {
+		return nil
+	}
+	f := &ledger.ForgetEntry{Snapshots: ids, Records: c.Log.Scope(c.Key.VerifyKey()).Recordable(records)}
+	return publishOnFull(ctx, c, &ledger.Entry{Forget: f}, func(h *ledger.History) error {
+		if err := h.CheckListed(ids); err != nil {
+			return err
+		}
+		by := h.Scope(c.Key.VerifyKey())
+		if why := h.MayForget(by, ids); why != "" {
+			return &ledger.NotAllowedError{Right: ledger.RightForget, Why: why}
+		}
+		return nil
+	})
+}
