@@ -32,12 +32,12 @@ func TestAcceptLostKeepsUnlisted(t *testing.T) {
 	victim := largestPack(st)
 	data := st.Bytes(victim)
 	st.Delete(victim)
-	if _, err := fresh(t, st, w.owner).RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {
+	if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	st.Set(victim, data)
 	older(st, victim)
-	if res, err := fresh(t, st, w.owner).Prune(t.Context(), mark, acceptLost); err != nil || res.Lost == 0 {
+	if res, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, acceptLost); err != nil || res.Lost == 0 {
 		t.Errorf("%+v, %v", res, err)
 	}
 	mustRepairIndex(t, st, w.owner)
@@ -72,7 +72,7 @@ func TestRepairIndexLacking(t *testing.T) {
 	st.Set(node, flip(st.Bytes(node), len(st.Bytes(node))/2))
 	repair := func() *repo.IndexRepair {
 		t.Helper()
-		res, err := fresh(t, st, w.owner).RepairIndex(t.Context(), byNode, repo.RepairOptions{})
+		res, err := repo.RepairIndex(t.Context(), fresh(t, st, w.owner), byNode, repo.RepairOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,18 +83,18 @@ func TestRepairIndexLacking(t *testing.T) {
 	}
 	o := fresh(t, st, w.owner)
 	res, _ := check(t, o, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
-	if err := o.MarkBad(t.Context(), res.Bad); err != nil {
+	if err := repo.MarkBad(t.Context(), o, res.Bad); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {
+	if _, err := repo.RepairPacks(t.Context(), o, repo.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), byNode, acceptLost); err == nil {
+	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), byNode, acceptLost); err == nil {
 		t.Error("pruned though nobody knows what a lost node led to")
 	}
 	mustSnapshot(t, fresh(t, st, w.writer), tree, 3) // the node is back, and the media are gone at the source
 	older(st, objectsOf(st, "packs")...)
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), byNode, acceptLost); err != nil {
+	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), byNode, acceptLost); err != nil {
 		t.Fatal(err)
 	}
 	if res := repair(); res.Lacking {
@@ -109,7 +109,7 @@ func TestRepairIndexLacking(t *testing.T) {
 func TestRepairUnderARun(t *testing.T) {
 	for name, repair := range map[string]func(t *testing.T, w *world, st *storetest.Mem, ref ledger.SnapshotRef, pack, index string){
 		"index": func(t *testing.T, w *world, st *storetest.Mem, ref ledger.SnapshotRef, _, index string) {
-			if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{ref.ID}); err != nil {
+			if err := repo.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{ref.ID}); err != nil {
 				t.Fatal(err)
 			}
 			st.Delete(index)
@@ -118,7 +118,7 @@ func TestRepairUnderARun(t *testing.T) {
 		"packs": func(t *testing.T, w *world, st *storetest.Mem, _ ledger.SnapshotRef, pack, _ string) {
 			data := st.Bytes(pack)
 			st.Delete(pack)
-			if _, err := fresh(t, st, w.owner).RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {
+			if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			st.Set(pack, data)
@@ -169,17 +169,17 @@ func TestDeniedIsNotDamaged(t *testing.T) {
 	w, st, _, _ := twoNights(t)
 	victim := largestPack(st)
 	r := fresh(t, &deniedStore{st, victim}, w.owner)
-	if res, err := r.Check(t.Context(), mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}); !errors.Is(err, fs.ErrPermission) {
+	if res, err := repo.Check(t.Context(), r, mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("check: %+v, %v", res, err)
 	}
 	bad, err := store.ParseName(victim[len("packs/ab/"):])
 	if err == nil {
-		err = r.MarkBad(t.Context(), []store.Name{bad})
+		err = repo.MarkBad(t.Context(), r, []store.Name{bad})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res, err := r.RepairPacks(t.Context(), repo.RepairOptions{}); !errors.Is(err, fs.ErrPermission) {
+	if res, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{}); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("repair: %+v, %v", res, err)
 	}
 }
@@ -242,17 +242,17 @@ func TestNewerIndexAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := fresh(t, st, w.owner)
-	if err := o.Forget(t.Context(), []store.Name{o.Snapshots()[1].ID}); err != nil {
+	if err := repo.Forget(t.Context(), o, []store.Name{o.Snapshots()[1].ID}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, store.ErrNewerFormat) {
+	if _, err := repo.Prune(t.Context(), o, mark, repo.PruneOptions{}); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("prune: %v", err)
 	}
 	accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := accepting.RepairIndex(t.Context(), mark, repo.RepairOptions{}); err != nil {
+	if _, err := repo.RepairIndex(t.Context(), accepting, mark, repo.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wholeAfterPrune(t, w, st, ref, c)

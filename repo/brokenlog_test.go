@@ -105,7 +105,7 @@ func TestAcceptedAboveAGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.RepairIndex(t.Context(), mark, repo.RepairOptions{}); err != nil {
+	if _, err := repo.RepairIndex(t.Context(), r, mark, repo.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	mustSnapshot(t, fresh(t, st, w.writer), night(2), 2)
@@ -141,7 +141,7 @@ func TestFarEntryComesIntoReach(t *testing.T) {
 			} else {
 				o = fresh(t, before(st, "Remove", when, reach), w.owner)
 			}
-			if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+			if _, err := repo.Prune(t.Context(), o, mark, repo.PruneOptions{}); err != nil {
 				t.Error(err)
 			}
 			if !slices.Contains(st.Names(), number(far)) || slices.Contains(st.Names(), "log/junk") {

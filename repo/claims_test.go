@@ -156,7 +156,7 @@ func TestOldUploadsPrunedByOthers(t *testing.T) {
 		}
 		return storetest.None
 	}}
-	if _, err := fresh(t, dies, evil).Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, storetest.ErrInjected) {
+	if _, err := repo.Prune(t.Context(), fresh(t, dies, evil), mark, repo.PruneOptions{}); !errors.Is(err, storetest.ErrInjected) {
 		t.Fatalf("the other's prune: %v", err)
 	}
 	if _, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance}); !errors.Is(err, repo.ErrPruned) {

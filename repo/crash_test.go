@@ -73,7 +73,7 @@ func newCrashes(t *testing.T) *crashes {
 	}
 	forgotten := st.Clone()
 	w.store = forgotten
-	if err := w.open(w.owner).Forget(t.Context(), []store.Name{refs[0].ID}); err != nil {
+	if err := repo.Forget(t.Context(), w.open(w.owner), []store.Name{refs[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -96,11 +96,11 @@ func newCrashes(t *testing.T) *crashes {
 	cut.Set(victim, append(cut.Bytes(victim), 1)) // so that everything in it can be saved
 
 	prune := func(ctx context.Context, r *repo.Repo) error {
-		_, err := r.Prune(ctx, mark, repo.PruneOptions{MaxUnused: 0.01})
+		_, err := repo.Prune(ctx, r, mark, repo.PruneOptions{MaxUnused: 0.01})
 		return err
 	}
 	pruned := func(r *repo.Repo) bool {
-		res, err := r.Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.01, DryRun: true})
+		res, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{MaxUnused: 0.01, DryRun: true})
 		return err == nil && res.Removed == 0
 	}
 	return &crashes{w.owner, nights, refs, []crashCase{
@@ -112,7 +112,7 @@ func newCrashes(t *testing.T) *crashes {
 			if len(r.Snapshots()) < 2 {
 				return nil // the run before has done it
 			}
-			return r.Forget(ctx, []store.Name{refs[0].ID})
+			return repo.Forget(ctx, r, []store.Name{refs[0].ID})
 		}, func(r *repo.Repo) bool { return len(r.Snapshots()) == 1 }},
 		{"prune by the owner", forgotten, w.owner, refs[1:], false, prune, pruned},
 		{"prune by the writer", forgotten, w.writer, refs[1:], false, prune, nil},

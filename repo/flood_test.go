@@ -73,7 +73,7 @@ func TestDamageIsNotForgotten(t *testing.T) {
 	if len(problems) == 0 || len(res.Bad) != 1 {
 		t.Fatalf("%+v, %v", res, problems)
 	}
-	if err := o.MarkBad(t.Context(), res.Bad); err != nil {
+	if err := repo.MarkBad(t.Context(), o, res.Bad); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []*keys.Keyring{w.owner, w.writer} {
@@ -152,7 +152,7 @@ func TestSaidOften(t *testing.T) {
 				}
 				mustSnapshot(t, fresh(t, st, w.writer), c, 2)
 				check(t, fresh(t, st, w.owner), repo.CheckOptions{})
-				if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{DryRun: true}); err != nil {
+				if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{DryRun: true}); err != nil {
 					t.Error(err)
 				}
 			})

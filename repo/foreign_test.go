@@ -149,7 +149,7 @@ func TestForeignPacksAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := fresh(t, st, w.writer)
-	if err := host.Forget(t.Context(), []store.Name{ref.ID}); err != nil {
+	if err := repo.Forget(t.Context(), host, []store.Name{ref.ID}); err != nil {
 		t.Fatal(err)
 	}
 	kept := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
@@ -158,7 +158,7 @@ func TestForeignPacksAlone(t *testing.T) {
 		}
 		return storetest.None
 	}}
-	if _, err := fresh(t, kept, w.writer).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
+	if _, err := repo.Prune(t.Context(), fresh(t, kept, w.writer), mark, repo.PruneOptions{}); err == nil {
 		t.Fatal("the packs are gone")
 	}
 	if _, err := thief.CatchUp(t.Context()); err != nil {
@@ -173,7 +173,7 @@ func TestForeignPacksAlone(t *testing.T) {
 		t.Errorf("packs are called bad: %v", res.Bad)
 	}
 	for name, before := range map[string]func(st *storetest.Mem, r *repo.Repo) error{
-		"called bad": func(_ *storetest.Mem, r *repo.Repo) error { return r.MarkBad(t.Context(), packs) },
+		"called bad": func(_ *storetest.Mem, r *repo.Repo) error { return repo.MarkBad(t.Context(), r, packs) },
 		"cut": func(st *storetest.Mem, _ *repo.Repo) error {
 			for _, n := range objectsOf(st, "packs") {
 				st.Set(n, st.Bytes(n)[:len(st.Bytes(n))-1])

@@ -9,7 +9,7 @@ import (
 
 // Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
 // of the times of snapshots below it.
-func (r *Repo) Forget(ctx context.Context, ids []store.Name, records ...ledger.Record) error {
+func Forget(ctx context.Context, r *Repo, ids []store.Name, records ...ledger.Record) error {
 	c := r.Core()
 	if len(ids) == 0 {
 		return nil

@@ -78,7 +78,7 @@ func TestLogGoesBackWhileRead(t *testing.T) {
 	if _, err := openFresh(t.Context(), view, w.writer); !errors.As(err, &rolled) {
 		t.Errorf("open: %v", err)
 	}
-	if _, err := early.Check(t.Context(), mark, repo.CheckOptions{}); !errors.As(err, &rolled) {
+	if _, err := repo.Check(t.Context(), early, mark, repo.CheckOptions{}); !errors.As(err, &rolled) {
 		t.Errorf("check: %v", err)
 	}
 }

@@ -64,7 +64,7 @@ func TestOthersCopyIsNone(t *testing.T) {
 			data := st.Bytes(spoilt)
 			data[len(data)-100] ^= 1
 			st.Set(spoilt, data)
-			_, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{})
+			_, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{})
 			if err == nil {
 				pruned++
 			}
@@ -119,7 +119,7 @@ func TestPackListedOtherwise(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, k := range []*keys.Keyring{w.writer, w.owner} {
-				_, err := fresh(t, st, k).Prune(t.Context(), mark, repo.PruneOptions{})
+				_, err := repo.Prune(t.Context(), fresh(t, st, k), mark, repo.PruneOptions{})
 				if lost := readsBlob(t.Context(), st, w.owner, ref); lost != nil {
 					t.Errorf("after a prune by the %s (%v): %v", k.Role, err, lost)
 				}
@@ -153,13 +153,13 @@ func TestPruneReadsListings(t *testing.T) {
 		t.Fatal(err)
 	}
 	twice := one(6, func() { one(6, nil) }) // and a blob two copies
-	if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{forgotten.ID}); err != nil {
+	if err := repo.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{forgotten.ID}); err != nil {
 		t.Fatal(err)
 	}
 	for _, spoilt := range objectsOf(st, "index") {
 		st := st.CloneFor(t)
 		w := &world{t, st, w.owner, w.writer, t.TempDir()}
-		if _, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{DryRun: true}); err != nil {
+		if _, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{DryRun: true}); err != nil {
 			t.Fatal(err)
 		}
 		data := st.Bytes(spoilt)
@@ -169,7 +169,7 @@ func TestPruneReadsListings(t *testing.T) {
 			return [2]bool{verify(t.Context(), fresh(t, st, w.owner), first, c) != nil, readsBlob(t.Context(), st, w.owner, twice) != nil}
 		}
 		before := lost()
-		_, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{})
+		_, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{})
 		if after := lost(); after != before {
 			t.Errorf("after a prune (%v) others lack %v, and %v before", err, after, before)
 		}

@@ -111,7 +111,7 @@ func (h *hostileCase) try() {
 	if err != nil {
 		return // nothing is done with it at all
 	}
-	_, err = r.Prune(t.Context(), mark, repo.PruneOptions{})
+	_, err = repo.Prune(t.Context(), r, mark, repo.PruneOptions{})
 	if h.harmless() && err != nil {
 		t.Errorf("prune: %v", err)
 	}
@@ -152,7 +152,7 @@ func (h *hostileCase) check() {
 	}) {
 		h.t.Errorf("check does not name %s: %v", want, problems)
 	}
-	if err := r.MarkBad(h.t.Context(), res.Bad); err != nil && len(r.Damage()) == 0 {
+	if err := repo.MarkBad(h.t.Context(), r, res.Bad); err != nil && len(r.Damage()) == 0 {
 		h.t.Error(err)
 	}
 }

@@ -56,13 +56,13 @@ func wholeAfterPrune(t *testing.T, w *world, st store.Store, ref ledger.Snapshot
 		if k == w.owner {
 			for _, s := range r.Snapshots() {
 				if s.Instance != instance {
-					if err := r.Forget(t.Context(), []store.Name{s.ID}); err != nil {
+					if err := repo.Forget(t.Context(), r, []store.Name{s.ID}); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 		}
-		_, err := r.Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05})
+		_, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{MaxUnused: 0.05})
 		var d *store.DamageError
 		if err != nil && !errors.As(err, &d) {
 			t.Fatal(err)
@@ -117,7 +117,7 @@ func TestSharedPack(t *testing.T) {
 	publishStolen(t, r, []byte(`{"blobs":{"media":["`+idsOf(text)[0].String()+`"]}}`), listed)
 	before := objectsOf(st, "packs")
 	var d *store.DamageError
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05}); !errors.As(err, &d) {
+	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{MaxUnused: 0.05}); !errors.As(err, &d) {
 		t.Errorf("prune: %v", err)
 	}
 	if after := objectsOf(st, "packs"); !slices.Equal(before, after) {
@@ -137,7 +137,7 @@ func TestMissingIndex(t *testing.T) {
 		t.Error(err)
 	}
 	mustSnapshot(t, fresh(t, st, w.writer), c, 2)
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
+	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{}); err == nil {
 		t.Error("prune without the whole index succeeded")
 	}
 	if _, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{}); len(problems) == 0 {
@@ -240,7 +240,7 @@ func mustAccept(t *testing.T, st store.Store, k *keys.Keyring) {
 	t.Helper()
 	r, err := repo.Open(t.Context(), st, k, repo.Options{AcceptHead: true})
 	if err == nil {
-		_, err = r.RepairIndex(t.Context(), mark, repo.RepairOptions{})
+		_, err = repo.RepairIndex(t.Context(), r, mark, repo.RepairOptions{})
 	}
 	if err != nil {
 		t.Fatal(err)

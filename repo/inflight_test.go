@@ -49,7 +49,7 @@ func TestPacksOfARunCalledBad(t *testing.T) {
 			if len(problems) == 0 {
 				t.Errorf("the %s's check finds nothing", k.Role)
 			}
-			if err := r.MarkBad(t.Context(), res.Bad); err != nil {
+			if err := repo.MarkBad(t.Context(), r, res.Bad); err != nil {
 				t.Error(err)
 			}
 		}

@@ -125,7 +125,7 @@ func (l *losses) Lost(part string, err error) error {
 
 // Losses calls f with each snapshot that can't be put together again from what the index lists, oldest first. The content of
 // packs is not looked at. Its error is one of reading.
-func (r *Repo) Losses(ctx context.Context, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
+func Losses(ctx context.Context, r *Repo, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
 	c := r.Core()
 	var in *inspectors
 	for _, ref := range c.Log.Live() {

@@ -38,13 +38,13 @@ func TestJunkNames(t *testing.T) {
 	if err != nil || scrubbed.Junk != len(junk)-3 { // it does not look at the log
 		t.Errorf("scrub: %+v, %v", scrubbed, err)
 	}
-	if _, err := w.open(w.writer).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+	if _, err := repo.Prune(t.Context(), w.open(w.writer), mark, repo.PruneOptions{}); err != nil {
 		t.Errorf("a writer's prune: %v", err)
 	}
 	if !slices.Contains(st.Names(), junk[0]) {
 		t.Error("a writer's prune removes junk")
 	}
-	if res, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil || res.LeftOver != len(junk) {
+	if res, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{}); err != nil || res.LeftOver != len(junk) {
 		t.Errorf("the owner's prune: %+v, %v", res, err)
 	}
 	if after := st.Names(); !slices.Equal(before, after) {

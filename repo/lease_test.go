@@ -37,11 +37,11 @@ func TestLeases(t *testing.T) {
 		t.Errorf("a second snapshot on this machine: %v", err)
 	}
 	// The pruner has the writer's host name and PID, as two containers may.
-	if _, err := open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); !errors.As(err, &locked) {
+	if _, err := repo.Prune(t.Context(), open(w.owner), mark, repo.PruneOptions{}); !errors.As(err, &locked) {
 		t.Errorf("a prune beside a snapshot: %v", err)
 	}
 	wr.Abort()
-	if _, err := open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+	if _, err := repo.Prune(t.Context(), open(w.owner), mark, repo.PruneOptions{}); err != nil {
 		t.Errorf("prune after the run has ended: %v", err)
 	}
 }
@@ -102,7 +102,7 @@ func TestLeaseOfADeadProcess(t *testing.T) {
 		if err := r.PutLease(t.Context(), holder); err != nil {
 			t.Fatal(err)
 		}
-		_, err = r.Prune(t.Context(), mark, repo.PruneOptions{})
+		_, err = repo.Prune(t.Context(), r, mark, repo.PruneOptions{})
 		var locked *lease.LockedError
 		if err != nil && !errors.As(err, &locked) {
 			t.Fatal(err)
@@ -184,7 +184,7 @@ func TestLeasePutAgain(t *testing.T) {
 		prune := func() error {
 			r, err := repo.Open(t.Context(), st, h.owner, repo.Options{})
 			if err == nil {
-				_, err = r.Prune(t.Context(), mark, repo.PruneOptions{})
+				_, err = repo.Prune(t.Context(), r, mark, repo.PruneOptions{})
 			}
 			return err
 		}

@@ -74,7 +74,7 @@ func TestLeftOutIsNoRollback(t *testing.T) {
 			}
 			accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 			if err == nil {
-				_, err = accepting.RepairIndex(t.Context(), mark, repo.RepairOptions{})
+				_, err = repo.RepairIndex(t.Context(), accepting, mark, repo.RepairOptions{})
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -174,7 +174,7 @@ func TestLeftoversWhereSomebodyIsLeftOut(t *testing.T) {
 	if err := fresh(t, st, evil).PublishAt(t.Context(), evilSnapshot(), ref.Seq+4); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{Grace: -time.Hour}); err != nil {
+	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{Grace: -time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if names := st.Names(); slices.Contains(names, ours) || !slices.Contains(names, theirs) {

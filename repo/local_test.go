@@ -47,9 +47,9 @@ func (m *machine) night(o repo.Options, day int) error {
 	if r, err = m.open(repo.Options{}); err != nil {
 		return err
 	}
-	_, err = r.Check(m.t.Context(), mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}, Problem: func(err error) { m.t.Error(err) }})
+	_, err = repo.Check(m.t.Context(), r, mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}, Problem: func(err error) { m.t.Error(err) }})
 	if err == nil {
-		_, err = r.Prune(m.t.Context(), mark, repo.PruneOptions{})
+		_, err = repo.Prune(m.t.Context(), r, mark, repo.PruneOptions{})
 	}
 	return err
 }
@@ -264,7 +264,7 @@ func TestNothingRemembered(t *testing.T) {
 	if len(m.notes) != 1 || !strings.Contains(m.notes[0], m.dir) {
 		t.Errorf("it says %q", m.notes)
 	}
-	if _, err := r.Check(t.Context(), mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}); err != nil || len(r.Snapshots()) != 1 {
+	if _, err := repo.Check(t.Context(), r, mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}); err != nil || len(r.Snapshots()) != 1 {
 		t.Errorf("check of %d snapshots: %v", len(r.Snapshots()), err)
 	}
 	if _, err := r.NewWriter(t.Context(), instance); err == nil || !strings.Contains(err.Error(), m.dir) {

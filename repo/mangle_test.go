@@ -179,7 +179,7 @@ func TestDamageHeals(t *testing.T) {
 	if len(problems) != 1 || len(res.Bad) != 1 {
 		t.Fatalf("check: %v, bad %v", problems, res.Bad)
 	}
-	if err := o.MarkBad(t.Context(), res.Bad); err != nil {
+	if err := repo.MarkBad(t.Context(), o, res.Bad); err != nil {
 		t.Fatal(err)
 	}
 	_, stats := mustSnapshot(t, w.open(w.writer), c, 2)
@@ -207,7 +207,7 @@ func TestLostPack(t *testing.T) {
 	if _, problems := check(t, w.open(w.writer), repo.CheckOptions{}); len(problems) == 0 {
 		t.Error("check finds nothing")
 	}
-	if _, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
+	if _, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{}); err == nil {
 		t.Error("prune of a repository that lost a pack succeeded")
 	}
 	_, stats := mustSnapshot(t, w.open(w.writer), c, 2)

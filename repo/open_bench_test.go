@@ -40,7 +40,7 @@ func longLog(b testing.TB, gone int) (*storetest.Mem, *keys.Keyring) {
 			b.Fatal(err)
 		}
 		if i < gone {
-			if err := r.Forget(b.Context(), []store.Name{r.Snapshots()[0].ID}); err != nil {
+			if err := repo.Forget(b.Context(), r, []store.Name{r.Snapshots()[0].ID}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -68,7 +68,7 @@ func BenchmarkOpen(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("10 snapshots, %d gone, checked", gone), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := open().Check(b.Context(), mark, repo.CheckOptions{}); err != nil {
+				if _, err := repo.Check(b.Context(), open(), mark, repo.CheckOptions{}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -35,7 +35,7 @@ func overtaken(t *testing.T) (w *world, st *storetest.Mem, kept ledger.SnapshotR
 	}
 	gone, _ := mustSnapshot(t, fresh(t, st, w.writer), whole, 1)
 	kept, _ = mustSnapshot(t, fresh(t, st, w.writer), c, 2)
-	if err := fresh(t, st, w.writer).Forget(t.Context(), []store.Name{gone.ID}); err != nil {
+	if err := repo.Forget(t.Context(), fresh(t, st, w.writer), []store.Name{gone.ID}); err != nil {
 		t.Fatal(err)
 	}
 	return w, st, kept, c
@@ -54,7 +54,7 @@ func before(st store.Store, kind, name string, f func()) store.Store {
 
 func mustPrune(t *testing.T, st store.Store, k *keys.Keyring) *repo.PruneResult {
 	t.Helper()
-	res, err := fresh(t, st, k).Prune(t.Context(), mark, repo.PruneOptions{})
+	res, err := repo.Prune(t.Context(), fresh(t, st, k), mark, repo.PruneOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestPruneOvertakenByPrune(t *testing.T) {
 				t.Error("the other prune rewrites nothing")
 			}
 		}), w.owner)
-		if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+		if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{}); err != nil {
 			t.Errorf("overtaken before it could %s %s: %v", kind, name, err)
 		}
 		if !pruned {
@@ -231,7 +231,7 @@ func TestWriterPrunesAfterOwner(t *testing.T) {
 	other := night(2)
 	last, _ := mustSnapshot(t, fresh(t, st, w.writer), other, 3)
 	r := fresh(t, st, w.writer)
-	if err := r.Forget(t.Context(), []store.Name{kept.ID}); err != nil {
+	if err := repo.Forget(t.Context(), r, []store.Name{kept.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if res := mustPrune(t, st, w.writer); res.Removed == 0 {
@@ -267,7 +267,7 @@ func TestIndexAfterCatchingUp(t *testing.T) {
 	}
 	c := night(2)
 	mustSnapshot(t, fresh(t, st, w.writer), c, 3)
-	if err := r.Forget(t.Context(), []store.Name{kept.ID}); err != nil {
+	if err := repo.Forget(t.Context(), r, []store.Name{kept.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if now, err := r.Listed(t.Context()); err != nil || len(now) <= len(was) {
@@ -294,7 +294,7 @@ func TestOwnUploadsPruned(t *testing.T) {
 	if err := wr.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if res, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{Grace: 1}); err != nil || res.LeftOver < len(c) {
+	if res, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{Grace: 1}); err != nil || res.LeftOver < len(c) {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance})
@@ -321,7 +321,7 @@ func TestLeaseRenewedMeanwhile(t *testing.T) {
 			}
 			return storetest.None
 		}}
-		if _, err := fresh(t, slow, h.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err != nil || renewals.Load() < 10 {
+		if _, err := repo.Prune(t.Context(), fresh(t, slow, h.owner), mark, repo.PruneOptions{}); err != nil || renewals.Load() < 10 {
 			t.Errorf("after %d renewals: %v", renewals.Load(), err)
 		}
 	})

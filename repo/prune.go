@@ -83,7 +83,7 @@ type PruneResult struct {
 //
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
-func (r *Repo) Prune(ctx context.Context, inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func Prune(ctx context.Context, r *Repo, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	c := r.Core()
 	if o.Grace == 0 || c.Key.Role != keys.RoleOwner {
 		o.Grace = max(o.Grace, ledger.Grace)

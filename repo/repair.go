@@ -45,7 +45,7 @@ type IndexRepair struct {
 // RepairIndex makes the index whole: index objects that are missing or damaged, or list what was written for another
 // instance, are taken off the log; and packs that hold what a snapshot needs and no index object lists are read, verified
 // and listed. It takes the owner key.
-func (r *Repo) RepairIndex(ctx context.Context, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
+func RepairIndex(ctx context.Context, r *Repo, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
 	c := r.Core()
 	spool, err := c.Machine.Spool()
 	if err != nil {

@@ -52,7 +52,7 @@ func committedIsWhole(t *testing.T, w *world, st store.Store, err error) {
 
 func mustRepairIndex(t *testing.T, st store.Store, k *keys.Keyring) *repo.IndexRepair {
 	t.Helper()
-	res, err := fresh(t, st, k).RepairIndex(t.Context(), mark, repo.RepairOptions{})
+	res, err := repo.RepairIndex(t.Context(), fresh(t, st, k), mark, repo.RepairOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func mustRepairIndex(t *testing.T, st store.Store, k *keys.Keyring) *repo.IndexR
 
 func pruneAs(t *testing.T, st store.Store, k *keys.Keyring) {
 	t.Helper()
-	if _, err := fresh(t, st, k).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.999}); err != nil {
+	if _, err := repo.Prune(t.Context(), fresh(t, st, k), mark, repo.PruneOptions{MaxUnused: 0.999}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -109,7 +109,7 @@ func TestPruneByOtherInstance(t *testing.T) {
 			o := fresh(t, st, w.owner)
 			for _, s := range o.Snapshots() {
 				if s.Instance != instance {
-					if err := o.Forget(t.Context(), []store.Name{s.ID}); err != nil {
+					if err := repo.Forget(t.Context(), o, []store.Name{s.ID}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -130,7 +130,7 @@ func TestPruneByOtherInstance(t *testing.T) {
 			t.Fatal(err)
 		}
 		theirs := publishStolen(t, r, []byte(`{"blobs":{}}`), listed)
-		if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{first.ID, mine.ID, theirs.ID}); err != nil {
+		if err := repo.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{first.ID, mine.ID, theirs.ID}); err != nil {
 			t.Fatal(err)
 		}
 		_, err = oneBlob(t, st, w.writer, instance, b, func() { pruneAs(t, st, other) })
@@ -204,7 +204,7 @@ func TestRepairIndexForgedPacks(t *testing.T) {
 	}
 	st.Delete(objectsOf(st, "index")[0])
 	var told strings.Builder
-	if _, err := w.open(w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{Problem: func(err error) { fmt.Fprintln(&told, err) }}); err != nil {
+	if _, err := repo.RepairIndex(t.Context(), w.open(w.owner), mark, repo.RepairOptions{Problem: func(err error) { fmt.Fprintln(&told, err) }}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []store.Name{claims, fat} {
@@ -219,7 +219,7 @@ func TestRepairIndexForgedPacks(t *testing.T) {
 		}
 	}
 	whole("after the repair of the index")
-	if _, err := fresh(t, st, w.owner).RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {
+	if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	whole("after the repair of packs")
@@ -233,12 +233,12 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 	for name, rewrite := range map[string]func(t *testing.T, w *world, st *storetest.Mem, refs []ledger.SnapshotRef){
 		"repair": func(t *testing.T, w *world, st *storetest.Mem, _ []ledger.SnapshotRef) {
 			st.Delete(largestPack(st))
-			if _, err := fresh(t, st, w.owner).RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {
+			if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"prune": func(t *testing.T, w *world, st *storetest.Mem, refs []ledger.SnapshotRef) {
-			if err := fresh(t, st, w.owner).Forget(t.Context(), []store.Name{refs[1].ID}); err != nil {
+			if err := repo.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{refs[1].ID}); err != nil {
 				t.Fatal(err)
 			}
 			pruneAs(t, st, w.owner)
@@ -265,7 +265,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(o.Forget(t.Context(), []store.Name{newestID(o)}), o.RemovePerson(t.Context(), "web1"),
+			if err := errors.Join(repo.Forget(t.Context(), o, []store.Name{newestID(o)}), o.RemovePerson(t.Context(), "web1"),
 				o.AddPerson(t.Context(), second, ledger.Person{Name: "web2", Instance: instance}, nil, "")); err != nil {
 				t.Fatal(err)
 			}
@@ -303,7 +303,7 @@ func TestRepairNothing(t *testing.T) {
 	run.Abort()
 	before := st.Names()
 	mustRepairIndex(t, st, w.owner)
-	if _, err := fresh(t, st, w.owner).RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {
+	if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(before, st.Names()) {
@@ -317,7 +317,7 @@ func TestRepairComesBack(t *testing.T) {
 	victim := largestPack(st)
 	data := st.Bytes(victim)
 	st.Delete(victim)
-	if _, err := fresh(t, st, w.owner).RepairPacks(t.Context(), repo.RepairOptions{}); err != nil {
+	if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{}); len(problems) == 0 {
@@ -340,7 +340,7 @@ func TestRepairNewer(t *testing.T) {
 	if err := r.PublishRaw(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
-	if res, err := fresh(t, st, w.owner).RepairIndex(t.Context(), mark, repo.RepairOptions{}); !errors.Is(err, store.ErrNewerFormat) {
+	if res, err := repo.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, repo.RepairOptions{}); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("%+v, %v", res, err)
 	}
 }
@@ -360,10 +360,10 @@ func TestRepairUnreadable(t *testing.T) {
 	if len(problems) == 0 || len(res.Bad) != 1 || !strings.HasSuffix(victim, res.Bad[0].String()) {
 		t.Errorf("check: %+v, %v", res, problems)
 	}
-	if err := r.MarkBad(t.Context(), res.Bad); err != nil {
+	if err := repo.MarkBad(t.Context(), r, res.Bad); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := r.RepairPacks(t.Context(), repo.RepairOptions{}); err != nil || len(got.Packs) != 1 || got.Lost == 0 {
+	if got, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{}); err != nil || len(got.Packs) != 1 || got.Lost == 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, n := range objectsOf(st, "index") {
@@ -380,30 +380,30 @@ func TestRepairUnreadable(t *testing.T) {
 func TestPruneAcceptLost(t *testing.T) {
 	w, st, nights, refs := twoNights(t)
 	o := fresh(t, st, w.owner)
-	if err := o.Forget(t.Context(), []store.Name{refs[0].ID}); err != nil {
+	if err := repo.Forget(t.Context(), o, []store.Name{refs[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	victim := largestPack(st)
 	data := st.Bytes(victim)
 	st.Delete(victim)
 	accept := repo.PruneOptions{AcceptLost: true}
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, accept); err == nil {
+	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, accept); err == nil {
 		t.Error("pruned while a listed pack is away")
 	}
 	st.Set(victim, flip(data, len(data)/2))
 	r := fresh(t, st, w.owner)
 	res, _ := check(t, r, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
-	if err := r.MarkBad(t.Context(), res.Bad); err != nil {
+	if err := repo.MarkBad(t.Context(), r, res.Bad); err != nil {
 		t.Fatal(err)
 	}
-	got, err := r.RepairPacks(t.Context(), repo.RepairOptions{})
+	got, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fresh(t, st, w.owner).Prune(t.Context(), mark, repo.PruneOptions{}); err == nil {
+	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{}); err == nil {
 		t.Error("pruned without a word of what is lost")
 	}
-	pruned, err := fresh(t, st, w.owner).Prune(t.Context(), mark, accept)
+	pruned, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, accept)
 	if err != nil || pruned.Lost == 0 || pruned.Lost > got.Lost || pruned.Removed == 0 {
 		t.Errorf("%+v of %+v, %v", pruned, got, err)
 	}
@@ -439,10 +439,10 @@ func TestRepairReadFailsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := fresh(t, view, w.owner)
-	if err := r.MarkBad(t.Context(), []store.Name{bad}); err != nil {
+	if err := repo.MarkBad(t.Context(), r, []store.Name{bad}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := r.RepairPacks(t.Context(), repo.RepairOptions{}); err != nil || got.Lost > 0 || got.Salvaged == 0 || len(failed) == 0 {
+	if got, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{}); err != nil || got.Lost > 0 || got.Salvaged == 0 || len(failed) == 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	wholeAgain(t, w, st, nights, refs)

@@ -62,7 +62,7 @@ func TestSealedHost(t *testing.T) {
 	if res := mustBeClean(t, r); res.Deep {
 		t.Error("a sealed host says that it read content")
 	}
-	if err := r.Forget(t.Context(), []store.Name{ref.ID}); err != nil {
+	if err := repo.Forget(t.Context(), r, []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 	if s := w.open(w.owner).Snapshots(); len(s) != 0 {
@@ -74,13 +74,13 @@ func TestWriterThatMayNotForget(t *testing.T) {
 	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{AppendOnly: true})
 	ref, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
 	r := w.open(w.writer)
-	if err := r.Forget(t.Context(), []store.Name{ref.ID}); !errors.Is(err, ledger.ErrNotAllowed) {
+	if err := repo.Forget(t.Context(), r, []store.Name{ref.ID}); !errors.Is(err, ledger.ErrNotAllowed) {
 		t.Errorf("forget: %v", err)
 	}
-	if _, err := r.Prune(t.Context(), mark, repo.PruneOptions{}); !errors.Is(err, ledger.ErrNotAllowed) {
+	if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{}); !errors.Is(err, ledger.ErrNotAllowed) {
 		t.Errorf("prune: %v", err)
 	}
-	if err := w.open(w.owner).Forget(t.Context(), []store.Name{ref.ID}); err != nil {
+	if err := repo.Forget(t.Context(), w.open(w.owner), []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 }
@@ -110,7 +110,7 @@ func TestWriterOfAnyInstance(t *testing.T) {
 	if stats[repo.Media].Fresh != 0 {
 		t.Errorf("the second night: %+v", stats[repo.Media])
 	}
-	if err := w.open(w.writer).Forget(t.Context(), []store.Name{ref.ID}); err != nil {
+	if err := repo.Forget(t.Context(), w.open(w.writer), []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 }
@@ -130,11 +130,11 @@ func TestForgetAndPrune(t *testing.T) {
 			first, _ := mustSnapshot(t, w.open(w.writer), a, 1)
 			second, _ := mustSnapshot(t, w.open(w.writer), b, 2)
 			r := w.open(key)
-			if err := r.Forget(t.Context(), []store.Name{first.ID}); err != nil {
+			if err := repo.Forget(t.Context(), r, []store.Name{first.ID}); err != nil {
 				t.Fatal(err)
 			}
 			before := len(st.Names())
-			res, err := r.Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
+			res, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +151,7 @@ func TestForgetAndPrune(t *testing.T) {
 			if res := mustBeClean(t, o); res.Unused != 0 {
 				t.Errorf("check: %+v", res)
 			}
-			again, err := w.open(key).Prune(t.Context(), mark, repo.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
+			again, err := repo.Prune(t.Context(), w.open(key), mark, repo.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
 			if err != nil || again.Removed != 0 {
 				t.Errorf("a second prune: %+v, %v", again, err)
 			}
@@ -202,7 +202,7 @@ func TestInterruptedRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := r.Prune(t.Context(), mark, repo.PruneOptions{Grace: -time.Hour})
+	res, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{Grace: -time.Hour})
 	if err != nil || res.LeftOver == 0 {
 		t.Errorf("prune: %+v, %v", res, err)
 	}
@@ -225,7 +225,7 @@ func TestPruneSupposing(t *testing.T) {
 	mustSnapshot(t, w.open(w.writer), night(50), 2)
 	would := func(gone ...store.Name) repo.PruneResult {
 		t.Helper()
-		res, err := w.open(w.owner).Prune(t.Context(), mark, repo.PruneOptions{DryRun: true, Forgotten: gone})
+		res, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{DryRun: true, Forgotten: gone})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestPruneSupposing(t *testing.T) {
 	if live := w.open(w.owner).Snapshots(); len(live) != 2 {
 		t.Errorf("%d snapshots are left of 2", len(live))
 	}
-	if err := w.open(w.owner).Forget(t.Context(), []store.Name{first.ID}); err != nil {
+	if err := repo.Forget(t.Context(), w.open(w.owner), []store.Name{first.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if then := would(); supposed != then || then.Freed == 0 {
@@ -267,10 +267,10 @@ func TestPruneDuringSnapshot(t *testing.T) {
 		}
 	}
 	o := w.open(w.owner)
-	if err := o.Forget(t.Context(), []store.Name{first.ID}); err != nil {
+	if err := repo.Forget(t.Context(), o, []store.Name{first.ID}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.Prune(t.Context(), mark, repo.PruneOptions{}); err != nil {
+	if _, err := repo.Prune(t.Context(), o, mark, repo.PruneOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance})

@@ -32,7 +32,7 @@ type PackRepair struct {
 // are missing. What is lost is then listed nowhere, so that the next snapshot stores it again where the source still has
 // it. Damaged are packs of another size than the index says, and those that a check has found so (see MarkBad). A
 // prune deletes them. It takes the owner key.
-func (r *Repo) RepairPacks(ctx context.Context, o RepairOptions) (*PackRepair, error) {
+func RepairPacks(ctx context.Context, r *Repo, o RepairOptions) (*PackRepair, error) {
 	c := r.Core()
 	var res *PackRepair
 	err := repair(ctx, c, "repair of packs", o, func(ctx context.Context) (err error) {

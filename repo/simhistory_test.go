@@ -214,7 +214,7 @@ func (h *simHistory) mustForget(t *testing.T, refs []ledger.SnapshotRef) {
 	for _, ref := range refs {
 		ids = append(ids, ref.ID)
 	}
-	if err := h.open(t, h.owner).Forget(t.Context(), ids); err != nil {
+	if err := repo.Forget(t.Context(), h.open(t, h.owner), ids); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -231,7 +231,7 @@ var simHarms = map[string]func(t *testing.T, h *simHistory, pack string){
 func (h *simHistory) mustMark(t *testing.T, pack string) {
 	name, err := store.ParseName(pack[len("packs/ab/"):])
 	if err == nil {
-		err = h.open(t, h.owner).MarkBad(t.Context(), []store.Name{name})
+		err = repo.MarkBad(t.Context(), h.open(t, h.owner), []store.Name{name})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -273,7 +273,7 @@ func (h *hostileHistory) do(ctx context.Context, m *simMachine, what, contents s
 	case "snapshot":
 		return h.snapshot(ctx, m, contents, r)
 	case "prune":
-		_, err := r.Prune(ctx, mark, repo.PruneOptions{})
+		_, err := repo.Prune(ctx, r, mark, repo.PruneOptions{})
 		return err
 	case "forget":
 		return h.forget(ctx, m, r)
@@ -336,7 +336,7 @@ func (h *hostileHistory) forget(ctx context.Context, m *simMachine, r *repo.Repo
 		h.forgotten[id] = false
 	}
 	h.mu.Unlock()
-	err := r.Forget(ctx, []store.Name{id})
+	err := repo.Forget(ctx, r, []store.Name{id})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forgotten[id] = h.forgotten[id] || err == nil

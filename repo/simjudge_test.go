@@ -102,7 +102,7 @@ func (h *hostileHistory) expected(step *hostileStep) error {
 // check looks for damage. Where the storage does as it should, there is none but in what hostile parties have put.
 func (h *hostileHistory) check(ctx context.Context, r *repo.Repo) error {
 	var found error
-	_, err := r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) {
+	_, err := repo.Check(ctx, r, mark, repo.CheckOptions{Problem: func(err error) {
 		var of *ledger.SnapshotError
 		var damage *store.DamageError
 		switch {

@@ -20,7 +20,7 @@ func (h *hostileHistory) prunes(ctx context.Context, m *simMachine, st store.Sto
 	m.moves = true
 	r, err := h.open(ctx, m, st, m.options())
 	if err == nil {
-		_, err = r.Prune(ctx, mark, repo.PruneOptions{})
+		_, err = repo.Prune(ctx, r, mark, repo.PruneOptions{})
 	}
 	return err
 }
@@ -111,10 +111,10 @@ func (h *hostileHistory) settles(ctx context.Context) error {
 			theirs = append(theirs, ref.ID)
 		}
 	}
-	if err := r.Forget(ctx, theirs); err != nil {
+	if err := repo.Forget(ctx, r, theirs); err != nil {
 		return err
 	}
-	_, err = r.Prune(ctx, mark, repo.PruneOptions{})
+	_, err = repo.Prune(ctx, r, mark, repo.PruneOptions{})
 	return err
 }
 
@@ -125,7 +125,7 @@ func (h *hostileHistory) afterwards(ctx context.Context) error {
 		err = h.whole(ctx, r)
 	}
 	if err == nil {
-		_, err = r.Prune(ctx, mark, repo.PruneOptions{})
+		_, err = repo.Prune(ctx, r, mark, repo.PruneOptions{})
 	}
 	if err == nil {
 		err = h.check(ctx, r)

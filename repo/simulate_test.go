@@ -158,7 +158,7 @@ func (s *simulation) prune(k *keys.Keyring, grace time.Duration) func(context.Co
 		if err != nil {
 			return err
 		}
-		_, err = r.Prune(ctx, mark, repo.PruneOptions{Grace: grace})
+		_, err = repo.Prune(ctx, r, mark, repo.PruneOptions{Grace: grace})
 		return err
 	}
 }
@@ -188,7 +188,7 @@ func (s *simulation) forget(ctx context.Context, st store.Store) error {
 	s.mu.Lock()
 	s.forgotten[id] = false
 	s.mu.Unlock()
-	err = r.Forget(ctx, []store.Name{id})
+	err = repo.Forget(ctx, r, []store.Name{id})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgotten[id] = err == nil
@@ -266,7 +266,7 @@ func (s *simulation) judge(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := r.Prune(ctx, mark, repo.PruneOptions{}); err != nil {
+	if _, err := repo.Prune(ctx, r, mark, repo.PruneOptions{}); err != nil {
 		return fmt.Errorf("the next prune: %w", err)
 	}
 	if err := s.afterwards(ctx, r); err != nil {
@@ -336,7 +336,7 @@ var errFound = errors.New("found damage")
 // clean returns what a check found, which must be no damage.
 func (s *simulation) clean(ctx context.Context, r *repo.Repo) (*repo.CheckResult, error) {
 	var found error
-	res, err := r.Check(ctx, mark, repo.CheckOptions{Problem: func(err error) { found = fmt.Errorf("%w: %w", errFound, err) }})
+	res, err := repo.Check(ctx, r, mark, repo.CheckOptions{Problem: func(err error) { found = fmt.Errorf("%w: %w", errFound, err) }})
 	return res, errors.Join(err, found)
 }
 

@@ -92,7 +92,7 @@ func TestCacheVanishes(t *testing.T) {
 		}
 		os.RemoveAll(v.dir)
 		if seed%10 == 9 {
-			if r, err := m.open(repo.Options{}); err != nil || r.Forget(t.Context(), idsButLast(r)) != nil {
+			if r, err := m.open(repo.Options{}); err != nil || repo.Forget(t.Context(), r, idsButLast(r)) != nil {
 				t.Fatalf("seed %d: forgetting: %v", seed, err)
 			}
 		}

@@ -166,7 +166,7 @@ func check(t *testing.T, r *repo.Repo, o repo.CheckOptions) (*repo.CheckResult, 
 	t.Helper()
 	var problems []error
 	o.Problem = func(err error) { problems = append(problems, err) }
-	res, err := r.Check(t.Context(), mark, o)
+	res, err := repo.Check(t.Context(), r, mark, o)
 	if err != nil {
 		t.Fatal(err)
 	}

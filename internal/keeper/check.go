@@ -66,11 +66,11 @@ func Check(ctx context.Context, r *repo.Repo, o CheckOptions, news Observer) (*H
 	found := newDamages(news)
 	o.Problem = found.add
 	o.Progress = func(done, total int64) { phases(news)("packs", done, total) }
-	res, err := r.Check(ctx, snapshot.NewInspector, o)
+	res, err := repo.Check(ctx, r, snapshot.NewInspector, o)
 	if err != nil {
 		return nil, fmt.Errorf("checking: %w", err)
 	}
-	if err := r.MarkBad(ctx, res.Bad); err != nil {
+	if err := repo.MarkBad(ctx, r, res.Bad); err != nil {
 		news.Found(warning("the damaged packs could not be noted in the log: %w", err))
 	}
 	return &Health{Checked: checked(res, found.n, r.Head()), Lost: res.Lost, Bad: len(res.Bad), Strays: res.Strays, Accepted: res.Accepted}, nil

@@ -56,7 +56,7 @@ func Forget(ctx context.Context, r *repo.Repo, o ForgetOptions, news Observer) (
 	if err != nil || o.DryRun {
 		return res, err
 	}
-	if err := r.Forget(ctx, res.Removed(), verdicts.Records(r.Head().Seq)...); err != nil {
+	if err := repo.Forget(ctx, r, res.Removed(), verdicts.Records(r.Head().Seq)...); err != nil {
 		return res, fmt.Errorf("forgetting: %w", err)
 	}
 	return res, nil
@@ -130,7 +130,7 @@ func Prune(ctx context.Context, r *repo.Repo, o repo.PruneOptions, news Observer
 	o.Progress = phases(news)
 	verdicts := retain.JudgeAll(r, r.Snapshots())
 	o.Records = verdicts.Records(r.Head().Seq)
-	res, err := r.Prune(ctx, snapshot.NewInspector, o)
+	res, err := repo.Prune(ctx, r, snapshot.NewInspector, o)
 	if err != nil {
 		return nil, fmt.Errorf("pruning: %w", err)
 	}

@@ -27,7 +27,7 @@ func (o *RepairOptions) options(found *damages, news Observer) repo.RepairOption
 // [repo.Repo.RepairIndex].
 func RepairIndex(ctx context.Context, r *repo.Repo, o RepairOptions, news Observer) (*IndexRepaired, error) {
 	found := newDamages(news)
-	did, err := r.RepairIndex(ctx, snapshot.NewInspector, o.options(found, news))
+	did, err := repo.RepairIndex(ctx, r, snapshot.NewInspector, o.options(found, news))
 	if err != nil {
 		return nil, fmt.Errorf("repairing the index: %w", err)
 	}
@@ -59,7 +59,7 @@ func (e *UnrepairedError) Error() string {
 // RepairPacks moves what verifies in damaged packs to new ones. It takes the owner key. [Losses] tells what is lost then; of a dry run
 // a [LostError] beside the result does. Other errors are those of [repo.Repo.RepairPacks].
 func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions, news Observer) (*PacksRepaired, error) {
-	did, err := r.RepairPacks(ctx, o.options(newDamages(news), news))
+	did, err := repo.RepairPacks(ctx, r, o.options(newDamages(news), news))
 	if err != nil {
 		return nil, fmt.Errorf("repairing packs: %w", err)
 	}
@@ -74,7 +74,7 @@ func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions, news Observ
 // any other is one of reading.
 func Losses(ctx context.Context, r *repo.Repo, news Observer) error {
 	sum := new(LostError)
-	err := r.Losses(ctx, snapshot.NewInspector, func(ref ledger.SnapshotRef, lost []repo.Loss) {
+	err := repo.Losses(ctx, r, snapshot.NewInspector, func(ref ledger.SnapshotRef, lost []repo.Loss) {
 		sum.Snapshots++
 		sum.Parts += len(lost)
 		for i, l := range lost {

@@ -72,7 +72,7 @@ func (w *World) Verify(ref ledger.SnapshotRef, inspect repo.Inspect) {
 	if _, err := inspect(rd).Inspect(w.t.Context(), manifest, v); err != nil || v.Losses != nil {
 		w.t.Fatal(err, v.Losses)
 	}
-	check, err := r.Check(w.t.Context(), inspect,
+	check, err := repo.Check(w.t.Context(), r, inspect,
 		repo.CheckOptions{Read: &repo.Subset{Percent: 100}, Problem: func(err error) { w.t.Error(err) }})
 	if err != nil {
 		w.t.Fatal(err)

@@ -182,10 +182,10 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	snaptest.WriteFiles(t, root, snaptest.File{Path: "b/new", Data: []byte("new")})
 	second := w.create(inst, Options{})
 	r := w.Open(w.Owner)
-	if err := r.Forget(t.Context(), []store.Name{first.Ref.ID}); err != nil {
+	if err := repo.Forget(t.Context(), r, []store.Name{first.Ref.ID}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := r.Prune(t.Context(), snapshot.NewInspector, repo.PruneOptions{})
+	out, err := repo.Prune(t.Context(), r, snapshot.NewInspector, repo.PruneOptions{})
 	if err != nil || out.Freed < 3<<20 {
 		t.Fatalf("prune: %+v, %v", out, err)
 	}
