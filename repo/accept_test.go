@@ -15,9 +15,10 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
-var acceptLost = repo.PruneOptions{AcceptLost: true}
+var acceptLost = upkeep.PruneOptions{AcceptLost: true}
 
 // older makes objects so old that a prune takes those for left over which nothing leads to.
 func older(st *storetest.Mem, names ...string) {
@@ -32,12 +33,12 @@ func TestAcceptLostKeepsUnlisted(t *testing.T) {
 	victim := largestPack(st)
 	data := st.Bytes(victim)
 	st.Delete(victim)
-	if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairPacks(t.Context(), fresh(t, st, w.owner), upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	st.Set(victim, data)
 	older(st, victim)
-	if res, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, acceptLost); err != nil || res.Lost == 0 {
+	if res, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, acceptLost); err != nil || res.Lost == 0 {
 		t.Errorf("%+v, %v", res, err)
 	}
 	mustRepairIndex(t, st, w.owner)
@@ -45,8 +46,8 @@ func TestAcceptLostKeepsUnlisted(t *testing.T) {
 }
 
 // markByNode makes the Inspector of trees that begin at a node.
-func markByNode(node chunk.ID) repo.Inspect {
-	return func(rd *repo.Reader) repo.Inspector { return inspector{rd, node} }
+func markByNode(node chunk.ID) upkeep.Inspect {
+	return func(rd *repo.Reader) upkeep.Inspector { return inspector{rd, node} }
 }
 
 // A repair of the index that could not look for all says so, and nothing that it might have found is pruned.
@@ -70,9 +71,9 @@ func TestRepairIndexLacking(t *testing.T) {
 		}
 	}
 	st.Set(node, flip(st.Bytes(node), len(st.Bytes(node))/2))
-	repair := func() *repo.IndexRepair {
+	repair := func() *upkeep.IndexRepair {
 		t.Helper()
-		res, err := repo.RepairIndex(t.Context(), fresh(t, st, w.owner), byNode, repo.RepairOptions{})
+		res, err := upkeep.RepairIndex(t.Context(), fresh(t, st, w.owner), byNode, upkeep.RepairOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,19 +83,19 @@ func TestRepairIndexLacking(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 	o := fresh(t, st, w.owner)
-	res, _ := check(t, o, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
-	if err := repo.MarkBad(t.Context(), o, res.Bad); err != nil {
+	res, _ := check(t, o, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
+	if err := upkeep.MarkBad(t.Context(), o, res.Bad); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.RepairPacks(t.Context(), o, repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairPacks(t.Context(), o, upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), byNode, acceptLost); err == nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), byNode, acceptLost); err == nil {
 		t.Error("pruned though nobody knows what a lost node led to")
 	}
 	mustSnapshot(t, fresh(t, st, w.writer), tree, 3) // the node is back, and the media are gone at the source
 	older(st, objectsOf(st, "packs")...)
-	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), byNode, acceptLost); err != nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), byNode, acceptLost); err != nil {
 		t.Fatal(err)
 	}
 	if res := repair(); res.Lacking {
@@ -109,7 +110,7 @@ func TestRepairIndexLacking(t *testing.T) {
 func TestRepairUnderARun(t *testing.T) {
 	for name, repair := range map[string]func(t *testing.T, w *world, st *storetest.Mem, ref ledger.SnapshotRef, pack, index string){
 		"index": func(t *testing.T, w *world, st *storetest.Mem, ref ledger.SnapshotRef, _, index string) {
-			if err := repo.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{ref.ID}); err != nil {
+			if err := upkeep.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{ref.ID}); err != nil {
 				t.Fatal(err)
 			}
 			st.Delete(index)
@@ -118,7 +119,7 @@ func TestRepairUnderARun(t *testing.T) {
 		"packs": func(t *testing.T, w *world, st *storetest.Mem, _ ledger.SnapshotRef, pack, _ string) {
 			data := st.Bytes(pack)
 			st.Delete(pack)
-			if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
+			if _, err := upkeep.RepairPacks(t.Context(), fresh(t, st, w.owner), upkeep.RepairOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			st.Set(pack, data)
@@ -169,17 +170,17 @@ func TestDeniedIsNotDamaged(t *testing.T) {
 	w, st, _, _ := twoNights(t)
 	victim := largestPack(st)
 	r := fresh(t, &deniedStore{st, victim}, w.owner)
-	if res, err := repo.Check(t.Context(), r, mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}); !errors.Is(err, fs.ErrPermission) {
+	if res, err := upkeep.Check(t.Context(), r, mark, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}}); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("check: %+v, %v", res, err)
 	}
 	bad, err := store.ParseName(victim[len("packs/ab/"):])
 	if err == nil {
-		err = repo.MarkBad(t.Context(), r, []store.Name{bad})
+		err = upkeep.MarkBad(t.Context(), r, []store.Name{bad})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{}); !errors.Is(err, fs.ErrPermission) {
+	if res, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{}); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("repair: %+v, %v", res, err)
 	}
 }
@@ -195,7 +196,7 @@ func TestLieIsNotTheVictims(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
+	res, problems := check(t, fresh(t, st, w.owner), upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
 	if len(res.Bad) > 0 || !slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), `"evil.example"`) }) {
 		t.Errorf("bad %v, problems %v", res.Bad, problems)
 	}
@@ -242,17 +243,17 @@ func TestNewerIndexAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := fresh(t, st, w.owner)
-	if err := repo.Forget(t.Context(), o, []store.Name{o.Snapshots()[1].ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), o, []store.Name{o.Snapshots()[1].ID}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.Prune(t.Context(), o, mark, repo.PruneOptions{}); !errors.Is(err, store.ErrNewerFormat) {
+	if _, err := upkeep.Prune(t.Context(), o, mark, upkeep.PruneOptions{}); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("prune: %v", err)
 	}
 	accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.RepairIndex(t.Context(), accepting, mark, repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairIndex(t.Context(), accepting, mark, upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wholeAfterPrune(t, w, st, ref, c)

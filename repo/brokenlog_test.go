@@ -10,6 +10,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // idle is an entry that says nothing of moment.
@@ -105,7 +106,7 @@ func TestAcceptedAboveAGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.RepairIndex(t.Context(), r, mark, repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairIndex(t.Context(), r, mark, upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	mustSnapshot(t, fresh(t, st, w.writer), night(2), 2)
@@ -141,7 +142,7 @@ func TestFarEntryComesIntoReach(t *testing.T) {
 			} else {
 				o = fresh(t, before(st, "Remove", when, reach), w.owner)
 			}
-			if _, err := repo.Prune(t.Context(), o, mark, repo.PruneOptions{}); err != nil {
+			if _, err := upkeep.Prune(t.Context(), o, mark, upkeep.PruneOptions{}); err != nil {
 				t.Error(err)
 			}
 			if !slices.Contains(st.Names(), number(far)) || slices.Contains(st.Names(), "log/junk") {

@@ -12,6 +12,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // after returns a view of st on which f is called after each operation of a kind on a name that begins so.
@@ -156,7 +157,7 @@ func TestOldUploadsPrunedByOthers(t *testing.T) {
 		}
 		return storetest.None
 	}}
-	if _, err := repo.Prune(t.Context(), fresh(t, dies, evil), mark, repo.PruneOptions{}); !errors.Is(err, storetest.ErrInjected) {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, dies, evil), mark, upkeep.PruneOptions{}); !errors.Is(err, storetest.ErrInjected) {
 		t.Fatalf("the other's prune: %v", err)
 	}
 	if _, err := wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance}); !errors.Is(err, repo.ErrPruned) {

@@ -10,6 +10,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // Whoever may forget a snapshot may confirm it, and nobody else: neither an append-only host nor another instance's writer.
@@ -79,11 +80,11 @@ func TestRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := ledger.Record{Instance: instance, Through: refs[1].Seq, Doubts: []ledger.TimesDoubt{{Snapshot: refs[1].ID, Why: "first"}, {Snapshot: refs[2].ID, Why: "above it"}}}
-	if err := repo.Forget(t.Context(), fresh(t, st, w.writer), []store.Name{refs[3].ID}, first); err != nil {
+	if err := upkeep.Forget(t.Context(), fresh(t, st, w.writer), []store.Name{refs[3].ID}, first); err != nil {
 		t.Fatal(err)
 	}
 	second := ledger.Record{Instance: instance, Through: refs[3].Seq, Doubts: []ledger.TimesDoubt{{Snapshot: refs[0].ID, Why: "anew"}, {Snapshot: refs[2].ID, Why: "second"}}}
-	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{Records: []ledger.Record{second}}); err != nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{Records: []ledger.Record{second}}); err != nil {
 		t.Fatal(err)
 	}
 	c := fresh(t, st, w.writer).Chronicle(instance)

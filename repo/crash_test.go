@@ -15,6 +15,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 const raceDetector = repo.RaceDetector
@@ -53,7 +54,7 @@ type crashes struct {
 func (h *crashes) sound(t *testing.T, k crashCase, what string, st store.Store, done bool) {
 	t.Helper()
 	r := afterCrash(t, what, st, h.owner, k.must, h.nights, h.refs, done && k.name == "snapshot")
-	_, problems := check(t, r, repo.CheckOptions{})
+	_, problems := check(t, r, upkeep.CheckOptions{})
 	for _, p := range problems {
 		t.Fatalf("%s: check: %v", what, p)
 	}
@@ -73,7 +74,7 @@ func newCrashes(t *testing.T) *crashes {
 	}
 	forgotten := st.Clone()
 	w.store = forgotten
-	if err := repo.Forget(t.Context(), w.open(w.owner), []store.Name{refs[0].ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), w.open(w.owner), []store.Name{refs[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -96,11 +97,11 @@ func newCrashes(t *testing.T) *crashes {
 	cut.Set(victim, append(cut.Bytes(victim), 1)) // so that everything in it can be saved
 
 	prune := func(ctx context.Context, r *repo.Repo) error {
-		_, err := repo.Prune(ctx, r, mark, repo.PruneOptions{MaxUnused: 0.01})
+		_, err := upkeep.Prune(ctx, r, mark, upkeep.PruneOptions{MaxUnused: 0.01})
 		return err
 	}
 	pruned := func(r *repo.Repo) bool {
-		res, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{MaxUnused: 0.01, DryRun: true})
+		res, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{MaxUnused: 0.01, DryRun: true})
 		return err == nil && res.Removed == 0
 	}
 	return &crashes{w.owner, nights, refs, []crashCase{
@@ -112,7 +113,7 @@ func newCrashes(t *testing.T) *crashes {
 			if len(r.Snapshots()) < 2 {
 				return nil // the run before has done it
 			}
-			return repo.Forget(ctx, r, []store.Name{refs[0].ID})
+			return upkeep.Forget(ctx, r, []store.Name{refs[0].ID})
 		}, func(r *repo.Repo) bool { return len(r.Snapshots()) == 1 }},
 		{"prune by the owner", forgotten, w.owner, refs[1:], false, prune, pruned},
 		{"prune by the writer", forgotten, w.writer, refs[1:], false, prune, nil},

@@ -16,6 +16,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // An endless store says of the log's numbers, for ever, what is not so.
@@ -151,7 +152,7 @@ func TestScrubEndless(t *testing.T) {
 	mustSnapshot(t, w.open(w.writer), night(1), 1)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	res, err := repo.Scrub(ctx, &endless{Mem: st, grown: true}, repo.ScrubOptions{})
+	res, err := upkeep.Scrub(ctx, &endless{Mem: st, grown: true}, upkeep.ScrubOptions{})
 	if err != nil || res.Problems == 0 || res.Problems != res.Objects {
 		t.Errorf("%+v, %v", res, err)
 	}

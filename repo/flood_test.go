@@ -12,6 +12,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // Somebody who may only add objects puts junk under the log's next numbers while a run is under way, more than are looked at one by
@@ -69,15 +70,15 @@ func TestDamageIsNotForgotten(t *testing.T) {
 	victim := largestPack(st)
 	st.Set(victim, flip(st.Bytes(victim), len(st.Bytes(victim))/2))
 	o := w.open(w.owner)
-	res, problems := check(t, o, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
+	res, problems := check(t, o, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
 	if len(problems) == 0 || len(res.Bad) != 1 {
 		t.Fatalf("%+v, %v", res, problems)
 	}
-	if err := repo.MarkBad(t.Context(), o, res.Bad); err != nil {
+	if err := upkeep.MarkBad(t.Context(), o, res.Bad); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []*keys.Keyring{w.owner, w.writer} {
-		if _, problems := check(t, w.open(k), repo.CheckOptions{}); !slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), victim) }) {
+		if _, problems := check(t, w.open(k), upkeep.CheckOptions{}); !slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), victim) }) {
 			t.Errorf("the next check by the %s: %v", k.Role, problems)
 		}
 	}
@@ -151,8 +152,8 @@ func TestSaidOften(t *testing.T) {
 					t.Error(err)
 				}
 				mustSnapshot(t, fresh(t, st, w.writer), c, 2)
-				check(t, fresh(t, st, w.owner), repo.CheckOptions{})
-				if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{DryRun: true}); err != nil {
+				check(t, fresh(t, st, w.owner), upkeep.CheckOptions{})
+				if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{DryRun: true}); err != nil {
 					t.Error(err)
 				}
 			})

@@ -14,6 +14,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 const foreignText = "the pack was written for another instance"
@@ -103,8 +104,8 @@ func TestForeignPacks(t *testing.T) {
 	for _, k := range []*keys.Keyring{w.owner, evil, w.writer} {
 		nothingStolen(t, st, k, stolen, foreignText)
 	}
-	all := repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}
-	for _, o := range []repo.CheckOptions{{}, all} {
+	all := upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}}
+	for _, o := range []upkeep.CheckOptions{{}, all} {
 		res, problems := check(t, fresh(t, st, w.owner), o)
 		namesListing(t, problems, listed, foreignText)
 		namesListing(t, problems, listed, foreignText+`, "social.example"`)
@@ -149,7 +150,7 @@ func TestForeignPacksAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := fresh(t, st, w.writer)
-	if err := repo.Forget(t.Context(), host, []store.Name{ref.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), host, []store.Name{ref.ID}); err != nil {
 		t.Fatal(err)
 	}
 	kept := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
@@ -158,7 +159,7 @@ func TestForeignPacksAlone(t *testing.T) {
 		}
 		return storetest.None
 	}}
-	if _, err := repo.Prune(t.Context(), fresh(t, kept, w.writer), mark, repo.PruneOptions{}); err == nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, kept, w.writer), mark, upkeep.PruneOptions{}); err == nil {
 		t.Fatal("the packs are gone")
 	}
 	if _, err := thief.CatchUp(t.Context()); err != nil {
@@ -167,13 +168,13 @@ func TestForeignPacksAlone(t *testing.T) {
 	stolen := publishStolen(t, thief, text, listed)
 	nothingStolen(t, st, w.owner, stolen, foreignText)
 	nothingStolen(t, st, evil, stolen, foreignText)
-	res, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
+	res, problems := check(t, fresh(t, st, w.owner), upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
 	namesListing(t, problems, listed, foreignText)
 	if len(res.Bad) > 0 {
 		t.Errorf("packs are called bad: %v", res.Bad)
 	}
 	for name, before := range map[string]func(st *storetest.Mem, r *repo.Repo) error{
-		"called bad": func(_ *storetest.Mem, r *repo.Repo) error { return repo.MarkBad(t.Context(), r, packs) },
+		"called bad": func(_ *storetest.Mem, r *repo.Repo) error { return upkeep.MarkBad(t.Context(), r, packs) },
 		"cut": func(st *storetest.Mem, _ *repo.Repo) error {
 			for _, n := range objectsOf(st, "packs") {
 				st.Set(n, st.Bytes(n)[:len(st.Bytes(n))-1])
@@ -220,7 +221,7 @@ func TestForeignManifest(t *testing.T) {
 			t.Errorf("%s, %v", text, err)
 		}
 	}
-	_, problems := check(t, o, repo.CheckOptions{})
+	_, problems := check(t, o, upkeep.CheckOptions{})
 	if !strings.Contains(fmt.Sprint(problems), "not signed by the key") {
 		t.Errorf("check finds %v", problems)
 	}

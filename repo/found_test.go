@@ -8,6 +8,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
+	"permafrost/repo/upkeep"
 )
 
 // What TestHostileHistories once found, each by itself.
@@ -78,7 +79,7 @@ func TestLogGoesBackWhileRead(t *testing.T) {
 	if _, err := openFresh(t.Context(), view, w.writer); !errors.As(err, &rolled) {
 		t.Errorf("open: %v", err)
 	}
-	if _, err := repo.Check(t.Context(), early, mark, repo.CheckOptions{}); !errors.As(err, &rolled) {
+	if _, err := upkeep.Check(t.Context(), early, mark, upkeep.CheckOptions{}); !errors.As(err, &rolled) {
 		t.Errorf("check: %v", err)
 	}
 }

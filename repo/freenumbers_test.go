@@ -10,6 +10,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // A writer signs an entry that continues from the last one, and leaves numbers below it free: nobody goes on from it. Otherwise
@@ -93,7 +94,7 @@ func TestAcceptedGapIsFilled(t *testing.T) {
 	if len(o.Damage()) > 0 || len(all) != 2 || all[0].ID != first.ID || all[1].ID != second.ID {
 		t.Errorf("%d snapshots, damage %v", len(all), o.Damage())
 	}
-	if res, problems := check(t, o, repo.CheckOptions{}); len(res.Accepted) != 1 || slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), "log/") }) {
+	if res, problems := check(t, o, upkeep.CheckOptions{}); len(res.Accepted) != 1 || slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), "log/") }) {
 		t.Errorf("check: accepted %v, problems %v", res.Accepted, problems)
 	}
 	mustSnapshot(t, fresh(t, st, w.writer), c, 4)

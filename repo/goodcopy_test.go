@@ -11,6 +11,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // readsBlob returns an error unless an instance has the one blob of a snapshot that oneBlob made.
@@ -64,7 +65,7 @@ func TestOthersCopyIsNone(t *testing.T) {
 			data := st.Bytes(spoilt)
 			data[len(data)-100] ^= 1
 			st.Set(spoilt, data)
-			_, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{})
+			_, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{})
 			if err == nil {
 				pruned++
 			}
@@ -119,7 +120,7 @@ func TestPackListedOtherwise(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, k := range []*keys.Keyring{w.writer, w.owner} {
-				_, err := repo.Prune(t.Context(), fresh(t, st, k), mark, repo.PruneOptions{})
+				_, err := upkeep.Prune(t.Context(), fresh(t, st, k), mark, upkeep.PruneOptions{})
 				if lost := readsBlob(t.Context(), st, w.owner, ref); lost != nil {
 					t.Errorf("after a prune by the %s (%v): %v", k.Role, err, lost)
 				}
@@ -153,13 +154,13 @@ func TestPruneReadsListings(t *testing.T) {
 		t.Fatal(err)
 	}
 	twice := one(6, func() { one(6, nil) }) // and a blob two copies
-	if err := repo.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{forgotten.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{forgotten.ID}); err != nil {
 		t.Fatal(err)
 	}
 	for _, spoilt := range objectsOf(st, "index") {
 		st := st.CloneFor(t)
 		w := &world{t, st, w.owner, w.writer, t.TempDir()}
-		if _, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{DryRun: true}); err != nil {
+		if _, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{DryRun: true}); err != nil {
 			t.Fatal(err)
 		}
 		data := st.Bytes(spoilt)
@@ -169,7 +170,7 @@ func TestPruneReadsListings(t *testing.T) {
 			return [2]bool{verify(t.Context(), fresh(t, st, w.owner), first, c) != nil, readsBlob(t.Context(), st, w.owner, twice) != nil}
 		}
 		before := lost()
-		_, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{})
+		_, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{})
 		if after := lost(); after != before {
 			t.Errorf("after a prune (%v) others lack %v, and %v before", err, after, before)
 		}

@@ -12,9 +12,9 @@ import (
 	"filippo.io/age"
 
 	"permafrost/internal/storetest"
-	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // hostileWounds are what a storage does to an object, given another of its kind.
@@ -111,7 +111,7 @@ func (h *hostileCase) try() {
 	if err != nil {
 		return // nothing is done with it at all
 	}
-	_, err = repo.Prune(t.Context(), r, mark, repo.PruneOptions{})
+	_, err = upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{})
 	if h.harmless() && err != nil {
 		t.Errorf("prune: %v", err)
 	}
@@ -131,7 +131,7 @@ func (h *hostileCase) check() {
 		h.t.Errorf("open: %v", err)
 		return
 	}
-	res, problems := check(h.t, r, repo.CheckOptions{Read: &repo.Subset{Percent: 100}})
+	res, problems := check(h.t, r, upkeep.CheckOptions{Read: &upkeep.Subset{Percent: 100}})
 	last := h.name == fmt.Sprintf("log/%010d", h.refs[len(h.refs)-1].Seq)
 	want := h.name
 	switch {
@@ -152,7 +152,7 @@ func (h *hostileCase) check() {
 	}) {
 		h.t.Errorf("check does not name %s: %v", want, problems)
 	}
-	if err := repo.MarkBad(h.t.Context(), r, res.Bad); err != nil && len(r.Damage()) == 0 {
+	if err := upkeep.MarkBad(h.t.Context(), r, res.Bad); err != nil && len(r.Damage()) == 0 {
 		h.t.Error(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // twoInstances returns a repository with a snapshot of the instance, and the key of a writer for another one, which may
@@ -56,13 +57,13 @@ func wholeAfterPrune(t *testing.T, w *world, st store.Store, ref ledger.Snapshot
 		if k == w.owner {
 			for _, s := range r.Snapshots() {
 				if s.Instance != instance {
-					if err := repo.Forget(t.Context(), r, []store.Name{s.ID}); err != nil {
+					if err := upkeep.Forget(t.Context(), r, []store.Name{s.ID}); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 		}
-		_, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{MaxUnused: 0.05})
+		_, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{MaxUnused: 0.05})
 		var d *store.DamageError
 		if err != nil && !errors.As(err, &d) {
 			t.Fatal(err)
@@ -117,7 +118,7 @@ func TestSharedPack(t *testing.T) {
 	publishStolen(t, r, []byte(`{"blobs":{"media":["`+idsOf(text)[0].String()+`"]}}`), listed)
 	before := objectsOf(st, "packs")
 	var d *store.DamageError
-	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{MaxUnused: 0.05}); !errors.As(err, &d) {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{MaxUnused: 0.05}); !errors.As(err, &d) {
 		t.Errorf("prune: %v", err)
 	}
 	if after := objectsOf(st, "packs"); !slices.Equal(before, after) {
@@ -137,10 +138,10 @@ func TestMissingIndex(t *testing.T) {
 		t.Error(err)
 	}
 	mustSnapshot(t, fresh(t, st, w.writer), c, 2)
-	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{}); err == nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{}); err == nil {
 		t.Error("prune without the whole index succeeded")
 	}
-	if _, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{}); len(problems) == 0 {
+	if _, problems := check(t, fresh(t, st, w.owner), upkeep.CheckOptions{}); len(problems) == 0 {
 		t.Error("check finds nothing")
 	}
 }
@@ -224,7 +225,7 @@ func TestAcceptedDamage(t *testing.T) {
 	if err := verify(t.Context(), o, refs[0], nights[0]); err != nil {
 		t.Error(err)
 	}
-	res, _ := check(t, o, repo.CheckOptions{})
+	res, _ := check(t, o, upkeep.CheckOptions{})
 	var d *store.DamageError
 	if len(res.Accepted) != 1 || !errors.As(res.Accepted[0], &d) || d.Object != "log/0000000002" {
 		t.Errorf("check: accepted %v", res.Accepted)
@@ -240,7 +241,7 @@ func mustAccept(t *testing.T, st store.Store, k *keys.Keyring) {
 	t.Helper()
 	r, err := repo.Open(t.Context(), st, k, repo.Options{AcceptHead: true})
 	if err == nil {
-		_, err = repo.RepairIndex(t.Context(), r, mark, repo.RepairOptions{})
+		_, err = upkeep.RepairIndex(t.Context(), r, mark, upkeep.RepairOptions{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +264,7 @@ func TestNewerEntry(t *testing.T) {
 	// Somebody may have made it to stop the others: an owner says so once.
 	mustAccept(t, st, w.owner)
 	mustSnapshot(t, fresh(t, st, w.writer), night(3), 3)
-	if res, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{}); len(problems) > 0 || len(res.Accepted) != 1 {
+	if res, problems := check(t, fresh(t, st, w.owner), upkeep.CheckOptions{}); len(problems) > 0 || len(res.Accepted) != 1 {
 		t.Errorf("check: %v, accepted %v", problems, res.Accepted)
 	}
 }

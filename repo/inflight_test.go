@@ -9,6 +9,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // listNewPacks lets a writer of another instance list the packs that are there and were not before, for its own.
@@ -45,11 +46,11 @@ func TestPacksOfARunCalledBad(t *testing.T) {
 		n = listNewPacks(t, st, evil, was)
 		for _, k := range []*keys.Keyring{w.writer, w.owner} {
 			r := fresh(t, st, k)
-			res, problems := check(t, r, repo.CheckOptions{})
+			res, problems := check(t, r, upkeep.CheckOptions{})
 			if len(problems) == 0 {
 				t.Errorf("the %s's check finds nothing", k.Role)
 			}
-			if err := repo.MarkBad(t.Context(), r, res.Bad); err != nil {
+			if err := upkeep.MarkBad(t.Context(), r, res.Bad); err != nil {
 				t.Error(err)
 			}
 		}

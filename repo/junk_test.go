@@ -7,6 +7,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // Objects under names that no object of a repository has are no damage: a check names and counts them, nobody heeds them,
@@ -25,7 +26,7 @@ func TestJunkNames(t *testing.T) {
 	for _, name := range junk {
 		st.Set(name, []byte("junk"))
 	}
-	res, problems := check(t, w.open(w.owner), repo.CheckOptions{Read: &repo.Subset{Percent: 100}})
+	res, problems := check(t, w.open(w.owner), upkeep.CheckOptions{Read: &upkeep.Subset{Percent: 100}})
 	if len(problems) > 0 || res.Junk != len(junk) || res.Unused+res.Unnamed > 0 {
 		t.Errorf("check: %v, %+v", problems, res)
 	}
@@ -34,17 +35,17 @@ func TestJunkNames(t *testing.T) {
 			t.Errorf("check does not name %s", name)
 		}
 	}
-	scrubbed, err := repo.Scrub(t.Context(), st, repo.ScrubOptions{Problem: func(err error) { t.Errorf("scrub: %v", err) }})
+	scrubbed, err := upkeep.Scrub(t.Context(), st, upkeep.ScrubOptions{Problem: func(err error) { t.Errorf("scrub: %v", err) }})
 	if err != nil || scrubbed.Junk != len(junk)-3 { // it does not look at the log
 		t.Errorf("scrub: %+v, %v", scrubbed, err)
 	}
-	if _, err := repo.Prune(t.Context(), w.open(w.writer), mark, repo.PruneOptions{}); err != nil {
+	if _, err := upkeep.Prune(t.Context(), w.open(w.writer), mark, upkeep.PruneOptions{}); err != nil {
 		t.Errorf("a writer's prune: %v", err)
 	}
 	if !slices.Contains(st.Names(), junk[0]) {
 		t.Error("a writer's prune removes junk")
 	}
-	if res, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{}); err != nil || res.LeftOver != len(junk) {
+	if res, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{}); err != nil || res.LeftOver != len(junk) {
 		t.Errorf("the owner's prune: %+v, %v", res, err)
 	}
 	if after := st.Names(); !slices.Equal(before, after) {

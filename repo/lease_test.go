@@ -15,6 +15,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/keys"
 	"permafrost/repo/lease"
+	"permafrost/repo/upkeep"
 )
 
 func TestLeases(t *testing.T) {
@@ -37,11 +38,11 @@ func TestLeases(t *testing.T) {
 		t.Errorf("a second snapshot on this machine: %v", err)
 	}
 	// The pruner has the writer's host name and PID, as two containers may.
-	if _, err := repo.Prune(t.Context(), open(w.owner), mark, repo.PruneOptions{}); !errors.As(err, &locked) {
+	if _, err := upkeep.Prune(t.Context(), open(w.owner), mark, upkeep.PruneOptions{}); !errors.As(err, &locked) {
 		t.Errorf("a prune beside a snapshot: %v", err)
 	}
 	wr.Abort()
-	if _, err := repo.Prune(t.Context(), open(w.owner), mark, repo.PruneOptions{}); err != nil {
+	if _, err := upkeep.Prune(t.Context(), open(w.owner), mark, upkeep.PruneOptions{}); err != nil {
 		t.Errorf("prune after the run has ended: %v", err)
 	}
 }
@@ -102,7 +103,7 @@ func TestLeaseOfADeadProcess(t *testing.T) {
 		if err := r.PutLease(t.Context(), holder); err != nil {
 			t.Fatal(err)
 		}
-		_, err = repo.Prune(t.Context(), r, mark, repo.PruneOptions{})
+		_, err = upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{})
 		var locked *lease.LockedError
 		if err != nil && !errors.As(err, &locked) {
 			t.Fatal(err)
@@ -184,7 +185,7 @@ func TestLeasePutAgain(t *testing.T) {
 		prune := func() error {
 			r, err := repo.Open(t.Context(), st, h.owner, repo.Options{})
 			if err == nil {
-				_, err = repo.Prune(t.Context(), r, mark, repo.PruneOptions{})
+				_, err = upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{})
 			}
 			return err
 		}

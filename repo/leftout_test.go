@@ -13,6 +13,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // leavesFree has a writer leave numbers of the log free, by the last of some entries that a machine then takes for the newest, and
@@ -74,7 +75,7 @@ func TestLeftOutIsNoRollback(t *testing.T) {
 			}
 			accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 			if err == nil {
-				_, err = repo.RepairIndex(t.Context(), accepting, mark, repo.RepairOptions{})
+				_, err = upkeep.RepairIndex(t.Context(), accepting, mark, upkeep.RepairOptions{})
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -174,7 +175,7 @@ func TestLeftoversWhereSomebodyIsLeftOut(t *testing.T) {
 	if err := fresh(t, st, evil).PublishAt(t.Context(), evilSnapshot(), ref.Seq+4); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{Grace: -time.Hour}); err != nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{Grace: -time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if names := st.Names(); slices.Contains(names, ours) || !slices.Contains(names, theirs) {

@@ -20,6 +20,7 @@ import (
 	"permafrost/repo/cause"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // A machine is a directory of what a host remembers of a world's repository.
@@ -47,9 +48,9 @@ func (m *machine) night(o repo.Options, day int) error {
 	if r, err = m.open(repo.Options{}); err != nil {
 		return err
 	}
-	_, err = repo.Check(m.t.Context(), r, mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}, Problem: func(err error) { m.t.Error(err) }})
+	_, err = upkeep.Check(m.t.Context(), r, mark, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}, Problem: func(err error) { m.t.Error(err) }})
 	if err == nil {
-		_, err = repo.Prune(m.t.Context(), r, mark, repo.PruneOptions{})
+		_, err = upkeep.Prune(m.t.Context(), r, mark, upkeep.PruneOptions{})
 	}
 	return err
 }
@@ -264,7 +265,7 @@ func TestNothingRemembered(t *testing.T) {
 	if len(m.notes) != 1 || !strings.Contains(m.notes[0], m.dir) {
 		t.Errorf("it says %q", m.notes)
 	}
-	if _, err := repo.Check(t.Context(), r, mark, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}}); err != nil || len(r.Snapshots()) != 1 {
+	if _, err := upkeep.Check(t.Context(), r, mark, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}}); err != nil || len(r.Snapshots()) != 1 {
 		t.Errorf("check of %d snapshots: %v", len(r.Snapshots()), err)
 	}
 	if _, err := r.NewWriter(t.Context(), instance); err == nil || !strings.Contains(err.Error(), m.dir) {

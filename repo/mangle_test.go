@@ -13,6 +13,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // small is a repository with little in it, so that each of its bytes can be flipped.
@@ -138,7 +139,7 @@ func TestDamagedLogEntry(t *testing.T) {
 	if _, _, err := snapshot(t.Context(), r, nights[0], 4); !errors.As(err, &d) {
 		t.Errorf("a snapshot into a damaged log: %v", err)
 	}
-	if _, problems := check(t, r, repo.CheckOptions{}); len(problems) == 0 {
+	if _, problems := check(t, r, upkeep.CheckOptions{}); len(problems) == 0 {
 		t.Error("check finds nothing")
 	}
 	mustAccept(t, st, w.owner)
@@ -175,11 +176,11 @@ func TestDamageHeals(t *testing.T) {
 	if err := verify(t.Context(), o, first, c); err == nil {
 		t.Fatal("a damaged pack is read as if it were whole")
 	}
-	res, problems := check(t, o, repo.CheckOptions{Read: &repo.Subset{Percent: 100}})
+	res, problems := check(t, o, upkeep.CheckOptions{Read: &upkeep.Subset{Percent: 100}})
 	if len(problems) != 1 || len(res.Bad) != 1 {
 		t.Fatalf("check: %v, bad %v", problems, res.Bad)
 	}
-	if err := repo.MarkBad(t.Context(), o, res.Bad); err != nil {
+	if err := upkeep.MarkBad(t.Context(), o, res.Bad); err != nil {
 		t.Fatal(err)
 	}
 	_, stats := mustSnapshot(t, w.open(w.writer), c, 2)
@@ -204,10 +205,10 @@ func TestLostPack(t *testing.T) {
 			}
 		}
 	}
-	if _, problems := check(t, w.open(w.writer), repo.CheckOptions{}); len(problems) == 0 {
+	if _, problems := check(t, w.open(w.writer), upkeep.CheckOptions{}); len(problems) == 0 {
 		t.Error("check finds nothing")
 	}
-	if _, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{}); err == nil {
+	if _, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{}); err == nil {
 		t.Error("prune of a repository that lost a pack succeeded")
 	}
 	_, stats := mustSnapshot(t, w.open(w.writer), c, 2)

@@ -10,6 +10,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // longLog is a repository with ten snapshots, and the log of all that are gone beside.
@@ -40,7 +41,7 @@ func longLog(b testing.TB, gone int) (*storetest.Mem, *keys.Keyring) {
 			b.Fatal(err)
 		}
 		if i < gone {
-			if err := repo.Forget(b.Context(), r, []store.Name{r.Snapshots()[0].ID}); err != nil {
+			if err := upkeep.Forget(b.Context(), r, []store.Name{r.Snapshots()[0].ID}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -68,7 +69,7 @@ func BenchmarkOpen(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("10 snapshots, %d gone, checked", gone), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := repo.Check(b.Context(), open(), mark, repo.CheckOptions{}); err != nil {
+				if _, err := upkeep.Check(b.Context(), open(), mark, upkeep.CheckOptions{}); err != nil {
 					b.Fatal(err)
 				}
 			}

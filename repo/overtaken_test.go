@@ -18,6 +18,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // What TestSimulate once found between the steps of two parties, each by itself and in an order that is always the same.
@@ -35,7 +36,7 @@ func overtaken(t *testing.T) (w *world, st *storetest.Mem, kept ledger.SnapshotR
 	}
 	gone, _ := mustSnapshot(t, fresh(t, st, w.writer), whole, 1)
 	kept, _ = mustSnapshot(t, fresh(t, st, w.writer), c, 2)
-	if err := repo.Forget(t.Context(), fresh(t, st, w.writer), []store.Name{gone.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), fresh(t, st, w.writer), []store.Name{gone.ID}); err != nil {
 		t.Fatal(err)
 	}
 	return w, st, kept, c
@@ -52,9 +53,9 @@ func before(st store.Store, kind, name string, f func()) store.Store {
 	}}
 }
 
-func mustPrune(t *testing.T, st store.Store, k *keys.Keyring) *repo.PruneResult {
+func mustPrune(t *testing.T, st store.Store, k *keys.Keyring) *upkeep.PruneResult {
 	t.Helper()
-	res, err := repo.Prune(t.Context(), fresh(t, st, k), mark, repo.PruneOptions{})
+	res, err := upkeep.Prune(t.Context(), fresh(t, st, k), mark, upkeep.PruneOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func TestPruneOvertakenByPrune(t *testing.T) {
 				t.Error("the other prune rewrites nothing")
 			}
 		}), w.owner)
-		if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{}); err != nil {
+		if _, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{}); err != nil {
 			t.Errorf("overtaken before it could %s %s: %v", kind, name, err)
 		}
 		if !pruned {
@@ -231,7 +232,7 @@ func TestWriterPrunesAfterOwner(t *testing.T) {
 	other := night(2)
 	last, _ := mustSnapshot(t, fresh(t, st, w.writer), other, 3)
 	r := fresh(t, st, w.writer)
-	if err := repo.Forget(t.Context(), r, []store.Name{kept.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), r, []store.Name{kept.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if res := mustPrune(t, st, w.writer); res.Removed == 0 {
@@ -267,7 +268,7 @@ func TestIndexAfterCatchingUp(t *testing.T) {
 	}
 	c := night(2)
 	mustSnapshot(t, fresh(t, st, w.writer), c, 3)
-	if err := repo.Forget(t.Context(), r, []store.Name{kept.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), r, []store.Name{kept.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if now, err := r.Listed(t.Context()); err != nil || len(now) <= len(was) {
@@ -294,7 +295,7 @@ func TestOwnUploadsPruned(t *testing.T) {
 	if err := wr.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if res, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{Grace: 1}); err != nil || res.LeftOver < len(c) {
+	if res, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{Grace: 1}); err != nil || res.LeftOver < len(c) {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance})
@@ -321,7 +322,7 @@ func TestLeaseRenewedMeanwhile(t *testing.T) {
 			}
 			return storetest.None
 		}}
-		if _, err := repo.Prune(t.Context(), fresh(t, slow, h.owner), mark, repo.PruneOptions{}); err != nil || renewals.Load() < 10 {
+		if _, err := upkeep.Prune(t.Context(), fresh(t, slow, h.owner), mark, upkeep.PruneOptions{}); err != nil || renewals.Load() < 10 {
 			t.Errorf("after %d renewals: %v", renewals.Load(), err)
 		}
 	})

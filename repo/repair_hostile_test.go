@@ -15,6 +15,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // oneBlob makes a snapshot of an instance with a single blob, and calls between before it is committed.
@@ -44,15 +45,15 @@ func committedIsWhole(t *testing.T, w *world, st store.Store, err error) {
 	if err != nil && !errors.Is(err, repo.ErrPruned) {
 		t.Fatal(err)
 	}
-	_, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{})
+	_, problems := check(t, fresh(t, st, w.owner), upkeep.CheckOptions{})
 	for _, p := range problems {
 		t.Errorf("after %v: %v", err, p)
 	}
 }
 
-func mustRepairIndex(t *testing.T, st store.Store, k *keys.Keyring) *repo.IndexRepair {
+func mustRepairIndex(t *testing.T, st store.Store, k *keys.Keyring) *upkeep.IndexRepair {
 	t.Helper()
-	res, err := repo.RepairIndex(t.Context(), fresh(t, st, k), mark, repo.RepairOptions{})
+	res, err := upkeep.RepairIndex(t.Context(), fresh(t, st, k), mark, upkeep.RepairOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func mustRepairIndex(t *testing.T, st store.Store, k *keys.Keyring) *repo.IndexR
 
 func pruneAs(t *testing.T, st store.Store, k *keys.Keyring) {
 	t.Helper()
-	if _, err := repo.Prune(t.Context(), fresh(t, st, k), mark, repo.PruneOptions{MaxUnused: 0.999}); err != nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, k), mark, upkeep.PruneOptions{MaxUnused: 0.999}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -109,7 +110,7 @@ func TestPruneByOtherInstance(t *testing.T) {
 			o := fresh(t, st, w.owner)
 			for _, s := range o.Snapshots() {
 				if s.Instance != instance {
-					if err := repo.Forget(t.Context(), o, []store.Name{s.ID}); err != nil {
+					if err := upkeep.Forget(t.Context(), o, []store.Name{s.ID}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -130,7 +131,7 @@ func TestPruneByOtherInstance(t *testing.T) {
 			t.Fatal(err)
 		}
 		theirs := publishStolen(t, r, []byte(`{"blobs":{}}`), listed)
-		if err := repo.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{first.ID, mine.ID, theirs.ID}); err != nil {
+		if err := upkeep.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{first.ID, mine.ID, theirs.ID}); err != nil {
 			t.Fatal(err)
 		}
 		_, err = oneBlob(t, st, w.writer, instance, b, func() { pruneAs(t, st, other) })
@@ -204,7 +205,7 @@ func TestRepairIndexForgedPacks(t *testing.T) {
 	}
 	st.Delete(objectsOf(st, "index")[0])
 	var told strings.Builder
-	if _, err := repo.RepairIndex(t.Context(), w.open(w.owner), mark, repo.RepairOptions{Problem: func(err error) { fmt.Fprintln(&told, err) }}); err != nil {
+	if _, err := upkeep.RepairIndex(t.Context(), w.open(w.owner), mark, upkeep.RepairOptions{Problem: func(err error) { fmt.Fprintln(&told, err) }}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []store.Name{claims, fat} {
@@ -219,7 +220,7 @@ func TestRepairIndexForgedPacks(t *testing.T) {
 		}
 	}
 	whole("after the repair of the index")
-	if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairPacks(t.Context(), fresh(t, st, w.owner), upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	whole("after the repair of packs")
@@ -233,12 +234,12 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 	for name, rewrite := range map[string]func(t *testing.T, w *world, st *storetest.Mem, refs []ledger.SnapshotRef){
 		"repair": func(t *testing.T, w *world, st *storetest.Mem, _ []ledger.SnapshotRef) {
 			st.Delete(largestPack(st))
-			if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
+			if _, err := upkeep.RepairPacks(t.Context(), fresh(t, st, w.owner), upkeep.RepairOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"prune": func(t *testing.T, w *world, st *storetest.Mem, refs []ledger.SnapshotRef) {
-			if err := repo.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{refs[1].ID}); err != nil {
+			if err := upkeep.Forget(t.Context(), fresh(t, st, w.owner), []store.Name{refs[1].ID}); err != nil {
 				t.Fatal(err)
 			}
 			pruneAs(t, st, w.owner)
@@ -265,7 +266,7 @@ func TestRemovedWriterStaysRemoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(repo.Forget(t.Context(), o, []store.Name{newestID(o)}), o.RemovePerson(t.Context(), "web1"),
+			if err := errors.Join(upkeep.Forget(t.Context(), o, []store.Name{newestID(o)}), o.RemovePerson(t.Context(), "web1"),
 				o.AddPerson(t.Context(), second, ledger.Person{Name: "web2", Instance: instance}, nil, "")); err != nil {
 				t.Fatal(err)
 			}
@@ -303,7 +304,7 @@ func TestRepairNothing(t *testing.T) {
 	run.Abort()
 	before := st.Names()
 	mustRepairIndex(t, st, w.owner)
-	if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairPacks(t.Context(), fresh(t, st, w.owner), upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(before, st.Names()) {
@@ -317,10 +318,10 @@ func TestRepairComesBack(t *testing.T) {
 	victim := largestPack(st)
 	data := st.Bytes(victim)
 	st.Delete(victim)
-	if _, err := repo.RepairPacks(t.Context(), fresh(t, st, w.owner), repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairPacks(t.Context(), fresh(t, st, w.owner), upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, problems := check(t, fresh(t, st, w.owner), repo.CheckOptions{}); len(problems) == 0 {
+	if _, problems := check(t, fresh(t, st, w.owner), upkeep.CheckOptions{}); len(problems) == 0 {
 		t.Error("a check finds nothing lost")
 	}
 	st.Set(victim, data)
@@ -340,7 +341,7 @@ func TestRepairNewer(t *testing.T) {
 	if err := r.PublishRaw(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
-	if res, err := repo.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, repo.RepairOptions{}); !errors.Is(err, store.ErrNewerFormat) {
+	if res, err := upkeep.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, upkeep.RepairOptions{}); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("%+v, %v", res, err)
 	}
 }
@@ -356,14 +357,14 @@ func TestRepairUnreadable(t *testing.T) {
 		return storetest.None
 	}}
 	r := fresh(t, view, w.owner)
-	res, problems := check(t, r, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
+	res, problems := check(t, r, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
 	if len(problems) == 0 || len(res.Bad) != 1 || !strings.HasSuffix(victim, res.Bad[0].String()) {
 		t.Errorf("check: %+v, %v", res, problems)
 	}
-	if err := repo.MarkBad(t.Context(), r, res.Bad); err != nil {
+	if err := upkeep.MarkBad(t.Context(), r, res.Bad); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{}); err != nil || len(got.Packs) != 1 || got.Lost == 0 {
+	if got, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{}); err != nil || len(got.Packs) != 1 || got.Lost == 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, n := range objectsOf(st, "index") {
@@ -380,30 +381,30 @@ func TestRepairUnreadable(t *testing.T) {
 func TestPruneAcceptLost(t *testing.T) {
 	w, st, nights, refs := twoNights(t)
 	o := fresh(t, st, w.owner)
-	if err := repo.Forget(t.Context(), o, []store.Name{refs[0].ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), o, []store.Name{refs[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	victim := largestPack(st)
 	data := st.Bytes(victim)
 	st.Delete(victim)
-	accept := repo.PruneOptions{AcceptLost: true}
-	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, accept); err == nil {
+	accept := upkeep.PruneOptions{AcceptLost: true}
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, accept); err == nil {
 		t.Error("pruned while a listed pack is away")
 	}
 	st.Set(victim, flip(data, len(data)/2))
 	r := fresh(t, st, w.owner)
-	res, _ := check(t, r, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
-	if err := repo.MarkBad(t.Context(), r, res.Bad); err != nil {
+	res, _ := check(t, r, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
+	if err := upkeep.MarkBad(t.Context(), r, res.Bad); err != nil {
 		t.Fatal(err)
 	}
-	got, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{})
+	got, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{}); err == nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{}); err == nil {
 		t.Error("pruned without a word of what is lost")
 	}
-	pruned, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, accept)
+	pruned, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, accept)
 	if err != nil || pruned.Lost == 0 || pruned.Lost > got.Lost || pruned.Removed == 0 {
 		t.Errorf("%+v of %+v, %v", pruned, got, err)
 	}
@@ -439,10 +440,10 @@ func TestRepairReadFailsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := fresh(t, view, w.owner)
-	if err := repo.MarkBad(t.Context(), r, []store.Name{bad}); err != nil {
+	if err := upkeep.MarkBad(t.Context(), r, []store.Name{bad}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{}); err != nil || got.Lost > 0 || got.Salvaged == 0 || len(failed) == 0 {
+	if got, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{}); err != nil || got.Lost > 0 || got.Salvaged == 0 || len(failed) == 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	wholeAgain(t, w, st, nights, refs)

@@ -14,6 +14,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // twoNights returns a repository with two snapshots.
@@ -68,7 +69,7 @@ func TestRepairIndex(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := fresh(t, st, w.owner)
-			if err := repo.Forget(t.Context(), o, []store.Name{newestID(o)}); err != nil {
+			if err := upkeep.Forget(t.Context(), o, []store.Name{newestID(o)}); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -76,19 +77,19 @@ func TestRepairIndex(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, st, nights, refs := twoNights(t)
 			harm(t, w, st)
-			if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{}); err == nil {
+			if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{}); err == nil {
 				t.Fatal("a prune does without part of the index")
 			}
 			var key *keys.MissingKeyError
-			if _, err := repo.RepairIndex(t.Context(), fresh(t, st, w.writer), mark, repo.RepairOptions{}); !errors.As(err, &key) {
+			if _, err := upkeep.RepairIndex(t.Context(), fresh(t, st, w.writer), mark, upkeep.RepairOptions{}); !errors.As(err, &key) {
 				t.Fatalf("with the writer's key: %v", err)
 			}
 			before := st.Names()
-			dry, err := repo.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, repo.RepairOptions{DryRun: true})
+			dry, err := upkeep.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, upkeep.RepairOptions{DryRun: true})
 			if err != nil || !slices.Equal(before, st.Names()) {
 				t.Fatalf("a dry run: %v", err)
 			}
-			res, err := repo.RepairIndex(t.Context(), w.open(w.owner), mark, repo.RepairOptions{})
+			res, err := upkeep.RepairIndex(t.Context(), w.open(w.owner), mark, upkeep.RepairOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,11 +102,11 @@ func TestRepairIndex(t *testing.T) {
 			if s := stats[repo.Media]; s.Fresh != 0 {
 				t.Errorf("the next night stores anew what is there: %+v", s)
 			}
-			if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{MaxUnused: 0.05}); err != nil {
+			if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{MaxUnused: 0.05}); err != nil {
 				t.Fatal(err)
 			}
 			wholeAgain(t, w, st, nights, refs)
-			again, err := repo.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, repo.RepairOptions{})
+			again, err := upkeep.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, upkeep.RepairOptions{})
 			if err != nil || len(again.Dropped)+again.Listed+again.Added > 0 {
 				t.Errorf("a second repair: %+v, %v", again, err)
 			}
@@ -119,10 +120,10 @@ func TestPruneMisses(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			w, st, _, refs := twoNights(t)
 			r := w.open(w.owner)
-			if err := repo.Forget(t.Context(), r, []store.Name{refs[0].ID}); err != nil {
+			if err := upkeep.Forget(t.Context(), r, []store.Name{refs[0].ID}); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{DryRun: true}); err != nil {
+			if _, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{DryRun: true}); err != nil {
 				t.Fatal(err)
 			}
 			victim := objectsOf(st, kind)[0]
@@ -131,7 +132,7 @@ func TestPruneMisses(t *testing.T) {
 			}
 			st.Delete(victim)
 			before := st.Names()
-			if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{}); err == nil || !strings.Contains(err.Error(), victim) {
+			if _, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{}); err == nil || !strings.Contains(err.Error(), victim) {
 				t.Errorf("prune: %v", err)
 			}
 			if !slices.Equal(before, st.Names()) {
@@ -152,7 +153,7 @@ func TestRepairIndexOfBadPacks(t *testing.T) {
 	junk := "packs/66/" + strings.Repeat("66", 32)
 	st.Set(junk, []byte("age-encryption.org/v1\n"))
 	var problems []string
-	res, err := repo.RepairIndex(t.Context(), w.open(w.owner), mark, repo.RepairOptions{Problem: func(err error) { problems = append(problems, err.Error()) }})
+	res, err := upkeep.RepairIndex(t.Context(), w.open(w.owner), mark, upkeep.RepairOptions{Problem: func(err error) { problems = append(problems, err.Error()) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func TestRepairIndexOfBadPacks(t *testing.T) {
 	// Nothing is deduplicated against it, and so the next night makes all whole.
 	mustSnapshot(t, w.open(w.writer), nights[0], 3)
 	mustSnapshot(t, w.open(w.writer), nights[1], 4)
-	if _, err := repo.RepairPacks(t.Context(), w.open(w.owner), repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairPacks(t.Context(), w.open(w.owner), upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wholeAgain(t, w, st, nights, refs)
@@ -193,7 +194,7 @@ func TestRepairIndexOfOne(t *testing.T) {
 	for _, n := range mine {
 		st.Delete(n)
 	}
-	if _, err := repo.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, repo.RepairOptions{}); err != nil {
+	if _, err := upkeep.RepairIndex(t.Context(), fresh(t, st, w.owner), mark, upkeep.RepairOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wholeAfterPrune(t, w, st, ref, c)
@@ -244,17 +245,17 @@ func TestRepairPacks(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := w.open(w.owner)
-			res, _ := check(t, r, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
-			if err := repo.MarkBad(t.Context(), r, append(res.Bad, bad)[:1]); err != nil {
+			res, _ := check(t, r, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
+			if err := upkeep.MarkBad(t.Context(), r, append(res.Bad, bad)[:1]); err != nil {
 				t.Fatal(err)
 			}
 			before := st.Names()
-			dry, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{DryRun: true})
+			dry, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{DryRun: true})
 			if err != nil || !slices.Equal(before, st.Names()) {
 				t.Fatalf("a dry run: %v", err)
 			}
 			problems := 0
-			got, err := repo.RepairPacks(t.Context(), r, repo.RepairOptions{Problem: func(error) { problems++ }})
+			got, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{Problem: func(error) { problems++ }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -275,7 +276,7 @@ func TestRepairPacks(t *testing.T) {
 				t.Errorf("the next night stores anew what is there: %+v", s)
 			}
 			wholeAgain(t, w, st, nights, refs)
-			if _, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{MaxUnused: 0.05}); err != nil {
+			if _, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{MaxUnused: 0.05}); err != nil {
 				t.Fatal(err)
 			}
 			wholeAgain(t, w, st, nights, refs)
@@ -299,17 +300,17 @@ func TestRepairLies(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := fresh(t, st, w.owner)
-	if err := repo.Forget(t.Context(), owner, []store.Name{newestID(owner)}); err != nil {
+	if err := upkeep.Forget(t.Context(), owner, []store.Name{newestID(owner)}); err != nil {
 		t.Fatal(err)
 	}
-	res, problems := check(t, owner, repo.CheckOptions{Read: &repo.Subset{Part: 1, Of: 1}})
+	res, problems := check(t, owner, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
 	if len(problems) == 0 {
 		t.Fatal("a check finds nothing")
 	}
-	if err := repo.MarkBad(t.Context(), owner, res.Bad); err != nil {
+	if err := upkeep.MarkBad(t.Context(), owner, res.Bad); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := repo.RepairPacks(t.Context(), owner, repo.RepairOptions{}); err != nil || got.Lost > 0 || len(got.Packs) != len(res.Bad) {
+	if got, err := upkeep.RepairPacks(t.Context(), owner, upkeep.RepairOptions{}); err != nil || got.Lost > 0 || len(got.Packs) != len(res.Bad) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	wholeAgain(t, w, st, nights, refs)
@@ -322,13 +323,13 @@ func TestRepairEmpty(t *testing.T) {
 		st.Delete(n)
 	}
 	entries := len(objectsOf(st, "log"))
-	if _, err := repo.RepairPacks(t.Context(), w.open(w.owner), repo.RepairOptions{}); err == nil {
+	if _, err := upkeep.RepairPacks(t.Context(), w.open(w.owner), upkeep.RepairOptions{}); err == nil {
 		t.Error("packs: no error")
 	}
 	for _, n := range objectsOf(st, "index") {
 		st.Delete(n)
 	}
-	if _, err := repo.RepairIndex(t.Context(), w.open(w.owner), mark, repo.RepairOptions{}); err == nil {
+	if _, err := upkeep.RepairIndex(t.Context(), w.open(w.owner), mark, upkeep.RepairOptions{}); err == nil {
 		t.Error("index: no error")
 	}
 	if n := len(objectsOf(st, "log")); n != entries {
@@ -369,7 +370,7 @@ func TestRepairMeetsSnapshot(t *testing.T) {
 			for _, n := range st.Names() {
 				st.SetTime(n, time.Now().Add(-100*time.Hour))
 			}
-			if _, err := repo.Prune(t.Context(), fresh(t, st, w.owner), mark, repo.PruneOptions{}); err != nil {
+			if _, err := upkeep.Prune(t.Context(), fresh(t, st, w.owner), mark, upkeep.PruneOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			wholeAgain(t, w, st, nights, refs)
@@ -390,7 +391,7 @@ func TestRepairListsWhatARunLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := fresh(t, st, w.owner)
-	if err := repo.Forget(t.Context(), owner, []store.Name{refs[0].ID, refs[1].ID, ref.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), owner, []store.Name{refs[0].ID, refs[1].ID, ref.ID}); err != nil {
 		t.Fatal(err)
 	}
 	pruneAs(t, st, w.owner)
@@ -401,11 +402,11 @@ func TestRepairListsWhatARunLists(t *testing.T) {
 }
 
 func repairIndex(ctx context.Context, r *repo.Repo) error {
-	_, err := repo.RepairIndex(ctx, r, mark, repo.RepairOptions{})
+	_, err := upkeep.RepairIndex(ctx, r, mark, upkeep.RepairOptions{})
 	return err
 }
 
 func repairPacks(ctx context.Context, r *repo.Repo) error {
-	_, err := repo.RepairPacks(ctx, r, repo.RepairOptions{})
+	_, err := upkeep.RepairPacks(ctx, r, upkeep.RepairOptions{})
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 func TestSnapshotComesBack(t *testing.T) {
@@ -62,7 +63,7 @@ func TestSealedHost(t *testing.T) {
 	if res := mustBeClean(t, r); res.Deep {
 		t.Error("a sealed host says that it read content")
 	}
-	if err := repo.Forget(t.Context(), r, []store.Name{ref.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), r, []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 	if s := w.open(w.owner).Snapshots(); len(s) != 0 {
@@ -74,13 +75,13 @@ func TestWriterThatMayNotForget(t *testing.T) {
 	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{AppendOnly: true})
 	ref, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
 	r := w.open(w.writer)
-	if err := repo.Forget(t.Context(), r, []store.Name{ref.ID}); !errors.Is(err, ledger.ErrNotAllowed) {
+	if err := upkeep.Forget(t.Context(), r, []store.Name{ref.ID}); !errors.Is(err, ledger.ErrNotAllowed) {
 		t.Errorf("forget: %v", err)
 	}
-	if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{}); !errors.Is(err, ledger.ErrNotAllowed) {
+	if _, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{}); !errors.Is(err, ledger.ErrNotAllowed) {
 		t.Errorf("prune: %v", err)
 	}
-	if err := repo.Forget(t.Context(), w.open(w.owner), []store.Name{ref.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), w.open(w.owner), []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 }
@@ -110,7 +111,7 @@ func TestWriterOfAnyInstance(t *testing.T) {
 	if stats[repo.Media].Fresh != 0 {
 		t.Errorf("the second night: %+v", stats[repo.Media])
 	}
-	if err := repo.Forget(t.Context(), w.open(w.writer), []store.Name{ref.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), w.open(w.writer), []store.Name{ref.ID}); err != nil {
 		t.Error(err)
 	}
 }
@@ -130,11 +131,11 @@ func TestForgetAndPrune(t *testing.T) {
 			first, _ := mustSnapshot(t, w.open(w.writer), a, 1)
 			second, _ := mustSnapshot(t, w.open(w.writer), b, 2)
 			r := w.open(key)
-			if err := repo.Forget(t.Context(), r, []store.Name{first.ID}); err != nil {
+			if err := upkeep.Forget(t.Context(), r, []store.Name{first.ID}); err != nil {
 				t.Fatal(err)
 			}
 			before := len(st.Names())
-			res, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
+			res, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +152,7 @@ func TestForgetAndPrune(t *testing.T) {
 			if res := mustBeClean(t, o); res.Unused != 0 {
 				t.Errorf("check: %+v", res)
 			}
-			again, err := repo.Prune(t.Context(), w.open(key), mark, repo.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
+			again, err := upkeep.Prune(t.Context(), w.open(key), mark, upkeep.PruneOptions{MaxUnused: 0.05, Grace: time.Hour})
 			if err != nil || again.Removed != 0 {
 				t.Errorf("a second prune: %+v, %v", again, err)
 			}
@@ -202,7 +203,7 @@ func TestInterruptedRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{Grace: -time.Hour})
+	res, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{Grace: -time.Hour})
 	if err != nil || res.LeftOver == 0 {
 		t.Errorf("prune: %+v, %v", res, err)
 	}
@@ -223,9 +224,9 @@ func TestPruneSupposing(t *testing.T) {
 	w := newWorld(t, st, repo.InitOptions{})
 	first, _ := mustSnapshot(t, w.open(w.writer), night(1), 1)
 	mustSnapshot(t, w.open(w.writer), night(50), 2)
-	would := func(gone ...store.Name) repo.PruneResult {
+	would := func(gone ...store.Name) upkeep.PruneResult {
 		t.Helper()
-		res, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{DryRun: true, Forgotten: gone})
+		res, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{DryRun: true, Forgotten: gone})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +239,7 @@ func TestPruneSupposing(t *testing.T) {
 	if live := w.open(w.owner).Snapshots(); len(live) != 2 {
 		t.Errorf("%d snapshots are left of 2", len(live))
 	}
-	if err := repo.Forget(t.Context(), w.open(w.owner), []store.Name{first.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), w.open(w.owner), []store.Name{first.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if then := would(); supposed != then || then.Freed == 0 {
@@ -267,10 +268,10 @@ func TestPruneDuringSnapshot(t *testing.T) {
 		}
 	}
 	o := w.open(w.owner)
-	if err := repo.Forget(t.Context(), o, []store.Name{first.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), o, []store.Name{first.ID}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.Prune(t.Context(), o, mark, repo.PruneOptions{}); err != nil {
+	if _, err := upkeep.Prune(t.Context(), o, mark, upkeep.PruneOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = wr.Commit(t.Context(), []byte(`{"blobs":{}}`), ledger.SnapshotInfo{Instance: instance})

@@ -13,6 +13,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // fullWorld is a repository of two nights, the older of which leaves packs that are dead as a whole and packs that are dead
@@ -54,10 +55,10 @@ func TestPruneOnFullStorage(t *testing.T) {
 			if _, _, err := snapshot(t.Context(), w.open(w.writer), night(9), 3); !errors.Is(err, store.ErrNoSpace) {
 				t.Errorf("a snapshot: %v", err)
 			}
-			if err := repo.Forget(t.Context(), w.open(key), []store.Name{refs[0].ID}); err != nil {
+			if err := upkeep.Forget(t.Context(), w.open(key), []store.Name{refs[0].ID}); err != nil {
 				t.Fatalf("forget: %v", err)
 			}
-			res, err := repo.Prune(t.Context(), w.open(key), mark, repo.PruneOptions{MaxUnused: 0.01})
+			res, err := upkeep.Prune(t.Context(), w.open(key), mark, upkeep.PruneOptions{MaxUnused: 0.01})
 			if err != nil {
 				t.Fatalf("prune: %v", err)
 			}
@@ -72,7 +73,7 @@ func TestPruneOnFullStorage(t *testing.T) {
 			if err := verify(t.Context(), w.open(w.owner), refs[1], nights[1]); err != nil {
 				t.Error(err)
 			}
-			again, err := repo.Prune(t.Context(), w.open(key), mark, repo.PruneOptions{MaxUnused: 0.01})
+			again, err := upkeep.Prune(t.Context(), w.open(key), mark, upkeep.PruneOptions{MaxUnused: 0.01})
 			if err != nil || again.Removed != 0 {
 				t.Errorf("once more: %+v, %v", again, err)
 			}
@@ -84,7 +85,7 @@ func TestPruneOnFullStorage(t *testing.T) {
 // uploads have left something, and else it is said what to do.
 func TestPruneWithoutReserve(t *testing.T) {
 	w, mem, _, refs := fullWorld(t)
-	if err := repo.Forget(t.Context(), w.open(w.owner), []store.Name{refs[0].ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), w.open(w.owner), []store.Name{refs[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	mem.Delete("reserve")
@@ -94,14 +95,14 @@ func TestPruneWithoutReserve(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.store = full
-		_, err = repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{})
+		_, err = upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{})
 		w.store = mem
 		return err
 	}
 	if err := pruneFull(); !errors.Is(err, store.ErrNoSpace) || causeOf(err) != cause.NoRoom {
 		t.Errorf("with nothing to free: %v; cause: %q", err, causeOf(err))
 	}
-	if err := repo.Forget(t.Context(), w.open(w.writer), []store.Name{refs[1].ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), w.open(w.writer), []store.Name{refs[1].ID}); err != nil {
 		t.Fatal(err)
 	}
 	// A prune that was published and died before it deleted anything.
@@ -113,7 +114,7 @@ func TestPruneWithoutReserve(t *testing.T) {
 		return storetest.None
 	}
 	w.store = dying
-	if _, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{}); !errors.Is(err, storetest.ErrInjected) {
+	if _, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{}); !errors.Is(err, storetest.ErrInjected) {
 		t.Fatal(err)
 	}
 	if hasReserve(mem) {
@@ -133,11 +134,11 @@ func TestCrashesOnFullStorage(t *testing.T) {
 	w, mem, nights, refs := fullWorld(t)
 	free := func(ctx context.Context, r *repo.Repo) error {
 		if len(r.Snapshots()) == 2 {
-			if err := repo.Forget(ctx, r, []store.Name{refs[0].ID}); err != nil {
+			if err := upkeep.Forget(ctx, r, []store.Name{refs[0].ID}); err != nil {
 				return err
 			}
 		}
-		_, err := repo.Prune(ctx, r, mark, repo.PruneOptions{MaxUnused: 0.01})
+		_, err := upkeep.Prune(ctx, r, mark, upkeep.PruneOptions{MaxUnused: 0.01})
 		return err
 	}
 	points := 0
@@ -161,7 +162,7 @@ func TestCrashesOnFullStorage(t *testing.T) {
 			points++
 			for range 2 {
 				r := afterCrash(t, what, mine, w.owner, refs[1:], nights, refs, false)
-				if _, problems := check(t, r, repo.CheckOptions{}); len(problems) > 0 {
+				if _, problems := check(t, r, upkeep.CheckOptions{}); len(problems) > 0 {
 					t.Fatalf("%s: %v", what, problems)
 				}
 				if err := runOn(t.Context(), full, viaFile(t, w.owner), dir, free); err != nil {
@@ -187,11 +188,11 @@ func TestReadOnly(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	res, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{DryRun: true, Forgotten: []store.Name{refs[0].ID}, MaxUnused: 0.01})
+	res, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{DryRun: true, Forgotten: []store.Name{refs[0].ID}, MaxUnused: 0.01})
 	if err != nil || res.Removed == 0 {
 		t.Errorf("what a prune would do: %+v, %v", res, err)
 	}
-	if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{}); err == nil {
+	if _, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{}); err == nil {
 		t.Error("it prunes")
 	}
 }

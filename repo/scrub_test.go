@@ -8,6 +8,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // A scrub without any key finds each object that is not what its name says, and no other.
@@ -19,7 +20,7 @@ func TestScrub(t *testing.T) {
 
 	scrub := func(st store.Store) (found []string) {
 		t.Helper()
-		res, err := repo.Scrub(t.Context(), st, repo.ScrubOptions{Problem: func(err error) {
+		res, err := upkeep.Scrub(t.Context(), st, upkeep.ScrubOptions{Problem: func(err error) {
 			var d *store.DamageError
 			if !errors.As(err, &d) {
 				t.Errorf("no damage: %v", err)

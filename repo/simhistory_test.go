@@ -21,6 +21,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // A simHistory is what the parties of a simulation find: some snapshots, some of them forgotten, so that a prune has packs
@@ -214,7 +215,7 @@ func (h *simHistory) mustForget(t *testing.T, refs []ledger.SnapshotRef) {
 	for _, ref := range refs {
 		ids = append(ids, ref.ID)
 	}
-	if err := repo.Forget(t.Context(), h.open(t, h.owner), ids); err != nil {
+	if err := upkeep.Forget(t.Context(), h.open(t, h.owner), ids); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -231,7 +232,7 @@ var simHarms = map[string]func(t *testing.T, h *simHistory, pack string){
 func (h *simHistory) mustMark(t *testing.T, pack string) {
 	name, err := store.ParseName(pack[len("packs/ab/"):])
 	if err == nil {
-		err = repo.MarkBad(t.Context(), h.open(t, h.owner), []store.Name{name})
+		err = upkeep.MarkBad(t.Context(), h.open(t, h.owner), []store.Name{name})
 	}
 	if err != nil {
 		t.Fatal(err)

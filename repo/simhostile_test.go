@@ -22,6 +22,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // A simSecret is what a machine has put, and to whom that is closed.
@@ -273,7 +274,7 @@ func (h *hostileHistory) do(ctx context.Context, m *simMachine, what, contents s
 	case "snapshot":
 		return h.snapshot(ctx, m, contents, r)
 	case "prune":
-		_, err := repo.Prune(ctx, r, mark, repo.PruneOptions{})
+		_, err := upkeep.Prune(ctx, r, mark, upkeep.PruneOptions{})
 		return err
 	case "forget":
 		return h.forget(ctx, m, r)
@@ -336,7 +337,7 @@ func (h *hostileHistory) forget(ctx context.Context, m *simMachine, r *repo.Repo
 		h.forgotten[id] = false
 	}
 	h.mu.Unlock()
-	err := repo.Forget(ctx, r, []store.Name{id})
+	err := upkeep.Forget(ctx, r, []store.Name{id})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forgotten[id] = h.forgotten[id] || err == nil

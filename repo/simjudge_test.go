@@ -20,6 +20,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // A violation is what must not be, whatever anybody does.
@@ -102,7 +103,7 @@ func (h *hostileHistory) expected(step *hostileStep) error {
 // check looks for damage. Where the storage does as it should, there is none but in what hostile parties have put.
 func (h *hostileHistory) check(ctx context.Context, r *repo.Repo) error {
 	var found error
-	_, err := repo.Check(ctx, r, mark, repo.CheckOptions{Problem: func(err error) {
+	_, err := upkeep.Check(ctx, r, mark, upkeep.CheckOptions{Problem: func(err error) {
 		var of *ledger.SnapshotError
 		var damage *store.DamageError
 		switch {

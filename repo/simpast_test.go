@@ -21,6 +21,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 var (
@@ -126,7 +127,7 @@ func (p *hostilePast) fill(t *testing.T) {
 	refs["past4"], err = simCommit(ctx, early, "past4")
 	must(err)
 	p.kept, p.gone = []ledger.SnapshotRef{refs["past2"], refs["past4"], refs["other's past2"]}, []ledger.SnapshotRef{refs["past1"]}
-	must(repo.Forget(ctx, open(p.owner), []store.Name{refs["past1"].ID}))
+	must(upkeep.Forget(ctx, open(p.owner), []store.Name{refs["past1"].ID}))
 	if p.name != "on the list" {
 		must(open(p.owner).RemovePerson(ctx, "gone"))
 		p.onList["gone"] = "off"

@@ -13,6 +13,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // prunes lets a machine prune.
@@ -20,7 +21,7 @@ func (h *hostileHistory) prunes(ctx context.Context, m *simMachine, st store.Sto
 	m.moves = true
 	r, err := h.open(ctx, m, st, m.options())
 	if err == nil {
-		_, err = repo.Prune(ctx, r, mark, repo.PruneOptions{})
+		_, err = upkeep.Prune(ctx, r, mark, upkeep.PruneOptions{})
 	}
 	return err
 }
@@ -111,10 +112,10 @@ func (h *hostileHistory) settles(ctx context.Context) error {
 			theirs = append(theirs, ref.ID)
 		}
 	}
-	if err := repo.Forget(ctx, r, theirs); err != nil {
+	if err := upkeep.Forget(ctx, r, theirs); err != nil {
 		return err
 	}
-	_, err = repo.Prune(ctx, r, mark, repo.PruneOptions{})
+	_, err = upkeep.Prune(ctx, r, mark, upkeep.PruneOptions{})
 	return err
 }
 
@@ -125,7 +126,7 @@ func (h *hostileHistory) afterwards(ctx context.Context) error {
 		err = h.whole(ctx, r)
 	}
 	if err == nil {
-		_, err = repo.Prune(ctx, r, mark, repo.PruneOptions{})
+		_, err = upkeep.Prune(ctx, r, mark, upkeep.PruneOptions{})
 	}
 	if err == nil {
 		err = h.check(ctx, r)

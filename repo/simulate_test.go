@@ -23,6 +23,7 @@ import (
 	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 var (
@@ -158,7 +159,7 @@ func (s *simulation) prune(k *keys.Keyring, grace time.Duration) func(context.Co
 		if err != nil {
 			return err
 		}
-		_, err = repo.Prune(ctx, r, mark, repo.PruneOptions{Grace: grace})
+		_, err = upkeep.Prune(ctx, r, mark, upkeep.PruneOptions{Grace: grace})
 		return err
 	}
 }
@@ -188,7 +189,7 @@ func (s *simulation) forget(ctx context.Context, st store.Store) error {
 	s.mu.Lock()
 	s.forgotten[id] = false
 	s.mu.Unlock()
-	err = repo.Forget(ctx, r, []store.Name{id})
+	err = upkeep.Forget(ctx, r, []store.Name{id})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgotten[id] = err == nil
@@ -266,7 +267,7 @@ func (s *simulation) judge(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := repo.Prune(ctx, r, mark, repo.PruneOptions{}); err != nil {
+	if _, err := upkeep.Prune(ctx, r, mark, upkeep.PruneOptions{}); err != nil {
 		return fmt.Errorf("the next prune: %w", err)
 	}
 	if err := s.afterwards(ctx, r); err != nil {
@@ -334,9 +335,9 @@ func (s *simulation) whole(ctx context.Context, r *repo.Repo, refs []ledger.Snap
 var errFound = errors.New("found damage")
 
 // clean returns what a check found, which must be no damage.
-func (s *simulation) clean(ctx context.Context, r *repo.Repo) (*repo.CheckResult, error) {
+func (s *simulation) clean(ctx context.Context, r *repo.Repo) (*upkeep.CheckResult, error) {
 	var found error
-	res, err := repo.Check(ctx, r, mark, repo.CheckOptions{Problem: func(err error) { found = fmt.Errorf("%w: %w", errFound, err) }})
+	res, err := upkeep.Check(ctx, r, mark, upkeep.CheckOptions{Problem: func(err error) { found = fmt.Errorf("%w: %w", errFound, err) }})
 	return res, errors.Join(err, found)
 }
 

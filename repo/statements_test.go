@@ -18,6 +18,7 @@ import (
 	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // Who signs what, with the storage's help or without: what a statement is worth is decided by the list of keys.
@@ -55,7 +56,7 @@ func TestLeaseOfAnUnknown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{}); err != nil {
+		if _, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{}); err != nil {
 			t.Errorf("beside a removed writer's lease, the %s's prune: %v", k.Role, err)
 		}
 	}
@@ -68,7 +69,7 @@ func TestLeaseOfAnUnknown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = repo.Prune(t.Context(), r, mark, repo.PruneOptions{})
+		_, err = upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{})
 		var locked *lease.LockedError
 		if waits := errors.As(err, &locked); waits != (k == w.owner) || err != nil && !waits {
 			t.Errorf("beside a lease of another instance's writer, the %s's prune: %v", k.Role, err)
@@ -154,14 +155,14 @@ func TestFarEntry(t *testing.T) {
 		if err := w.open(w.owner).RemovePerson(t.Context(), "evil"); err != nil {
 			t.Error(err)
 		}
-		res, problems := check(t, w.open(w.owner), repo.CheckOptions{})
+		res, problems := check(t, w.open(w.owner), upkeep.CheckOptions{})
 		if len(problems) > 0 || res.Junk != 1 || !slices.Contains(res.Strays, name) {
 			t.Errorf("check: %v, %+v", problems, res)
 		}
-		if _, err := repo.Prune(t.Context(), w.open(w.writer), mark, repo.PruneOptions{}); err != nil || !slices.Contains(st.Names(), name) {
+		if _, err := upkeep.Prune(t.Context(), w.open(w.writer), mark, upkeep.PruneOptions{}); err != nil || !slices.Contains(st.Names(), name) {
 			t.Errorf("a writer's prune: %v", err)
 		}
-		if _, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{}); err != nil || slices.Contains(st.Names(), name) {
+		if _, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{}); err != nil || slices.Contains(st.Names(), name) {
 			t.Errorf("the owner's prune: %v", err)
 		}
 		mustBeClean(t, w.open(w.owner))
@@ -186,7 +187,7 @@ func refused(t *testing.T, who string, r *repo.Repo, err error) string {
 	if len(r.Damage()) == 0 {
 		t.Errorf("%s: no damage", who)
 	}
-	res, problems := check(t, r, repo.CheckOptions{})
+	res, problems := check(t, r, upkeep.CheckOptions{})
 	if len(problems) == 0 {
 		t.Errorf("%s: check finds nothing: %+v", who, res)
 	}
@@ -195,10 +196,10 @@ func refused(t *testing.T, who string, r *repo.Repo, err error) string {
 			t.Errorf("%s: a snapshot begins", who)
 		}
 	}
-	if err := repo.MarkBad(t.Context(), r, []store.Name{{1}}); err == nil {
+	if err := upkeep.MarkBad(t.Context(), r, []store.Name{{1}}); err == nil {
 		t.Errorf("%s: something was added to the log", who)
 	}
-	if _, err := repo.Prune(t.Context(), r, mark, repo.PruneOptions{}); err == nil {
+	if _, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{}); err == nil {
 		t.Errorf("%s: pruned", who)
 	}
 	return fmt.Sprint(r.Damage())
@@ -329,13 +330,13 @@ func TestLostRosterIsStatedAnew(t *testing.T) {
 		}
 		return r
 	}
-	if err := repo.MarkBad(t.Context(), accepting(), []store.Name{{1}}); err == nil {
+	if err := upkeep.MarkBad(t.Context(), accepting(), []store.Name{{1}}); err == nil {
 		t.Error("something is added though the list of keys is lost")
 	}
 	if r := fresh(t, st, recovery); len(r.Damage()) != 2 || causeOf(r.Damage()[0]) != cause.LostRoster {
 		t.Errorf("damage: %v", r.Damage())
 	}
-	if _, err := repo.Prune(t.Context(), fresh(t, st, recovery), mark, repo.PruneOptions{}); err == nil {
+	if _, err := upkeep.Prune(t.Context(), fresh(t, st, recovery), mark, upkeep.PruneOptions{}); err == nil {
 		t.Error("pruned though the list of keys is lost")
 	}
 	if err := fresh(t, st, recovery).RemovePerson(t.Context(), "gone"); err != nil {

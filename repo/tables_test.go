@@ -13,6 +13,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // cacheTables returns the files of the local index of a keyring's machine.
@@ -143,7 +144,7 @@ func TestWriteOverDamagedIndex(t *testing.T) {
 				k := w.writer
 				if role == "prune" {
 					k = w.owner
-					if err := repo.Forget(t.Context(), w.open(k), []store.Name{refs[0].ID}); err != nil {
+					if err := upkeep.Forget(t.Context(), w.open(k), []store.Name{refs[0].ID}); err != nil {
 						t.Fatal(err)
 					}
 					contents, refs = contents[1:], refs[1:]
@@ -162,7 +163,7 @@ func TestWriteOverDamagedIndex(t *testing.T) {
 				if role == "snapshot" {
 					ref, _ := mustSnapshot(t, w.open(k), contents[1], 9)
 					refs, contents = append(refs, ref), append(contents, contents[1])
-				} else if _, err := repo.Prune(t.Context(), w.open(k), mark, repo.PruneOptions{}); err != nil {
+				} else if _, err := upkeep.Prune(t.Context(), w.open(k), mark, upkeep.PruneOptions{}); err != nil {
 					t.Fatal(err)
 				}
 				allWhole(t, fresh(t, w.store, w.owner), contents, refs)
@@ -244,10 +245,10 @@ func TestInterruptedTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	allWhole(t, w.open(w.owner), contents, refs)
-	if err := repo.Forget(t.Context(), w.open(w.owner), []store.Name{refs[0].ID, refs[1].ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), w.open(w.owner), []store.Name{refs[0].ID, refs[1].ID}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.Prune(t.Context(), w.open(w.owner), mark, repo.PruneOptions{}); err != nil {
+	if _, err := upkeep.Prune(t.Context(), w.open(w.owner), mark, upkeep.PruneOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	allWhole(t, w.open(w.owner), contents[2:], refs[2:])

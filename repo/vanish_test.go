@@ -12,6 +12,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 var vanish = flag.Int("vanish", 40, "how many nights lose their cache")
@@ -92,7 +93,7 @@ func TestCacheVanishes(t *testing.T) {
 		}
 		os.RemoveAll(v.dir)
 		if seed%10 == 9 {
-			if r, err := m.open(repo.Options{}); err != nil || repo.Forget(t.Context(), r, idsButLast(r)) != nil {
+			if r, err := m.open(repo.Options{}); err != nil || upkeep.Forget(t.Context(), r, idsButLast(r)) != nil {
 				t.Fatalf("seed %d: forgetting: %v", seed, err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/keys"
+	"permafrost/repo/upkeep"
 )
 
 // A check that may begin only one pack a night gets round to all of them, and reads none again while it is fresh enough.
@@ -17,14 +18,14 @@ func TestCheckSpread(t *testing.T) {
 	for i := range 3 {
 		mustSnapshot(t, w.open(w.writer), night(uint64(i)*10+1), i+1)
 	}
-	all := &repo.Subset{Percent: 100}
+	all := &upkeep.Subset{Percent: 100}
 	packs := mustBeClean(t, w.open(w.writer)).ReadPacks
 	if packs < 5 {
 		t.Fatalf("only %d packs", packs)
 	}
-	read := func(k *keys.Keyring, age, limit time.Duration) *repo.CheckResult {
+	read := func(k *keys.Keyring, age, limit time.Duration) *upkeep.CheckResult {
 		t.Helper()
-		res, problems := check(t, w.open(k), repo.CheckOptions{Read: all, MaxAge: age, MaxTime: limit})
+		res, problems := check(t, w.open(k), upkeep.CheckOptions{Read: all, MaxAge: age, MaxTime: limit})
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
@@ -102,7 +103,7 @@ func TestCheckSpreadDamage(t *testing.T) {
 	}
 	st.Corrupt(pack, 500)
 	for range 2 {
-		res, problems := check(t, w.open(w.writer), repo.CheckOptions{Read: &repo.Subset{Percent: 100}, MaxAge: time.Hour})
+		res, problems := check(t, w.open(w.writer), upkeep.CheckOptions{Read: &upkeep.Subset{Percent: 100}, MaxAge: time.Hour})
 		if len(problems) != 1 || len(res.Bad) != 1 {
 			t.Fatalf("problems %v", problems)
 		}

@@ -16,6 +16,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 const instance = "social.example"
@@ -162,20 +163,20 @@ func verify(ctx context.Context, r *repo.Repo, ref ledger.SnapshotRef, c content
 	return nil
 }
 
-func check(t *testing.T, r *repo.Repo, o repo.CheckOptions) (*repo.CheckResult, []error) {
+func check(t *testing.T, r *repo.Repo, o upkeep.CheckOptions) (*upkeep.CheckResult, []error) {
 	t.Helper()
 	var problems []error
 	o.Problem = func(err error) { problems = append(problems, err) }
-	res, err := repo.Check(t.Context(), r, mark, o)
+	res, err := upkeep.Check(t.Context(), r, mark, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return res, problems
 }
 
-func mustBeClean(t *testing.T, r *repo.Repo) *repo.CheckResult {
+func mustBeClean(t *testing.T, r *repo.Repo) *upkeep.CheckResult {
 	t.Helper()
-	res, problems := check(t, r, repo.CheckOptions{Read: &repo.Subset{Percent: 100}})
+	res, problems := check(t, r, upkeep.CheckOptions{Read: &upkeep.Subset{Percent: 100}})
 	for _, p := range problems {
 		t.Errorf("check: %v", p)
 	}
@@ -195,7 +196,7 @@ type manifest struct {
 }
 
 // mark makes the Inspector of such manifests.
-func mark(rd *repo.Reader) repo.Inspector { return inspector{rd: rd} }
+func mark(rd *repo.Reader) upkeep.Inspector { return inspector{rd: rd} }
 
 // An inspector takes each blob for a part of the snapshot. It reads the blob node, unless that is zero, as one does a node of a tree.
 type inspector struct {
@@ -203,10 +204,10 @@ type inspector struct {
 	node chunk.ID
 }
 
-func (in inspector) Inspect(ctx context.Context, text []byte, v repo.Visitor) (ledger.Holding, error) {
+func (in inspector) Inspect(ctx context.Context, text []byte, v upkeep.Visitor) (ledger.Holding, error) {
 	for _, id := range idsOf(text) {
 		part := id.String()[:8]
-		err := v.Need(ctx, repo.Need{Part: part, Blob: id})
+		err := v.Need(ctx, upkeep.Need{Part: part, Blob: id})
 		if err == nil && id == in.node && !id.IsZero() {
 			_, err = in.rd.Blob(ctx, id)
 		}

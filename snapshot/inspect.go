@@ -9,6 +9,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/repo"
 	"permafrost/repo/ledger"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot/internal/blobtree"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
@@ -46,15 +47,15 @@ type counts struct {
 	bytes int64 // a hard link's count once
 }
 
-// NewInspector returns an Inspector that reads by rd. It is a repo.Inspect.
-func NewInspector(rd *repo.Reader) repo.Inspector { return newInspector(rd.Instance(), rd) }
+// NewInspector returns an Inspector that reads by rd. It is a upkeep.Inspect.
+func NewInspector(rd *repo.Reader) upkeep.Inspector { return newInspector(rd.Instance(), rd) }
 
 func newInspector(instance string, get stream.Getter) *Inspector {
 	return &Inspector{instance, &watched{Getter: get}, make(map[chunk.ID]branch), make(map[chunk.ID]region)}
 }
 
-// Inspect implements repo.Inspector.
-func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v repo.Visitor) (ledger.Holding, error) {
+// Inspect implements upkeep.Inspector.
+func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v upkeep.Visitor) (ledger.Holding, error) {
 	m, err := parseManifestOf(i.instance, manifest)
 	if err != nil {
 		return ledger.Holding{}, i.get.blame("manifest", err)
@@ -65,7 +66,7 @@ func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v repo.Visitor
 // An inspection is that of one snapshot. The first part of it that is lost does not end it.
 type inspection struct {
 	*Inspector
-	visitor repo.Visitor
+	visitor upkeep.Visitor
 	lost    int    // parts
 	stop    error  // that ends it
 	part    string // at hand
@@ -106,7 +107,7 @@ func (i *inspection) settle(part string, err error) bool {
 }
 
 // need tells of one need of the part at hand, and reports whether it can be met.
-func (i *inspection) need(ctx context.Context, n repo.Need) bool {
+func (i *inspection) need(ctx context.Context, n upkeep.Need) bool {
 	if i.fault == nil {
 		n.Part = i.part
 		i.fault = i.visitor.Need(ctx, n)
@@ -121,7 +122,7 @@ func (i *inspection) recipe(ctx context.Context, r *stream.Recipe) error {
 	}
 	t := blobtree.Reader{Kind: blobtree.Recipe, Get: i.get}
 	t.Enter = func(x blobtree.Ref, level int, _ string) bool {
-		return i.need(ctx, repo.Need{Blob: x.ID}) && i.recipes[x.ID] != branch{level, x.Weight}
+		return i.need(ctx, upkeep.Need{Blob: x.ID}) && i.recipes[x.ID] != branch{level, x.Weight}
 	}
 	t.Leaf = func(x blobtree.Ref, records []byte) (bool, error) {
 		err := i.chunks(ctx, records, x.Weight)
@@ -139,10 +140,10 @@ func (i *inspection) recipe(ctx context.Context, r *stream.Recipe) error {
 func (i *inspection) chunks(ctx context.Context, records []byte, size int64) error {
 	return stream.EachChunk(records, size, func(c stream.Chunk) bool {
 		if !c.Hole() && c.Extents == nil {
-			return i.need(ctx, repo.Need{Blob: c.ID, Length: int(c.Length), Whole: true})
+			return i.need(ctx, upkeep.Need{Blob: c.ID, Length: int(c.Length), Whole: true})
 		}
 		for _, x := range c.Extents {
-			if !i.need(ctx, repo.Need{Blob: x.Blob, Offset: x.Offset, Length: x.Length}) {
+			if !i.need(ctx, upkeep.Need{Blob: x.Blob, Offset: x.Offset, Length: x.Length}) {
 				return false
 			}
 		}
@@ -180,7 +181,7 @@ type mediaAt struct {
 
 // enter implements blobtree.Reader.Enter.
 func (w *mediaWalk) enter(ctx context.Context, x blobtree.Ref, level int, next string) bool {
-	if !w.need(ctx, repo.Need{Blob: x.ID}) {
+	if !w.need(ctx, upkeep.Need{Blob: x.ID}) {
 		return false
 	}
 	if r, ok := w.listings[x.ID]; ok && r.branch == (branch{level, x.Weight}) && r.first == x.First && before(r.last, next) {

@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/repo/ledger"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot/retain"
 )
 
@@ -67,7 +68,7 @@ permafrost snapshots --head prints it at any time.`,
 			defer r.Close()
 			read := subset.set
 			if readData {
-				read = &repo.Subset{Part: 1, Of: 1}
+				read = &upkeep.Subset{Part: 1, Of: 1}
 			}
 			n := a.news()
 			defer n.Close()
@@ -161,7 +162,7 @@ func (e *damageError) Error() string {
 }
 
 // A subsetFlag is a part of the packs, as a flag takes it.
-type subsetFlag struct{ set *repo.Subset }
+type subsetFlag struct{ set *upkeep.Subset }
 
 func (s *subsetFlag) String() string { return "" }
 
@@ -173,7 +174,7 @@ func (s *subsetFlag) Set(text string) error {
 		if err1 != nil || err2 != nil || n < 1 || n > t || t > 1<<16 {
 			return fmt.Errorf("%q is not a part: write 2/7 for the second of seven", text)
 		}
-		s.set = &repo.Subset{Part: n, Of: t}
+		s.set = &upkeep.Subset{Part: n, Of: t}
 		return nil
 	}
 	if strings.HasSuffix(text, "%") {
@@ -184,14 +185,14 @@ func (s *subsetFlag) Set(text string) error {
 		if p == 0 {
 			return errors.New("0% is nothing")
 		}
-		s.set = &repo.Subset{Percent: float64(p) * 100}
+		s.set = &upkeep.Subset{Percent: float64(p) * 100}
 		return nil
 	}
 	var n size
 	if err := n.Set(text); err != nil || n == 0 {
 		return fmt.Errorf("%q is not a part: write 5%%, 500M or 1/7", text)
 	}
-	s.set = &repo.Subset{Bytes: int64(n)}
+	s.set = &upkeep.Subset{Bytes: int64(n)}
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
-	"permafrost/repo"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot/retain"
 )
 
@@ -72,7 +72,7 @@ the newest snapshot of each of the last 14 days.`,
 			if !prune {
 				return nil
 			}
-			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun, Forgotten: res.Removed()})
+			return a.prune(cmd.Context(), r, upkeep.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun, Forgotten: res.Removed()})
 		},
 	}
 	policy.flags(cmd.Flags())

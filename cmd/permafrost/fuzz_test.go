@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"permafrost/internal/fuzzing"
-	"permafrost/repo"
+	"permafrost/repo/upkeep"
 )
 
 // FuzzParseConfig reads configuration files. What one says can be written again, and said to a command's flags.
@@ -128,8 +128,8 @@ func checkSubset(t *testing.T, text string) {
 		return
 	}
 	switch s := *f.set; s {
-	case repo.Subset{Percent: s.Percent}, repo.Subset{Bytes: s.Bytes}, repo.Subset{Part: s.Part, Of: s.Of}:
-		if s.Percent < 0 || s.Percent > 100 || s.Bytes < 0 || s.Part < 0 || s.Part > s.Of || s == (repo.Subset{}) {
+	case upkeep.Subset{Percent: s.Percent}, upkeep.Subset{Bytes: s.Bytes}, upkeep.Subset{Part: s.Part, Of: s.Of}:
+		if s.Percent < 0 || s.Percent > 100 || s.Bytes < 0 || s.Part < 0 || s.Part > s.Of || s == (upkeep.Subset{}) {
 			t.Errorf("%q is %+v", text, s)
 		}
 	default:

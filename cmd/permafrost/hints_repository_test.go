@@ -13,6 +13,7 @@ import (
 	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 )
 
 // repositoryExamples has an error of each kind that chunk, repo, snapshot and keeper export; nil for one that is never told as it is.
@@ -68,7 +69,7 @@ func repositoryExamples() map[string]error {
 		"cause.NameAbsent":      told(cause.NameAbsent, `the list of keys has no "web1"`),
 		"cause.Unannounced":     told(cause.Unannounced, "the key file has keys of epoch 3, which the log does not announce"),
 		"cause.Rotated":         told(cause.Rotated, "another owner rotated the keys meanwhile"),
-		"repo.PartError":        &repo.PartError{Part: "media/accounts/a.png", Err: damage},
+		"upkeep.PartError":      &upkeep.PartError{Part: "media/accounts/a.png", Err: damage},
 
 		"ledger.RightAny":      denied(ledger.RightAny, "the list of keys does not have it"),
 		"ledger.RightInstance": denied(ledger.RightInstance, "it is for a.example, and this is b.example"),
@@ -109,7 +110,7 @@ func repositoryHintless() map[string]string {
 		"repo.ErrPruned":         "the command runs once more by itself",
 		"ledger.ErrNotAllowed":   "a NotAllowedError says more",
 		"store.DamageError":      "it depends on the command",
-		"repo.PartError":         "it depends on the command",
+		"upkeep.PartError":       "it depends on the command",
 		"keeper.LeftOutError":    "the warnings say what to do",
 		"keeper.RetentionError":  "the error that it has says what to do",
 		"keeper.AbsentError":     "another snapshot may have it",

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/internal/keeper"
-	"permafrost/repo"
+	"permafrost/repo/upkeep"
 )
 
 func (a *app) pruneCommand() *cobra.Command {
@@ -36,7 +36,7 @@ Prune deletes nothing while a snapshot lacks something that might come back. Wit
 				return err
 			}
 			defer r.Close()
-			return a.prune(cmd.Context(), r, repo.PruneOptions{MaxUnused: float64(flags.maxUnused), DryRun: dryRun, AcceptLost: accept})
+			return a.prune(cmd.Context(), r, upkeep.PruneOptions{MaxUnused: float64(flags.maxUnused), DryRun: dryRun, AcceptLost: accept})
 		},
 	}
 	flags.flags(cmd)
@@ -49,12 +49,12 @@ Prune deletes nothing while a snapshot lacks something that might come back. Wit
 type pruneFlags struct{ maxUnused percent }
 
 func (p *pruneFlags) flags(cmd *cobra.Command) {
-	p.maxUnused = repo.DefaultMaxUnused
+	p.maxUnused = upkeep.DefaultMaxUnused
 	cmd.Flags().Var(&p.maxUnused, "max-unused", "rewrite packs of which more than this `share` is unused")
 }
 
 // prune prunes the repository and tells what it did.
-func (a *app) prune(ctx context.Context, r *opened, o repo.PruneOptions) error {
+func (a *app) prune(ctx context.Context, r *opened, o upkeep.PruneOptions) error {
 	n := a.news()
 	defer n.Close()
 	o.Patience = a.retryLock

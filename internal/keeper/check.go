@@ -9,6 +9,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot"
 )
 
@@ -48,7 +49,7 @@ func (d *damages) first(key string) bool {
 }
 
 // CheckOptions say how much a check reads; zero: nothing but what leads to the packs.
-type CheckOptions = repo.CheckOptions
+type CheckOptions = upkeep.CheckOptions
 
 // A Health is the result of a check.
 type Health struct {
@@ -66,18 +67,18 @@ func Check(ctx context.Context, r *repo.Repo, o CheckOptions, news Observer) (*H
 	found := newDamages(news)
 	o.Problem = found.add
 	o.Progress = func(done, total int64) { phases(news)("packs", done, total) }
-	res, err := repo.Check(ctx, r, snapshot.NewInspector, o)
+	res, err := upkeep.Check(ctx, r, snapshot.NewInspector, o)
 	if err != nil {
 		return nil, fmt.Errorf("checking: %w", err)
 	}
-	if err := repo.MarkBad(ctx, r, res.Bad); err != nil {
+	if err := upkeep.MarkBad(ctx, r, res.Bad); err != nil {
 		news.Found(warning("the damaged packs could not be noted in the log: %w", err))
 	}
 	return &Health{Checked: checked(res, found.n, r.Head()), Lost: res.Lost, Bad: len(res.Bad), Strays: res.Strays, Accepted: res.Accepted}, nil
 }
 
 // Scrub compares each stored object with its name, without a key, and tells of damage as it is found. Its errors are
-// [repo.ErrNoRepository] and those of [repo.Scrub].
+// [repo.ErrNoRepository] and those of [upkeep.Scrub].
 func Scrub(ctx context.Context, st store.Store, news Observer) (*Scrubbed, error) {
 	switch there, err := repo.Exists(ctx, st); {
 	case err != nil:
@@ -85,7 +86,7 @@ func Scrub(ctx context.Context, st store.Store, news Observer) (*Scrubbed, error
 	case !there:
 		return nil, repo.ErrNoRepository
 	}
-	res, err := repo.Scrub(ctx, st, repo.ScrubOptions{
+	res, err := upkeep.Scrub(ctx, st, upkeep.ScrubOptions{
 		Problem:  newDamages(news).add,
 		Progress: func(done, total int64) { phases(news)("objects", done, total) },
 	})

@@ -9,6 +9,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 )
@@ -56,7 +57,7 @@ func Forget(ctx context.Context, r *repo.Repo, o ForgetOptions, news Observer) (
 	if err != nil || o.DryRun {
 		return res, err
 	}
-	if err := repo.Forget(ctx, r, res.Removed(), verdicts.Records(r.Head().Seq)...); err != nil {
+	if err := upkeep.Forget(ctx, r, res.Removed(), verdicts.Records(r.Head().Seq)...); err != nil {
 		return res, fmt.Errorf("forgetting: %w", err)
 	}
 	return res, nil
@@ -126,11 +127,11 @@ func tellClock(verdicts retain.Judgements, news Observer) {
 
 // Prune deletes what no snapshot needs, and records what is thought of the snapshots' times. Of the options it sets Records and
 // Progress itself. Its errors are those of [repo.Repo.Prune].
-func Prune(ctx context.Context, r *repo.Repo, o repo.PruneOptions, news Observer) (*Pruned, error) {
+func Prune(ctx context.Context, r *repo.Repo, o upkeep.PruneOptions, news Observer) (*Pruned, error) {
 	o.Progress = phases(news)
 	verdicts := retain.JudgeAll(r, r.Snapshots())
 	o.Records = verdicts.Records(r.Head().Seq)
-	res, err := repo.Prune(ctx, r, snapshot.NewInspector, o)
+	res, err := upkeep.Prune(ctx, r, snapshot.NewInspector, o)
 	if err != nil {
 		return nil, fmt.Errorf("pruning: %w", err)
 	}

@@ -1,8 +1,8 @@
 package keeper
 
 import (
-	"permafrost/repo"
 	"permafrost/repo/ledger"
+	"permafrost/repo/upkeep"
 )
 
 // A Checked tells what a check looked at, and how many problems it found.
@@ -26,7 +26,7 @@ type Checked struct {
 func (Checked) MessageType() string { return "check" }
 
 // checked returns the result of a check as it is told.
-func checked(res *repo.CheckResult, problems int, head ledger.Head) Checked {
+func checked(res *upkeep.CheckResult, problems int, head ledger.Head) Checked {
 	return Checked{
 		Snapshots: res.Snapshots, Indexes: res.Indexes, Packs: res.Packs, Blobs: res.Blobs, Unused: res.Unused, Unnamed: res.Unnamed, Junk: res.Junk,
 		PacksRead: res.ReadPacks, BytesRead: res.ReadBytes, Due: res.Due, Decrypted: res.Deep, Problems: problems, Head: head.String(),
@@ -77,7 +77,7 @@ type IndexRepaired struct {
 func (IndexRepaired) MessageType() string { return "repair_index" }
 
 // indexRepaired returns the result of a repair of the index as it is told.
-func indexRepaired(res *repo.IndexRepair, dryRun bool) *IndexRepaired {
+func indexRepaired(res *upkeep.IndexRepair, dryRun bool) *IndexRepaired {
 	return &IndexRepaired{
 		DryRun: dryRun, Dropped: len(res.Dropped), Added: res.Added, Read: res.Read, Listed: res.Listed, Damaged: len(res.Bad), Lacking: res.Lacking,
 	}
@@ -96,7 +96,7 @@ type PacksRepaired struct {
 func (PacksRepaired) MessageType() string { return "repair_packs" }
 
 // packsRepaired returns the result of a repair of packs as it is told.
-func packsRepaired(res *repo.PackRepair, dryRun bool) *PacksRepaired {
+func packsRepaired(res *upkeep.PackRepair, dryRun bool) *PacksRepaired {
 	return &PacksRepaired{DryRun: dryRun, Packs: len(res.Packs), Saved: res.Salvaged, Lost: res.Lost, Moved: res.Moved}
 }
 

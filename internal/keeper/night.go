@@ -10,6 +10,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot/retain"
 	"permafrost/source"
 )
@@ -18,7 +19,7 @@ import (
 type NightOptions struct {
 	Take      TakeOptions
 	Policy    retain.Policy // what stays; the zero value removes nothing
-	MaxUnused float64       // share of a pack, as repo.PruneOptions has it
+	MaxUnused float64       // share of a pack, as upkeep.PruneOptions has it
 }
 
 // A Retention is what became of old snapshots.
@@ -79,7 +80,7 @@ func (n *Night) retain(ctx context.Context, r *repo.Repo, o *NightOptions, ref *
 	if err != nil || done == RetentionNotAllowed {
 		return done, err
 	}
-	res, err := Prune(ctx, r, repo.PruneOptions{MaxUnused: o.MaxUnused, Patience: o.Take.Patience}, news)
+	res, err := Prune(ctx, r, upkeep.PruneOptions{MaxUnused: o.MaxUnused, Patience: o.Take.Patience}, news)
 	switch {
 	case errors.Is(err, ledger.ErrNotAllowed):
 		return RetentionNotAllowed, nil

@@ -8,6 +8,7 @@ import (
 	"permafrost/internal/units"
 	"permafrost/repo"
 	"permafrost/repo/ledger"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot"
 )
 
@@ -17,8 +18,8 @@ type RepairOptions struct {
 	Patience time.Duration // how long others who are at work are waited for
 }
 
-func (o *RepairOptions) options(found *damages, news Observer) repo.RepairOptions {
-	return repo.RepairOptions{DryRun: o.DryRun, Patience: o.Patience, Problem: found.add, Progress: phases(news)}
+func (o *RepairOptions) options(found *damages, news Observer) upkeep.RepairOptions {
+	return upkeep.RepairOptions{DryRun: o.DryRun, Patience: o.Patience, Problem: found.add, Progress: phases(news)}
 }
 
 // RepairIndex lists again what no index lists and a snapshot needs. It takes the owner key, and tells of packs that can't be used.
@@ -27,7 +28,7 @@ func (o *RepairOptions) options(found *damages, news Observer) repo.RepairOption
 // [repo.Repo.RepairIndex].
 func RepairIndex(ctx context.Context, r *repo.Repo, o RepairOptions, news Observer) (*IndexRepaired, error) {
 	found := newDamages(news)
-	did, err := repo.RepairIndex(ctx, r, snapshot.NewInspector, o.options(found, news))
+	did, err := upkeep.RepairIndex(ctx, r, snapshot.NewInspector, o.options(found, news))
 	if err != nil {
 		return nil, fmt.Errorf("repairing the index: %w", err)
 	}
@@ -59,7 +60,7 @@ func (e *UnrepairedError) Error() string {
 // RepairPacks moves what verifies in damaged packs to new ones. It takes the owner key. [Losses] tells what is lost then; of a dry run
 // a [LostError] beside the result does. Other errors are those of [repo.Repo.RepairPacks].
 func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions, news Observer) (*PacksRepaired, error) {
-	did, err := repo.RepairPacks(ctx, r, o.options(newDamages(news), news))
+	did, err := upkeep.RepairPacks(ctx, r, o.options(newDamages(news), news))
 	if err != nil {
 		return nil, fmt.Errorf("repairing packs: %w", err)
 	}
@@ -74,7 +75,7 @@ func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions, news Observ
 // any other is one of reading.
 func Losses(ctx context.Context, r *repo.Repo, news Observer) error {
 	sum := new(LostError)
-	err := repo.Losses(ctx, r, snapshot.NewInspector, func(ref ledger.SnapshotRef, lost []repo.Loss) {
+	err := upkeep.Losses(ctx, r, snapshot.NewInspector, func(ref ledger.SnapshotRef, lost []upkeep.Loss) {
 		sum.Snapshots++
 		sum.Parts += len(lost)
 		for i, l := range lost {

@@ -3,8 +3,8 @@ package keeper
 import (
 	"slices"
 
-	"permafrost/repo"
 	"permafrost/repo/ledger"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot/retain"
 )
 
@@ -72,7 +72,7 @@ type Pruned struct {
 func (Pruned) MessageType() string { return "prune" }
 
 // pruned returns the result of a prune as it is told.
-func pruned(res *repo.PruneResult, dryRun bool, head ledger.Head) *Pruned {
+func pruned(res *upkeep.PruneResult, dryRun bool, head ledger.Head) *Pruned {
 	return &Pruned{
 		DryRun: dryRun, Live: res.Live, Dead: res.Dead, Removed: res.Removed, Freed: res.Freed, Rewritten: res.Rewritten, Moved: res.Moved,
 		Waiting: res.Waiting, WaitingBytes: res.WaitingFor, Manifests: res.Manifests, LeftOver: res.LeftOver, Lost: res.Lost, Head: head.String(),

@@ -14,6 +14,7 @@ import (
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 	"permafrost/source"
 )
 
@@ -57,7 +58,7 @@ func (w *World) Open(k *keys.Keyring) *repo.Repo {
 }
 
 // Verify looks up all that a snapshot needs, and has the repository check itself with all content read.
-func (w *World) Verify(ref ledger.SnapshotRef, inspect repo.Inspect) {
+func (w *World) Verify(ref ledger.SnapshotRef, inspect upkeep.Inspect) {
 	w.t.Helper()
 	r := w.Open(w.Owner)
 	rd, err := r.NewReader(w.t.Context(), ref.Instance)
@@ -72,8 +73,8 @@ func (w *World) Verify(ref ledger.SnapshotRef, inspect repo.Inspect) {
 	if _, err := inspect(rd).Inspect(w.t.Context(), manifest, v); err != nil || v.Losses != nil {
 		w.t.Fatal(err, v.Losses)
 	}
-	check, err := repo.Check(w.t.Context(), r, inspect,
-		repo.CheckOptions{Read: &repo.Subset{Percent: 100}, Problem: func(err error) { w.t.Error(err) }})
+	check, err := upkeep.Check(w.t.Context(), r, inspect,
+		upkeep.CheckOptions{Read: &upkeep.Subset{Percent: 100}, Problem: func(err error) { w.t.Error(err) }})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func (w *World) Verify(ref ledger.SnapshotRef, inspect repo.Inspect) {
 	}
 }
 
-// A LookUp is a repo.Visitor that looks blobs up by their lengths.
+// A LookUp is a upkeep.Visitor that looks blobs up by their lengths.
 type LookUp struct {
 	Blobs interface {
 		Length(id chunk.ID) (int, bool)
@@ -91,8 +92,8 @@ type LookUp struct {
 	Losses []error // of parts
 }
 
-// Need implements repo.Visitor.
-func (v *LookUp) Need(_ context.Context, n repo.Need) error {
+// Need implements upkeep.Visitor.
+func (v *LookUp) Need(_ context.Context, n upkeep.Need) error {
 	v.Needs++
 	length, ok := v.Blobs.Length(n.Blob)
 	if !ok || n.Offset+n.Length > length || n.Whole && n.Length != length {
@@ -101,7 +102,7 @@ func (v *LookUp) Need(_ context.Context, n repo.Need) error {
 	return nil
 }
 
-// Lost implements repo.Visitor.
+// Lost implements upkeep.Visitor.
 func (v *LookUp) Lost(_ string, err error) error {
 	v.Losses = append(v.Losses, err)
 	return nil

@@ -16,8 +16,8 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
-	"permafrost/repo"
 	"permafrost/repo/store"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot"
 	"permafrost/snapshot/restore"
 	"permafrost/source"
@@ -182,10 +182,10 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	snaptest.WriteFiles(t, root, snaptest.File{Path: "b/new", Data: []byte("new")})
 	second := w.create(inst, Options{})
 	r := w.Open(w.Owner)
-	if err := repo.Forget(t.Context(), r, []store.Name{first.Ref.ID}); err != nil {
+	if err := upkeep.Forget(t.Context(), r, []store.Name{first.Ref.ID}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := repo.Prune(t.Context(), r, snapshot.NewInspector, repo.PruneOptions{})
+	out, err := upkeep.Prune(t.Context(), r, snapshot.NewInspector, upkeep.PruneOptions{})
 	if err != nil || out.Freed < 3<<20 {
 		t.Fatalf("prune: %+v, %v", out, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/ledger"
+	"permafrost/repo/upkeep"
 	"permafrost/snapshot"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
@@ -140,7 +141,7 @@ func TestStreamExtents(t *testing.T) {
 }
 
 // inspect returns what an Inspector finds wrong with a stream.
-func inspect(t *testing.T, in repo.Inspector, r stream.Recipe, rd *repo.Reader) error {
+func inspect(t *testing.T, in upkeep.Inspector, r stream.Recipe, rd *repo.Reader) error {
 	t.Helper()
 	m := madeUp()
 	m.Instance, m.Secrets, m.Sidekiq, m.Redis, m.Media = snaptest.Domain, snapshot.Secrets{State: snapshot.Skipped}, nil, snapshot.Redis{State: snapshot.Skipped}, snapshot.Media{State: snapshot.Skipped}

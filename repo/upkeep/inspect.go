@@ -1,4 +1,4 @@
-package repo
+package upkeep
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/escape"
+	"permafrost/repo"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
@@ -53,7 +54,7 @@ type Visitor interface {
 }
 
 // An Inspect makes the Inspector of an instance's snapshots that reads by rd.
-type Inspect func(rd *Reader) Inspector
+type Inspect func(rd *repo.Reader) Inspector
 
 // inspectors are those of all instances, by one index.
 type inspectors struct {
@@ -72,7 +73,7 @@ func (s *inspectors) of(instance string) (Inspector, *index.Index) {
 	x := s.index.For(instance)
 	in := s.known[instance]
 	if in == nil {
-		in = s.make(ReaderOf(s.core, x))
+		in = s.make(repo.ReaderOf(s.core, x))
 		s.known[instance] = in
 	}
 	return in, x
@@ -125,7 +126,7 @@ func (l *losses) Lost(part string, err error) error {
 
 // Losses calls f with each snapshot that can't be put together again from what the index lists, oldest first. The content of
 // packs is not looked at. Its error is one of reading.
-func Losses(ctx context.Context, r *Repo, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
+func Losses(ctx context.Context, r *repo.Repo, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
 	c := r.Core()
 	var in *inspectors
 	for _, ref := range c.Log.Live() {

@@ -1,4 +1,4 @@
-package repo
+package upkeep
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"permafrost/repo"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
@@ -131,7 +132,7 @@ func (c *checker) bad(p *index.Pack) {
 // again from what is in these packs, and holds what its log entry says.
 // With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
 // hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
-func Check(ctx context.Context, r *Repo, inspect Inspect, o CheckOptions) (*CheckResult, error) {
+func Check(ctx context.Context, r *repo.Repo, inspect Inspect, o CheckOptions) (*CheckResult, error) {
 	c := &checker{core: r.Core(), opts: o}
 	x, err := c.structure(ctx, inspect)
 	if err != nil {

@@ -1,4 +1,4 @@
-package repo
+package upkeep
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/wire"
+	"permafrost/repo"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
@@ -139,7 +140,7 @@ func again(ctx context.Context, c *core.Core, object string, read func() error) 
 	if err = read(); plain(err) || ctx.Err() != nil {
 		return err
 	}
-	if _, other := Find(ctx, c.Store); other != nil {
+	if _, other := repo.Find(ctx, c.Store); other != nil {
 		return err
 	}
 	return &store.DamageError{Object: object, Err: fmt.Errorf("can't be read: %w", err)}

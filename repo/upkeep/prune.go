@@ -1,4 +1,4 @@
-package repo
+package upkeep
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"time"
 
+	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
@@ -83,7 +84,7 @@ type PruneResult struct {
 //
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
-func Prune(ctx context.Context, r *Repo, inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func Prune(ctx context.Context, r *repo.Repo, inspect Inspect, o PruneOptions) (*PruneResult, error) {
 	c := r.Core()
 	if o.Grace == 0 || c.Key.Role != keys.RoleOwner {
 		o.Grace = max(o.Grace, ledger.Grace)

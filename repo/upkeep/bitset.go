@@ -1,4 +1,4 @@
-package repo
+package upkeep
 
 // A bitset holds a bit for each place of an index.
 type bitset []uint64

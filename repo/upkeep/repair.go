@@ -1,4 +1,4 @@
-package repo
+package upkeep
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/repo"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
@@ -45,7 +46,7 @@ type IndexRepair struct {
 // RepairIndex makes the index whole: index objects that are missing or damaged, or list what was written for another
 // instance, are taken off the log; and packs that hold what a snapshot needs and no index object lists are read, verified
 // and listed. It takes the owner key.
-func RepairIndex(ctx context.Context, r *Repo, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
+func RepairIndex(ctx context.Context, r *repo.Repo, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
 	c := r.Core()
 	spool, err := c.Machine.Spool()
 	if err != nil {

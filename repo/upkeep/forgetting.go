@@ -1,15 +1,16 @@
-package repo
+package upkeep
 
 import (
 	"context"
 
+	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
 
 // Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
 // of the times of snapshots below it.
-func Forget(ctx context.Context, r *Repo, ids []store.Name, records ...ledger.Record) error {
+func Forget(ctx context.Context, r *repo.Repo, ids []store.Name, records ...ledger.Record) error {
 	c := r.Core()
 	if len(ids) == 0 {
 		return nil

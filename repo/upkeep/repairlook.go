@@ -1,4 +1,4 @@
-package repo
+package upkeep
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"permafrost/repo"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/ledger"
@@ -86,7 +87,7 @@ func (l *look) needed(x *index.Index) (names []store.Name) {
 // look finds every blob of some snapshots in an index: that of the storage, and what was found beside that.
 func (k *looker) look(ctx context.Context, of *index.Index, snapshots []ledger.SnapshotRef) (*look, error) {
 	l := &look{uses: make(map[uint32]bool), known: k.known, of: of}
-	in := k.inspect(ReaderOf(k.core, of))
+	in := k.inspect(repo.ReaderOf(k.core, of))
 	for i, s := range snapshots {
 		k.opts.progress("looking", int64(i), int64(len(snapshots)))
 		text, err := k.core.Manifest(ctx, s)

@@ -1,9 +1,10 @@
-package repo
+package upkeep
 
 import (
 	"context"
 	"slices"
 
+	"permafrost/repo"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -11,7 +12,7 @@ import (
 
 // MarkBad publishes that packs are damaged: nothing is deduplicated against them any more, so that the next snapshot
 // stores again what it still finds at the source. What a writer says counts for its own instance.
-func MarkBad(ctx context.Context, r *Repo, packs []store.Name) error {
+func MarkBad(ctx context.Context, r *repo.Repo, packs []store.Name) error {
 	c := r.Core()
 	e := badEntry(c, packs)
 	if e == nil {

@@ -1,4 +1,4 @@
-package repo
+package upkeep
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/hint"
+	"permafrost/repo"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
@@ -32,7 +33,7 @@ type PackRepair struct {
 // are missing. What is lost is then listed nowhere, so that the next snapshot stores it again where the source still has
 // it. Damaged are packs of another size than the index says, and those that a check has found so (see MarkBad). A
 // prune deletes them. It takes the owner key.
-func RepairPacks(ctx context.Context, r *Repo, o RepairOptions) (*PackRepair, error) {
+func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions) (*PackRepair, error) {
 	c := r.Core()
 	var res *PackRepair
 	err := repair(ctx, c, "repair of packs", o, func(ctx context.Context) (err error) {
