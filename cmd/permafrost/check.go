@@ -137,7 +137,7 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 	switch {
 	case res.Lost > 0:
 		err = hint.Wrap(err, "rebuild the index from the packs: `permafrost repair index -i RECOVERY-FILE`")
-	case res.Bad > 0:
+	case res.Damaged > 0:
 		err = hint.Wrap(err, "save what is whole: `permafrost repair packs -i RECOVERY-FILE`. The next snapshot stores the rest again if the host still has it")
 	}
 	return err

@@ -65,8 +65,8 @@ the newest snapshot of each of the last 14 days.`,
 			if err != nil {
 				return err
 			}
-			if gone := len(res.Removed()); gone > 0 && !dryRun {
-				a.ui.Done("%s forgotten", units.Plural(int64(gone), "snapshot is", "snapshots are"))
+			if removed := len(res.Removed()); removed > 0 && !dryRun {
+				a.ui.Done("%s forgotten", units.Plural(int64(removed), "snapshot is", "snapshots are"))
 			}
 			a.tellForget(r, res.Decisions, dryRun)
 			if !prune {
@@ -142,7 +142,7 @@ func printableReasons(reasons []string) string {
 type policyFlags struct {
 	last, hourly, daily, weekly, monthly, yearly keepCount
 
-	within    retain.Span
+	span      retain.Span
 	tags      []string
 	removeAll bool
 }
@@ -155,7 +155,7 @@ func (p *policyFlags) flags(f *pflag.FlagSet) {
 	f.Var(&p.weekly, "keep-weekly", "of each of the newest `N` weeks that have any, keep the newest snapshot")
 	f.Var(&p.monthly, "keep-monthly", "of each of the newest `N` months that have any, keep the newest snapshot")
 	f.Var(&p.yearly, "keep-yearly", "of each of the newest `N` years that have any, keep the newest snapshot")
-	f.Var(&spanFlag{&p.within}, "keep-within", "keep snapshots at most this `span` older than the newest: 30d, 1y6m")
+	f.Var(&spanFlag{&p.span}, "keep-within", "keep snapshots at most this `span` older than the newest: 30d, 1y6m")
 	f.StringArrayVar(&p.tags, "keep-tag", nil, "keep snapshots with this `tag`, or with all of several joined by commas; repeatable")
 	f.BoolVar(&p.removeAll, "allow-remove-all", false, "let the policy remove every snapshot of an instance")
 }
@@ -163,7 +163,7 @@ func (p *policyFlags) flags(f *pflag.FlagSet) {
 func (p *policyFlags) policy() retain.Policy {
 	policy := retain.Policy{
 		Last: int(p.last), Hourly: int(p.hourly), Daily: int(p.daily), Weekly: int(p.weekly), Monthly: int(p.monthly), Yearly: int(p.yearly),
-		Within: p.within, AllowRemoveAll: p.removeAll,
+		Within: p.span, AllowRemoveAll: p.removeAll,
 	}
 	for _, t := range p.tags {
 		policy.Tags = append(policy.Tags, strings.Split(t, ","))

@@ -235,7 +235,7 @@ out: make a new repository.`,
 			if file != "" {
 				a.ui.Warn("%s holds the new keys: replace its other copies", printable(file))
 			}
-			for _, name := range res.Without {
+			for _, name := range res.Keyless {
 				a.ui.Warn("%s did not get the new keys, having none of its own: permafrost key remove %[1]s, then permafrost key add", printable(name))
 			}
 			return nil

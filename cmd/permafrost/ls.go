@@ -65,17 +65,17 @@ func modeText(typ string, mode uint32) string {
 		m[0] = '-'
 	}
 	for _, s := range []struct {
-		bit  uint32
-		at   int
-		mark byte
+		bit   uint32
+		index int
+		mark  byte
 	}{{0o4000, 3, 's'}, {0o2000, 6, 's'}, {0o1000, 9, 't'}} {
 		if mode&s.bit == 0 {
 			continue
 		}
-		if m[s.at] == '-' {
+		if m[s.index] == '-' {
 			s.mark -= 'a' - 'A'
 		}
-		m[s.at] = s.mark
+		m[s.index] = s.mark
 	}
 	return string(m)
 }

@@ -21,7 +21,7 @@ var answering = strings.Fields("snapshots show ls find diff dump list version co
 
 // readyOutput looks at standard output before a command begins.
 //
-// What a command has done is not undone by a reader that has gone: where the command does something a broken pipe is an
+// What a command has done is not undone by a reader that has ended: where the command does something a broken pipe is an
 // error like others, and kills nothing. An answer that nobody can read is no success.
 func (a *app) readyOutput(cmd *cobra.Command) error {
 	if !slices.Contains(answering, cmd.Name()) {
@@ -68,16 +68,16 @@ func (u *ui) Done(format string, args ...any) {
 // settle adds to a command's error that data could not be written.
 func (u *ui) settle(err error) error {
 	u.mu.Lock()
-	bad, done := u.bad, u.done
+	failure, done := u.failure, u.done
 	u.mu.Unlock()
 	switch {
-	case bad == nil || errors.Is(err, bad):
+	case failure == nil || errors.Is(err, failure):
 		return err
 	case err != nil:
-		u.Warn("%v", bad)
+		u.Warn("%v", failure)
 		return err
 	case done != "":
-		return &unreportedError{done, bad}
+		return &unreportedError{done, failure}
 	}
-	return bad
+	return failure
 }

@@ -23,7 +23,7 @@ const statusEvery = time.Second
 type progress struct {
 	ui      *ui
 	bars    *mpb.Progress // nil unless bars are drawn
-	before  io.Writer     // what took standard error before the bars
+	stderr  io.Writer     // what took standard error before the bars
 	stop    chan struct{} // closed by Close; nil unless status lines are written
 	stopped sync.WaitGroup
 
@@ -33,14 +33,14 @@ type progress struct {
 
 // A part is one component's progress.
 type part struct {
-	name  string
-	start time.Time
-	files atomic.Int64 // done; stays 0 where there are none to count
-	bytes atomic.Int64 // done
-	total atomic.Int64 // bytes; 0: not known
-	about atomic.Bool  // the total is a guess
-	ended atomic.Bool
-	bar   *mpb.Bar
+	name    string
+	start   time.Time
+	files   atomic.Int64 // done; stays 0 where there are none to count
+	bytes   atomic.Int64 // done
+	total   atomic.Int64 // bytes; 0: not known
+	guessed atomic.Bool  // the total is a guess
+	ended   atomic.Bool
+	bar     *mpb.Bar
 
 	traffic func() (sent, packed int64) // what is asked how far it is; nil for a part that is told
 }
@@ -51,7 +51,7 @@ func newProgress(u *ui) *progress {
 	switch {
 	case u.drawing:
 		p.bars = mpb.New(mpb.WithOutput(u.err), mpb.WithAutoRefresh(), mpb.WithRefreshRate(150*time.Millisecond))
-		p.before = u.redirect(p.bars)
+		p.stderr = u.redirect(p.bars)
 	case u.json && !u.quiet:
 		p.stop = make(chan struct{})
 		p.stopped.Go(p.writeStatus)
@@ -95,7 +95,7 @@ func (p *progress) add(q *part) {
 func (p *progress) Phase(h keeper.Phase) {
 	q := p.part(&h)
 	q.files.Store(h.Files)
-	q.about.Store(h.About)
+	q.guessed.Store(h.About)
 	q.ended.Store(h.Ended)
 	if q.traffic == nil {
 		q.bytes.Store(h.Done)
@@ -126,7 +126,7 @@ func (p *progress) Close() {
 		}
 		p.mu.Unlock()
 		p.bars.Wait()
-		p.ui.redirect(p.before)
+		p.ui.redirect(p.stderr)
 		p.bars = nil
 	}
 }
@@ -159,7 +159,7 @@ func (q *part) line(now time.Time) string {
 	if q.traffic != nil {
 		line += " stored, " + size(total-done).String() + " to send"
 	} else if total > 0 {
-		line += map[bool]string{true: " of about ", false: " of "}[q.about.Load()] + size(total).String()
+		line += map[bool]string{true: " of about ", false: " of "}[q.guessed.Load()] + size(total).String()
 	}
 	if files > 0 {
 		line += ", " + units.Plural(files, "file", "files")

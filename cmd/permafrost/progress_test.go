@@ -92,7 +92,7 @@ func TestPartLine(t *testing.T) {
 		q.bytes.Store(tt.done)
 		q.total.Store(tt.total)
 		q.files.Store(tt.files)
-		q.about.Store(tt.about)
+		q.guessed.Store(tt.about)
 		if got := q.line(start.Add(tt.after)); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}

@@ -20,7 +20,7 @@ import (
 // restoreFlags say what is restored, and where.
 type restoreFlags struct {
 	pick selection
-	on   date
+	date date
 	spec string // names the snapshot
 	head headFlag
 	dry  bool
@@ -80,7 +80,7 @@ permafrost key add owner.`,
 func (r *restoreFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.Var(&r.on, "date", "restore the newest snapshot of this date, preferably one with all components")
+	f.Var(&r.date, "date", "restore the newest snapshot of this date, preferably one with all components")
 	f.StringVar(&r.spec, "snapshot", "", "restore the `snapshot` of this name")
 	f.StringVar(&r.o.Target, "target", "", "`directory` to write into")
 	f.StringArrayVar(&r.o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")
@@ -99,10 +99,10 @@ func (r *restoreFlags) flags(cmd *cobra.Command) {
 // check finds what can't be meant.
 func (r *restoreFlags) check() error {
 	switch {
-	case r.on != "" && r.spec != "":
+	case r.date != "" && r.spec != "":
 		return usagef("--date and --snapshot exclude each other")
-	case r.on != "":
-		r.spec = string(r.on)
+	case r.date != "":
+		r.spec = string(r.date)
 	case r.spec == "":
 		return hint.Wrap(usagef("restore needs to know which snapshot"), "say --date 2026-06-27 or --snapshot latest")
 	}
@@ -204,12 +204,12 @@ func (a *app) tellOwners(owners []media.Owner) {
 			a.ui.Warn("%d more owners were not restored", len(owners)-most)
 			break
 		}
-		a.ui.Warn("%s of media should belong to %s:%s", units.Plural(o.Files, "file", "files"), named(o.User, o.UID), named(o.Group, o.GID))
+		a.ui.Warn("%s of media should belong to %s:%s", units.Plural(o.Files, "file", "files"), ownerName(o.User, o.UID), ownerName(o.Group, o.GID))
 	}
 }
 
-// named is a user's or a group's name, or the number where there is none.
-func named(name string, id int) string {
+// ownerName is a user's or a group's name, or the number where there is none.
+func ownerName(name string, id int) string {
 	if name == "" {
 		return strconv.Itoa(id)
 	}

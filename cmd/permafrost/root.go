@@ -186,11 +186,11 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := checkFlags(cmd.Flags()); err != nil {
 		return err
 	}
-	named := cmd.Flags().Changed("config")
-	if env := os.Getenv("PERMAFROST_CONFIG"); env != "" && !named {
-		a.configFile, named = env, true
+	chosen := cmd.Flags().Changed("config")
+	if env := os.Getenv("PERMAFROST_CONFIG"); env != "" && !chosen {
+		a.configFile, chosen = env, true
 	}
-	c, err := loadConfig(a.configFile, named)
+	c, err := loadConfig(a.configFile, chosen)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"permafrost/internal/hostfs"
 )
 
-// defaultConfig is read where no other file is named. It alone may be absent.
+// defaultConfig is read where no other file is given. It alone may be absent.
 const defaultConfig = "/etc/permafrost.toml"
 
 // maxConfigFile bounds a configuration file, in bytes.
@@ -111,10 +111,10 @@ func (s *setting) serves(command string) bool {
 // A config is a configuration file's content: values by key.
 type config map[string][]string
 
-// loadConfig reads a configuration file. It may be absent unless somebody named it.
-func loadConfig(path string, named bool) (config, error) {
+// loadConfig reads a configuration file. It may be absent unless somebody chose it.
+func loadConfig(path string, chosen bool) (config, error) {
 	text, err := readConfig(path)
-	if errors.Is(err, fs.ErrNotExist) && !named {
+	if errors.Is(err, fs.ErrNotExist) && !chosen {
 		return nil, nil
 	}
 	if errors.Is(err, hostfs.ErrTooLarge) {
@@ -160,10 +160,10 @@ func readConfig(path string) ([]byte, error) {
 func parseConfig(text string) (config, error) {
 	var tree map[string]any
 	if _, err := toml.Decode(text, &tree); err != nil {
-		var bad toml.ParseError
-		if errors.As(err, &bad) {
+		var malformed toml.ParseError
+		if errors.As(err, &malformed) {
 			// What the parser says of it may quote a secret that stands there.
-			return nil, hint.Wrap(fmt.Errorf("line %d: not TOML, or a second value for a key", bad.Position.Line),
+			return nil, hint.Wrap(fmt.Errorf("line %d: not TOML, or a second value for a key", malformed.Position.Line),
 				"each line reads KEY = VALUE, with text in \"quotes\"; `permafrost help config` lists the keys")
 		}
 		return nil, errors.New("not TOML")

@@ -60,11 +60,11 @@ snapshot with less than half of what an earlier one had is kept: exit code 4.`,
 
 // snapshotFlags say what goes into a snapshot.
 type snapshotFlags struct {
-	live string
-	user string // whom Mastodon runs as
-	at   source.Addresses
-	on   date
-	o    backup.Options
+	live      string
+	user      string // whom Mastodon runs as
+	addresses source.Addresses
+	date      date
+	o         backup.Options
 
 	deployment deploy.Options
 }
@@ -75,7 +75,7 @@ func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.user, "user", "", userUsage)
 	f.StringVar(&s.deployment.Engine, "compose-engine", "", "`command` of the container engine, or none (default: docker and podman, if they are installed)")
 	f.StringVar(&s.deployment.Project, "compose-project", "", "`name` of the Compose project that the instance runs in (default: that of the live directory)")
-	f.Var(&s.on, "date", "the night that the snapshot is of (default: today)")
+	f.Var(&s.date, "date", "the night that the snapshot is of (default: today)")
 	f.StringArrayVar(&s.o.Tags, "tag", nil, "label the snapshot with this `tag`; repeatable")
 	f.StringArrayVar(&s.o.Secrets, "secret", nil, "`file`, directory or pattern to store among the secrets; repeatable")
 	f.StringSliceVar(&s.o.Skip, "skip", nil, "leave out this `component`: secrets, postgres, redis or media; repeatable")
@@ -87,12 +87,12 @@ func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.o.IgnoreInode, "ignore-inode", false, "find changed media without looking at their inode number")
 	f.BoolVar(&s.o.AllowEmptyMedia, "allow-empty-media", false, "accept a media directory without any file")
 	f.BoolVar(&s.o.Replica, "replica", false, "dump the database from the configured replica")
-	addressFlags(f, &s.at, &s.o.Postgres, &s.o.Redis)
+	addressFlags(f, &s.addresses, &s.o.Postgres, &s.o.Redis)
 }
 
 // check finds what can't be meant.
 func (s *snapshotFlags) check() error {
-	if err := s.on.notAhead(time.Now()); err != nil {
+	if err := s.date.notAhead(time.Now()); err != nil {
 		return err
 	}
 	if err := snapshot.CheckComponents(s.o.Skip); err != nil {
@@ -106,7 +106,7 @@ func (s *snapshotFlags) check() error {
 			return usagef("--follow: %q is not an absolute path: write it from / on", dir)
 		}
 	}
-	if s.o.Replica && s.at.Postgres != (source.PostgresAddress{}) {
+	if s.o.Replica && s.addresses.Postgres != (source.PostgresAddress{}) {
 		return usagef("--replica can't be used with an address in [postgres] or --postgres-…: that address may be the replica's own")
 	}
 	return nil
@@ -118,7 +118,7 @@ func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := s.at
+	at := s.addresses
 	at.Environment = found.Environment()
 	inst, err := source.LoadAt(s.live, s.user, at)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 // takeOptions returns how the flags want a snapshot to be made.
 func (a *app) takeOptions(flags *snapshotFlags) keeper.TakeOptions {
 	o := keeper.TakeOptions{Options: flags.o, Patience: a.retryLock}
-	o.Date, o.Version = string(flags.on), readBuildInfo().Version
+	o.Date, o.Version = string(flags.date), readBuildInfo().Version
 	o.KeyFiles = append([]string{a.writerKey}, a.identities...)
 	o.Redis.SpoolFile = a.spoolFile()
 	return o

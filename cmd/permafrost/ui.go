@@ -6,7 +6,7 @@ package main
 //   - An error is one line, "permafrost: error: …", in lower case and without a full stop. Where the likely mistake
 //     is known, "permafrost: hint: …" follows and says what to do.
 //   - What went well but deserves attention is "permafrost: warning: …". What an age plugin says is "permafrost: age-plugin-NAME: …".
-//   - Progress is drawn on a terminal alone, and is gone when the command ends.
+//   - Progress is drawn on a terminal alone, and is erased when the command ends.
 //   - All of it passes through this file, which makes each message and each line of data one line of visible text
 //     (permafrost/internal/escape): no name and no server can write to the terminal. Names are quoted where they could not
 //     be read as they are. What is raw goes through Raw.
@@ -36,10 +36,10 @@ type ui struct {
 	verbose bool
 	drawing bool // standard error is a terminal that progress can be drawn on
 
-	mu  sync.Mutex
-	out io.Writer
-	err io.Writer // while progress is drawn, what writes above it
-	bad error     // the first failure to write data
+	mu      sync.Mutex
+	out     io.Writer
+	err     io.Writer // while progress is drawn, what writes above it
+	failure error     // the first failure to write data
 
 	done string // what the command has done, "" where nothing yet
 }
@@ -113,8 +113,8 @@ func (u *ui) write(b []byte) {
 func (u *ui) fail(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.bad == nil {
-		u.bad = err
+	if u.failure == nil {
+		u.failure = err
 	}
 }
 

@@ -55,7 +55,7 @@ type CheckOptions = upkeep.CheckOptions
 type Health struct {
 	Checked
 	Lost     int      // objects of the index that are missing or damaged
-	Bad      int      // packs that are missing or damaged
+	Damaged  int      // packs that are missing or damaged
 	Strays   []string // the first of the objects that are not in use
 	Accepted []error  // damage to the log that an owner has accepted
 }
@@ -74,7 +74,7 @@ func Check(ctx context.Context, r *repo.Repo, o CheckOptions, news Observer) (*H
 	if err := upkeep.MarkBad(ctx, r, res.Bad); err != nil {
 		news.Found(warning("the damaged packs could not be noted in the log: %w", err))
 	}
-	return &Health{Checked: checked(res, found.n, r.Head()), Lost: res.Lost, Bad: len(res.Bad), Strays: res.Strays, Accepted: res.Accepted}, nil
+	return &Health{Checked: checked(res, found.n, r.Head()), Lost: res.Lost, Damaged: len(res.Bad), Strays: res.Strays, Accepted: res.Accepted}, nil
 }
 
 // Scrub compares each stored object with its name, without a key, and tells of damage as it is found. Its errors are

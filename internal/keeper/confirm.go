@@ -65,7 +65,7 @@ func confirmation(ref *ledger.SnapshotRef, v *retain.Verdict, revoke bool) (Conf
 }
 
 // byID returns the snapshots that have these IDs, each once.
-func byID(refs []ledger.SnapshotRef, ids []string) (named []ledger.SnapshotRef, err error) {
+func byID(refs []ledger.SnapshotRef, ids []string) (chosen []ledger.SnapshotRef, err error) {
 	seen := make(map[store.Name]bool)
 	for _, id := range ids {
 		ref, err := retain.FindID(refs, id)
@@ -74,10 +74,10 @@ func byID(refs []ledger.SnapshotRef, ids []string) (named []ledger.SnapshotRef, 
 		}
 		if !seen[ref.ID] {
 			seen[ref.ID] = true
-			named = append(named, ref)
+			chosen = append(chosen, ref)
 		}
 	}
-	return named, nil
+	return chosen, nil
 }
 
 // An IDError says why a text is no snapshot's ID.

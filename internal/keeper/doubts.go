@@ -36,7 +36,7 @@ func doubtText(v *retain.Verdict, d *retain.Doubt) string {
 		return units.Count(n)
 	}
 	where := fmt.Sprintf("where snapshot %s has", d.In.Short())
-	if date, gone := v.Forgotten(d.In); gone {
+	if date, forgotten := v.Forgotten(d.In); forgotten {
 		where = fmt.Sprintf("where snapshot %s of %s, which is forgotten, had", d.In.Short(), escape.Name(date))
 	}
 	there := where + " " + number(d.Had)

@@ -30,13 +30,13 @@ type Forgotten struct {
 }
 
 // Removed returns the IDs of the snapshots that are removed.
-func (f *Forgotten) Removed() (gone []store.Name) {
+func (f *Forgotten) Removed() (removed []store.Name) {
 	for i := range f.Decisions {
 		if d := &f.Decisions[i]; !d.Keep() {
-			gone = append(gone, d.Snapshot.ID)
+			removed = append(removed, d.Snapshot.ID)
 		}
 	}
-	return gone
+	return removed
 }
 
 // Forget decides which snapshots stay and removes the others from the log: their content goes with the next prune. What looks
@@ -63,7 +63,7 @@ func Forget(ctx context.Context, r *repo.Repo, o ForgetOptions, news Observer) (
 	return res, nil
 }
 
-// decide removes the snapshots that are named, and keeps the rest.
+// decide removes the snapshots that were chosen, and keeps the rest.
 func decide(refs []ledger.SnapshotRef, names []string) ([]retain.Decision, error) {
 	decisions := make([]retain.Decision, len(refs))
 	for i, r := range refs {

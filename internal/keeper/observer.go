@@ -40,7 +40,7 @@ func phases(news Observer) func(name string, done, total int64) {
 	return func(name string, done, total int64) { news.Phase(Phase{Name: name, Done: done, Total: max(total, 0)}) }
 }
 
-// A Severity says how bad a finding is.
+// A Severity says how serious a finding is.
 type Severity string
 
 // The severities.
@@ -113,7 +113,7 @@ type Warning struct{ About }
 // MessageType returns "warning".
 func (Warning) MessageType() string { return "warning" }
 
-// A Damage is something damaged that a check, a scrub or a repair met. An object, or a snapshot, is named once.
+// A Damage is something damaged that a check, a scrub or a repair met. An object, or a snapshot, is told of once.
 type Damage struct{ About }
 
 // MessageType returns "damage".

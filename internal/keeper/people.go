@@ -78,7 +78,7 @@ func RemoveKey(ctx context.Context, r *repo.Repo, name string) error {
 // A Rotated says which keys are in use after a rotation, and who has none of them.
 type Rotated struct {
 	Epoch   uint32   // number of the keys in use
-	Without []string // names of those that must be added anew
+	Keyless []string // names of those that must be added anew
 }
 
 // RotateKeys puts new keys into use. It takes the owner key. Where file is not "" it is the key file that is replaced by one with

@@ -8,7 +8,7 @@ import (
 	"permafrost/snapshot/retain"
 )
 
-// A Decision is what becomes of a snapshot by a policy, or because it was named.
+// A Decision is what becomes of a snapshot by a policy, or because somebody chose it.
 type Decision struct {
 	Snapshot
 	Keep    bool     `json:"keep"`
