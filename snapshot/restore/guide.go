@@ -109,7 +109,7 @@ func (p *Plan) holdings(g *page) {
 	if m.Boundary.Method == "stopped" {
 		g.say("Mastodon was stopped meanwhile: all parts are of one moment.")
 	} else {
-		g.say("Mastodon was running. The media were read after the database, so every file that the database names is here, but for files\nthat were deleted in those minutes.")
+		g.say("Mastodon was running. The media were read after the database, so every file that the database names is here. Only files\nthat were deleted in those minutes may be missing.")
 	}
 	p.sizes(g)
 	if n := m.Media.LeftOut; n > 0 {
@@ -215,7 +215,7 @@ func (p *Plan) unknown(g *page) {
 // overview tells in few words what is to be done.
 func (p *Plan) overview(g *page) {
 	g.say("In short, on the server that is to run Mastodon:")
-	install := "Install " + p.needs() + ", as Mastodon's own guide says, but leave out `mastodon:setup`, and do not start Mastodon.\n" +
+	install := "Install " + p.needs() + ". Do it as Mastodon's own guide says, but leave out `mastodon:setup`, and do not start Mastodon.\n" +
 		"   `mastodon:setup` would have made the styles and scripts too. So once the settings are back, type, as Mastodon's user in that directory,\n" +
 		"   `RAILS_ENV=production bin/rails assets:precompile`."
 	if p.restored.Manifest.Deployment.Kind == source.Compose {
@@ -296,8 +296,8 @@ func (p *Plan) before(g *page) {
 	g.blocks = append(g.blocks, "## Before you begin")
 	g.say("- **This directory must be %s** on the server that is to run Mastodon. If it is elsewhere, copy it there as root: all texts name that place.", here)
 	g.blocks[len(g.blocks)-1] += strings.Join([]string{"",
-		"- **What was written after the snapshot does not come back.** What the server has now is kept, but for media files of the same names: the\n" +
-			"  old database gets another name, and old settings and Redis' old data are put beside the new ones.",
+		"- **What was written after the snapshot does not come back.** What the server has now is kept, but for media files of the same names.\n" +
+			"  The old database gets another name. Old settings and Redis' old data are put beside the new ones.",
 		"- The domain must stay the same. The old server must be off: two servers with the same keys confuse all other servers.",
 		"- Not in this backup: " + own + "; nginx and its TLS certificates, DNS, the firewall, e-mail, Elasticsearch.\n" +
 			"  Set them up as for a new Mastodon: " + first + " before the steps, all else before or after them.",

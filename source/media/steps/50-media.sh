@@ -2,8 +2,8 @@
 #
 # Changes Mastodon's media: files of the same names are replaced, others stay. Takes as long as copying them all.
 #
-# The files are copied, so the disk needs room for them twice. If it has not, move them before this step, where both directories are on one
-# disk and Mastodon runs in no container. As root: give `public-system` to Mastodon's user (`chown -R`). Move it to the place that
+# The files are copied, so the disk needs room for them twice. If it has not, move them before this step. That takes two directories on one
+# disk, and a Mastodon without containers. As root: give `public-system` to Mastodon's user (`chown -R`). Move it to the place that
 # `media_root` in `host.sh` names, where nothing may be yet. Then make an empty `public-system`, and run this step.
 #
 # Mastodon's user writes the files, or with Compose the engine does. If that user may not make the directory, make it, and give it to the user.

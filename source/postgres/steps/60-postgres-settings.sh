@@ -2,7 +2,7 @@
 #
 # Changes options of the new database, and the password of Mastodon's role where the server refuses the present one. Takes seconds.
 #
-# The password is the one in the settings file. It is stored in the form that the server itself uses (SCRAM-SHA-256), and stands in no
+# The password is the one in the settings file. It is stored in the form that the server itself uses (SCRAM-SHA-256). It stands in no
 # command and in no log.
 
 # --- check

@@ -3,7 +3,7 @@
 # Changes nothing. Takes seconds.
 #
 # Redis has the jobs that wait (Sidekiq's queues) and the home feeds. Its dump replaces all that a server has. So this step looks whether
-# the dump is whole, whether this server can read it, and whether the server has data of something else than Mastodon.
+# the dump is whole, and whether this server can read it. It fails too where the server has data of something else than Mastodon.
 #
 # To go on without Redis' data, set `redis_mode` to `skip` in `host.sh`. Then the jobs that waited are lost: posts to send, notifications,
 # mail. The home feeds are built again below.

@@ -2,8 +2,8 @@
 #
 # Changes all that Redis has; its present data are kept beside. Takes a minute, with Redis down.
 #
-# Redis is stopped, its own files are moved into a directory `before-restore.XXXXXX` beside them, the dump is put in their place, and Redis is
-# started. Its configuration stays as it is.
+# Redis is stopped. Its own files are moved into a directory `before-restore.XXXXXX` beside them, and the dump is put in their place. Then
+# Redis is started. Its configuration stays as it is.
 #
 # A Redis on another host gets the dump over the network instead, from permafrost on this server.
 
@@ -35,5 +35,5 @@ fi
 #
 #     ( set -euo pipefail; . plan/host.sh; cd /; redis_of redis; redis_recall; redis_put_back before-restore.XXXXXX )
 #
-# If that is a file `redis-before.XXXXXX`, set `redis_file` to its name and `redis_replace` to `yes` in `host.sh`. Then paste the step before
+# If they are in a file `redis-before.XXXXXX`, set `redis_file` to its name and `redis_replace` to `yes` in `host.sh`. Then paste the step before
 # this one and this one again.
