@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
@@ -104,4 +105,24 @@ func readMark(ctx context.Context, c *core.Core, keys *keys.Keyring, name store.
 		return nil, &store.DamageError{Object: object, Err: fmt.Errorf("decrypting: %w", err)}
 	}
 	return o, nil
+}
+
+// again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
+// another object is a DamageError: a disk fails in places.
+func again(ctx context.Context, c *core.Core, object string, read func() error) error {
+	plain := func(err error) bool {
+		d := (*store.DamageError)(nil)
+		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
+	}
+	err := read()
+	if plain(err) {
+		return err
+	}
+	if err = read(); plain(err) || ctx.Err() != nil {
+		return err
+	}
+	if _, other := repo.Find(ctx, c.Store); other != nil {
+		return err
+	}
+	return &store.DamageError{Object: object, Err: fmt.Errorf("can't be read: %w", err)}
 }

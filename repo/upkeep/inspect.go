@@ -124,6 +124,9 @@ func (l *losses) Lost(part string, err error) error {
 	return nil
 }
 
+// maxTries is how often a damaged local index is made anew.
+const maxTries = 8
+
 // Losses calls f with each snapshot that can't be put together again from what the index lists, oldest first. The content of
 // packs is not looked at. Its error is one of reading.
 func Losses(ctx context.Context, r *repo.Repo, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
@@ -147,7 +150,7 @@ func Losses(ctx context.Context, r *repo.Repo, inspect Inspect, f func(ref ledge
 			if logErr != nil {
 				return logErr
 			}
-			if pruned || index.IsTableDamage(err) && tries < pruneTries {
+			if pruned || index.IsTableDamage(err) && tries < maxTries {
 				in = nil
 				if !slices.ContainsFunc(c.Log.Live(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
 					break

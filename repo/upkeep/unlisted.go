@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"permafrost/internal/wire"
-	"permafrost/repo"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
@@ -124,26 +123,6 @@ func readWhole(ctx context.Context, c *core.Core, objects []store.Object, progre
 		})
 	}
 	return g.Wait()
-}
-
-// again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
-// another object is a DamageError: a disk fails in places.
-func again(ctx context.Context, c *core.Core, object string, read func() error) error {
-	plain := func(err error) bool {
-		d := (*store.DamageError)(nil)
-		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
-	}
-	err := read()
-	if plain(err) {
-		return err
-	}
-	if err = read(); plain(err) || ctx.Err() != nil {
-		return err
-	}
-	if _, other := repo.Find(ctx, c.Store); other != nil {
-		return err
-	}
-	return &store.DamageError{Object: object, Err: fmt.Errorf("can't be read: %w", err)}
 }
 
 // inspect returns what an index lists of a pack that none lists, the instance that it was written for, and what is wrong
