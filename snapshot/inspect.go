@@ -60,11 +60,11 @@ func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v upkeep.Visit
 	if err != nil {
 		return ledger.Holding{}, i.get.blame("manifest", err)
 	}
-	return m.holding(), (&inspection{Inspector: i, visitor: v}).manifest(ctx, m)
+	return m.holding(), (&visit{Inspector: i, visitor: v}).manifest(ctx, m)
 }
 
-// An inspection is that of one snapshot. The first part of it that is lost does not end it.
-type inspection struct {
+// A visit is that of one snapshot. The first part of it that is lost does not end it.
+type visit struct {
 	*Inspector
 	visitor upkeep.Visitor
 	lost    int    // parts
@@ -74,7 +74,7 @@ type inspection struct {
 }
 
 // manifest inspects all parts of a snapshot.
-func (i *inspection) manifest(ctx context.Context, m *Manifest) error {
+func (i *visit) manifest(ctx context.Context, m *Manifest) error {
 	for name, r := range m.recipes() {
 		if i.part = name; !i.settle(name, i.recipe(ctx, r)) {
 			return i.stop
@@ -92,8 +92,8 @@ func (i *inspection) manifest(ctx context.Context, m *Manifest) error {
 	return i.stop
 }
 
-// settle tells of a part that is lost, if err says that it is, and reports whether the inspection goes on.
-func (i *inspection) settle(part string, err error) bool {
+// settle tells of a part that is lost, if err says that it is, and reports whether the visit goes on.
+func (i *visit) settle(part string, err error) bool {
 	if i.fault != nil {
 		err, i.fault = i.fault, nil
 	}
@@ -107,7 +107,7 @@ func (i *inspection) settle(part string, err error) bool {
 }
 
 // need tells of one need of the part at hand, and reports whether it can be met.
-func (i *inspection) need(ctx context.Context, n upkeep.Need) bool {
+func (i *visit) need(ctx context.Context, n upkeep.Need) bool {
 	if i.fault == nil {
 		n.Part = i.part
 		i.fault = i.visitor.Need(ctx, n)
@@ -116,7 +116,7 @@ func (i *inspection) need(ctx context.Context, n upkeep.Need) bool {
 }
 
 // recipe inspects a stream.
-func (i *inspection) recipe(ctx context.Context, r *stream.Recipe) error {
+func (i *visit) recipe(ctx context.Context, r *stream.Recipe) error {
 	if r.Depth == 0 {
 		return i.chunks(ctx, r.Root, r.Size)
 	}
@@ -137,7 +137,7 @@ func (i *inspection) recipe(ctx context.Context, r *stream.Recipe) error {
 }
 
 // chunks inspects a leaf's records, of size bytes of a stream.
-func (i *inspection) chunks(ctx context.Context, records []byte, size int64) error {
+func (i *visit) chunks(ctx context.Context, records []byte, size int64) error {
 	return stream.EachChunk(records, size, func(c stream.Chunk) bool {
 		if !c.Hole() && c.Extents == nil {
 			return i.need(ctx, upkeep.Need{Blob: c.ID, Length: int(c.Length), Whole: true})
@@ -152,8 +152,8 @@ func (i *inspection) chunks(ctx context.Context, records []byte, size int64) err
 }
 
 // listing inspects the media and counts the files.
-func (i *inspection) listing(ctx context.Context, l *Listing) (counts, error) {
-	w := mediaWalk{inspection: i}
+func (i *visit) listing(ctx context.Context, l *Listing) (counts, error) {
+	w := mediaWalk{visit: i}
 	if l.Entries == 0 {
 		return w.total, nil
 	}
@@ -166,7 +166,7 @@ func (i *inspection) listing(ctx context.Context, l *Listing) (counts, error) {
 
 // A mediaWalk is on its way through a listing.
 type mediaWalk struct {
-	*inspection
+	*visit
 	total counts                         // so far
 	last  string                         // path so far
 	end   string                         // at which the branch that was entered last ends; "" where nothing tells
