@@ -97,7 +97,7 @@ func TestEndlessListing(t *testing.T) {
 	}
 	for name, walk := range map[string]func(ctx context.Context) error{
 		"check": func(ctx context.Context) error {
-			in := &inspection{Inspector: newInspector("mastodon.example", b), visitor: &snaptest.LookUp{Blobs: b}}
+			in := &visit{Inspector: newInspector("mastodon.example", b), visitor: &snaptest.LookUp{Blobs: b}}
 			_, err := in.listing(ctx, &l)
 			return err
 		},

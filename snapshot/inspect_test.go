@@ -32,7 +32,7 @@ func TestInspectSharedListing(t *testing.T) {
 	needs := 0
 	for n := range 3 {
 		v := &snaptest.LookUp{Blobs: b}
-		if err := (&inspection{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || len(v.Losses) != 1 {
+		if err := (&visit{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || len(v.Losses) != 1 {
 			t.Fatalf("snapshot %d: %v, lost %v", n, err, v.Losses)
 		}
 		if n > 0 && v.Needs > needs/2 {
@@ -43,13 +43,13 @@ func TestInspectSharedListing(t *testing.T) {
 	b[chunk.ID{1}] = []byte("content")
 	for n := range 3 {
 		v := &snaptest.LookUp{Blobs: b}
-		if err := (&inspection{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || v.Losses != nil || (v.Needs > 32) == (n > 0) {
+		if err := (&visit{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || v.Losses != nil || (v.Needs > 32) == (n > 0) {
 			t.Fatalf("a whole snapshot: %v, lost %v, %d needs", err, v.Losses, v.Needs)
 		}
 	}
 	m.Media.Files++
 	v := &snaptest.LookUp{Blobs: b}
-	if err := (&inspection{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || len(v.Losses) != 1 {
+	if err := (&visit{Inspector: in, visitor: v}).manifest(t.Context(), m); err != nil || len(v.Losses) != 1 {
 		t.Errorf("a wrong count of files: %v, lost %v", err, v.Losses)
 	}
 }
@@ -82,7 +82,7 @@ func TestInspectDisorder(t *testing.T) {
 		lost int
 	}{{"unknown", unsound, 1}, {"sound", sound, 0}, {"known", unsound, 1}} {
 		v := &snaptest.LookUp{Blobs: b}
-		if err := (&inspection{Inspector: in, visitor: v}).manifest(t.Context(), c.m); err != nil || len(v.Losses) != c.lost {
+		if err := (&visit{Inspector: in, visitor: v}).manifest(t.Context(), c.m); err != nil || len(v.Losses) != c.lost {
 			t.Errorf("%s: %v, lost %v", c.name, err, v.Losses)
 		}
 	}

@@ -84,7 +84,7 @@ func writeListing(t testing.TB, m snaptest.Blobs, entries []*Entry) Listing {
 // inspectRecipe returns what is wrong with a stream.
 func (i *Inspector) inspectRecipe(ctx context.Context, r *stream.Recipe, blobs snaptest.Blobs) error {
 	v := &snaptest.LookUp{Blobs: blobs}
-	in := &inspection{Inspector: i, visitor: v}
+	in := &visit{Inspector: i, visitor: v}
 	in.settle("stream", in.recipe(ctx, r))
 	return errors.Join(append(v.Losses, in.stop)...)
 }
