@@ -13,6 +13,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 	"permafrost/repo/upkeep"
@@ -46,8 +47,8 @@ func TestAcceptLostKeepsUnlisted(t *testing.T) {
 }
 
 // markByNode makes the Inspector of trees that begin at a node.
-func markByNode(node chunk.ID) upkeep.Inspect {
-	return func(rd *repo.Reader) upkeep.Inspector { return inspector{rd, node} }
+func markByNode(node chunk.ID) inspection.Maker {
+	return func(rd *repo.Reader) inspection.Inspector { return inspector{rd, node} }
 }
 
 // A repair of the index that could not look for all says so, and nothing that it might have found is pruned.

@@ -13,6 +13,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -196,7 +197,7 @@ type manifest struct {
 }
 
 // mark makes the Inspector of such manifests.
-func mark(rd *repo.Reader) upkeep.Inspector { return inspector{rd: rd} }
+func mark(rd *repo.Reader) inspection.Inspector { return inspector{rd: rd} }
 
 // An inspector takes each blob for a part of the snapshot. It reads the blob node, unless that is zero, as one does a node of a tree.
 type inspector struct {
@@ -204,10 +205,10 @@ type inspector struct {
 	node chunk.ID
 }
 
-func (in inspector) Inspect(ctx context.Context, text []byte, v upkeep.Visitor) (ledger.Holding, error) {
+func (in inspector) Inspect(ctx context.Context, text []byte, v inspection.Visitor) (ledger.Holding, error) {
 	for _, id := range idsOf(text) {
 		part := id.String()[:8]
-		err := v.Need(ctx, upkeep.Need{Part: part, Blob: id})
+		err := v.Need(ctx, inspection.Need{Part: part, Blob: id})
 		if err == nil && id == in.node && !id.IsZero() {
 			_, err = in.rd.Blob(ctx, id)
 		}

@@ -8,8 +8,8 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/ledger"
-	"permafrost/repo/upkeep"
 	"permafrost/snapshot/internal/blobtree"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
@@ -48,14 +48,14 @@ type counts struct {
 }
 
 // NewInspector returns an Inspector that reads by rd. It is a upkeep.Inspect.
-func NewInspector(rd *repo.Reader) upkeep.Inspector { return newInspector(rd.Instance(), rd) }
+func NewInspector(rd *repo.Reader) inspection.Inspector { return newInspector(rd.Instance(), rd) }
 
 func newInspector(instance string, get stream.Getter) *Inspector {
 	return &Inspector{instance, &watched{Getter: get}, make(map[chunk.ID]branch), make(map[chunk.ID]region)}
 }
 
 // Inspect implements upkeep.Inspector.
-func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v upkeep.Visitor) (ledger.Holding, error) {
+func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v inspection.Visitor) (ledger.Holding, error) {
 	m, err := parseManifestOf(i.instance, manifest)
 	if err != nil {
 		return ledger.Holding{}, i.get.blame("manifest", err)
@@ -66,7 +66,7 @@ func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v upkeep.Visit
 // A visit is that of one snapshot. The first part of it that is lost does not end it.
 type visit struct {
 	*Inspector
-	visitor upkeep.Visitor
+	visitor inspection.Visitor
 	lost    int    // parts
 	stop    error  // that ends it
 	part    string // at hand
@@ -107,7 +107,7 @@ func (i *visit) settle(part string, err error) bool {
 }
 
 // need tells of one need of the part at hand, and reports whether it can be met.
-func (i *visit) need(ctx context.Context, n upkeep.Need) bool {
+func (i *visit) need(ctx context.Context, n inspection.Need) bool {
 	if i.fault == nil {
 		n.Part = i.part
 		i.fault = i.visitor.Need(ctx, n)
@@ -122,7 +122,7 @@ func (i *visit) recipe(ctx context.Context, r *stream.Recipe) error {
 	}
 	t := blobtree.Reader{Kind: blobtree.Recipe, Get: i.get}
 	t.Enter = func(x blobtree.Ref, level int, _ string) bool {
-		return i.need(ctx, upkeep.Need{Blob: x.ID}) && i.recipes[x.ID] != branch{level, x.Weight}
+		return i.need(ctx, inspection.Need{Blob: x.ID}) && i.recipes[x.ID] != branch{level, x.Weight}
 	}
 	t.Leaf = func(x blobtree.Ref, records []byte) (bool, error) {
 		err := i.chunks(ctx, records, x.Weight)
@@ -140,10 +140,10 @@ func (i *visit) recipe(ctx context.Context, r *stream.Recipe) error {
 func (i *visit) chunks(ctx context.Context, records []byte, size int64) error {
 	return stream.EachChunk(records, size, func(c stream.Chunk) bool {
 		if !c.Hole() && c.Extents == nil {
-			return i.need(ctx, upkeep.Need{Blob: c.ID, Length: int(c.Length), Whole: true})
+			return i.need(ctx, inspection.Need{Blob: c.ID, Length: int(c.Length), Whole: true})
 		}
 		for _, x := range c.Extents {
-			if !i.need(ctx, upkeep.Need{Blob: x.Blob, Offset: x.Offset, Length: x.Length}) {
+			if !i.need(ctx, inspection.Need{Blob: x.Blob, Offset: x.Offset, Length: x.Length}) {
 				return false
 			}
 		}
@@ -181,7 +181,7 @@ type mediaAt struct {
 
 // enter implements blobtree.Reader.Enter.
 func (w *mediaWalk) enter(ctx context.Context, x blobtree.Ref, level int, next string) bool {
-	if !w.need(ctx, upkeep.Need{Blob: x.ID}) {
+	if !w.need(ctx, inspection.Need{Blob: x.ID}) {
 		return false
 	}
 	if r, ok := w.listings[x.ID]; ok && r.branch == (branch{level, x.Weight}) && r.first == x.First && before(r.last, next) {

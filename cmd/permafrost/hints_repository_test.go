@@ -9,11 +9,11 @@ import (
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/cause"
+	"permafrost/repo/inspection"
 	"permafrost/repo/keys"
 	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
-	"permafrost/repo/upkeep"
 )
 
 // repositoryExamples has an error of each kind that chunk, repo, snapshot and keeper export; nil for one that is never told as it is.
@@ -69,7 +69,7 @@ func repositoryExamples() map[string]error {
 		"cause.NameAbsent":      told(cause.NameAbsent, `the list of keys has no "web1"`),
 		"cause.Unannounced":     told(cause.Unannounced, "the key file has keys of epoch 3, which the log does not announce"),
 		"cause.Rotated":         told(cause.Rotated, "another owner rotated the keys meanwhile"),
-		"upkeep.PartError":      &upkeep.PartError{Part: "media/accounts/a.png", Err: damage},
+		"upkeep.PartError":      &inspection.PartError{Part: "media/accounts/a.png", Err: damage},
 
 		"ledger.RightAny":      denied(ledger.RightAny, "the list of keys does not have it"),
 		"ledger.RightInstance": denied(ledger.RightInstance, "it is for a.example, and this is b.example"),

@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"permafrost/internal/escape"
+	"permafrost/repo/inspection"
 	"permafrost/repo/store"
-	"permafrost/repo/upkeep"
 )
 
 // An Observer hears what happens while a verb works. Its methods may be called from several goroutines at once.
@@ -66,7 +66,7 @@ func finding(severity Severity, err error) Finding {
 	if errors.As(err, &damage) {
 		f.Object = damage.Object
 	}
-	var part *upkeep.PartError
+	var part *inspection.PartError
 	if errors.As(err, &part) {
 		f.Part = part.Part
 	}

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/units"
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/ledger"
 	"permafrost/repo/upkeep"
 	"permafrost/snapshot"
@@ -75,7 +76,7 @@ func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions, news Observ
 // any other is one of reading.
 func Losses(ctx context.Context, r *repo.Repo, news Observer) error {
 	sum := new(LostError)
-	err := upkeep.Losses(ctx, r, snapshot.NewInspector, func(ref ledger.SnapshotRef, lost []upkeep.Loss) {
+	err := inspection.Losses(ctx, r, snapshot.NewInspector, func(ref ledger.SnapshotRef, lost []inspection.Loss) {
 		sum.Snapshots++
 		sum.Parts += len(lost)
 		for i, l := range lost {

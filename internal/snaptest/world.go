@@ -11,6 +11,7 @@ import (
 	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -58,7 +59,7 @@ func (w *World) Open(k *keys.Keyring) *repo.Repo {
 }
 
 // Verify looks up all that a snapshot needs, and has the repository check itself with all content read.
-func (w *World) Verify(ref ledger.SnapshotRef, inspect upkeep.Inspect) {
+func (w *World) Verify(ref ledger.SnapshotRef, inspect inspection.Maker) {
 	w.t.Helper()
 	r := w.Open(w.Owner)
 	rd, err := r.NewReader(w.t.Context(), ref.Instance)
@@ -93,7 +94,7 @@ type LookUp struct {
 }
 
 // Need implements upkeep.Visitor.
-func (v *LookUp) Need(_ context.Context, n upkeep.Need) error {
+func (v *LookUp) Need(_ context.Context, n inspection.Need) error {
 	v.Needs++
 	length, ok := v.Blobs.Length(n.Blob)
 	if !ok || n.Offset+n.Length > length || n.Whole && n.Length != length {

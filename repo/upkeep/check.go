@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
@@ -132,7 +133,7 @@ func (c *checker) bad(p *index.Pack) {
 // again from what is in these packs, and holds what its log entry says.
 // With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
 // hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
-func Check(ctx context.Context, r *repo.Repo, inspect Inspect, o CheckOptions) (*CheckResult, error) {
+func Check(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o CheckOptions) (*CheckResult, error) {
 	c := &checker{core: r.Core(), opts: o}
 	x, err := c.structure(ctx, inspect)
 	if err != nil {
@@ -151,7 +152,7 @@ func Check(ctx context.Context, r *repo.Repo, inspect Inspect, o CheckOptions) (
 
 // structure looks at all but the content of packs. Where it finds something wrong and a prune or another roster was
 // published meanwhile, that may be why, and it looks again.
-func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index, error) {
+func (c *checker) structure(ctx context.Context, inspect inspection.Maker) (*index.Index, error) {
 	h, err := c.core.Log.ReadLog(ctx, c.core.Log.Keys, false)
 	if err != nil {
 		return nil, err
@@ -178,7 +179,7 @@ func (c *checker) structure(ctx context.Context, inspect Inspect) (*index.Index,
 			err = c.strays(ctx, h)
 		}
 		if err == nil {
-			err = c.snapshots(ctx, h, newInspectors(c.core, x, inspect))
+			err = c.snapshots(ctx, h, inspection.NewAll(c.core, x, inspect))
 		}
 		if err != nil || len(c.found) == len(h.Problems()) {
 			return x, err

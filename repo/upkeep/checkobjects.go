@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"permafrost/repo/inspection"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/keys"
@@ -91,7 +92,7 @@ func (c *checker) keys(ctx context.Context, h *ledger.History) error {
 }
 
 // snapshots reads every manifest anew, and looks whether the snapshot can be put together again and is what its log entry says.
-func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspectors) error {
+func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspection.All) error {
 	for _, s := range h.Live() {
 		holding, err := c.snapshot(ctx, h.Keys, in, s)
 		if err == nil {
@@ -109,7 +110,7 @@ func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspecto
 }
 
 // snapshot returns what a snapshot's manifest says that it holds. An error says what of it is lost, or why that can't be told.
-func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspectors, s ledger.SnapshotRef) (h ledger.Holding, err error) {
+func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspection.All, s ledger.SnapshotRef) (h ledger.Holding, err error) {
 	data, err := store.ReadNamed(ctx, c.core.Store, store.Manifest.Object(s.Manifest), s.Manifest, store.MaxObject)
 	if err != nil {
 		return h, err
@@ -118,7 +119,7 @@ func (c *checker) snapshot(ctx context.Context, keys *keys.Keyring, in *inspecto
 	if err != nil {
 		return h, err
 	}
-	inspector, x := in.of(s.Instance)
+	inspector, x := in.For(s.Instance)
 	found := checkedSnapshot{check: c, index: x}
 	if h, err = inspector.Inspect(ctx, text, &found); err == nil {
 		err = found.first
@@ -138,15 +139,15 @@ type checkedSnapshot struct {
 }
 
 // Need implements Visitor.
-func (s *checkedSnapshot) Need(_ context.Context, n Need) error {
+func (s *checkedSnapshot) Need(_ context.Context, n inspection.Need) error {
 	s.check.res.Blobs++
-	return mustHave(s.index, &n)
+	return inspection.MustHave(s.index, &n)
 }
 
 // Lost implements Visitor.
 func (s *checkedSnapshot) Lost(part string, err error) error {
 	if s.lost++; s.lost == 1 {
-		s.first = &PartError{part, err}
+		s.first = &inspection.PartError{part, err}
 	}
 	return nil
 }

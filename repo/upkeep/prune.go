@@ -8,6 +8,7 @@ import (
 
 	"permafrost/repo"
 	"permafrost/repo/cause"
+	"permafrost/repo/inspection"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
@@ -84,7 +85,7 @@ type PruneResult struct {
 //
 // Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
 // the next prune puts it.
-func Prune(ctx context.Context, r *repo.Repo, inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func Prune(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
 	c := r.Core()
 	if o.Grace == 0 || c.Key.Role != keys.RoleOwner {
 		o.Grace = max(o.Grace, ledger.Grace)
@@ -132,7 +133,7 @@ func clock(ctx context.Context, c *core.Core) (time.Time, error) {
 }
 
 // prune tries until it was not overtaken by others. now tells the storage's time.
-func prune(ctx context.Context, c *core.Core, now func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func prune(ctx context.Context, c *core.Core, now func(context.Context) (time.Time, error), inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
 	for range pruneTries {
 		res, err := tryPrune(ctx, c, now, inspect, o)
 		switch {
@@ -153,7 +154,7 @@ func prune(ctx context.Context, c *core.Core, now func(context.Context) (time.Ti
 //	rewritten  what was put for that entry to lean on
 //
 // Nothing is deleted before the entry stands that names it.
-func tryPrune(ctx context.Context, c *core.Core, clock func(context.Context) (time.Time, error), inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func tryPrune(ctx context.Context, c *core.Core, clock func(context.Context) (time.Time, error), inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
 	if err := readyToPrune(ctx, c); err != nil {
 		return nil, err
 	}

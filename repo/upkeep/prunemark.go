@@ -8,6 +8,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/repo/cause"
+	"permafrost/repo/inspection"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
@@ -35,10 +36,10 @@ type marker struct {
 
 // mark finds a place for every blob that a snapshot needs. Where the key can't read a pack's content every copy is kept:
 // a duplicate may go only when the one that stays was read.
-func mark(ctx context.Context, c *core.Core, s *survey, inspect Inspect, o PruneOptions) (*marks, error) {
+func mark(ctx context.Context, c *core.Core, s *survey, inspect inspection.Maker, o PruneOptions) (*marks, error) {
 	m := &marker{survey: s, core: c, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
 		marks: marks{live: newBitset(s.index.Ranks), keeps: make([]int64, len(s.index.Packs)), others: newBitset(len(s.index.Packs))}}
-	in := newInspectors(c, s.index, inspect)
+	in := inspection.NewAll(c, s.index, inspect)
 	snapshots := s.log.Live()
 	for i, ref := range snapshots {
 		o.progress("marking", int64(i), int64(len(snapshots)))
@@ -46,7 +47,7 @@ func mark(ctx context.Context, c *core.Core, s *survey, inspect Inspect, o Prune
 		if err != nil {
 			return nil, err
 		}
-		inspector, of := in.of(ref.Instance)
+		inspector, of := in.For(ref.Instance)
 		if _, err := inspector.Inspect(ctx, text, &marking{m, of}); err != nil {
 			lost := cause.SnapshotLacks
 			if o.AcceptLost {
@@ -68,10 +69,12 @@ type marking struct {
 }
 
 // Need implements Visitor.
-func (m *marking) Need(ctx context.Context, n Need) error { return m.blob(ctx, m.of, n.Blob) }
+func (m *marking) Need(ctx context.Context, n inspection.Need) error {
+	return m.blob(ctx, m.of, n.Blob)
+}
 
 // Lost implements Visitor.
-func (m *marking) Lost(part string, err error) error { return &PartError{part, err} }
+func (m *marking) Lost(part string, err error) error { return &inspection.PartError{part, err} }
 
 // blob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not by the word
 // of one who is no longer on the roster, and still less in a pack that is known to be damaged.

@@ -10,6 +10,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
@@ -46,7 +47,7 @@ type IndexRepair struct {
 // RepairIndex makes the index whole: index objects that are missing or damaged, or list what was written for another
 // instance, are taken off the log; and packs that hold what a snapshot needs and no index object lists are read, verified
 // and listed. It takes the owner key.
-func RepairIndex(ctx context.Context, r *repo.Repo, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
+func RepairIndex(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o RepairOptions) (*IndexRepair, error) {
 	c := r.Core()
 	spool, err := c.Machine.Spool()
 	if err != nil {
@@ -91,7 +92,7 @@ func repair(ctx context.Context, c *core.Core, what string, o RepairOptions, try
 }
 
 // tryRepairIndex goes through a repair once. What packs that were read hold stays in u for the next time.
-func tryRepairIndex(ctx context.Context, c *core.Core, u *unlisted, inspect Inspect, o RepairOptions) (*IndexRepair, error) {
+func tryRepairIndex(ctx context.Context, c *core.Core, u *unlisted, inspect inspection.Maker, o RepairOptions) (*IndexRepair, error) {
 	// Survey, look and plan: these only read. If we die here the storage is as it was.
 	s, err := surveyIndex(ctx, c)
 	if err != nil {

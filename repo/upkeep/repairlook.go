@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/ledger"
@@ -25,12 +26,12 @@ type looker struct {
 	core     *core.Core
 	known    *index.Index // as the storage has it
 	unlisted *unlisted
-	inspect  Inspect
+	inspect  inspection.Maker
 	opts     RepairOptions
 }
 
 // lookFor looks for what snapshots need, in an index and then in the packs that it does not list.
-func lookFor(ctx context.Context, c *core.Core, known *index.Index, u *unlisted, inspect Inspect, o RepairOptions) (*needs, error) {
+func lookFor(ctx context.Context, c *core.Core, known *index.Index, u *unlisted, inspect inspection.Maker, o RepairOptions) (*needs, error) {
 	k := &looker{core: c, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
 	instances := make(map[string][]ledger.SnapshotRef)
 	for _, s := range c.Log.Live() {
@@ -109,7 +110,7 @@ func (l *look) Lost(string, error) error {
 }
 
 // Need implements Visitor: it notes where a blob lies.
-func (l *look) Need(_ context.Context, n Need) error {
+func (l *look) Need(_ context.Context, n inspection.Need) error {
 	var room [4]index.Place
 	places, err := l.of.Find(n.Blob, room[:0])
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"permafrost/repo/cause"
+	"permafrost/repo/inspection"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
@@ -117,7 +118,7 @@ func publishOnFull(ctx context.Context, c *core.Core, e *ledger.Entry, check fun
 
 // pruneFull is Prune on a storage that has no room for all of it. Packs that are dead as a whole go first: that takes a log
 // entry and nothing else. Then others are rewritten, as many at once as there is room for.
-func pruneFull(ctx context.Context, c *core.Core, m *room, lease *lease.Lease, inspect Inspect, o PruneOptions) (*PruneResult, error) {
+func pruneFull(ctx context.Context, c *core.Core, m *room, lease *lease.Lease, inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
 	var all PruneResult
 	o.lean = true
 	err := m.within(ctx, func() error {

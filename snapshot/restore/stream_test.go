@@ -13,8 +13,8 @@ import (
 	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/ledger"
-	"permafrost/repo/upkeep"
 	"permafrost/snapshot"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
@@ -141,7 +141,7 @@ func TestStreamExtents(t *testing.T) {
 }
 
 // inspect returns what an Inspector finds wrong with a stream.
-func inspect(t *testing.T, in upkeep.Inspector, r stream.Recipe, rd *repo.Reader) error {
+func inspect(t *testing.T, in inspection.Inspector, r stream.Recipe, rd *repo.Reader) error {
 	t.Helper()
 	m := madeUp()
 	m.Instance, m.Secrets, m.Sidekiq, m.Redis, m.Media = snaptest.Domain, snapshot.Secrets{State: snapshot.Skipped}, nil, snapshot.Redis{State: snapshot.Skipped}, snapshot.Media{State: snapshot.Skipped}

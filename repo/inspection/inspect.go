@@ -1,4 +1,4 @@
-package upkeep
+package inspection
 
 import (
 	"context"
@@ -53,23 +53,23 @@ type Visitor interface {
 	Lost(part string, err error) error
 }
 
-// An Inspect makes the Inspector of an instance's snapshots that reads by rd.
-type Inspect func(rd *repo.Reader) Inspector
+// An Maker makes the Inspector of an instance's snapshots that reads by rd.
+type Maker func(rd *repo.Reader) Inspector
 
-// inspectors are those of all instances, by one index.
-type inspectors struct {
+// All are those of all instances, by one index.
+type All struct {
 	core  *core.Core
 	index *index.Index
-	make  Inspect
+	make  Maker
 	known map[string]Inspector
 }
 
-func newInspectors(c *core.Core, x *index.Index, inspect Inspect) *inspectors {
-	return &inspectors{c, x, inspect, make(map[string]Inspector)}
+func NewAll(c *core.Core, x *index.Index, inspect Maker) *All {
+	return &All{c, x, inspect, make(map[string]Inspector)}
 }
 
-// of returns the inspector of an instance's snapshots, and what the index has for these.
-func (s *inspectors) of(instance string) (Inspector, *index.Index) {
+// For returns the inspector For an instance's snapshots, and what the index has for these.
+func (s *All) For(instance string) (Inspector, *index.Index) {
 	x := s.index.For(instance)
 	in := s.known[instance]
 	if in == nil {
@@ -79,8 +79,8 @@ func (s *inspectors) of(instance string) (Inspector, *index.Index) {
 	return in, x
 }
 
-// mustHave returns an error unless the index lists a pack that has what is needed and is not known to be damaged.
-func mustHave(x *index.Index, n *Need) error {
+// MustHave returns an error unless the index lists a pack that has what is needed and is not known to be damaged.
+func MustHave(x *index.Index, n *Need) error {
 	pl, ok, err := x.Best(n.Blob)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ type losses struct {
 }
 
 // Need implements Visitor.
-func (l *losses) Need(_ context.Context, n Need) error { return mustHave(l.index, &n) }
+func (l *losses) Need(_ context.Context, n Need) error { return MustHave(l.index, &n) }
 
 // Lost implements Visitor.
 func (l *losses) Lost(part string, err error) error {
@@ -129,9 +129,9 @@ const maxTries = 8
 
 // Losses calls f with each snapshot that can't be put together again from what the index lists, oldest first. The content of
 // packs is not looked at. Its error is one of reading.
-func Losses(ctx context.Context, r *repo.Repo, inspect Inspect, f func(ref ledger.SnapshotRef, lost []Loss)) error {
+func Losses(ctx context.Context, r *repo.Repo, inspect Maker, f func(ref ledger.SnapshotRef, lost []Loss)) error {
 	c := r.Core()
-	var in *inspectors
+	var in *All
 	for _, ref := range c.Log.Live() {
 		for tries := 0; ; tries++ {
 			if in == nil {
@@ -139,7 +139,7 @@ func Losses(ctx context.Context, r *repo.Repo, inspect Inspect, f func(ref ledge
 				if err != nil {
 					return err
 				}
-				in = newInspectors(c, x, inspect)
+				in = NewAll(c, x, inspect)
 			}
 			lost, err := in.losses(ctx, ref)
 			if err == nil && len(lost) == 0 {
@@ -168,8 +168,8 @@ func Losses(ctx context.Context, r *repo.Repo, inspect Inspect, f func(ref ledge
 }
 
 // losses returns what a snapshot lacks.
-func (s *inspectors) losses(ctx context.Context, ref ledger.SnapshotRef) ([]Loss, error) {
-	in, x := s.of(ref.Instance)
+func (s *All) losses(ctx context.Context, ref ledger.SnapshotRef) ([]Loss, error) {
+	in, x := s.For(ref.Instance)
 	found := losses{index: x}
 	text, err := s.core.Manifest(ctx, ref)
 	if err == nil {
