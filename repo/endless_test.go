@@ -15,8 +15,8 @@ import (
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/cause"
+	"permafrost/repo/scrub"
 	"permafrost/repo/store"
-	"permafrost/repo/upkeep"
 )
 
 // An endless store says of the log's numbers, for ever, what is not so.
@@ -152,7 +152,7 @@ func TestScrubEndless(t *testing.T) {
 	mustSnapshot(t, w.open(w.writer), night(1), 1)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	res, err := upkeep.Scrub(ctx, &endless{Mem: st, grown: true}, upkeep.ScrubOptions{})
+	res, err := scrub.Run(ctx, &endless{Mem: st, grown: true}, scrub.Options{})
 	if err != nil || res.Problems == 0 || res.Problems != res.Objects {
 		t.Errorf("%+v, %v", res, err)
 	}

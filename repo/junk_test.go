@@ -6,6 +6,7 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/scrub"
 	"permafrost/repo/store"
 	"permafrost/repo/upkeep"
 )
@@ -35,7 +36,7 @@ func TestJunkNames(t *testing.T) {
 			t.Errorf("check does not name %s", name)
 		}
 	}
-	scrubbed, err := upkeep.Scrub(t.Context(), st, upkeep.ScrubOptions{Problem: func(err error) { t.Errorf("scrub: %v", err) }})
+	scrubbed, err := scrub.Run(t.Context(), st, scrub.Options{Problem: func(err error) { t.Errorf("scrub: %v", err) }})
 	if err != nil || scrubbed.Junk != len(junk)-3 { // it does not look at the log
 		t.Errorf("scrub: %+v, %v", scrubbed, err)
 	}

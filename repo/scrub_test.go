@@ -7,8 +7,8 @@ import (
 
 	"permafrost/internal/storetest"
 	"permafrost/repo"
+	"permafrost/repo/scrub"
 	"permafrost/repo/store"
-	"permafrost/repo/upkeep"
 )
 
 // A scrub without any key finds each object that is not what its name says, and no other.
@@ -20,7 +20,7 @@ func TestScrub(t *testing.T) {
 
 	scrub := func(st store.Store) (found []string) {
 		t.Helper()
-		res, err := upkeep.Scrub(t.Context(), st, upkeep.ScrubOptions{Problem: func(err error) {
+		res, err := scrub.Run(t.Context(), st, scrub.Options{Problem: func(err error) {
 			var d *store.DamageError
 			if !errors.As(err, &d) {
 				t.Errorf("no damage: %v", err)

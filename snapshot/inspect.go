@@ -47,14 +47,14 @@ type counts struct {
 	bytes int64 // a hard link's count once
 }
 
-// NewInspector returns an Inspector that reads by rd. It is a upkeep.Inspect.
+// NewInspector returns an Inspector that reads by rd. It is a inspection.Maker.
 func NewInspector(rd *repo.Reader) inspection.Inspector { return newInspector(rd.Instance(), rd) }
 
 func newInspector(instance string, get stream.Getter) *Inspector {
 	return &Inspector{instance, &watched{Getter: get}, make(map[chunk.ID]branch), make(map[chunk.ID]region)}
 }
 
-// Inspect implements upkeep.Inspector.
+// Inspect implements inspection.Inspector.
 func (i *Inspector) Inspect(ctx context.Context, manifest []byte, v inspection.Visitor) (ledger.Holding, error) {
 	m, err := parseManifestOf(i.instance, manifest)
 	if err != nil {

@@ -69,7 +69,7 @@ func repositoryExamples() map[string]error {
 		"cause.NameAbsent":      told(cause.NameAbsent, `the list of keys has no "web1"`),
 		"cause.Unannounced":     told(cause.Unannounced, "the key file has keys of epoch 3, which the log does not announce"),
 		"cause.Rotated":         told(cause.Rotated, "another owner rotated the keys meanwhile"),
-		"upkeep.PartError":      &inspection.PartError{Part: "media/accounts/a.png", Err: damage},
+		"inspection.PartError":  &inspection.PartError{Part: "media/accounts/a.png", Err: damage},
 
 		"ledger.RightAny":      denied(ledger.RightAny, "the list of keys does not have it"),
 		"ledger.RightInstance": denied(ledger.RightInstance, "it is for a.example, and this is b.example"),
@@ -110,7 +110,7 @@ func repositoryHintless() map[string]string {
 		"repo.ErrPruned":         "the command runs once more by itself",
 		"ledger.ErrNotAllowed":   "a NotAllowedError says more",
 		"store.DamageError":      "it depends on the command",
-		"upkeep.PartError":       "it depends on the command",
+		"inspection.PartError":   "it depends on the command",
 		"keeper.LeftOutError":    "the warnings say what to do",
 		"keeper.RetentionError":  "the error that it has says what to do",
 		"keeper.AbsentError":     "another snapshot may have it",

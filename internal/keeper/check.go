@@ -8,6 +8,7 @@ import (
 
 	"permafrost/repo"
 	"permafrost/repo/ledger"
+	"permafrost/repo/scrub"
 	"permafrost/repo/store"
 	"permafrost/repo/upkeep"
 	"permafrost/snapshot"
@@ -78,7 +79,7 @@ func Check(ctx context.Context, r *repo.Repo, o CheckOptions, news Observer) (*H
 }
 
 // Scrub compares each stored object with its name, without a key, and tells of damage as it is found. Its errors are
-// [repo.ErrNoRepository] and those of [upkeep.Scrub].
+// [repo.ErrNoRepository] and those of [scrub.Run].
 func Scrub(ctx context.Context, st store.Store, news Observer) (*Scrubbed, error) {
 	switch there, err := repo.Exists(ctx, st); {
 	case err != nil:
@@ -86,7 +87,7 @@ func Scrub(ctx context.Context, st store.Store, news Observer) (*Scrubbed, error
 	case !there:
 		return nil, repo.ErrNoRepository
 	}
-	res, err := upkeep.Scrub(ctx, st, upkeep.ScrubOptions{
+	res, err := scrub.Run(ctx, st, scrub.Options{
 		Problem:  newDamages(news).add,
 		Progress: func(done, total int64) { phases(news)("objects", done, total) },
 	})

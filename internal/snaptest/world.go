@@ -84,7 +84,7 @@ func (w *World) Verify(ref ledger.SnapshotRef, inspect inspection.Maker) {
 	}
 }
 
-// A LookUp is a upkeep.Visitor that looks blobs up by their lengths.
+// A LookUp is a inspection.Visitor that looks blobs up by their lengths.
 type LookUp struct {
 	Blobs interface {
 		Length(id chunk.ID) (int, bool)
@@ -93,7 +93,7 @@ type LookUp struct {
 	Losses []error // of parts
 }
 
-// Need implements upkeep.Visitor.
+// Need implements inspection.Visitor.
 func (v *LookUp) Need(_ context.Context, n inspection.Need) error {
 	v.Needs++
 	length, ok := v.Blobs.Length(n.Blob)
@@ -103,7 +103,7 @@ func (v *LookUp) Need(_ context.Context, n inspection.Need) error {
 	return nil
 }
 
-// Lost implements upkeep.Visitor.
+// Lost implements inspection.Visitor.
 func (v *LookUp) Lost(_ string, err error) error {
 	v.Losses = append(v.Losses, err)
 	return nil

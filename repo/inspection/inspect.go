@@ -1,3 +1,7 @@
+// Package inspection tells what a snapshot needs of a repository, without knowing what a snapshot consists of.
+//
+// An [Inspector] knows that: it tells a [Visitor] of each [Need]. [Losses] names the parts of snapshots that can't be put together
+// again.
 package inspection
 
 import (

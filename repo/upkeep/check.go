@@ -18,6 +18,7 @@ import (
 	"permafrost/repo/inspection"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
+	"permafrost/repo/internal/headers"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -167,7 +168,7 @@ func (c *checker) structure(ctx context.Context, inspect inspection.Maker) (*ind
 		c.instances = h.Instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {
-			err = sortOut(ctx, c.core, h, x, x.Contested(), c.wrong, c.wrong)
+			err = headers.SortOut(ctx, c.core, h, x, x.Contested(), c.wrong, c.wrong)
 		}
 		if err == nil {
 			err = c.packs(ctx, h, x)
@@ -247,7 +248,7 @@ func (c *checker) packs(ctx context.Context, h *ledger.History, x *index.Index) 
 			other = append(other, x.Packs[same[0]].Name)
 		}
 	}
-	if err := sortOut(ctx, c.core, h, x, other, c.wrong, ignore); err != nil {
+	if err := headers.SortOut(ctx, c.core, h, x, other, c.wrong, headers.Ignore); err != nil {
 		return err
 	}
 	for same := range x.Groups() { // one that is listed several times counts once
@@ -386,7 +387,7 @@ func (c *checker) finish(p *index.Pack, damage error, known *machine.Verified, t
 func (c *checker) checkPack(ctx context.Context, x *index.Index, p *index.Pack, buf []byte) error {
 	r, object := c.core, store.Pack.Object(p.Name)
 	n := 0
-	err := again(ctx, r, object, func() (err error) {
+	err := headers.Again(ctx, r, object, func() (err error) {
 		n, err = r.Store.ReadAt(ctx, object, buf, 0)
 		return err
 	})

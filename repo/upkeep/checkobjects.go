@@ -147,7 +147,7 @@ func (s *checkedSnapshot) Need(_ context.Context, n inspection.Need) error {
 // Lost implements Visitor.
 func (s *checkedSnapshot) Lost(part string, err error) error {
 	if s.lost++; s.lost == 1 {
-		s.first = &inspection.PartError{part, err}
+		s.first = &inspection.PartError{Part: part, Err: err}
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 type survivors struct {
 	*survey
 	core *core.Core
-	live bitset
+	live index.Bitset
 	plan *prunePlan
 	stay []blobs.Wanted
 }
@@ -28,7 +28,7 @@ func readDuplicates(ctx context.Context, c *core.Core, s *survey, m *marks, p *p
 	d := &survivors{survey: s, core: c, live: m.live, plan: p}
 	for _, o := range p.touched {
 		for l, err := range c.Indexes.Packs(ctx, s.index, int(o)) {
-			if err == nil && p.goes.has(int(l.N)) {
+			if err == nil && p.goes.Has(int(l.N)) {
 				err = d.staying(l)
 			}
 			if err != nil {
@@ -53,7 +53,7 @@ func (d *survivors) staying(l index.NumberedPack) error {
 				return err
 			}
 			for _, pl := range places {
-				if d.live.has(pl.Rank) && !d.plan.goes.has(int(pl.Pack)) {
+				if d.live.Has(pl.Rank) && !d.plan.goes.Has(int(pl.Pack)) {
 					d.stay = append(d.stay, blobs.Wanted{ID: b.ID, Place: pl})
 				}
 			}
@@ -83,7 +83,7 @@ func (d *survivors) leantOn() (names []store.Name) {
 		for i := range o.Packs {
 			double := &d.index.Packs[o.First+i]
 			for _, m := range d.index.Listed(double.Name) {
-				if ip := &d.index.Packs[m]; ip.Object != n && !d.plan.goes.has(int(m)) && ip.SaysTheSame(double) {
+				if ip := &d.index.Packs[m]; ip.Object != n && !d.plan.goes.Has(int(m)) && ip.SaysTheSame(double) {
 					objects[ip.Object] = true
 				}
 			}

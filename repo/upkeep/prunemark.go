@@ -11,6 +11,7 @@ import (
 	"permafrost/repo/inspection"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
+	"permafrost/repo/internal/headers"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/ledger"
@@ -19,10 +20,10 @@ import (
 
 // marks are what snapshots need of what there is.
 type marks struct {
-	live   bitset  // by the places' ranks
-	keeps  []int64 // live bytes of each pack
-	lost   int     // blobs that snapshots lack
-	others bitset  // young packs of which nothing is needed, and that were or may have been written for another instance
+	live   index.Bitset // by the places' ranks
+	keeps  []int64      // live bytes of each pack
+	lost   int          // blobs that snapshots lack
+	others index.Bitset // young packs of which nothing is needed, and that were or may have been written for another instance
 }
 
 // A marker makes marks.
@@ -38,7 +39,7 @@ type marker struct {
 // a duplicate may go only when the one that stays was read.
 func mark(ctx context.Context, c *core.Core, s *survey, inspect inspection.Maker, o PruneOptions) (*marks, error) {
 	m := &marker{survey: s, core: c, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
-		marks: marks{live: newBitset(s.index.Ranks), keeps: make([]int64, len(s.index.Packs)), others: newBitset(len(s.index.Packs))}}
+		marks: marks{live: index.NewBitset(s.index.Ranks), keeps: make([]int64, len(s.index.Packs)), others: index.NewBitset(len(s.index.Packs))}}
 	in := inspection.NewAll(c, s.index, inspect)
 	snapshots := s.log.Live()
 	for i, ref := range snapshots {
@@ -74,7 +75,9 @@ func (m *marking) Need(ctx context.Context, n inspection.Need) error {
 }
 
 // Lost implements Visitor.
-func (m *marking) Lost(part string, err error) error { return &inspection.PartError{part, err} }
+func (m *marking) Lost(part string, err error) error {
+	return &inspection.PartError{Part: part, Err: err}
+}
 
 // blob chooses the copies of a blob that stay: all that can't be read, and one of those that can, rather not by the word
 // of one who is no longer on the roster, and still less in a pack that is known to be damaged.
@@ -117,7 +120,7 @@ func (m *marker) blob(ctx context.Context, of *index.Index, id chunk.ID) error {
 
 // keep marks a place as one that stays.
 func (m *marks) keep(pl index.Place) {
-	if m.live.set(pl.Rank) {
+	if m.live.Set(pl.Rank) {
 		m.keeps[pl.Pack] += int64(pl.Length)
 	}
 }
@@ -140,7 +143,7 @@ func (m *marker) mayBeFound(ctx context.Context, instance string, id chunk.ID) (
 	for _, pl := range places {
 		name := m.index.Packs[pl.Pack].Name
 		if _, read := m.openers[name]; !read {
-			opener, err := readMark(ctx, m.core, m.index.Keys, name)
+			opener, err := headers.ReadOne(ctx, m.core, m.index.Keys, name)
 			if d := (*store.DamageError)(nil); err != nil && !errors.As(err, &d) {
 				return false, err
 			}
@@ -159,13 +162,13 @@ func (m *marker) askYoung(ctx context.Context) error {
 	var names []store.Name
 	for i := range m.index.Packs {
 		ip := &m.index.Packs[i]
-		if m.young.has(i) && m.keeps[i] == 0 && !ip.Hidden && m.by.Serves(ip.Instance) && m.log.HasOtherInstances(ip.Instance) {
+		if m.young.Has(i) && m.keeps[i] == 0 && !ip.Hidden && m.by.Serves(ip.Instance) && m.log.HasOtherInstances(ip.Instance) {
 			names = append(names, ip.Name)
 		}
 	}
 	slices.SortFunc(names, func(a, b store.Name) int { return bytes.Compare(a[:], b[:]) })
 	names = slices.Compact(names)
-	openers, err := readMarks(ctx, m.core, m.index.Keys, names)
+	openers, err := headers.Read(ctx, m.core, m.index.Keys, names)
 	if err != nil {
 		return err
 	}
@@ -175,8 +178,8 @@ func (m *marker) askYoung(ctx context.Context) error {
 	for i := range m.index.Packs {
 		ip := &m.index.Packs[i]
 		o, asked := m.openers[ip.Name]
-		if asked && m.young.has(i) && m.keeps[i] == 0 && (o == nil && !m.reads || o != nil && !o.IsFor(ip.Instance)) {
-			m.others.set(i)
+		if asked && m.young.Has(i) && m.keeps[i] == 0 && (o == nil && !m.reads || o != nil && !o.IsFor(ip.Instance)) {
+			m.others.Set(i)
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ type prunePlan struct {
 	head     ledger.Head       // of the log that it was made by: the entry stands upon that, or not at all
 	dead     []uint32          // packs that go
 	rewrite  []uint32          // packs that go once their live part is moved
-	goes     bitset            // both, by pack
+	goes     index.Bitset      // both, by pack
 	touched  []uint32          // index objects that list a pack which goes
 	replaced []uint32          // of these, those that give way to new ones
 	entry    ledger.PruneEntry // without the index objects that the rewriting adds
@@ -68,7 +68,7 @@ func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
 		case !s.by.Serves(ip.Instance), s.index.IsContested(ip.Name), m.livesElsewhere(ip, i, living):
 			// Where this key can't tell whose a pack is, it is left to the one that can. Where its listings contradict each
 			// other, a check that reads it calls it bad.
-		case m.keeps[i] == 0 && m.others.has(i):
+		case m.keeps[i] == 0 && m.others.Has(i):
 			// It waits until it is so old that a run would take notice.
 		case m.keeps[i] == 0 && len(p.dead) < o.packs():
 			p.dead = append(p.dead, uint32(i))
@@ -161,9 +161,9 @@ func (p *prunePlan) nameLeftover(s *survey, most int) {
 
 // follow notes what follows for the index of the packs that go.
 func (p *prunePlan) follow(v *inventory) {
-	p.goes = newBitset(len(v.index.Packs))
+	p.goes = index.NewBitset(len(v.index.Packs))
 	for _, n := range p.going() {
-		p.goes.set(int(n))
+		p.goes.Set(int(n))
 	}
 	p.touched = v.touched(p.going())
 }

@@ -107,10 +107,10 @@ func (s *scene) inventory() inventory {
 // plan makes the plan of a scene as a prune does, with a survey of what is in the store.
 func (s *scene) plan() *prunePlan {
 	sv := newSurveyor(s.inventory(), sceneNow, ledger.Grace)
-	m := &marks{keeps: make([]int64, len(s.packs)), others: newBitset(len(s.packs)), lost: s.lost}
+	m := &marks{keeps: make([]int64, len(s.packs)), others: index.NewBitset(len(s.packs)), lost: s.lost}
 	for i, l := range s.packs {
 		if m.keeps[i] = l.live; l.others {
-			m.others.set(i)
+			m.others.Set(i)
 		}
 		o := store.Object{Name: store.Pack.Object(store.Name{l.pack}), Size: cmp.Or(l.stored, l.size, 100), Time: longAgo}
 		if l.young {

@@ -13,6 +13,7 @@ import (
 
 	"permafrost/repo/cause"
 	"permafrost/repo/internal/core"
+	"permafrost/repo/internal/headers"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -73,7 +74,7 @@ func (v *inventory) touched(goes []uint32) []uint32 {
 // A survey is what there is that a prune may touch.
 type survey struct {
 	inventory
-	young     bitset         // packs that a run of another instance may have put, and be about to list
+	young     index.Bitset   // packs that a run of another instance may have put, and be about to list
 	deletable []store.Object // needed by nothing and named by an earlier entry; uploads that were given up; junk
 	junk      []store.Object // of these, what has no name that an object can have
 	leftover  []store.Object // old, and in no log entry: one has to name it first
@@ -88,7 +89,7 @@ func takeSurvey(ctx context.Context, c *core.Core, now time.Time, grace time.Dur
 	if err := mayPrune(c); err != nil {
 		return nil, err
 	}
-	if err := sortOut(ctx, c, c.Log.History, x, x.Contested(), noteError(c), ignore); err != nil {
+	if err := headers.SortOut(ctx, c, c.Log.History, x, x.Contested(), headers.NoteError(c), headers.Ignore); err != nil {
 		return nil, err
 	}
 	s := newSurveyor(newInventory(c, x), now, grace)
@@ -117,7 +118,7 @@ type surveyor struct {
 }
 
 func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {
-	return &surveyor{survey: survey{inventory: v, young: newBitset(len(v.index.Packs))}, now: now, grace: grace, named: v.log.Objects(), needed: v.log.Needed()}
+	return &surveyor{survey: survey{inventory: v, young: index.NewBitset(len(v.index.Packs))}, now: now, grace: grace, named: v.log.Objects(), needed: v.log.Needed()}
 }
 
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
@@ -177,7 +178,7 @@ func (s *surveyor) spareLeftOut(ctx context.Context, c *core.Core) error {
 			packs = append(packs, name)
 		}
 	}
-	openers, err := readMarks(ctx, c, s.index.Keys, packs)
+	openers, err := headers.Read(ctx, c, s.index.Keys, packs)
 	if err != nil {
 		return err
 	}
@@ -213,7 +214,7 @@ func (s *survey) isListed(o store.Object, young bool) bool {
 	for _, n := range listed {
 		s.sizes[n] = o.Size
 		if young {
-			s.young.set(int(n))
+			s.young.Set(int(n))
 		}
 	}
 	return len(listed) > 0

@@ -12,6 +12,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/inspection"
 	"permafrost/repo/internal/core"
+	"permafrost/repo/internal/headers"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/logbook"
 	"permafrost/repo/keys"
@@ -148,7 +149,7 @@ func surveyIndex(ctx context.Context, c *core.Core) (*indexSurvey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sortOut(ctx, c, c.Log.History, x, x.Names(), noteError(c), ignore); err != nil {
+	if err := headers.SortOut(ctx, c, c.Log.History, x, x.Names(), headers.NoteError(c), headers.Ignore); err != nil {
 		return nil, err
 	}
 	lost := unread(c.Log.History, x)

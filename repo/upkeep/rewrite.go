@@ -66,10 +66,10 @@ func rewrite(ctx context.Context, c *core.Core, x *index.Index, p *prunePlan, mo
 
 // movePacks writes what is to be kept of the packs that are rewritten into new ones.
 func (w *rewriting) movePacks(ctx context.Context) error {
-	rewrite := newBitset(len(w.index.Packs))
+	rewrite := index.NewBitset(len(w.index.Packs))
 	homes := make(map[home]map[uint32]bool) // and the index objects that list packs of each
 	for _, n := range w.plan.rewrite {
-		rewrite.set(int(n))
+		rewrite.Set(int(n))
 		ip := &w.index.Packs[n]
 		h := home{ip.Instance, ip.Epoch}
 		if homes[h] == nil {
@@ -86,7 +86,7 @@ func (w *rewriting) movePacks(ctx context.Context) error {
 }
 
 // moveHome writes what is to be kept of the packs of one home, which these index objects list.
-func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewrite bitset) error {
+func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewrite index.Bitset) error {
 	g := pack.NewPipeline(ctx, w.core.Store, w.index.Keys.Epoch(h.epoch), h.instance, func(np *pack.Pack) error {
 		w.packs[h] = append(w.packs[h], np)
 		w.size += np.Size
@@ -95,7 +95,7 @@ func (w *rewriting) moveHome(ctx context.Context, h home, objects []uint32, rewr
 	defer g.Fail(nil)
 	for _, o := range objects {
 		for l, err := range w.core.Indexes.Packs(ctx, w.index, int(o)) {
-			if err == nil && rewrite.has(int(l.N)) && l.Epoch == h.epoch {
+			if err == nil && rewrite.Has(int(l.N)) && l.Epoch == h.epoch {
 				w.progress("rewriting", w.done, int64(len(w.plan.rewrite)))
 				w.done++
 				err = w.move(ctx, g, l)
@@ -136,7 +136,7 @@ func (w *rewriting) stays(ctx context.Context, instance string) iter.Seq2[*pack.
 				continue
 			}
 			for l, err := range w.core.Indexes.Packs(ctx, w.index, int(o)) {
-				if err == nil && (w.plan.goes.has(int(l.N)) || w.index.Packs[l.N].Hidden) {
+				if err == nil && (w.plan.goes.Has(int(l.N)) || w.index.Packs[l.N].Hidden) {
 					continue
 				}
 				if !yield(l.Pack, err) || err != nil {
@@ -173,7 +173,7 @@ func discard(c *core.Core, w *rewritten) {
 }
 
 // liveMover returns the mover of what lives, blob by blob in their order, each verified.
-func liveMover(c *core.Core, x *index.Index, live bitset) mover {
+func liveMover(c *core.Core, x *index.Index, live index.Bitset) mover {
 	m := &living{blobs.NewReader(c.Store, x, nil, false), live}
 	return m.move
 }
@@ -181,7 +181,7 @@ func liveMover(c *core.Core, x *index.Index, live bitset) mover {
 // The living are the blobs that a prune moves.
 type living struct {
 	packs *blobs.Reader
-	live  bitset // by the places' ranks
+	live  index.Bitset // by the places' ranks
 }
 
 func (m *living) move(ctx context.Context, g *pack.Pipeline, l index.NumberedPack) error {
@@ -224,7 +224,7 @@ func (m *living) of(l index.NumberedPack) (want [][]blobs.Wanted, frames []uint3
 				return nil, nil, err
 			}
 			for _, pl := range found {
-				if pl.Pack == l.N && int(pl.Frame) == i && pl.Offset == offset && m.live.has(pl.Rank) {
+				if pl.Pack == l.N && int(pl.Frame) == i && pl.Offset == offset && m.live.Has(pl.Rank) {
 					want[i] = append(want[i], blobs.Wanted{ID: b.ID, Place: pl})
 				}
 			}

@@ -16,6 +16,7 @@ import (
 	"permafrost/repo"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
+	"permafrost/repo/internal/headers"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/store"
@@ -76,7 +77,7 @@ func takeInventory(ctx context.Context, c *core.Core) (*inventory, error) {
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
 	}
-	if err := sortOut(ctx, c, c.Log.History, x, x.Contested(), noteError(c), ignore); err != nil {
+	if err := headers.SortOut(ctx, c, c.Log.History, x, x.Contested(), headers.NoteError(c), headers.Ignore); err != nil {
 		return nil, err
 	}
 	v := newInventory(c, x)
@@ -141,7 +142,7 @@ func (p *salvagePlan) spare(unread map[store.Name]bool) {
 type salvage struct {
 	core    *core.Core
 	index   *index.Index
-	damaged bitset
+	damaged index.Bitset
 	problem func(error)
 	blobs   map[servedBlob]bool // of these packs: whether it was saved
 	unread  map[store.Name]bool // packs of which nothing can be had, now
@@ -170,7 +171,7 @@ func (s *salvage) result(p *salvagePlan, moved int64) *PackRepair {
 func (s *salvage) look(ctx context.Context, objects []uint32) error {
 	for _, o := range objects {
 		for l, err := range s.core.Indexes.Packs(ctx, s.index, int(o)) {
-			if err == nil && s.damaged.has(int(l.N)) {
+			if err == nil && s.damaged.Has(int(l.N)) {
 				err = s.eachBlob(ctx, l, func(pack.Blob, []byte) error { return nil })
 			}
 			if err != nil {
@@ -233,7 +234,7 @@ func (s *salvage) lost(instance string, id chunk.ID) error {
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(places, func(pl index.Place) bool { return !s.damaged.has(int(pl.Pack)) }) {
+	if !slices.ContainsFunc(places, func(pl index.Place) bool { return !s.damaged.Has(int(pl.Pack)) }) {
 		if b := (servedBlob{instance, core.Half(id)}); !s.blobs[b] {
 			s.blobs[b] = false
 		}
@@ -305,7 +306,7 @@ func readTorn(ctx context.Context, c *core.Core, object string, size int64) (dat
 	had := int64(0)
 	for off := int64(0); off < size; off += step {
 		part, n := data[off:min(off+step, size)], 0
-		err := again(ctx, c, object, func() (err error) {
+		err := headers.Again(ctx, c, object, func() (err error) {
 			n, err = c.Store.ReadAt(ctx, object, part, off)
 			return err
 		})

@@ -17,6 +17,7 @@ import (
 	"permafrost/internal/wire"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
+	"permafrost/repo/internal/headers"
 	"permafrost/repo/internal/index"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
@@ -106,7 +107,7 @@ func readWhole(ctx context.Context, c *core.Core, objects []store.Object, progre
 	for _, o := range objects {
 		g.Go(func() error {
 			var data []byte
-			err := again(ctx, c, o.Name, func() (err error) {
+			err := headers.Again(ctx, c, o.Name, func() (err error) {
 				data, err = store.ReadAll(ctx, c.Store, o.Name, store.MaxObject)
 				return err
 			})

@@ -1,4 +1,5 @@
-package upkeep
+// Package scrub compares objects with the hashes in their names. It needs no key.
+package scrub
 
 import (
 	"context"
@@ -19,24 +20,24 @@ const (
 	scrubPart  = 1 << 20 // bytes read at a time
 )
 
-// ScrubOptions say whom a scrub tells.
-type ScrubOptions struct {
+// Options say whom a scrub tells.
+type Options struct {
 	Problem  func(err error)         // hears of each damage as it is found
 	Progress func(done, total int64) // bytes read
 }
 
-// A ScrubResult counts what a scrub has read.
-type ScrubResult struct {
+// A Result counts what a scrub has read.
+type Result struct {
 	Objects  int
 	Bytes    int64
 	Problems int
 	Junk     int // objects under names that no object of a repository has
 }
 
-// Scrub reads every keyring, pack, index object and manifest, and compares each with the hash that names it. It takes no key, so
+// Run reads every keyring, pack, index object and manifest, and compares each with the hash that names it. It takes no key, so
 // that the storage's own machine can do it. What only a key can tell it does not see: that an object is missing, or
 // was never a part of the repository.
-func Scrub(ctx context.Context, st store.Store, o ScrubOptions) (*ScrubResult, error) {
+func Run(ctx context.Context, st store.Store, o Options) (*Result, error) {
 	s := &scrub{store: st, opts: o}
 	var objects []scrubbed
 	for _, kind := range store.Hashed() {
@@ -72,11 +73,11 @@ type scrubbed struct {
 
 type scrub struct {
 	store store.Store
-	opts  ScrubOptions
+	opts  Options
 	total int64
 
 	mu  sync.Mutex
-	res ScrubResult
+	res Result
 }
 
 // read reads one object. One that a prune removes meanwhile is none of ours.

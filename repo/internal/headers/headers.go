@@ -1,4 +1,5 @@
-package upkeep
+// Package headers reads the headers of packs: for which instance each was written, so that a listing for another one is not believed.
+package headers
 
 import (
 	"bytes"
@@ -23,11 +24,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// sortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
+// SortOut reads the headers of packs, hides their false listings, and calls found with an error for each index object that
 // has some. A listing stays where the header is missing or damaged; and where this key can't open it: undecided hears then
 // of a pack that is listed for several instances.
-func sortOut(ctx context.Context, c *core.Core, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
-	openers, err := readMarks(ctx, c, x.Keys, packs)
+func SortOut(ctx context.Context, c *core.Core, h *ledger.History, x *index.Index, packs []store.Name, found, undecided func(error)) error {
+	openers, err := Read(ctx, c, x.Keys, packs)
 	if err != nil {
 		return err
 	}
@@ -55,10 +56,10 @@ func sortOut(ctx context.Context, c *core.Core, h *ledger.History, x *index.Inde
 	return nil
 }
 
-// noteError returns what notes an error that hinders nobody.
-func noteError(c *core.Core) func(error) { return func(err error) { c.Note("%v", err) } }
+// NoteError returns what notes an error that hinders nobody.
+func NoteError(c *core.Core) func(error) { return func(err error) { c.Note("%v", err) } }
 
-func ignore(error) {}
+func Ignore(error) {}
 
 // undecidedListing returns the error of a pack's listings for several instances, where this key can't tell which is false.
 func undecidedListing(x *index.Index, listed []uint32) error {
@@ -69,14 +70,14 @@ func undecidedListing(x *index.Index, listed []uint32) error {
 		a.Name.Short(), a.Instance, store.Index.Object(x.Objects[b.Object].Name), b.Instance)}}
 }
 
-// readMarks opens the headers of packs: nil for one that is missing or can't be opened.
-func readMarks(ctx context.Context, c *core.Core, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
+// Read opens the headers of packs: nil for one that is missing or can't be opened.
+func Read(ctx context.Context, c *core.Core, keys *keys.Keyring, packs []store.Name) ([]*pack.Opener, error) {
 	openers := make([]*pack.Opener, len(packs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(core.StatsInFlight)
 	for i, name := range packs {
 		g.Go(func() error {
-			o, err := readMark(ctx, c, keys, name)
+			o, err := ReadOne(ctx, c, keys, name)
 			if d := (*store.DamageError)(nil); errors.As(err, &d) {
 				return nil
 			}
@@ -87,10 +88,10 @@ func readMarks(ctx context.Context, c *core.Core, keys *keys.Keyring, packs []st
 	return openers, g.Wait()
 }
 
-// readMark opens the header of a pack. What is missing, or can't be opened, is a DamageError.
-func readMark(ctx context.Context, c *core.Core, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
+// ReadOne opens the header of a pack. What is missing, or can't be opened, is a DamageError.
+func ReadOne(ctx context.Context, c *core.Core, keys *keys.Keyring, name store.Name) (*pack.Opener, error) {
 	object, head, n := store.Pack.Object(name), make([]byte, pack.MaxAgeHeader), 0
-	err := again(ctx, c, object, func() (err error) {
+	err := Again(ctx, c, object, func() (err error) {
 		n, err = c.Store.ReadAt(ctx, object, head, 0)
 		return err
 	})
@@ -107,9 +108,9 @@ func readMark(ctx context.Context, c *core.Core, keys *keys.Keyring, name store.
 	return o, nil
 }
 
-// again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
+// Again reads an object, or a part of it, by read: once more where it fails. What fails twice while the storage still gives
 // another object is a DamageError: a disk fails in places.
-func again(ctx context.Context, c *core.Core, object string, read func() error) error {
+func Again(ctx context.Context, c *core.Core, object string, read func() error) error {
 	plain := func(err error) bool {
 		d := (*store.DamageError)(nil)
 		return err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &d)
