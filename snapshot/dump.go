@@ -9,7 +9,6 @@ import (
 	"path"
 	"strings"
 
-	"permafrost/internal/hint"
 	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/source"
@@ -46,7 +45,7 @@ func (t *Tree) part(refs []ledger.SnapshotRef, what string) (*Node, error) {
 	case what == "sidekiq" && m.Sidekiq == nil && m.Redis.State == Skipped:
 		return nil, m.Lacks(refs, "redis")
 	case what == "sidekiq" && m.Sidekiq == nil:
-		return nil, hint.Wrap(fmt.Errorf("the snapshot has no Redis of Sidekiq's own"), "its queues are in the dump of redis")
+		return nil, source.Because(CauseNoSidekiq, errors.New("the snapshot has no Redis of Sidekiq's own"))
 	case top == secretsTop && (lacks == nil || len(m.Secrets.Files) > 0):
 		f, err := m.secret(rest)
 		if err != nil {
@@ -111,5 +110,5 @@ func (m *Manifest) secret(name string) (*SecretFile, error) {
 	case 1:
 		return found[0], nil
 	}
-	return nil, hint.Wrap(fmt.Errorf("the snapshot has %d secrets named %q", len(found), name), "give the whole path")
+	return nil, source.Because(CauseSeveralSecrets, fmt.Errorf("the snapshot has %d secrets named %q", len(found), name))
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"permafrost/internal/hint"
 	"permafrost/repo/ledger"
+	"permafrost/source"
 	"permafrost/source/postgres"
 )
 
@@ -109,7 +109,8 @@ func (m *Manifest) Holds(component string) bool {
 	return m.Media.State == Captured || m.Media.State == External
 }
 
-// Lacks returns an error where the snapshot does not have a part, with a hint that names another one that has it.
+// Lacks returns an error where the snapshot does not have a part, as Dump takes it. Its cause is CauseElsewhere or CauseNowhere, by
+// refs, the snapshots that there are.
 func (m *Manifest) Lacks(refs []ledger.SnapshotRef, part string) error {
 	part, _, _ = strings.Cut(part, "/")
 	for _, a := range m.Absent() {
@@ -119,14 +120,14 @@ func (m *Manifest) Lacks(refs []ledger.SnapshotRef, part string) error {
 		err := fmt.Errorf("the snapshot has no %s: %v", part, &a)
 		other, ok := m.Nearest(refs, part)
 		if !ok {
-			return hint.Wrap(err, "no snapshot of "+m.Instance+" has it")
+			return source.Because(CauseNowhere, err, m.Instance)
 		}
-		return hint.Wrap(err, fmt.Sprintf("snapshot %s of %s has it", other.ID.Short(), other.Date))
+		return source.Because(CauseElsewhere, err, other.ID.Short(), other.Date)
 	}
 	return nil
 }
 
-// Nearest returns, of refs, the snapshot of the same instance that has a part and was made at the time Nearest to this one's.
+// Nearest returns, of refs, the snapshot of the same instance that has a part and was made at the time nearest to this one's.
 func (m *Manifest) Nearest(refs []ledger.SnapshotRef, part string) (best ledger.SnapshotRef, found bool) {
 	for _, ref := range refs {
 		if ref.Instance == m.Instance && has(&ref.Holding, part) && !ref.Time.Equal(m.Created) &&

@@ -73,7 +73,9 @@ func tell(hint string, facts []string) string {
 const liarHint = "don't rely on this storage: look at the server's log and its free space; OpenSSH's server is known to work"
 
 // rules are the hints for what can go wrong below the commands, which knows nothing of them. docs/errors.md lists them.
-func rules() []rule { return slices.Concat(repositoryRules(), storageRules(), sourceRules()) }
+func rules() []rule {
+	return slices.Concat(repositoryRules(), storageRules(), sourceRules(), snapshotRules())
+}
 
 func repositoryRules() []rule {
 	return []rule{

@@ -32,6 +32,7 @@ func chapters() []chapter {
 		{"The storage, and directories on this machine", storageExamples(), storageHintless()},
 		{"The Mastodon host", sourceExamples(), sourceHintless()},
 		{"PostgreSQL, Redis and containers", serverExamples(), nil},
+		{"Making, reading and restoring a snapshot", snapshotExamples(), nil},
 	}
 }
 

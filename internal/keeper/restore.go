@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ type RestoreOptions struct {
 // tells of each file ([Planned]).
 //
 // Where all was restored that can be, the result is returned, beside an [AbsentError], a [RefusedError] or both. Other errors are those
-// of [retain.Find] and [snapshot.Restore].
+// of [retain.Find] and [restore.Restore].
 func Restore(ctx context.Context, r *repo.Repo, o RestoreOptions, news Observer) (*Restored, error) {
 	wish := retain.Wish{Whole: len(o.Components) == 0}
 	for _, c := range o.Components {
@@ -42,7 +41,7 @@ func Restore(ctx context.Context, r *repo.Repo, o RestoreOptions, news Observer)
 	}
 	o.Begin = func(resumed bool) { news.Tell(Restoring{Snapshot: NewSnapshot(&ref), Resumed: resumed}) }
 	o.Progress = newMeter(news, nil)
-	o.Warn = func(msg string) { news.Found(finding(Notable, errors.New(msg))) }
+	o.Warn = func(err error) { news.Found(finding(Notable, err)) }
 	res, err := restore.Restore(ctx, r, ref, o.Options)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/repo"
 	"permafrost/repo/ledger"
 	"permafrost/snapshot"
@@ -132,8 +131,7 @@ func (o *Options) check(inst *source.Instance) error {
 	}
 	noMedia := slices.Contains(o.Skip, "media") || inst.Media.External != nil
 	if slices.Contains(o.Skip, "postgres") && noMedia {
-		return hint.Wrap(errors.New("nothing is left to store: a snapshot needs the database, or media that are not in object storage"),
-			"take postgres or media off the list of components to skip")
+		return source.Because(CauseNothingLeft, errors.New("nothing is left to store: a snapshot needs the database, or media that are not in object storage"))
 	}
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
 	"permafrost/repo/store"
@@ -162,7 +161,7 @@ func TestCreateEmptyMedia(t *testing.T) {
 	w.create(inst, Options{})
 	inst.Media.Root = snaptest.OpenDir(t)
 	res := w.create(inst, Options{})
-	if len(res.Failures) != 1 || res.Manifest.Media.State != snapshot.Failed || hint.Of(res.Failures[0].Err) == "" {
+	if len(res.Failures) != 1 || res.Manifest.Media.State != snapshot.Failed || source.CauseOf(res.Failures[0].Err).Cause != CauseEmptyMedia {
 		t.Errorf("an empty directory is taken: %+v", res.Failures)
 	}
 	w.create(inst, Options{AllowEmptyMedia: true})

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/snapshot"
 	"permafrost/source"
 	"permafrost/source/media"
@@ -59,8 +58,7 @@ func (c *creation) media(ctx context.Context) error {
 		return err
 	}
 	if out.Files == 0 && previous != nil && previous.Media.Files > 0 && !c.AllowEmptyMedia {
-		return hint.Wrap(fmt.Errorf("%s holds no file, and on %s it had %d", c.inst.Media.Root, previous.Date, previous.Media.Files),
-			"is a disk not mounted? If the directory is really empty, use --allow-empty-media")
+		return source.Because(CauseEmptyMedia, fmt.Errorf("%s holds no file, and on %s it had %d", c.inst.Media.Root, previous.Date, previous.Media.Files))
 	}
 	if u := t.User(); u != nil && denied {
 		c.Warn(fmt.Errorf("media: the user %v, with whose rights media are read, may not read all of them: chown -R %d %s",

@@ -23,7 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/internal/storetest"
 	"permafrost/source"
@@ -95,7 +94,7 @@ func TestRestoreTarget(t *testing.T) {
 	dir := t.TempDir()
 	snaptest.WriteFiles(t, dir, snaptest.File{Path: "precious"})
 	r := w.Open(w.Owner)
-	if _, err := Restore(t.Context(), r, res.Ref, Options{Target: dir}); err == nil || hint.Of(err) == "" {
+	if _, err := Restore(t.Context(), r, res.Ref, Options{Target: dir}); source.CauseOf(err).Cause != CauseTargetFull {
 		t.Errorf("a directory that is not empty is taken: %v", err)
 	}
 	if _, err := Restore(t.Context(), r, res.Ref, Options{Target: t.TempDir(), Components: []string{"postgers"}}); err == nil {
@@ -160,7 +159,7 @@ func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)
 	}
 	dir := filepath.Join(t.TempDir(), "x")
 	var warned []string
-	out, err := Restore(t.Context(), w.Open(w.Owner), res.Ref, Options{Target: dir, Warn: func(s string) { warned = append(warned, s) }})
+	out, err := Restore(t.Context(), w.Open(w.Owner), res.Ref, Options{Target: dir, Warn: func(err error) { warned = append(warned, err.Error()) }})
 	if err == nil || out.Lost == 0 || len(warned) == 0 {
 		t.Fatalf("damage is not told: %+v, %v", out, err)
 	}

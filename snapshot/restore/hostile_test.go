@@ -108,7 +108,7 @@ func hostileRestore(t *testing.T, seed uint64) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Target: target, Force: r.IntN(4) > 0, NumericIDs: r.IntN(4) == 0, TrustMedia: r.IntN(4) == 0, Warn: func(string) {}, Progress: snapshot.NoProgress{}, Texts: hostileTexts,
+	o := Options{Target: target, Force: r.IntN(4) > 0, NumericIDs: r.IntN(4) == 0, TrustMedia: r.IntN(4) == 0, Warn: func(error) {}, Progress: snapshot.NoProgress{}, Texts: hostileTexts,
 		Overwrite: snaptest.Pick(r, "", "", IfChanged, Always, Never), Delete: r.IntN(3) == 0}
 	if r.IntN(4) == 0 {
 		o.Include, o.Exclude = []string{snaptest.Pick(r, "a/", "b/**", "*")}, []string{snaptest.Pick(r, "c", "/d", "*/a")}

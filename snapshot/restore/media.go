@@ -56,7 +56,7 @@ func (rs *restorer) media(ctx context.Context) error {
 	mr := rs.newMedia(target, fresh)
 	err = mr.run(ctx)
 	for _, text := range rs.choice.Idle() {
-		rs.Warn(text + " matches nothing in the media of this snapshot")
+		rs.Warn(errors.New(text + " matches nothing in the media of this snapshot"))
 	}
 	if err == nil && rs.Delete {
 		err = rs.sweep(ctx, mr, false)
@@ -94,7 +94,7 @@ func (rs *restorer) newMedia(target *media.Target, fresh bool) *mediaRestore {
 			if len(rs.out.LostList) < maxListed {
 				rs.out.LostList = append(rs.out.LostList, snapshot.LeftOut{Path: snapshot.Text(path), Reason: snapshot.Reason(err)})
 			}
-			rs.Warn(fmt.Sprintf("%s could not be restored: %v", path, err))
+			rs.Warn(fmt.Errorf("%s could not be restored: %w", path, err))
 		}}
 }
 

@@ -19,6 +19,7 @@ import (
 	"permafrost/snapshot"
 	"permafrost/snapshot/restore/internal/choice"
 	"permafrost/snapshot/stream"
+	"permafrost/source"
 	"permafrost/source/media"
 )
 
@@ -49,7 +50,7 @@ type Options struct {
 	Plan     func(Planned)      // if it is given, it is told what would become of each file, and nothing is written
 	Begin    func(resumed bool) // called before the first byte is written, once nothing is known to stand against that
 	Progress snapshot.Progress
-	Warn     func(msg string) // called with one message at a time
+	Warn     func(error) // called with one at a time; wrapped is what has a cause
 }
 
 // A Result counts what Restore wrote.
@@ -182,12 +183,12 @@ func (rs *restorer) choose(refs []ledger.SnapshotRef, want map[string]bool) erro
 }
 
 // absence tells of a part that is not restored, and how to have it from another snapshot.
-func (rs *restorer) absence(refs []ledger.SnapshotRef, a *snapshot.Absence) string {
-	text := fmt.Sprintf("this snapshot has no %s, or not all of it: %v", a.Part, a)
+func (rs *restorer) absence(refs []ledger.SnapshotRef, a *snapshot.Absence) error {
+	err := fmt.Errorf("this snapshot has no %s, or not all of it: %v", a.Part, a)
 	if other, ok := rs.m.Nearest(refs, a.Part); ok {
-		text += fmt.Sprintf(". Snapshot %s of %s has it: permafrost restore -i RECOVERY-FILE --snapshot %[1]s --component %[3]s --target DIR", other.ID.Short(), other.Date, a.Component())
+		return source.Because(CauseElsewhere, err, other.ID.Short(), other.Date, a.Component())
 	}
-	return text
+	return err
 }
 
 // run restores the components that are wanted: the streams one after the other, the media beside them. Damage of one

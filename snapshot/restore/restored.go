@@ -114,11 +114,11 @@ func (rs *restorer) keepEdited(f *TextFile) {
 		if err := dir.Rename(base, aside); err != nil {
 			return err
 		}
-		rs.Warn(fmt.Sprintf("%s was there with other values, and is kept as %s", f.Name, aside))
+		rs.Warn(fmt.Errorf("%s was there with other values, and is kept as %s", f.Name, aside))
 		return nil
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		rs.Warn(fmt.Sprintf("%s, which was there, is not kept: %v", f.Name, err))
+		rs.Warn(fmt.Errorf("%s, which was there, is not kept: %w", f.Name, err))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,11 +20,11 @@ import (
 	"permafrost/internal/snaptest"
 	"permafrost/snapshot"
 	"permafrost/snapshot/stream"
+	"permafrost/source"
 
 	"golang.org/x/sys/unix"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/ledger"
@@ -200,8 +201,8 @@ func TestRestoreGoesOn(t *testing.T) {
 		}
 	}
 	other := w.create(host(t), backup.Options{})
-	if _, _, err := w.restoreVia(0, other.Ref, o); err == nil || !strings.Contains(err.Error(), "unfinished restore of snapshot "+res.Ref.ID.Short()) || !strings.Contains(hint.Of(err), "--snapshot "+res.Ref.ID.Short()) {
-		t.Errorf("another snapshot in an unfinished target: %v, %q", err, hint.Of(err))
+	if _, _, err := w.restoreVia(0, other.Ref, o); err == nil || !strings.Contains(err.Error(), "unfinished restore of snapshot "+res.Ref.ID.Short()) || !reflect.DeepEqual(source.CauseOf(err), source.Reason{Cause: CauseTargetOther, Facts: []string{res.Ref.ID.Short()}}) {
+		t.Errorf("another snapshot in an unfinished target: %v, %q", err, source.CauseOf(err))
 	}
 	out, last, err := w.restoreVia(0, res.Ref, o)
 	if err != nil {
@@ -339,7 +340,7 @@ func TestRestoreRefused(t *testing.T) {
 	tree := filepath.Join(o.Target, mediaDir)
 	snaptest.WriteFiles(t, tree, snaptest.File{Path: "d1/f1/in/the/way"}, snaptest.File{Path: "a"})
 	var warned []string
-	o.Warn = func(s string) { warned = append(warned, s) }
+	o.Warn = func(err error) { warned = append(warned, err.Error()) }
 	out, _, err := w.restoreVia(0, res.Ref, o)
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/snapshot"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
@@ -28,13 +27,13 @@ func (r *room) add(bytes, block int64) {
 	r.bytes += bytes
 }
 
-// explain says of an error that comes from a full file system what is full, and of each that the restore can be gone on with what to do.
+// explain says of an error that comes from a full file system what is full, and gives each a cause after which a restore can go on.
 func (rs *restorer) explain(err error) error {
 	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
-		if hint.Of(err) == "" && !isDamaged(err) {
-			err = hint.Wrap(err, "correct that, and run the same command again: it goes on where it stopped")
+		if isDamaged(err) || source.CauseOf(err).Cause != "" {
+			return err
 		}
-		return err
+		return source.Because(CauseInterrupted, err)
 	}
 	if free, _, ok := rs.free(); ok {
 		text := mebibytes(free.bytes) + " free"
@@ -43,7 +42,7 @@ func (rs *restorer) explain(err error) error {
 		}
 		err = fmt.Errorf("%w: %s has %s", err, rs.Target, text)
 	}
-	return hint.Wrap(err, "free space and run the same command again: it goes on where it stopped. Or choose another --target")
+	return source.Because(CauseNoSpace, err)
 }
 
 // free returns the room of the target's file system and the size of its blocks, if it tells.
@@ -86,10 +85,10 @@ func (rs *restorer) checkRoom(ctx context.Context, want map[string]bool) error {
 	}
 	err := rs.short(free, need)
 	if rs.Force {
-		rs.Warn(err.Error() + ": restoring anyway")
+		rs.Warn(fmt.Errorf("%w: restoring anyway", err))
 		return nil
 	}
-	return hint.Wrap(err, "choose another --target, or single parts with --component; --force tries anyway")
+	return source.Because(CauseNoRoom, err)
 }
 
 func (r room) within(free room) bool { return r.bytes <= free.bytes && r.inodes <= free.inodes }

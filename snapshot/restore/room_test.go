@@ -11,12 +11,12 @@ import (
 	"testing"
 
 	"permafrost/snapshot/backup"
+	"permafrost/source"
 
 	"permafrost/internal/snaptest"
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/storetest"
 )
 
@@ -59,7 +59,7 @@ func TestRestoreRoom(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := Options{Target: mount(t, c.options), Components: []string{"media"}}
 			_, err := Restore(t.Context(), r, res.Ref, o)
-			if err == nil || !strings.Contains(hint.Of(err), "--force") {
+			if source.CauseOf(err).Cause != CauseNoRoom {
 				t.Fatalf("no room is looked for: %v", err)
 			}
 			for _, text := range append(c.says, o.Target) {
@@ -71,9 +71,9 @@ func TestRestoreRoom(t *testing.T) {
 				t.Errorf("written before it was refused: %v, %v", names, err)
 			}
 			var warned []string
-			o.Force, o.Warn = true, func(s string) { warned = append(warned, s) }
+			o.Force, o.Warn = true, func(err error) { warned = append(warned, err.Error()) }
 			_, err = Restore(t.Context(), r, res.Ref, o)
-			if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), o.Target+" has ") || hint.Of(err) == "" || len(warned) == 0 || !strings.Contains(warned[0], "anyway") {
+			if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), o.Target+" has ") || source.CauseOf(err).Cause != CauseNoSpace || len(warned) == 0 || !strings.Contains(warned[0], "anyway") {
 				t.Errorf("by force: %v; warned %q", err, warned)
 			}
 			whole(t, root, filepath.Join(o.Target, mediaDir))

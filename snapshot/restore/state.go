@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/escape"
-	"permafrost/internal/hint"
 	"permafrost/repo/store"
 	"permafrost/snapshot"
+	"permafrost/source"
 )
 
 // stateName is the file that says which snapshot a target is of, and whether all of it is there.
@@ -62,7 +62,7 @@ func (rs *restorer) readState() (s restoreState, err error) {
 		}
 	}
 	if err != nil {
-		return restoreState{}, hint.Wrap(fmt.Errorf("%s in %s can't be read: %w", stateName, rs.Target, err), "remove it if you know what is in the directory, or name another --target")
+		return restoreState{}, source.Because(CauseTargetState, fmt.Errorf("%s in %s can't be read: %w", stateName, rs.Target, err))
 	}
 	return s, nil
 }
@@ -85,8 +85,8 @@ func (rs *restorer) inherit() error {
 		s.resumed = !s.Finished
 	case s.Snapshot != "" && !s.Finished && !rs.Force:
 		id := s.Snapshot[:8]
-		return hint.Wrap(fmt.Errorf("%s holds an unfinished restore of snapshot %s of %s, and this is snapshot %s", rs.Target, id, escape.Cut(s.Date, 40), rs.ref.ID.Short()),
-			"finish it with --snapshot "+id+", or name another --target")
+		return source.Because(CauseTargetOther,
+			fmt.Errorf("%s holds an unfinished restore of snapshot %s of %s, and this is snapshot %s", rs.Target, id, escape.Cut(s.Date, 40), rs.ref.ID.Short()), id)
 	}
 	boot := bootID()
 	rs.doubt = s.Snapshot != "" && !s.Finished && s.Boot != boot
@@ -141,7 +141,7 @@ func bootID() string {
 // lock keeps a second restore out of the target while this one is at work, where the file system has locks.
 func (rs *restorer) lock() error {
 	if err := unix.Flock(rs.dir.Fd(), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
-		return hint.Wrap(fmt.Errorf("another process restores into %s", rs.Target), "wait until it has ended, or name another --target")
+		return source.Because(CauseTargetBusy, fmt.Errorf("another process restores into %s", rs.Target))
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (rs *restorer) stays(ctx context.Context, s *restoredStream) (bool, error) 
 	case whole:
 		rs.kept.Add(s.Size)
 	case rs.overwrite == Never:
-		rs.Warn(fmt.Sprintf("%s differs from the snapshot's and stays, because of --overwrite never", s.name))
+		rs.Warn(fmt.Errorf("%s differs from the snapshot's and stays, since nothing is to be overwritten", s.name))
 	default:
 		return false, nil
 	}

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/internal/escape"
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 	"permafrost/snapshot"
 	"permafrost/snapshot/restore/internal/choice"
+	"permafrost/source"
 	"permafrost/source/media"
 )
 
@@ -38,21 +38,21 @@ func (rs *restorer) open(ctx context.Context, want map[string]bool) (err error) 
 		}
 	}
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("opening the target directory: %w", err), targetHint(err))
+		return source.Because(sharedOr(err, CauseTargetShared, CauseTargetUnmade), fmt.Errorf("opening the target directory: %w", err))
 	}
 	if err := rs.checkTarget(ctx, want); err != nil {
 		return err
 	}
 	if u := rs.dir.User(); u != nil {
 		rs.out.Owner = u.String()
-		rs.Warn(fmt.Sprintf("%v can replace %s: everything is written with that user's rights, and belongs to that user", u, rs.Target))
+		rs.Warn(fmt.Errorf("%v can replace %s: everything is written with that user's rights, and belongs to that user", u, rs.Target))
 	}
 	return nil
 }
 
 // newChoice returns which media are meant.
 func newChoice(include, exclude []string) (*choice.Choice, error) {
-	return choice.New(include, exclude, [2]string{"--include", "--exclude"})
+	return choice.New(include, exclude, [2]string{"the include pattern", "the exclude pattern"})
 }
 
 // CheckPatterns returns an error where one of the patterns of Options.Include and Exclude can't be read.
@@ -84,11 +84,12 @@ func absolute(path string) (string, error) {
 	return filepath.Join(wd, path), nil
 }
 
-func targetHint(err error) string {
-	if shared := (*hostfs.SharedError)(nil); errors.As(err, &shared) {
-		return "choose a --target below a directory that only root can write, such as /root/restore"
+// sharedOr returns the first cause of an error which says that others decide about a directory, the second of any other.
+func sharedOr(err error, shared, other source.Cause) source.Cause {
+	if e := (*hostfs.SharedError)(nil); errors.As(err, &e) {
+		return shared
 	}
-	return "name a directory that can be made or is empty"
+	return other
 }
 
 // checkTarget looks whether the target may be written into: it is empty, or holds this snapshot or a part of it, or it was
@@ -112,22 +113,14 @@ func (rs *restorer) checkTarget(ctx context.Context, want map[string]bool) error
 		if s := &rs.state; s.Snapshot != "" {
 			err = fmt.Errorf("%s holds a restore of snapshot %s of %s", rs.Target, s.Snapshot[:8], escape.Cut(s.Date, 40))
 		}
-		return hint.Wrap(err,
-			"name a directory that does not exist yet, or restore into this one with --overwrite if-changed: its other files stay")
+		return source.Because(CauseTargetFull, err)
 	}
 	if want["media"] && rs.m.Media.State == snapshot.Captured {
 		if err := rs.checkMedia(); err != nil {
-			return hint.Wrap(fmt.Errorf("%s holds %s already: %w", rs.Target, mediaDir, err), mediaHint(err))
+			return source.Because(sharedOr(err, CauseMediaShared, CauseMediaThere), fmt.Errorf("%s holds %s already: %w", rs.Target, mediaDir, err))
 		}
 	}
 	return rs.checkRoom(ctx, want)
-}
-
-func mediaHint(err error) string {
-	if shared := (*hostfs.SharedError)(nil); errors.As(err, &shared) {
-		return "chown it to the media's owner and let nobody else write into it, or leave the media out with --component"
-	}
-	return "move it away, or leave the media out with --component"
 }
 
 // checkMedia opens the directory of the media where there is one. Where it is another user's, this user's rights do the work.
@@ -144,7 +137,7 @@ func (rs *restorer) checkMedia() error {
 		return err
 	}
 	if u := dir.User(); u != nil && rs.dir.User() == nil {
-		rs.Warn(fmt.Sprintf("%s in %s belongs to %v: media are written with that user's rights, and belong to that user", mediaDir, rs.Target, u))
+		rs.Warn(fmt.Errorf("%s in %s belongs to %v: media are written with that user's rights, and belong to that user", mediaDir, rs.Target, u))
 	}
 	return nil
 }
@@ -166,7 +159,7 @@ func (rs *restorer) newTarget() (target *media.Target, fresh bool, err error) {
 	target = media.NewTarget(dir, media.TargetOptions{NumericIDs: rs.NumericIDs, Users: rs.m.Users, Groups: rs.m.Groups,
 		Owner: rs.m.User, Trusted: rs.TrustMedia,
 		Existing: !empty, Replace: !empty && rs.overwrite != Never, Clear: rs.Delete && rs.choice.All(),
-		Warn: func(path string, err error) { rs.Warn(fmt.Sprintf("%s: %v", path, err)) }})
+		Warn: func(path string, err error) { rs.Warn(fmt.Errorf("%s: %w", path, err)) }})
 	if rs.Plan == nil && !fresh {
 		err = target.Shut()
 	}

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"strings"
 
-	"permafrost/internal/hint"
 	"permafrost/snapshot"
 	"permafrost/snapshot/restore/internal/choice"
 	"permafrost/source"
@@ -121,9 +120,9 @@ func (rs *restorer) checkDelete(want map[string]bool) error {
 	case !want["media"] || m.State != snapshot.Captured:
 		return errors.New("there is nothing to delete: media are not restored")
 	case m.Files == 0:
-		return errors.New("the snapshot has no media files: --delete would remove all that are there")
+		return errors.New("the snapshot has no media files: all that are there would be deleted")
 	case m.LeftOut > len(m.Left):
-		return hint.Wrap(fmt.Errorf("--delete might remove %d files that could not be read for the snapshot: it does not name them all", m.LeftOut), "restore without --delete")
+		return source.Because(CauseNoDelete, fmt.Errorf("%d files could not be read for the snapshot, which does not name them all: they might be deleted", m.LeftOut))
 	}
 	return nil
 }
@@ -136,7 +135,7 @@ func (rs *restorer) sweep(ctx context.Context, mr *mediaRestore, dry bool) error
 	}
 	spared, err := choice.New(nil, without, [2]string{1: "the snapshot was made without what a pattern matches, which is not understood"})
 	if err != nil {
-		return hint.Wrap(err, "restore without --delete")
+		return source.Because(CauseNoDelete, err)
 	}
 	left := make(map[string]bool)
 	for _, l := range rs.m.Media.Left {
@@ -195,6 +194,6 @@ func (rs *restorer) refuse(name string, err error) {
 	defer rs.mu.Unlock()
 	if rs.out.Refused++; len(rs.out.RefusedList) < maxListed {
 		rs.out.RefusedList = append(rs.out.RefusedList, snapshot.LeftOut{Path: snapshot.Text(name), Reason: snapshot.Reason(err)})
-		rs.Warn(fmt.Sprintf("%s was left out, because the target refuses it: %s", name, snapshot.Reason(err)))
+		rs.Warn(fmt.Errorf("%s was left out, because the target refuses it: %s", name, snapshot.Reason(err)))
 	}
 }
