@@ -187,7 +187,7 @@ func TestNamelessUser(t *testing.T) {
 		t.Errorf("it says %s", r.stderr)
 	}
 	r = s.run(exitIncomplete, "snapshot", "--postgres-host", s.Postgres.SocketDir)
-	if want := fmt.Sprintf("for peer authentication this host must have a name for user %d", uid); !strings.Contains(r.stderr, want) {
+	if want := fmt.Sprintf("give user %d a name on this host", uid); !strings.Contains(r.stderr, want) {
 		t.Errorf("%q is missing from\n%s", want, r.stderr)
 	}
 }

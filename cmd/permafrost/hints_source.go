@@ -95,7 +95,7 @@ func serverRules() []rule {
 		hosts(postgres.CauseNoToolsThere, "install it: apt-get install postgresql-client-{1}; or name its directory: bin below [postgres] in permafrost.toml, --postgres-bin"),
 		hosts(postgres.CauseStrangeTools, "name a directory with --postgres-bin that belongs to root"),
 
-		hosts(postgres.CauseLocked, "end the session that holds the lock (select pg_terminate_backend(PID)) and run it again, or wait longer (--postgres-lock-wait)"),
+		hosts(postgres.CauseLocked, "end the session that holds the lock (select pg_terminate_backend(PID)) and run it again, or raise lock_wait below [postgres] (--postgres-lock-wait)"),
 		hosts(postgres.CauseHalted, "check whether it was suspended, or waits for a lock in the database or for a server that is down"),
 		hosts(postgres.CauseStopped, "run it again: PostgreSQL was stopped or restarted"),
 		hosts(postgres.CauseSnapshotLost, "run it again if PostgreSQL was restarted; if not, look for a connection pooler before it"),

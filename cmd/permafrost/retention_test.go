@@ -145,7 +145,7 @@ func (w *witness) testWhoMayConfirm(t *testing.T) {
 	ids := m.ids(t)
 	bad := ids[len(ids)-1]
 	for _, name := range []string{"latest", "2001-01-01", bad[:3], "0123456789abcdef"} {
-		if r := m.run(exitFailed, "confirm", name); !strings.Contains(r.stderr, "confirm takes IDs") {
+		if r := m.run(exitFailed, "confirm", name); !strings.Contains(r.stderr, "give an ID") {
 			t.Errorf("confirm %s: %s", name, r.stderr)
 		}
 	}
