@@ -14,6 +14,7 @@ import (
 	"permafrost/repo/lease"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"permafrost/snapshot/backup"
 )
 
 // repositoryExamples has an error of each kind that chunk, repo, snapshot and keeper export; nil for one that is never told as it is.
@@ -86,6 +87,8 @@ func repositoryExamples() map[string]error {
 		"keeper.ErrKeyText":       &usageError{keeper.ErrKeyText},
 		"keeper.UnrepairedError":  &keeper.UnrepairedError{Damaged: 2, Lacking: true, Unusable: 3},
 		"keeper.LostError":        &keeper.LostError{Snapshots: 1, Parts: 2},
+		"backup.PartError":        &backup.PartError{Part: "media", Err: errors.New("the exclude pattern \"x\" matches nothing")},
+		"backup.FailedError":      &backup.FailedError{Component: "redis", Text: "redis failed: connection refused", Err: errors.New("connection refused")},
 		"keeper.IncompleteError":  &keeper.IncompleteError{Snapshot: store.Name{0x99}, Failed: []string{"redis"}, Secrets: true},
 		"keeper.LeftOutError":     &keeper.LeftOutError{Snapshot: store.Name{0x99}, Count: 2},
 		"keeper.RetentionError":   &keeper.RetentionError{Snapshot: store.Name{0x99}, Err: errors.New("pruning: connection lost")},
@@ -113,6 +116,8 @@ func repositoryHintless() map[string]string {
 		"inspection.PartError":   "it depends on the command",
 		"keeper.LeftOutError":    "the warnings say what to do",
 		"keeper.RetentionError":  "the error that it has says what to do",
+		"backup.PartError":       "it depends on what is wrong",
+		"backup.FailedError":     "it depends on what failed",
 		"keeper.AbsentError":     "another snapshot may have it",
 		"keeper.ErrNoMatch":      "there is nothing to do",
 		"ledger.SnapshotError":   "it depends on the command",

@@ -7,6 +7,7 @@ import (
 	"permafrost/internal/escape"
 	"permafrost/repo/inspection"
 	"permafrost/repo/store"
+	"permafrost/snapshot/backup"
 )
 
 // An Observer hears what happens while a verb works. Its methods may be called from several goroutines at once.
@@ -67,7 +68,14 @@ func finding(severity Severity, err error) Finding {
 		f.Object = damage.Object
 	}
 	var part *inspection.PartError
-	if errors.As(err, &part) {
+	var component *backup.PartError
+	var failed *backup.FailedError
+	switch {
+	case errors.As(err, &failed):
+		f.Part = failed.Component
+	case errors.As(err, &component):
+		f.Part = component.Part
+	case errors.As(err, &part):
 		f.Part = part.Part
 	}
 	return f

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,9 @@ func Take(ctx context.Context, r *repo.Repo, inst *source.Instance, o TakeOption
 	begin := time.Now()
 	o.Progress = newMeter(news, lastSizes(ctx, r, inst.Domain))
 	o.Warn = func(err error) { news.Found(finding(Notable, err)) }
-	o.Postgres.Warn = func(msg string) { news.Found(warning("%s", msg)) }
+	o.Postgres.Warn = func(msg string) {
+		news.Found(finding(Notable, &backup.PartError{Part: "postgres", Err: errors.New(msg)}))
+	}
 	var res *backup.Result
 	err := patiently(ctx, o.Patience, news, func() (err error) {
 		res, err = backup.Create(ctx, r, inst, o.Options)

@@ -111,18 +111,33 @@ func (c *creation) part(ctx context.Context, name string, state *snapshot.State,
 	c.mu.Lock()
 	c.failures = append(c.failures, Failure{name, err})
 	c.mu.Unlock()
-	c.Warn(&failedError{text + ": " + *reason, err})
+	c.Warn(&FailedError{name, text + ": " + *reason, err})
 	return nil
 }
 
-// A failedError says in a line why a component failed, or is incomplete.
-type failedError struct {
-	text string
-	err  error
+// warn tells what deserves attention about a part of the instance, as dump takes it.
+func (c *creation) warn(part, format string, args ...any) {
+	c.Warn(&PartError{part, fmt.Errorf(format, args...)})
 }
 
-func (e *failedError) Error() string { return e.text }
-func (e *failedError) Unwrap() error { return e.err }
+// A PartError says which part of an instance it is about.
+type PartError struct {
+	Part string // as dump takes it
+	Err  error
+}
+
+func (e *PartError) Error() string { return e.Part + ": " + e.Err.Error() }
+func (e *PartError) Unwrap() error { return e.Err }
+
+// A FailedError says in a line why a component failed, or is incomplete.
+type FailedError struct {
+	Component string
+	Text      string // all of it
+	Err       error
+}
+
+func (e *FailedError) Error() string { return e.Text }
+func (e *FailedError) Unwrap() error { return e.Err }
 
 // A storageError is a failure of the repository, and of no component.
 type storageError struct{ err error }
@@ -167,7 +182,7 @@ func (c *creation) resume() error {
 func (c *creation) secrets(ctx context.Context) error {
 	c.Progress.Start("secrets", -1)
 	defer c.Progress.Done("secrets")
-	o := secrets.Options{Names: c.Secrets, Keys: c.KeyFiles, IsKey: keys.IsFile, Warn: func(msg string) { c.Warn(errors.New("secrets: " + msg)) }}
+	o := secrets.Options{Names: c.Secrets, Keys: c.KeyFiles, IsKey: keys.IsFile, Warn: func(msg string) { c.warn("secrets", "%s", msg) }}
 	files, missed := secrets.Collect(c.inst, o)
 	if missed != nil {
 		// One file that can't be read is no reason to be without the settings.
@@ -230,7 +245,7 @@ func (c *creation) redises(ctx context.Context) error {
 
 func (c *creation) redis(ctx context.Context, stream string, settings source.Redis, out *snapshot.Redis) error {
 	o := c.Redis
-	o.User, o.Warn = c.inst.User, func(msg string) { c.Warn(errors.New(stream + ": " + msg)) }
+	o.User, o.Warn = c.inst.User, func(msg string) { c.warn(stream, "%s", msg) }
 	server, err := redis.Connect(ctx, settings, o)
 	if err != nil {
 		return err
@@ -310,7 +325,7 @@ func (c *creation) stream(ctx context.Context, comp repo.Component, name string,
 	near, err := c.sketches.levelTwo(name, c.previousID(ctx, name))
 	if err != nil {
 		c.thriftless.Do(func() {
-			c.Warn(fmt.Errorf("%s: this snapshot is larger than usual: the cache has no sketch of the last one: %v", name, plain(err)))
+			c.warn(name, "this snapshot is larger than usual: the cache has no sketch of the last one: %v", plain(err))
 		})
 	}
 	defer near.close()

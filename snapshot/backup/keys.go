@@ -36,7 +36,7 @@ func (c *creation) last(ctx context.Context) *snapshot.Manifest {
 		}
 		m, err := snapshot.Load(ctx, c.repo, ref)
 		if err != nil {
-			c.Warn(fmt.Errorf("secrets: they are not compared with those of the snapshot of %s: %v", ref.Date, err))
+			c.warn("secrets", "they are not compared with those of the snapshot of %s: %v", ref.Date, err)
 			return nil
 		}
 		return m

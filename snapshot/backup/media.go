@@ -48,10 +48,10 @@ func (c *creation) media(ctx context.Context) error {
 			if errors.Is(err, fs.ErrPermission) {
 				denied = true
 			}
-			c.Warn(fmt.Errorf("media: %s was left out: %s", path, snapshot.Reason(err)))
+			c.warn("media", "%s was left out: %s", path, snapshot.Reason(err))
 			links.note(err)
 		},
-		note: func(err error) { c.Warn(fmt.Errorf("media: every file is read again: %v", err)) },
+		note: func(err error) { c.warn("media", "every file is read again: %v", err) },
 	}
 	out, err := mc.run(ctx)
 	if err != nil {
@@ -61,8 +61,8 @@ func (c *creation) media(ctx context.Context) error {
 		return source.Because(CauseEmptyMedia, fmt.Errorf("%s holds no file, and on %s it had %d", c.inst.Media.Root, previous.Date, previous.Media.Files))
 	}
 	if u := t.User(); u != nil && denied {
-		c.Warn(fmt.Errorf("media: the user %v, with whose rights media are read, may not read all of them: chown -R %d %s",
-			u, u.UID, t.Root()))
+		c.warn("media", "the user %v, with whose rights media are read, may not read all of them: chown -R %d %s",
+			u, u.UID, t.Root())
 	}
 	c.tellMedia(t, &mc.again)
 	if text := links.advice(c.Media.Follow); text != "" {
@@ -90,10 +90,10 @@ const fewReread = 20
 // tellMedia says of which settings a run made no use, and which one it could make use of.
 func (c *creation) tellMedia(t *media.Tree, again *reread) {
 	for _, pattern := range t.Idle() {
-		c.Warn(fmt.Errorf("media: the exclude pattern %q matches nothing", pattern))
+		c.warn("media", "the exclude pattern %q matches nothing", pattern)
 	}
 	for _, dir := range t.Unfollowed() {
-		c.Warn(fmt.Errorf("media: no link leads into %s, which follow in permafrost.toml (--follow) names", dir))
+		c.warn("media", "no link leads into %s, which follow in permafrost.toml (--follow) names", dir)
 	}
 	if again.files <= fewReread {
 		return
@@ -105,8 +105,8 @@ func (c *creation) tellMedia(t *media.Tree, again *reread) {
 	case again.inode:
 		what, settings = "inode number", "ignore_inode = true (--ignore-inode)"
 	}
-	c.Warn(fmt.Errorf("media: %d files of %d KiB were read again: only their %s changed since the last snapshot. If that happens each night, set %s below [media]",
-		again.files, again.bytes>>10, what, settings))
+	c.warn("media", "%d files of %d KiB were read again: only their %s changed since the last snapshot. If that happens each night, set %s below [media]",
+		again.files, again.bytes>>10, what, settings)
 }
 
 // maxLocal is how many files below the root are counted where the media are in object storage.
@@ -124,7 +124,7 @@ func (c *creation) localMedia(ctx context.Context) (files int64) {
 		return 0
 	}
 	if err != nil {
-		c.Warn(fmt.Errorf("media: they are in object storage; whether some are still on this host is unknown: %v", err))
+		c.warn("media", "they are in object storage; whether some are still on this host is unknown: %v", err)
 		return 0
 	}
 	defer t.Close()
@@ -138,7 +138,7 @@ func (c *creation) localMedia(ctx context.Context) (files int64) {
 	}
 	if files > 0 {
 		more := map[bool]string{true: " or more", false: ""}[files == maxLocal]
-		c.Warn(fmt.Errorf("media: they are in object storage, but %s still holds %d%s files, which are not stored", t.Root(), files, more))
+		c.warn("media", "they are in object storage, but %s still holds %d%s files, which are not stored", t.Root(), files, more)
 	}
 	return files
 }
@@ -153,7 +153,7 @@ func (c *creation) previous(ctx context.Context) *snapshot.Manifest {
 		}
 		m, err := snapshot.Load(ctx, c.repo, ref)
 		if err != nil {
-			c.Warn(fmt.Errorf("media: every file is read again: the snapshot of %s: %v", ref.Date, err))
+			c.warn("media", "every file is read again: the snapshot of %s: %v", ref.Date, err)
 			return nil
 		}
 		return m

@@ -9,7 +9,11 @@ import (
 	"time"
 
 	"permafrost/repo"
+	"permafrost/repo/inspection"
 	"permafrost/repo/lease"
+	"permafrost/repo/ledger"
+	"permafrost/repo/store"
+	"permafrost/snapshot/backup"
 )
 
 // A deaf observer hears nothing.
@@ -80,3 +84,23 @@ type listener struct {
 }
 
 func (l *listener) Phase(p Phase) { l.phase(p) }
+
+// A finding says which object and which part it is about, as far as its error does.
+func TestFinding(t *testing.T) {
+	damage := &store.DamageError{Object: "packs/1f", Err: errors.New("is missing")}
+	for name, c := range map[string]struct {
+		err          error
+		object, part string
+	}{
+		"nothing":     {errors.New("x"), "", ""},
+		"an object":   {fmt.Errorf("reading: %w", damage), "packs/1f", ""},
+		"a part":      {&inspection.PartError{Part: "redis", Err: errors.New("x")}, "", "redis"},
+		"both":        {&ledger.SnapshotError{Err: &inspection.PartError{Part: "media/a", Err: damage}}, "packs/1f", "media/a"},
+		"a warning":   {&backup.PartError{Part: "redis", Err: errors.New("x")}, "", "redis"},
+		"a component": {&backup.FailedError{Component: "redis", Text: "x", Err: damage}, "packs/1f", "redis"},
+	} {
+		if f := finding(Notable, c.err); f.Object != c.object || f.Part != c.part || f.Severity != Notable {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
