@@ -13,13 +13,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"permafrost/internal/dirstore"
 	"permafrost/internal/hostile"
 	"permafrost/internal/sandbox"
+	"permafrost/repo"
+	"permafrost/repo/keys"
+	"permafrost/repo/lease"
 )
 
 // Regressions that are a command, its exit code and what it says are scripts, testdata/script/*.txt. Beside the commands of
@@ -30,6 +35,8 @@ import (
 //	json TYPE OBJECT               a line of the last standard output has this message_type, and these fields
 //	capture NAME REGEXP            sets a variable to what the last output has of this
 //	identity FILE                  makes an age identity of the old kind, and RECIPIENT
+//	newest COUNT                   the snapshot of the last run is the newest that is listed, of so many
+//	lease DESCRIPTION, release     somebody else is at work, and no longer
 //	instance                       starts a Mastodon instance at LIVE, and the server for its backups
 //
 // It runs in $WORK, on a machine with nothing on it.
@@ -47,6 +54,7 @@ func TestScripts(t *testing.T) {
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
+			e.Values["lease"] = new(atomic.Pointer[lease.Lease])
 			e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			for name, value := range map[string]string{
 				runMain: "1", "TZ": "UTC", "HOME": e.WorkDir, "PERMAFROST_CONFIG": "/dev/null", "PERMAFROST_REPOSITORY": e.WorkDir + "/repo",
@@ -61,6 +69,7 @@ func TestScripts(t *testing.T) {
 				scriptRun(s, neg, append([]string{"0"}, args...))
 			},
 			"exits": scriptRun, "json": scriptJSON, "capture": scriptCapture, "identity": scriptIdentity, "instance": scriptInstance,
+			"newest": scriptNewest, "lease": scriptLease, "release": scriptLease,
 		},
 	})
 }
@@ -128,6 +137,44 @@ func scriptCapture(s *testscript.TestScript, neg bool, args []string) {
 		s.Fatalf("nothing matches %s", args[1])
 	}
 	s.Setenv(args[0], cmp.Or(strings.Join(m[1:], ""), m[0]))
+}
+
+// scriptNewest lists the snapshots after a run in JSON.
+func scriptNewest(s *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		s.Fatalf("usage: newest COUNT")
+	}
+	field := func(name string) (all []string) {
+		for _, m := range regexp.MustCompile(`"`+name+`":"([0-9a-f]{64})"`).FindAllStringSubmatch(s.ReadFile("stdout"), -1) {
+			all = append(all, m[1])
+		}
+		return all
+	}
+	made := field("snapshot")
+	s.Check(s.Exec("permafrost", "snapshots", "--json"))
+	ids := field("id")
+	if len(made) != 1 || strconv.Itoa(len(ids)) != args[0] || ids[len(ids)-1] != made[0] {
+		s.Fatalf("run made %v; listed are %v", made, ids)
+	}
+}
+
+// scriptLease begins and ends somebody else's work.
+func scriptLease(s *testscript.TestScript, neg bool, args []string) {
+	const held = "lease"
+	if len(args) == 0 {
+		s.Value(held).(*atomic.Pointer[lease.Lease]).Load().Release()
+		return
+	}
+	_, dir, _ := strings.Cut(s.Getenv("PERMAFROST_REPOSITORY"), "example:")
+	st, err := dirstore.Open(dir)
+	s.Check(err)
+	id, err := keys.LoadIdentity(s.Getenv("PERMAFROST_WRITER_KEY"), keys.Prompt{})
+	s.Check(err)
+	r, err := repo.Open(context.Background(), st, id.Keyring, repo.Options{})
+	s.Check(err)
+	l, err := r.NewLease(context.Background(), args[0])
+	s.Check(err)
+	s.Value(held).(*atomic.Pointer[lease.Lease]).Store(l)
 }
 
 func scriptIdentity(s *testscript.TestScript, neg bool, args []string) {
