@@ -85,7 +85,7 @@ func TestRepairIndexLacking(t *testing.T) {
 	}
 	o := fresh(t, st, w.owner)
 	res, _ := check(t, o, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
-	if err := upkeep.MarkBad(t.Context(), o, res.Bad); err != nil {
+	if err := upkeep.ReportDamaged(t.Context(), o, res.Damaged); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := upkeep.RepairPacks(t.Context(), o, upkeep.RepairOptions{}); err != nil {
@@ -176,7 +176,7 @@ func TestDeniedIsNotDamaged(t *testing.T) {
 	}
 	bad, err := store.ParseName(victim[len("packs/ab/"):])
 	if err == nil {
-		err = upkeep.MarkBad(t.Context(), r, []store.Name{bad})
+		err = upkeep.ReportDamaged(t.Context(), r, []store.Name{bad})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -198,8 +198,8 @@ func TestLieIsNotTheVictims(t *testing.T) {
 		t.Fatal(err)
 	}
 	res, problems := check(t, fresh(t, st, w.owner), upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
-	if len(res.Bad) > 0 || !slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), `"evil.example"`) }) {
-		t.Errorf("bad %v, problems %v", res.Bad, problems)
+	if len(res.Damaged) > 0 || !slices.ContainsFunc(problems, func(err error) bool { return strings.Contains(err.Error(), `"evil.example"`) }) {
+		t.Errorf("bad %v, problems %v", res.Damaged, problems)
 	}
 	wholeAfterPrune(t, w, st, ref, c)
 }

@@ -14,7 +14,9 @@ import (
 )
 
 // idle is an entry that says nothing of moment.
-func idle() *ledger.Entry { return &ledger.Entry{Bad: &ledger.BadEntry{Packs: []store.Name{{1}}}} }
+func idle() *ledger.Entry {
+	return &ledger.Entry{Damage: &ledger.DamageEntry{Packs: []store.Name{{1}}}}
+}
 
 // falseLoss has a writer leave numbers free below an entry, and say that one is lost there.
 func falseLoss(t *testing.T, st *storetest.Mem, evil *keys.Keyring, next, free uint64) {

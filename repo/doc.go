@@ -1,5 +1,12 @@
-// Package repo keeps content-addressed blobs and the snapshots that refer to them in a Store: deduplicated,
-// compressed, encrypted with age, signed, and ordered by one log.
+// Package repo keeps snapshots in a store: deduplicated, compressed, encrypted with age, signed, and ordered by one log.
+//
+// [Init] makes a repository, [Open] opens one with a keyring. A [Writer] makes one snapshot: blobs go in, and Commit publishes them with a
+// manifest by one entry of the log. A [Reader] reads blobs and verifies each. [Repo.AddPerson], [Repo.RemovePerson] and [Repo.Rotate]
+// change who holds keys. What keeps a repository in order is in package upkeep.
+//
+// A snapshot is there once its entry is published, and not a moment before. Whoever publishes an entry has heeded all entries below it.
+// What is read was put by somebody on the list of keys, for that instance, or it is an error. A storage that was rolled back is noticed
+// by each machine that has seen more.
 //
 // # Objects
 //

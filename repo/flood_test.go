@@ -47,7 +47,7 @@ func TestVeryManyBreaks(t *testing.T) {
 	e := fresh(t, st, evil)
 	at := e.Head()
 	for i := range uint64(repo.MaxBreaks + 10) {
-		if err := e.PublishAfter(t.Context(), &ledger.Entry{Bad: &ledger.BadEntry{Packs: []store.Name{{9}}}}, ledger.Head{Seq: at.Seq + 1 + i, Hash: store.Name{7}}); err != nil {
+		if err := e.PublishAfter(t.Context(), &ledger.Entry{Damage: &ledger.DamageEntry{Packs: []store.Name{{9}}}}, ledger.Head{Seq: at.Seq + 1 + i, Hash: store.Name{7}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,10 +71,10 @@ func TestDamageIsNotForgotten(t *testing.T) {
 	st.Set(victim, flip(st.Bytes(victim), len(st.Bytes(victim))/2))
 	o := w.open(w.owner)
 	res, problems := check(t, o, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
-	if len(problems) == 0 || len(res.Bad) != 1 {
+	if len(problems) == 0 || len(res.Damaged) != 1 {
 		t.Fatalf("%+v, %v", res, problems)
 	}
-	if err := upkeep.MarkBad(t.Context(), o, res.Bad); err != nil {
+	if err := upkeep.ReportDamaged(t.Context(), o, res.Damaged); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []*keys.Keyring{w.owner, w.writer} {

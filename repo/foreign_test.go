@@ -109,15 +109,15 @@ func TestForeignPacks(t *testing.T) {
 		res, problems := check(t, fresh(t, st, w.owner), o)
 		namesListing(t, problems, listed, foreignText)
 		namesListing(t, problems, listed, foreignText+`, "social.example"`)
-		if len(res.Bad) > 0 {
-			t.Errorf("packs are called bad: %v", res.Bad)
+		if len(res.Damaged) > 0 {
+			t.Errorf("packs are called bad: %v", res.Damaged)
 		}
 	}
 	// A host knows whose a meta pack is, and of the others that one of two listings is false.
 	res, problems := check(t, fresh(t, st, w.writer), all)
 	namesListing(t, problems, listed, foreignText)
-	if len(res.Bad) > 0 || !strings.Contains(fmt.Sprint(problems), "one of them is false") {
-		t.Errorf("bad %v, problems %v", res.Bad, problems)
+	if len(res.Damaged) > 0 || !strings.Contains(fmt.Sprint(problems), "one of them is false") {
+		t.Errorf("bad %v, problems %v", res.Damaged, problems)
 	}
 	for _, repair := range []func(*repo.Repo) error{
 		func(r *repo.Repo) error { return repairIndex(t.Context(), r) },
@@ -170,11 +170,11 @@ func TestForeignPacksAlone(t *testing.T) {
 	nothingStolen(t, st, evil, stolen, foreignText)
 	res, problems := check(t, fresh(t, st, w.owner), upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
 	namesListing(t, problems, listed, foreignText)
-	if len(res.Bad) > 0 {
-		t.Errorf("packs are called bad: %v", res.Bad)
+	if len(res.Damaged) > 0 {
+		t.Errorf("packs are called bad: %v", res.Damaged)
 	}
 	for name, before := range map[string]func(st *storetest.Mem, r *repo.Repo) error{
-		"called bad": func(_ *storetest.Mem, r *repo.Repo) error { return upkeep.MarkBad(t.Context(), r, packs) },
+		"called bad": func(_ *storetest.Mem, r *repo.Repo) error { return upkeep.ReportDamaged(t.Context(), r, packs) },
 		"cut": func(st *storetest.Mem, _ *repo.Repo) error {
 			for _, n := range objectsOf(st, "packs") {
 				st.Set(n, st.Bytes(n)[:len(st.Bytes(n))-1])

@@ -152,7 +152,7 @@ func (h *hostileCase) check() {
 	}) {
 		h.t.Errorf("check does not name %s: %v", want, problems)
 	}
-	if err := upkeep.MarkBad(h.t.Context(), r, res.Bad); err != nil && len(r.Damage()) == 0 {
+	if err := upkeep.ReportDamaged(h.t.Context(), r, res.Damaged); err != nil && len(r.Damage()) == 0 {
 		h.t.Error(err)
 	}
 }

@@ -170,7 +170,7 @@ func TestPruneOfOthers(t *testing.T) {
 		{Prune: &ledger.PruneEntry{Manifests: []store.Name{ref.ID}, Indexes: indexes}},
 		{Forget: &ledger.ForgetEntry{Snapshots: []store.Name{ref.ID}}},
 		{Forget: &ledger.ForgetEntry{Snapshots: []store.Name{{7, 7}}}},
-		{Bad: &ledger.BadEntry{Packs: packs}},
+		{Damage: &ledger.DamageEntry{Packs: packs}},
 		{Roster: &ledger.RosterEntry{}},
 		{Epoch: &ledger.EpochEntry{Number: 2}},
 	} {

@@ -50,7 +50,7 @@ func TestPacksOfARunCalledBad(t *testing.T) {
 			if len(problems) == 0 {
 				t.Errorf("the %s's check finds nothing", k.Role)
 			}
-			if err := upkeep.MarkBad(t.Context(), r, res.Bad); err != nil {
+			if err := upkeep.ReportDamaged(t.Context(), r, res.Damaged); err != nil {
 				t.Error(err)
 			}
 		}

@@ -177,10 +177,10 @@ func TestDamageHeals(t *testing.T) {
 		t.Fatal("a damaged pack is read as if it were whole")
 	}
 	res, problems := check(t, o, upkeep.CheckOptions{Read: &upkeep.Subset{Percent: 100}})
-	if len(problems) != 1 || len(res.Bad) != 1 {
-		t.Fatalf("check: %v, bad %v", problems, res.Bad)
+	if len(problems) != 1 || len(res.Damaged) != 1 {
+		t.Fatalf("check: %v, bad %v", problems, res.Damaged)
 	}
-	if err := upkeep.MarkBad(t.Context(), o, res.Bad); err != nil {
+	if err := upkeep.ReportDamaged(t.Context(), o, res.Damaged); err != nil {
 		t.Fatal(err)
 	}
 	_, stats := mustSnapshot(t, w.open(w.writer), c, 2)

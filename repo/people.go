@@ -134,14 +134,14 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	if err := r.ownerOnly("removing a key"); err != nil {
 		return err
 	}
-	var gone ledger.Person
+	var removed ledger.Person
 	err := r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) {
 		i := slices.IndexFunc(h.People, func(p ledger.Person) bool { return p.Name == name })
 		if i < 0 {
 			return nil, cause.Errorf(cause.NameAbsent, "the list of keys has no %q", name)
 		}
-		gone = h.People[i]
-		if gone.Role == keys.RoleOwner && owners(h) == 1 {
+		removed = h.People[i]
+		if removed.Role == keys.RoleOwner && owners(h) == 1 {
 			return nil, errors.New("the last owner can't be removed")
 		}
 		return slices.Delete(slices.Clone(h.People), i, i+1), nil
@@ -149,7 +149,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.core.RemoveAll(ctx, gone.Keys, func(int) {}); err != nil {
+	if err := r.core.RemoveAll(ctx, removed.Keys, func(int) {}); err != nil {
 		return fmt.Errorf("removing a keyring: %w", err)
 	}
 	return nil

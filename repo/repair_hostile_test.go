@@ -358,10 +358,10 @@ func TestRepairUnreadable(t *testing.T) {
 	}}
 	r := fresh(t, view, w.owner)
 	res, problems := check(t, r, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
-	if len(problems) == 0 || len(res.Bad) != 1 || !strings.HasSuffix(victim, res.Bad[0].String()) {
+	if len(problems) == 0 || len(res.Damaged) != 1 || !strings.HasSuffix(victim, res.Damaged[0].String()) {
 		t.Errorf("check: %+v, %v", res, problems)
 	}
-	if err := upkeep.MarkBad(t.Context(), r, res.Bad); err != nil {
+	if err := upkeep.ReportDamaged(t.Context(), r, res.Damaged); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{}); err != nil || len(got.Packs) != 1 || got.Lost == 0 {
@@ -394,7 +394,7 @@ func TestPruneAcceptLost(t *testing.T) {
 	st.Set(victim, flip(data, len(data)/2))
 	r := fresh(t, st, w.owner)
 	res, _ := check(t, r, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
-	if err := upkeep.MarkBad(t.Context(), r, res.Bad); err != nil {
+	if err := upkeep.ReportDamaged(t.Context(), r, res.Damaged); err != nil {
 		t.Fatal(err)
 	}
 	got, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{})
@@ -440,7 +440,7 @@ func TestRepairReadFailsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := fresh(t, view, w.owner)
-	if err := upkeep.MarkBad(t.Context(), r, []store.Name{bad}); err != nil {
+	if err := upkeep.ReportDamaged(t.Context(), r, []store.Name{bad}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := upkeep.RepairPacks(t.Context(), r, upkeep.RepairOptions{}); err != nil || got.Lost > 0 || got.Salvaged == 0 || len(failed) == 0 {

@@ -246,7 +246,7 @@ func TestRepairPacks(t *testing.T) {
 			}
 			r := w.open(w.owner)
 			res, _ := check(t, r, upkeep.CheckOptions{Read: &upkeep.Subset{Part: 1, Of: 1}})
-			if err := upkeep.MarkBad(t.Context(), r, append(res.Bad, bad)[:1]); err != nil {
+			if err := upkeep.ReportDamaged(t.Context(), r, append(res.Damaged, bad)[:1]); err != nil {
 				t.Fatal(err)
 			}
 			before := st.Names()
@@ -307,10 +307,10 @@ func TestRepairLies(t *testing.T) {
 	if len(problems) == 0 {
 		t.Fatal("a check finds nothing")
 	}
-	if err := upkeep.MarkBad(t.Context(), owner, res.Bad); err != nil {
+	if err := upkeep.ReportDamaged(t.Context(), owner, res.Damaged); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := upkeep.RepairPacks(t.Context(), owner, upkeep.RepairOptions{}); err != nil || got.Lost > 0 || len(got.Packs) != len(res.Bad) {
+	if got, err := upkeep.RepairPacks(t.Context(), owner, upkeep.RepairOptions{}); err != nil || got.Lost > 0 || len(got.Packs) != len(res.Damaged) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	wholeAgain(t, w, st, nights, refs)

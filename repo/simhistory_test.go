@@ -232,7 +232,7 @@ var simHarms = map[string]func(t *testing.T, h *simHistory, pack string){
 func (h *simHistory) mustMark(t *testing.T, pack string) {
 	name, err := store.ParseName(pack[len("packs/ab/"):])
 	if err == nil {
-		err = upkeep.MarkBad(t.Context(), h.open(t, h.owner), []store.Name{name})
+		err = upkeep.ReportDamaged(t.Context(), h.open(t, h.owner), []store.Name{name})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -243,7 +243,7 @@ var villainies = []villainy{
 		return r.PublishRaw(ctx, &ledger.Entry{Forget: e})
 	}},
 	{"calls a pack bad", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
-		return r.PublishRaw(ctx, &ledger.Entry{Bad: &ledger.BadEntry{Packs: []store.Name{v.pick("packs/"), v.pick("packs/")}}})
+		return r.PublishRaw(ctx, &ledger.Entry{Damage: &ledger.DamageEntry{Packs: []store.Name{v.pick("packs/"), v.pick("packs/")}}})
 	}},
 	{"changes the list of keys", "", func(ctx context.Context, v *villain, r *repo.Repo) error {
 		people := r.Roster()
@@ -309,7 +309,7 @@ var villainies = []villainy{
 		if v.h.fate.IntN(6) > 0 {
 			return nil
 		}
-		return r.PublishRaw(ctx, &ledger.Entry{Bad: &ledger.BadEntry{Packs: make([]store.Name, 20_000)}})
+		return r.PublishRaw(ctx, &ledger.Entry{Damage: &ledger.DamageEntry{Packs: make([]store.Name, 20_000)}})
 	}},
 }
 

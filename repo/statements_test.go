@@ -196,7 +196,7 @@ func refused(t *testing.T, who string, r *repo.Repo, err error) string {
 			t.Errorf("%s: a snapshot begins", who)
 		}
 	}
-	if err := upkeep.MarkBad(t.Context(), r, []store.Name{{1}}); err == nil {
+	if err := upkeep.ReportDamaged(t.Context(), r, []store.Name{{1}}); err == nil {
 		t.Errorf("%s: something was added to the log", who)
 	}
 	if _, err := upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{}); err == nil {
@@ -330,7 +330,7 @@ func TestLostRosterIsStatedAnew(t *testing.T) {
 		}
 		return r
 	}
-	if err := upkeep.MarkBad(t.Context(), accepting(), []store.Name{{1}}); err == nil {
+	if err := upkeep.ReportDamaged(t.Context(), accepting(), []store.Name{{1}}); err == nil {
 		t.Error("something is added though the list of keys is lost")
 	}
 	if r := fresh(t, st, recovery); len(r.Damage()) != 2 || causeOf(r.Damage()[0]) != cause.LostRoster {

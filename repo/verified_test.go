@@ -104,7 +104,7 @@ func TestCheckSpreadDamage(t *testing.T) {
 	st.Corrupt(pack, 500)
 	for range 2 {
 		res, problems := check(t, w.open(w.writer), upkeep.CheckOptions{Read: &upkeep.Subset{Percent: 100}, MaxAge: time.Hour})
-		if len(problems) != 1 || len(res.Bad) != 1 {
+		if len(problems) != 1 || len(res.Damaged) != 1 {
 			t.Fatalf("problems %v", problems)
 		}
 	}

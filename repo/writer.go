@@ -322,7 +322,7 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info ledger.Snapsh
 		w.core.Note("%v", err) // committed all the same; the next run finds its packs known
 	}
 	h := w.core.Log
-	return h.Snapshots[h.ByID[ledger.SnapshotID(s.Manifest, w.core.Key.VerifyKey(), w.instance)]], nil
+	return h.Snapshots[h.IDs[ledger.SnapshotID(s.Manifest, w.core.Key.VerifyKey(), w.instance)]], nil
 }
 
 // stillThere returns an error where a prune entry names what the snapshot references, or is made of. What no index object
@@ -359,15 +359,15 @@ func (w *Writer) stillThere(ctx context.Context, h *ledger.History, e *ledger.Sn
 
 // young returns ErrPruned unless all of these objects, which prunes for other instances have named, are there, and so young
 // that such a prune had no right to.
-func (w *Writer) young(ctx context.Context, named []string) error {
-	if len(named) == 0 {
+func (w *Writer) young(ctx context.Context, pruned []string) error {
+	if len(pruned) == 0 {
 		return nil
 	}
 	now, err := w.lease.Now(ctx)
 	if err != nil {
 		return err
 	}
-	for _, object := range named {
+	for _, object := range pruned {
 		o, err := w.core.Store.Stat(ctx, object)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), err == nil && now.Sub(o.Time) > ledger.Grace:

@@ -72,10 +72,10 @@ func Check(ctx context.Context, r *repo.Repo, o CheckOptions, news Observer) (*H
 	if err != nil {
 		return nil, fmt.Errorf("checking: %w", err)
 	}
-	if err := upkeep.MarkBad(ctx, r, res.Bad); err != nil {
+	if err := upkeep.ReportDamaged(ctx, r, res.Damaged); err != nil {
 		news.Found(warning("the damaged packs could not be noted in the log: %w", err))
 	}
-	return &Health{Checked: checked(res, found.n, r.Head()), Lost: res.Lost, Damaged: len(res.Bad), Strays: res.Strays, Accepted: res.Accepted}, nil
+	return &Health{Checked: checked(res, found.n, r.Head()), Lost: res.Lost, Damaged: len(res.Damaged), Strays: res.Strays, Accepted: res.Accepted}, nil
 }
 
 // Scrub compares each stored object with its name, without a key, and tells of damage as it is found. Its errors are

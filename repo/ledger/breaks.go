@@ -114,16 +114,16 @@ var fillerHash = store.NameOf([]byte(store.Filler))
 // A Gap is where numbers of the log are free: from one on, up to an object.
 type Gap struct{ From, To uint64 }
 
-// applyAccept takes off the damage what an owner has named.
+// applyAccept takes off the damage what an owner has accepted.
 func (h *History) applyAccept(e *Entry) {
-	named := make(map[Break]bool)
+	accepted := make(map[Break]bool)
 	for _, b := range e.Accept.Breaks {
-		named[b] = true
+		accepted[b] = true
 	}
 	h.Breaks = slices.DeleteFunc(h.Breaks, func(b brokenAt) bool {
-		if named[b.Break] {
+		if accepted[b.Break] {
 			h.Accepted = append(h.Accepted, fmt.Errorf("%w (the owner key accepted that in entry %d)", b.err, e.Seq))
 		}
-		return named[b.Break]
+		return accepted[b.Break]
 	})
 }

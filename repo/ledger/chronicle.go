@@ -60,8 +60,8 @@ type Recorded struct {
 // CheckListed returns an error for a snapshot that is not listed.
 func (h *History) CheckListed(ids []store.Name) error {
 	for _, id := range ids {
-		_, known := h.ByID[id]
-		if _, gone := h.Forgotten[id]; !known || gone {
+		_, known := h.IDs[id]
+		if _, forgotten := h.Forgotten[id]; !known || forgotten {
 			return fmt.Errorf("snapshot %s is not there", id.Short())
 		}
 	}
@@ -88,7 +88,7 @@ func (h *History) MayConfirm(by Scope, ids []store.Name) string {
 // mayNot returns which of the snapshots are none of a signer's, or "".
 func (h *History) mayNot(by Scope, ids []store.Name, verb string) string {
 	for _, id := range ids {
-		i, ok := h.ByID[id]
+		i, ok := h.IDs[id]
 		switch {
 		case !ok:
 			return fmt.Sprintf("there is no snapshot %s to %s", id.Short(), verb)
@@ -155,7 +155,7 @@ func (h *History) applyRecords(by Scope, seq uint64, records []Record) (why stri
 			h.recorded[r.Instance] = rec
 		}
 		for _, d := range r.Doubts {
-			if i, ok := h.ByID[d.Snapshot]; ok && len(d.Why) <= maxWhy && h.Snapshots[i].Instance == r.Instance &&
+			if i, ok := h.IDs[d.Snapshot]; ok && len(d.Why) <= maxWhy && h.Snapshots[i].Instance == r.Instance &&
 				h.Snapshots[i].Seq > rec.Through && h.Snapshots[i].Seq <= r.Through {
 				rec.Doubts[d.Snapshot] = d.Why
 			}
@@ -189,7 +189,7 @@ func (h *History) Chronicle(instance string) Chronicle {
 			continue
 		}
 		c.Snapshots = append(c.Snapshots, s)
-		if seq, gone := h.Forgotten[s.ID]; gone {
+		if seq, forgotten := h.Forgotten[s.ID]; forgotten {
 			c.Forgotten[s.ID] = seq
 		}
 		if h.confirmed[s.ID] {

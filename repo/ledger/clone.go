@@ -8,7 +8,7 @@ import (
 // Clone returns a history that takes further entries, while h stays what it is: whoever began with h goes on with it.
 func (h *History) Clone() *History {
 	c := *h
-	c.epochs, c.ByID, c.madeOf = maps.Clone(h.epochs), maps.Clone(h.ByID), maps.Clone(h.madeOf)
+	c.epochs, c.IDs, c.madeOf = maps.Clone(h.epochs), maps.Clone(h.IDs), maps.Clone(h.madeOf)
 	c.Forgotten, c.confirmed = maps.Clone(h.Forgotten), maps.Clone(h.confirmed)
 	c.Pruned, c.Reported = maps.Clone(h.Pruned), maps.Clone(h.Reported)
 	c.OutOfReach, c.Hashes = maps.Clone(h.OutOfReach), maps.Clone(h.Hashes)

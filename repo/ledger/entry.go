@@ -49,7 +49,7 @@ type Entry struct {
 	Confirm  *ConfirmEntry  `json:"confirm,omitempty"`
 	Prune    *PruneEntry    `json:"prune,omitempty"`
 	Roster   *RosterEntry   `json:"roster,omitempty"`
-	Bad      *BadEntry      `json:"bad,omitempty"`
+	Damage   *DamageEntry   `json:"bad,omitempty"`
 	Epoch    *EpochEntry    `json:"epoch,omitempty"`
 	Accept   *AcceptEntry   `json:"accept,omitempty"`
 }
@@ -119,9 +119,9 @@ type Person struct {
 // Serves reports whether a writer is for an instance.
 func (p *Person) Serves(instance string) bool { return p.Instance == "" || p.Instance == instance }
 
-// A BadEntry names packs that were found damaged: no instance that its signer speaks for is deduplicated against them
+// A DamageEntry names packs that were found damaged: no instance that its signer speaks for is deduplicated against them
 // any more.
-type BadEntry struct {
+type DamageEntry struct {
 	Packs []store.Name `json:"packs"`
 }
 
@@ -168,7 +168,7 @@ func decodeEntry(body []byte) (*Entry, error) {
 		return nil, fmt.Errorf("log entry: %w", err)
 	}
 	kinds := 0
-	for _, set := range []bool{e.Snapshot != nil, e.Forget != nil, e.Confirm != nil, e.Prune != nil, e.Roster != nil, e.Bad != nil, e.Epoch != nil, e.Accept != nil} {
+	for _, set := range []bool{e.Snapshot != nil, e.Forget != nil, e.Confirm != nil, e.Prune != nil, e.Roster != nil, e.Damage != nil, e.Epoch != nil, e.Accept != nil} {
 		if set {
 			kinds++
 		}

@@ -28,7 +28,7 @@ func sampleEntries(k, writer *keys.Keyring) []Entry {
 		{Forget: &ForgetEntry{Snapshots: []store.Name{id(store.Name{1}, writer)}, Records: []Record{{Instance: "social.example", Through: 2, Doubts: []TimesDoubt{{id(store.Name{3}, k), "says so"}}, Clock: time.Hour}}}},
 		{Confirm: &ConfirmEntry{Snapshots: []store.Name{id(store.Name{3}, k)}}},
 		{Prune: &PruneEntry{Packs: []store.Name{{5}}, Indexes: []store.Name{{2}}, Manifests: []store.Name{{1}}, Added: []store.Name{{6}}}},
-		{Bad: &BadEntry{[]store.Name{{7}}}},
+		{Damage: &DamageEntry{[]store.Name{{7}}}},
 		{Epoch: &EpochEntry{2, k.CurrentEpoch().Signature, nil}},
 		{Accept: &AcceptEntry{[]Break{{Head{1, store.Name{8}}, Head{3, store.Name{9}}}, {At: Head{4, store.Name{7}}}}}},
 	}
@@ -148,7 +148,7 @@ func (l *fuzzLog) check(t *testing.T, h *History, script []byte) {
 	if !bytes.ContainsAny(script, "oO") && (len(h.People) > 0 || len(h.Snapshots) > 0 || h.Epoch > 0 || !h.Empty) {
 		t.Errorf("without the owner there are %d people, %d snapshots, epoch %d", len(h.People), len(h.Snapshots), h.Epoch)
 	}
-	if len(h.Live()) > len(h.Snapshots) || len(h.ByID) != len(h.Snapshots) || !h.Empty && h.Head.Seq >= h.Next {
+	if len(h.Live()) > len(h.Snapshots) || len(h.IDs) != len(h.Snapshots) || !h.Empty && h.Head.Seq >= h.Next {
 		t.Errorf("%d live snapshots of %d, head %d, next %d", len(h.Live()), len(h.Snapshots), h.Head.Seq, h.Next)
 	}
 	for seq, name := range h.Hashes {

@@ -69,7 +69,7 @@ type History struct {
 	epochSeq   uint64               // of the entry that announced epoch; 0 for the first
 	Basis      Basis                // what the next entry builds on: what was lost is in it too
 	Snapshots  []SnapshotRef        // all ever, in order; a forgotten one is in forgotten too
-	ByID       map[store.Name]int   // in snapshots
+	IDs        map[store.Name]int   // in snapshots
 	madeOf     map[store.Name][]int // likewise, by manifest
 	Forgotten  map[store.Name]uint64
 	confirmed  map[store.Name]bool
@@ -95,7 +95,7 @@ func New(keys *keys.Keyring) *History {
 	return &History{
 		Keys: keys, owner: keys.OwnerKey, Empty: true,
 		epochs:     make(map[uint32][]byte),
-		ByID:       make(map[store.Name]int),
+		IDs:        make(map[store.Name]int),
 		madeOf:     make(map[store.Name][]int),
 		Forgotten:  make(map[store.Name]uint64),
 		confirmed:  make(map[store.Name]bool),
@@ -267,8 +267,8 @@ func (h *History) apply(signer ed25519.PublicKey, e *Entry) {
 		why = h.applyConfirm(by, e.Seq, e.Confirm)
 	case e.Prune != nil:
 		why = cmp.Or(h.applyPrune(by, e.Prune), h.applyRecords(by, e.Seq, e.Prune.Records))
-	case e.Bad != nil:
-		for _, n := range e.Bad.Packs {
+	case e.Damage != nil:
+		for _, n := range e.Damage.Packs {
 			h.Reported[n] = h.Reported[n].With(by)
 		}
 	case !by.Owner:
@@ -295,10 +295,10 @@ func (h *History) applySnapshot(by Scope, signer ed25519.PublicKey, e *Entry) (w
 		return fmt.Sprintf("a writer for %s added a snapshot of %s", by.Person.Instance, s.Instance)
 	}
 	id := SnapshotID(s.Manifest, signer, s.Instance)
-	if _, again := h.ByID[id]; again {
+	if _, again := h.IDs[id]; again {
 		return "the snapshot is there already"
 	}
-	h.ByID[id] = len(h.Snapshots)
+	h.IDs[id] = len(h.Snapshots)
 	h.madeOf[s.Manifest] = append(slices.Clip(h.madeOf[s.Manifest]), len(h.Snapshots))
 	h.Snapshots = append(h.Snapshots, SnapshotRef{Seq: e.Seq, ID: id, Manifest: s.Manifest, Writer: by.Person.Name, SnapshotInfo: s.SnapshotInfo,
 		Signed: e.Time, Bound: !by.MayForget(), Signer: bytes.Clone(signer)})
@@ -350,7 +350,7 @@ func (h *History) mayPruneManifest(by Scope, n store.Name) bool {
 	theirs := false
 	for _, i := range h.madeOf[n] {
 		s := &h.Snapshots[i]
-		if _, gone := h.Forgotten[s.ID]; by.Serves(s.Instance) && !gone {
+		if _, forgotten := h.Forgotten[s.ID]; by.Serves(s.Instance) && !forgotten {
 			return false
 		}
 		theirs = theirs || by.Serves(s.Instance)
@@ -382,7 +382,7 @@ func (h *History) IsReported(pack store.Name, instance string) bool {
 func (h *History) Live() []SnapshotRef {
 	var out []SnapshotRef
 	for _, s := range h.Snapshots {
-		if _, gone := h.Forgotten[s.ID]; !gone {
+		if _, forgotten := h.Forgotten[s.ID]; !forgotten {
 			out = append(out, s)
 		}
 	}

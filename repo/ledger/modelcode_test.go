@@ -71,7 +71,7 @@ func (c *codeLog) entry(k *codeEntry) *Entry {
 	case 's':
 		e.Snapshot = &SnapshotEntry{Manifest: store.Name{k.id}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}
 	case 'b':
-		e.Bad = &BadEntry{[]store.Name{{1}}}
+		e.Damage = &DamageEntry{[]store.Name{{1}}}
 	case 'a':
 		e.Accept = &AcceptEntry{k.accepts[:]}
 	}

@@ -56,7 +56,7 @@ type CheckResult struct {
 	ReadBytes int64
 	Due       int          // packs that were to be read, when the time was over
 	Deep      bool         // the content of packs was decrypted, and each blob verified
-	Bad       []store.Name // packs that are missing or damaged
+	Damaged   []store.Name // packs that are missing or damaged
 	Strays    []string     // the first of the unused packs, the unnamed objects and the junk
 	Accepted  []error      // damage to the log that an owner has accepted: no problem, and not forgotten
 }
@@ -101,9 +101,9 @@ type checker struct {
 	found     []error  // what was found wrong before packs are read
 	instances []string // that the log knows of
 
-	mu    sync.Mutex
-	res   CheckResult
-	isBad map[store.Name]bool // those in res.Bad
+	mu         sync.Mutex
+	res        CheckResult
+	isReported map[store.Name]bool // those in res.Bad
 }
 
 // problem notes damage that is found while packs are read.
@@ -116,16 +116,16 @@ func (c *checker) problem(err error) {
 	}
 }
 
-// bad notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
-func (c *checker) bad(p *index.Pack) {
+// report notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
+func (c *checker) report(p *index.Pack) {
 	if by := c.core.Log.Scope(c.core.Key.VerifyKey()); !by.Serves(p.Instance) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.isBad[p.Name] {
-		c.isBad[p.Name] = true
-		c.res.Bad = append(c.res.Bad, p.Name)
+	if !c.isReported[p.Name] {
+		c.isReported[p.Name] = true
+		c.res.Damaged = append(c.res.Damaged, p.Name)
 	}
 }
 
@@ -164,7 +164,7 @@ func (c *checker) structure(ctx context.Context, inspect inspection.Maker) (*ind
 		return nil, lost
 	}
 	for {
-		c.res, c.found, c.isBad = CheckResult{Accepted: h.Accepted}, h.Problems(), make(map[store.Name]bool)
+		c.res, c.found, c.isReported = CheckResult{Accepted: h.Accepted}, h.Problems(), make(map[store.Name]bool)
 		c.instances = h.Instances()
 		x, err := c.indexes(ctx, h)
 		if err == nil {
@@ -273,7 +273,7 @@ func (c *checker) packSize(x *index.Index, listed []uint32, size int64) {
 			c.found = append(c.found, &store.DamageError{Object: store.Index.Object(x.Objects[p.Object].Name), Err: fmt.Errorf("it says that pack %s has %d bytes; it has %d", p.Name.Short(), p.Size, size)})
 			continue
 		}
-		c.bad(p)
+		c.report(p)
 		err := errors.New("is missing")
 		if size >= 0 {
 			err = fmt.Errorf("has %d bytes, the index says %d", size, p.Size)
@@ -369,7 +369,7 @@ func (c *checker) finish(p *index.Pack, damage error, known *machine.Verified, t
 		c.problem(damage)
 	}
 	if damage != nil && !errors.Is(damage, blobs.ErrForeign) {
-		c.bad(p)
+		c.report(p)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

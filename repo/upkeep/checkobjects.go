@@ -27,10 +27,10 @@ func (c *checker) note(object string) {
 // strays lists what no log entry leads to, packs aside: what a run under way or an interrupted one has put, or what
 // somebody has put there. Nothing references it.
 func (c *checker) strays(ctx context.Context, h *ledger.History) error {
-	named := h.Objects()
+	known := h.Objects()
 	for _, p := range h.People {
 		for _, object := range p.Keys {
-			named[object] = true
+			known[object] = true
 		}
 	}
 	for _, kind := range []store.Kind{store.Index, store.Manifest, store.Key} {
@@ -38,7 +38,7 @@ func (c *checker) strays(ctx context.Context, h *ledger.History) error {
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", kind.Dir(), err)
 			}
-			if k, _ := store.Parse(o.Name); k != store.None && !named[o.Name] {
+			if k, _ := store.Parse(o.Name); k != store.None && !known[o.Name] {
 				c.res.Unnamed++
 				c.note(o.Name)
 			}

@@ -32,7 +32,7 @@ func planPrune(s *survey, m *marks, o PruneOptions) *prunePlan {
 	}
 	p.choosePacks(s, m, o)
 	p.namePacks(s)
-	p.entry.Indexes = s.spent()
+	p.entry.Indexes = s.emptied()
 	p.entry.Manifests = s.forgotten()
 	p.result.Manifests = len(p.entry.Manifests)
 	for _, obj := range s.deletable {
@@ -115,13 +115,13 @@ func (m *marks) livesElsewhere(ip *index.Pack, n int, living map[store.Name]int)
 
 // namePacks names the packs that go, each once however often it is listed.
 func (p *prunePlan) namePacks(s *survey) {
-	named := make(map[store.Name]bool)
+	listed := make(map[store.Name]bool)
 	for _, n := range p.going() {
 		name := s.index.Packs[n].Name
-		if named[name] {
+		if listed[name] {
 			continue
 		}
-		named[name] = true
+		listed[name] = true
 		p.entry.Packs = append(p.entry.Packs, name)
 		p.result.Removed++
 		p.result.Freed += s.sizes[n]
@@ -192,9 +192,9 @@ func (p *prunePlan) deleteNamed(x *index.Index) {
 	}
 }
 
-// spent returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
+// emptied returns the index objects that this key may drop and that list nothing any more: prunes have named all that they
 // list, or it never counted. A writer's prune leaves such objects where the owner has named them.
-func (v *inventory) spent() (names []store.Name) {
+func (v *inventory) emptied() (names []store.Name) {
 	there := func(ip index.Pack) bool {
 		return ip.Instance != "" && !ip.Foreign && !v.log.PrunedFor(store.Pack.Object(ip.Name), ip.Instance)
 	}

@@ -114,11 +114,11 @@ type surveyor struct {
 	survey
 	now           time.Time // by the storage's clock
 	grace         time.Duration
-	named, needed map[string]bool // see history
+	known, needed map[string]bool // see history
 }
 
 func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {
-	return &surveyor{survey: survey{inventory: v, young: index.NewBitset(len(v.index.Packs))}, now: now, grace: grace, named: v.log.Objects(), needed: v.log.Needed()}
+	return &surveyor{survey: survey{inventory: v, young: index.NewBitset(len(v.index.Packs))}, now: now, grace: grace, known: v.log.Objects(), needed: v.log.Needed()}
 }
 
 // list looks at every object in the store that a prune may touch. What this machine has copies of must be there too.
@@ -161,7 +161,7 @@ func (s *surveyor) add(o store.Object) {
 	case s.isListed(o, age <= ledger.Grace), s.needed[o.Name]: // whatever somebody else's prune has named
 	case s.mayDelete(o.Name), upload && age > s.grace:
 		s.deletable = append(s.deletable, o)
-	case !upload && !s.named[o.Name] && age > s.grace:
+	case !upload && !s.known[o.Name] && age > s.grace:
 		s.leftover = append(s.leftover, o)
 	}
 }

@@ -55,7 +55,7 @@ func RepairIndex(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o 
 		return nil, err
 	}
 	defer spool.Close()
-	u := &unlisted{core: c, opts: o, tried: make(map[store.Name]bool), found: spool, bad: make(map[store.Name]bool), names: make(map[string][]store.Name)}
+	u := &unlisted{core: c, opts: o, tried: make(map[store.Name]bool), found: spool, damaged: make(map[store.Name]bool), names: make(map[string][]store.Name)}
 	var res *IndexRepair
 	err = repair(ctx, c, "repair of the index", o, func(ctx context.Context) (err error) {
 		res, err = tryRepairIndex(ctx, c, u, inspect, o)
@@ -103,7 +103,7 @@ func tryRepairIndex(ctx context.Context, c *core.Core, u *unlisted, inspect insp
 	if err != nil {
 		return nil, err
 	}
-	p := planIndex(s, n, u.bad)
+	p := planIndex(s, n, u.damaged)
 	p.result.Read = u.count
 	if o.DryRun || p.empty() {
 		return &p.result, nil
@@ -112,7 +112,7 @@ func tryRepairIndex(ctx context.Context, c *core.Core, u *unlisted, inspect insp
 	// Call damaged packs bad, before anybody can lean on them. If we die here they are, and nobody lists them yet.
 	head := p.head
 	if len(p.result.Bad) > 0 {
-		if head, err = markBadAt(ctx, c, head, p.result.Bad); err != nil {
+		if head, err = reportAt(ctx, c, head, p.result.Bad); err != nil {
 			return nil, err
 		}
 	}

@@ -34,12 +34,12 @@ type unlisted struct {
 	core *core.Core
 	opts RepairOptions
 
-	mu    sync.Mutex
-	tried map[store.Name]bool
-	count int                     // packs that were read
-	found *machine.Journal        // of these, those that can be listed
-	bad   map[store.Name]bool     // of these, damaged ones
-	names map[string][]store.Name // of all of these, by the instance that they were written for
+	mu      sync.Mutex
+	tried   map[store.Name]bool
+	count   int                     // packs that were read
+	found   *machine.Journal        // of these, those that can be listed
+	damaged map[store.Name]bool     // of these, damaged ones
+	names   map[string][]store.Name // of all of these, by the instance that they were written for
 }
 
 // of yields the packs that were found for an instance.
@@ -88,7 +88,7 @@ func (u *unlisted) take(o store.Object, data []byte, err error) error {
 	if p == nil {
 		return nil
 	}
-	u.bad[name] = err != nil
+	u.damaged[name] = err != nil
 	u.names[instance] = append(u.names[instance], name)
 	return u.found.Add(p)
 }

@@ -36,7 +36,7 @@ func (m *Memory) Journal(instance string) (*Journal, []*pack.Pack, error) {
 	name := "journal-" + fileName(instance)
 	f, err := m.state.OpenFile(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
-		return nil, nil, m.spoilt(name, "opening the journal of packs", err, "the next run then stores again what an interrupted run had stored")
+		return nil, nil, m.unusable(name, "opening the journal of packs", err, "the next run then stores again what an interrupted run had stored")
 	}
 	var left []*pack.Pack
 	end := int64(0)

@@ -133,7 +133,7 @@ func (m *Memory) Lock(w Work, instance string) (unlock func(), err error) {
 	name := string(w) + "-" + fileName(instance)
 	f, err := m.state.OpenFile(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
-		return nil, m.spoilt(name, "locking", err, "it holds nothing")
+		return nil, m.unusable(name, "locking", err, "it holds nothing")
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
@@ -163,7 +163,7 @@ type FileError struct {
 func (e *FileError) Error() string { return e.Err.Error() }
 func (e *FileError) Unwrap() error { return e.Err }
 
-// spoilt is the error of a file of state that can't be opened for what is being done; loses is what comes of removing it.
-func (m *Memory) spoilt(name, doing string, err error, loses string) error {
+// unusable is the error of a file of state that can't be opened for what is being done; loses is what comes of removing it.
+func (m *Memory) unusable(name, doing string, err error, loses string) error {
 	return &FileError{Path: m.state.Path(name), Loses: loses, Err: fmt.Errorf("%s: %w", doing, err)}
 }

@@ -1,0 +1,50 @@
+package upkeep
+
+import (
+	"context"
+	"slices"
+
+	"permafrost/repo"
+	"permafrost/repo/internal/core"
+	"permafrost/repo/ledger"
+	"permafrost/repo/store"
+)
+
+// ReportDamaged publishes that packs are damaged: nothing is deduplicated against them any more, so that the next snapshot
+// stores again what it still finds at the source. What a writer says counts for its own instance.
+func ReportDamaged(ctx context.Context, r *repo.Repo, packs []store.Name) error {
+	c := r.Core()
+	e := damageEntry(c, packs)
+	if e == nil {
+		return nil
+	}
+	return c.Log.Publish(ctx, e, func(*ledger.History) error { return nil })
+}
+
+// reportAt is MarkBad on what the log said at head, and returns the head that then is.
+func reportAt(ctx context.Context, c *core.Core, head ledger.Head, packs []store.Name) (ledger.Head, error) {
+	if e := damageEntry(c, packs); e != nil {
+		if err := c.Log.PublishAt(ctx, head, e); err != nil {
+			return head, err
+		}
+		head = c.Log.Head
+	}
+	return head, nil
+}
+
+// damageEntry returns an entry that calls packs bad, those that this key has not called so: nil where it has all. What is
+// too much for one waits for the next check.
+func damageEntry(c *core.Core, packs []store.Name) *ledger.Entry {
+	e := &ledger.Entry{Damage: new(ledger.DamageEntry)}
+	me := c.Log.Scope(c.Key.VerifyKey())
+	said := func(s ledger.Scope) bool { return s.Owner || !me.Owner && s.Person.Name == me.Person.Name }
+	for _, n := range packs {
+		if !slices.ContainsFunc(c.Log.Reported[n], said) && len(e.Damage.Packs) < maxPruned {
+			e.Damage.Packs = append(e.Damage.Packs, n)
+		}
+	}
+	if len(e.Damage.Packs) == 0 {
+		return nil
+	}
+	return e
+}
