@@ -93,6 +93,7 @@ func serverRules() []rule {
 		hosts(postgres.CauseFileDenied, "let Mastodon's own user read the files that its settings name"),
 		hosts(postgres.CauseNoTools, "install it: apt-get install postgresql-client-{1}"),
 		hosts(postgres.CauseNoToolsThere, "install it: apt-get install postgresql-client-{1}; or name its directory: bin below [postgres] in permafrost.toml, --postgres-bin"),
+		hosts(postgres.CauseToolsOutside, "take out bin below [postgres] in permafrost.toml (--postgres-bin), to use the container's own programs"),
 		hosts(postgres.CauseStrangeTools, "name a directory with --postgres-bin that belongs to root"),
 
 		hosts(postgres.CauseLocked, "end the session that holds the lock (select pg_terminate_backend(PID)) and run it again, or raise lock_wait below [postgres] (--postgres-lock-wait)"),

@@ -102,6 +102,7 @@ func serverExamples() map[string]error {
 		"postgres.CauseFileDenied":   hosted(postgres.CauseFileDenied, "sslkey: as mastodon: open /etc/ssl/private/pg.key: permission denied"),
 		"postgres.CauseNoTools":      hosted(postgres.CauseNoTools, "no pg_dump for PostgreSQL 17: the newest here, /usr/bin/pg_dump, is version 15.4", "17"),
 		"postgres.CauseNoToolsThere": hosted(postgres.CauseNoToolsThere, "no pg_dump for PostgreSQL 17 in /opt/pg/bin", "17"),
+		"postgres.CauseToolsOutside": hosted(postgres.CauseToolsOutside, "programs of this host do not reach the container live-db-1"),
 		"postgres.CauseStrangeTools": hosted(postgres.CauseStrangeTools, "/home/ann/pg_dump is not run: /home/ann belongs to ann"),
 
 		"postgres.CauseLocked":       hosted(postgres.CauseLocked, "gave up waiting for a lock after 10m0s: alter table statuses by psql (PID 1234)"),

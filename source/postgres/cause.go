@@ -27,6 +27,7 @@ const (
 const (
 	CauseNoTools      source.Cause = "postgres: no tools"       // it is not installed for the server's version, the fact
 	CauseNoToolsThere source.Cause = "postgres: no tools there" // likewise, in the directory that the options name
+	CauseToolsOutside source.Cause = "postgres: tools outside"  // the options name a directory of this host, whose programs don't reach the container
 	CauseStrangeTools source.Cause = "postgres: strange tools"  // others may change it
 )
 

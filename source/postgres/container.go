@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"permafrost/internal/hint"
+	"permafrost/source"
 )
 
 // Where the server is in a container, pg_dump of this host reaches it there if it is new enough. Else the container's own works
@@ -43,7 +44,7 @@ func (s *Server) chooseTools(ctx context.Context) (err error) {
 	case c == nil || ctx.Err() != nil || err == nil && s.tools.dump != "":
 		return err
 	case s.opts.BinDir != "" && err == nil:
-		return fmt.Errorf("programs of this host do not reach the container %s, and --pg-bin names those", c)
+		return source.Because(CauseToolsOutside, fmt.Errorf("programs of this host do not reach the container %s", c))
 	case s.opts.BinDir != "":
 		return err
 	}
