@@ -38,7 +38,7 @@ func (w *witness) testInput(t *testing.T) {
 		{"no live", []string{"snapshot", "--live", full}, exitFailed, []string{".env.production", "--live"}},
 		{"URL of nothing", []string{"snapshot", "--live", url("nonsense")}, exitFailed, []string{"DATABASE_URL", "hint: "}},
 		{"URL of MySQL", []string{"snapshot", "--live", url("mysql://u:hunter2@h/d")}, exitFailed, []string{"DATABASE_URL", "postgresql://"}},
-		{"URL with a raw password", []string{"snapshot", "--live", url("postgresql://u:hunter2/#?@h/d")}, exitFailed, []string{"DATABASE_URL", "percent-encoded"}},
+		{"URL with a raw password", []string{"snapshot", "--live", url("postgresql://u:hunter2/#?@h/d")}, exitFailed, []string{"DATABASE_URL", "%40"}},
 		{"full target", []string{"restore", "-i", w.recovery, "--snapshot", "latest", "--target", full}, exitFailed, []string{"not empty", "--overwrite"}},
 		{"newer format", []string{"snapshots", "-r", newer.repo}, exitFailed, []string{"newer version", "hint: update permafrost"}},
 		{"no such snapshot", []string{"show", "2026-06-01"}, exitFailed, []string{"2026-06-26"}},
