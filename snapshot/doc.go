@@ -1,9 +1,13 @@
-// Package snapshot makes snapshots of a Mastodon instance, and brings them back.
+// Package snapshot has what a snapshot of a Mastodon instance is, and reads it.
 //
-// Create reads the four components of an instance (secrets, PostgreSQL, Redis, media) in an order that keeps them
-// consistent, cuts them into blobs, and commits a manifest. Restore brings a snapshot back, Diff compares two, and a Tree is
-// one as a file system, whose files are read at any offset. An Inspector tells the repository what a snapshot needs, and
-// whether it can be put together again.
+// A Manifest describes one: its four components (secrets, PostgreSQL, Redis, media), the recipes of their streams, and the Listing of
+// the media. Load reads it. A Tree is the snapshot as a file system, whose files are read at any offset; Dump writes one part of it;
+// Entries and Diff read listings. An Inspector tells the repository what a snapshot needs, and whether it can be put together again.
+// Package backup makes snapshots, and package restore brings them back; package retain says which are kept.
+//
+// Whoever holds a writer's key can write whatever it likes. So nothing that is read here is believed before it is checked: what is
+// malformed is an error, as a rule a store.DamageError, and takes no memory that its length does not justify. What a recipe leads to
+// may be endless all the same, where somebody made it so: reading it ends with its context.
 //
 // # Numbers and trees
 //

@@ -85,7 +85,8 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// ReadAt implements io.ReaderAt.
+// ReadAt implements io.ReaderAt. Errors but io.EOF are fs.PathErrors; they wrap a store.DamageError, as a rule, where what is stored is
+// not what it was.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, f.failed("read", fs.ErrInvalid)

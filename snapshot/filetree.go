@@ -37,7 +37,7 @@ type Tree struct {
 	m   *Manifest
 }
 
-// OpenTree returns the Tree of a snapshot. It reads during ctx.
+// OpenTree returns the Tree of a snapshot, which reads during ctx. It fetches nothing yet of the snapshot.
 func OpenTree(ctx context.Context, r *repo.Repo, m *Manifest) (*Tree, error) {
 	rd, err := NewReader(ctx, r, m.Instance)
 	if err != nil {

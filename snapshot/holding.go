@@ -62,6 +62,7 @@ type Absence struct {
 	Reason string // why it failed or is incomplete
 }
 
+// String says why the part is absent.
 func (a *Absence) String() string {
 	switch a.State {
 	case Skipped:

@@ -31,7 +31,7 @@ type Listing struct {
 	Root    []byte `json:"root,omitempty"`
 }
 
-// A ListingWriter makes a listing from entries in order. After an error every call fails.
+// A ListingWriter makes a listing from entries in order. After an error every call fails. It is for one goroutine.
 type ListingWriter struct {
 	tree    blobtree.Writer
 	leaf    blobtree.Node
@@ -43,14 +43,15 @@ type ListingWriter struct {
 	err     error
 }
 
-// NewListingWriter returns a listingWriter that stores its blobs by put and cuts them by a secret key.
+// NewListingWriter returns a ListingWriter that stores its blobs by put, which returns their IDs and must not keep the data; and cuts
+// them by a secret key, the same each night.
 func NewListingWriter(put func(data []byte) (chunk.ID, error), cutKey [sha256.Size]byte) *ListingWriter {
 	w := &ListingWriter{tree: blobtree.Writer{Kind: blobtree.Listing, Put: put}, cutKey: cutKey}
 	w.leaf.Reset(blobtree.Listing, 0)
 	return w
 }
 
-// Add appends an entry, which must pass its check and sort behind the one before.
+// Add appends an entry, which must be one that a listing has a form for, and sort behind the one before.
 func (w *ListingWriter) Add(x *Entry) error {
 	if w.err != nil {
 		return w.err
@@ -94,7 +95,7 @@ func (w *ListingWriter) close() error {
 	return w.tree.Add(1, r)
 }
 
-// Finish returns the listing. The writer can't be used further.
+// Finish returns the listing of all that was added. The ListingWriter can't be used further.
 func (w *ListingWriter) Finish() (Listing, error) {
 	if w.err != nil {
 		return Listing{}, w.err

@@ -246,7 +246,7 @@ func (m *Manifest) Info() ledger.SnapshotInfo {
 		Partial: m.Media.LeftOut, Size: m.Size(), Holding: m.holding()}
 }
 
-// Encode returns the manifest as JSON.
+// Encode returns the manifest as JSON. An error says what no snapshot can be.
 func (m *Manifest) Encode() ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
@@ -386,6 +386,7 @@ func (m *Media) check() error {
 // A SHA256 is the SHA-256 of a byte stream, as 64 lower-case hexadecimal digits in JSON.
 type SHA256 [32]byte
 
+// String returns the digits.
 func (s SHA256) String() string { return hex.EncodeToString(s[:]) }
 
 // MarshalText returns what String returns.

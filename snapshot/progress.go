@@ -16,10 +16,16 @@ type Progress interface {
 // NoProgress is a Progress for whoever does not want to know.
 type NoProgress struct{}
 
-func (NoProgress) Start(string, int64)      {}
-func (NoProgress) Add(string, int64, int64) {}
-func (NoProgress) Done(string)              {}
+// Start implements Progress.
+func (NoProgress) Start(string, int64) {}
 
+// Add implements Progress.
+func (NoProgress) Add(string, int64, int64) {}
+
+// Done implements Progress.
+func (NoProgress) Done(string) {}
+
+// Sending implements Progress.
 func (NoProgress) Sending(string, func() (sent, packed int64)) {}
 
 // OneByOne returns a function that calls f with one message at a time, whoever calls it. f may be nil.

@@ -64,7 +64,7 @@ type Result struct {
 
 // A Failure is why a part of an instance could not be read.
 type Failure struct {
-	Part string // as Dump takes it
+	Part string // as snapshot.Dump takes it
 	Err  error
 }
 
@@ -90,7 +90,7 @@ type creation struct {
 //
 // What can be saved is saved: a component that fails is recorded as failed, named by Warn, and the others are committed.
 // Nothing is committed where neither the database nor media could be read; where Strict is set and anything fails; where the
-// storage fails; and where ctx ends. Single media files that can't be read are left out, counted in the manifest's
+// storage fails; and where ctx ends. Errors of reading have the causes of the packages below source, and of this one. Single media files that can't be read are left out, counted in the manifest's
 // Media.LeftOut, and named by Warn.
 func Create(ctx context.Context, r *repo.Repo, inst *source.Instance, o Options) (*Result, error) {
 	o.Warn = snapshot.OneByOne(o.Warn)

@@ -1,12 +1,3 @@
-// Package restore has the way back from a snapshot's restored files to a running instance: one plan, as data.
-//
-// The plan is steps of bash, which package way describes. RESTORE.md shows them, restore.sh strings them together, and tests run them. Each
-// reads host.sh, the only file that holds names of the instance.
-//
-// The texts are read and run by root, and their names were chosen elsewhere: by whoever wrote the snapshot, and by Mastodon's user,
-// who names hosts, roles, databases and files. So names stand in host.sh as quoted words, and in the text as code spans. What a name
-// decides is done with the rights of the user whose it is. Where root's rights are needed on a path of the snapshot's, the
-// text shows the path and the step looks who could have put something there.
 package restore
 
 import (
@@ -41,9 +32,9 @@ type Plan struct {
 	parts    []way.Part
 }
 
-// New makes the plan for what was restored. Program is the path of permafrost, "" where it is not to be used. Where the steps of
+// NewPlan makes the plan for what was restored. Program is the path of permafrost, "" where it is not to be used. Where the steps of
 // one part can't be made the plan has the others, and there is an error too.
-func New(r *Restored, program string) (*Plan, error) {
+func NewPlan(r *Restored, program string) (*Plan, error) {
 	p := &Plan{restored: r, program: program}
 	m := r.Manifest
 	user := p.user()
@@ -183,7 +174,7 @@ func (p *Plan) Files() []TextFile {
 // Texts returns a function for Options.Texts: it makes the plan and returns its files.
 func Texts(program string) func(*Restored) ([]TextFile, error) {
 	return func(r *Restored) ([]TextFile, error) {
-		p, err := New(r, program)
+		p, err := NewPlan(r, program)
 		return p.Files(), err
 	}
 }

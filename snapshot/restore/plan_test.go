@@ -60,7 +60,7 @@ func plan(t testing.TB, m *snapshot.Manifest, target string) *Plan {
 		Components: map[string]bool{"secrets": true, "postgres": true, "media": true, "redis": true},
 		Open:       func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(emptyDump())), nil }}
 	r.Result.Absent = []snapshot.Absence{{Part: "sidekiq", State: snapshot.Failed, Reason: m.Host}} // which may be called anything
-	p, err := New(r, "")
+	p, err := NewPlan(r, "")
 	if err != nil {
 		t.Fatal(err)
 	}

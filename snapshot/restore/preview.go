@@ -12,10 +12,11 @@ import (
 // An Action is what a restore would do with a file.
 type Action string
 
+// What a restore would do.
 const (
-	WouldWrite  Action = "write"
-	WouldKeep   Action = "keep"
-	WouldDelete Action = "delete"
+	WouldWrite  Action = "write"  // it is missing, or is replaced
+	WouldKeep   Action = "keep"   // what is there stays
+	WouldDelete Action = "delete" // the snapshot does not have it
 )
 
 // A Planned says what a restore would do with a file of its target.

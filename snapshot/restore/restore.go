@@ -26,6 +26,7 @@ import (
 // An Overwrite says what becomes of what is in the target already and differs from the snapshot.
 type Overwrite string
 
+// What becomes of it. "" is IfChanged, and no word that a directory may be written into which is not empty.
 const (
 	IfChanged Overwrite = "if-changed" // is replaced; media that have the snapshot's size and time are not read. The default
 	Always    Overwrite = "always"     // is replaced; all media are read

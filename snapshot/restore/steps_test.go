@@ -333,7 +333,7 @@ func TestMarksAreOfOneSnapshot(t *testing.T) {
 		t.Error(out)
 	}
 	h.plan.restored.Ref.ID = store.Name{2}
-	other, err := New(h.plan.restored, "")
+	other, err := NewPlan(h.plan.restored, "")
 	if err != nil {
 		t.Fatal(err)
 	}
