@@ -61,7 +61,7 @@ func confirmation(ref *ledger.SnapshotRef, v *retain.Verdict, revoke bool) (Conf
 	case !revoke && len(v.Doubts) == 0:
 		return Confirmation{}, fmt.Errorf("snapshot %s %w", ref.ID.Short(), ErrNotSuspect)
 	}
-	return Confirmation{Snapshot: NewSnapshot(ref), Revoke: revoke, News: revoke || !v.Confirmed, Doubts: Doubts(v)}, nil
+	return Confirmation{Snapshot: newSnapshot(ref), Revoke: revoke, News: revoke || !v.Confirmed, Doubts: Doubts(v)}, nil
 }
 
 // byID returns the snapshots that have these IDs, each once.

@@ -108,7 +108,7 @@ func suspects(refs []ledger.SnapshotRef, verdicts retain.Judgements, known store
 			continue
 		}
 		all = append(all, err)
-		news.Tell(Suspect{Snapshot: NewSnapshot(ref), Doubts: Doubts(v)})
+		news.Tell(Suspect{Snapshot: newSnapshot(ref), Doubts: Doubts(v)})
 		news.Found(finding(Notable, err))
 	}
 	tellClock(verdicts, news)

@@ -102,7 +102,7 @@ func (o *InitOptions) addOwners(ctx context.Context, st store.Store, owner *keys
 	if len(o.Owners) == 0 {
 		return nil
 	}
-	r, err := repo.Open(ctx, st, owner, repo.Options{})
+	r, err := repo.Open(ctx, st, owner, repo.Options{ID: store.Name(owner.Repository)})
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (n *Night) forget(ctx context.Context, r *repo.Repo, o *NightOptions, ref *
 	n.Kept = len(res.Decisions) - n.Removed
 	for i := range res.Decisions {
 		if d := &res.Decisions[i]; !d.Keep() {
-			news.Tell(Removed{Snapshot: NewSnapshot(&d.Snapshot)})
+			news.Tell(Removed{Snapshot: newSnapshot(&d.Snapshot)})
 		}
 	}
 	return RetentionDone, nil

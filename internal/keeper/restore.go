@@ -39,7 +39,7 @@ func Restore(ctx context.Context, r *repo.Repo, o RestoreOptions, news Observer)
 	if o.DryRun {
 		o.Plan = func(p restore.Planned) { news.Tell(Planned{p}) }
 	}
-	o.Begin = func(resumed bool) { news.Tell(Restoring{Snapshot: NewSnapshot(&ref), Resumed: resumed}) }
+	o.Begin = func(resumed bool) { news.Tell(Restoring{Snapshot: newSnapshot(&ref), Resumed: resumed}) }
 	o.Progress = newMeter(news, nil)
 	o.Warn = func(err error) { news.Found(finding(Notable, err)) }
 	res, err := restore.Restore(ctx, r, ref, o.Options)

@@ -20,7 +20,7 @@ func (Decision) MessageType() string { return "decision" }
 
 // NewDecision returns a decision as it is told.
 func NewDecision(d *retain.Decision) Decision {
-	return Decision{Snapshot: NewSnapshot(&d.Snapshot), Keep: d.Keep(), Reasons: slices.Concat([]string{}, d.Reasons)}
+	return Decision{Snapshot: newSnapshot(&d.Snapshot), Keep: d.Keep(), Reasons: slices.Concat([]string{}, d.Reasons)}
 }
 
 // A Removed is a snapshot that run's policy removed.

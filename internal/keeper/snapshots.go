@@ -27,18 +27,18 @@ type Snapshot struct {
 	Stored     int64     `json:"stored"`     // bytes: that the snapshot added to the storage
 }
 
-// NewSnapshot returns what the log says of a snapshot.
-func NewSnapshot(r *ledger.SnapshotRef) Snapshot {
+// newSnapshot returns what the log says of a snapshot.
+func newSnapshot(r *ledger.SnapshotRef) Snapshot {
 	return Snapshot{
 		ID: r.ID.String(), Manifest: r.Manifest.String(), Instance: r.Instance, Date: r.Date, Time: r.Time, Host: r.Host, Writer: r.Writer,
 		Tags: slices.Concat([]string{}, r.Tags), LeftOut: r.Partial,
-		Failed: InState(&r.Holding, ledger.Failed), Incomplete: InState(&r.Holding, ledger.Incomplete), Skipped: InState(&r.Holding, ledger.Skipped),
+		Failed: inState(&r.Holding, ledger.Failed), Incomplete: inState(&r.Holding, ledger.Incomplete), Skipped: inState(&r.Holding, ledger.Skipped),
 		Size: r.Size, Stored: r.Stored,
 	}
 }
 
-// InState returns the components that a snapshot has in a state, never nil.
-func InState(h *ledger.Holding, state ledger.State) []string {
+// inState returns the components that a snapshot has in a state, never nil.
+func inState(h *ledger.Holding, state ledger.State) []string {
 	names := []string{}
 	for _, c := range []struct {
 		name  string
@@ -64,7 +64,7 @@ func (Listed) MessageType() string { return "snapshot" }
 
 // NewListed returns a snapshot with the verdict on it.
 func NewListed(r *ledger.SnapshotRef, v *retain.Verdict) Listed {
-	return Listed{Snapshot: NewSnapshot(r), Sound: v.Sound(), Confirmed: v.Confirmed, Doubts: Doubts(v)}
+	return Listed{Snapshot: newSnapshot(r), Sound: v.Sound(), Confirmed: v.Confirmed, Doubts: Doubts(v)}
 }
 
 // A Head is the log's head, which stands for all that was committed so far.

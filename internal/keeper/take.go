@@ -43,7 +43,7 @@ func Take(ctx context.Context, r *repo.Repo, inst *source.Instance, o TakeOption
 	log := r.Chronicle(res.Ref.Instance)
 	verdict := retain.Judge(&log).Of(res.Ref.ID)
 	taken := &Taken{
-		Ref: res.Ref, Contents: res.Manifest, Snapshot: NewSnapshot(&res.Ref), Doubts: Doubts(verdict), Seconds: Seconds(time.Since(begin)),
+		Ref: res.Ref, Contents: res.Manifest, Snapshot: newSnapshot(&res.Ref), Doubts: Doubts(verdict), Seconds: Seconds(time.Since(begin)),
 		Head: r.Head().String(),
 	}
 	return taken, wrong(res, verdict)
