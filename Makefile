@@ -47,9 +47,11 @@ test-race:
 	$(GO) test $(RACE) -timeout 40m -skip '$(SINGLE)' $$($(GO) list ./... | grep -v /cmd/)
 	$(GO) test $(RACE) -timeout 40m -run 'Nights|Load' ./cmd/...
 
-# Each byte of a repository and of its keys, each operation that fails, ten thousand interleavings, every state of the models.
+# Each byte of a repository and of its keys, each operation that fails, ten thousand interleavings, every state of the models,
+# three thousand histories.
 test-whole:
 	$(GO) test -timeout 40m -run '$(SINGLE)|$(PARTLY)' ./repo/...
+	$(GO) test -timeout 40m -run 'TestNothingGoodIsPushedOut$$' ./snapshot/retain
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x
 
 # Every SFTP server of README's table, and each quirk of others. It takes root, for some of them.

@@ -13,7 +13,7 @@ import (
 	"permafrost/repo/store"
 )
 
-var histories = flag.Int("histories", 3000, "how many random histories TestNothingGoodIsPushedOut tries")
+var histories = flag.Int("histories", 0, "how many random histories TestNothingGoodIsPushedOut tries; 0: 3,000, or 300 with the race detector")
 
 const lifeSteps = 40
 
@@ -176,6 +176,14 @@ func (tr *trial) bounded(p Policy, h *home, left int) {
 // and storage stays bounded. Without verdicts it would not be so: the first history that shows it is logged.
 func TestNothingGoodIsPushedOut(t *testing.T) {
 	t.Parallel()
+	count := *histories
+	switch {
+	case count > 0:
+	case raceDetector:
+		count = 300 // each is on one goroutine
+	default:
+		count = 3000
+	}
 	var next, removed, doubts, policies atomic.Int64
 	var mu sync.Mutex
 	most, first := 0.0, map[string]uint64{}
@@ -184,7 +192,7 @@ func TestNothingGoodIsPushedOut(t *testing.T) {
 		g.Go(func() {
 			for !t.Failed() {
 				seed := uint64(next.Add(1))
-				if seed > uint64(*histories) {
+				if seed > uint64(count) {
 					return
 				}
 				tr := &trial{life: newLife(seed), t: t, seed: seed}
@@ -206,7 +214,7 @@ func TestNothingGoodIsPushedOut(t *testing.T) {
 	}
 	g.Wait()
 	t.Logf("%d histories: %d policies removed %d snapshots, %d in doubt were looked at; at most %.1f times what a policy keeps was left",
-		*histories, policies.Load(), removed.Load(), doubts.Load(), most)
+		count, policies.Load(), removed.Load(), doubts.Load(), most)
 	for _, how := range slices.Sorted(maps.Keys(first)) {
 		t.Logf("before verdicts, %s: violated by history %d", how, first[how])
 	}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package retain
+
+// raceDetector reports whether tests run with it.
+const raceDetector = false
