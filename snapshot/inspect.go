@@ -47,7 +47,7 @@ type counts struct {
 	bytes int64 // a hard link's count once
 }
 
-// NewInspector returns an Inspector that reads by rd. It is a inspection.Maker.
+// NewInspector returns an Inspector that reads by rd. It is an [inspection.Maker].
 func NewInspector(rd *repo.Reader) inspection.Inspector { return newInspector(rd.Instance(), rd) }
 
 func newInspector(instance string, get stream.Getter) *Inspector {

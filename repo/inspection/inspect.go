@@ -57,10 +57,10 @@ type Visitor interface {
 	Lost(part string, err error) error
 }
 
-// An Maker makes the Inspector of an instance's snapshots that reads by rd.
+// A Maker makes the Inspector of an instance's snapshots that reads by rd.
 type Maker func(rd *repo.Reader) Inspector
 
-// All are those of all instances, by one index.
+// All holds the Inspectors of all instances, by one index. It is for one goroutine at a time.
 type All struct {
 	core  *core.Core
 	index *index.Index
@@ -68,11 +68,12 @@ type All struct {
 	known map[string]Inspector
 }
 
+// NewAll returns an All whose Inspectors inspect makes, each when it is first asked for.
 func NewAll(c *core.Core, x *index.Index, inspect Maker) *All {
 	return &All{c, x, inspect, make(map[string]Inspector)}
 }
 
-// For returns the inspector For an instance's snapshots, and what the index has for these.
+// For returns the Inspector for an instance's snapshots, and what the index has for these.
 func (s *All) For(instance string) (Inspector, *index.Index) {
 	x := s.index.For(instance)
 	in := s.known[instance]

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Process is what tells a Process from every other one, as far as another on its machine can look that up. Machine is
+// A Process is what tells a process from every other one, as far as another on its machine can look that up. Machine is
 // empty where it can't.
 type Process struct {
 	Host    string `json:"host"`

@@ -71,6 +71,7 @@ func (h *History) Damage() (errs []error) {
 	return slices.Concat(errs, h.LostRoster(), h.LostEpoch())
 }
 
+// LostRoster returns an error where the entry that set the list of keys is lost, else nothing.
 func (h *History) LostRoster() []error {
 	if h.Empty || h.Basis.Roster == h.RosterSeq && len(h.People) > 0 {
 		return nil
@@ -78,6 +79,7 @@ func (h *History) LostRoster() []error {
 	return []error{&cause.Error{Cause: cause.LostRoster, Err: &store.DamageError{Object: store.LogObject(h.Basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the list of entry %d is in use", h.RosterSeq)}}}
 }
 
+// LostEpoch returns an error where the entry that announced the epoch in use is lost, else nothing.
 func (h *History) LostEpoch() []error {
 	if h.Basis.Epoch == h.epochSeq {
 		return nil

@@ -182,7 +182,7 @@ func decodeEntry(body []byte) (*Entry, error) {
 	return e, nil
 }
 
-// Objects returns the names of the Objects that the entry makes a part of the log.
+// Objects returns the names of the objects that the entry makes a part of the log.
 func (e *SnapshotEntry) Objects() []string {
 	objects := []string{store.Manifest.Object(e.Manifest)}
 	for _, n := range e.Indexes {

@@ -16,7 +16,7 @@ import (
 // A SnapshotRef is a snapshot that the log lists.
 type SnapshotRef struct {
 	Seq      uint64     // of the log entry
-	ID       store.Name // see snapshotID; it is the manifest's, its signer's and the instance's, and nobody else's
+	ID       store.Name // see SnapshotID; it is the manifest's, its signer's and the instance's, and nobody else's
 	Manifest store.Name // the manifest object's name
 	Writer   string     // name on the roster; "owner" for one that the owner key made
 	SnapshotInfo
@@ -60,16 +60,16 @@ type History struct {
 	Empty      bool              // no valid entry yet
 	Next       uint64            // the number to publish under
 	Free       uint64            // numbers below it, down to the last valid entry, under which there was nothing
-	Gaps       []Gap             // where such numbers lie below top
+	Gaps       []Gap             // where such numbers lie below Top
 	Epoch      uint32            // the newest announced; 0 for the first, which no entry announces
 	epochs     map[uint32][]byte // signatures of the announced ones
 	Wrapped    [][]byte          // keyrings that the newest announcement gives
 	People     []Person
-	RosterSeq  uint64               // of the entry that set people
-	epochSeq   uint64               // of the entry that announced epoch; 0 for the first
+	RosterSeq  uint64               // of the entry that set People
+	epochSeq   uint64               // of the entry that announced Epoch; 0 for the first
 	Basis      Basis                // what the next entry builds on: what was lost is in it too
-	Snapshots  []SnapshotRef        // all ever, in order; a forgotten one is in forgotten too
-	IDs        map[store.Name]int   // in snapshots
+	Snapshots  []SnapshotRef        // all ever, in order; a forgotten one is in Forgotten too
+	IDs        map[store.Name]int   // in Snapshots
 	madeOf     map[store.Name][]int // likewise, by manifest
 	Forgotten  map[store.Name]uint64
 	confirmed  map[store.Name]bool
@@ -82,7 +82,7 @@ type History struct {
 	Requests   []Request
 	OutOfReach map[string]uint64     // objects below log/, with their numbers, that are out of reach
 	skipped    []error               // entries that are no part of the log
-	LeftOut    Scopes                // who was on the list of keys and signed one of them
+	LeftOut    Scopes                // who was on the list of keys and signed an entry that the log leaves out
 	Breaks     []brokenAt            // that no owner has accepted
 	Accepted   []error               // those that one has
 	Hashes     map[uint64]store.Name // of the valid entries
@@ -91,6 +91,7 @@ type History struct {
 	Lenient    bool                  // go on though something is too new: a person has said so, and a hostile writer may have made it
 }
 
+// New returns the history of an empty log. keys is a keyring of the repository, whose OwnerKey signs as the owner.
 func New(keys *keys.Keyring) *History {
 	return &History{
 		Keys: keys, owner: keys.OwnerKey, Empty: true,
@@ -243,6 +244,7 @@ func (h *History) Scope(key ed25519.PublicKey) Scope {
 	return Scope{h.owner.Equal(key), p}
 }
 
+// Known reports whether a signer is the owner or on the list of keys.
 func (h *History) Known(signer ed25519.PublicKey) bool {
 	_, ok := h.person(signer)
 	return ok || h.owner.Equal(signer)

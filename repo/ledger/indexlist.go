@@ -8,11 +8,11 @@ import (
 	"permafrost/repo/store"
 )
 
-// Who says something is noted once, however often it is said: what a reader does for an object is bounded by those who may
-// speak of it.
+// Scopes are the signers who said the same thing. Each is noted once, however often it says so: what a reader does for an
+// object is bounded by those who may speak of it.
 type Scopes []Scope
 
-// With returns s With a further scope.
+// With returns s with a further scope. It leaves s as it was.
 func (s Scopes) With(by Scope) Scopes {
 	if slices.ContainsFunc(s, by.equal) {
 		return s

@@ -63,7 +63,7 @@ const (
 	maxBody     = 1 << 20  // likewise
 )
 
-// OpenedFile returns the name and the key of a keyring's file.
+// OpenedFile returns the name of the file that holds a keyring's Opened, and the key that proves it.
 func OpenedFile(k *keys.Keyring) (name string, key []byte) {
 	id := sha256.Sum256(k.VerifyKey())
 	key, err := hkdf.Key(sha256.New, k.SignKey.Seed(), k.Repository[:], "permafrost opened log 1", sha256.Size)
@@ -73,6 +73,7 @@ func OpenedFile(k *keys.Keyring) (name string, key []byte) {
 	return "log-" + hex.EncodeToString(id[:8]), key
 }
 
+// Encode returns the file's content, proved under the key that OpenedFile returns. Entries that would make it too long are left out.
 func (o Opened) Encode(key []byte) []byte {
 	b := []byte(openedMagic)
 	for _, seq := range slices.Sorted(maps.Keys(o)) {
@@ -90,6 +91,7 @@ func (o Opened) Encode(key []byte) []byte {
 	return append(b, proof(key, b)...)
 }
 
+// DecodeOpened reads what Encode wrote under the same key. It returns nil for anything else.
 func DecodeOpened(data, key []byte) Opened {
 	end := len(data) - sha256.Size
 	if end < 0 || !hmac.Equal(proof(key, data[:end]), data[end:]) {
@@ -121,7 +123,8 @@ func proof(key, data []byte) []byte {
 	return h.Sum(nil)
 }
 
-// Newest returns how far the log was seen that o is of, nil for none: without what its Newest entry itself has changed.
+// Newest returns how far the log had been seen when o was written, nil where o is empty. What the newest entry itself changes is
+// not counted.
 func (o Opened) Newest() *Remembered {
 	if len(o) == 0 {
 		return nil

@@ -19,7 +19,7 @@ const (
 	maxBreaksRemembered = 32 // breaks that are remembered: of more, the newest
 )
 
-// Remembered is how far a log was Remembered. A log that has that entry, and has lost what lies below it, is not the same one. Nor is one
+// Remembered is how far a machine has seen a log. A log that has that entry, and has lost what lies below it, is not the same one. Nor is one
 // that is broken no more, and has lost what stood below the break: an entry's hash stands for those that it continues from.
 type Remembered struct {
 	Head
@@ -39,6 +39,7 @@ func (h *History) Remember() Remembered {
 	return s
 }
 
+// Encode returns the line that the file HeadFile holds.
 func (s Remembered) Encode() []byte {
 	text := fmt.Sprintf("%v %d %d %d", s.Head, s.Roster, s.Epoch, s.Snapshots)
 	for _, b := range s.breaks {
@@ -51,6 +52,7 @@ func (s Remembered) Encode() []byte {
 	return fmt.Appendf(nil, "%s %08x\n", text, crc32.Checksum([]byte(text), crcTable))
 }
 
+// DecodeRemembered reads what Encode returned. Any other text is an error.
 func DecodeRemembered(data []byte) (s Remembered, err error) {
 	fields := strings.Fields(string(data))
 	if len(fields) < 5 {

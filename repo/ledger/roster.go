@@ -51,7 +51,7 @@ func (h *History) HasOtherInstances(instance string) bool {
 	return slices.ContainsFunc(h.People, func(p Person) bool { return p.Role == keys.RoleWriter && p.Instance != instance })
 }
 
-// Instances returns the names of all Instances that the log knows of.
+// Instances returns the names of all instances that the log knows of.
 func (h *History) Instances() []string {
 	var names []string
 	known := map[string]bool{"": true}

@@ -9,7 +9,7 @@ import (
 // A Name is the SHA-256 of an object's stored bytes.
 type Name [sha256.Size]byte
 
-// hashName returns the name of an object with that content.
+// NameOf returns the name of an object with that content.
 func NameOf(data []byte) Name { return sha256.Sum256(data) }
 
 // String returns the name as 64 hexadecimal digits.

@@ -21,7 +21,7 @@ func ReportDamaged(ctx context.Context, r *repo.Repo, packs []store.Name) error 
 	return c.Log.Publish(ctx, e, func(*ledger.History) error { return nil })
 }
 
-// reportAt is MarkBad on what the log said at head, and returns the head that then is.
+// reportAt is ReportDamaged on what the log said at head, and returns the head that then is.
 func reportAt(ctx context.Context, c *core.Core, head ledger.Head, packs []store.Name) (ledger.Head, error) {
 	if e := damageEntry(c, packs); e != nil {
 		if err := c.Log.PublishAt(ctx, head, e); err != nil {

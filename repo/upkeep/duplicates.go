@@ -13,7 +13,7 @@ import (
 	"permafrost/repo/store"
 )
 
-// Survivors are the copies of blobs that stay while others go, for the same instance: those of others serve none of its snapshots.
+// survivors are the copies of blobs that stay while others go, for the same instance: those of others serve none of its snapshots.
 type survivors struct {
 	*survey
 	core *core.Core

@@ -80,7 +80,7 @@ type survey struct {
 	leftover  []store.Object // old, and in no log entry: one has to name it first
 }
 
-// survey looks at all that there is, at that time by the storage's clock.
+// takeSurvey looks at all that there is, at that time by the storage's clock.
 func takeSurvey(ctx context.Context, c *core.Core, now time.Time, grace time.Duration) (*survey, error) {
 	x, err := c.Indexes.Load(ctx, c.Log.History, func(err error) error { return err })
 	if err != nil {

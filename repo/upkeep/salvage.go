@@ -32,7 +32,7 @@ type PackRepair struct {
 
 // RepairPacks moves what verifies in damaged packs to new ones, and takes the damaged ones off the index, as those that
 // are missing. What is lost is then listed nowhere, so that the next snapshot stores it again where the source still has
-// it. Damaged are packs of another size than the index says, and those that a check has found so (see MarkBad). A
+// it. Damaged are packs of another size than the index says, and those that a check has found so (see [ReportDamaged]). A
 // prune deletes them. It takes the owner key.
 func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions) (*PackRepair, error) {
 	c := r.Core()

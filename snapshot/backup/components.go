@@ -152,7 +152,7 @@ func storageFailed(err error) error {
 	return &storageError{err}
 }
 
-// storing is a blobWriter whose errors are storageErrors.
+// storing is a blobWriter whose errors are a storageError.
 type storing struct{ blobWriter }
 
 func (s storing) Has(ctx context.Context, id chunk.ID, length int) (bool, error) {

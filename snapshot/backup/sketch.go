@@ -35,7 +35,7 @@ import (
 //	ID of the snapshot
 //	keyed BLAKE3-256 of all that
 //
-// with numbers as in the package's documentation.
+// with numbers as package stream writes them.
 const (
 	sketchMagic = "PFSIGN\x00\x01"
 	sketchTail  = 8 + len(store.Name{}) + chunk.Size

@@ -60,7 +60,7 @@ func continueStream(ctx context.Context, rd stream.Blobs, s *snapshot.Stream, f 
 	return s.Verify(snapshot.SHA256(h.Sum(nil)))
 }
 
-// A blamed writer is one whose errors are writeErrors.
+// A blamed writer is one whose errors are a writeError.
 type blamed struct{ w io.Writer }
 
 func (b *blamed) Write(p []byte) (int, error) {

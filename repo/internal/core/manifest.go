@@ -21,7 +21,7 @@ const MaxManifest = 64 << 20 // decompressed
 // instances too, and what repeats itself for ever takes no room. JSON of ours becomes a tenth at best.
 func manifestRoom(stored int) int { return min(1<<20+100*stored, MaxManifest) }
 
-// Manifest returns the JSON of a snapshot's Manifest.
+// Manifest returns the JSON of a snapshot's manifest.
 func (c *Core) Manifest(ctx context.Context, ref ledger.SnapshotRef) ([]byte, error) {
 	object := store.Manifest.Object(ref.Manifest)
 	data, ok := c.Machine.Copy(object)
@@ -62,7 +62,7 @@ func OpenManifest(unseal ledger.Unseal, k *keys.Keyring, ref ledger.SnapshotRef,
 	return text, nil
 }
 
-// sealManifest is the inverse of openManifest.
+// sealManifest is the inverse of OpenManifest.
 func (c *Core) sealManifest(text []byte) ([]byte, error) {
 	body := pack.Compress(text)
 	if room := manifestRoom(len(body)); len(text) > room {

@@ -33,7 +33,7 @@ func EncodeObject(instance string, packs []*pack.Pack) []byte {
 	return b
 }
 
-// parseObject reads what encodeIndex wrote, and calls f with pack after pack until it fails.
+// parseObject reads what EncodeObject returned, and calls f with pack after pack until it fails.
 func parseObject(body []byte, f func(*pack.Pack) error) (instance string, err error) {
 	r := wire.NewReader(body)
 	instance = string(r.Bytes(r.Count(MaxInstance, 1)))

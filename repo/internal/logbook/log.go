@@ -50,7 +50,7 @@ type Options struct {
 	Changed    func()                           // hears that the log says more
 }
 
-// Envelopes makes and opens Envelopes, as a keyring does or as a simulation has it.
+// Envelopes makes and opens envelopes, as a keyring does or as a simulation has it.
 type Envelopes struct {
 	Seal   func(k *keys.Keyring, e *keys.Epoch, kind string, body []byte) ([]byte, error)
 	Unseal ledger.Unseal
@@ -202,7 +202,7 @@ type logTake struct {
 	news   bool          // there is something in it that was not there before
 }
 
-// reaches reports whether a number lies within maxJump of what was taken so far: under a farther one there is no entry.
+// reaches reports whether a number lies within [ledger.MaxJump] of what was taken so far: under a farther one there is no entry.
 func (t *logTake) reaches(seq uint64) bool { return t.log.Free+(seq-t.log.Next) <= ledger.MaxJump }
 
 // entries reads some entries side by side and takes them in order, as far as they are within reach. It returns how many

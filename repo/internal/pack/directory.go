@@ -71,7 +71,7 @@ type Frame struct {
 	Blobs  []Blob
 }
 
-// Length is the frame's plaintext Length in bytes.
+// Length returns the length of the frame's plaintext, in bytes.
 func (f *Frame) Length() int {
 	n := 0
 	for _, b := range f.Blobs {

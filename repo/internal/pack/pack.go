@@ -32,7 +32,7 @@ const (
 	sampleEvery = 16
 )
 
-// A Pack is what the index holds of a Pack.
+// A Pack is what the index holds of a pack.
 type Pack struct {
 	Name   store.Name
 	Size   int64 // stored bytes
