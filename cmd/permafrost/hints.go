@@ -42,7 +42,7 @@ func as[T error](hint func(T) string) rule {
 
 // because gives the hint for errors with a cause.
 func because(c cause.Cause, hint string) rule {
-	return as(func(e *cause.Error) string { return only(e.Cause == c, hint) })
+	return as(func(e *cause.Error) string { return only(e.Cause == c, tell(hint, e.Facts)) })
 }
 
 // withheld gives the hint for a right that the list of keys does not give.
@@ -74,7 +74,7 @@ const liarHint = "don't rely on this storage: look at the server's log and its f
 
 // rules are the hints for what can go wrong below the commands, which knows nothing of them. docs/errors.md lists them.
 func rules() []rule {
-	return slices.Concat(repositoryRules(), storageRules(), sourceRules(), snapshotRules())
+	return slices.Concat(repositoryRules(), keyRules(), storageRules(), sourceRules(), snapshotRules())
 }
 
 func repositoryRules() []rule {

@@ -52,9 +52,43 @@ const HeadUnread Cause = "head unread"
 // FingerprintUnread is that this machine can't read the fingerprint that it remembers, so that it can't tell whose keys these are.
 const FingerprintUnread Cause = "fingerprint unread"
 
+// Causes in key files and recipients.
+const (
+	KeyFileAbsent     Cause = "key file absent"     // a key file is not there
+	KeyFileDirectory  Cause = "key file directory"  // a directory was named as a key file
+	KeyFileEmpty      Cause = "key file empty"      // a key file is empty
+	KeyFileEncrypted  Cause = "key file encrypted"  // a key file is encrypted to a key; the fact: its path
+	KeyFilePassphrase Cause = "key file passphrase" // a key file to be replaced is encrypted with a passphrase; the fact: its path
+	KeyFileNoKey      Cause = "key file no key"     // a line of a key file is no key
+	KeyFilePublic     Cause = "key file public"     // a public key was given as a private one
+	KeyFileCut        Cause = "key file cut"        // a key was cut or mistyped
+	KeyFileOldSSH     Cause = "key file old ssh"    // an encrypted SSH key in an old format has no public key beside it; the fact: its path
+	KeyFileNote       Cause = "key file note"       // a line of a key file is neither a comment nor a key
+	KeyFileDamaged    Cause = "key file damaged"    // a key file is damaged or cut
+	KeyFileEdited     Cause = "key file edited"     // a key file has an identity that is not the keyring's
+	KeyFileExists     Cause = "key file exists"     // a file is where a key file was to be written
+	KeyFileShared     Cause = "key file shared"     // others may write where a key file was to be written
+	TooManyEpochs     Cause = "too many epochs"     // the keys were rotated too often
+	RecipientLines    Cause = "recipient lines"     // several lines were given as a recipient
+	RecipientCut      Cause = "recipient cut"       // a recipient was cut or mistyped
+	RecipientPrivate  Cause = "recipient private"   // a private key was given as a recipient
+	RecipientSSH      Cause = "recipient ssh"       // age can't encrypt to SSH keys of this type
+	RecipientFile     Cause = "recipient file"      // a file's name was given as a recipient
+	RecipientUnknown  Cause = "recipient unknown"   // a text is no recipient
+	PluginAbsent      Cause = "plugin absent"       // an age plugin is not installed; the fact: its name
+)
+
+// Causes why nothing is repaired.
+const (
+	NoPacks     Cause = "no packs"     // a storage that is to be repaired holds no pack
+	IndexNeeded Cause = "index needed" // packs can't be repaired without the index
+	IndexNewer  Cause = "index newer"  // an index object is of a newer version
+)
+
 // An Error is an error and its cause. Its text is the error's alone.
 type Error struct {
 	Cause Cause
+	Facts []string // as the cause's documentation tells
 	Err   error
 }
 
@@ -63,5 +97,10 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Errorf is fmt.Errorf with a cause.
 func Errorf(c Cause, format string, args ...any) error {
-	return &Error{c, fmt.Errorf(format, args...)}
+	return &Error{Cause: c, Err: fmt.Errorf(format, args...)}
+}
+
+// Of returns err with a cause, and with the facts that this cause has.
+func Of(c Cause, err error, facts ...string) error {
+	return &Error{Cause: c, Facts: facts, Err: err}
 }

@@ -9,17 +9,14 @@ import (
 	"os"
 	"strings"
 
+	"permafrost/repo/cause"
+
 	"filippo.io/age"
 	"filippo.io/age/agessh"
 	"filippo.io/age/armor"
 	"filippo.io/age/plugin"
 	"golang.org/x/crypto/ssh"
-
-	"permafrost/internal/hint"
 )
-
-// keyFiles are what LoadIdentity reads, for hints.
-const keyFiles = "a file that `permafrost init` or `permafrost key add` wrote, an age identity file, or an SSH private key"
 
 // An Identity is what a file given as -i or --writer-key holds: a whole keyring or, for one who brought a recipient of
 // their own, the identities that open a keyring below keys/. It hides its secrets from fmt.
@@ -91,7 +88,7 @@ func readBounded(path string) ([]byte, fs.FileInfo, error) {
 			err = pe.Err // the caller names the path
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			err = hint.Wrap(err, "name "+keyFiles)
+			err = cause.Of(cause.KeyFileAbsent, err)
 		}
 		return nil, nil, err
 	}
@@ -101,7 +98,7 @@ func readBounded(path string) ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if info.IsDir() {
-		return nil, nil, hint.Wrap(errors.New("is a directory"), "give the key file in it")
+		return nil, nil, cause.Errorf(cause.KeyFileDirectory, "is a directory")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	switch {
@@ -110,7 +107,7 @@ func readBounded(path string) ([]byte, fs.FileInfo, error) {
 	case len(data) > maxKeyFile:
 		return nil, nil, fmt.Errorf("longer than %d bytes: no key file is", maxKeyFile)
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, nil, hint.Wrap(errors.New("is empty"), "use another copy of it, or give "+keyFiles)
+		return nil, nil, cause.Errorf(cause.KeyFileEmpty, "is empty")
 	}
 	return data, info, nil
 }
@@ -130,7 +127,7 @@ func decryptIdentity(data []byte, path string, person Prompt) ([]byte, error) {
 	}
 	r, err := age.Decrypt(src, &promptIdentity{path, person})
 	if noMatch := (*age.NoIdentityMatchError)(nil); errors.As(err, &noMatch) {
-		return nil, hint.Wrap(errors.New("encrypted with age, but not with a passphrase"), "decrypt it first: age -d -i YOUR-KEY "+path)
+		return nil, cause.Of(cause.KeyFileEncrypted, errors.New("encrypted with age, but not with a passphrase"), path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("decrypting it: %w", err)
@@ -211,12 +208,12 @@ func parseAgeIdentities(data string, person Prompt) (ids []age.Identity, err err
 		case strings.HasPrefix(line, "AGE-PLUGIN-"):
 			id, err = plugin.NewIdentity(line, &person.Plugin)
 		case strings.HasPrefix(line, "age1"), isSSHPublic(line):
-			return nil, hint.Wrap(fmt.Errorf("line %d is a public key", n), "give the file with the private key that belongs to it")
+			return nil, cause.Errorf(cause.KeyFilePublic, "line %d is a public key", n)
 		default:
-			return nil, hint.Wrap(fmt.Errorf("line %d is no key", n), "give "+keyFiles)
+			return nil, cause.Errorf(cause.KeyFileNoKey, "line %d is no key", n)
 		}
 		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("line %d: malformed key", n), "it was cut or mistyped: use another copy")
+			return nil, cause.Errorf(cause.KeyFileCut, "line %d: malformed key", n)
 		}
 		ids = append(ids, id)
 	}
@@ -239,7 +236,7 @@ func isSSHPublic(line string) bool {
 // parseSSHKey reads an SSH private key in PEM.
 func parseSSHKey(data []byte, path string, person Prompt) (age.Identity, error) {
 	if first, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n")); !bytes.Contains(first, []byte("PRIVATE KEY")) {
-		return nil, hint.Wrap(errors.New("is no private key"), "give the file with the private key that belongs to it")
+		return nil, cause.Errorf(cause.KeyFilePublic, "is no private key")
 	}
 	id, err := agessh.ParseIdentity(data)
 	var locked *ssh.PassphraseMissingError
@@ -252,8 +249,7 @@ func parseSSHKey(data []byte, path string, person Prompt) (age.Identity, error) 
 	public := locked.PublicKey
 	if public == nil { // the older formats hide it
 		if public, err = readPublic(path + ".pub"); err != nil {
-			return nil, hint.Wrap(fmt.Errorf("an encrypted SSH key in an old format, and its public key: %w", err),
-				"keep the .pub file beside it, or convert it: ssh-keygen -p -f "+path)
+			return nil, cause.Of(cause.KeyFileOldSSH, fmt.Errorf("an encrypted SSH key in an old format, and its public key: %w", err), path)
 		}
 	}
 	return agessh.NewEncryptedSSHIdentity(public, data, func() ([]byte, error) { return person.passphrase(path) })

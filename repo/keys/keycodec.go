@@ -12,7 +12,6 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 	"permafrost/repo/store"
 )
 
@@ -188,7 +187,7 @@ func Unwrap(data []byte, ids ...age.Identity) (*Keyring, error) {
 		return nil, errors.New("wrapped keyring: not a keyring")
 	}
 	if v := plain[7]; v > keyringFormat {
-		return nil, hint.Wrap(fmt.Errorf("wrapped keyring: version %d: %w", v, store.ErrNewerFormat), "update permafrost on this machine")
+		return nil, fmt.Errorf("wrapped keyring: version %d: %w", v, store.ErrNewerFormat)
 	} else if v != keyringFormat {
 		return nil, errors.New("wrapped keyring: malformed version")
 	}

@@ -16,8 +16,8 @@ import (
 
 	"filippo.io/age"
 
-	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
+	"permafrost/repo/cause"
 	"permafrost/repo/store"
 )
 
@@ -109,8 +109,6 @@ func IsFile(data []byte) bool {
 	return false
 }
 
-const otherCopy = "use another copy of the file"
-
 // ParseFile reads a key file. Comments, white space at line ends, and CR LF are let pass; every byte that makes the
 // keyring is checked, and the age identities beside it must be those in it.
 func ParseFile(data []byte) (*Keyring, error) {
@@ -141,7 +139,7 @@ func parseKeyFile(data []byte) (*Keyring, error) {
 		case strings.HasPrefix(line, "AGE-SECRET-KEY-"):
 			identities = append(identities, line)
 		default:
-			err = hint.Wrap(errors.New("neither a comment nor a key"), "a note must begin with #; if it is none, "+otherCopy)
+			err = cause.Errorf(cause.KeyFileNote, "neither a comment nor a key")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
@@ -150,11 +148,11 @@ func parseKeyFile(data []byte) (*Keyring, error) {
 	sum := sha256.Sum256([]byte(keyring))
 	switch {
 	case keyring == "":
-		return nil, hint.Wrap(fmt.Errorf("damaged: no line begins with %q", keyringLine), otherCopy)
+		return nil, cause.Errorf(cause.KeyFileDamaged, "damaged: no line begins with %q", keyringLine)
 	case checksum == "":
-		return nil, hint.Wrap(fmt.Errorf("cut short: no line begins with %q", checksumLine), otherCopy)
+		return nil, cause.Errorf(cause.KeyFileDamaged, "cut short: no line begins with %q", checksumLine)
 	case checksum != hex.EncodeToString(sum[:]):
-		return nil, hint.Wrap(errors.New("damaged: the checksum does not match"), otherCopy)
+		return nil, cause.Errorf(cause.KeyFileDamaged, "damaged: the checksum does not match")
 	}
 	k, err := decodeKeyring([]byte(keyring))
 	if err != nil {
@@ -174,7 +172,7 @@ func versioned(to *string, s string) error {
 	case err != nil:
 		return errors.New("malformed version")
 	case v > keyringFormat:
-		return hint.Wrap(fmt.Errorf("version %d: %w", v, store.ErrNewerFormat), "update permafrost on this machine")
+		return fmt.Errorf("version %d: %w", v, store.ErrNewerFormat)
 	case v != keyringFormat || !ok || value == "":
 		return errors.New("malformed")
 	case *to != "":
@@ -190,8 +188,7 @@ func (k *Keyring) checkIdentities(lines []string) error {
 	known := k.identities()
 	for _, line := range lines {
 		if !slices.ContainsFunc(known, func(id labelled) bool { return id.identity.String() == line }) {
-			return hint.Wrap(errors.New("an AGE-SECRET-KEY line is not part of the keyring"),
-				"the keyring itself is whole: delete from a copy of the file the lines that begin with AGE-SECRET-KEY")
+			return cause.Errorf(cause.KeyFileEdited, "an AGE-SECRET-KEY line is not part of the keyring")
 		}
 	}
 	return nil
@@ -213,7 +210,7 @@ func WriteFile(path string, k *Keyring) error {
 		dir.Close()
 	}
 	if errors.Is(err, fs.ErrExist) {
-		err = hint.Wrap(err, "choose another name, or move that file away: it may be the only key to another repository")
+		err = cause.Of(cause.KeyFileExists, err)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the key file %s: %w", path, err)
@@ -234,7 +231,7 @@ func keyDir(path string) (*hostfs.Dir, string, error) {
 		}
 	}
 	if shared := (*hostfs.SharedError)(nil); errors.As(err, &shared) {
-		err = hint.Wrap(err, "keep key files where only root may write, such as /root or /etc/permafrost, and carry copies from there")
+		err = cause.Of(cause.KeyFileShared, err)
 	}
 	return dir, filepath.Base(path), err
 }
@@ -266,7 +263,7 @@ func replaceKeyFile(path string, k *Keyring) error {
 		return err
 	}
 	if isEncrypted(old) {
-		return hint.Wrap(errors.New("it is encrypted with a passphrase"), "decrypt it first: age -d -o PLAIN "+path)
+		return cause.Of(cause.KeyFilePassphrase, errors.New("it is encrypted with a passphrase"), path)
 	}
 	had, err := ParseFile(old)
 	if err != nil {

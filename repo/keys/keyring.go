@@ -17,7 +17,7 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
+	"permafrost/repo/cause"
 	"permafrost/repo/store"
 )
 
@@ -269,7 +269,7 @@ func (k *Keyring) checkEpoch(e *Epoch, n int) error {
 	case int64(e.Number) != int64(n):
 		return fmt.Errorf("epoch %d stands in the place of epoch %d", e.Number, n)
 	case n > MaxEpochs:
-		return hint.Wrap(fmt.Errorf("a repository has at most %d epochs of keys", MaxEpochs), "start a new repository: `permafrost init`")
+		return cause.Errorf(cause.TooManyEpochs, "a repository has at most %d epochs of keys", MaxEpochs)
 	case e.DataRecipient == nil || e.MetaIdentity == nil:
 		return fail("keys are missing")
 	case k.Role == RoleOwner && e.DataIdentity == nil:

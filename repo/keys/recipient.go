@@ -6,11 +6,11 @@ import (
 	"os"
 	"strings"
 
+	"permafrost/repo/cause"
+
 	"filippo.io/age"
 	"filippo.io/age/agessh"
 	"filippo.io/age/plugin"
-
-	"permafrost/internal/hint"
 )
 
 // WeakPassphrase is the warning that belongs to a keyring wrapped to a passphrase.
@@ -37,7 +37,7 @@ func ParseRecipient(s string, person Prompt) (r age.Recipient, kind, weak string
 	s = strings.TrimSpace(s)
 	switch {
 	case strings.ContainsAny(s, "\r\n"):
-		return nil, "", "", hint.Wrap(errors.New("more than one line was given as a recipient"), "give one recipient at a time")
+		return nil, "", "", cause.Errorf(cause.RecipientLines, "more than one line was given as a recipient")
 	case strings.HasPrefix(s, "age1pq1"):
 		kind = "post-quantum"
 		r, err = age.ParseHybridRecipient(s)
@@ -61,32 +61,31 @@ func ParseRecipient(s string, person Prompt) (r age.Recipient, kind, weak string
 	case err != nil && isSSHPublic(s):
 		return nil, "", "", fmt.Errorf("recipient: %w", err)
 	case err != nil: // age's own error repeats the recipient, which may be 2,000 letters long
-		return nil, "", "", hint.Wrap(errors.New("malformed age recipient"), "it was cut or mistyped")
+		return nil, "", "", cause.Errorf(cause.RecipientCut, "malformed age recipient")
 	}
 	return r, kind, weak, nil
 }
 
 // notRecipient says what s is instead, without quoting it: it may be secret.
 func notRecipient(s string) error {
-	const want = "a recipient is age1…, age1pq1…, or the text of an ssh-ed25519 or ssh-rsa public key"
 	switch {
 	case strings.HasPrefix(s, "AGE-"), strings.HasPrefix(s, "-----BEGIN"):
-		return hint.Wrap(errors.New("a private key was given as a recipient"), "give the public key that belongs to it: age-keygen -y FILE prints it")
+		return cause.Errorf(cause.RecipientPrivate, "a private key was given as a recipient")
 	case isSSHPublic(s):
-		return hint.Wrap(errors.New("age can't encrypt to SSH keys of this type"), "use an ssh-ed25519 or ssh-rsa key, or age-keygen -pq")
+		return cause.Errorf(cause.RecipientSSH, "age can't encrypt to SSH keys of this type")
 	case s == "":
-		return hint.Wrap(errors.New("the recipient is empty"), want)
+		return cause.Errorf(cause.RecipientUnknown, "the recipient is empty")
 	}
 	if _, err := os.Stat(s); err == nil {
-		return hint.Wrap(errors.New("a file's name was given as a recipient"), want+`: "$(cat FILE)"`)
+		return cause.Errorf(cause.RecipientFile, "a file's name was given as a recipient")
 	}
-	return hint.Wrap(errors.New("not a recipient"), want)
+	return cause.Errorf(cause.RecipientUnknown, "not a recipient")
 }
 
 // noPlugin adds to an error of age's, where a plugin was missing, what to do about it.
 func noPlugin(err error) error {
 	if missing := (*plugin.NotFoundError)(nil); errors.As(err, &missing) {
-		return hint.Wrap(err, "install age-plugin-"+missing.Name+" so that it is found in PATH")
+		return cause.Of(cause.PluginAbsent, err, missing.Name)
 	}
 	return err
 }

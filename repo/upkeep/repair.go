@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/inspection"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/headers"
@@ -89,7 +89,7 @@ func repair(ctx context.Context, c *core.Core, what string, o RepairOptions, try
 			return err
 		}
 	}
-	return hint.Wrap(&lease.LockedError{By: "others kept adding to the log"}, "repair again at a quieter time")
+	return cause.Of(cause.Outrun, &lease.LockedError{By: "others kept adding to the log"})
 }
 
 // tryRepairIndex goes through a repair once. What packs that were read hold stays in u for the next time.
@@ -161,7 +161,7 @@ func wholeIndex(ctx context.Context, c *core.Core) (*index.Index, error) {
 	return c.Indexes.LoadAnew(ctx, c.Log.History, func(err error) error {
 		if errors.Is(err, store.ErrNewerFormat) && !c.AcceptHead {
 			// It is not damaged: we don't understand it. Or somebody with a key has made it to stop us.
-			return hint.Wrap(err, "update permafrost on this machine; where no newer one was ever used, --accept-head takes it for damage")
+			return cause.Of(cause.IndexNewer, err)
 		}
 		return nil
 	})
@@ -219,7 +219,7 @@ func eachPack(ctx context.Context, c *core.Core, f func(name store.Name, o store
 		}
 	}
 	if n == 0 && len(c.Log.Live()) > 0 {
-		return hint.Wrap(errors.New("there is not a single pack on the storage"), "look whether this is the right storage: an empty one can't be repaired")
+		return cause.Errorf(cause.NoPacks, "there is not a single pack on the storage")
 	}
 	return nil
 }

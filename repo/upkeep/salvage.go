@@ -12,8 +12,8 @@ import (
 	"filippo.io/age"
 
 	"permafrost/chunk"
-	"permafrost/internal/hint"
 	"permafrost/repo"
+	"permafrost/repo/cause"
 	"permafrost/repo/internal/blobs"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/headers"
@@ -75,7 +75,7 @@ func tryRepairPacks(ctx context.Context, c *core.Core, o RepairOptions) (*PackRe
 func takeInventory(ctx context.Context, c *core.Core) (*inventory, error) {
 	x, err := c.Indexes.LoadAnew(ctx, c.Log.History, func(err error) error { return err })
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("this needs the whole index: %w", err), "run `permafrost repair index` first")
+		return nil, cause.Errorf(cause.IndexNeeded, "this needs the whole index: %w", err)
 	}
 	if err := headers.SortOut(ctx, c, c.Log.History, x, x.Contested(), headers.NoteError(c), headers.Ignore); err != nil {
 		return nil, err
