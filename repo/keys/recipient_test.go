@@ -3,13 +3,14 @@ package keys_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
-	"permafrost/internal/hint"
+	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 )
 
@@ -22,23 +23,26 @@ func TestBadRecipient(t *testing.T) {
 	_, weak := sshKey(t, "-t", "rsa", "-b", "1024", "-N", "")
 	_, ed := sshKey(t, "-t", "ed25519", "-N", "")
 	pq := id.Recipient().String()
-	for what, c := range map[string]struct{ text, words, hint string }{
-		"empty":            {" ", "empty", "age1"},
-		"private key":      {id.String(), "private key", "public key"},
-		"plugin identity":  {plugin.EncodeIdentity(pluginName, nil), "private key", "public key"},
-		"SSH private key":  {"-----BEGIN OPENSSH PRIVATE KEY-----", "private key", "public key"},
-		"file":             {keyPath(t, pq), "file's name", "cat FILE"},
-		"text":             {"anna", "not a recipient", "age1"},
-		"cut":              {pq[:100], "malformed", "cut or mistyped"},
-		"mistyped":         {pq[:40] + other(pq[40]) + pq[41:], "malformed", "cut or mistyped"},
-		"mistyped X25519":  {"age1qqqqqq", "malformed", "cut or mistyped"},
-		"mistyped plugin":  {"age1name1qqqqqq", "malformed", "cut or mistyped"},
-		"two":              {pq + "\n" + pq, "more than one line", "one recipient"},
-		"ECDSA":            {ecdsa, "SSH keys of this type", "ssh-ed25519"},
-		"FIDO":             {"sk-ssh-ed25519@openssh.com AAAA", "SSH keys of this type", "ssh-ed25519"},
+	for what, c := range map[string]struct {
+		text, words string
+		cause       cause.Cause
+	}{
+		"empty":            {" ", "empty", cause.RecipientUnknown},
+		"private key":      {id.String(), "private key", cause.RecipientPrivate},
+		"plugin identity":  {plugin.EncodeIdentity(pluginName, nil), "private key", cause.RecipientPrivate},
+		"SSH private key":  {"-----BEGIN OPENSSH PRIVATE KEY-----", "private key", cause.RecipientPrivate},
+		"file":             {keyPath(t, pq), "file's name", cause.RecipientFile},
+		"text":             {"anna", "not a recipient", cause.RecipientUnknown},
+		"cut":              {pq[:100], "malformed", cause.RecipientCut},
+		"mistyped":         {pq[:40] + other(pq[40]) + pq[41:], "malformed", cause.RecipientCut},
+		"mistyped X25519":  {"age1qqqqqq", "malformed", cause.RecipientCut},
+		"mistyped plugin":  {"age1name1qqqqqq", "malformed", cause.RecipientCut},
+		"two":              {pq + "\n" + pq, "more than one line", cause.RecipientLines},
+		"ECDSA":            {ecdsa, "SSH keys of this type", cause.RecipientSSH},
+		"FIDO":             {"sk-ssh-ed25519@openssh.com AAAA", "SSH keys of this type", cause.RecipientSSH},
 		"short RSA":        {weak, "too small", ""},
 		"cut SSH":          {ed[:40], "malformed SSH", ""},
-		"another SSH type": {"ssh-dss AAAA", "SSH keys of this type", "ssh-ed25519"},
+		"another SSH type": {"ssh-dss AAAA", "SSH keys of this type", cause.RecipientSSH},
 	} {
 		t.Run(what, func(t *testing.T) {
 			r, kind, weak, err := keys.ParseRecipient(c.text, keys.Prompt{})
@@ -46,10 +50,10 @@ func TestBadRecipient(t *testing.T) {
 			if r != nil || kind != "" || weak != "" {
 				t.Errorf("%v, %q, %q beside an error", r, kind, weak)
 			}
-			if !strings.Contains(hint.Of(err), c.hint) {
-				t.Errorf("hint %q does not say %q", hint.Of(err), c.hint)
+			if got, _ := told(err); c.cause != "" && got != c.cause {
+				t.Errorf("the cause is %q, want %q", got, c.cause)
 			}
-			if strings.Contains(err.Error()+hint.Of(err), id.String()[20:40]) || len(err.Error()) > 500 {
+			if strings.Contains(err.Error(), id.String()[20:40]) || len(err.Error()) > 500 {
 				t.Errorf("the error quotes too much: %v", err)
 			}
 		})
@@ -63,8 +67,8 @@ func TestMissingPlugin(t *testing.T) {
 	}
 	_, err = keys.Wrap(newOwner(t, 1), to)
 	wantError(t, err, "pfabsent")
-	if h := hint.Of(err); !strings.Contains(h, "age-plugin-pfabsent") {
-		t.Errorf("hint %q", h)
+	if c, facts := told(err); c != cause.PluginAbsent || !slices.Equal(facts, []string{"pfabsent"}) {
+		t.Errorf("%q %q", c, facts)
 	}
 	id, err := keys.LoadIdentity(keyPath(t, plugin.EncodeIdentity("pfabsent", nil)), keys.Prompt{})
 	if err != nil {
@@ -72,8 +76,8 @@ func TestMissingPlugin(t *testing.T) {
 	}
 	_, err = keys.Unwrap(golden(t, "update.age"), id.Identities...)
 	wantError(t, err, "pfabsent")
-	if h := hint.Of(err); !strings.Contains(h, "age-plugin-pfabsent") {
-		t.Errorf("hint %q", h)
+	if c, facts := told(err); c != cause.PluginAbsent || !slices.Equal(facts, []string{"pfabsent"}) {
+		t.Errorf("%q %q", c, facts)
 	}
 }
 
@@ -123,4 +127,12 @@ func other(c byte) string {
 		return "p"
 	}
 	return "q"
+}
+
+// told returns the cause of an error, and its facts.
+func told(err error) (cause.Cause, []string) {
+	if e := (*cause.Error)(nil); errors.As(err, &e) {
+		return e.Cause, e.Facts
+	}
+	return "", nil
 }
