@@ -93,7 +93,7 @@ func TestRepairIndex(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(res.Dropped) == 0 || len(dry.Dropped) != len(res.Dropped) || dry.Listed != res.Listed || (res.Listed > 0) != (res.Added > 0) || len(res.Bad) > 0 {
+			if len(res.Dropped) == 0 || len(dry.Dropped) != len(res.Dropped) || dry.Listed != res.Listed || (res.Listed > 0) != (res.Added > 0) || len(res.Damaged) > 0 {
 				t.Errorf("dry run %+v, then %+v", dry, res)
 			}
 			wholeAgain(t, w, st, nights, refs)
@@ -160,7 +160,7 @@ func TestRepairIndexOfBadPacks(t *testing.T) {
 	if told := strings.Join(problems, "\n"); len(problems) != 2 || !strings.Contains(told, largest) || !strings.Contains(told, junk) {
 		t.Errorf("problems: %q", problems)
 	}
-	if len(res.Bad) != 1 || !strings.HasSuffix(largest, res.Bad[0].String()) || res.Read != res.Listed+1 {
+	if len(res.Damaged) != 1 || !strings.HasSuffix(largest, res.Damaged[0].String()) || res.Read != res.Listed+1 {
 		t.Errorf("%+v", res)
 	}
 	// Nothing is deduplicated against it, and so the next night makes all whole.

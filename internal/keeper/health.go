@@ -79,7 +79,7 @@ func (IndexRepaired) MessageType() string { return "repair_index" }
 // indexRepaired returns the result of a repair of the index as it is told.
 func indexRepaired(res *upkeep.IndexRepair, dryRun bool) *IndexRepaired {
 	return &IndexRepaired{
-		DryRun: dryRun, Dropped: len(res.Dropped), Added: res.Added, Read: res.Read, Listed: res.Listed, Damaged: len(res.Bad), Lacking: res.Lacking,
+		DryRun: dryRun, Dropped: len(res.Dropped), Added: res.Added, Read: res.Read, Listed: res.Listed, Damaged: len(res.Damaged), Lacking: res.Lacking,
 	}
 }
 

@@ -35,10 +35,10 @@ const checkReads = 3 // packs that a check holds at once
 // CheckOptions say how deep a check goes.
 type CheckOptions struct {
 	Read     *Subset                 // packs whose content is read; nil: none
-	MaxAge   time.Duration           // of these only what this machine did not verify within that time; 0: all
-	MaxTime  time.Duration           // begin no further pack after that time, but one at least; 0: read all
-	Problem  func(err error)         // hears of each damage as it is found
-	Progress func(done, total int64) // bytes of packs read
+	MaxAge   time.Duration           // passes over packs that this machine has verified within that time; 0: over none
+	MaxTime  time.Duration           // no further pack is begun after that time, but one at least; 0: all are read
+	Problem  func(err error)         // hears of each damage as it is found, one at a time; may be nil
+	Progress func(done, total int64) // hears how many bytes of packs were read, one call at a time; may be nil
 }
 
 // A CheckResult counts what was looked at.
@@ -54,18 +54,18 @@ type CheckResult struct {
 	Problems  int
 	ReadPacks int
 	ReadBytes int64
-	Due       int          // packs that were to be read, when the time was over
-	Deep      bool         // the content of packs was decrypted, and each blob verified
+	Due       int          // packs that were to be read, and were not because MaxTime was over
+	Deep      bool         // packs were decrypted and each blob verified; else their stored bytes were hashed
 	Damaged   []store.Name // packs that are missing or damaged
 	Strays    []string     // the first of the unused packs, the unnamed objects and the junk
 	Accepted  []error      // damage to the log that an owner has accepted: no problem, and not forgotten
 }
 
-// A Subset is a part of the packs, for a check that is spread over days.
+// A Subset is a part of the packs, for a check that is spread over days: by name, by percentage or by size.
 type Subset struct {
-	Part, Of int     // the packs whose names fall into part Part of Of, from 1 on
-	Percent  float64 // or so many of a hundred, chosen by chance
-	Bytes    int64   // or so many bytes, chosen by chance
+	Part, Of int     // part number Part, from 1 on, of Of parts by the packs' names; Of 0: one of the others
+	Percent  float64 // percentage of the stored bytes, chosen by chance
+	Bytes    int64   // stored bytes, chosen by chance, where Percent is 0
 }
 
 // choose returns the packs of the subset.
@@ -103,7 +103,7 @@ type checker struct {
 
 	mu         sync.Mutex
 	res        CheckResult
-	isReported map[store.Name]bool // those in res.Bad
+	isReported map[store.Name]bool // those in res.Damaged
 }
 
 // problem notes damage that is found while packs are read.
@@ -132,8 +132,12 @@ func (c *checker) report(p *index.Pack) {
 // Check verifies the repository: the log's chain, read anew from the storage; the keyrings that the roster names; every
 // index object; that every pack is there with the right size; every manifest; and that each snapshot can be put together
 // again from what is in these packs, and holds what its log entry says.
-// With Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against the
-// hash that names them. What it finds wrong goes to Problem; an error means that it could not go on.
+//
+// With CheckOptions.Read it also reads packs: every blob in them or, where the key can't read these, their stored bytes against
+// the hash that names them. It changes nothing on the storage.
+//
+// What it finds wrong goes to CheckOptions.Problem, and is counted. An error means that the check could not go on, such as a
+// ledger.RollbackError.
 func Check(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o CheckOptions) (*CheckResult, error) {
 	c := &checker{core: r.Core(), opts: o}
 	x, err := c.structure(ctx, inspect)

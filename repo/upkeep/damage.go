@@ -21,7 +21,7 @@ func ReportDamaged(ctx context.Context, r *repo.Repo, packs []store.Name) error 
 	return c.Log.Publish(ctx, e, func(*ledger.History) error { return nil })
 }
 
-// reportAt is ReportDamaged on what the log said at head, and returns the head that then is.
+// reportAt is ReportDamaged upon head, or not at all. It returns the head behind its entry.
 func reportAt(ctx context.Context, c *core.Core, head ledger.Head, packs []store.Name) (ledger.Head, error) {
 	if e := damageEntry(c, packs); e != nil {
 		if err := c.Log.PublishAt(ctx, head, e); err != nil {
@@ -32,8 +32,8 @@ func reportAt(ctx context.Context, c *core.Core, head ledger.Head, packs []store
 	return head, nil
 }
 
-// damageEntry returns an entry that calls packs bad, those that this key has not called so: nil where it has all. What is
-// too much for one waits for the next check.
+// damageEntry returns an entry that reports those of the packs that this key has not reported yet, or nil for none. It names at
+// most maxPruned: the rest waits for the next check.
 func damageEntry(c *core.Core, packs []store.Name) *ledger.Entry {
 	e := &ledger.Entry{Damage: new(ledger.DamageEntry)}
 	me := c.Log.Scope(c.Key.VerifyKey())

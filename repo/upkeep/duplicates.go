@@ -62,18 +62,18 @@ func (d *survivors) staying(l index.NumberedPack) error {
 	return nil
 }
 
-// readListings reads the index objects from the storage that are leant on. This machine may know still what they said when the
-// storage has spoilt them, and no other one would find what is left.
+// readListings reads the index objects that list what stays, from the storage. This machine may have copies of them though the
+// storage has damaged them, and no other machine would find what is left.
 func (d *survivors) readListings(ctx context.Context) error {
-	if err := d.core.Indexes.Read(ctx, d.leantOn()); err != nil {
+	if err := d.core.Indexes.Read(ctx, d.relied()); err != nil {
 		return cause.Errorf(cause.IndexDamaged, "refusing to prune: content that is to stay is listed there: %w", err)
 	}
 	return nil
 }
 
-// leantOn returns the index objects that list copies which stay while others go, and those that list a pack which stays as one
-// does that lists a pack which goes: where that one is replaced, it is listed there alone.
-func (d *survivors) leantOn() (names []store.Name) {
+// relied returns the index objects that must be readable when the plan is done. They list a copy that stays while another goes; or
+// a pack that stays and that an index object which gives way lists too, so that it is then listed there alone.
+func (d *survivors) relied() (names []store.Name) {
 	objects := make(map[uint32]bool)
 	for _, w := range d.stay {
 		objects[d.index.Packs[w.Pack].Object] = true

@@ -9,7 +9,10 @@ import (
 )
 
 // Forget takes snapshots off the list. What only they need goes with the next prune. The entry also records what is thought
-// of the times of snapshots below it.
+// of the times of snapshots below it, as far as this key may say so. On a full storage Forget makes room for the entry.
+//
+// The error is a ledger.NotAllowedError for a key that may not forget these snapshots. One that is not listed is an error, too;
+// then nothing is forgotten.
 func Forget(ctx context.Context, r *repo.Repo, ids []store.Name, records ...ledger.Record) error {
 	c := r.Core()
 	if len(ids) == 0 {

@@ -22,31 +22,35 @@ const (
 	// DefaultMaxUnused is the share of a pack that may be dead before it is rewritten.
 	DefaultMaxUnused = 0.05
 
-	// maxPruned is how many packs one entry names, so that it stays far below what a log entry may have. The rest waits
-	// for the next prune.
+	// maxPruned is how many packs one entry names, so that it stays far below ledger.MaxEntryObject. The rest waits for the
+	// next prune.
 	maxPruned = 100_000
 
+	// pruneTries is how often a prune or a repair begins again because others have added to the log.
 	pruneTries = 8
 )
 
 // PruneOptions say what a prune may do.
 type PruneOptions struct {
 	MaxUnused float64       // share of a pack, 0 to 1, that may be dead before it is rewritten
-	Grace     time.Duration // age at which what no log entry names is left over; 0, and for a writer at least: ledger.Grace
-	DryRun    bool          // only tell what would be done
+	Grace     time.Duration // age at which what no log entry names is left over; 0: ledger.Grace. A writer's is never shorter than that
+	DryRun    bool          // only tell what would be done; puts nothing but a lease, to learn the storage's time
 	Forgotten []store.Name  // with DryRun: tell what would be done once these snapshots are forgotten too
 	Patience  time.Duration // how long to wait for others who are at work
-	Progress  func(phase string, done, total int64)
 
-	// AcceptLost passes over blobs that no index object lists: snapshots lack them, and are pruned about all the same. What
-	// is listed and not there is no loss that anybody has accepted.
+	// Progress, if not nil, is told how far a phase is. The phases are marking, rewriting and deleting; they count snapshots,
+	// packs and objects. One goroutine calls it.
+	Progress func(phase string, done, total int64)
+
+	// AcceptLost prunes though snapshots lack blobs that no index object lists. A blob that is listed and not there
+	// is an error all the same, and so is one that RepairIndex may still find.
 	AcceptLost bool
 
-	// Records are what the entry says of the times of the snapshots below it.
+	// Records are what the entry says of the times of the snapshots below it. Those that this key may not make are left out.
 	Records []ledger.Record
 
 	lean bool // write nothing but the entry, and a short one
-	most int  // packs that are rewritten at once; 0: any number
+	most int  // packs that one try rewrites; 0: any number
 }
 
 func (o *PruneOptions) progress(phase string, done, total int64) {
@@ -74,24 +78,29 @@ type PruneResult struct {
 	Waiting    int   // packs that should be rewritten and that this key can't read
 	WaitingFor int64 // dead bytes in them
 	Manifests  int   // of forgotten snapshots, deleted
-	LeftOver   int   // objects that no log entry named
+	LeftOver   int   // objects deleted that no log entry named, junk included
 	Lost       int   // blobs that snapshots lack
 }
 
-// Prune deletes what no snapshot needs. inspect is called anew for each try.
+// Prune deletes what no snapshot needs.
 //
-// It decides by the log as it stands; publishes, as the very next entry, what goes; and only then deletes: see tryPrune. A
-// snapshot below that entry was marked, and one above it has read it.
+// It decides by the log as it stands, publishes what goes as the very next entry, and only then deletes. A snapshot below that
+// entry was marked, and one above it has read it. tryPrune has the steps, and what each leaves behind when we die.
 //
-// Where the storage is full it makes room first, and leaves the reserve as it should be. If we die before that is put back
-// the next prune puts it.
+// Prune begins again when others have added to the log meanwhile, and calls inspect anew for each try. On a full storage it
+// makes room first, for which it may take the reserve. It puts the reserve back at the end; if we die before, the next prune does.
+//
+// After an error no snapshot is worse off: some of what should go is still there, and what the try has put may be left over.
+// The error is a ledger.NotAllowedError for a key that may not prune. It is a lease.LockedError when others were at work for
+// longer than Patience, or kept adding to the log. It is store.ErrNoSpace with cause.NoRoom when no room could be made. Where
+// damage stands in the way it is a cause.Error or a store.DamageError, and the try has deleted nothing.
 func Prune(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
 	c := r.Core()
 	if o.Grace == 0 || c.Key.Role != keys.RoleOwner {
 		o.Grace = max(o.Grace, ledger.Grace)
 	}
 	if o.DryRun {
-		return prune(ctx, c, func(ctx context.Context) (time.Time, error) { return clock(ctx, c) }, inspect, o)
+		return prune(ctx, c, func(ctx context.Context) (time.Time, error) { return timeOfStorage(ctx, c) }, inspect, o)
 	}
 	var lease *lease.Lease
 	m := &room{core: c, grace: o.Grace}
@@ -119,8 +128,8 @@ func Prune(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o PruneO
 	return res, nil
 }
 
-// clock returns the storage's time, or where nothing can be put there one that it has passed.
-func clock(ctx context.Context, c *core.Core) (time.Time, error) {
+// timeOfStorage returns the time by the storage's clock. Where nothing can be put there it returns an earlier one.
+func timeOfStorage(ctx context.Context, c *core.Core) (time.Time, error) {
 	lease, err := c.NewLease(ctx, "look at what a prune would do")
 	if errors.Is(err, store.ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
 		return lastSeen(ctx, c)
@@ -132,14 +141,14 @@ func clock(ctx context.Context, c *core.Core) (time.Time, error) {
 	return lease.Now(ctx)
 }
 
-// prune tries until it was not overtaken by others. now tells the storage's time.
-func prune(ctx context.Context, c *core.Core, now func(context.Context) (time.Time, error), inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
+// prune calls tryPrune until no other entry comes before its own. clock tells the storage's time.
+func prune(ctx context.Context, c *core.Core, clock func(context.Context) (time.Time, error), inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
 	for range pruneTries {
-		res, err := tryPrune(ctx, c, now, inspect, o)
+		res, err := tryPrune(ctx, c, clock, inspect, o)
 		switch {
 		case errors.Is(err, logbook.ErrNewcomers), err != nil && !errors.Is(err, store.ErrNoSpace) && c.Log.HasGrown(ctx):
 			c.Note("the log has grown meanwhile: prune starts again")
-		case !index.IsTableDamage(err): // it was noted where it was found
+		case !index.IsTableDamage(err): // else this machine's table of the index is damaged: the next try builds it anew
 			return res, err
 		}
 	}
@@ -151,9 +160,10 @@ func prune(ctx context.Context, c *core.Core, now func(context.Context) (time.Ti
 //	survey     what there is: what the index lists, and what the storage has of it
 //	marks      what snapshots need of that
 //	prunePlan  what goes, and the entry that says so
-//	rewritten  what was put for that entry to lean on
+//	rewritten  the packs and index objects that were put for that entry to reference
 //
-// Nothing is deleted before the entry stands that names it.
+// An object is deleted only after an entry names it. Uploads that were given up and junk are the exceptions: nothing can
+// reference these.
 func tryPrune(ctx context.Context, c *core.Core, clock func(context.Context) (time.Time, error), inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
 	if err := readyToPrune(ctx, c); err != nil {
 		return nil, err
@@ -166,7 +176,7 @@ func tryPrune(ctx context.Context, c *core.Core, clock func(context.Context) (ti
 		return nil, err
 	}
 
-	// Survey, mark and plan: the first two only read, and the third does not even that. If we die here the storage is as it was.
+	// Survey, mark and plan. The first two only read, and the third does no I/O. If we die here the storage is as it was.
 	s, err := takeSurvey(ctx, c, now, o.Grace)
 	if err != nil {
 		return nil, err
@@ -180,27 +190,31 @@ func tryPrune(ctx context.Context, c *core.Core, clock func(context.Context) (ti
 	case o.DryRun:
 		return &p.result, nil
 	case p.empty():
+		// Nothing goes that needs a new entry. If we die here any later prune deletes the rest.
 		return &p.result, sweep(ctx, c, p.deletes, o.progress)
 	}
+
+	// Verify: this reads the copy that stays of every blob of which another copy goes. If one can't be read nothing goes. If we
+	// die here the storage is as it was.
 	if err := readDuplicates(ctx, c, s, m, p); err != nil {
 		return nil, err
 	}
 
-	// Rewrite: new packs and index objects. If we die here they are left over: no entry names them, and a later prune deletes
-	// them once they are old. All that there was is there still, and counts.
+	// Rewrite: this puts new packs and index objects. If we die here they are left over: no entry names them, and a later prune
+	// deletes them once they are old. All that there was is still there, and counts.
 	w, err := rewrite(ctx, c, s.index, p, liveMover(c, s.index, m.live), o.progress)
 	if err != nil {
 		return nil, err
 	}
 
-	// Publish: one object, the entry. If it is not there when we die all is as before it. If it is there, what it names counts
-	// no more, and the new packs and index objects do.
+	// Publish: this puts one object, the entry, upon the head that the plan was made by. If we die and it is not there, all is as
+	// after the rewriting. If it is there, what it names no longer counts, and the new packs and index objects do.
 	if err := publishPlan(ctx, c, p, w); err != nil {
 		return nil, err
 	}
 
-	// Sweep: if we die here the rest of what the entry names is still there. The survey of any later prune finds it, and that prune
-	// deletes it without a further entry.
+	// Sweep: this deletes what the entry names. If we die here the rest is still there. The survey of any later prune finds it, and
+	// that prune deletes it without a further entry.
 	res := p.result
 	res.Moved = w.size
 	return &res, sweep(ctx, c, p.deletes, o.progress)
@@ -226,14 +240,14 @@ func publishPlan(ctx context.Context, c *core.Core, p *prunePlan, w *rewritten) 
 		discard(c, w)
 	}
 	if err != nil {
-		// After any other error the entry may stand all the same: what it references stays, and is left over if not.
+		// After any other error the entry may stand all the same. So what it references stays, and is left over if it does not.
 		return err
 	}
 	c.Index = nil
 	return nil
 }
 
-// sweep deletes objects that prune entries name.
+// sweep deletes objects that prune entries name, uploads that were given up, and junk.
 func sweep(ctx context.Context, c *core.Core, deletes []string, progress func(phase string, done, total int64)) error {
 	if len(c.Log.OutOfReach) > 0 {
 		if err := c.Log.CatchUp(ctx); err != nil {
@@ -242,7 +256,7 @@ func sweep(ctx context.Context, c *core.Core, deletes []string, progress func(ph
 	}
 	var names []string
 	for _, object := range deletes {
-		// What the log has come near to meanwhile has to stay: entries may stand above it.
+		// Junk under a number of the log stays if the log has grown near that number meanwhile: entries may stand above it.
 		if _, far := c.Log.OutOfReach[object]; !far || c.Log.IsOutOfReach(object) {
 			names = append(names, object)
 		}

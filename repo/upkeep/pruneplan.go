@@ -67,7 +67,7 @@ func (p *prunePlan) choosePacks(s *survey, m *marks, o PruneOptions) {
 		switch {
 		case !s.by.Serves(ip.Instance), s.index.IsContested(ip.Name), m.livesElsewhere(ip, i, living):
 			// Where this key can't tell whose a pack is, it is left to the one that can. Where its listings contradict each
-			// other, a check that reads it calls it bad.
+			// other, a check that reads it reports it damaged.
 		case m.keeps[i] == 0 && m.others.Has(i):
 			// It waits until it is so old that a run would take notice.
 		case m.keeps[i] == 0 && len(p.dead) < o.packs():
@@ -169,7 +169,7 @@ func (p *prunePlan) follow(v *inventory) {
 }
 
 // replace names the index objects that list a pack which goes and give way to new ones. What can't be replaced stays as it
-// is: it lists packs that are gone then, until all of them are (see spent).
+// is: it then lists packs that are gone, until all that it lists are (see emptied).
 func (p *prunePlan) replace(v *inventory) {
 	for _, o := range p.touched {
 		if v.replaceable(o) {

@@ -75,12 +75,12 @@ func (v *inventory) touched(goes []uint32) []uint32 {
 type survey struct {
 	inventory
 	young     index.Bitset   // packs that a run of another instance may have put, and be about to list
-	deletable []store.Object // needed by nothing and named by an earlier entry; uploads that were given up; junk
+	deletable []store.Object // needed by nothing, and named by an earlier entry, an upload that was given up, or junk
 	junk      []store.Object // of these, what has no name that an object can have
 	leftover  []store.Object // old, and in no log entry: one has to name it first
 }
 
-// takeSurvey looks at all that there is, at that time by the storage's clock.
+// takeSurvey looks at all that there is. now is the time by the storage's clock.
 func takeSurvey(ctx context.Context, c *core.Core, now time.Time, grace time.Duration) (*survey, error) {
 	x, err := c.Indexes.Load(ctx, c.Log.History, func(err error) error { return err })
 	if err != nil {
@@ -114,7 +114,7 @@ type surveyor struct {
 	survey
 	now           time.Time // by the storage's clock
 	grace         time.Duration
-	known, needed map[string]bool // see history
+	known, needed map[string]bool // see [ledger.History.Objects] and [ledger.History.Needed]
 }
 
 func newSurveyor(v inventory, now time.Time, grace time.Duration) *surveyor {

@@ -25,7 +25,7 @@ import (
 type RepairOptions struct {
 	DryRun   bool          // only tell what would be done
 	Patience time.Duration // how long to wait for others who are at work
-	Problem  func(error)   // hears of each object that can't be repaired
+	Problem  func(error)   // hears of each object that can't be repaired; may be nil
 	Progress func(phase string, done, total int64)
 }
 
@@ -40,7 +40,7 @@ type IndexRepair struct {
 	Dropped []store.Name // index objects that are missing, damaged or false: the log names them no more
 	Read    int          // packs that were read, to see what is in them
 	Listed  int          // of these, packs that an index object lists now
-	Bad     []store.Name // of these, damaged ones, which RepairPacks can salvage
+	Damaged     []store.Name // of these, packs that are damaged, and that RepairPacks can salvage
 	Added   int          // index objects that were written
 	Lacking bool         // content that snapshots need was not found, or could not be looked for
 }
@@ -64,7 +64,7 @@ func RepairIndex(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o 
 	return res, err
 }
 
-// repair calls try until it was not overtaken by others.
+// repair takes a lease, and calls try until no other entry comes before its own.
 func repair(ctx context.Context, c *core.Core, what string, o RepairOptions, try func(context.Context) error) error {
 	if !c.Key.CanRead() {
 		return &keys.MissingKeyError{Need: "the owner key (-i RECOVERY-FILE): a repair reads what is stored", For: "a repair"}
@@ -85,7 +85,7 @@ func repair(ctx context.Context, c *core.Core, what string, o RepairOptions, try
 		switch {
 		case errors.Is(err, logbook.ErrNewcomers), err != nil && c.Log.HasGrown(ctx):
 			c.Note("the log has grown meanwhile: the repair starts again")
-		case !index.IsTableDamage(err): // it was noted where it was found
+		case !index.IsTableDamage(err): // else this machine's table of the index is damaged: the next try builds it anew
 			return err
 		}
 	}
@@ -109,10 +109,11 @@ func tryRepairIndex(ctx context.Context, c *core.Core, u *unlisted, inspect insp
 		return &p.result, nil
 	}
 
-	// Call damaged packs bad, before anybody can lean on them. If we die here they are, and nobody lists them yet.
+	// Report damaged packs, before an index object lists them and anybody can reference them. If we die here they are reported, and
+	// not listed yet.
 	head := p.head
-	if len(p.result.Bad) > 0 {
-		if head, err = reportAt(ctx, c, head, p.result.Bad); err != nil {
+	if len(p.result.Damaged) > 0 {
+		if head, err = reportAt(ctx, c, head, p.result.Damaged); err != nil {
 			return nil, err
 		}
 	}
@@ -188,14 +189,14 @@ type indexPlan struct {
 	result IndexRepair             // without what packs are read and index objects written
 }
 
-// planIndex decides what is listed. bad are the packs with damage.
-func planIndex(s *indexSurvey, n *needs, bad map[store.Name]bool) *indexPlan {
+// planIndex decides what is listed. damaged are the packs with damage.
+func planIndex(s *indexSurvey, n *needs, damaged map[store.Name]bool) *indexPlan {
 	p := &indexPlan{head: s.head, packs: n.packs, result: IndexRepair{Dropped: s.dropped, Lacking: n.lacking}}
 	for _, instance := range slices.Sorted(maps.Keys(n.packs)) {
 		for _, name := range n.packs[instance] {
 			p.result.Listed++
-			if bad[name] {
-				p.result.Bad = append(p.result.Bad, name)
+			if damaged[name] {
+				p.result.Damaged = append(p.result.Damaged, name)
 			}
 		}
 	}

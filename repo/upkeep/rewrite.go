@@ -28,7 +28,7 @@ func (h home) compare(o home) int {
 // A mover adds to g what is to be kept of a pack.
 type mover func(ctx context.Context, g *pack.Pipeline, l index.NumberedPack) error
 
-// A rewritten is what was put for a plan's entry to lean on.
+// A rewritten is the packs and index objects that were put for a plan's entry to reference.
 type rewritten struct {
 	packs   map[home][]*pack.Pack // by where they are indexed
 	indexes []store.Name

@@ -28,7 +28,7 @@ const (
 type room struct {
 	core  *core.Core
 	grace time.Duration
-	steps int // that were taken
+	steps int // how many were taken; each is taken once
 }
 
 // within runs f, and again after each step that has made room. f runs out of room at the latest where it has done nothing.
@@ -104,7 +104,7 @@ func lastSeen(ctx context.Context, c *core.Core) (last time.Time, err error) {
 	return last, nil
 }
 
-// publishOnFull is publish for an entry by which room is made.
+// publishOnFull is [logbook.Log.Publish] for an entry by which room is made: it makes room for the entry itself.
 func publishOnFull(ctx context.Context, c *core.Core, e *ledger.Entry, check func(*ledger.History) error) error {
 	m := &room{core: c, grace: ledger.Grace}
 	if err := m.within(ctx, func() error { return c.Log.Publish(ctx, e, check) }); err != nil || m.steps == 0 {
