@@ -240,9 +240,7 @@ func (c *checker) packs(ctx context.Context, h *ledger.History, x *index.Index) 
 		}
 		if len(listed) == 0 {
 			c.res.Unused++
-			if len(c.res.Strays) < maxStrays {
-				c.res.Strays = append(c.res.Strays, o.Name)
-			}
+			c.note(o.Name)
 		}
 	}
 	// One of another size may be none of the instance's that it is listed for.

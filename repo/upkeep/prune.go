@@ -22,8 +22,7 @@ const (
 	// DefaultMaxUnused is the share of a pack that may be dead before it is rewritten.
 	DefaultMaxUnused = 0.05
 
-	// maxPruned is how many packs one entry names, so that it stays far below ledger.MaxEntryObject. The rest waits for the
-	// next prune.
+	// maxPruned is how many packs one entry names, far below ledger.MaxEntryObject. The rest waits for the next prune.
 	maxPruned = 100_000
 
 	// pruneTries is how often a prune or a repair begins again because others have added to the log.
@@ -162,8 +161,7 @@ func prune(ctx context.Context, c *core.Core, clock func(context.Context) (time.
 //	prunePlan  what goes, and the entry that says so
 //	rewritten  the packs and index objects that were put for that entry to reference
 //
-// An object is deleted only after an entry names it. Uploads that were given up and junk are the exceptions: nothing can
-// reference these.
+// An object is deleted only after an entry names it, unless it is an upload that was given up or junk: nothing references these.
 func tryPrune(ctx context.Context, c *core.Core, clock func(context.Context) (time.Time, error), inspect inspection.Maker, o PruneOptions) (*PruneResult, error) {
 	if err := readyToPrune(ctx, c); err != nil {
 		return nil, err
@@ -194,8 +192,7 @@ func tryPrune(ctx context.Context, c *core.Core, clock func(context.Context) (ti
 		return &p.result, sweep(ctx, c, p.deletes, o.progress)
 	}
 
-	// Verify: this reads the copy that stays of every blob of which another copy goes. If one can't be read nothing goes. If we
-	// die here the storage is as it was.
+	// Verify: this reads the copy that stays of every blob of which another copy goes. If one can't be read nothing goes.
 	if err := readDuplicates(ctx, c, s, m, p); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ type IndexRepair struct {
 	Dropped []store.Name // index objects that are missing, damaged or false: the log names them no more
 	Read    int          // packs that were read, to see what is in them
 	Listed  int          // of these, packs that an index object lists now
-	Damaged     []store.Name // of these, packs that are damaged, and that RepairPacks can salvage
+	Damaged []store.Name // of these, packs that are damaged, and that RepairPacks can salvage
 	Added   int          // index objects that were written
 	Lacking bool         // content that snapshots need was not found, or could not be looked for
 }
@@ -90,6 +90,20 @@ func repair(ctx context.Context, c *core.Core, what string, o RepairOptions, try
 		}
 	}
 	return cause.Of(cause.Outrun, &lease.LockedError{By: "others kept adding to the log"})
+}
+
+// readyToRepair returns an error where nothing can be repaired by the log as it now stands.
+func readyToRepair(ctx context.Context, c *core.Core, o RepairOptions) error {
+	err := c.Log.CatchUp(ctx)
+	if err != nil || o.DryRun && c.AcceptHead {
+		return err
+	}
+	if !o.DryRun {
+		if err := c.Log.AcceptDamage(ctx); err != nil {
+			return err
+		}
+	}
+	return c.Log.MayAdd(&ledger.Entry{Prune: new(ledger.PruneEntry)})
 }
 
 // tryRepairIndex goes through a repair once. What packs that were read hold stays in u for the next time.
