@@ -216,14 +216,14 @@ func (r *Repo) CacheDir() *localdir.Dir { return r.core.Machine.Cache() }
 // written. It is not to be changed.
 func (r *Repo) Key() *keys.Keyring { return r.core.Log.Keys }
 
-// Given returns the keyring as somebody new is given it: without what a rotation has made that was not announced.
-func (r *Repo) Given() *keys.Keyring { return r.core.Log.KeysInUse(r.core.Log.Keys) }
+// AnnouncedKey returns the keyring as somebody new is given it: without what a rotation has made that was not announced.
+func (r *Repo) AnnouncedKey() *keys.Keyring { return r.core.Log.KeysInUse(r.core.Log.Keys) }
 
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
 func (r *Repo) Snapshots() []ledger.SnapshotRef { return r.core.Log.Live() }
 
-// Own reports whether a snapshot was committed with the key that the repository was opened with.
-func (r *Repo) Own(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.core.Key.VerifyKey()) }
+// IsOwn reports whether a snapshot was committed with the key that the repository was opened with.
+func (r *Repo) IsOwn(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.core.Key.VerifyKey()) }
 
 // Requests returns the log entries that their signers were not entitled to. They have no effect.
 func (r *Repo) Requests() []ledger.Request { return slices.Clone(r.core.Log.Requests) }

@@ -32,7 +32,7 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 	if is := st.Names(); !slices.Equal(was, is) {
 		t.Errorf("before the new keys are announced the storage has %v, and had %v", is, was)
 	}
-	late, err := fresh(t, st, onDisk).Given().NewWriter("late")
+	late, err := fresh(t, st, onDisk).AnnouncedKey().NewWriter("late")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range []*keys.Keyring{w.owner, onDisk, w.writer, evil} {
-		if n := len(fresh(t, st, k).Given().Epochs); n != 3 {
+		if n := len(fresh(t, st, k).AnnouncedKey().Epochs); n != 3 {
 			t.Errorf("%s has %d epochs", k.Name, n)
 		}
 	}

@@ -44,10 +44,10 @@ func AddKey(ctx context.Context, r *repo.Repo, o AddKeyOptions, news Observer) e
 		o.To = new(Recipient)
 	}
 	o.To.warn(news)
-	p, keyring := ledger.Person{Name: o.Name}, r.Given().ForOwner
+	p, keyring := ledger.Person{Name: o.Name}, r.AnnouncedKey().ForOwner
 	if o.Role == keys.RoleWriter {
 		p.Instance, p.MayForget = o.Instance, o.MayForget
-		keyring = r.Given().NewWriter
+		keyring = r.AnnouncedKey().NewWriter
 	}
 	k, err := keyring(o.Name)
 	if err != nil {

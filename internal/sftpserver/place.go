@@ -34,7 +34,7 @@ func placeOf(name string) place {
 	if dir == store.Temp {
 		return within(temp, rest, below)
 	}
-	switch store.In(dir) {
+	switch store.KindOfDir(dir) {
 	case store.None:
 		return nowhere
 	case store.Lease:

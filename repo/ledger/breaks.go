@@ -56,8 +56,8 @@ type AcceptEntry struct {
 // MaxBreaks is how many breaks one entry accepts. More are no accident, and take several entries.
 const MaxBreaks = 10_000
 
-// brokenAt is a break, and what it tells of the log.
-type brokenAt struct {
+// An OpenBreak is a break that no owner has accepted, and the error that says what it means.
+type OpenBreak struct {
 	Break
 	err error
 }
@@ -122,7 +122,7 @@ func (h *History) applyAccept(e *Entry) {
 	for _, b := range e.Accept.Breaks {
 		accepted[b] = true
 	}
-	h.Breaks = slices.DeleteFunc(h.Breaks, func(b brokenAt) bool {
+	h.Breaks = slices.DeleteFunc(h.Breaks, func(b OpenBreak) bool {
 		if accepted[b.Break] {
 			h.Accepted = append(h.Accepted, fmt.Errorf("%w (the owner key accepted that in entry %d)", b.err, e.Seq))
 		}

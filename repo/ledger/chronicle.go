@@ -8,17 +8,17 @@ import (
 	"permafrost/repo/store"
 )
 
-// A Record says, in the entry of a forget, a prune or a confirmation, what was thought of the times of an instance's
-// snapshots up to an entry. The storage's own times last no longer than the objects that have them: a copy of the
+// A Record says, in the entry of a forget, a prune or a confirmation, which of an instance's snapshots up to an entry have
+// impossible times. The storage's own times last no longer than the objects that have them: a copy of the
 // repository has new ones. So what is recorded is not judged anew.
 type Record struct {
 	Instance string        `json:"instance"`
 	Through  uint64        `json:"through"`          // number of the newest log entry that was known
-	Doubts   []TimesDoubt  `json:"doubts,omitempty"` // all other snapshots up to there have times that can be
-	Clock    time.Duration `json:"clock,omitempty"`  // by which the storage's clock was said to be ahead
+	Doubts   []TimesDoubt  `json:"doubts,omitempty"` // the snapshots with impossible times; those of all others up to Through are possible
+	Clock    time.Duration `json:"clock,omitempty"`  // how far ahead the storage's clock was judged to be; nanoseconds in JSON
 }
 
-// A TimesDoubt says why a snapshot's times can't be.
+// A TimesDoubt says why a snapshot's times are impossible.
 type TimesDoubt struct {
 	Snapshot store.Name `json:"snapshot"`
 	Why      string     `json:"why"`
@@ -41,20 +41,20 @@ type ConfirmEntry struct {
 // deleted, so that what is thought of a snapshot does not depend on which others are still listed.
 type Chronicle struct {
 	Snapshots []SnapshotRef         // all ever, in the order they were committed
-	Forgotten map[store.Name]uint64 // to the entry that forgot it
-	Confirmed map[store.Name]bool   // what a person has confirmed, and not taken back
+	Forgotten map[store.Name]uint64 // by ID: number of the entry that forgot it
+	Confirmed map[store.Name]bool   // by ID: a person has confirmed it, and not taken that back
 	First     Moment                // of the log's first entry
 	Recorded
 }
 
-// A Moment is when a log entry was made by its signer's clock, and when it came by the storage's.
+// A Moment is the time of a log entry: Signed by its signer's clock, Logged by the storage's.
 type Moment struct{ Signed, Logged time.Time }
 
 // Recorded is what log entries have recorded of the times of an instance's snapshots.
 type Recorded struct {
 	Through uint64                // number of the newest entry that was looked at
-	Doubts  map[store.Name]string // why a snapshot's times can't be
-	Clock   time.Duration         // by which the storage's clock was last said to be ahead
+	Doubts  map[store.Name]string // by ID: why a snapshot's times are impossible
+	Clock   time.Duration         // how far ahead the storage's clock was last judged to be
 }
 
 // CheckListed returns an error for a snapshot that is not listed.
@@ -166,7 +166,7 @@ func (h *History) applyRecords(by Scope, seq uint64, records []Record) (why stri
 	return why
 }
 
-// Recordable returns the records that may be published.
+// Recordable returns those of the records that the signer may publish in one entry.
 func (s Scope) Recordable(records []Record) (may []Record) {
 	n := 0
 	for _, rec := range records {

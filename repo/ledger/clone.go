@@ -19,7 +19,7 @@ func (h *History) Clone() *History {
 		own.Doubts = maps.Clone(r.Doubts)
 		c.recorded[instance] = &own
 	}
-	c.Indexes = indexList{slices.Clone(h.Indexes.refs), maps.Clone(h.Indexes.at)}
+	c.Indexes = IndexList{slices.Clone(h.Indexes.refs), maps.Clone(h.Indexes.at)}
 	// What is appended to a list that two histories share must not land in the other's.
 	c.Snapshots, c.Gaps, c.Breaks, c.Requests = slices.Clip(h.Snapshots), slices.Clip(h.Gaps), slices.Clone(h.Breaks), slices.Clip(h.Requests)
 	c.skipped, c.Accepted, c.LeftOut = slices.Clip(h.skipped), slices.Clip(h.Accepted), slices.Clip(h.LeftOut)

@@ -9,7 +9,7 @@
 //
 // An envelope of JSON: see [Entry]. An entry names the valid entry before it by number and hash, and what it builds on (see
 // Basis). It says one thing: a snapshot is committed, snapshots are forgotten, confirmed (or a confirmation is taken back),
-// objects are pruned, packs are bad, the list of keys or the epoch is a new one, damage to the log is accepted. What announces an
+// objects are pruned, packs are reported damaged, the list of keys or the epoch is a new one, damage to the log is accepted. What announces an
 // epoch has its keys: wrapped keyrings, as below keys/, of all on the list.
 //
 // The JSON has one form: members in the order of Entry's fields, each once and in lower case, no room, strings and numbers as

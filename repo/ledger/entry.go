@@ -74,9 +74,9 @@ func SnapshotID(manifest store.Name, signer ed25519.PublicKey, instance string) 
 // SnapshotInfo is what a list of snapshots shows, and what retention goes by.
 type SnapshotInfo struct {
 	Instance string    `json:"instance"` // LOCAL_DOMAIN
-	Host     string    `json:"host"`
-	Date     string    `json:"date"` // YYYY-MM-DD: the night, as the operator names it
-	Time     time.Time `json:"time"` // when the run began
+	Host     string    `json:"host"`     // name of the machine that made it
+	Date     string    `json:"date"`     // YYYY-MM-DD: the night, as the operator names it
+	Time     time.Time `json:"time"`     // when the run began
 	Tags     []string  `json:"tags,omitempty"`
 	Partial  int       `json:"partial,omitempty"` // files that could not be read and were left out
 	Size     int64     `json:"size"`              // bytes of the source
@@ -90,7 +90,7 @@ type ForgetEntry struct {
 	Records   []Record     `json:"records,omitempty"`
 }
 
-// A PruneEntry names what is deleted once it is published, and what stands for it.
+// A PruneEntry names what is deleted once it is published, and the index objects that list what was moved.
 type PruneEntry struct {
 	Packs     []store.Name `json:"packs,omitempty"`
 	Indexes   []store.Name `json:"indexes,omitempty"`
@@ -133,7 +133,8 @@ type EpochEntry struct {
 	Keys      [][]byte `json:"keys,omitempty"` // wrapped keyrings, one for each person who has a recipient
 }
 
-const MaxEntryObject = 16 << 20 // bytes of a stored log entry
+// MaxEntryObject is how long a stored log entry may be, in bytes.
+const MaxEntryObject = 16 << 20
 
 // Encode returns an entry's JSON, in the one form that parseEntry takes. What is no UTF-8 in it, which a host's name may be, is
 // replaced before: in JSON that has two forms.
@@ -149,7 +150,7 @@ func (e *Entry) Encode() ([]byte, error) {
 	return body, err
 }
 
-// parseEntry reads an entry's JSON, and nothing that encode would have written otherwise: what is signed has one meaning.
+// parseEntry reads an entry's JSON, and nothing that Encode would have written otherwise: what is signed has one meaning.
 func parseEntry(body []byte) (*Entry, error) {
 	e, err := decodeEntry(body)
 	if err != nil {

@@ -22,17 +22,17 @@ type SnapshotRef struct {
 	SnapshotInfo
 	Signed time.Time // when its log entry was made, by the signer's clock
 	Logged time.Time // likewise by the storage's clock; zero where the entry came after the log was listed
-	Bound  bool      // the signer could not forget
+	Bound  bool      // the signer was not allowed to forget
 
 	Signer ed25519.PublicKey // of the log entry
 }
 
-// A Request is a log entry that its signer was not entitled to, whole or in part: that has no effect, and is shown.
+// A Request is a log entry that its signer was not entitled to, whole or in part. That part has no effect, and is shown.
 type Request struct {
-	Seq    uint64
-	Signer string
-	Entry  *Entry
-	Why    string
+	Seq    uint64 // number of the entry
+	Signer string // the signer's name on the roster
+	Entry  *Entry // all of it
+	Why    string // why it has no effect
 }
 
 // A Scope is what a signer could speak for when an entry was published.
@@ -51,7 +51,8 @@ func (s Scope) MayForget() bool {
 	return s.Owner || s.Person.Role == keys.RoleWriter && s.Person.MayForget
 }
 
-// History is what the log says: the state after its last valid entry.
+// A History is what the log says: the state after its last valid entry. Take, and assignments to its fields, are for one goroutine
+// at a time; Clone gives a History of one's own.
 type History struct {
 	Keys       *keys.Keyring // with the epochs that the log has announced; never changed, only replaced
 	owner      ed25519.PublicKey
@@ -75,7 +76,7 @@ type History struct {
 	confirmed  map[store.Name]bool
 	recorded   map[string]*Recorded // by instance
 	First      Moment
-	Indexes    indexList
+	Indexes    IndexList
 	Prunes     int
 	Pruned     map[string]Scopes     // object's name in the store, to who named it in a prune entry
 	Reported   map[store.Name]Scopes // packs found damaged, to who says so
@@ -83,7 +84,7 @@ type History struct {
 	OutOfReach map[string]uint64     // objects below log/, with their numbers, that are out of reach
 	skipped    []error               // entries that are no part of the log
 	LeftOut    Scopes                // who was on the list of keys and signed an entry that the log leaves out
-	Breaks     []brokenAt            // that no owner has accepted
+	Breaks     []OpenBreak           // that no owner has accepted
 	Accepted   []error               // those that one has
 	Hashes     map[uint64]store.Name // of the valid entries
 	passed     map[Head]passed       // entries that are signed, and that the log leaves out
@@ -226,7 +227,7 @@ func (h *History) chain(at Head, e *Entry, byOwner bool) (goesOn bool, err error
 // breakAt notes that the log does not go on at an entry.
 func (h *History) breakAt(at Head, err error) {
 	h.Top = max(h.Top, at.Seq+1)
-	h.Breaks = append(h.Breaks, brokenAt{Break{h.Head, at}, err})
+	h.Breaks = append(h.Breaks, OpenBreak{Break{h.Head, at}, err})
 }
 
 // person returns the roster's entry for a writer's verify key.

@@ -26,21 +26,21 @@ func (s Scope) equal(o Scope) bool {
 	return s.Owner == o.Owner && bytes.Equal(p.VerifyKey, q.VerifyKey) && p.Role == q.Role && p.Instance == q.Instance && p.MayForget == q.MayForget
 }
 
-// An indexRef is an index object that the log names, and who vouched for it by naming it.
-type indexRef struct {
+// An IndexRef is an index object that the log names, and the signers who vouched for it by naming it.
+type IndexRef struct {
 	Name store.Name
 	by   Scopes
 }
 
-// An indexList holds the index objects that the log names. Each operation takes as long whatever the list's length: a writer can
+// An IndexList holds the index objects that the log names. Each operation takes as long whatever the list's length: a writer can
 // name as many as it likes.
-type indexList struct {
-	refs []indexRef // in the order they were added; one that was dropped has no name
+type IndexList struct {
+	refs []IndexRef // in the order they were added; one that was dropped has no name
 	at   map[store.Name]int
 }
 
 // Add notes that somebody vouches for an index object.
-func (l *indexList) Add(name store.Name, by Scope) {
+func (l *IndexList) Add(name store.Name, by Scope) {
 	if i, ok := l.at[name]; ok {
 		l.refs[i].by = l.refs[i].by.With(by)
 		return
@@ -49,21 +49,21 @@ func (l *indexList) Add(name store.Name, by Scope) {
 		l.at = make(map[store.Name]int)
 	}
 	l.at[name] = len(l.refs)
-	l.refs = append(l.refs, indexRef{name, Scopes{by}})
+	l.refs = append(l.refs, IndexRef{name, Scopes{by}})
 }
 
 // drop takes an index object off the list.
-func (l *indexList) drop(name store.Name) {
+func (l *IndexList) drop(name store.Name) {
 	i, ok := l.at[name]
 	if !ok {
 		return
 	}
 	delete(l.at, name)
-	l.refs[i] = indexRef{}
+	l.refs[i] = IndexRef{}
 	if len(l.refs) < 2*len(l.at)+64 {
 		return
 	}
-	kept := make([]indexRef, 0, 2*len(l.at))
+	kept := make([]IndexRef, 0, 2*len(l.at))
 	for r := range l.All() {
 		l.at[r.Name] = len(kept)
 		kept = append(kept, r)
@@ -72,7 +72,7 @@ func (l *indexList) drop(name store.Name) {
 }
 
 // Vouchers returns who vouches for an index object.
-func (l *indexList) Vouchers(name store.Name) Scopes {
+func (l *IndexList) Vouchers(name store.Name) Scopes {
 	if i, ok := l.at[name]; ok {
 		return l.refs[i].by
 	}
@@ -80,8 +80,8 @@ func (l *indexList) Vouchers(name store.Name) Scopes {
 }
 
 // All yields the list in the order it was added to.
-func (l *indexList) All() iter.Seq[indexRef] {
-	return func(yield func(indexRef) bool) {
+func (l *IndexList) All() iter.Seq[IndexRef] {
+	return func(yield func(IndexRef) bool) {
 		for _, r := range l.refs {
 			if !r.Name.IsZero() && !yield(r) {
 				return
@@ -90,4 +90,4 @@ func (l *indexList) All() iter.Seq[indexRef] {
 	}
 }
 
-func (l *indexList) Len() int { return len(l.at) }
+func (l *IndexList) Len() int { return len(l.at) }

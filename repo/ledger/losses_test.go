@@ -290,7 +290,7 @@ func TestLossesOfWeaker(t *testing.T) {
 		},
 		"passes forks over": func(l *lossLog, who viewer, shown []shownEntry) (*History, error) {
 			h, err := readLosses(l, who, shown)
-			if who == newcomer && len(h.Breaks) > 0 && !slices.ContainsFunc(h.Breaks, func(b brokenAt) bool { return h.Hashes[b.At.Seq] == b.At.Hash }) {
+			if who == newcomer && len(h.Breaks) > 0 && !slices.ContainsFunc(h.Breaks, func(b OpenBreak) bool { return h.Hashes[b.At.Seq] == b.At.Hash }) {
 				return h, nil
 			}
 			return h, err

@@ -78,7 +78,8 @@ func (h *History) has(at Head) bool {
 	return ok && hash == at.Hash
 }
 
-// Covers reports whether this log builds on no less than one did that was seen. Who is left out has counted snapshots of his own.
+// Covers reports whether this log builds on no less than the log that s remembers. me is this machine's verify key: where the log
+// leaves out what it has signed, the snapshots that s counts are not compared.
 func (h *History) Covers(s *Remembered, me ed25519.PublicKey) bool {
 	on := s.Basis
 	if !h.has(s.Head) && h.isLeftOut(s.Head, s, me) {
@@ -87,7 +88,8 @@ func (h *History) Covers(s *Remembered, me ed25519.PublicKey) bool {
 	return h.Basis.covers(on)
 }
 
-// Lacks returns an error where the log has lost something of one that was seen, nil where it has not.
+// Lacks returns an error if this log has lost something of the log that s remembers, else nil. me is this machine's verify key: what
+// it has signed and the log leaves out is not lost.
 func (h *History) Lacks(s *Remembered, me ed25519.PublicKey) *RollbackError {
 	valid := []Head{s.Head}
 	for _, b := range s.breaks {

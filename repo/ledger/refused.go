@@ -17,10 +17,10 @@ const (
 	RightInstance Right = "instance" // to make snapshots of this instance
 	RightForget   Right = "forget"   // to forget these snapshots
 	RightConfirm  Right = "confirm"  // to confirm these snapshots
-	RightPrune    Right = "prune"
+	RightPrune    Right = "prune"    // to prune
 )
 
-// A NotAllowedError says what the list of keys does not let this key do. It is ErrNotAllowed.
+// A NotAllowedError says what the list of keys does not let this key do. It wraps ErrNotAllowed.
 type NotAllowedError struct {
 	Right Right
 	Why   string
@@ -33,7 +33,7 @@ func (e *NotAllowedError) Unwrap() error { return ErrNotAllowed }
 // A RollbackError says that the log is not a continuation of the one that was seen before.
 type RollbackError struct {
 	Remembered, Found Head
-	Lost              string // what was known of the log below Remembered, where that is there and this is not
+	Lost              string // what the remembered log was built on, where its head may be there and that is not; else ""
 	Since             bool   // Remembered was seen since the repository was opened: the storage does not show the same log each time
 }
 

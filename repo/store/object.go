@@ -60,11 +60,12 @@ const MaxEntries = 10_000_000_000
 // Hashed lists the kinds whose objects are named by the SHA-256 of their content.
 func Hashed() []Kind { return []Kind{Key, Pack, Index, Manifest} }
 
-// Dir returns the prefix of the names of all objects of a kind, but of config and reserve, which are one object each.
+// Dir returns the prefix of the names of a kind's objects, such as "packs/". It is not for Config and Reserve, which are one object
+// each.
 func (k Kind) Dir() string { return kinds[k].name + "/" }
 
-// In returns the kind of the objects below a top directory, None where it has none.
-func In(dir string) Kind {
+// KindOfDir returns the kind of the objects below a top directory such as "packs", None for a directory without any.
+func KindOfDir(dir string) Kind {
 	for k := Lease; k <= Log; k++ {
 		if kinds[k].name == dir {
 			return k
@@ -88,9 +89,8 @@ func LeaseObject(id [16]byte) string { return Lease.Dir() + hex.EncodeToString(i
 // LogObject returns the name of a log entry.
 func LogObject(seq uint64) string { return fmt.Sprintf("%s%010d", Log.Dir(), seq) }
 
-// Filler is what an owner puts under the numbers of lost entries when he accepts that they are lost. Nobody can put an entry
-// there then: who is in the middle of a run and knows nothing of that, or who was on the list of keys at that place of the log and
-// is not any more.
+// Filler is what an owner puts under the numbers of lost entries when accepting that they are lost. Nobody can put an entry there
+// then: neither a run under way that knows nothing of it, nor a signer who was on the roster at that place of the log.
 const Filler = "permafrost: no entry is to stand here\n"
 
 // Parse returns the kind of an object and the hash that its name tells, which is zero where it tells none.
@@ -103,7 +103,7 @@ func Parse(object string) (Kind, Name) {
 	}
 	dir, base := path.Split(object)
 	top, _, _ := strings.Cut(dir, "/")
-	kind := In(top)
+	kind := KindOfDir(top)
 	k := &kinds[kind]
 	digits, ok := strings.CutSuffix(base, k.suffix)
 	if kind == None || !ok || len(digits) != k.length || strings.Trim(digits, k.digits) != "" {

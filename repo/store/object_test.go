@@ -79,12 +79,12 @@ func TestParseLog(t *testing.T) {
 // A kind is found by its directory, and by no other's.
 func TestIn(t *testing.T) {
 	for k := Lease; k <= Log; k++ {
-		if got := In(strings.TrimSuffix(k.Dir(), "/")); got != k {
+		if got := KindOfDir(strings.TrimSuffix(k.Dir(), "/")); got != k {
 			t.Errorf("%s holds kind %d, want %d", k.Dir(), got, k)
 		}
 	}
 	for _, dir := range []string{"", "config", "reserve", "tmp", "packs/ab"} {
-		if got := In(dir); got != None {
+		if got := KindOfDir(dir); got != None {
 			t.Errorf("%q holds kind %d", dir, got)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"io/fs"
 )
 
-// ReadAll returns all of an object of at most limit bytes.
+// ReadAll returns all of an object of at most limit bytes. A longer one is a DamageError, an absent one fs.ErrNotExist.
 func ReadAll(ctx context.Context, st Store, name string, limit int) ([]byte, error) {
 	buf := make([]byte, min(limit, 32<<10))
 	have := 0
@@ -40,7 +40,8 @@ func ReadAll(ctx context.Context, st Store, name string, limit int) ([]byte, err
 	}
 }
 
-// ReadNamed returns all of an object that is named by its hash, which it verifies.
+// ReadNamed returns all of an object that is named by its hash, which it verifies. An object that is absent, longer than limit bytes
+// or of another hash is a DamageError.
 func ReadNamed(ctx context.Context, st Store, object string, name Name, limit int) ([]byte, error) {
 	data, err := ReadAll(ctx, st, object, limit)
 	if errors.Is(err, fs.ErrNotExist) {

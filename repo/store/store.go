@@ -39,8 +39,8 @@ type Store interface {
 	// Remove deletes the object, durably. An absent one is fs.ErrNotExist.
 	Remove(ctx context.Context, name string) error
 
-	// RoundTrip returns how long a question to the storage takes, 0 where it is near. More objects are under way at once
-	// where it is far. It is part of the contract so that a store in front of another one can't hide it.
+	// RoundTrip returns how long a question to the storage takes, 0 for a near one. More objects are under way at once when it is
+	// far. A Store in front of another one passes it on.
 	RoundTrip() time.Duration
 }
 
@@ -51,11 +51,11 @@ type Object struct {
 	Time time.Time // when it was put, by the storage's clock
 }
 
-// MaxObject is the longest object that a repository puts or accepts, in bytes. Packs aim at PackSize and may
+// MaxObject is the longest object that a repository puts or accepts, in bytes. Packs aim at repo.PackSize and may
 // be longer by one frame; everything else is far smaller.
 const MaxObject = 64 << 20
 
-// ErrNoSpace is a Store's answer where the storage is full or a quota is reached.
+// ErrNoSpace is a Store's error when the storage is full or a quota is reached.
 var ErrNoSpace = errors.New("no space left on the storage")
 
 // maxRoundTrip bounds the memory that distance costs.

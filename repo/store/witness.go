@@ -31,12 +31,13 @@ func (e *FalseReportError) Error() string {
 	return fmt.Sprintf("the storage reported success for %s, but %s", e.Object, e.Found)
 }
 
-// A Witness is a Store in front of another one, and takes no answer of that for a deed. There are servers that answer yes and do nothing, and gateways that
-// keep a part. So it looks at each object that was put, its name and size, before anything is published that refers to it:
-// many at a time, so that a distance costs little, and few enough to be noted in little memory. Of keys, manifests and index
-// objects, which lead to all else, the small ones are read back.
+// A Witness is a Store in front of another one, and does not take its word. There are servers that answer yes and do nothing, and
+// gateways that keep a part. So it looks at each object that was put, its name and size, before anything is published that refers
+// to it. It looks at many at a time, so that a distance costs little, and at few enough to note them in little memory. Small keys,
+// manifests and index objects, which lead to all else, it reads back.
 //
-// Leases are left out, since nothing refers to them, and log entries, which who publishes them reads back.
+// It does not look at leases, since nothing refers to them, nor at log entries, which their publisher reads back. Its methods may be
+// called from several goroutines at once.
 type Witness struct {
 	Store
 	mu     sync.Mutex
@@ -46,7 +47,7 @@ type Witness struct {
 // NewWitness returns a Witness in front of st.
 func NewWitness(st Store) *Witness { return &Witness{Store: st, unseen: make(map[string]int64)} }
 
-// RoundTrip tells how far away the store is.
+// RoundTrip returns that of the other Store, at most 120 ms: it bounds what is under way at once, and so memory.
 func (w *Witness) RoundTrip() time.Duration { return min(w.Store.RoundTrip(), maxRoundTrip) }
 
 // Put implements Store.
@@ -79,14 +80,15 @@ func (w *Witness) Remove(ctx context.Context, name string) error {
 	return w.Store.Remove(ctx, name)
 }
 
-// Forget gives up those objects that were put and not looked at yet for which removed is true.
+// Forget passes over the objects for which removed returns true: the next Confirm does not look for them.
 func (w *Witness) Forget(removed func(name string) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.unseen, func(name string, _ int64) bool { return removed(name) })
 }
 
-// Confirm returns an error unless all that was put is there. What could not be looked at is looked at the next time.
+// Confirm returns an error unless all that was put is there, as a rule a FalseReportError. The next call looks again at what this one
+// could not find.
 func (w *Witness) Confirm(ctx context.Context) error {
 	w.mu.Lock()
 	unseen := w.unseen

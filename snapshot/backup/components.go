@@ -350,7 +350,7 @@ func plain(err error) error {
 // previousID returns the newest snapshot of the instance that this key made and that has a stream, or zero.
 func (c *creation) previousID(ctx context.Context, stream string) store.Name {
 	for _, ref := range slices.Backward(c.repo.Snapshots()) {
-		if ref.Instance == c.inst.Domain && c.repo.Own(ref) && hasStream(ctx, c.repo, &ref, stream) {
+		if ref.Instance == c.inst.Domain && c.repo.IsOwn(ref) && hasStream(ctx, c.repo, &ref, stream) {
 			return ref.ID
 		}
 	}

@@ -148,7 +148,7 @@ func (c *creation) localMedia(ctx context.Context) (files int64) {
 // reason to fail.
 func (c *creation) previous(ctx context.Context) *snapshot.Manifest {
 	for _, ref := range slices.Backward(c.repo.Snapshots()) {
-		if ref.Instance != c.inst.Domain || ref.Holding.Media.State != snapshot.Captured || !c.repo.Own(ref) {
+		if ref.Instance != c.inst.Domain || ref.Holding.Media.State != snapshot.Captured || !c.repo.IsOwn(ref) {
 			continue
 		}
 		m, err := snapshot.Load(ctx, c.repo, ref)
