@@ -63,7 +63,7 @@ type Health struct {
 
 // Check verifies the repository, tells of damage as it is found, and notes damaged packs in the log, so that the next snapshot
 // stores anew what it still finds. Of the options it sets Problem and Progress itself. That damage was found is no error; its errors
-// are those of [repo.Repo.Check].
+// are those of [upkeep.Check].
 func Check(ctx context.Context, r *repo.Repo, o CheckOptions, news Observer) (*Health, error) {
 	found := newDamages(news)
 	o.Problem = found.add

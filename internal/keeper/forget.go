@@ -42,7 +42,7 @@ func (f *Forgotten) Removed() (removed []store.Name) {
 // Forget decides which snapshots stay and removes the others from the log: their content goes with the next prune. What looks
 // wrong is told of before anything is decided; so the result holds the suspects also where an error comes with it.
 //
-// Its errors are those of [retain.Find], [retain.Policy.Apply] and [repo.Repo.Forget].
+// Its errors are those of [retain.Find], [retain.Policy.Apply] and [upkeep.Forget].
 func Forget(ctx context.Context, r *repo.Repo, o ForgetOptions, news Observer) (*Forgotten, error) {
 	refs := o.Of(r.Snapshots())
 	verdicts := retain.JudgeAll(r, refs)
@@ -126,7 +126,7 @@ func tellClock(verdicts retain.Judgements, news Observer) {
 }
 
 // Prune deletes what no snapshot needs, and records what is thought of the snapshots' times. Of the options it sets Records and
-// Progress itself. Its errors are those of [repo.Repo.Prune].
+// Progress itself. Its errors are those of [upkeep.Prune].
 func Prune(ctx context.Context, r *repo.Repo, o upkeep.PruneOptions, news Observer) (*Pruned, error) {
 	o.Progress = phases(news)
 	verdicts := retain.JudgeAll(r, r.Snapshots())

@@ -26,7 +26,7 @@ func (o *RepairOptions) options(found *damages, news Observer) upkeep.RepairOpti
 // RepairIndex lists again what no index lists and a snapshot needs. It takes the owner key, and tells of packs that can't be used.
 //
 // Where it did what can be done the result is returned, beside an [UnrepairedError] where that is not all. Other errors are those of
-// [repo.Repo.RepairIndex].
+// [upkeep.RepairIndex].
 func RepairIndex(ctx context.Context, r *repo.Repo, o RepairOptions, news Observer) (*IndexRepaired, error) {
 	found := newDamages(news)
 	did, err := upkeep.RepairIndex(ctx, r, snapshot.NewInspector, o.options(found, news))
@@ -59,7 +59,7 @@ func (e *UnrepairedError) Error() string {
 }
 
 // RepairPacks moves what verifies in damaged packs to new ones. It takes the owner key. [Losses] tells what is lost then; of a dry run
-// a [LostError] beside the result does. Other errors are those of [repo.Repo.RepairPacks].
+// a [LostError] beside the result does. Other errors are those of [upkeep.RepairPacks].
 func RepairPacks(ctx context.Context, r *repo.Repo, o RepairOptions, news Observer) (*PacksRepaired, error) {
 	did, err := upkeep.RepairPacks(ctx, r, o.options(newDamages(news), news))
 	if err != nil {

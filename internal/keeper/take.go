@@ -24,7 +24,7 @@ type TakeOptions struct {
 }
 
 // Take makes a snapshot of an instance. Where it is committed it is returned, beside the error that says what is wrong with it: an
-// [IncompleteError], a [SuspectError], a [LeftOutError], or several joined. Other errors are those of [snapshot.Create].
+// [IncompleteError], a [SuspectError], a [LeftOutError], or several joined. Other errors are those of [backup.Create].
 func Take(ctx context.Context, r *repo.Repo, inst *source.Instance, o TakeOptions, news Observer) (*Taken, error) {
 	begin := time.Now()
 	o.Progress = newMeter(news, lastSizes(ctx, r, inst.Domain))

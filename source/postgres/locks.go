@@ -112,7 +112,7 @@ func (w *lockWatch) waits(ctx context.Context, blocked string) {
 	waited := time.Since(w.begin)
 	if waited >= w.tell && blocked != w.told {
 		w.told = blocked
-		w.s.warn(fmt.Sprintf("postgres: waiting for a lock, %v so far and %v at most: %s", waited.Round(time.Second), w.limit, blocked))
+		w.s.warn(fmt.Sprintf("waiting for a lock, %v so far and %v at most: %s", waited.Round(time.Second), w.limit, blocked))
 	}
 	if waited >= w.limit {
 		w.err = &lockError{waited, blocked}
