@@ -79,9 +79,11 @@ func (r *Repo) putKeyring(ctx context.Context, k *keys.Keyring, to age.Recipient
 	return object, nil
 }
 
-// AddPerson gives k, the repository's own keyring or one that NewWriter made, to somebody: wrapped to the recipient
-// below keys/ where there is one, else the caller hands over a file. recipient is its text, kept on the roster so that
-// later epochs reach the person too; a passphrase has none.
+// AddPerson puts somebody on the roster and gives them k, the repository's own keyring or one that Keyring.NewWriter made. It wraps k to
+// the recipient to and puts that below keys/; if to is nil the caller hands over a key file. recipient is the text of to, kept on the
+// roster so that later epochs reach the person too. It is "" for a passphrase. Of p it takes Name, Instance and MayForget.
+//
+// It takes the owner key. A name that is on the roster already is an error of cause.NameTaken.
 func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p ledger.Person, to age.Recipient, recipient string) error {
 	if err := r.ownerOnly("adding a key"); err != nil {
 		return err
@@ -128,8 +130,8 @@ func (r *Repo) publishRoster(ctx context.Context, change func(*ledger.History) (
 	})
 }
 
-// RemovePerson takes a name off the roster and removes its keyrings from the storage. It takes nothing back from who
-// has seen them.
+// RemovePerson takes a name off the roster and removes its keyrings from the storage. Whoever has seen these keeps them: Rotate makes
+// new keys. It takes the owner key. The last owner can't be removed.
 func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	if err := r.ownerOnly("removing a key"); err != nil {
 		return err
@@ -164,12 +166,15 @@ func owners(h *ledger.History) (n int) {
 	return n
 }
 
-// Rotate starts a new epoch: what is stored from now on is under new keys, and what was stored before stays readable
-// with the old. The entry that announces it gives the new keys to everybody on the roster who has a recipient; the names of the
-// others, who have to be given them anew, are returned. save must make the grown keyring durable: it is called before
-// anything depends on the new keys. What a rotation that dies has made is never used, and nobody else has it: the next one makes
-// keys of its own.
-func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (without []string, err error) {
+// Rotate starts a new epoch: what is stored from now on is under new keys, and what was stored before stays readable with the old. The
+// entry that announces the epoch gives the new keys to everybody on the roster who has a recipient. unreached are the names of the
+// others, who have to be given them anew.
+//
+// save must make the grown keyring durable: it is called before anything depends on the new keys. Keys that a dying rotation leaves
+// are never used, and nobody else has them: the next rotation makes its own.
+//
+// It takes the owner key. An error of cause.Rotated says that another owner was faster.
+func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (unreached []string, err error) {
 	if err := r.ownerOnly("rotating the keys"); err != nil {
 		return nil, err
 	}
@@ -202,14 +207,14 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (with
 			return cause.Errorf(cause.Rotated, "another owner rotated the keys meanwhile")
 		}
 		// Those who are given the keys are those on the list as the entry finds it.
-		e.Keys, without, err = wrapEpoch(&grown, h.People, r.opts.Prompt)
+		e.Keys, unreached, err = wrapEpoch(&grown, h.People, r.opts.Prompt)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	r.core.Log.Keys = &grown
-	return without, nil
+	return unreached, nil
 }
 
 // mayRotate returns an error where the log is damaged, unless an owner has said that it goes on as it is.
@@ -237,10 +242,10 @@ func (r *Repo) allAnnounced() error {
 }
 
 // wrapEpoch returns the keys for everybody on the roster who has a recipient, and the names of those who have none.
-func wrapEpoch(grown *keys.Keyring, people []ledger.Person, person keys.Prompt) (wrapped [][]byte, without []string, err error) {
+func wrapEpoch(grown *keys.Keyring, people []ledger.Person, person keys.Prompt) (wrapped [][]byte, unreached []string, err error) {
 	for _, p := range people {
 		if p.Recipient == "" {
-			without = append(without, p.Name)
+			unreached = append(unreached, p.Name)
 			continue
 		}
 		to, _, _, err := keys.ParseRecipient(p.Recipient, person)
@@ -259,5 +264,5 @@ func wrapEpoch(grown *keys.Keyring, people []ledger.Person, person keys.Prompt) 
 		}
 		wrapped = append(wrapped, data)
 	}
-	return wrapped, without, nil
+	return wrapped, unreached, nil
 }

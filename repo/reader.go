@@ -46,7 +46,7 @@ func (r *Repo) NewReader(ctx context.Context, instance string) (*Reader, error) 
 	return rd, nil
 }
 
-// Instance returns the one whose snapshots are read.
+// Instance returns the instance whose snapshots are read.
 func (rd *Reader) Instance() string { return rd.instance }
 
 // use makes x the index that is read by.
@@ -55,7 +55,7 @@ func (rd *Reader) use(x *index.Index) {
 	rd.frames, rd.recent, rd.cached = make(map[blobs.FrameKey]*list.Element), list.New(), 0
 }
 
-// ReaderOf returns a Reader that keeps to an index, whatever becomes of the log.
+// ReaderOf returns a Reader that keeps to an index, whatever becomes of the log. It is for the packages below this one.
 func ReaderOf(c *core.Core, x *index.Index) *Reader {
 	rd := &Reader{core: c, instance: x.Instance, reloaded: true, rooms: blobs.NewRooms(c.Store)}
 	rd.use(x)
@@ -109,8 +109,9 @@ func (rd *Reader) Length(id chunk.ID) (int, bool) {
 	}
 }
 
-// Blob returns a blob. The bytes are not the caller's to change. It is for single blobs that lie near each other,
-// such as a listing's; Fetch is for many.
+// Blob returns a blob, which the caller must not change. It is for single blobs that lie near each other, such as a listing's; Fetch is
+// for many. A blob of which no copy verifies is a store.DamageError, and one of content without the owner key a
+// keys.MissingKeyError.
 func (rd *Reader) Blob(ctx context.Context, id chunk.ID) ([]byte, error) {
 	for {
 		packs := rd.now()
@@ -185,8 +186,8 @@ func (rd *Reader) frame(ctx context.Context, packs *blobs.Reader, key blobs.Fram
 	return plain, nil
 }
 
-// Fetch reads blobs, each distinct one once, and calls f with each, pack by pack and several packs at once: f must
-// stand being called from several goroutines. data is valid until f returns. An error of f ends it.
+// Fetch reads blobs, each distinct one once, and calls f with each. It goes pack by pack, several packs at once, so that f is called
+// from several goroutines. data is valid until f returns. An error of f ends Fetch. Its other errors are those of Blob.
 func (rd *Reader) Fetch(ctx context.Context, ids []chunk.ID, f func(id chunk.ID, data []byte) error) error {
 	want := make(map[chunk.ID]int, len(ids)) // how many places of it have failed
 	for _, id := range ids {

@@ -141,8 +141,10 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 	})
 }
 
-// Open opens a repository with a keyring. Where the log is damaged it succeeds, so that what is left can be read:
-// see Damage.
+// Open opens a repository with a keyring. It succeeds though the log is damaged, so that what is left can be read: see [Repo.Damage].
+//
+// The error is ErrNoRepository for a store without one, a ForeignKeyError for the key of another one, and a ledger.RollbackError for
+// a log that lacks what this machine has seen, unless Options.AcceptHead is set.
 func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*Repo, error) {
 	id, err := o.ID, error(nil)
 	if id.IsZero() {
@@ -184,8 +186,8 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	return r, nil
 }
 
-// LockRun keeps two runs of an instance on this machine apart, from a run's snapshot to the end of its prune. It fails with a
-// LockedError. The lock goes with the process.
+// LockRun keeps two runs of an instance on this machine apart, from a run's snapshot to the end of its prune. The error
+// is a lease.LockedError when another one runs. The lock goes with the process.
 func (r *Repo) LockRun(instance string) (unlock func(), err error) {
 	return r.lock(machine.Run, instance, "another run for ")
 }
@@ -216,7 +218,8 @@ func (r *Repo) CacheDir() *localdir.Dir { return r.core.Machine.Cache() }
 // written. It is not to be changed.
 func (r *Repo) Key() *keys.Keyring { return r.core.Log.Keys }
 
-// AnnouncedKey returns the keyring as somebody new is given it: without what a rotation has made that was not announced.
+// AnnouncedKey returns the keyring without the epochs that the log does not announce, such as those of a rotation that died. It is what
+// somebody new is given.
 func (r *Repo) AnnouncedKey() *keys.Keyring { return r.core.Log.KeysInUse(r.core.Log.Keys) }
 
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.

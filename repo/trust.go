@@ -9,7 +9,8 @@ import (
 	"permafrost/repo/store"
 )
 
-// A Trust tells by the fingerprint whether keys are the repository's own. What a person gives once this machine remembers.
+// A Trust tells by the fingerprint whether keys are the repository's own. It remembers, on this machine, one that a person gave
+// and that fitted.
 type Trust struct {
 	Fingerprint string            // as keys.ParseFingerprint returns it; "": nobody has given one
 	StateDir    string            // where it is remembered; "": nowhere
@@ -19,11 +20,12 @@ type Trust struct {
 // pinFile is the file of state that holds the fingerprint.
 const pinFile = "fingerprint"
 
-// FromStorage accepts keys that the storage has wrapped, or returns a FingerprintError, or a cause.Error where what this machine
-// remembers can't be read. They need a fingerprint: age does not say who wrapped them, and a storage could have put its own in place.
+// FromStorage accepts keys that lay in the storage, if they have the fingerprint that a person gave or this machine remembers. Without
+// one it accepts none: age does not say who wrapped them, and a storage could have put its own in place. The error is a
+// FingerprintError, or has cause.FingerprintUnread when what this machine remembers can't be read.
 func (t *Trust) FromStorage(k *keys.Keyring) error { return t.accept(k, false) }
 
-// FromFile does that for keys of a key file, which need none: the storage never had it.
+// FromFile is FromStorage for keys of a key file. Without a fingerprint it accepts them: the storage never had that file.
 func (t *Trust) FromFile(k *keys.Keyring) error { return t.accept(k, true) }
 
 func (t *Trust) accept(k *keys.Keyring, file bool) error {
@@ -73,7 +75,7 @@ func pinError(m *machine.Memory, err error) error {
 type FingerprintError struct {
 	Want string // the fingerprint that they should have; "": this machine knows none
 	Got  string // the one that they have
-	File string // that remembers Want; "": a person has given it
+	File string // path of the file that remembers Want; "": a person has given it, or nobody
 }
 
 func (e *FingerprintError) Error() string {

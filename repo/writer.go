@@ -23,16 +23,17 @@ import (
 
 // Stats counts what a run did for one component.
 type Stats struct {
-	Blobs   int64 // that Add was given
-	Logical int64 // their bytes
+	Blobs   int64 // blobs given to Add
+	Logical int64 // bytes of these
 	Fresh   int64 // bytes of those that were not stored yet
-	Stored  int64 // bytes that these take, compressed
+	Stored  int64 // bytes of the packs that hold these
 }
 
 // A Writer makes one snapshot: blobs go in, and Commit publishes them with a manifest, or Abort ends it and what was
-// uploaded is found by the next run. After the first error every call returns it.
+// uploaded is found by the next run. After packing or an upload has failed, Add, Flush and Commit return that error.
 //
-// Sum, Has and Length may be called from any goroutine. Add is for one goroutine at a time for each component.
+// Sum, Has, Length, Stats and Traffic may be called from any goroutine. Add is for one goroutine at a time for each component. Flush,
+// Commit and Abort come after all calls of Add.
 type Writer struct {
 	core     *core.Core
 	index    *index.Index
@@ -59,8 +60,8 @@ type presence struct {
 	err  error
 }
 
-// NewWriter begins a snapshot of an instance. It fails with a LockedError where another one of this instance runs on
-// this machine, and with ErrNotAllowed where the roster does not let the key make one.
+// NewWriter begins a snapshot of an instance. The caller ends it with Commit or Abort. The error is a lease.LockedError when another
+// snapshot of this instance runs on this machine, and a ledger.NotAllowedError when the roster does not let the key make one.
 func (r *Repo) NewWriter(ctx context.Context, instance string) (*Writer, error) {
 	if err := mayWrite(r.core, r.core.Log.History, instance); err != nil {
 		return nil, err
@@ -165,11 +166,11 @@ func packThere(ctx context.Context, c *core.Core, pack store.Name, size int64) (
 	return err == nil && o.Size == size, err
 }
 
-// Polynomial returns the one that the repository's splitters cut by.
+// Polynomial returns the polynomial that the repository's splitters cut by.
 func (w *Writer) Polynomial() uint64 { return w.epoch.Polynomial }
 
 // Sum returns the ID of a blob of component c.
-func (w *Writer) Sum(c pack.Component, data []byte) chunk.ID {
+func (w *Writer) Sum(c Component, data []byte) chunk.ID {
 	if c == pack.Meta {
 		return w.epoch.MetaKey.Sum(data)
 	}
@@ -229,7 +230,7 @@ func (w *Writer) present(ctx context.Context, p *index.Pack) (bool, error) {
 
 // Add stores a blob unless it is stored already, and reports whether it was new. It copies data, 1 byte to
 // chunk.MaxSize long, whose Sum the caller has taken.
-func (w *Writer) Add(ctx context.Context, c pack.Component, id chunk.ID, data []byte) (fresh bool, err error) {
+func (w *Writer) Add(ctx context.Context, c Component, id chunk.ID, data []byte) (fresh bool, err error) {
 	if len(data) == 0 || len(data) > chunk.MaxSize {
 		return false, fmt.Errorf("a blob of %d bytes: it may have 1 to %d", len(data), chunk.MaxSize)
 	}
@@ -260,7 +261,7 @@ func (w *Writer) Add(ctx context.Context, c pack.Component, id chunk.ID, data []
 }
 
 // Stats returns the counts by component.
-func (w *Writer) Stats() map[pack.Component]Stats {
+func (w *Writer) Stats() map[Component]Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m := make(map[pack.Component]Stats)
@@ -272,8 +273,7 @@ func (w *Writer) Stats() map[pack.Component]Stats {
 	return m
 }
 
-// Traffic returns how many bytes of packs are durable, and how many have been packed so far: the difference is still to be
-// sent. It may be called from any goroutine.
+// Traffic returns how many bytes of packs are durable, and how many have been packed so far. The difference is still to be sent.
 func (w *Writer) Traffic() (sent, packed int64) { return w.packing.Traffic() }
 
 // uploaded notes a pack that is durable.
@@ -288,8 +288,8 @@ func (w *Writer) uploaded(p *pack.Pack) error {
 // Flush waits until all that was added is durable, so that Stats is complete. Nothing can be added after it.
 func (w *Writer) Flush() error { return w.packing.Flush() }
 
-// Commit publishes the snapshot. It is there when Commit has returned, or not at all; an error other than a lost
-// connection at the very end means not at all.
+// Commit publishes the snapshot, and ends the run. If Commit returns nil the snapshot is there. If it returns an error the snapshot is
+// not there, unless the connection was lost just as the entry was put. ErrPruned says that another run will succeed.
 //
 // The order is that of dependence, each step durable before the next: packs; index objects and the manifest; the log
 // entry. If we die before the entry, no one refers to what was uploaded; the journal lets the next run go on from it.

@@ -12,7 +12,7 @@ import (
 	"filippo.io/age"
 )
 
-// The kinds of envelope, and the version of each.
+// The kinds of envelope: 7 bytes that name one, and the byte of its version.
 const (
 	KindIndex    = "PFINDEX\x01"
 	KindManifest = "PFMANIF\x01"
@@ -25,20 +25,21 @@ const (
 	envelopeHeader  = 8 + ed25519.PublicKeySize + ed25519.SignatureSize
 )
 
-// VerifyKey is the public half of the keyring's signing key: 32 bytes.
+// VerifyKey returns the public half of the keyring's signing key: 32 bytes. An update has none, and panics.
 func (k *Keyring) VerifyKey() ed25519.PublicKey { return k.SignKey.Public().(ed25519.PublicKey) }
 
-// Seal returns the envelope of a body of a kind, signed by the keyring\'s own key and encrypted to an epoch.
-func (k *Keyring) Seal(e *Epoch, magic string, body []byte) ([]byte, error) {
+// Seal returns the envelope of a body, signed by the keyring's own key and encrypted to an epoch. kind is one of KindIndex,
+// KindManifest, KindEntry and KindLease.
+func (k *Keyring) Seal(e *Epoch, kind string, body []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, e.MetaIdentity.Recipient())
 	if err != nil {
 		return nil, fmt.Errorf("encrypting: %w", err)
 	}
 	plain := make([]byte, 0, envelopeHeader+len(body))
-	plain = append(plain, magic...)
+	plain = append(plain, kind...)
 	plain = append(plain, k.VerifyKey()...)
-	plain = append(plain, ed25519.Sign(k.SignKey, k.signed(magic, body))...)
+	plain = append(plain, ed25519.Sign(k.SignKey, k.signed(kind, body))...)
 	plain = append(plain, body...)
 	if _, err := w.Write(plain); err != nil {
 		return nil, fmt.Errorf("encrypting: %w", err)
@@ -49,10 +50,10 @@ func (k *Keyring) Seal(e *Epoch, magic string, body []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Unseal returns the body of an envelope of a kind, and whose signature it bears: whether that signer may say what the body says is
-// the caller's to decide. Of an envelope of another version it returns the signer, with ErrNewerFormat: a newer format means as much as
-// who wrote it.
-func (k *Keyring) Unseal(magic string, data []byte) (signer ed25519.PublicKey, body []byte, err error) {
+// Unseal returns the body of an envelope, and the verify key that has signed it. The caller decides whether that signer may say what
+// the body says. An envelope that does not decrypt, is of another kind or has a false signature is an error. An envelope of another
+// version is store.ErrNewerFormat, and the signer is returned with it: a newer format means as much as who wrote it.
+func (k *Keyring) Unseal(kind string, data []byte) (signer ed25519.PublicKey, body []byte, err error) {
 	r, err := age.Decrypt(bytes.NewReader(data), k.MetaIdentities()...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("decrypting: %w", err)
@@ -67,16 +68,16 @@ func (k *Keyring) Unseal(magic string, data []byte) (signer ed25519.PublicKey, b
 		return nil, nil, errors.New("envelope is too short")
 	}
 	got := string(plain[:8])
-	if got[:7] != magic[:7] {
-		return nil, nil, fmt.Errorf("envelope holds %q, want %q", got, magic)
+	if got[:7] != kind[:7] {
+		return nil, nil, fmt.Errorf("envelope holds %q, want %q", got, kind)
 	}
 	signer = ed25519.PublicKey(plain[8:40])
 	body = plain[envelopeHeader:]
 	if !ed25519.Verify(signer, k.signed(got, body), plain[40:envelopeHeader]) {
 		return nil, nil, errors.New("signature does not verify")
 	}
-	if got != magic {
-		return signer, nil, fmt.Errorf("%s version %d: %w", magic[2:7], got[7], store.ErrNewerFormat)
+	if got != kind {
+		return signer, nil, fmt.Errorf("%s version %d: %w", kind[2:7], got[7], store.ErrNewerFormat)
 	}
 	return signer, body, nil
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // An Identity is what a file given as -i or --writer-key holds: a whole keyring or, for one who brought a recipient of
-// their own, the identities that open a keyring below keys/. It hides its secrets from fmt.
+// their own, the identities that open a keyring below keys/. One of Keyring and Identities is set. It hides its secrets from fmt.
 type Identity struct {
 	Keyring    *Keyring
 	Identities []age.Identity

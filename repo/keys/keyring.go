@@ -36,12 +36,15 @@ const (
 	keyringFormat = 1
 	maxName       = 100 // bytes of a name on the roster
 
-	// A writer's epoch takes 2.5 KiB, most of it the data recipient, so this many fit into maxKeyFile.
+	// MaxEpochs is how many epochs a repository has at most. A writer's epoch takes 2.5 KiB in a key file, most of it the data
+	// recipient: this many fit.
 	MaxEpochs = 24
 )
 
 // A Keyring is what one person or host holds of a repository's keys. One that came from this package is valid: its
 // epochs are numbered from 1 on and signed by the owner. It hides its secrets from fmt and from encoders.
+//
+// Its methods may be called from several goroutines at once, but for AddEpoch and Merge, which change it.
 type Keyring struct {
 	Role       Role
 	Name       string             // the holder's name on the roster; an update has none
@@ -66,7 +69,7 @@ type Epoch struct {
 	MetaIdentity  *age.HybridIdentity  // opens everything else
 	DataKey       chunk.IDKey          // for the IDs of data blobs
 	MetaKey       chunk.IDKey          // for the IDs of meta blobs
-	DerivationKey [32]byte             // keys for other purposes are derived from that of the first epoch
+	DerivationKey [32]byte             // DeriveKey uses that of the first epoch; "fingerprint_key" in a key file
 	Polynomial    uint64               // for chunk.NewSplitter
 	Signature     []byte               // the owner's, over all of the above
 }
@@ -323,7 +326,7 @@ func (k *Keyring) check() error {
 	return nil
 }
 
-// CheckName returns an error unless s can be a name on the roster, which is printed and stands in a comment.
+// CheckName returns an error unless s can be a name on the roster: 1 to 100 bytes of printable characters, with no space at the ends.
 func CheckName(s string) error {
 	switch {
 	case s == "":
@@ -355,5 +358,5 @@ var errSecret = errors.New("a keyring is written to key files only")
 // MarshalText always fails, so that no encoder and no structured log writes the keys out. Files are made by KeyFile.
 func (k Keyring) MarshalText() ([]byte, error) { return nil, errSecret }
 
-// MarshalText always fails, as that of a Keyring.
+// MarshalText always fails, like that of a Keyring.
 func (e Epoch) MarshalText() ([]byte, error) { return nil, errSecret }

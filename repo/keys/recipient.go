@@ -29,9 +29,9 @@ func NewPassphraseRecipient(passphrase []byte) (age.Recipient, error) {
 	return r, nil
 }
 
-// ParseRecipient reads a person's recipient: age1… (X25519), age1pq1… (post-quantum hybrid), age1NAME1… (plugin), or
-// an ssh-ed25519 or ssh-rsa public key. A plugin speaks to person. kind names it for people. weak is "", or the warning that a keyring wrapped to
-// it is the repository's weakest door.
+// ParseRecipient reads a person's recipient: age1… (X25519), age1pq1… (post-quantum hybrid), age1NAME1… (plugin), or an ssh-ed25519 or
+// ssh-rsa public key. A plugin speaks to person. kind names the recipient for people. weak is a warning if a keyring wrapped to it
+// is easier to open than the repository's other keyrings, else "".
 func ParseRecipient(s string, person Prompt) (r age.Recipient, kind, weak string, err error) {
 	const classic = "not post-quantum: a future quantum computer could open a copy of the storage made today"
 	s = strings.TrimSpace(s)
