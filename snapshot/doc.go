@@ -41,10 +41,14 @@
 //
 // # Manifest
 //
-// JSON: see Manifest. What a link leads to that was followed is listed under the link's path, as a file or a directory. Each component has a state: captured; external, where media are in object storage; skipped, where a
-// setting leaves it out; failed, with the reason. One that is not captured has no content, but for secrets: where one of the
-// named files could not be read they have failed, and hold .env.production all the same. A snapshot has the database or media. The rows and bytes of each table are counted as the dump passes, exactly (package
-// postgres has how); of the secrets that Mastodon's set-up generated there are keyed hashes, by which the next night tells that one
-// has changed. Names that need not be UTF-8 are strings where they are, and else {"base64": "..."}. Members that a
-// reader doesn't know are passed over.
+// JSON: see [Manifest]. It has the database or media, or both.
+//
+// Each component has a [State]: captured; external, for media in object storage; skipped, by a setting; failed, with the reason; and
+// incomplete, for secrets of which one of the named files could not be read. Secrets that are incomplete hold .env.production alone.
+// A component that is external, skipped or failed has no content. A link that was followed is listed under its own path, as the file
+// or the directory that it leads to.
+//
+// The rows and bytes of each table are counted exactly, as the dump passes: package postgres has how. Of the secrets that Mastodon's
+// set-up generated there are keyed hashes, by which the next night tells that one has changed. A name that is no UTF-8 is an object
+// {"base64": "..."} in the place of a string. A reader passes over members that it doesn't know.
 package snapshot

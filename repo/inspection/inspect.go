@@ -22,7 +22,7 @@ import (
 
 // A Need is what a snapshot needs of one blob.
 type Need struct {
-	Part   string // of the snapshot that needs it, as dump takes it: "postgres", "media/accounts/a.png"
+	Part   string // of the snapshot that needs it, as package snapshot names it: "postgres", "media/accounts/a.png"
 	Blob   chunk.ID
 	Offset int  // bytes into the blob
 	Length int  // bytes from there on; 0: the whole blob, however long it is
@@ -101,7 +101,7 @@ func MustHave(x *index.Index, n *Need) error {
 
 // A PartError says of which part of a snapshot an error is.
 type PartError struct {
-	Part string // as dump takes it
+	Part string // as in a Need
 	Err  error
 }
 
@@ -110,7 +110,7 @@ func (e *PartError) Unwrap() error { return e.Err }
 
 // A Loss is a part of a snapshot that can't be put together again.
 type Loss struct {
-	Part string // as dump takes it; "all of it" where the manifest can't be read
+	Part string // as in a Need; "all of it" for a manifest that can't be read
 	Err  error
 }
 

@@ -122,7 +122,7 @@ func (c *creation) warn(part, format string, args ...any) {
 
 // A PartError says which part of an instance it is about.
 type PartError struct {
-	Part string // as dump takes it
+	Part string // as snapshot.Dump takes it
 	Err  error
 }
 

@@ -52,7 +52,7 @@ type Options struct {
 	Resume      func() error
 
 	Progress snapshot.Progress
-	Warn     func(error) // called with one at a time; wrapped is what has a cause
+	Warn     func(error) // hears what goes wrong and ends nothing, one call at a time; errors.As finds a cause
 }
 
 // A Result is a snapshot that is committed.

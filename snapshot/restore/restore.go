@@ -51,7 +51,7 @@ type Options struct {
 	Plan     func(Planned)      // if it is given, it is told what would become of each file, and nothing is written
 	Begin    func(resumed bool) // called before the first byte is written, once nothing is known to stand against that
 	Progress snapshot.Progress
-	Warn     func(error) // called with one at a time; wrapped is what has a cause
+	Warn     func(error) // hears what goes wrong and ends nothing, one call at a time; errors.As finds a cause
 }
 
 // A Result counts what Restore wrote.
