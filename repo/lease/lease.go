@@ -45,6 +45,7 @@ type Lease struct {
 	at     time.Time // the storage's time of that object, as far as it is known
 }
 
+// A Text is what a lease's object holds, as JSON in an envelope.
 type Text struct {
 	ID      store.Name `json:"id"` // random, the same in all objects of a lease: host names and PIDs repeat among containers
 	What    string     `json:"what"`

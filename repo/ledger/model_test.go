@@ -62,7 +62,7 @@ type modelState struct {
 	parties [modelParties]modelParty
 }
 
-// index returns what the first n entries list and no prune among them names, and what one names: buildIndex.
+// index returns what the first n entries list and no prune among them names, and what one names: index.Loader.Load.
 func (s *modelState) index(n uint8) (listed, named packSet) {
 	for _, e := range s.log[:n] {
 		listed |= only(e.pack)
@@ -143,7 +143,7 @@ func (s modelState) next(i int, weak weakness, out []modelState) []modelState {
 func (s modelState) writer(i int, weak weakness, out []modelState) []modelState {
 	w := &s.parties[i]
 	switch w.step {
-	case 'o': // readLog
+	case 'o': // logbook.Log.ReadLog
 		w.known, w.step = s.entries, 'h'
 	case 'h': // Has: the index lists a pack, and present finds it there
 		listed, named := s.index(w.known)
@@ -194,14 +194,14 @@ func (s modelState) pruner(i int, weak weakness, out []modelState) []modelState 
 	case 'r': // readDuplicates
 		p.step = 'p'
 		if !s.packs.has(p.pack) {
-			p.step = 'o' // hasGrown
+			p.step = 'o' // logbook.Log.HasGrown
 		}
 		p.pack = noPack
 	case 'c': // move
 		p.step = 'p'
 		listed, _ := s.index(p.known)
 		if listed&s.packs == 0 {
-			p.step = 'o' // hasGrown
+			p.step = 'o' // logbook.Log.HasGrown
 			break
 		}
 		p.pack = 1 + 2*modelWriters + uint8(i-modelWriters)
@@ -221,7 +221,7 @@ func (s modelState) pruner(i int, weak weakness, out []modelState) []modelState 
 			}
 			return append(out, s.publish(modelEntry{'p', p.pack, names}))
 		}
-		p.step = 'o' // errNewcomers
+		p.step = 'o' // logbook.ErrNewcomers
 		if p.pack != noPack {
 			p.step = 'x'
 		}
@@ -249,7 +249,7 @@ func (s modelState) plan(i int, out []modelState) []modelState {
 	if have == 0 {
 		p.step = 0 // what a snapshot needs is not there: nothing is pruned
 		if p.known < s.entries {
-			p.step = 'o' // hasGrown
+			p.step = 'o' // logbook.Log.HasGrown
 		}
 		return append(out, s)
 	}

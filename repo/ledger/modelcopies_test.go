@@ -100,7 +100,7 @@ func (s *copyState) readable(instance byte) bool {
 	return false
 }
 
-// index returns what a pruner goes by: an owner leaves out what a pack's header gives the lie to, as sortOut does.
+// index returns what a pruner goes by: an owner leaves out what a pack's header gives the lie to, as headers.SortOut does.
 func (w copyWeakness) index(s *copyState, who int) (x copySet) {
 	for i, l := range copyListings {
 		foreign := who == copyOwner && s.there.has(int(l.pack)) && copyMarks[l.pack] != l.instance && s.contested(l.pack)
@@ -111,7 +111,7 @@ func (w copyWeakness) index(s *copyState, who int) (x copySet) {
 	return x
 }
 
-// contested is index.isContested.
+// contested is index.Index.IsContested.
 func (s *copyState) contested(pack uint8) bool {
 	var all [2]bool
 	for i, l := range copyListings {
@@ -132,7 +132,7 @@ func (s *copyState) places(x copySet, instance byte) (p copySet) {
 	return p
 }
 
-// best is what markBlob chooses of the copies that a key can read: the newest of those that somebody vouches for who is on the
+// best is what upkeep's marker chooses of the copies that a key can read: the newest of those that somebody vouches for who is on the
 // list of keys, or else of all.
 func (p copySet) best() copySet {
 	best := -1
@@ -230,7 +230,7 @@ func (w copyWeakness) prune(s copyState, who int, out []copyState) []copyState {
 		if p.step = 'p'; !w.read(&s, p) {
 			p.step = 'o'
 		}
-	case 'p': // publishAt
+	case 'p': // logbook.Log.PublishAt
 		if p.step = 'o'; p.known == s.entries {
 			a, b := s.readable('A'), s.readable('B')
 			s.named[who] |= p.doomed

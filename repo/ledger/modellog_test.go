@@ -101,7 +101,7 @@ const (
 // logRules say who takes part, and what is left out.
 type logRules struct {
 	weak    logWeakness
-	jump    uint8     // maxJump
+	jump    uint8     // MaxJump
 	jobs    [3]string // of each machine: the kinds of what it publishes, 'c' for cleaning up; the last one is the owner's
 	accepts bool      // the owner accepts what is broken
 	forged  uint8     // at most
@@ -269,7 +269,7 @@ func (r *logRules) mayAdd(h *logHistory, kind byte) bool {
 	return kind == 'k' || kind == 'e' && !h.lostRoster()
 }
 
-// rolledBack is Repo.checkHead, by what was seen before.
+// rolledBack is logbook.Log.CheckHead, by what was seen before.
 func (r *logRules) rolledBack(h *logHistory, m *logMachine) bool {
 	switch {
 	case m.seen == nobody:
@@ -320,7 +320,7 @@ func (r *logRules) open(s logState, i int, out []logState) []logState {
 // accepting reports whether a machine is an owner's that takes the log as it is.
 func (r *logRules) accepting(i int) bool { return i == ownersMachine && r.accepts }
 
-// kind is what a machine does next: an owner who accepts what is broken does that first, as acceptDamage.
+// kind is what a machine does next: an owner who accepts what is broken does that first, as logbook.Log.AcceptDamage.
 func (r *logRules) kind(h *logHistory, i int, m *logMachine) byte {
 	if r.accepting(i) && len(h.breaks) > 0 {
 		return 'a'
@@ -406,7 +406,7 @@ func (r *logRules) put(s *logState, i int, h *logHistory, kind byte) {
 // clean is what a prune removes of log/: survey.listJunk.
 func (r *logRules) clean(s *logState, m *logMachine, h *logHistory) {
 	for seq, id := range s.slots {
-		far := m.far>>seq&1 != 0 && seq > int(h.top+r.jump) // isFar
+		far := m.far>>seq&1 != 0 && seq > int(h.top+r.jump) // IsOutOfReach
 		signed := id != junk && id != nobody && h.listed
 		if far && (!signed || r.weak == farRemoved) {
 			s.slots[seq] = nobody

@@ -38,6 +38,7 @@ func New(st *store.Witness, key *keys.Keyring, m *machine.Memory, o logbook.Opti
 	return c
 }
 
+// Note tells the person at hand, one note at a time. It may be called from any goroutine.
 func (c *Core) Note(format string, args ...any) {
 	if c.hear != nil {
 		c.noting.Lock()
