@@ -121,9 +121,13 @@ func (b *bench) comeBack(p *program) error {
 	if _, err := exec.LookPath("wc"); err != nil {
 		return err
 	}
+	oldest, err := b.oldest(p)
+	if err != nil {
+		return err
+	}
 	best := make(map[string]float64) // MB/s
 	for range 3 {
-		for _, s := range []string{"2026-01-01", "latest"} {
+		for _, s := range []string{oldest, "latest"} {
 			out := filepath.Join(b.Dir, "bench", "bytes")
 			m, err := b.do(p, b.Home, `"$PERMAFROST" dump -q -i owner.key "$SNAP" postgres | wc -c > "$OUT"`, "SNAP="+s, "OUT="+out)
 			if err != nil {
@@ -138,10 +142,24 @@ func (b *bench) comeBack(p *program) error {
 			best[s] = max(best[s], mb(n)/m.Wall.Seconds())
 		}
 	}
-	first, last := best["2026-01-01"], best["latest"]
+	first, last := best[oldest], best["latest"]
 	if b.json {
 		return json.NewEncoder(os.Stdout).Encode(map[string]any{"phase": "dump comes back", "first": first, "last": last, "time": time.Now()})
 	}
 	fmt.Printf("\nThe first dump comes back at %.0f MB/s, the last at %.0f MB/s: %.2f of it.\n", first, last, last/first)
 	return nil
+}
+
+// oldest returns the ID of the first snapshot.
+func (b *bench) oldest(p *program) (string, error) {
+	out := filepath.Join(b.Dir, "bench", "snapshots")
+	if _, err := b.do(p, b.Home, `"$PERMAFROST" snapshots --json > "$OUT"`, "OUT="+out); err != nil {
+		return "", err
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		return "", err
+	}
+	var first struct{ ID string }
+	return first.ID, json.NewDecoder(bytes.NewReader(data)).Decode(&first)
 }
