@@ -2,7 +2,7 @@ package main
 
 import "permafrost/repo/cause"
 
-// keyRules are the hints for key files and recipients, and for what can't be repaired.
+// keyRules are the hints for key files and recipients, for what can't be repaired, and for the choice of snapshots.
 func keyRules() []rule {
 	return []rule{
 		because(cause.KeyFileAbsent, "name a file that `permafrost init` or `permafrost key add` wrote, an age identity file, or an SSH private key"),
@@ -30,5 +30,12 @@ func keyRules() []rule {
 		because(cause.NoPacks, "look whether this is the right storage: an empty one can't be repaired"),
 		because(cause.IndexNeeded, "run `permafrost repair index` first"),
 		because(cause.IndexNewer, "update permafrost on this machine; if no newer one was ever used, --accept-head takes it for damage"),
+
+		because(cause.NoSnapshots, "make the first: `permafrost snapshot`"),
+		because(cause.SeveralInstances, "say which one with --instance, or name the snapshot by its ID"),
+		because(cause.NoSnapshotName, "name one by its date (2026-06-27), as latest or latest~1, or by its ID: permafrost snapshots lists them"),
+		because(cause.NoSnapshotID, "look it up: `permafrost snapshots` lists them"),
+		because(cause.PolicyKeepsNothing, "say what to keep, for example --keep-daily 7 --keep-weekly 4 --keep-monthly 12"),
+		because(cause.PolicyRemovesAll, "keep at least the newest with --keep-last 1; --allow-remove-all removes all of them"),
 	}
 }

@@ -85,6 +85,16 @@ const (
 	IndexNewer  Cause = "index newer"  // an index object is of a newer version
 )
 
+// Causes in the choice of snapshots.
+const (
+	NoSnapshots        Cause = "no snapshots"         // there is no snapshot to choose from
+	SeveralInstances   Cause = "several instances"    // snapshots of several instances fit
+	NoSnapshotName     Cause = "no snapshot name"     // a text names no snapshot
+	NoSnapshotID       Cause = "no snapshot id"       // no snapshot has such an ID
+	PolicyKeepsNothing Cause = "policy keeps nothing" // a policy has no rule
+	PolicyRemovesAll   Cause = "policy removes all"   // a policy would leave an instance without a snapshot that looks right
+)
+
 // An Error is an error and its cause. Its text is the error's alone.
 type Error struct {
 	Cause Cause

@@ -3,7 +3,6 @@ package retain
 import (
 	"cmp"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"permafrost/internal/hint"
+	"permafrost/repo/cause"
 	"permafrost/repo/ledger"
 )
 
@@ -56,7 +55,7 @@ func Find(refs []ledger.SnapshotRef, verdicts Judgements, spec string, wish Wish
 	isDate := err == nil
 	switch {
 	case len(refs) == 0:
-		return Found{}, hint.Wrap(errors.New("there are no snapshots yet"), "make the first with: permafrost snapshot")
+		return Found{}, cause.Errorf(cause.NoSnapshots, "there are no snapshots yet")
 	case isDate || isLatest:
 		if err := oneInstance(refs); err != nil {
 			return Found{}, err
@@ -122,8 +121,7 @@ func oneInstance(refs []ledger.SnapshotRef) error {
 	if len(names) == 1 {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("the repository holds snapshots of several instances: %s", strings.Join(slices.Sorted(maps.Keys(names)), ", ")),
-		"say which one with --instance, or name the snapshot by its ID")
+	return cause.Errorf(cause.SeveralInstances, "the repository holds snapshots of several instances: %s", strings.Join(slices.Sorted(maps.Keys(names)), ", "))
 }
 
 // findLatest returns the newest of refs that serves the wish, or the one so many before it.
@@ -187,8 +185,7 @@ func FindID(refs []ledger.SnapshotRef, spec string) (ledger.SnapshotRef, error) 
 	prefix := strings.ToLower(spec)
 	// A last single digit is no byte: it is checked as the first half of one.
 	if _, err := hex.DecodeString(prefix + "0"[:len(prefix)%2]); err != nil || prefix == "" {
-		return ledger.SnapshotRef{}, hint.Wrap(fmt.Errorf("%q names no snapshot", spec),
-			"name one by its date (2026-06-27), as latest or latest~1, or by its ID: permafrost snapshots lists them")
+		return ledger.SnapshotRef{}, cause.Errorf(cause.NoSnapshotName, "%q names no snapshot", spec)
 	}
 	if len(prefix) < minPrefix {
 		return ledger.SnapshotRef{}, fmt.Errorf("%q is too short for a snapshot's ID: give at least %d digits", spec, minPrefix)
@@ -201,8 +198,7 @@ func FindID(refs []ledger.SnapshotRef, spec string) (ledger.SnapshotRef, error) 
 	}
 	switch len(found) {
 	case 0:
-		return ledger.SnapshotRef{}, hint.Wrap(fmt.Errorf("no snapshot's ID begins with %s", prefix),
-			"permafrost snapshots lists them")
+		return ledger.SnapshotRef{}, cause.Errorf(cause.NoSnapshotID, "no snapshot's ID begins with %s", prefix)
 	case 1:
 		return found[0], nil
 	}

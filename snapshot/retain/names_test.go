@@ -2,10 +2,11 @@ package retain
 
 import (
 	"encoding/hex"
+	"errors"
 	"strings"
 	"testing"
 
-	"permafrost/internal/hint"
+	"permafrost/repo/cause"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
 )
@@ -24,10 +25,10 @@ func TestFind(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct {
-		spec string
-		want uint64 // Seq; 0: an error
-		err  string
-		hint string
+		spec  string
+		want  uint64 // Seq; 0: an error
+		err   string
+		cause cause.Cause
 	}{
 		{spec: "2026-06-25", want: 1},
 		{spec: "2026-06-27", want: 4},
@@ -49,13 +50,13 @@ func TestFind(t *testing.T) {
 		{spec: "2026-06-26", err: "nearest are of 2026-06-25 and 2026-06-27"},
 		{spec: "2026-06-01", err: "the first is of 2026-06-25"},
 		{spec: "2026-07-01", err: "the last is of 2026-06-30"},
-		{spec: "2026-06-31", err: "names no snapshot", hint: "2026-06-27"},
+		{spec: "2026-06-31", err: "names no snapshot", cause: cause.NoSnapshotName},
 		{spec: "cd0", err: "too short"},
 		{spec: "ab12", err: "ab12 could be any of ab120000 (2026-06-25), ab123400 (2026-06-27)"},
-		{spec: "dddd", err: "no snapshot's ID", hint: "permafrost snapshots"},
+		{spec: "dddd", err: "no snapshot's ID", cause: cause.NoSnapshotID},
 		{spec: "cd00" + strings.Repeat("0", 61), err: "no snapshot's ID"},
-		{spec: "yesterday", err: "names no snapshot", hint: "2026-06-27"},
-		{spec: "", err: "names no snapshot", hint: "2026-06-27"},
+		{spec: "yesterday", err: "names no snapshot", cause: cause.NoSnapshotName},
+		{spec: "", err: "names no snapshot", cause: cause.NoSnapshotName},
 	} {
 		got, err := Find(refs, nil, tt.spec, Wish{})
 		if tt.want != 0 {
@@ -64,8 +65,8 @@ func TestFind(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(hint.Of(err), tt.hint) {
-			t.Errorf("Find(%q) = %d, %v, hint %q; want %q", tt.spec, got.Seq, err, hint.Of(err), tt.err)
+		if err == nil || !strings.Contains(err.Error(), tt.err) || causeOf(err) != tt.cause && tt.cause != "" {
+			t.Errorf("Find(%q) = %d, %v, cause %q; want %q", tt.spec, got.Seq, err, causeOf(err), tt.err)
 		}
 	}
 }
@@ -83,7 +84,7 @@ func TestFindAhead(t *testing.T) {
 }
 
 func TestFindNone(t *testing.T) {
-	if _, err := Find(nil, nil, "latest", Wish{}); err == nil || hint.Of(err) == "" {
+	if _, err := Find(nil, nil, "latest", Wish{}); causeOf(err) != cause.NoSnapshots {
 		t.Errorf("got %v", err)
 	}
 }
@@ -110,4 +111,12 @@ func TestFindNamesFewCandidates(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "(") != maxCandidates || !strings.HasSuffix(err.Error(), "and 32 more") {
 		t.Error(err)
 	}
+}
+
+// causeOf returns the cause of an error.
+func causeOf(err error) cause.Cause {
+	if e := (*cause.Error)(nil); errors.As(err, &e) {
+		return e.Cause
+	}
+	return ""
 }

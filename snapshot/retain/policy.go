@@ -4,14 +4,13 @@ package retain
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"permafrost/internal/hint"
+	"permafrost/repo/cause"
 	"permafrost/repo/ledger"
 )
 
@@ -114,14 +113,12 @@ func (p *Policy) mayRemove(name string, group []*candidate) error {
 	if what == "" {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("the policy would remove %s", what),
-		"keep at least the newest with --keep-last 1; --allow-remove-all removes all of them")
+	return cause.Errorf(cause.PolicyRemovesAll, "the policy would remove %s", what)
 }
 
 func (p *Policy) validate() error {
 	if p.Empty() {
-		return hint.Wrap(errors.New("the policy keeps nothing"),
-			"say what to keep, for example --keep-daily 7 --keep-weekly 4 --keep-monthly 12")
+		return cause.Errorf(cause.PolicyKeepsNothing, "the policy keeps nothing")
 	}
 	for _, n := range []int{p.Last, p.Hourly, p.Daily, p.Weekly, p.Monthly, p.Yearly} {
 		if n < Unlimited {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/internal/hint"
+	"permafrost/repo/cause"
 	"permafrost/repo/ledger"
 )
 
@@ -334,18 +334,18 @@ func TestPolicyRefused(t *testing.T) {
 		name   string
 		policy Policy
 		want   string
-		hint   string
+		cause  cause.Cause
 	}{
-		{"empty", Policy{}, "keeps nothing", "--keep-daily 7"},
-		{"empty tag lists", Policy{Tags: [][]string{{}, nil}}, "keeps nothing", "--keep-daily 7"},
-		{"empty, though all may go", Policy{AllowRemoveAll: true}, "keeps nothing", "--keep-daily 7"},
-		{"one instance loses all", Policy{Tags: [][]string{{"x"}}}, "every snapshot of b.example", "--keep-last 1"},
+		{"empty", Policy{}, "keeps nothing", cause.PolicyKeepsNothing},
+		{"empty tag lists", Policy{Tags: [][]string{{}, nil}}, "keeps nothing", cause.PolicyKeepsNothing},
+		{"empty, though all may go", Policy{AllowRemoveAll: true}, "keeps nothing", cause.PolicyKeepsNothing},
+		{"one instance loses all", Policy{Tags: [][]string{{"x"}}}, "every snapshot of b.example", cause.PolicyRemovesAll},
 		{"negative", Policy{Last: 1, Daily: -2}, "can't keep -2", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := tt.policy.Apply(refs, nil, refs[1].Time)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(hint.Of(err), tt.hint) {
-				t.Errorf("got error %v with hint %q", err, hint.Of(err))
+			if err == nil || !strings.Contains(err.Error(), tt.want) || causeOf(err) != tt.cause {
+				t.Errorf("got error %v with cause %q", err, causeOf(err))
 			}
 		})
 	}
