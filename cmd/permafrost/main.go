@@ -29,7 +29,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, ui: newUI(stdout, stderr)}
 	return interruptible(
 		func(ctx context.Context) int { return a.execute(ctx, args) },
-		func(why string) int { return a.abandon(stderr, why) })
+		func(why, trace string) int { return a.abandon(stderr, why, trace) })
 }
 
 // execute runs the command that args name, tells its error and returns the exit code.

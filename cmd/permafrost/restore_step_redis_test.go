@@ -89,7 +89,7 @@ func TestStepRedisMaster(t *testing.T) {
 	if r := run("hush\n", dump, "--replica", "127.0.0.1:1"); r.code != exitFailed || r.stdout != "" {
 		t.Errorf("no server: code %d, %q, %s", r.code, r.stdout, r.stderr)
 	}
-	w.write(dump, string(rdb[:len(rdb)-1]), 0o600)
+	w.write(dump, string(cutRDB(rdb)), 0o600)
 	if r := run("hush\n", dump, "--replica", w.redis.Addr); r.code != exitFailed || r.stdout != "" || !strings.Contains(r.stderr, "no end mark") {
 		t.Errorf("a cut RDB: code %d, %q, %s", r.code, r.stdout, r.stderr)
 	}

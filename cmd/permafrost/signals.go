@@ -1,14 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -20,11 +23,11 @@ const (
 	lastWords = 200 * time.Millisecond // to tell why, where standard error may be stuck
 )
 
-// listen returns a channel of the signals that end a command. What the process was started to ignore, as nohup does with
+// listen returns a channel of the signals of which one is given. What the process was started to ignore, as nohup does with
 // SIGHUP, stays ignored.
-func listen() chan os.Signal {
+func listen(to ...os.Signal) chan os.Signal {
 	signals := make(chan os.Signal, 2)
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range to {
 		if !signal.Ignored(s) {
 			signal.Notify(signals, s)
 		}
@@ -34,17 +37,28 @@ func listen() chan os.Signal {
 
 // interruptible runs a command in a goroutine of its own and returns its exit code. The first signal ends the command's
 // context. A second one, or the end of the grace, does not wait for it any longer: abandoned tells why, and gives the code.
-func interruptible(command func(context.Context) int, abandoned func(why string) int) int {
-	signals := listen()
+//
+// Somebody who wants to know where it hangs sends SIGQUIT, and systemd's watchdog SIGABRT. These end it at once, as they would have
+// without us, with a trace that shows no secret.
+func interruptible(command func(context.Context) int, abandoned func(why, trace string) int) int {
+	signals := listen(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	aborts := listen(syscall.SIGQUIT, syscall.SIGABRT)
+	defer signal.Stop(aborts)
 	restore := terminal()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan int, 1)
 	go func() { ended <- command(ctx) }()
+	abort := func(by os.Signal) int {
+		restore()
+		return abandoned(unix.SignalName(by.(syscall.Signal))+" came", trace())
+	}
 	select {
 	case code := <-ended:
 		return code
+	case by := <-aborts:
+		return abort(by)
 	case <-signals:
 		cancel()
 	}
@@ -52,12 +66,32 @@ func interruptible(command func(context.Context) int, abandoned func(why string)
 	select {
 	case code := <-ended:
 		return code
+	case by := <-aborts:
+		return abort(by)
 	case <-signals:
 	case <-time.After(grace):
 		why = fmt.Sprintf("the command did not end within %v of the signal", grace)
 	}
 	restore()
-	return abandoned(why)
+	return abandoned(why, "")
+}
+
+// maxTrace is what is kept of the goroutines' stacks.
+const maxTrace = 4 << 20
+
+// trace returns the stacks of all goroutines, without the words of memory that Go's own trace shows as their arguments: a secret may be
+// among these, as the polynomial by which files are cut.
+func trace() string {
+	stacks := make([]byte, maxTrace)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	var out bytes.Buffer
+	for line := range bytes.Lines(stacks) {
+		if n := bytes.LastIndexByte(line, '('); n > 0 && line[0] != '\t' {
+			line = append(line[:n:n], "(...)\n"...)
+		}
+		out.Write(line)
+	}
+	return out.String()
 }
 
 // terminal returns a function that gives the terminal the modes that it has now: somebody may be typing a passphrase,
@@ -75,12 +109,13 @@ func terminal() (restore func()) {
 	return func() { term.Restore(int(tty.Fd()), state) }
 }
 
-// abandon tells that the command is not waited for, as far as anybody hears it. It relies on nothing that the command may
-// hold.
-func (a *app) abandon(stderr io.Writer, why string) int {
+// abandon tells that the command is not waited for, and where it was, as far as anybody hears it. It relies on nothing that the
+// command may hold.
+func (a *app) abandon(stderr io.Writer, why, trace string) int {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
+		io.WriteString(stderr, trace)
 		u := newUI(io.Discard, stderr)
 		u.json = a.inJSON.Load()
 		u.Error(fmt.Errorf("%w: %s", errInterrupted, why), exitInterrupted)

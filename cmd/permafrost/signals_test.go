@@ -99,6 +99,20 @@ func TestSignalsEndWhatHangs(t *testing.T) {
 	})
 }
 
+// A command that is told to say where it is does so and ends, and shows nothing of its memory.
+func TestAbortsAreTraced(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []unix.Signal{unix.SIGQUIT, unix.SIGABRT} {
+		c := stuck(t)
+		r := beginStuck(t, c)
+		signalTo(t, c.Process.Pid, sig)
+		got := r.must(exitInterrupted)
+		if !strings.Contains(got.stderr, "(*app).execute(...)\n\t") || !strings.HasSuffix(got.stderr, ": "+unix.SignalName(sig)+" came\n") || argumentWords.MatchString(got.stderr) {
+			t.Errorf("%v: it says\n%s", sig, got.stderr)
+		}
+	}
+}
+
 // What nohup has made the program ignore it ignores.
 func TestNohup(t *testing.T) {
 	t.Parallel()
