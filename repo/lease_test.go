@@ -47,6 +47,63 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// Where the entry that announced the newest keys is lost nobody says who is at work: a removed writer has the older keys.
+func TestNoLeaseUnderOldKeys(t *testing.T) {
+	w, st, gone := removed(t)
+	recovery := w.owner
+	if _, err := w.open(w.owner).Rotate(t.Context(), func(k *keys.Keyring) error { recovery = k; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	announced := w.open(recovery).Head().Seq
+	mustSnapshot(t, w.open(w.writer), night(2), 2)
+	st.Delete(number(announced))
+
+	watched := &storetest.Hook{Store: st, Before: func(op storetest.Op) storetest.Fault {
+		if op.Kind == "Put" && strings.HasPrefix(op.Name, "leases/") {
+			t.Errorf("%s is put", op.Name)
+		}
+		return storetest.None
+	}}
+	accepting := func() *repo.Repo {
+		r, err := repo.Open(t.Context(), storetest.Alone(watched), recovery, repo.Options{AcceptHead: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for name, err := range map[string]error{
+		"a prune":              second(upkeep.Prune(t.Context(), fresh(t, watched, recovery), mark, upkeep.PruneOptions{})),
+		"a prune's dry run":    second(upkeep.Prune(t.Context(), fresh(t, watched, recovery), mark, upkeep.PruneOptions{DryRun: true})),
+		"a snapshot":           second(fresh(t, watched, recovery).NewWriter(t.Context(), instance)),
+		"an accepting prune":   second(upkeep.Prune(t.Context(), accepting(), mark, upkeep.PruneOptions{})),
+		"a repair":             second(upkeep.RepairIndex(t.Context(), accepting(), mark, upkeep.RepairOptions{})),
+		"a repair's dry run":   second(upkeep.RepairIndex(t.Context(), accepting(), mark, upkeep.RepairOptions{DryRun: true})),
+		"a repair of packs":    second(upkeep.RepairPacks(t.Context(), accepting(), upkeep.RepairOptions{})),
+		"an unaccepted repair": second(upkeep.RepairIndex(t.Context(), fresh(t, watched, recovery), mark, upkeep.RepairOptions{})),
+	} {
+		if err == nil {
+			t.Errorf("%s goes on", name)
+		}
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	var gives *keys.Keyring
+	if _, err := accepting().Rotate(t.Context(), func(k *keys.Keyring) error { gives = k; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	put := 0
+	known := before(st, "Put", "leases/", func() { put++ })
+	if _, err := upkeep.Prune(t.Context(), fresh(t, known, gives), mark, upkeep.PruneOptions{}); err != nil || put == 0 {
+		t.Errorf("once the keys are rotated anew: %v, a lease %v", err, put > 0)
+	}
+	if _, err := openFresh(t.Context(), st, gone); err == nil {
+		t.Error("the removed writer opens the repository")
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 // childVar makes this test binary a process that tells whose it is, and then waits for the end of its input.
 const childVar = "PERMAFROST_TEST_CHILD"
 

@@ -34,13 +34,13 @@ type Lease struct {
 	log    *logbook.Log
 	note   func(format string, args ...any)
 	key    keys.Keyring // a copy: the repository's may gain an epoch while the lease is renewed
-	epoch  *keys.Epoch
 	text   Text
 	cancel context.CancelFunc
 	done   chan struct{}
 	once   sync.Once
 
 	mu     sync.Mutex
+	epoch  *keys.Epoch // what it is put under
 	object string
 	at     time.Time // the storage's time of that object, as far as it is known
 }
@@ -63,11 +63,18 @@ func (t *Text) isNew(o store.Object) bool {
 }
 
 // Take puts a lease that says what somebody does, and renews it until Release. note hears of whom it waits for.
+//
+// Where the log has lost the entry that announced the newest keys, Take puts nothing and returns History.LostEpoch's error: somebody who
+// was removed may have the older keys, and would read who is at work.
 func Take(ctx context.Context, st store.Store, log *logbook.Log, note func(format string, args ...any), what string) (*Lease, error) {
+	if lost := log.LostEpoch(); len(lost) > 0 {
+		return nil, lost[0]
+	}
 	text := Text{What: what, Started: time.Now().UTC().Truncate(time.Second), Process: ThisProcess()}
 	rand.Read(text.ID[:])
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Lease{store: st, log: log, note: note, key: *log.Key(), epoch: log.CurrentEpoch(), text: text, cancel: cancel, done: make(chan struct{})}
+	l := &Lease{store: st, log: log, note: note, key: *log.Key(), text: text, cancel: cancel, done: make(chan struct{})}
+	l.follow()
 	// The first object tells the storage's time, the second one is the lease.
 	err := l.put(ctx)
 	if err == nil {
@@ -96,6 +103,13 @@ func Take(ctx context.Context, st store.Store, log *logbook.Log, note func(forma
 	return l, nil
 }
 
+// follow has the lease put under the epoch that the log has in use now. The renewals, which run beside whoever changes the log, can't ask.
+func (l *Lease) follow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoch = l.log.CurrentEpoch()
+}
+
 // put puts a new object and removes the one before it: the storage's clock gives it its age.
 func (l *Lease) put(ctx context.Context) error {
 	text := l.text
@@ -104,7 +118,10 @@ func (l *Lease) put(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := l.log.Envelopes().Seal(&l.key, l.epoch, keys.KindLease, body)
+	l.mu.Lock()
+	epoch := l.epoch
+	l.mu.Unlock()
+	data, err := l.log.Envelopes().Seal(&l.key, epoch, keys.KindLease, body)
 	if err != nil {
 		return err
 	}
@@ -148,6 +165,7 @@ func (l *Lease) current() string {
 
 // Now returns the storage's time, by putting the lease anew.
 func (l *Lease) Now(ctx context.Context) (time.Time, error) {
+	l.follow()
 	for try := 1; ; try++ {
 		if err := l.put(ctx); err != nil {
 			return time.Time{}, err

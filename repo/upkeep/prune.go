@@ -101,6 +101,9 @@ func Prune(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o PruneO
 	if o.DryRun {
 		return prune(ctx, c, func(ctx context.Context) (time.Time, error) { return timeOfStorage(ctx, c) }, inspect, o)
 	}
+	if err := sound(c); err != nil {
+		return nil, err
+	}
 	var lease *lease.Lease
 	m := &room{core: c, grace: o.Grace}
 	err := m.within(ctx, func() (err error) {
@@ -222,6 +225,11 @@ func readyToPrune(ctx context.Context, c *core.Core) error {
 	if err := c.Log.CatchUp(ctx); err != nil {
 		return err
 	}
+	return sound(c)
+}
+
+// sound returns an error where the log is damaged as far as it was read.
+func sound(c *core.Core) error {
 	if damage := c.Log.Damage(); len(damage) > 0 {
 		return cause.Errorf(cause.LogUnsound, "refusing to prune with a damaged log: %w", damage[0])
 	}
