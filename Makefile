@@ -52,7 +52,7 @@ test-race:
 test-whole:
 	$(GO) test -timeout 40m -run '$(SINGLE)|$(PARTLY)' ./repo/...
 	$(GO) test -timeout 40m -run 'TestNothingGoodIsPushedOut$$' ./snapshot/retain
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x FUZZBUILD=-gcflags=permafrost/...=-d=libfuzzer
 
 # Every SFTP server of README's table, and each quirk of others. It takes root, for some of them.
 test-servers: setup
@@ -68,12 +68,14 @@ test-compose: setup
 
 # Every fuzz target in turn, and how often each ran: make fuzz FUZZTIME=10m. What is found is left in testdata/fuzz. Of an
 # input that reaches something new not much time is spent on making it small: that would be most of a
-# short run. Go takes its own deadline for a failure now and then.
+# short run. Go takes its own deadline for a failure now and then. By default coverage of all packages guides it; FUZZBUILD may say that
+# that of our own does, which saves building every dependency anew.
 FUZZTIME ?= 1m
+FUZZBUILD ?= -fuzz=Fuzz
 fuzz:
 	@set -e; bin=$$(mktemp -d); trap 'rm -rf $$bin' EXIT; cache=$$($(GO) env GOCACHE)/fuzz; \
 	for dir in $$(grep -rl '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
-		$(GO) test -c -fuzz=Fuzz -o $$bin/test $$dir; \
+		$(GO) test -c $(FUZZBUILD) -o $$bin/test $$dir; \
 		for target in $$(cat $$dir/*_test.go | sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p'); do \
 			(cd $$dir && $$bin/test -test.run='^$$' -test.fuzz="^$$target\$$" -test.fuzztime=$(FUZZTIME) -test.parallel=1 \
 				-test.fuzzminimizetime=20x -test.fuzzcachedir=$$cache/$$dir) >$$bin/log 2>&1 || \
