@@ -5,14 +5,14 @@ import (
 	"maps"
 	"slices"
 
-	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
 )
 
 // A TableChange is what became of a table from an older snapshot to a newer one.
 type TableChange struct {
 	Table string
-	Old   *postgres.Table // nil: it is new
-	New   *postgres.Table // nil: it is gone
+	Old   *archive.Table // nil: it is new
+	New   *archive.Table // nil: it is gone
 }
 
 // DiffTables returns the tables whose rows or bytes differ, sorted by name. It reports whether both dumps were counted.

@@ -7,7 +7,7 @@ import (
 
 	"permafrost/repo/ledger"
 	"permafrost/source"
-	"permafrost/source/postgres"
+	"permafrost/source/postgres/quote"
 )
 
 // holding is what the log says of the components.
@@ -26,7 +26,7 @@ func (p *Postgres) rows() *ledger.Rows {
 	if p.Dump.Tables == nil {
 		return nil
 	}
-	of := func(table string) int64 { return p.Dump.Tables[postgres.TableName(p.Server.Schema, table)].Rows }
+	of := func(table string) int64 { return p.Dump.Tables[quote.TableName(p.Server.Schema, table)].Rows }
 	return &ledger.Rows{Accounts: of("accounts"), Users: of("users"), Statuses: of("statuses"), MediaAttachments: of("media_attachments")}
 }
 

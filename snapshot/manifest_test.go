@@ -16,6 +16,7 @@ import (
 	"permafrost/snapshot/internal/blobtree"
 	"permafrost/snapshot/stream"
 	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
 	"permafrost/source/redis"
 )
 
@@ -42,7 +43,7 @@ func sampleManifest() *Manifest {
 		Secrets: Secrets{State: Captured, Files: []SecretFile{
 			{Path: "/home/mastodon/live/.env.production", Mode: 0o600, MTime: 1, Stream: stream(1)}, {Path: "/etc/\xff<>", Stream: Stream{SHA256: sha256.Sum256(nil)}}}},
 		Postgres: Postgres{State: Captured, Database: "mastodon_production", User: "mastodon", Stream: stream(2), Server: postgres.Facts{Version: "15.14"}, Dump: postgres.DumpFacts{Entries: 7,
-			Tables: map[string]postgres.Table{"public.accounts": {Rows: 1, Bytes: 1}}}},
+			Tables: map[string]archive.Table{"public.accounts": {Rows: 1, Bytes: 1}}}},
 		Redis:   Redis{State: Captured, Stream: stream(3), Server: redis.Facts{Keys: map[int]int64{0: 9}}},
 		Sidekiq: &Redis{State: Captured, Stream: stream(4)},
 		Media: Media{State: Captured, Root: "/home/mastodon/live/public/system", Listing: l, Files: 4, Size: 5, Excludes: []Text{"\xff"},
@@ -97,8 +98,8 @@ func TestManifestRefuses(t *testing.T) {
 		"nothing": func(m *Manifest) {
 			m.Postgres, m.Media = Postgres{State: Failed, Reason: "x"}, Media{State: Failed, Reason: "x"}
 		},
-		"negative rows":   func(m *Manifest) { m.Postgres.Dump.Tables["public.users"] = postgres.Table{Rows: -1} },
-		"more rows":       func(m *Manifest) { m.Postgres.Dump.Tables["public.users"] = postgres.Table{Rows: m.Postgres.Size + 1} },
+		"negative rows":   func(m *Manifest) { m.Postgres.Dump.Tables["public.users"] = archive.Table{Rows: -1} },
+		"more rows":       func(m *Manifest) { m.Postgres.Dump.Tables["public.users"] = archive.Table{Rows: m.Postgres.Size + 1} },
 		"large objects":   func(m *Manifest) { m.Postgres.Dump.LargeObjects = -1 },
 		"redis' state":    func(m *Manifest) { m.Redis.State = "" },
 		"sidekiq's size":  func(m *Manifest) { m.Sidekiq.Size = -1 },

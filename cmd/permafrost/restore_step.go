@@ -10,7 +10,7 @@ import (
 	"permafrost/internal/hint"
 	"permafrost/snapshot/restore"
 	"permafrost/source"
-	"permafrost/source/postgres"
+	"permafrost/source/postgres/wayback"
 )
 
 // restoreStepCommand returns what the steps of RESTORE.md call for that a shell can't do. Nobody types these commands.
@@ -62,7 +62,7 @@ does not hold the password itself, so no log does.`,
 			if err != nil {
 				return err
 			}
-			verifier, err := postgres.Verifier(password)
+			verifier, err := wayback.Verifier(password)
 			if err != nil {
 				return hint.Wrap(err, `set it with psql: \password ROLE`)
 			}

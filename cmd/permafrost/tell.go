@@ -6,7 +6,7 @@ import (
 
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
-	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
 )
 
 // Tell tells a part of a verb's result: as JSON, or as the lines that people read.
@@ -124,9 +124,9 @@ func duration(seconds float64) time.Duration { return time.Duration(seconds * fl
 
 // tableChange tells in what a table differs between two snapshots.
 func tableChange(c *keeper.TableChange) string {
-	of := func(t *postgres.Table) postgres.Table {
+	of := func(t *archive.Table) archive.Table {
 		if t == nil {
-			return postgres.Table{}
+			return archive.Table{}
 		}
 		return *t
 	}

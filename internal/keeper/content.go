@@ -6,7 +6,7 @@ import (
 	"permafrost/snapshot"
 	"permafrost/snapshot/restore"
 	"permafrost/source/media"
-	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
 )
 
 // An Entry is a file, a directory or another thing that a snapshot holds. Streams count as files.
@@ -46,10 +46,10 @@ func (SecretChange) MessageType() string { return "secret" }
 
 // A TableChange is a table of the database in which two snapshots differ.
 type TableChange struct {
-	Change string          `json:"change"` // + came, - went, M changed
-	Table  string          `json:"table"`
-	Before *postgres.Table `json:"before,omitempty"`
-	After  *postgres.Table `json:"after,omitempty"`
+	Change string         `json:"change"` // + came, - went, M changed
+	Table  string         `json:"table"`
+	Before *archive.Table `json:"before,omitempty"`
+	After  *archive.Table `json:"after,omitempty"`
 }
 
 // MessageType returns "table".

@@ -20,7 +20,6 @@ var largerPackages = map[string]int{
 	"internal/sftpstore": 4200,
 	"repo/upkeep":        3010,
 	"source/media":       3100,
-	"source/postgres":    3700,
 }
 
 var largerTypes = map[string]int{

@@ -6,7 +6,8 @@ import (
 	"path"
 
 	"permafrost/snapshot"
-	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
+	"permafrost/source/postgres/wayback"
 	"permafrost/source/redis"
 	"permafrost/source/way"
 )
@@ -16,14 +17,14 @@ func (p *Plan) postgres() ([]way.Part, error) {
 	if m.Postgres.State != snapshot.Captured {
 		return nil, nil
 	}
-	toc, err := p.head(dumpFile(m), postgres.TOC)
+	toc, err := p.head(dumpFile(m), archive.TOC)
 	if errors.Is(err, fs.ErrNotExist) { // it was damaged, which is told elsewhere
 		return []way.Part{{Name: "PostgreSQL", Text: "**The database's dump is not here: it could not be restored.** Take it from another snapshot."}}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	part, err := postgres.WayBack(postgres.Saved{
+	part, err := wayback.Of(wayback.Saved{
 		ID: p.restored.Ref.ID.Short(), Time: p.restored.Begun, Database: m.Postgres.Database, User: m.Postgres.User, Facts: m.Postgres.Server, Dump: m.Postgres.Dump,
 		DumpFile: dumpFile(m), TOC: toc, OSUser: p.user(), EnvFile: p.settings(), Deployment: m.Deployment,
 	})

@@ -14,6 +14,7 @@ import (
 	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
 	"permafrost/source/redis"
 )
 
@@ -69,7 +70,7 @@ func madeUp() *snapshot.Manifest {
 		Secrets: snapshot.Secrets{State: snapshot.Captured, Files: []snapshot.SecretFile{
 			{Path: "/home/mastodon/live/.env.production", Mode: 0o600, MTime: 1, Stream: made(1)}, {Path: "/etc/\xff<>", Stream: snapshot.Stream{SHA256: sha256.Sum256(nil)}}}},
 		Postgres: snapshot.Postgres{State: snapshot.Captured, Database: "mastodon_production", User: "mastodon", Stream: made(2), Server: postgres.Facts{Version: "15.14"}, Dump: postgres.DumpFacts{Entries: 7,
-			Tables: map[string]postgres.Table{"public.accounts": {Rows: 1, Bytes: 1}}}},
+			Tables: map[string]archive.Table{"public.accounts": {Rows: 1, Bytes: 1}}}},
 		Redis:   snapshot.Redis{State: snapshot.Captured, Stream: made(3), Server: redis.Facts{Keys: map[int]int64{0: 9}}},
 		Sidekiq: &snapshot.Redis{State: snapshot.Captured, Stream: made(4)},
 		Media: snapshot.Media{State: snapshot.Captured, Root: "/home/mastodon/live/public/system", Files: 4, Size: 5, Excludes: []snapshot.Text{"\xff"},

@@ -38,7 +38,7 @@ func (s *Server) inContainer(ctx context.Context) (t tools, err error) {
 func (s *Server) chooseTools(ctx context.Context) (err error) {
 	c := s.db.Container
 	if c == nil || c.Addr() != "" {
-		s.tools, err = findTools(ctx, s.facts.VersionNum/10000, &s.opts)
+		s.tools, err = findTools(ctx, s.facts.VersionNum/10000, &s.opts, toolDirs)
 	}
 	switch {
 	case c == nil || ctx.Err() != nil || err == nil && s.tools.dump != "":

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"permafrost/source"
+	"permafrost/source/postgres/archive"
 )
 
 // DumpFacts describe a dump that was read to its end.
@@ -25,15 +26,11 @@ type DumpFacts struct {
 	Verified       string         `json:"verified"` // full, toc or none
 	Note           string         `json:"note,omitempty"`
 
-	// Tables are what the dump holds of each table, by TableName, exactly: counted as it passed. Nil where Uncounted tells why.
-	Tables       map[string]Table `json:"tables,omitempty"`
-	LargeObjects int64            `json:"large_objects,omitempty"` // bytes
-	Uncounted    string           `json:"uncounted,omitempty"`
+	// Tables are what the dump holds of each table, by schema.table, exactly: counted as it passed. Nil where Uncounted tells why.
+	Tables       map[string]archive.Table `json:"tables,omitempty"`
+	LargeObjects int64                    `json:"large_objects,omitempty"` // bytes
+	Uncounted    string                   `json:"uncounted,omitempty"`
 }
-
-// maxHead bounds how much of a dump is kept in memory while its table of contents is looked for, in bytes.
-// Mastodon's takes half a megabyte.
-const maxHead = 16 << 20
 
 // A Dump is the stream of pg_dump's archive. Reading it returns io.EOF only where pg_dump exited with 0 and
 // the proof that was asked for succeeded; otherwise it returns the error, then and ever after.
@@ -44,9 +41,9 @@ type Dump struct {
 	output *pipeEnd  // pg_dump's output
 	r      io.Reader // the part that was read for its table of contents, then out
 	db     source.Database
-	proof  *proof   // nil where none is asked for
-	count  *counter // nil where the data are not counted
-	head   int64    // bytes of the dump before its data
+	proof  *proof           // nil where none is asked for
+	count  *archive.Counter // nil where the data are not counted
+	head   int64            // bytes of the dump before its data
 	cancel context.CancelFunc
 	ctx    context.Context
 
@@ -103,26 +100,22 @@ func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 // readHead reads the dump as far as the end of its table of contents, and keeps that part for Read.
 func (d *Dump) readHead() error {
 	var head bytes.Buffer
-	limited := &io.LimitedReader{R: d.output, N: maxHead}
+	limited := &io.LimitedReader{R: d.output, N: archive.MaxHead}
 	in := bufio.NewReaderSize(io.TeeReader(limited, &head), 64<<10)
-	a, err := readArchive(in)
+	a, err := archive.Read(in)
 	if err != nil && limited.N == 0 {
-		a = archive{version: a.version, dumper: a.dumper, server: a.server}
-		a.note, err = fmt.Sprintf("its table of contents takes more than %d MiB and was not read", maxHead>>20), nil
+		a = archive.Archive{Version: a.Version, Dumper: a.Dumper, Server: a.Server}
+		a.Note, err = fmt.Sprintf("its table of contents takes more than %d MiB and was not read", archive.MaxHead>>20), nil
 	}
 	d.r = io.MultiReader(&head, d.output)
-	d.facts.ArchiveVersion, d.facts.ServerVersion, d.facts.Note = a.version, a.server, a.note
-	switch {
-	case d.facts.Note != "":
-		d.facts.Uncounted = "the table of contents was not read"
-	case a.tables == nil:
-		d.facts.Uncounted = fmt.Sprintf("there are more than %d tables, or a name is none", maxTables)
-	default:
-		d.head = int64(head.Len() - in.Buffered())
-		d.count = newCounter(&a, d.head)
+	d.facts.ArchiveVersion, d.facts.ServerVersion, d.facts.Note = a.Version, a.Server, a.Note
+	if a.Note == "" {
+		d.facts.Entries, d.facts.Kinds = a.Entries, a.Kinds
 	}
-	if d.facts.Note == "" {
-		d.facts.Entries, d.facts.Kinds = a.entries, a.kinds
+	d.head = int64(head.Len() - in.Buffered())
+	var uncounted error
+	if d.count, uncounted = a.Counter(d.head); uncounted != nil {
+		d.facts.Uncounted = uncounted.Error()
 	}
 	return err
 }
@@ -135,7 +128,7 @@ func (d *Dump) counted(p []byte, off int64) {
 	if before := d.head - off; before > 0 {
 		p = p[min(before, int64(len(p))):]
 	}
-	d.count.write(p)
+	d.count.Count(p)
 }
 
 // Read implements io.Reader.
@@ -174,7 +167,7 @@ func (d *Dump) finish() error {
 	}
 	if d.count != nil {
 		var err error
-		if d.facts.Tables, d.facts.LargeObjects, err = d.count.facts(); err != nil {
+		if d.facts.Tables, d.facts.LargeObjects, err = d.count.Counted(); err != nil {
 			d.facts.Uncounted = err.Error()
 		}
 	}

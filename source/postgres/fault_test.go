@@ -338,13 +338,11 @@ func TestFindTools(t *testing.T) {
 	}
 	script(filepath.Join(root, "broken"), "pg_dump", "exit 1")
 	script(filepath.Join(root, "alone"), "pg_dump", `echo "pg_dump (PostgreSQL) 20.1"`)
-	old := toolDirs
-	defer func() { toolDirs = old }()
-	toolDirs = []string{filepath.Join(root, "*")}
+	installed := []string{filepath.Join(root, "*")}
 	t.Setenv("PATH", "/nowhere")
 	ctx := context.Background()
 	for server, want := range map[int]string{13: "13/pg_dump", 14: "15/pg_dump", 15: "15/pg_dump", 16: "17/pg_dump", 18: "18beta2/pg_dump", 10: "13/pg_dump"} {
-		got, err := findTools(ctx, server, &Options{})
+		got, err := findTools(ctx, server, &Options{}, installed)
 		if err != nil || got.dump != filepath.Join(root, want) {
 			t.Errorf("for %d: %s, %v; want %s", server, got.dump, err, want)
 		}
@@ -359,17 +357,16 @@ func TestFindTools(t *testing.T) {
 		"none":          {15, Options{BinDir: root}, "no pg_dump for PostgreSQL 15 in " + root},
 		"older BinDir":  {15, Options{BinDir: filepath.Join(root, "13")}, "is version 13.22"},
 	} {
-		_, err := findTools(ctx, c.server, &c.o)
+		_, err := findTools(ctx, c.server, &c.o, installed)
 		if err == nil || !strings.Contains(err.Error(), c.want) || source.CauseOf(err).Facts[0] != strconv.Itoa(c.server) {
 			t.Errorf("%s: %v (%v)", name, err, source.CauseOf(err))
 		}
 	}
-	if _, err := findTools(ctx, 20, &Options{Verify: VerifyNone}); err != nil {
+	if _, err := findTools(ctx, 20, &Options{Verify: VerifyNone}, installed); err != nil {
 		t.Errorf("a pg_restore that isn't needed: %v", err)
 	}
 	t.Setenv("PATH", filepath.Join(root, "17"))
-	toolDirs = nil
-	if got, err := findTools(ctx, 15, &Options{}); err != nil || got.version != "17.6" {
+	if got, err := findTools(ctx, 15, &Options{}, nil); err != nil || got.version != "17.6" {
 		t.Errorf("from PATH: %+v, %v", got, err)
 	}
 }

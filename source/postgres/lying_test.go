@@ -15,6 +15,7 @@ import (
 
 	"permafrost/internal/fuzzing"
 	"permafrost/source"
+	"permafrost/source/postgres/archive"
 )
 
 // lying is a server that lets everybody in, and answers every query with the same bytes, again and again if endless.
@@ -155,7 +156,7 @@ func TestEndlessContents(t *testing.T) {
 	entry := number(1) + number(0) + strings.Repeat(absent, 4) + number(1) + strings.Repeat(absent, 6) +
 		absent + number(0) + absent + strings.Repeat("\x00", 9)
 	contents := "PGDMP\x01\x0e\x00\x04\x08\x01" + strings.Repeat(number(0), 8) + strings.Repeat(absent, 3) + "\x00\x00\x00\xf0\x00" +
-		strings.Repeat(entry, (maxHead+maxHead/2)/len(entry))
+		strings.Repeat(entry, (archive.MaxHead+archive.MaxHead/2)/len(entry))
 	file := filepath.Join(t.TempDir(), "contents")
 	if err := os.WriteFile(file, []byte(contents), 0o644); err != nil {
 		t.Fatal(err)
@@ -164,7 +165,7 @@ func TestEndlessContents(t *testing.T) {
 	snap := export(t, s)
 	var d *Dump
 	var err error
-	fuzzing.Bound(t, 6*maxHead, func() { d, err = snap.Dump(t.Context()) })
+	fuzzing.Bound(t, 6*archive.MaxHead, func() { d, err = snap.Dump(t.Context()) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@
 // is read by this package, as that user and within bounds; pgx is given copies in memory. Neither the environment
 // nor root's home takes part. The children have a session of their own, so that root's terminal is not theirs.
 //
-// Nothing that a server says or does not say takes more memory of this process than twice maxHead, or holds a run for good.
+// Nothing that a server says or does not say takes more memory of this process than twice archive.MaxHead, or holds a run for good.
 package postgres
 
 import (

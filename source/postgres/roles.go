@@ -33,10 +33,12 @@ type Role struct {
 }
 
 const (
-	maxRoles    = 1000 // that are asked for, as rolesQuery says
-	maxOfRole   = 100  // groups, and settings, of a role
-	hiddenValue = "(not stored)"
+	maxRoles  = 1000 // that are asked for, as rolesQuery says
+	maxOfRole = 100  // groups, and settings, of a role
 )
+
+// HiddenSetting stands for the value of a role's setting that may be a secret, or is too long.
+const HiddenSetting = "(not stored)"
 
 // What depends on roles is listed in pg_shdepend: objects of a database by its number, databases themselves by 0.
 const rolesQuery = `
@@ -82,7 +84,7 @@ func withoutSecrets(settings []string) []string {
 	kept := make([]string, 0, len(settings))
 	for _, s := range settings {
 		if name, _, _ := strings.Cut(s, "="); secretSetting.MatchString(name) || len(s) > maxText {
-			s = name + "=" + hiddenValue
+			s = name + "=" + HiddenSetting
 		}
 		kept = append(kept, s)
 	}

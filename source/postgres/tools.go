@@ -31,11 +31,12 @@ type tools struct {
 var toolDirs = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib64/postgresql*/bin", "/usr/local/pgsql/bin"}
 
 // findTools finds the programs for a server of the given major version. A pg_dump refuses a newer server, so
-// it must not be older: best of the same version, else of the next one there is.
+// it must not be older: best of the same version, else of the next one there is. They are looked for in the directories that the patterns
+// in installed match, and in PATH.
 //
 // What one user may change is not run as another, be that root or not.
-func findTools(ctx context.Context, server int, o *Options) (best tools, err error) {
-	dirs, err := o.binDirs()
+func findTools(ctx context.Context, server int, o *Options, installed []string) (best tools, err error) {
+	dirs, err := o.binDirs(installed)
 	if err != nil {
 		return best, err
 	}
@@ -83,12 +84,12 @@ func findTools(ctx context.Context, server int, o *Options) (best tools, err err
 var versionPattern = regexp.MustCompile(`\) ((\d+)\S*.*)`)
 
 // binDirs returns where to look for the programs.
-func (o *Options) binDirs() (dirs []string, err error) {
+func (o *Options) binDirs(installed []string) (dirs []string, err error) {
 	if o.BinDir != "" {
 		dir, err := filepath.Abs(o.BinDir)
 		return []string{dir}, err
 	}
-	for _, pattern := range toolDirs {
+	for _, pattern := range installed {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			return nil, err

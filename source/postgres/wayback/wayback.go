@@ -1,4 +1,10 @@
-package postgres
+// Package wayback makes the steps by which a database comes back from its dump: scripts of bash and psql, and the files that they
+// read. Package postgres takes the dump; nothing here reaches a server or runs a program.
+//
+// The database that is there stays as it is until the restored one is whole, and gets another name then. Roles that are there are left
+// alone, and those that are made have no more rights than a restore needs. What a dump or its facts say becomes SQL in quotes or token
+// by token, so that psql takes nothing in it for a command of its own.
+package wayback
 
 import (
 	"embed"
@@ -10,6 +16,8 @@ import (
 	"unicode/utf8"
 
 	"permafrost/source"
+	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
 	"permafrost/source/way"
 )
 
@@ -23,17 +31,17 @@ type Saved struct {
 
 	Database string // its name
 	User     string // the role that Mastodon logs in as
-	Facts    Facts
-	Dump     DumpFacts
+	Facts    postgres.Facts
+	Dump     postgres.DumpFacts
 	DumpFile string // name of the dump in the directory with the restored files
-	TOC      []byte // as TOC returns it
+	TOC      []byte // as archive.TOC returns it
 
 	OSUser     string // Mastodon's user on the new host
 	EnvFile    string // the restored settings file: absolute
 	Deployment source.Deployment
 }
 
-// WayBack returns how the database comes back. The restored one is made beside the one that is there, and takes its name when it
+// Of returns how the database comes back. The restored one is made beside the one that is there, and takes its name when it
 // is whole.
 //
 // Where the database's server is a service of a Compose project, its programs run in its container, by a function of the
@@ -42,8 +50,8 @@ type Saved struct {
 // What later parts need to know stands in files of the directory plan: pg-absent lists the objects that could not be made, and
 // pg-unsound those without which Mastodon must not run, such as unique indexes. Both are there, maybe empty, from the step that
 // makes indexes on.
-func WayBack(s Saved) (way.Part, error) {
-	c, err := readContents(s.TOC)
+func Of(s Saved) (way.Part, error) {
+	c, err := archive.ReadContents(s.TOC)
 	if err != nil {
 		return way.Part{}, fmt.Errorf("the dump's table of contents: %w", err)
 	}
@@ -65,7 +73,7 @@ func WayBack(s Saved) (way.Part, error) {
 }
 
 // vars returns the variables, those that an administrator may have to change in front.
-func (s *Saved) vars(c *contents) []way.Var {
+func (s *Saved) vars(c *archive.Contents) []way.Var {
 	f := &s.Facts
 	admin, adminUser, adminHost := "postgres", "postgres", f.Host
 	service := s.service()
@@ -111,7 +119,7 @@ func (s *Saved) vars(c *contents) []way.Var {
 		one("pg_rehearsal", cut(s.Database, "_rehearsal_"+s.ID), "an empty database, to try things in"),
 		one("pg_old", cut(s.Database, "_before_"+s.Time.UTC().Format("20060102_150405")), "what a database that is there is called afterwards"),
 		one("pg_tag", "permafrost-"+s.ID, "what the connections of the steps call themselves"),
-		one("pg_dump_version", major(c.server), "the version of PostgreSQL that the dump is of"),
+		one("pg_dump_version", major(c.Server), "the version of PostgreSQL that the dump is of"),
 	}
 }
 
@@ -168,26 +176,26 @@ func major(version string) string {
 }
 
 // files returns what the steps read.
-func (s *Saved) files(c *contents) []way.File {
-	roles := wantedRoles(s.Facts.Roles, c.owners, s.User)
-	settings, leftOut := c.settingsSQL()
+func (s *Saved) files(c *archive.Contents) []way.File {
+	roles := wantedRoles(s.Facts.Roles, c.Owners, s.User)
+	settings, leftOut := settingsSQL(c)
 	if leftOut > 0 {
 		settings += fmt.Sprintf("select '%d statements about the database itself are not taken over: pg_restore --create shows them';\n", leftOut)
 	}
 	var extensions []string
-	for i := range c.kept {
-		if c.kept[i].kind == "EXTENSION" {
-			extensions = append(extensions, c.kept[i].tag)
+	for i := range c.Kept {
+		if c.Kept[i].Kind == "EXTENSION" {
+			extensions = append(extensions, c.Kept[i].Tag)
 		}
 	}
-	offsets, ok := withOffsets(s.TOC, s.Dump.Tables)
+	offsets, ok := archive.WithOffsets(s.TOC, s.Dump.Tables)
 	if !ok {
 		offsets = s.TOC
 	}
 	return []way.File{
 		{Name: "pg-toc.dump", Data: s.TOC},
 		{Name: "pg-toc-offsets.dump", Data: offsets},
-		{Name: "pg-toc-path.dump", Data: c.withPath(s.TOC)},
+		{Name: "pg-toc-path.dump", Data: pathTOC(s.TOC, c)},
 		{Name: "pg-roles.sql", Data: []byte(rolesSQL(roles, s.User))},
 		{Name: "pg-roles-missing.sql", Data: []byte(missingRolesSQL(roles))},
 		{Name: "pg-role-settings.sql", Data: []byte(roleSettingsSQL(roles, s.User))},
@@ -195,8 +203,8 @@ func (s *Saved) files(c *contents) []way.File {
 		{Name: "pg-settings.sql", Data: []byte(settings)},
 		{Name: "pg-rows.sql", Data: []byte(rowsSQL(&s.Dump))},
 		{Name: "pg-path.sql", Data: []byte(pathSQL(c))},
-		{Name: "pg-owners", Data: []byte(ownersList(append(c.owners, s.User)))},
-		{Name: "pg-others", Data: []byte(c.othersList(s.User))},
-		{Name: "pg-grants", Data: []byte(c.grantsList(s.User))},
+		{Name: "pg-owners", Data: []byte(ownersList(append(c.Owners, s.User)))},
+		{Name: "pg-others", Data: []byte(othersList(c.Owned, s.User))},
+		{Name: "pg-grants", Data: []byte(grantsList(c.Grants, s.User))},
 	}
 }

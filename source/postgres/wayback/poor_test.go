@@ -1,4 +1,4 @@
-package postgres
+package wayback
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"permafrost/internal/sandbox"
+	"permafrost/source/postgres/quote"
 )
 
 // An object is one of the dump, by its kind, its schema ("-" without one) and its name.
@@ -30,7 +31,7 @@ func (w *wayBack) mayLogIn(attributes string) {
 	w.t.Helper()
 	verifier, err := Verifier(rolePassword)
 	w.must(err)
-	w.must(w.h.Exec(w.t.Context(), "template1", "create role "+identifier(w.saved.User)+" login password "+literal(verifier)+attributes))
+	w.must(w.h.Exec(w.t.Context(), "template1", "create role "+quote.Identifier(w.saved.User)+" login password "+quote.Literal(verifier)+attributes))
 }
 
 // names fails the test unless a step named just some things below a heading.
@@ -97,7 +98,7 @@ func withoutObjects(objects []object) (edits []func(string) string) {
 func (w *wayBack) owned(missing ...string) {
 	w.t.Helper()
 	ask := func(c *sandbox.Postgres, db, query string) string {
-		out, err := c.Query(w.t.Context(), conninfoOf(db), strings.ReplaceAll(query, "ROLE", literal(w.saved.User)))
+		out, err := c.Query(w.t.Context(), conninfoOf(db), strings.ReplaceAll(query, "ROLE", quote.Literal(w.saved.User)))
 		w.must(err)
 		return out
 	}
@@ -161,7 +162,7 @@ This is not set for the database: permission denied to set parameter "my.own"
   ALTER DATABASE NEW SET "my.own"
 This is not set for the database: permission denied to set parameter "log_min_duration_statement"
   ALTER DATABASE NEW SET log_min_duration_statement
-`; !strings.HasPrefix(strings.ReplaceAll(got, identifier(w.value("pg_new")), "NEW"), want) {
+`; !strings.HasPrefix(strings.ReplaceAll(got, quote.Identifier(w.value("pg_new")), "NEW"), want) {
 		t.Errorf("it says %s", got)
 	}
 	w.owned("slow")
@@ -247,7 +248,7 @@ func TestPoorWayBackOfPostgres(t *testing.T) {
 	s = s.as("postgres", "poorpos")
 	s.User = "poor postgres"
 	w := poor(t, s, dump)
-	role := identifier(s.User)
+	role := quote.Identifier(s.User)
 	w.must(w.h.Exec(t.Context(), "template1", "alter role "+role+" nocreatedb"))
 	const rename = `alter database postgres owner to "poor postgres"; -- it belongs to mastodon`
 	w.fails("postgres-roles", "may not make databases", `alter role "poor postgres" createdb;`, rename)
@@ -275,7 +276,7 @@ func TestPoorWayBackByAdministrator(t *testing.T) {
 	w := poor(t, s, dump)
 	verifier, err := Verifier(rolePassword)
 	w.must(err)
-	w.must(w.h.Exec(t.Context(), "template1", "alter role computed nocreatedb; create role administrator login createdb password "+literal(verifier)))
+	w.must(w.h.Exec(t.Context(), "template1", "alter role computed nocreatedb; create role administrator login createdb password "+quote.Literal(verifier)))
 	passwords := filepath.Join(w.here, "pgpass")
 	w.must(os.WriteFile(passwords, []byte("*:*:*:administrator:"+strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(rolePassword)), 0o600))
 	w.set(map[string]string{"pg_admin": "administrator", "pg_admin_user": "", "pg_admin_host": "127.0.0.1"})

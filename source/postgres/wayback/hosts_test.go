@@ -1,4 +1,4 @@
-package postgres
+package wayback
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"permafrost/source"
+	"permafrost/source/postgres/quote"
 )
 
 // as returns what was captured under another database's name, for a restore of its own.
@@ -36,7 +37,7 @@ func (w *wayBack) fails(step string, texts ...string) {
 // databases lists the databases of the new host that this restore is about.
 func (w *wayBack) databases() string {
 	w.t.Helper()
-	out, err := w.h.Query(w.t.Context(), "template1", "select datname from pg_database where starts_with(datname, "+literal(w.saved.Database)+") order by 1")
+	out, err := w.h.Query(w.t.Context(), "template1", "select datname from pg_database where starts_with(datname, "+quote.Literal(w.saved.Database)+") order by 1")
 	w.must(err)
 	return strings.ReplaceAll(strings.TrimSpace(out), "\n", " ")
 }
@@ -152,7 +153,7 @@ func (w *wayBack) leftOver(table string) <-chan string {
 		ended <- string(out)
 	}()
 	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(10 * time.Millisecond) {
-		out, err := w.h.Query(w.t.Context(), "template1", "select 1 from pg_stat_activity where wait_event = 'PgSleep' and application_name = "+literal(w.value("pg_tag")))
+		out, err := w.h.Query(w.t.Context(), "template1", "select 1 from pg_stat_activity where wait_event = 'PgSleep' and application_name = "+quote.Literal(w.value("pg_tag")))
 		w.must(err)
 		if out != "" {
 			return ended
@@ -301,7 +302,7 @@ func TestWayBackNamesServer(t *testing.T) {
 		{"localhost", localSocket, "postgres"}, {"127.0.0.1", localSocket, "postgres"}, {"/run/other", "/run/other", "postgres"}, {"db.example", "db.example", ""},
 	} {
 		s.Facts.Host, s.Facts.Port = c.host, 5433
-		part, err := WayBack(s)
+		part, err := Of(s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,14 +1,17 @@
-package postgres
+package wayback
 
 import (
 	"slices"
 	"strings"
 	"testing"
+
+	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
 )
 
 // A statement about the database is taken over with nothing in it that psql would take for a command or a variable.
 func TestSettingsSQL(t *testing.T) {
-	c := &contents{archive: archive{database: `my "db"`}}
+	c := &archive.Contents{Archive: archive.Archive{Database: `my "db"`}}
 	for kind, definition := range map[string]string{
 		"DATABASE PROPERTIES": `ALTER DATABASE "my ""db""" SET search_path TO 'public', ':x \! id';` + "\n" + `ALTER ROLE "a;b" IN DATABASE "my ""db""" SET "a.b" TO E'x\\y''\'z';` + "\n",
 		"COMMENT":             `COMMENT ON DATABASE "my ""db""" IS 'a` + "\n\\\\! id'';';\n",
@@ -16,9 +19,9 @@ func TestSettingsSQL(t *testing.T) {
 		"SECURITY LABEL":      `SECURITY LABEL ON DATABASE other IS 'x';`,
 		"DATABASE":            `CREATE DATABASE "my ""db""";`,
 	} {
-		c.kept = append(c.kept, archiveEntry{kind: kind, definition: definition})
+		c.Kept = append(c.Kept, archive.Entry{Kind: kind, Definition: definition})
 	}
-	sql, leftOut := c.settingsSQL()
+	sql, leftOut := settingsSQL(c)
 	for _, want := range []string{
 		`ALTER DATABASE :"new" SET search_path TO 'public' , ':x \! id';`,
 		`ALTER ROLE "a;b" IN DATABASE :"new" SET "a.b" TO E'x\\y''\'z';`,
@@ -61,11 +64,11 @@ func TestRolesSQL(t *testing.T) {
 	if err := h.Exec(t.Context(), "template1", before); err != nil {
 		t.Fatal(err)
 	}
-	roles := wantedRoles([]Role{
+	roles := wantedRoles([]postgres.Role{
 		{Name: "group rx", Connections: -1, Inherit: true},
 		{Name: "made rx", Connections: 5, Login: true, Superuser: true, CreateRole: true, BypassRLS: true,
 			MemberOf: []string{"group rx", "boss rx", "pg_monitor", "pg_execute_server_program", "nowhere rx"},
-			Settings: []string{`search_path="a ""b", $user`, "work_mem=9MB", "my.own=it's \\! id", "nonsense=1", "my.token=" + hiddenValue}},
+			Settings: []string{`search_path="a ""b", $user`, "work_mem=9MB", "my.own=it's \\! id", "nonsense=1", "my.token=" + postgres.HiddenSetting}},
 		{Name: "there rx", Connections: -1, Login: true, MemberOf: []string{"group rx"}, Settings: []string{"work_mem=9MB"}},
 		{Name: "pg_monitor"},
 	}, []string{"owner rx", "public"}, "own rx")
@@ -91,7 +94,7 @@ there rx|f|f|f|f|t|-1||{}
 	if err != nil || got != want {
 		t.Errorf("roles\n%swant\n%s%v", got, want, err)
 	}
-	if missing, err := h.Query(t.Context(), "template1", missingRolesSQL(append(roles, Role{Name: "no 'x"}))); err != nil || missing != "no 'x\n" {
+	if missing, err := h.Query(t.Context(), "template1", missingRolesSQL(append(roles, postgres.Role{Name: "no 'x"}))); err != nil || missing != "no 'x\n" {
 		t.Errorf("missing %q, %v", missing, err)
 	}
 }

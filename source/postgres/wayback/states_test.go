@@ -1,4 +1,4 @@
-package postgres
+package wayback
 
 import (
 	"os"
@@ -6,12 +6,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"permafrost/internal/hostfs"
+	"permafrost/source/postgres/quote"
 )
 
 // A state is a database of the package's cluster that is dumped.
 type state struct {
 	db, role string
-	file     string                        // of testdata/way
+	file     string                        // of testdata
 	before   string                        // SQL in the database postgres
 	options  string                        // of create database
 	after    func(t testing.TB, db string) // what else is done
@@ -24,11 +27,11 @@ func (s *state) capture(t testing.TB) (Saved, []byte) {
 	making.Lock()
 	defer making.Unlock()
 	if s.captured == nil {
-		text, err := os.ReadFile(filepath.Join("testdata", "way", s.file))
+		text, err := os.ReadFile(filepath.Join("testdata", s.file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sql(t, "postgres", s.before+"create role "+identifier(s.role)+" login; create database "+identifier(s.db)+" owner "+identifier(s.role)+" template template0"+s.options)
+		sql(t, "postgres", s.before+"create role "+quote.Identifier(s.role)+" login; create database "+quote.Identifier(s.db)+" owner "+quote.Identifier(s.role)+" template template0"+s.options)
 		sql(t, conninfoOf(s.db), string(text))
 		if s.after != nil {
 			s.after(t, s.db)
@@ -44,7 +47,7 @@ var making sync.Mutex
 
 var (
 	everything = &state{db: `it's "all" of\ us, dbname=x ` + strings.Repeat("ä", 15), role: "an Owner", file: "everything.sql",
-		before: `create role "a Reader" nologin; create role ` + identifier(hostile) + `; create role "another Owner" nologin noinherit; create role "Group x" nologin;
+		before: `create role "a Reader" nologin; create role ` + quote.Identifier(hostile) + `; create role "another Owner" nologin noinherit; create role "Group x" nologin;
 			grant "Group x" to "a Reader"; alter role "a Reader" set search_path = "own Schema", public, "$user"; alter role "a Reader" set statement_timeout = '5min';`,
 		after: afterEverything}
 	broken    = &state{db: "broken", role: "broken", file: "broken.sql", options: " locale_provider icu icu_locale 'de-u-co-phonebk'"}
@@ -63,20 +66,23 @@ func afterEverything(t testing.TB, db string) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	u := lookup(t, cluster.OSUser)
+	u, err := hostfs.LookupUser(cluster.OSUser)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Chown(dir, int(u.UID), int(u.GID)); err != nil {
 		t.Fatal(err)
 	}
-	sql(t, "postgres", "create tablespace elsewhere location "+literal(dir))
-	name := identifier(db)
+	sql(t, "postgres", "create tablespace elsewhere location "+quote.Literal(dir))
+	name := quote.Identifier(db)
 	sql(t, conninfoOf(db), `alter table statuses set tablespace elsewhere;
 		alter database `+name+` set search_path = public, "own Schema", ext; alter role "an Owner" in database `+name+` set work_mem = '9MB';
 		alter database `+name+` set "my.own" = 'a;b''c\d'; alter database `+name+` set log_min_duration_statement = '7s'; alter role "an Owner" set statement_timeout = '7min'; comment on database `+name+` is 'it''s \! id';
 		revoke temporary on database `+name+` from public; grant connect on database `+name+` to "a Reader"; alter database `+name+` connection limit 77;
-		grant select on statuses to `+identifier(hostile)+`; comment on role `+identifier(hostile)+` is 'x'; create table "t
+		grant select on statuses to `+quote.Identifier(hostile)+`; comment on role `+quote.Identifier(hostile)+` is 'x'; create table "t
 \! touch /tmp/obeyed" (id int primary key references statuses);
 		alter table "t
-\! touch /tmp/obeyed" owner to `+identifier(hostile)+`; grant connect on database `+name+` to `+identifier(hostile))
+\! touch /tmp/obeyed" owner to `+quote.Identifier(hostile)+`; grant connect on database `+name+` to `+quote.Identifier(hostile))
 }
 
 // One of each kind of object comes back as it was, with owners and privileges, to a host that has no role of the dump's, no

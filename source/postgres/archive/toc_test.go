@@ -1,4 +1,4 @@
-package postgres
+package archive
 
 import (
 	"bytes"
@@ -18,14 +18,14 @@ func TestTOC(t *testing.T) {
 		if !bytes.Equal(toc, whole) {
 			t.Errorf("1.%d: %d bytes end in %q", minor, len(toc), toc[len(toc)-10:])
 		}
-		if a, err := read(toc); err != nil || a.entries != 3 {
+		if a, err := read(toc); err != nil || a.Entries != 3 {
 			t.Errorf("1.%d: %+v, %v", minor, a, err)
 		}
-		c, err := readContents(toc)
+		c, err := ReadContents(toc)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a, err := read(c.withPath(toc)); err != nil || a.entries != 3 {
+		if a, err := read(c.WithPath(toc, "SELECT 1;\n")); err != nil || a.Entries != 3 {
 			t.Errorf("1.%d: with a path %+v, %v", minor, a, err)
 		}
 	}

@@ -1,20 +1,10 @@
-package postgres
+package archive
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 )
-
-// Behind an archive's table of contents lie the data, in blocks:
-//
-//	a byte: 1 for a table, 3 for large objects
-//	int: ID of the entry
-//	of a table: chunks, each an int, its length, and so many bytes; an int 0 ends them
-//	of large objects: for each an int, its OID, and chunks as those of a table; an int 0 ends them
-//
-// A table's data are those of COPY: one line a row, since a line's end within a value is written as \n. Behind them pg_dump
-// writes "\.", and two empty lines. So the rows are the lines less three.
 
 const (
 	blockData    = 1
@@ -35,9 +25,9 @@ type Table struct {
 	Offset int64 `json:"offset,omitempty"`
 }
 
-// A counter counts what a dump holds of each table, from the archive's data as they pass. It keeps a few bytes of them. What it
+// A Counter counts what a dump holds of each table, from the archive's data as they pass. It keeps a few bytes of them. What it
 // does not understand ends the counting, and nothing else.
-type counter struct {
+type Counter struct {
 	names   map[int]string // TableName of tables, by the ID of the entry of their data
 	intSize int
 	tables  map[string]Table
@@ -67,13 +57,19 @@ const (
 	atPiece                    // length of a chunk of a large object
 )
 
-// newCounter returns a counter of an archive's data, which begin at a position of the dump.
-func newCounter(a *archive, at int64) *counter {
-	return &counter{names: a.tables, intSize: a.intSize, tables: make(map[string]Table, len(a.tables)), pos: at}
+// Counter returns a counter of the archive's data, which begin at a position of the dump. An error says why they can't be counted.
+func (a *Archive) Counter(at int64) (*Counter, error) {
+	switch {
+	case a.Note != "":
+		return nil, errors.New("the table of contents was not read")
+	case a.tables == nil:
+		return nil, fmt.Errorf("there are more than %d tables, or a name is none", maxTables)
+	}
+	return &Counter{names: a.tables, intSize: a.intSize, tables: make(map[string]Table, len(a.tables)), pos: at}, nil
 }
 
-// write counts the next bytes.
-func (c *counter) write(b []byte) {
+// Count takes the next bytes.
+func (c *Counter) Count(b []byte) {
 	for len(b) > 0 && c.err == nil {
 		if c.left > 0 {
 			n := min(c.left, len(b))
@@ -105,7 +101,7 @@ func (c *counter) write(b []byte) {
 }
 
 // chunk counts a part of a chunk.
-func (c *counter) chunk(b []byte) {
+func (c *Counter) chunk(b []byte) {
 	if c.state == atPiece {
 		c.objects += int64(len(b))
 		return
@@ -123,7 +119,7 @@ func (c *counter) chunk(b []byte) {
 var newline = []byte{'\n'}
 
 // number takes what stands between chunks: an int, or the kind of a block.
-func (c *counter) number(b []byte) {
+func (c *Counter) number(b []byte) {
 	if c.state == atBlock {
 		c.block = c.pos
 		switch b[0] {
@@ -136,7 +132,7 @@ func (c *counter) number(b []byte) {
 		}
 		return
 	}
-	n, ok := archiveInt(b)
+	n, ok := intOf(b)
 	if !ok || n < 0 {
 		c.fail(errors.New("a number is out of range"))
 		return
@@ -163,7 +159,7 @@ func (c *counter) number(b []byte) {
 }
 
 // finish takes the table that has ended.
-func (c *counter) finish() {
+func (c *Counter) finish() {
 	c.state = atBlock
 	if c.name == "" {
 		return
@@ -175,10 +171,11 @@ func (c *counter) finish() {
 	c.tables[c.name] = Table{Rows: c.lines - endLines, Bytes: c.table.Bytes - int64(len(dataEnd)), Offset: c.block}
 }
 
-func (c *counter) fail(err error) { c.err = err }
+func (c *Counter) fail(err error) { c.err = err }
 
-// facts returns what was counted, once the dump has ended. An error says why that is nothing.
-func (c *counter) facts() (map[string]Table, int64, error) {
+// Counted returns what the dump holds of each table, by its name as quote.TableName writes it, and the bytes of its large objects,
+// once the dump has ended. An error says why that is nothing.
+func (c *Counter) Counted() (tables map[string]Table, objects int64, err error) {
 	switch {
 	case c.err != nil:
 		return nil, 0, c.err

@@ -1,4 +1,4 @@
-package postgres
+package archive
 
 import (
 	"bufio"
@@ -74,31 +74,31 @@ func newArchive(minor int) []byte {
 	return a.Bytes()
 }
 
-func read(data []byte) (archive, error) { return readArchive(bufio.NewReader(bytes.NewReader(data))) }
+func read(data []byte) (Archive, error) { return Read(bufio.NewReader(bytes.NewReader(data))) }
 
-func TestReadArchive(t *testing.T) {
+func TestRead(t *testing.T) {
 	for _, minor := range []int{14, 15, 16} {
 		a, err := read(newArchive(minor))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.entries != 3 || a.kinds["TABLE"] != 2 || a.kinds["TABLE DATA"] != 1 || len(a.kinds) != 2 {
-			t.Errorf("1.%d: %d entries, %v", minor, a.entries, a.kinds)
+		if a.Entries != 3 || a.Kinds["TABLE"] != 2 || a.Kinds["TABLE DATA"] != 1 || len(a.Kinds) != 2 {
+			t.Errorf("1.%d: %d entries, %v", minor, a.Entries, a.Kinds)
 		}
-		if a.database != "mastodon_production" || a.server != "15.14" || a.dumper != "17.6" || a.note != "" || a.version[:4] != "1.1"+string(rune('0'+minor-10)) {
+		if a.Database != "mastodon_production" || a.Server != "15.14" || a.Dumper != "17.6" || a.Note != "" || a.Version[:4] != "1.1"+string(rune('0'+minor-10)) {
 			t.Errorf("1.%d: %+v", minor, a)
 		}
 	}
 	for _, minor := range []int{13, 17, 255} {
 		a, err := read(newArchive(minor))
-		if err != nil || !strings.Contains(a.note, "is unknown") || a.entries != 0 {
+		if err != nil || !strings.Contains(a.Note, "is unknown") || a.Entries != 0 {
 			t.Errorf("1.%d: %+v, %v", minor, a, err)
 		}
 	}
 }
 
 // Cut anywhere before its data, an archive is refused; so is what can't be one.
-func TestReadArchiveErrors(t *testing.T) {
+func TestReadErrors(t *testing.T) {
 	whole := newArchive(16)
 	end := len(whole) - len("data")
 	for n := 0; n < end; n++ {

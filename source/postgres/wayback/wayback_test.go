@@ -1,8 +1,9 @@
-package postgres
+package wayback
 
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +21,60 @@ import (
 
 	"permafrost/internal/sandbox"
 	"permafrost/source"
+	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
 	"permafrost/source/way"
 )
+
+// cluster is the PostgreSQL that databases are dumped from, in all tests here. It has a database model, which looks a little like Mastodon's.
+var cluster *sandbox.Postgres
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(m.Run()) // which needs no server, and would start one for each of its processes
+	}
+	dir, err := os.MkdirTemp("", "wayback")
+	if err == nil {
+		err = startCluster(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	for _, f := range atExit {
+		f()
+	}
+	cluster.Stop()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func startCluster(dir string) (err error) {
+	model, err := os.ReadFile("../testdata/model.sql")
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if cluster, err = sandbox.StartPostgres(ctx, dir); err != nil {
+		return err
+	}
+	if err := cluster.Exec(ctx, "postgres", "create database model"); err != nil {
+		return err
+	}
+	return cluster.Exec(ctx, "model", string(model))
+}
+
+// rows of the table statuses in model.
+const rows = 5000
+
+func sql(t testing.TB, db, text string) {
+	t.Helper()
+	if err := cluster.Exec(context.Background(), db, text); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A newHost is where databases come back to: a cluster that is no instance's yet. As on Debian its superuser is postgres, whom peer
 // authentication lets in, and passwords are asked for over TCP.
@@ -87,7 +140,9 @@ func host(t testing.TB) *newHost { return started(t, theHost) }
 
 func started(t testing.TB, start func() (*newHost, error)) *newHost {
 	t.Helper()
-	wantRoot(t)
+	if os.Geteuid() != 0 {
+		t.Fatal("this test becomes another user: it wants root")
+	}
 	h, err := start()
 	if err != nil {
 		t.Fatal(err)
@@ -110,24 +165,35 @@ var captures atomic.Int32
 // captureTo is captured for a dump that is written elsewhere.
 func captureTo(t testing.TB, db, role string, dump io.Writer) Saved {
 	t.Helper()
-	s := connect(t, source.Database{Host: cluster.Host, Port: cluster.Port, Name: db, User: cluster.User, Password: cluster.Password, SSLMode: "prefer"}, Options{Verify: VerifyNone})
-	d := startDump(t, export(t, s))
-	if _, err := io.Copy(dump, d); err != nil {
-		t.Fatal(err)
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v (%v)", err, source.CauseOf(err))
+		}
 	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s, err := postgres.Connect(ctx, source.Database{Host: cluster.Host, Port: cluster.Port, Name: db, User: cluster.User, Password: cluster.Password, SSLMode: "prefer"},
+		postgres.Options{Verify: postgres.VerifyNone})
+	must(err)
+	defer s.Close()
+	snap, err := s.Export(ctx)
+	must(err)
+	defer snap.Close()
+	d, err := snap.Dump(ctx)
+	must(err)
+	defer d.Close()
+	_, err = io.Copy(dump, d)
+	must(err)
 	f := s.Facts()
 	// The superuser that took it is nothing of the database's.
-	f.Roles = slices.DeleteFunc(f.Roles, func(r Role) bool { return r.Name == cluster.User })
+	f.Roles = slices.DeleteFunc(f.Roles, func(r postgres.Role) bool { return r.Name == cluster.User })
 	return Saved{ID: fmt.Sprint("k7q", captures.Add(1)), Time: time.Date(2026, 6, 27, 3, 4, 0, 0, time.UTC), Database: db, User: role, Facts: f, Dump: d.Facts(),
 		DumpFile: "the dump.dump", OSUser: "nobody"}
 }
 
 func tocOf(t testing.TB, dump io.Reader) []byte {
 	t.Helper()
-	toc, err := TOC(dump)
+	toc, err := archive.TOC(dump)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +225,7 @@ func newWayBack(t testing.TB, h *newHost, s Saved, dump []byte, change map[strin
 	w.dump, w.data = filepath.Join(w.here, s.DumpFile), dump
 	w.saved.EnvFile = filepath.Join(w.here, "env.production")
 	var err error
-	if w.part, err = WayBack(w.saved); err != nil {
+	if w.part, err = Of(w.saved); err != nil {
 		t.Fatal(err)
 	}
 	w.set(map[string]string{"pg_port": strconv.Itoa(w.h.Port), "pg_admin_host": w.h.SocketDir, "pg_admin_user": w.h.OSUser})

@@ -1,4 +1,4 @@
-package postgres
+package wayback
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"permafrost/source/postgres/quote"
 )
 
 // An instance that goes on connecting to its database all the while.
@@ -55,7 +57,7 @@ func (v *visitor) leave() { v.stop(); v.done.Wait() }
 // damaged makes the database of that name that is still there, and has somebody connected as a role.
 func (w *wayBack) damaged(t *testing.T, as string) {
 	t.Helper()
-	w.must(w.h.Exec(t.Context(), "template1", "create database "+identifier(w.saved.Database)+" template template0 owner "+identifier(w.saved.User)))
+	w.must(w.h.Exec(t.Context(), "template1", "create database "+quote.Identifier(w.saved.Database)+" template template0 owner "+quote.Identifier(w.saved.User)))
 	w.must(w.h.Exec(t.Context(), conninfoOf(w.saved.Database), "create table accounts (half int); insert into accounts values (1); grant select on accounts to public"))
 	idle := w.h.Command(t.Context(), "psql", "-X", "-w", "-U", as, "-d", conninfoOf(w.saved.Database), "-c", "begin; select * from accounts; select pg_sleep(600)")
 	if as != w.h.User {

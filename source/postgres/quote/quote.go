@@ -1,4 +1,4 @@
-package postgres
+package quote
 
 import (
 	"fmt"
@@ -11,28 +11,28 @@ var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
 // TableName returns schema and name of a table as one text: schema.table, each between double quotes where it is no plain
 // word. No two tables have the same.
-func TableName(schema, table string) string { return nameOf(schema) + "." + nameOf(table) }
+func TableName(schema, table string) string { return Name(schema) + "." + Name(table) }
 
-func nameOf(s string) string {
+func Name(s string) string {
 	if plainName.MatchString(s) {
 		return s
 	}
-	return identifier(s)
+	return Identifier(s)
 }
 
-// parseTableName takes apart what TableName returned.
-func parseTableName(s string) (schema, table string, err error) {
-	schema, rest, ok := cutName(s)
+// ParseTableName takes apart what TableName returned.
+func ParseTableName(s string) (schema, table string, err error) {
+	schema, rest, ok := Cut(s)
 	if rest, found := strings.CutPrefix(rest, "."); ok && found {
-		if table, rest, ok = cutName(rest); ok && rest == "" {
+		if table, rest, ok = Cut(rest); ok && rest == "" {
 			return schema, table, nil
 		}
 	}
 	return "", "", fmt.Errorf("%.200q is not the name of a table with its schema", s)
 }
 
-// cutName takes a name from the front of a text.
-func cutName(s string) (name, rest string, ok bool) {
+// Cut takes a name from the front of a text.
+func Cut(s string) (name, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
 		if i := strings.IndexByte(s, '.'); i >= 0 {
 			name, rest = s[:i], s[i:]
@@ -56,8 +56,8 @@ func cutName(s string) (name, rest string, ok bool) {
 	return "", "", false
 }
 
-// identifier returns a name as an identifier of SQL.
-func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+// Identifier returns a name as an identifier of SQL.
+func Identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// literal returns a text as a literal of SQL. It takes standard_conforming_strings to be on.
-func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+// Literal returns a text as a literal of SQL. It takes standard_conforming_strings to be on.
+func Literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

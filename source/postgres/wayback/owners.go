@@ -1,8 +1,11 @@
-package postgres
+package wayback
 
 import (
 	"fmt"
 	"strings"
+
+	"permafrost/source/postgres/archive"
+	"permafrost/source/postgres/quote"
 )
 
 // Without a superuser all that is restored belongs to the instance's role, and nothing is granted to others. The files below say
@@ -17,33 +20,33 @@ func ownersList(owners []string) string {
 	return b.String()
 }
 
-// othersList returns the objects of the dump that belong to somebody else than a role: a line for each, with its ID, its name as
+// othersList returns those objects of the dump that belong to somebody else than a role: a line for each, with its ID, its name as
 // pg_restore lists it, and its owner. What belongs to a role of PostgreSQL's own does so again.
-func (c *contents) othersList(own string) string {
+func othersList(owned []archive.Entry, own string) string {
 	var b strings.Builder
-	for i := range c.owned {
-		e := &c.owned[i]
-		if e.owner == "" || e.owner == own || strings.HasPrefix(e.owner, "pg_") {
+	for i := range owned {
+		e := &owned[i]
+		if e.Owner == "" || e.Owner == own || strings.HasPrefix(e.Owner, "pg_") {
 			continue
 		}
-		schema := e.schema
+		schema := e.Schema
 		if schema == "" {
 			schema = "-"
 		}
-		fmt.Fprintf(&b, "%d; %s %s %s, of %s\n", e.id, e.kind, oneLine(schema), oneLine(e.tag), oneLine(e.owner))
+		fmt.Fprintf(&b, "%d; %s %s %s, of %s\n", e.ID, e.Kind, oneLine(schema), oneLine(e.Tag), oneLine(e.Owner))
 	}
 	return b.String()
 }
 
 // grantsList returns the statements that grant something to others than a role, or take it from them: a line for each. The role
 // owns all that is restored, and needs no grant.
-func (c *contents) grantsList(own string) string {
+func grantsList(grants []archive.Entry, own string) string {
 	var b strings.Builder
-	for i := range c.grants {
-		e := &c.grants[i]
-		for _, statement := range splitGrants(e.definition) {
+	for i := range grants {
+		e := &grants[i]
+		for _, statement := range splitGrants(e.Definition) {
 			words := strings.TrimSuffix(statement, " WITH GRANT OPTION")
-			if strings.Contains(words, " SESSION AUTHORIZATION ") || isAbout(words, own) || isAbout(words, e.owner) && strings.HasPrefix(words, "REVOKE ") {
+			if strings.Contains(words, " SESSION AUTHORIZATION ") || isAbout(words, own) || isAbout(words, e.Owner) && strings.HasPrefix(words, "REVOKE ") {
 				continue
 			}
 			b.WriteString(oneLine(statement) + ";\n")
@@ -69,7 +72,7 @@ func splitGrants(text string) (statements []string) {
 
 // isAbout reports whether a grant is made to a role, or taken from it.
 func isAbout(grant, role string) bool {
-	return strings.HasSuffix(grant, " "+role) || strings.HasSuffix(grant, " "+identifier(role))
+	return strings.HasSuffix(grant, " "+role) || strings.HasSuffix(grant, " "+quote.Identifier(role))
 }
 
 func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(s) }

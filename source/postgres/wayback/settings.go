@@ -1,10 +1,13 @@
-package postgres
+package wayback
 
 import (
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"permafrost/source/postgres/archive"
+	"permafrost/source/postgres/quote"
 )
 
 // A dump says what was set for the database and not in it, by its name: settings, also those of a role in it, its comment, and who
@@ -43,23 +46,23 @@ func splitStatements(text string) (statements [][]string, whole bool) {
 
 // settingsSQL returns the statements about the database as such, for the one that psql's variable new names. It tells how many
 // statements it can't take over.
-func (c *contents) settingsSQL() (sql string, leftOut int) {
+func settingsSQL(c *archive.Contents) (sql string, leftOut int) {
 	var b strings.Builder
 	b.WriteString(sqlHead)
-	for i := range c.kept {
-		e := &c.kept[i]
-		if e.kind == "DATABASE" || e.kind == "EXTENSION" {
+	for i := range c.Kept {
+		e := &c.Kept[i]
+		if e.Kind == "DATABASE" || e.Kind == "EXTENSION" {
 			continue
 		}
-		statements, whole := splitStatements(e.definition)
-		if !utf8.ValidString(e.definition) {
+		statements, whole := splitStatements(e.Definition)
+		if !utf8.ValidString(e.Definition) {
 			statements, whole = nil, false
 		}
 		if !whole {
 			leftOut++
 		}
 		for _, s := range statements {
-			if renamed := c.rename(s); renamed != "" {
+			if renamed := rename(s, c.Database); renamed != "" {
 				b.WriteString(renamed + ";\n")
 			} else {
 				leftOut++
@@ -69,19 +72,14 @@ func (c *contents) settingsSQL() (sql string, leftOut int) {
 	return b.String(), leftOut
 }
 
-// rename returns a statement about the database as one about the restored one; "" where it is about something else.
-func (c *contents) rename(tokens []string) string {
+// rename returns a statement about a database as one about the restored one; "" where it is about something else.
+func rename(tokens []string, database string) string {
 	tokens = slices.Clone(tokens)
 	for i, t := range tokens {
-		if t == "DATABASE" && i+1 < len(tokens) && c.isDatabase(tokens[i+1]) {
+		if t == "DATABASE" && i+1 < len(tokens) && (tokens[i+1] == database || tokens[i+1] == quote.Identifier(database)) {
 			tokens[i+1] = restoredName
 			return strings.Join(tokens, " ")
 		}
 	}
 	return ""
-}
-
-// isDatabase reports whether a token is the name of the dump's database.
-func (c *contents) isDatabase(token string) bool {
-	return token == c.database || token == identifier(c.database)
 }

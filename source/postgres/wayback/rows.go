@@ -1,4 +1,4 @@
-package postgres
+package wayback
 
 import (
 	"fmt"
@@ -7,6 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"permafrost/source/postgres"
+	"permafrost/source/postgres/archive"
+	"permafrost/source/postgres/quote"
 )
 
 // rowsSQL returns a script for psql that tells each table whose rows are not as many as those of the dump: its name, the dump's
@@ -14,12 +18,12 @@ import (
 // hides a table's rows from its owner is off while these are counted, in a transaction that is rolled back.
 //
 // Large objects are told alike.
-func rowsSQL(d *DumpFacts) string {
+func rowsSQL(d *postgres.DumpFacts) string {
 	var rows []string
 	for _, name := range slices.Sorted(maps.Keys(d.Tables)) {
-		schema, table, err := parseTableName(name)
+		schema, table, err := quote.ParseTableName(name)
 		if err == nil && !strings.ContainsRune(name, utf8.RuneError) { // which stands for what was no text
-			rows = append(rows, fmt.Sprintf("(%s, %s, %d::bigint)", literal(schema), literal(table), d.Tables[name].Rows))
+			rows = append(rows, fmt.Sprintf("(%s, %s, %d::bigint)", quote.Literal(schema), quote.Literal(table), d.Tables[name].Rows))
 		}
 	}
 	sql := sqlHead
@@ -52,9 +56,27 @@ having coalesce(sum(size), 0) <> BYTES;
 `
 
 // pathSQL returns a statement that has names looked for in all schemas of the dump.
-func pathSQL(c *contents) string {
-	if len(c.schemas) == 0 {
+func pathSQL(c *archive.Contents) string {
+	if len(c.Schemas) == 0 {
 		return sqlHead
 	}
-	return sqlHead + "set search_path = " + c.searchPath() + ";\n"
+	return sqlHead + "set search_path = " + searchPath(c.Schemas) + ";\n"
+}
+
+// pathTOC returns the table of contents so that pg_restore looks for names in all schemas of the dump. It looks for none
+// otherwise, and what is defined by an unqualified name can't be made, as a function's body may hold.
+func pathTOC(toc []byte, c *archive.Contents) []byte {
+	if len(c.Schemas) == 0 {
+		return toc
+	}
+	return c.WithPath(toc, "SELECT pg_catalog.set_config('search_path', "+quote.Literal(searchPath(c.Schemas))+", false);\n")
+}
+
+// searchPath returns a value for search_path that has all of some schemas.
+func searchPath(schemas []string) string {
+	names := make([]string, len(schemas))
+	for i, s := range schemas {
+		names[i] = quote.Identifier(s)
+	}
+	return strings.Join(names, ", ")
 }

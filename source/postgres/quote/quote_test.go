@@ -1,4 +1,4 @@
-package postgres
+package quote
 
 import "testing"
 
@@ -14,14 +14,14 @@ func TestTableName(t *testing.T) {
 		`"ü"."1"`:         {"ü", "1"},
 	} {
 		got := TableName(table[0], table[1])
-		schema, name, err := parseTableName(got)
+		schema, name, err := ParseTableName(got)
 		if got != want || seen[got] || err != nil || schema != table[0] || name != table[1] {
 			t.Errorf("%q: %s, read as %q %q, %v", table, got, schema, name, err)
 		}
 		seen[got] = true
 	}
 	for _, bad := range []string{"", "a", ".", "a.", ".a", "a.b.c", `"a.b`, `a"."b`, `"a"b.c`, `"".a`, "A.b"} {
-		if schema, name, err := parseTableName(bad); err == nil {
+		if schema, name, err := ParseTableName(bad); err == nil {
 			t.Errorf("%q is read as %q %q", bad, schema, name)
 		}
 	}
