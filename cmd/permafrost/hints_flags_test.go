@@ -171,7 +171,7 @@ func TestCommandsOwnHints(t *testing.T) {
 // The examples of errors with a cause say what the code says, where that is a text of its own.
 func TestExamplesAreTheCodes(t *testing.T) {
 	texts := make(map[string][]string) // by cause
-	for _, dir := range []string{"source", "internal/sftpstore"} {
+	for _, dir := range []string{"source", "internal/sftpstore", "internal/sshconn"} {
 		err := filepath.WalkDir("../../"+dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -7,6 +7,7 @@ import (
 
 	"permafrost/internal/hint"
 	"permafrost/internal/sftpstore"
+	"permafrost/internal/sshconn"
 )
 
 func TestParsePlace(t *testing.T) {
@@ -16,19 +17,19 @@ func TestParsePlace(t *testing.T) {
 		"../repo":                     {dir: "../repo"},
 		".":                           {dir: "."},
 		"./user@host:x":               {dir: "./user@host:x"},
-		"u@h:/p":                      {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "/p"}},
-		"u@h:p":                       {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "p"}},
-		"u@h:~/p":                     {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "p"}},
-		"u@[::1]:p":                   {sftp: &sftpstore.Config{Host: "::1", User: "u", Path: "p"}},
-		"sftp:h:/a@b:c":               {sftp: &sftpstore.Config{Host: "h", Path: "/a@b:c"}},
-		"u@h:/a@b:c":                  {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "/a@b:c"}},
+		"u@h:/p":                      {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h", User: "u"}, Path: "/p"}},
+		"u@h:p":                       {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h", User: "u"}, Path: "p"}},
+		"u@h:~/p":                     {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h", User: "u"}, Path: "p"}},
+		"u@[::1]:p":                   {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "::1", User: "u"}, Path: "p"}},
+		"sftp:h:/a@b:c":               {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h"}, Path: "/a@b:c"}},
+		"u@h:/a@b:c":                  {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h", User: "u"}, Path: "/a@b:c"}},
 		"./a:b":                       {dir: "./a:b"},
 		"/a:b":                        {dir: "/a:b"},
 		"file:///srv/repo":            {dir: "/srv/repo"},
 		"file:/srv/my%20repo":         {dir: "/srv/my repo"},
-		"sftp:u@h:/p":                 {sftp: &sftpstore.Config{Host: "h", User: "u", Path: "/p"}},
-		"sftp://u@h:2222/p":           {sftp: &sftpstore.Config{Host: "h", User: "u", Port: 2222, Path: "/p"}},
-		"sftp:h:relative/with:colons": {sftp: &sftpstore.Config{Host: "h", Path: "relative/with:colons"}},
+		"sftp:u@h:/p":                 {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h", User: "u"}, Path: "/p"}},
+		"sftp://u@h:2222/p":           {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h", User: "u", Port: 2222}, Path: "/p"}},
+		"sftp:h:relative/with:colons": {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h"}, Path: "relative/with:colons"}},
 	} {
 		if got, err := parsePlace(address); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", address, got, err, want)

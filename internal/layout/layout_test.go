@@ -75,7 +75,8 @@ var may = []struct {
 	{"permafrost/repo/upkeep", []string{"permafrost/chunk", "permafrost/internal/wire", "permafrost/repo", "permafrost/repo/cause", "permafrost/repo/inspection", "permafrost/repo/internal/blobs", "permafrost/repo/internal/core", "permafrost/repo/internal/headers", "permafrost/repo/internal/index", "permafrost/repo/internal/logbook", "permafrost/repo/internal/machine", "permafrost/repo/internal/pack", "permafrost/repo/keys", "permafrost/repo/lease", "permafrost/repo/ledger", "permafrost/repo/store"}},
 	{"permafrost/repo/scrub", []string{"permafrost/repo/store"}},
 	{"permafrost/internal/dirstore", storeImports},
-	{"permafrost/internal/sftpstore", storeImports},
+	{"permafrost/internal/sshconn", []string{"permafrost/internal/hostfs"}},
+	{"permafrost/internal/sftpstore", []string{"permafrost/repo/store", "permafrost/internal/sshconn", "permafrost/internal/hint", "permafrost/internal/parts"}},
 	{"permafrost/internal/storetest", storeImports},
 	{"permafrost/internal/sftpserver", []string{"permafrost/repo/store", "permafrost/internal/wire"}},
 	{"permafrost/source/way", []string{"permafrost/internal/escape"}},
@@ -96,10 +97,10 @@ var may = []struct {
 	{"permafrost/snapshot/restore", []string{"permafrost/chunk", "permafrost/snapshot", "permafrost/snapshot/stream", "permafrost/snapshot/restore/internal/...", "permafrost/repo", "permafrost/repo/lease", "permafrost/repo/ledger", "permafrost/repo/inspection", "permafrost/repo/scrub", "permafrost/repo/store", "permafrost/repo/upkeep", "permafrost/source/...", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/internal/keeper", []string{"permafrost/repo", "permafrost/repo/cause", "permafrost/repo/keys", "permafrost/repo/lease", "permafrost/repo/ledger", "permafrost/repo/inspection", "permafrost/repo/scrub", "permafrost/repo/store", "permafrost/repo/upkeep", "permafrost/snapshot/...", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/units"}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/repo/cause", "permafrost/repo/keys", "permafrost/repo/lease", "permafrost/repo/ledger", "permafrost/repo/inspection", "permafrost/repo/scrub", "permafrost/repo/store", "permafrost/repo/upkeep", "permafrost/snapshot", "permafrost/snapshot/backup", "permafrost/snapshot/restore", "permafrost/snapshot/retain", "permafrost/source/...",
-		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore", "permafrost/internal/keeper", "permafrost/internal/units"}},
+		"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/localdir", "permafrost/internal/durable", "permafrost/internal/dirstore", "permafrost/internal/sftpserver", "permafrost/internal/sftpstore", "permafrost/internal/sshconn", "permafrost/internal/keeper", "permafrost/internal/units"}},
 }
 
-var storeImports = []string{"permafrost/repo/store", "permafrost/internal/hostfs", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/parts"}
+var storeImports = []string{"permafrost/repo/store", "permafrost/internal/durable", "permafrost/internal/hint", "permafrost/internal/parts"}
 
 func within(path, pattern string) bool {
 	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
@@ -136,9 +137,9 @@ var home = map[string][]string{
 	"github.com/jackc/pgx/v5":          {"permafrost/source/postgres"},
 	"github.com/redis/go-redis/v9":     {"permafrost/source/redis"},
 	"github.com/pkg/sftp":              {"permafrost/internal/sftpstore"},
-	"golang.org/x/crypto/ssh":          {"permafrost/internal/sftpstore", "permafrost/repo/keys"},
+	"golang.org/x/crypto/ssh":          {"permafrost/internal/sshconn", "permafrost/repo/keys"},
 	"golang.org/x/text":                {"permafrost/source/postgres/wayback"},
-	"github.com/kevinburke/ssh_config": {"permafrost/internal/sftpstore"},
+	"github.com/kevinburke/ssh_config": {"permafrost/internal/sshconn"},
 	"github.com/restic/chunker":        {"permafrost/chunk"},
 	"github.com/zeebo/blake3":          {"permafrost/chunk"},
 	"filippo.io/age":                   {"permafrost/repo", "permafrost/repo/upkeep", "permafrost/repo/internal/headers", "permafrost/repo/keys", "permafrost/repo/internal/pack", "permafrost/repo/internal/blobs", "permafrost/repo/internal/logbook", "permafrost/internal/keeper", "permafrost/cmd/permafrost"},

@@ -16,10 +16,9 @@ const (
 )
 
 var largerPackages = map[string]int{
-	"cmd/permafrost":     5530,
-	"internal/sftpstore": 4200,
-	"repo/upkeep":        3010,
-	"source/media":       3100,
+	"cmd/permafrost": 5530,
+	"repo/upkeep":    3010,
+	"source/media":   3100,
 }
 
 var largerTypes = map[string]int{

@@ -17,6 +17,7 @@ import (
 	"permafrost/internal/sandbox"
 	"permafrost/internal/sftpserver"
 	"permafrost/internal/sftpstore"
+	"permafrost/internal/sshconn"
 	"permafrost/internal/storetest"
 	"permafrost/repo/store"
 )
@@ -82,8 +83,9 @@ func (h *host) open(t *testing.T, dir, appendOnly string, channels int) *sftpsto
 		t.Fatal(err)
 	}
 	st, err := sftpstore.Open(t.Context(), sftpstore.Config{
-		Host: h.Host, Port: h.Port, User: h.User, Path: dir, Channels: channels,
-		IdentityFiles: []string{h.IdentityFile}, KnownHostsFiles: []string{h.KnownHosts}, ConfigFile: "none",
+		Config: sshconn.Config{Host: h.Host, Port: h.Port, User: h.User,
+			IdentityFiles: []string{h.IdentityFile}, KnownHostsFiles: []string{h.KnownHosts}, ConfigFile: "none"},
+		Path: dir, Channels: channels,
 		Lasting: func(text string) { t.Errorf("warning: %s", text) },
 	})
 	if err != nil {

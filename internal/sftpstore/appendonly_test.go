@@ -44,7 +44,7 @@ func TestAppendOnlyUser(t *testing.T) {
 	if os.Geteuid() == 0 {
 		command = append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}, command...)
 	}
-	c := Config{Host: "user", Path: root, UseCommand: true, Command: scripted(t, command...)}
+	c := scriptedConfig(t, root, command...)
 	for dir := filepath.Dir(root); dir != filepath.Dir(os.TempDir()) && os.Geteuid() == 0; dir = filepath.Dir(dir) {
 		if dir != os.TempDir() {
 			os.Chmod(dir, 0o755) // searchable for that account, and still such that root runs what is in it

@@ -102,8 +102,9 @@ func babbling(t *testing.T, kind string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return open(t, Config{Host: "babbler", Path: "/repo", UseCommand: true, Command: scripted(t, self, babblerArg, kind),
-		Lasting: func(string) {}, Connections: 1, RetryBudget: time.Second})
+	c := scriptedConfig(t, "/repo", self, babblerArg, kind)
+	c.Lasting, c.Connections, c.RetryBudget = func(string) {}, 1, time.Second
+	return open(t, c)
 }
 
 // A listing that has no end, or makes no sense, ends in an error, and is not kept meanwhile.

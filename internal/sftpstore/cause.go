@@ -3,56 +3,25 @@ package sftpstore
 import (
 	"errors"
 	"fmt"
+
+	"permafrost/internal/sshconn"
 )
 
-// A Cause says what an error is about, and which facts its CauseError has. What a person can do about it is for the program to
-// say that the person runs.
+// A Cause says what an error is about. What a person can do about it is for the program to say that the person runs. An error
+// in connecting or logging in has an sshconn.Cause instead.
 type Cause string
 
 // Causes on the way to the server.
 const (
-	CauseUnknownHost Cause = "unknown host"    // the host's name has no address
-	CauseNoContact   Cause = "no contact"      // the first connection got no answer
-	CauseUnreachable Cause = "unreachable"     // connections broke, or could not be made, for as long as was tried
-	CauseOverdue     Cause = "overdue"         // the server kept on answering, and an operation did not end
-	CauseJumpCommand Cause = "jump by command" // a jump host's settings need a command, which only the ssh command runs
-)
-
-// Causes in the check of the host key.
-const (
-	CauseKnownHosts     Cause = "known_hosts"      // a line of known_hosts can't be read
-	CauseHostKeyUnknown Cause = "host key unknown" // no file has a key of the host
-	CauseHostKeyUnclear Cause = "host key unclear" // a line that can't be read may have the host's key
-	CauseHostKeyChanged Cause = "host key changed" // the facts: the known_hosts file with another key, the host's name in it
-	CauseHostKeyRefused Cause = "host key refused" // the ssh command refuses the host's key
-)
-
-// Causes in logging in.
-const (
-	CauseNoKey          Cause = "no key"          // there is no key to log in with
-	CauseKeyExposed     Cause = "key exposed"     // others may read a key; the facts: the files of such keys
-	CauseKeyEncrypted   Cause = "key encrypted"   // a key has a passphrase; the facts: the files of such keys
-	CauseKeyRefused     Cause = "key refused"     // the server takes none of the keys; the facts: their fingerprints
-	CauseLoginRefused   Cause = "login refused"   // the ssh command can't log in
-	CauseAccountUseless Cause = "account useless" // the server lets the account in, and serves it nothing
-	CauseNoSFTP         Cause = "no SFTP"         // the server does not offer SFTP to the account
-	CauseNotSFTP        Cause = "not SFTP"        // the server sends a text where the protocol begins
-)
-
-// Causes on this machine: the ssh command, and files that say how to connect.
-const (
-	CauseNoSSH               Cause = "no ssh"               // the program ssh is not installed
-	CauseNoCommand           Cause = "no command"           // there is no program of that name
-	CauseCommandArguments    Cause = "command arguments"    // the program's name has spaces in it, and there is no such program
-	CauseCommandUntrusted    Cause = "command untrusted"    // root does not run a program that others can replace
-	CauseSSHConfig           Cause = "ssh_config"           // the ssh command does not understand its settings
-	CauseSettingsForeign     Cause = "settings foreign"     // the facts: a file that belongs to another user, the ID of this one
-	CauseSettingsWritable    Cause = "settings writable"    // the fact: a file that others may write
-	CauseSettingsReplaceable Cause = "settings replaceable" // the fact: a file that others may put in its place
+	CauseUnknownHost Cause = "unknown host" // the host's name has no address
+	CauseNoContact   Cause = "no contact"   // the first connection got no answer
+	CauseUnreachable Cause = "unreachable"  // connections broke, or could not be made, for as long as was tried
+	CauseOverdue     Cause = "overdue"      // the server kept on answering, and an operation did not end
 )
 
 // Causes in what the server does.
 const (
+	CauseNotSFTP     Cause = "not SFTP"     // it sends a text where the protocol begins
 	CauseFalseReport Cause = "false report" // it reported success for what it did not do
 	CauseEndless     Cause = "endless"      // it lists more files than a repository has
 	CauseDenied      Cause = "denied"       // the account may not write there
@@ -64,7 +33,6 @@ const (
 // A CauseError is an error and its cause. Its text is the error's alone.
 type CauseError struct {
 	Cause Cause
-	Facts []string // as the cause's documentation tells
 	Err   error
 }
 
@@ -72,7 +40,7 @@ func (e *CauseError) Error() string { return e.Err.Error() }
 func (e *CauseError) Unwrap() error { return e.Err }
 
 // because returns err with a cause.
-func because(c Cause, err error, facts ...string) error { return &CauseError{c, facts, err} }
+func because(c Cause, err error) error { return &CauseError{c, err} }
 
 // becausef is because with a new error.
 func becausef(c Cause, format string, args ...any) error {
@@ -82,6 +50,7 @@ func becausef(c Cause, format string, args ...any) error {
 // explained reports whether an error has a cause, or a type of its own that tells as much.
 func explained(err error) bool {
 	var cause *CauseError
+	var way *sshconn.CauseError
 	var unfit *UnfitError
-	return errors.As(err, &cause) || errors.As(err, &unfit)
+	return errors.As(err, &cause) || errors.As(err, &way) || errors.As(err, &unfit)
 }

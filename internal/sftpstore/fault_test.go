@@ -291,7 +291,7 @@ func (closedStream) Close() error              { return nil }
 
 // The end of a connection is not the end of a file.
 func TestEndOfConnection(t *testing.T) {
-	l := &line{rwc: closedStream{}, transport: commandTransport{}, dead: make(chan struct{})}
+	l := &line{rwc: closedStream{}, conn: closedStream{}, dead: make(chan struct{})}
 	_, err := l.Write([]byte("x"))
 	if errors.Is(err, io.EOF) || !(&session{line: l}).lost(err) {
 		t.Errorf("a write ends with %v", err)

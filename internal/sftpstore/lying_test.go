@@ -46,8 +46,9 @@ func lying(t *testing.T, lies ...sandbox.Quirk) Config {
 	for _, lie := range lies {
 		args = append(args, string(lie))
 	}
-	return Config{Host: "liar", Path: filepath.Join(t.TempDir(), "repo"), UseCommand: true, Lasting: func(string) {},
-		Command: scripted(t, args...), RetryBudget: time.Second}
+	c := scriptedConfig(t, filepath.Join(t.TempDir(), "repo"), args...)
+	c.Lasting, c.RetryBudget = func(string) {}, time.Second
+	return c
 }
 
 // A server whose answers are no deeds gets no object, and the error says what it does not do.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"permafrost/internal/sshconn"
 )
 
 const (
@@ -19,11 +21,14 @@ const (
 
 var errClosed = errors.New("the store is closed")
 
+// A dialFunc makes an SSH connection.
+type dialFunc func(context.Context) (sshconn.Conn, error)
+
 // A pool spreads operations over several SFTP channels, themselves spread over several connections. When all that there
 // are have something to do it makes another one, in the background: a small run stays on one, and none but the first
 // operation waits for a connection.
 type pool struct {
-	dial        func(context.Context) (transport, error)
+	dial        dialFunc
 	dialTimeout time.Duration
 	timeout     time.Duration
 	ctx         context.Context // of dials in the background, until close
@@ -42,7 +47,7 @@ type pool struct {
 // A conn is a place for a connection.
 type conn struct {
 	mu sync.Mutex
-	t  transport // nil before the first
+	c  sshconn.Conn // nil before the first
 }
 
 // A slot is a place for a channel.
@@ -53,7 +58,7 @@ type slot struct {
 	rest    time.Time // not to be dialed before
 }
 
-func newPool(c *Config, dial func(context.Context) (transport, error)) *pool {
+func newPool(c *Config, dial dialFunc) *pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &pool{
 		dial: dial, dialTimeout: c.DialTimeout, timeout: c.Timeout, ctx: ctx, cancel: cancel,
@@ -213,35 +218,35 @@ func (p *pool) rest(i int) {
 }
 
 // open starts a session on the connection, which it makes if need be. The channels of one are opened side by side.
-func (p *pool) open(ctx context.Context, c *conn) (*session, error) {
-	t, err := c.transport(ctx, p.dial)
+func (p *pool) open(ctx context.Context, place *conn) (*session, error) {
+	c, err := place.get(ctx, p.dial)
 	if err != nil {
 		return nil, err
 	}
-	if t.single() {
+	if c.Single() {
 		p.mu.Lock()
 		p.single = true
 		p.mu.Unlock()
 	}
-	rwc, err := t.open(ctx)
+	stream, err := c.StartSFTP(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return newSession(ctx, t, rwc, p.timeout)
+	return newSession(ctx, c, stream, p.timeout)
 }
 
-// transport returns the connection, which it makes if need be.
-func (c *conn) transport(ctx context.Context, dial func(context.Context) (transport, error)) (transport, error) {
+// get returns the connection, which it makes if need be.
+func (c *conn) get(ctx context.Context, dial dialFunc) (sshconn.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.t == nil || !c.t.alive() {
-		t, err := dial(ctx)
+	if c.c == nil || !c.c.Alive() {
+		made, err := dial(ctx)
 		if err != nil {
 			return nil, err
 		}
-		c.t = t
+		c.c = made
 	}
-	return c.t, nil
+	return c.c, nil
 }
 
 // close ends every connection. Operations under way fail.
@@ -259,8 +264,8 @@ func (p *pool) close() {
 	for i := range p.conns {
 		c := &p.conns[i]
 		c.mu.Lock() // a dial under way ends first, within its own time
-		if c.t != nil {
-			c.t.close()
+		if c.c != nil {
+			c.c.Close()
 		}
 		c.mu.Unlock()
 	}

@@ -1,6 +1,8 @@
 package sftpstore
 
 import (
+	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,7 +13,7 @@ import (
 func startRelay(t testing.TB, server *sandbox.SSHD, delay time.Duration) (*sandbox.Relay, Config) {
 	t.Helper()
 	c := config(server)
-	r, err := sandbox.StartRelay((&host{name: server.Host, port: server.Port}).address(), delay)
+	r, err := sandbox.StartRelay(net.JoinHostPort(server.Host, strconv.Itoa(server.Port)), delay)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"time"
+
+	"permafrost/internal/sshconn"
 )
 
 const (
@@ -135,6 +137,16 @@ func (s *Store) waiting(text string) {
 func (s *Store) isNowhere(err error) bool {
 	var dns *net.DNSError
 	return s.progress.Load() == 0 && errors.As(err, &dns) && dns.IsNotFound && !dns.IsTemporary
+}
+
+// A permanentError is one that trying again can't mend.
+type permanentError struct{ error }
+
+func (e permanentError) Unwrap() error { return e.error }
+
+func permanent(err error) bool {
+	var p permanentError
+	return errors.As(err, &p) || sshconn.Permanent(err)
 }
 
 // errOverdue says that a server kept on answering without coming to an end.

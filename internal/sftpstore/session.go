@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+
+	"permafrost/internal/sshconn"
 )
 
 // errLost is what an operation ends with when its connection does. Whether it was done is then unknown.
@@ -35,15 +37,15 @@ type session struct {
 	link  bool
 }
 
-// newSession starts the protocol on what a transport opened. It ends rwc where it fails.
-func newSession(ctx context.Context, t transport, rwc io.ReadWriteCloser, timeout time.Duration) (*session, error) {
-	l := &line{rwc: rwc, transport: t, dead: make(chan struct{})}
+// newSession starts the protocol on a stream of a connection. Where it fails it ends both.
+func newSession(ctx context.Context, conn io.Closer, stream sshconn.Stream, timeout time.Duration) (*session, error) {
+	l := &line{rwc: stream, conn: conn, dead: make(chan struct{})}
 	stop := context.AfterFunc(ctx, l.kill)
 	defer stop()
-	version, packet, rtt, err := negotiate(rwc) // not by way of the line, which would end a process that is about to say why it fails
+	version, packet, rtt, err := negotiate(stream) // not by way of the line, which would end a process that is about to say why it fails
 	if err != nil {
-		if p, ok := rwc.(interface{ explain(error) error }); ok && ctx.Err() == nil {
-			err = p.explain(err)
+		if !permanent(err) && ctx.Err() == nil {
+			err = stream.Explain(err)
 		}
 		l.kill()
 		return nil, fmt.Errorf("starting SFTP: %w", err)
@@ -76,7 +78,7 @@ func refusal(err error) error {
 	if !definite(err) {
 		return err
 	}
-	return permanentError{because(CauseAccountUseless, err)}
+	return permanentError{&sshconn.CauseError{Cause: sshconn.CauseAccountUseless, Err: err}}
 }
 
 // lost tells whether err says that the connection was lost rather than what the server thinks of the request.
@@ -97,15 +99,15 @@ func definite(err error) bool {
 		errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrPermission)
 }
 
-// A line is the byte stream of a session. It ends with its transport, and ends it: what is wrong with one channel of
+// A line is the byte stream of a session. It ends with its connection, and ends it: what is wrong with one channel of
 // a connection is rarely right with the others.
 type line struct {
-	rwc       io.ReadWriteCloser
-	transport transport
-	heard     atomic.Int64 // when the server said something last, or was first asked since; Unix nanoseconds
-	busy      atomic.Int32 // operations under way
-	once      sync.Once
-	dead      chan struct{}
+	rwc   io.ReadWriteCloser
+	conn  io.Closer
+	heard atomic.Int64 // when the server said something last, or was first asked since; Unix nanoseconds
+	busy  atomic.Int32 // operations under way
+	once  sync.Once
+	dead  chan struct{}
 }
 
 func (l *line) Read(p []byte) (int, error) {
@@ -137,7 +139,7 @@ func (l *line) Close() error {
 func (l *line) kill() {
 	l.once.Do(func() {
 		close(l.dead)
-		l.transport.close()
+		l.conn.Close()
 		l.rwc.Close()
 	})
 }

@@ -1,4 +1,4 @@
-// Package sftpstore keeps a repository's objects on an SFTP server.
+// Package sftpstore keeps a repository's objects on an SFTP server. How it gets to the server is package sshconn's.
 //
 // # Objects
 //
@@ -45,12 +45,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"permafrost/internal/sshconn"
 	"permafrost/repo/store"
 )
 
@@ -92,11 +92,14 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("opening SFTP repository: %w", err)
 	}
 	c.setDefaults()
-	dial, err := chooseDialer(&c)
+	dialer, err := sshconn.NewDialer(c.Config)
 	if err != nil {
 		return nil, fmt.Errorf("opening SFTP repository: %w", err)
 	}
-	s := &Store{config: c, pool: newPool(&c, dial), clock: func() time.Time { return time.Now().Round(0) }, patience: operationTime}
+	if dialer.ByCommand() && c.Channels == 0 {
+		c.Channels = 1 // each is a process and a connection
+	}
+	s := &Store{config: c, pool: newPool(&c, dialer.Dial), clock: func() time.Time { return time.Now().Round(0) }, patience: operationTime}
 	var rtt time.Duration
 	err = s.retry(ctx, time.Now(), min(openBudget, c.RetryBudget, c.DialTimeout), func(_ context.Context, sess *session) error {
 		rtt = sess.rtt
@@ -118,31 +121,6 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 
 // RoundTrip implements store.Store: it returns how long the server took to answer the first question.
 func (s *Store) RoundTrip() time.Duration { return s.rtt }
-
-// chooseDialer decides who connects: this process, or the ssh command.
-func chooseDialer(c *Config) (func(context.Context) (transport, error), error) {
-	for _, f := range c.IdentityFiles {
-		if _, err := os.Stat(f); err != nil {
-			return nil, fmt.Errorf("reading identity: %w", err)
-		}
-	}
-	if !c.UseCommand {
-		files, err := readSSHConfig(c.ConfigFile)
-		if err != nil {
-			return nil, err
-		}
-		if files.asksForCommand(c.Host) == "" {
-			return (&dialer{config: c, files: files}).dialAnyhow, nil
-		}
-	}
-	if err := checkCommand(c); err != nil {
-		return nil, err
-	}
-	if c.Channels == 0 {
-		c.Channels = 1 // each is a process and a connection
-	}
-	return func(context.Context) (transport, error) { return commandTransport{config: c}, nil }, nil
-}
 
 // Close ends the connections. Operations under way fail.
 func (s *Store) Close() error {

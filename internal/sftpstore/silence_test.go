@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,19 +64,30 @@ func TestQuiet(t *testing.T) {
 // A process at the other end that hangs while the connection is fine is noticed too.
 func TestHang(t *testing.T) {
 	t.Parallel()
-	c := librarys(t, "hardlink@openssh.com")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	running := filepath.Join(dir, "pid") // of the server that was started last
+	c := scriptedConfig(t, filepath.Join(dir, "repo"), "sh", "-c", "echo $$ >"+running+"; exec "+self+" "+serverArg+" hardlink@openssh.com")
 	c.Timeout, c.Lasting = 100*time.Millisecond, func(string) {}
 	s := open(t, c)
 	put(t, s, "a", []byte("a"))
-	s.pool.mu.Lock()
-	hung := s.pool.slots[0].session.line.rwc.(*process)
-	s.pool.mu.Unlock()
-	if err := hung.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	text, err := os.ReadFile(running)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hung, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err == nil {
+		err = syscall.Kill(hung, syscall.SIGSTOP)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	holds(t, s, "a", []byte("a"))
-	if hung.cmd.ProcessState == nil {
-		t.Error("the process that hung still runs")
+	if err := syscall.Kill(hung, 0); err != syscall.ESRCH {
+		t.Errorf("the process that hung still runs: %v", err)
 	}
 }
 

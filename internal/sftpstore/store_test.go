@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/pkg/sftp"
 
 	"permafrost/internal/sandbox"
+	"permafrost/internal/sshconn"
 	"permafrost/internal/storetest"
 	"permafrost/repo/store"
 )
@@ -26,19 +26,7 @@ import (
 // that follow.
 const serverArg = "serve-sftp"
 
-// proxyArg makes it pass its standard input and output on to an address.
-const proxyArg = "proxy"
-
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == proxyArg {
-		conn, err := net.Dial("tcp", os.Args[2])
-		if err != nil {
-			os.Exit(1)
-		}
-		go io.Copy(conn, os.Stdin)
-		io.Copy(os.Stdout, conn)
-		return
-	}
 	if len(os.Args) > 1 && os.Args[1] == serverArg {
 		serve(os.Args[2:])
 		return
@@ -83,6 +71,12 @@ func scripted(t *testing.T, command ...string) string {
 	return path
 }
 
+// scriptedConfig returns a configuration of a command that serves SFTP by itself.
+func scriptedConfig(t *testing.T, path string, command ...string) Config {
+	t.Helper()
+	return Config{Config: sshconn.Config{Host: "scripted", UseCommand: true, Command: scripted(t, command...)}, Path: path}
+}
+
 // librarys returns a configuration of the library's own server.
 func librarys(t *testing.T, extensions ...string) Config {
 	t.Helper()
@@ -90,8 +84,7 @@ func librarys(t *testing.T, extensions ...string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := scripted(t, append([]string{self, serverArg}, extensions...)...)
-	return Config{Host: "library", Path: filepath.Join(t.TempDir(), "repo"), UseCommand: true, Command: command}
+	return scriptedConfig(t, filepath.Join(t.TempDir(), "repo"), append([]string{self, serverArg}, extensions...)...)
 }
 
 func startSSHD(t testing.TB, c sandbox.SSHDConfig) *sandbox.SSHD {
@@ -110,8 +103,9 @@ func startSSHD(t testing.TB, c sandbox.SSHDConfig) *sandbox.SSHD {
 
 func config(s *sandbox.SSHD) Config {
 	return Config{
-		Host: s.Host, Port: s.Port, User: s.User, Path: filepath.Join(s.Root, "new", "repo"),
-		IdentityFiles: []string{s.IdentityFile}, KnownHostsFiles: []string{s.KnownHosts}, ConfigFile: "none",
+		Config: sshconn.Config{Host: s.Host, Port: s.Port, User: s.User,
+			IdentityFiles: []string{s.IdentityFile}, KnownHostsFiles: []string{s.KnownHosts}, ConfigFile: "none"},
+		Path: filepath.Join(s.Root, "new", "repo"),
 	}
 }
 
@@ -327,7 +321,8 @@ func TestNoSpace(t *testing.T) {
 	}
 	for name, command := range map[string][]string{"openssh": {server}, "library": {self, serverArg, "hardlink@openssh.com"}} {
 		t.Run(name, func(t *testing.T) {
-			c := Config{Host: "small", Path: filepath.Join(dir, name), UseCommand: true, Command: scripted(t, command...), Lasting: func(string) {}}
+			c := scriptedConfig(t, filepath.Join(dir, name), command...)
+			c.Lasting = func(string) {}
 			s := open(t, c)
 			defer os.RemoveAll(c.Path)
 			var err error

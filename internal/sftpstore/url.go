@@ -3,11 +3,12 @@ package sftpstore
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"path"
 	"strconv"
 	"strings"
+
+	"permafrost/internal/sshconn"
 )
 
 // Parse reads where a repository is. Two forms are understood:
@@ -45,7 +46,7 @@ func parse(s string) (Config, error) {
 	if end <= 0 {
 		return Config{}, errors.New("host or path is missing; write sftp:user@host:/path")
 	}
-	c := Config{Host: rest[:end], Path: rest[end+1:]}
+	c := Config{Config: sshconn.Config{Host: rest[:end]}, Path: rest[end+1:]}
 	switch home, ok := strings.CutPrefix(c.Path, "~/"); {
 	case ok:
 		c.Path = path.Clean("./" + home)
@@ -64,40 +65,25 @@ func parse(s string) (Config, error) {
 }
 
 func parseURL(s string) (Config, error) {
-	u, err := url.Parse(s)
+	server, p, err := sshconn.ParseURL(s)
 	if err != nil {
-		return Config{}, errors.New("host, port or percent-encoding is malformed") // net/url quotes what may be a password
+		return Config{}, err
 	}
-	if _, ok := u.User.Password(); ok {
-		return Config{}, errors.New("a password has no place in it; use a key")
-	}
-	if u.RawQuery != "" || u.Fragment != "" {
-		return Config{}, errors.New("it has a query or a fragment; write '?' as %3F and '#' as %23")
-	}
-	c := Config{Host: u.Hostname(), User: u.User.Username(), Path: u.Path}
-	if port := u.Port(); port != "" {
-		if c.Port, err = strconv.Atoi(port); err != nil || c.Port < 1 || c.Port > 65535 {
-			return Config{}, errors.New("the port is not between 1 and 65535")
-		}
-	}
-	if home, ok := strings.CutPrefix(c.Path, "/~/"); ok {
-		c.Path = home
-		if c.Path == "" {
+	if home, ok := strings.CutPrefix(p, "/~/"); ok {
+		p = home
+		if p == "" {
 			return Config{}, errors.New("the path is missing")
 		}
 	}
-	return c, nil
+	return Config{Config: server, Path: p}, nil
 }
 
 // check refuses what would be misread on its way to the server or to the ssh command.
 func (c *Config) check() error {
+	if err := c.Config.Check(); err != nil {
+		return err
+	}
 	switch {
-	case c.Host == "":
-		return errors.New("the host is missing")
-	case !validHost(c.Host):
-		return errors.New("the host name is not valid")
-	case strings.HasPrefix(c.User, "-") || strings.ContainsAny(c.User, " \t\r\n\x00\"'\\"):
-		return errors.New("the user name is not valid")
 	case c.Path == "":
 		return errors.New("the path is missing")
 	case strings.ContainsAny(c.Path, "\r\n\x00"):
@@ -105,15 +91,6 @@ func (c *Config) check() error {
 	}
 	c.Path = path.Clean(c.Path)
 	return nil
-}
-
-func validHost(host string) bool {
-	if strings.Contains(host, ":") {
-		_, err := netip.ParseAddr(host)
-		return err == nil && !strings.Contains(host, "%")
-	}
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-	return host[0] != '-' && strings.Trim(host, letters) == ""
 }
 
 // redact takes a password out of what a person may have written.

@@ -1,4 +1,4 @@
-package sftpstore
+package sshconn
 
 import (
 	"testing"
@@ -6,13 +6,12 @@ import (
 	"permafrost/internal/sandbox"
 )
 
-// A server's process that ends by itself is not started again, and the error has what it said.
+// A server's process that ends by itself would do so again, and the error has what it said.
 func TestServersWords(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ command, says, cause string }{
 		"fails":   {"exit 1", "status 1", string(CauseAccountUseless)},
 		"missing": {"/nonexistent/sftp-server", "status 127", string(CauseAccountUseless)},
-		"nologin": {"/usr/sbin/nologin", "account is currently not available", string(CauseNotSFTP)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -22,6 +21,6 @@ func TestServersWords(t *testing.T) {
 			refuses(t, c, test.says, test.cause)
 		})
 	}
-	c := Config{Host: "words", Path: "/x", UseCommand: true, Command: scripted(t, "sh", "-c", "echo the root is missing >&2; exit 1")}
+	c := Config{Host: "words", UseCommand: true, Command: scripted(t, "sh", "-c", "echo the root is missing >&2; exit 1")}
 	refuses(t, c, "the root is missing", string(CauseAccountUseless))
 }

@@ -1,4 +1,4 @@
-package sftpstore
+package sshconn
 
 import (
 	"net"
@@ -86,9 +86,12 @@ func TestAnothersHome(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, ".ssh", "config"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Host: "backup.invalid", Path: "/repo", RetryBudget: time.Second, DialTimeout: time.Second}
-	if s, err := Open(t.Context(), c); err == nil {
-		s.Close()
+	d, err := NewDialer(Config{Host: "backup.invalid", DialTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made, err := greet(t.Context(), d); err == nil {
+		made.Close()
 		t.Error("a host of that file was opened")
 	}
 	select {

@@ -1,4 +1,4 @@
-package sftpstore
+package sshconn
 
 import (
 	"bytes"

@@ -1,15 +1,11 @@
-package sftpstore
+package sshconn
 
 import (
 	"encoding/pem"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
-
-	"permafrost/internal/sandbox"
 )
 
 // writeDeviceKey writes the file that ssh-keygen -t ed25519-sk leaves.
@@ -54,7 +50,7 @@ func writeDeviceKey(t *testing.T) string {
 // one process a connection.
 func TestSecurityKey(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plain.get(t)
 	device := writeDeviceKey(t)
 	for _, named := range []bool{true, false} {
 		c := config(server)
@@ -64,19 +60,25 @@ func TestSecurityKey(t *testing.T) {
 			c.ConfigFile = write(t, "config", fmt.Sprintf("Host %s\n IdentityFile %s\n IdentityFile %s\n", server.Host, device, server.IdentityFile))
 		}
 		c.Command = "/nonexistent"
-		s := open(t, c)
-		put(t, s, fmt.Sprint("a", named), []byte("a"))
+		works(t, connect(t, c))
 	}
 	c := config(server)
 	c.IdentityFiles = []string{device}
-	c.Command, c.Channels = scripted(t, "/usr/lib/openssh/sftp-server"), 0
-	s := open(t, c)
-	put(t, s, "b", []byte("b"))
-	if _, err := os.Stat(filepath.Join(c.Path, "b")); err != nil {
-		t.Errorf("the ssh command is not used: %v", err)
+	c.Command = scripted(t, "/usr/lib/openssh/sftp-server")
+	d, err := NewDialer(c)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := s.pool.channels(); n != s.config.Connections {
-		t.Errorf("%d processes for %d connections", n, s.config.Connections)
+	for range 2 {
+		s, err := greet(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		works(t, s)
+		if _, ok := s.conn.(commandConn); !ok || !s.conn.Single() {
+			t.Errorf("%T: the ssh command is not used, or for more than one stream", s.conn)
+		}
 	}
 	c.Command = "/nonexistent"
 	refuses(t, c, "starting the ssh command", string(CauseNoCommand))

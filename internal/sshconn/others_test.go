@@ -1,11 +1,10 @@
-package sftpstore
+package sshconn
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 const stranger = 54321
@@ -43,11 +42,16 @@ func TestCommandsOfOthers(t *testing.T) {
 			},
 		} {
 			t.Run(what+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				ran := filepath.Join(t.TempDir(), "ran")
 				c, altered := config(t, scripted(t, "touch", ran))
-				c.Host, c.Path, c.RetryBudget = "h", "/x", time.Millisecond
-				if s, err := Open(t.Context(), c); err == nil {
-					s.Close()
+				c.Host = "h"
+				d, err := NewDialer(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if made, err := greet(t.Context(), d); err == nil {
+					made.Close()
 				}
 				if err := os.Remove(ran); err != nil {
 					t.Fatalf("it is not run where it is root's: %v", err)

@@ -1,4 +1,4 @@
-package sftpstore
+package sshconn
 
 import (
 	"context"
@@ -16,15 +16,20 @@ import (
 	"time"
 )
 
-// commandTransport has the ssh command connect: each SFTP channel is a process.
-type commandTransport struct {
+// A commandConn has the ssh command connect: each stream is a process.
+type commandConn struct {
 	config *Config
 	asks   bool // a person may have to touch a key for each connection
 }
 
-func (t commandTransport) alive() bool  { return true }
-func (t commandTransport) single() bool { return t.asks } // else each open is a connection of its own
-func (t commandTransport) close()       {}
+// Alive implements Conn.
+func (c commandConn) Alive() bool { return true }
+
+// Single implements Conn. Each stream is a connection of its own, which a person may be asked to allow.
+func (c commandConn) Single() bool { return c.asks }
+
+// Close implements Conn.
+func (c commandConn) Close() error { return nil }
 
 // checkCommand returns an error where others than root could have written the command that root would run, or a file that names
 // more of them.
@@ -49,10 +54,9 @@ func checkCommand(c *Config) error {
 	return nil
 }
 
-// args returns the command's arguments. What a person must not be asked about, and what must not be forwarded, is
+// arguments returns the command's arguments. What a person must not be asked about, and what must not be forwarded, is
 // settled here, whatever ssh_config says.
-func (t commandTransport) args() []string {
-	c := t.config
+func arguments(c *Config) []string {
 	seconds := max(1, int(c.Timeout/time.Second)/4)
 	check := "yes"
 	if c.AcceptNewHostKey {
@@ -86,11 +90,12 @@ func quote(files []string) string {
 	return `"` + strings.Join(files, `" "`) + `"`
 }
 
-func (t commandTransport) open(ctx context.Context) (io.ReadWriteCloser, error) {
+// StartSFTP implements Conn.
+func (c commandConn) StartSFTP(ctx context.Context) (Stream, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(t.config.Command, t.args()...)}
+	p := &process{cmd: exec.Command(c.config.Command, arguments(c.config)...)}
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PERMAFROST_") })
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = time.Second                           // a grandchild may hold stderr
@@ -103,7 +108,7 @@ func (t commandTransport) open(ctx context.Context) (io.ReadWriteCloser, error) 
 		err = p.cmd.Start()
 	}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		err = permanentError{because(absence(t.config.Command), err)}
+		err = permanentError{because(absence(c.config.Command), err)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("starting the ssh command: %w", err)
@@ -143,11 +148,8 @@ func (p *process) Close() error {
 // sshFailed is the status of an ssh that failed itself. Any other one is that of the server's process.
 const sshFailed = 255
 
-// explain makes of an error during the start one that tells what ssh said.
-func (p *process) explain(err error) error {
-	if permanent(err) {
-		return err
-	}
+// Explain implements Stream.
+func (p *process) Explain(err error) error {
 	p.awaitEnd()
 	text := oneLine(p.stderr.String()) // a banner and ssh's own words
 	if status := p.cmd.ProcessState.ExitCode(); status != sshFailed {
@@ -175,25 +177,4 @@ func (p *process) awaitEnd() {
 	timer := time.AfterFunc(lastWords, func() { p.cmd.Process.Kill() })
 	defer timer.Stop()
 	p.once.Do(func() { p.cmd.Wait() })
-}
-
-// tail keeps the last bytes written to it.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	const limit = 2000
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	t.buf = t.buf[max(0, len(t.buf)-limit):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf)
 }

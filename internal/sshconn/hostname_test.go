@@ -1,8 +1,7 @@
-package sftpstore
+package sshconn
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -10,15 +9,13 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh/knownhosts"
-
-	"permafrost/internal/sandbox"
 )
 
 // A key that is not the known one is refused however the host's name is written, here or in known_hosts, and what stands
 // there is not added to.
 func TestChangedKeyByAnyName(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plain.get(t)
 	other, _ := newKey(t)
 	key := string(bytes.TrimSpace(bytes.SplitN([]byte(knownhosts.Line([]string{"x"}, other)), []byte(" "), 2)[1]))
 	hashed := knownhosts.HashHostname(knownhosts.Normalize("localhost:" + strconv.Itoa(server.Port)))
@@ -49,7 +46,7 @@ func TestChangedKeyByAnyName(t *testing.T) {
 // Lines of others that can't be read are passed over, and a known key is known by capitals too.
 func TestForeignLines(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plain.get(t)
 	known, err := os.ReadFile(server.KnownHosts)
 	if err != nil {
 		t.Fatal(err)
@@ -65,9 +62,17 @@ func TestForeignLines(t *testing.T) {
 	}
 	c.KnownHostsFiles = []string{write(t, "known_hosts", "old.example 1024 35 1234567\nnew.example ssh-newer AAAA\ncut.example ssh-ed25519 AAA\n"+
 		strings.Replace(string(known), "127.0.0.1", "LocalHost", 1))}
-	s := open(t, c)
-	for i := range 20 {
-		put(t, s, fmt.Sprintf("a/%d", i), nil)
+	d, err := NewDialer(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		s, err := greet(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		works(t, s)
+		s.Close()
 	}
 	mu.Lock()
 	defer mu.Unlock()
