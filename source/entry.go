@@ -39,11 +39,8 @@ type Xattr struct {
 	Value []byte
 }
 
-// PathLess orders paths as a walk meets them: component by component, bytewise, so '/' sorts below every
-// other byte ("a", "a/x", "a.b") and "." comes first.
-func PathLess(a, b string) bool { return ComparePaths(a, b) < 0 }
-
-// ComparePaths is PathLess as a three-way comparison.
+// ComparePaths orders paths as a walk meets them: component by component, bytewise, so '/' sorts below every
+// other byte ("a", "a/x", "a.b") and "." comes first. It returns what cmp.Compare would.
 func ComparePaths(a, b string) int {
 	if a == "." || b == "." {
 		switch {

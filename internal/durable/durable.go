@@ -12,28 +12,6 @@ import (
 	"syscall"
 )
 
-// WriteFile puts data at path in place of what is there. Readers see the old content or the new.
-func WriteFile(path string, data []byte, perm fs.FileMode) error {
-	return write(path, data, perm, (*File).Replace)
-}
-
-// CreateFile puts data at path, or fails with fs.ErrExist where something is there.
-func CreateFile(path string, data []byte, perm fs.FileMode) error {
-	return write(path, data, perm, (*File).Create)
-}
-
-func write(path string, data []byte, perm fs.FileMode, publish func(*File, string) error) error {
-	f, err := Temp(filepath.Dir(path), ".tmp-*", perm)
-	if err != nil {
-		return err
-	}
-	defer f.Discard()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	return publish(f, path)
-}
-
 // A File is a temporary file until Replace or Create gives it its name. The caller ends it with Discard, which does
 // nothing to a file that has its name.
 type File struct {
@@ -98,14 +76,6 @@ func (f *File) Discard() {
 		os.Remove(f.Name())
 		f.done = true
 	}
-}
-
-// Remove deletes the file or empty directory at path, durably.
-func Remove(path string) error {
-	if err := os.Remove(path); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
 }
 
 // SyncDir makes durable which names dir holds. File systems that have no such notion are taken at their word.

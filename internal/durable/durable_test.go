@@ -36,11 +36,24 @@ func content(t *testing.T, path, want string) {
 	}
 }
 
-func TestWriteFile(t *testing.T) {
+// write puts data at path as publish does.
+func write(path string, data []byte, perm fs.FileMode, publish func(*File, string) error) error {
+	f, err := Temp(filepath.Dir(path), ".tmp-*", perm)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return publish(f, path)
+}
+
+func TestReplace(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
 	for _, want := range []string{"first", "", "second, longer"} {
-		if err := WriteFile(path, []byte(want), 0o640); err != nil {
+		if err := write(path, []byte(want), 0o640, (*File).Replace); err != nil {
 			t.Fatal(err)
 		}
 		content(t, path, want)
@@ -48,27 +61,27 @@ func TestWriteFile(t *testing.T) {
 	if info, _ := os.Stat(path); info.Mode() != 0o640 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	if err := WriteFile(filepath.Join(dir, "absent", "f"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
+	if err := write(filepath.Join(dir, "absent", "f"), nil, 0o600, (*File).Replace); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in an absent directory: %v", err)
 	}
 	// A file can't replace a directory: the temporary file goes.
 	if err := os.Mkdir(filepath.Join(dir, "g"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteFile(filepath.Join(dir, "g"), nil, 0o600); err == nil {
+	if err := write(filepath.Join(dir, "g"), nil, 0o600, (*File).Replace); err == nil {
 		t.Error("a directory was replaced")
 	}
 	only(t, dir, "f", "g")
 }
 
-func TestCreateFile(t *testing.T) {
+func TestCreate(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
 	var wins atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
-			err := CreateFile(path, bytes.Repeat([]byte{byte(i)}, 100), 0o600)
+			err := write(path, bytes.Repeat([]byte{byte(i)}, 100), 0o600, (*File).Create)
 			if err == nil {
 				wins.Add(1)
 			} else if !errors.Is(err, fs.ErrExist) {
@@ -116,7 +129,7 @@ func TestMkdirAll(t *testing.T) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		t.Fatal(info, err)
 	}
-	if err := WriteFile(filepath.Join(dir, "f"), nil, 0o600); err != nil {
+	if err := write(filepath.Join(dir, "f"), nil, 0o600, (*File).Replace); err != nil {
 		t.Fatal(err)
 	}
 	if err := MkdirAll(filepath.Join(dir, "f"), 0o700); err == nil {
@@ -125,13 +138,7 @@ func TestMkdirAll(t *testing.T) {
 	if err := MkdirAll(filepath.Join(dir, "f", "g"), 0o700); err == nil {
 		t.Error("a directory was made below a file")
 	}
-	if err := Remove(filepath.Join(dir, "f")); err != nil {
-		t.Fatal(err)
-	}
-	if err := Remove(filepath.Join(dir, "f")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("removing again: %v", err)
-	}
-	only(t, dir)
+	only(t, dir, "f")
 }
 
 // What goes through Early is in the file, from where the file was at, in pieces of any size.

@@ -48,7 +48,7 @@ type DumpFacts struct {
 func (s *Server) Dump(ctx context.Context) (*Dump, error) {
 	d, err := s.dump(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("dumping %s: %w", s.conf, s.explain(err))
+		return nil, fmt.Errorf("dumping %s: %w", s.conf, explain(s.conf, err))
 	}
 	return d, nil
 }
@@ -69,7 +69,7 @@ func (s *Server) dump(ctx context.Context) (*Dump, error) {
 	if err != nil {
 		return s.otherwise(ctx, why, err)
 	}
-	d.facts.Why = s.redact(why).Error()
+	d.facts.Why = redact(s.conf, why).Error()
 	return d, nil
 }
 
@@ -100,14 +100,11 @@ func (d *Dump) Read(p []byte) (int, error) {
 	if d.ctx.Err() != nil {
 		err = context.Cause(d.ctx)
 	}
-	return n, fmt.Errorf("reading the data set of %s: %w", d.server.conf, d.server.explain(err))
+	return n, fmt.Errorf("reading the data set of %s: %w", d.server.conf, explain(d.server.conf, err))
 }
 
 // Close ends the dump, read or not.
 func (d *Dump) Close() error { return d.close() }
-
-// Method returns how the RDB is had: "bgsave", "replication" or "last save".
-func (d *Dump) Method() string { return d.facts.Method }
 
 // Facts returns how the RDB was had. Version, size and checksum are known after io.EOF.
 func (d *Dump) Facts() DumpFacts {

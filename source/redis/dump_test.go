@@ -212,8 +212,8 @@ func TestBigDump(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close()
-		if n, err := io.Copy(io.Discard, d); err != nil || n < size*9/10 || d.Method() != method {
-			t.Errorf("%s: %d bytes by %s, %v", method, n, d.Method(), err)
+		if n, err := io.Copy(io.Discard, d); err != nil || n < size*9/10 || d.Facts().Method != method {
+			t.Errorf("%s: %d bytes by %s, %v", method, n, d.Facts().Method, err)
 		}
 	}
 }

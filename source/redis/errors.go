@@ -27,8 +27,8 @@ var causes = []struct {
 }
 
 // redact takes the passwords out of err, should Redis have quoted a command in its answer.
-func (s *Server) redact(err error) error {
-	for _, secret := range []string{s.conf.Password, s.conf.SentinelPassword} {
+func redact(conf source.Redis, err error) error {
+	for _, secret := range []string{conf.Password, conf.SentinelPassword} {
 		if secret != "" && strings.Contains(err.Error(), secret) {
 			err = errors.New(strings.ReplaceAll(err.Error(), secret, "…"))
 		}
@@ -37,13 +37,13 @@ func (s *Server) redact(err error) error {
 }
 
 // explain redacts err, and gives it a cause where one is known.
-func (s *Server) explain(err error) error {
-	err = s.redact(err)
+func explain(conf source.Redis, err error) error {
+	err = redact(conf, err)
 	if source.CauseOf(err).Cause != "" {
 		return err
 	}
 	if replied(err, "NOPERM") {
-		return s.refusal(err).Of(err)
+		return refusal(conf, err).Of(err)
 	}
 	for _, c := range causes {
 		if replied(err, c.prefix) {
@@ -54,17 +54,17 @@ func (s *Server) explain(err error) error {
 	var dial *net.OpError
 	var lookup *net.DNSError
 	switch {
-	case errors.As(err, &lookup) && s.conf.NoAddress != nil:
-		return s.conf.NoAddress.Of(err)
+	case errors.As(err, &lookup) && conf.NoAddress != nil:
+		return conf.NoAddress.Of(err)
 	case errors.As(err, &unknown):
 		return source.Because(CauseAuthority, err)
 	case errors.Is(err, errNoTLS):
 		return source.Because(CauseNoTLS, err)
-	case !s.conf.TLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+	case !conf.TLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
 		return source.Because(CauseHungUp, err)
 	case !errors.As(err, &dial):
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
-		if s.conf.Elsewhere {
+		if conf.Elsewhere {
 			return source.Because(CauseNoServerHere, err)
 		}
 		return source.Because(CauseNoServer, err)

@@ -92,8 +92,8 @@ func TestFilesOfRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close()
-		if _, err := io.Copy(io.Discard, d); err != nil || d.Method() != bgsave {
-			t.Errorf("%v: by %s (%s): %v", conf, d.Method(), d.Facts().Why, err)
+		if _, err := io.Copy(io.Discard, d); err != nil || d.Facts().Method != bgsave {
+			t.Errorf("%v: by %s (%s): %v", conf, d.Facts().Method, d.Facts().Why, err)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func Connect(ctx context.Context, r source.Redis, o Options) (*Server, error) {
 	}
 	s := &Server{conf: r, opts: o}
 	if err := s.connect(ctx); err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", r, s.explain(err))
+		return nil, fmt.Errorf("connecting to %s: %w", r, explain(s.conf, err))
 	}
 	return s, nil
 }

@@ -96,8 +96,8 @@ func dump(t *testing.T, s *Server, method string) (path string, facts DumpFacts)
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if d.Method() != method {
-		t.Fatalf("dumped by %s (%s), want %s", d.Method(), d.Facts().Why, method)
+	if d.Facts().Method != method {
+		t.Fatalf("dumped by %s (%s), want %s", d.Facts().Method, d.Facts().Why, method)
 	}
 	path = filepath.Join(t.TempDir(), "redis", "dump.rdb")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -274,7 +274,7 @@ func TestPasswords(t *testing.T) {
 	s.conf.Password = "wr0ng-secret"
 	if _, err := s.replicate(t.Context()); err == nil || !strings.Contains(err.Error(), "wr0ng-secret") {
 		t.Errorf("Redis quotes no more what it does not know: %v", err)
-	} else if err = s.explain(err); strings.Contains(err.Error(), "wr0ng-secret") {
+	} else if err = explain(s.conf, err); strings.Contains(err.Error(), "wr0ng-secret") {
 		t.Errorf("without AUTH: %v", err)
 	}
 }

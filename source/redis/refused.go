@@ -81,21 +81,21 @@ func (s *Server) ownSave(ctx context.Context) (*Dump, error) {
 
 // otherwise is what is left where the data set could be had neither by BGSAVE, which says why, nor by replication, which says err.
 func (s *Server) otherwise(ctx context.Context, why, err error) (*Dump, error) {
-	ways := fmt.Errorf("by replication: %w; by BGSAVE: %w", s.explain(err), s.redact(why))
+	ways := fmt.Errorf("by replication: %w; by BGSAVE: %w", explain(s.conf, err), redact(s.conf, why))
 	if !unavailable(err) {
 		return nil, ways
 	}
 	d, ferr := s.ownSave(ctx)
 	if ferr != nil {
-		return nil, s.refusal(err).Of(fmt.Errorf("%w; by the file that it saved by itself: %w", ways, s.redact(ferr)))
+		return nil, refusal(s.conf, err).Of(fmt.Errorf("%w; by the file that it saved by itself: %w", ways, redact(s.conf, ferr)))
 	}
 	d.facts.Why = ways.Error()
 	remedy := "give PSYNC or SYNC back in redis.conf (rename-command)"
-	if why := s.refusal(err); why.Cause == CauseNotAllowed {
+	if why := refusal(s.conf, err); why.Cause == CauseNotAllowed {
 		remedy = "type in redis-cli: " + why.Facts[0]
 	}
 	s.opts.Warn(fmt.Sprintf("the data of Redis are of %s, when it last saved them. It refuses to save or send them now (%v); %s",
-		when(d.facts.Time), s.redact(err), remedy))
+		when(d.facts.Time), redact(s.conf, err), remedy))
 	return d, nil
 }
 
@@ -107,9 +107,9 @@ func when(t time.Time) string {
 }
 
 // refusal says why a Redis refuses to send its data.
-func (s *Server) refusal(err error) source.Reason {
+func refusal(conf source.Redis, err error) source.Reason {
 	if replied(err, "NOPERM") {
-		return source.Reason{Cause: CauseNotAllowed, Facts: []string{"ACL SETUSER " + cmp.Or(s.conf.User, "default") + " +psync +replconf +ping"}}
+		return source.Reason{Cause: CauseNotAllowed, Facts: []string{"ACL SETUSER " + cmp.Or(conf.User, "default") + " +psync +replconf +ping"}}
 	}
 	return source.Reason{Cause: CauseRenamed}
 }

@@ -52,8 +52,8 @@ func TestSlowReader(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
-			if d.Method() != "replication" {
-				t.Fatal(d.Method())
+			if d.Facts().Method != "replication" {
+				t.Fatal(d.Facts().Method)
 			}
 			var got bytes.Buffer
 			if _, err := io.CopyN(&got, d, 1<<20); err != nil {
