@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
@@ -106,7 +107,7 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 		if res.Decrypted {
 			how = "decrypted, and each blob verified"
 		}
-		a.ui.Report("%s read, %v: %s", units.Plural(int64(res.PacksRead), "pack", "packs"), size(res.BytesRead), how)
+		a.ui.Report("%s read, %v: %s", units.Plural(int64(res.PacksRead), "pack", "packs"), units.Bytes(res.BytesRead), how)
 	}
 	if res.Due > 0 {
 		a.ui.Report("%s not read yet: left for the next check", units.Plural(int64(res.Due), "pack", "packs"))
@@ -122,7 +123,7 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 	}
 	for _, object := range res.Strays {
 		a.ui.JSON(keeper.Stray{Object: object})
-		a.ui.Detail("not in use: %s", printable(object))
+		a.ui.Detail("not in use: %s", escape.Name(object))
 	}
 	for _, err := range res.Accepted {
 		a.ui.Warn("%v", err)
@@ -150,7 +151,7 @@ func (a *app) tellHead(r *opened) { a.ui.Detail("log head %v", r.Head()) }
 func (a *app) tellRequests(r *repo.Repo) {
 	for _, q := range keeper.Requests(r) {
 		a.ui.JSON(q)
-		a.ui.Warn("log entry %d by %s has no effect: %s", q.Entry, printable(q.Signer), printable(q.Why))
+		a.ui.Warn("log entry %d by %s has no effect: %s", q.Entry, escape.Name(q.Signer), escape.Name(q.Why))
 	}
 }
 

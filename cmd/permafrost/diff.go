@@ -47,5 +47,5 @@ not read what both snapshots share.`,
 // compared says in how many files of the media two snapshots differ.
 func compared(s *keeper.Compared) string {
 	return fmt.Sprintf("media: %s added, %s removed, %s modified, %s with other metadata only; %v added, %v removed",
-		units.Count(s.Added), units.Count(s.Removed), units.Count(s.Modified), units.Count(s.Metadata), size(s.AddedBytes), size(s.RemovedBytes))
+		units.Count(s.Added), units.Count(s.Removed), units.Count(s.Modified), units.Count(s.Metadata), units.Bytes(s.AddedBytes), units.Bytes(s.RemovedBytes))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"permafrost/cmd/permafrost/internal/hints"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
@@ -93,7 +94,7 @@ func isA[T error](err error) bool {
 
 // withHint returns err with a hint, unless it has one.
 func withHint(err error, text string) error {
-	if hintFor(err) != "" {
+	if hints.For(err) != "" {
 		return err
 	}
 	return hint.Wrap(err, text)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
@@ -109,7 +110,7 @@ func listDecisions(decisions []retain.Decision, dryRun bool) []string {
 	t := newTable("", "ID", "Instance", "Date", "Time", "Reasons")
 	add := func(verb string, d *retain.Decision) {
 		r := &d.Snapshot
-		t.add(verb, r.ID.Short(), printable(r.Instance), printable(r.Date), formatTime(r.Time), printableReasons(d.Reasons))
+		t.add(verb, r.ID.Short(), escape.Name(r.Instance), escape.Name(r.Date), units.Time(r.Time), printableReasons(d.Reasons))
 	}
 	removed, kept, count := "removed", "kept", "%s kept, %d removed"
 	if dryRun {
@@ -133,7 +134,7 @@ func listDecisions(decisions []retain.Decision, dryRun bool) []string {
 func printableReasons(reasons []string) string {
 	shown := make([]string, len(reasons))
 	for i, r := range reasons {
-		shown[i] = printable(r)
+		shown[i] = escape.Name(r)
 	}
 	return strings.Join(shown, "; ")
 }

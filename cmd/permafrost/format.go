@@ -81,9 +81,6 @@ func (d *date) notAhead(now time.Time) error {
 // Type names the flag's value in help texts.
 func (d *date) Type() string { return "date" }
 
-// formatTime returns t in this machine's time zone, to the second.
-func formatTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
-
 // A table lays out rows of text in columns. A heading that begins with '>' sets its column to the right.
 type table struct {
 	heads []string

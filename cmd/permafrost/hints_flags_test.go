@@ -20,21 +20,25 @@ type said struct{ text, hint string }
 // commandsOwn returns what the commands say of flags, settings and their own failures, where the code says it.
 func commandsOwn(t *testing.T) (all []said) {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
+	var files []string
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			files = append(files, path)
+		}
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	slices.SortFunc(files, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
 	var code []*ast.File
 	var names []string
 	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		code, names = append(code, f), append(names, strings.TrimSuffix(name, ".go"))
+		code, names = append(code, f), append(names, strings.TrimSuffix(filepath.Base(name), ".go"))
 	}
 	r := reader{constants(code)}
 	for i, f := range code {
@@ -122,6 +126,10 @@ func (r *reader) text(e ast.Expr) string {
 		}
 	case *ast.Ident:
 		if s, ok := r.constants[e.Name]; ok {
+			return s
+		}
+	case *ast.SelectorExpr: // a constant of another package
+		if s, ok := r.constants[e.Sel.Name]; ok {
 			return s
 		}
 	case *ast.ParenExpr:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -16,9 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"permafrost/internal/hint"
-	"permafrost/repo"
-	"permafrost/repo/cause"
+	"permafrost/cmd/permafrost/internal/hints"
 )
 
 var update = flag.Bool("update", false, "write docs/errors.md")
@@ -62,13 +59,13 @@ func TestEveryErrorHasAHint(t *testing.T) {
 			continue
 		}
 		switch _, none := hintless[name]; {
-		case lastHint(err) == "" && !none:
+		case hints.Last(err) == "" && !none:
 			t.Errorf("%s has no hint", name)
-		case strings.Contains(lastHint(err), "{"):
-			t.Errorf("%s lacks a fact: %s", name, lastHint(err))
-		case longest(lastHint(err)) > 20:
-			t.Errorf("%s has a hint with a sentence of %d words: %s", name, longest(lastHint(err)), lastHint(err))
-		case lastHint(err) != "" && none:
+		case strings.Contains(hints.Last(err), "{"):
+			t.Errorf("%s lacks a fact: %s", name, hints.Last(err))
+		case longest(hints.Last(err)) > 20:
+			t.Errorf("%s has a hint with a sentence of %d words: %s", name, longest(hints.Last(err)), hints.Last(err))
+		case hints.Last(err) != "" && none:
 			t.Errorf("%s has a hint, and is among those that have none", name)
 		}
 	}
@@ -82,27 +79,6 @@ func longest(text string) (words int) {
 	return words
 }
 
-// A hint that was given where an error arose goes before one by its kind; of several that are joined the first counts.
-func TestHintOrder(t *testing.T) {
-	inner := fmt.Errorf("a: %w", repo.ErrNoRepository)
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{nil, ""},
-		{errors.New("x"), ""},
-		{inner, "check the repository's address; `permafrost init` makes a new one"},
-		{hint.Wrap(inner, "mine"), "mine"},
-		{hint.Wrap(errors.Join(errors.New("x"), inner), "mine"), "mine"},
-		{errors.Join(errors.New("x"), inner), "check the repository's address; `permafrost init` makes a new one"},
-		{&cause.Error{Cause: cause.LogDamaged, Err: &cause.Error{Cause: cause.LostEpoch, Err: inner}}, "run `permafrost key rotate` with the newest recovery file"},
-	} {
-		if got := hintFor(c.err); got != c.want {
-			t.Errorf("%v: %q, want %q", c.err, got, c.want)
-		}
-	}
-}
-
 // docs/errors.md has each error and its hint, as the program tells them.
 func TestErrorsAreDocumented(t *testing.T) {
 	var out bytes.Buffer
@@ -111,7 +87,7 @@ func TestErrorsAreDocumented(t *testing.T) {
 The errors that the packages below the commands name, each by an example, with the exit code and the hint that permafrost
 tells with it. Where a command says more, its hint goes first.
 
-Made of the tables in cmd/permafrost/hints*.go by ` + "`go test ./cmd/permafrost -run TestErrorsAreDocumented -update`" + `.
+Made of the tables in cmd/permafrost/internal/hints by ` + "`go test ./cmd/permafrost -run TestErrorsAreDocumented -update`" + `.
 `)
 	cell := strings.NewReplacer("|", `\|`, "\n", " ")
 	for _, c := range chapters() {
@@ -121,7 +97,7 @@ Made of the tables in cmd/permafrost/hints*.go by ` + "`go test ./cmd/permafrost
 			if err == nil {
 				continue
 			}
-			h := lastHint(err)
+			h := hints.Last(err)
 			if h == "" {
 				h = "(" + c.hintless[name] + ")"
 			}

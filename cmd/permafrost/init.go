@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/sftpstore"
@@ -97,7 +98,7 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	case err != nil:
 		return err
 	}
-	a.ui.Done("the repository is made, and its keys are in %s and %s", printable(made.Recovery), printable(made.Writer))
+	a.ui.Done("the repository is made, and its keys are in %s and %s", escape.Name(made.Recovery), escape.Name(made.Writer))
 	a.tellInit(made)
 	lasting.tell(a.ui)
 	return nil
@@ -157,9 +158,9 @@ func (a *app) location() string {
 func (a *app) tellInit(made *keeper.NewRepository) {
 	a.ui.JSON(made)
 	a.ui.Report("made repository %s…", shortID(made.Repository))
-	a.ui.Report("place          %s", printable(made.Location))
+	a.ui.Report("place          %s", escape.Name(made.Location))
 	a.ui.Report("fingerprint    %s", made.Fingerprint)
-	a.ui.Report("recovery file  %s", printable(made.Recovery))
-	a.ui.Report("writer file    %s", printable(made.Writer))
-	a.ui.Warn("move %s off this host, to one or two safe places: without it nothing can be restored", printable(made.Recovery))
+	a.ui.Report("recovery file  %s", escape.Name(made.Recovery))
+	a.ui.Report("writer file    %s", escape.Name(made.Writer))
+	a.ui.Warn("move %s off this host, to one or two safe places: without it nothing can be restored", escape.Name(made.Recovery))
 }

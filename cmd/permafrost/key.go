@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo/keys"
@@ -42,7 +43,7 @@ func (a *app) keyListCommand() *cobra.Command {
 			for _, p := range r.Roster() {
 				k := keeper.NewKey(&p)
 				a.ui.JSON(k)
-				t.add(printable(p.Name), k.Role, instanceName(&p), rights(&p), k.Kind, k.Weakness)
+				t.add(escape.Name(p.Name), k.Role, instanceName(&p), rights(&p), k.Kind, k.Weakness)
 			}
 			a.ui.Lines(t.lines())
 			a.ui.Print("fingerprint %s", r.Key().Fingerprint())
@@ -58,7 +59,7 @@ func instanceName(p *ledger.Person) string {
 	case p.Instance == "":
 		return "(any)"
 	}
-	return printable(p.Instance)
+	return escape.Name(p.Instance)
 }
 
 func rights(p *ledger.Person) string {
@@ -130,7 +131,7 @@ add writes a key file.`,
 			role := keys.Role(args[0])
 			switch {
 			case role != keys.RoleOwner && role != keys.RoleWriter:
-				return usagef("%s is neither owner nor writer", printable(args[0]))
+				return usagef("%s is neither owner nor writer", escape.Name(args[0]))
 			case flags.name == "":
 				return usagef("a key needs a name: --name NAME")
 			case (len(args) == 2) == (flags.file != ""):
@@ -167,7 +168,7 @@ func (a *app) addKey(ctx context.Context, role keys.Role, recipient []string, fl
 	if err := keeper.AddKey(ctx, r.Repo, o, a.news()); err != nil {
 		return err
 	}
-	a.ui.Say("added %s %s; the fingerprint to give with it is %s", role, printable(flags.name), r.Key().Fingerprint())
+	a.ui.Say("added %s %s; the fingerprint to give with it is %s", role, escape.Name(flags.name), r.Key().Fingerprint())
 	return nil
 }
 
@@ -189,7 +190,7 @@ If they are in wrong hands, rotate the keys too.`,
 			if err := keeper.RemoveKey(cmd.Context(), r.Repo, args[0]); err != nil {
 				return err
 			}
-			a.ui.Say("removed %s", printable(args[0]))
+			a.ui.Say("removed %s", escape.Name(args[0]))
 			a.ui.Warn("somebody may have copied this key: only `permafrost key rotate` protects new content from them")
 			return nil
 		},
@@ -233,10 +234,10 @@ out: make a new repository.`,
 			a.ui.Say("new keys are in use: epoch %d", res.Epoch)
 			a.ui.Warn("the next snapshot of each instance stores everything anew: it takes the time and the space of a first one")
 			if file != "" {
-				a.ui.Warn("%s holds the new keys: replace its other copies", printable(file))
+				a.ui.Warn("%s holds the new keys: replace its other copies", escape.Name(file))
 			}
 			for _, name := range res.Keyless {
-				a.ui.Warn("%s did not get the new keys, having none of its own: permafrost key remove %[1]s, then permafrost key add", printable(name))
+				a.ui.Warn("%s did not get the new keys, having none of its own: permafrost key remove %[1]s, then permafrost key add", escape.Name(name))
 			}
 			return nil
 		},

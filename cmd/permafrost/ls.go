@@ -6,7 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
+	"permafrost/internal/units"
 	"permafrost/source"
 )
 
@@ -44,17 +46,17 @@ The host's key can read names and sizes, and no content.`,
 
 // entryText returns an entry as ls shows it.
 func entryText(l *keeper.Entry, long bool) string {
-	name := printable(string(l.Path))
+	name := escape.Name(string(l.Path))
 	if !long {
 		return name
 	}
 	if l.Target != "" {
-		name += " -> " + printable(string(l.Target))
+		name += " -> " + escape.Name(string(l.Target))
 	}
 	if l.Link != "" {
-		name += " = " + printable(string(l.Link))
+		name += " = " + escape.Name(string(l.Link))
 	}
-	return fmt.Sprintf("%s %5d %5d %12d %s %s", modeText(l.Type, l.Mode), l.UID, l.GID, l.Size, formatTime(l.MTime), name)
+	return fmt.Sprintf("%s %5d %5d %12d %s %s", modeText(l.Type, l.Mode), l.UID, l.GID, l.Size, units.Time(l.MTime), name)
 }
 
 // modeText returns a mode the way ls -l shows it.

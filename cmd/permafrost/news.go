@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"permafrost/cmd/permafrost/internal/hints"
 	"permafrost/internal/keeper"
 )
 
@@ -46,7 +47,7 @@ func (n *news) Close() {
 // Found tells a finding, and what to do about it: damage among the data, anything else on standard error.
 func (n *news) Found(f keeper.Finding) {
 	if f.Do == "" {
-		f.Do = hintFor(f.Err)
+		f.Do = hints.For(f.Err)
 	}
 	n.ui.Finding(f)
 	if f.Do != "" && n.first(&f) && !(n.ui.quiet && f.Severity == keeper.Minor) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/keys"
@@ -105,5 +106,5 @@ func (a *app) openOptions() (keeper.OpenOptions, error) {
 }
 
 func (a *app) noRepository() error {
-	return fmt.Errorf("%s: %w", printable(a.repository), repo.ErrNoRepository)
+	return fmt.Errorf("%s: %w", escape.Name(a.repository), repo.ErrNoRepository)
 }

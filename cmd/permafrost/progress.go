@@ -155,11 +155,11 @@ func (q *part) line(now time.Time) string {
 	case nothing:
 		return " working, " + units.Duration(elapsed)
 	}
-	line := " " + size(done).String()
+	line := " " + units.Bytes(done)
 	if q.traffic != nil {
-		line += " stored, " + size(total-done).String() + " to send"
+		line += " stored, " + units.Bytes(total-done) + " to send"
 	} else if total > 0 {
-		line += map[bool]string{true: " of about ", false: " of "}[q.guessed.Load()] + size(total).String()
+		line += map[bool]string{true: " of about ", false: " of "}[q.guessed.Load()] + units.Bytes(total)
 	}
 	if files > 0 {
 		line += ", " + units.Plural(files, "file", "files")
@@ -168,7 +168,7 @@ func (q *part) line(now time.Time) string {
 		return line
 	}
 	rate := float64(done) / elapsed.Seconds()
-	line += fmt.Sprintf(", %v/s", size(rate))
+	line += fmt.Sprintf(", %v/s", units.Bytes(int64(rate)))
 	if left := total - done; left > 0 {
 		line += ", " + units.Duration(time.Duration(float64(left)/rate*float64(time.Second))) + " left"
 	}

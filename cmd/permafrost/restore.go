@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
@@ -139,7 +140,7 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
 	case flags.dry:
 		a.tellDryRun(res)
 	default:
-		a.ui.Done("everything that the snapshot has is restored into %s", printable(o.Target))
+		a.ui.Done("everything that the snapshot has is restored into %s", escape.Name(o.Target))
 		a.tellRestore(res)
 	}
 	return err
@@ -164,16 +165,16 @@ func (o *overwrite) Set(text string) error {
 func (a *app) tellDryRun(r *keeper.Restored) {
 	a.ui.JSON(r)
 	a.ui.Say("would write %v, %s of media among it; keep %v; delete %s. Nothing was changed",
-		size(r.Bytes), units.Plural(r.Files, "file", "files"), size(r.KeptBytes), units.Plural(r.Deleted, "file", "files"))
+		units.Bytes(r.Bytes), units.Plural(r.Files, "file", "files"), units.Bytes(r.KeptBytes), units.Plural(r.Deleted, "file", "files"))
 }
 
 // tellRestore tells what was restored and how to go on.
 func (a *app) tellRestore(r *keeper.Restored) {
 	a.ui.JSON(r)
-	a.ui.Report("restored %v into %s, %s of media among it, in %s", size(r.Bytes), printable(r.Target),
-		units.Plural(r.Files, "file", "files"), units.Duration(duration(r.Seconds)))
+	a.ui.Report("restored %v into %s, %s of media among it, in %s", units.Bytes(r.Bytes), escape.Name(r.Target),
+		units.Plural(r.Files, "file", "files"), units.Seconds(r.Seconds))
 	if r.KeptBytes > 0 || r.KeptFiles > 0 {
-		a.ui.Report("%v were there already, %s of media among it", size(r.KeptBytes), units.Plural(r.KeptFiles, "file", "files"))
+		a.ui.Report("%v were there already, %s of media among it", units.Bytes(r.KeptBytes), units.Plural(r.KeptFiles, "file", "files"))
 	}
 	if r.Deleted > 0 {
 		a.ui.Report("removed %s of media that the snapshot does not have", units.Plural(r.Deleted, "file", "files"))
@@ -181,10 +182,10 @@ func (a *app) tellRestore(r *keeper.Restored) {
 	a.tellOwners(r.Owners)
 	if r.Owner != "" {
 		a.ui.Warn("run nothing from %s as root: %s can change it. To set up Mastodon again, restore into a directory that only root can write, such as /root/restore",
-			printable(r.Target), printable(r.Owner))
+			escape.Name(r.Target), escape.Name(r.Owner))
 		return
 	}
-	a.ui.Say("how to go on: read %s", printable(filepath.Join(r.Target, restore.GuideName)))
+	a.ui.Say("how to go on: read %s", escape.Name(filepath.Join(r.Target, restore.GuideName)))
 }
 
 // ownPath returns the path of this program, "" where it is not known.
@@ -213,5 +214,5 @@ func ownerName(name string, id int) string {
 	if name == "" {
 		return strconv.Itoa(id)
 	}
-	return printable(name)
+	return escape.Name(name)
 }

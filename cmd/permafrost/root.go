@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 )
 
@@ -113,7 +114,7 @@ func unknownCommand(root *cobra.Command, name string) error {
 			names = append(names, c.Name())
 		}
 	}
-	err := usagef("unknown command %s", printable(name))
+	err := usagef("unknown command %s", escape.Name(name))
 	if near := nearest(name, names); near != "" {
 		return hint.Wrap(err, "did you mean `"+root.CommandPath()+" "+near+"`?")
 	}
@@ -221,10 +222,10 @@ func args(usage string, least, most int) cobra.PositionalArgs {
 		case len(args) < least:
 			return hint.Wrap(usagef("%s needs %s", cmd.CommandPath(), usage), "`"+cmd.CommandPath()+" --help` shows an example")
 		case len(args) > most && most == 0:
-			return hint.Wrap(usagef("%s takes no arguments, and got %s", cmd.CommandPath(), printable(strings.Join(args, " "))),
+			return hint.Wrap(usagef("%s takes no arguments, and got %s", cmd.CommandPath(), escape.Name(strings.Join(args, " "))),
 				"remove it: "+cmd.CommandPath()+" takes only flags; `"+cmd.CommandPath()+" --help` lists the flags")
 		case len(args) > most:
-			return hint.Wrap(usagef("%s takes %s, and got %s more", cmd.CommandPath(), usage, printable(strings.Join(args[most:], " "))),
+			return hint.Wrap(usagef("%s takes %s, and got %s more", cmd.CommandPath(), usage, escape.Name(strings.Join(args[most:], " "))),
 				"`"+cmd.CommandPath()+" --help` shows an example")
 		}
 		return nil

@@ -58,7 +58,7 @@ func (a *app) tellNight(n *keeper.Night) {
 	a.ui.JSON(n)
 	switch n.Retention {
 	case keeper.RetentionDone:
-		a.ui.Report("%s kept, %d removed; the night took %s", units.Plural(int64(n.Kept), "snapshot", "snapshots"), n.Removed, units.Duration(duration(n.Seconds)))
+		a.ui.Report("%s kept, %d removed; the night took %s", units.Plural(int64(n.Kept), "snapshot", "snapshots"), n.Removed, units.Seconds(n.Seconds))
 	case keeper.RetentionNoPolicy:
 		a.ui.Say("every snapshot stays, as there is no policy: add a table [keep] to the configuration, or use --keep-daily 7")
 	case keeper.RetentionNotAllowed:

@@ -48,7 +48,7 @@ Exit codes: 0 every object matches its name, 1 failed, 2 wrong usage, 10 no repo
 
 func (a *app) tellScrub(res *keeper.Scrubbed) error {
 	a.ui.JSON(res)
-	a.ui.Report("%s read, %v", units.Plural(int64(res.Objects), "object", "objects"), size(res.Bytes))
+	a.ui.Report("%s read, %v", units.Plural(int64(res.Objects), "object", "objects"), units.Bytes(res.Bytes))
 	if res.Junk > 0 {
 		a.ui.Report("%s with names that no object can have: harmless; a prune with the owner key removes them", units.Plural(int64(res.Junk), "object", "objects"))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
@@ -205,7 +206,7 @@ func unknownKey(key string) error {
 	for _, s := range settings {
 		known = append(known, s.key)
 	}
-	err := fmt.Errorf("unknown key %s", printable(key))
+	err := fmt.Errorf("unknown key %s", escape.Name(key))
 	if misplaced := misplacedKey(key); misplaced != nil {
 		return misplaced
 	}
@@ -295,7 +296,7 @@ func plainDuration(f *pflag.Flag, wrote string, err error) error {
 	if f == nil || f.Value.Type() != "duration" {
 		return err
 	}
-	return fmt.Errorf("%q is not a duration: write one like 30m or 1h30m", printable(wrote))
+	return fmt.Errorf("%q is not a duration: write one like 30m or 1h30m", escape.Name(wrote))
 }
 
 // policyGiven reports whether the command line itself says what to keep.

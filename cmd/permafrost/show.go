@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/snapshot"
@@ -52,33 +53,33 @@ func describe(s *keeper.Manifest) (lines []string) {
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	line := func(name, format string, args ...any) { add("%-10s %s", name, fmt.Sprintf(format, args...)) }
 	line("snapshot", "%v", ref.ID)
-	line("instance", "%s", printable(m.Instance))
-	line("date", "%s", printable(m.Date))
-	line("taken", "%s, in %s", formatTime(m.Created), units.Duration(m.Finished.Sub(m.Created)))
-	line("host", "%s, by %s with permafrost %s", printable(m.Host), printable(ref.Writer), printable(m.Version))
+	line("instance", "%s", escape.Name(m.Instance))
+	line("date", "%s", escape.Name(m.Date))
+	line("taken", "%s, in %s", units.Time(m.Created), units.Duration(m.Finished.Sub(m.Created)))
+	line("host", "%s, by %s with permafrost %s", escape.Name(m.Host), escape.Name(ref.Writer), escape.Name(m.Version))
 	if m.Mastodon != "" {
-		line("mastodon", "%s, database migration %s", printable(m.Mastodon), printable(cmp.Or(m.Postgres.Server.SchemaMigration, "unknown")))
+		line("mastodon", "%s, database migration %s", escape.Name(m.Mastodon), escape.Name(cmp.Or(m.Postgres.Server.SchemaMigration, "unknown")))
 	}
 	if len(m.Tags) > 0 {
 		line("tags", "%s", printableList(m.Tags))
 	}
 	line("boundary", "%s", boundary(&m.Boundary))
-	line("size", "%v, of which %v were stored by this snapshot", size(ref.Size), size(ref.Stored))
+	line("size", "%v, of which %v were stored by this snapshot", units.Bytes(ref.Size), units.Bytes(ref.Stored))
 	for _, d := range s.Doubts {
 		line(map[bool]string{true: "confirmed", false: "doubt"}[s.Confirmed], "%s", d.Text)
 	}
 	lines = append(append(lines, ""), components(m)...)
 	for _, l := range m.Media.Left {
-		add("left out: media/%s: %s", printable(string(l.Path)), printable(l.Reason))
+		add("left out: media/%s: %s", escape.Name(string(l.Path)), escape.Name(l.Reason))
 	}
 	if n := m.Media.LeftOut - len(m.Media.Left); n > 0 {
 		add("left out: %s more", units.Plural(int64(n), "file", "files"))
 	}
 	for _, x := range m.Absent() {
-		add("%s: %s", x.Part, printable(x.String()))
+		add("%s: %s", x.Part, escape.Name(x.String()))
 	}
 	for _, w := range m.Warnings {
-		add("warning: %s", printable(w))
+		add("warning: %s", escape.Name(w))
 	}
 	return lines
 }
@@ -86,14 +87,14 @@ func describe(s *keeper.Manifest) (lines []string) {
 // boundary says at which moment the components agree.
 func boundary(b *snapshot.Boundary) string {
 	if b.StoppedFrom != nil && b.StoppedTo != nil {
-		return fmt.Sprintf("services stopped from %s, for %s", formatTime(*b.StoppedFrom), units.Duration(b.StoppedTo.Sub(*b.StoppedFrom)))
+		return fmt.Sprintf("services stopped from %s, for %s", units.Time(*b.StoppedFrom), units.Duration(b.StoppedTo.Sub(*b.StoppedFrom)))
 	}
-	text := "in order, the services running: begun at " + formatTime(b.Time)
+	text := "in order, the services running: begun at " + units.Time(b.Time)
 	if b.Snapshot != "" {
-		text = "in order, the services running: PostgreSQL at " + formatTime(b.Time)
+		text = "in order, the services running: PostgreSQL at " + units.Time(b.Time)
 	}
 	if b.LSN != "" {
-		text += " (LSN " + printable(b.LSN) + ")"
+		text += " (LSN " + escape.Name(b.LSN) + ")"
 	}
 	if !b.Redis.IsZero() {
 		text += ", Redis " + later(b.Time, b.Redis)
@@ -113,22 +114,22 @@ func components(m *snapshot.Manifest) []string {
 		if state == snapshot.Incomplete {
 			content += ", incomplete"
 		} else if state != snapshot.Captured {
-			t.add(name, "", size(c.Fresh).String(), size(c.Stored).String(), "", string(state))
+			t.add(name, "", units.Bytes(c.Fresh), units.Bytes(c.Stored), "", string(state))
 			return
 		}
-		t.add(name, size(bytes).String(), size(c.Fresh).String(), size(c.Stored).String(), size(c.Wasted).String(), content)
+		t.add(name, units.Bytes(bytes), units.Bytes(c.Fresh), units.Bytes(c.Stored), units.Bytes(c.Wasted), content)
 	}
 	secrets := int64(0)
 	for i := range m.Secrets.Files {
 		secrets += m.Secrets.Files[i].Size
 	}
 	add("secrets", m.Secrets.State, secrets, &m.Secrets.Cost, units.Plural(int64(len(m.Secrets.Files)), "file", "files"))
-	add("postgres", m.Postgres.State, m.Postgres.Size, &m.Postgres.Cost, printable(m.Postgres.Database)+", "+postgresFacts(m))
+	add("postgres", m.Postgres.State, m.Postgres.Size, &m.Postgres.Cost, escape.Name(m.Postgres.Database)+", "+postgresFacts(m))
 	for name, r := range m.Redises {
 		add(name, r.State, r.Size, &r.Cost, redisFacts(r))
 	}
 	if x := m.Media.External; x != nil {
-		t.add("media", "", "", "", "", fmt.Sprintf("external: %s bucket %s", printable(x.Kind), printable(x.Bucket)))
+		t.add("media", "", "", "", "", fmt.Sprintf("external: %s bucket %s", escape.Name(x.Kind), escape.Name(x.Bucket)))
 		return t.lines()
 	}
 	content := units.Plural(m.Media.Files, "file", "files")
@@ -147,11 +148,11 @@ func components(m *snapshot.Manifest) []string {
 // postgresFacts says what the dump holds and how far it was proven.
 func postgresFacts(m *snapshot.Manifest) string {
 	f, d := &m.Postgres.Server, &m.Postgres.Dump
-	text := "PostgreSQL " + printable(strings.Fields(f.Version + " ?")[0])
+	text := "PostgreSQL " + escape.Name(strings.Fields(f.Version + " ?")[0])
 	if d.Entries > 0 {
 		text += ", " + units.Plural(int64(d.Entries), "entry", "entries")
 	}
-	return text + ", verified: " + printable(d.Verified)
+	return text + ", verified: " + escape.Name(d.Verified)
 }
 
 // redisFacts says what the RDB holds and how it was had.
@@ -160,9 +161,9 @@ func redisFacts(r *snapshot.Redis) string {
 	for _, n := range r.Server.Keys {
 		keys += n
 	}
-	text := units.Plural(keys, "key", "keys") + ", by " + printable(r.Dump.Method)
+	text := units.Plural(keys, "key", "keys") + ", by " + escape.Name(r.Dump.Method)
 	if r.Server.Version != "" {
-		text = printable(r.Server.Server()) + ", " + text
+		text = escape.Name(r.Server.Server()) + ", " + text
 	}
 	if q := r.Server.Queues; q != nil {
 		jobs := q.Schedule + q.Retry + q.Dead

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 )
@@ -77,10 +78,10 @@ func listSnapshots(all []keeper.Listed) []string {
 	t := newTable(heads...)
 	for i := range all {
 		l := &all[i]
-		row := []string{shortID(l.ID), printable(l.Date), formatTime(l.Time), printable(l.Host), printableList(l.Tags),
-			size(l.Size).String(), size(l.Stored).String(), marks(l)}
+		row := []string{shortID(l.ID), escape.Name(l.Date), units.Time(l.Time), escape.Name(l.Host), printableList(l.Tags),
+			units.Bytes(l.Size), units.Bytes(l.Stored), marks(l)}
 		if several {
-			row = slices.Insert(row, 1, printable(l.Instance))
+			row = slices.Insert(row, 1, escape.Name(l.Instance))
 		}
 		t.add(row...)
 	}
@@ -91,7 +92,7 @@ func printableList(words []string) string {
 	if len(words) == 0 {
 		return ""
 	}
-	return printable(strings.Join(words, ","))
+	return escape.Name(strings.Join(words, ","))
 }
 
 // marks tells what a list of snapshots says of one beside its numbers.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"permafrost/internal/dirstore"
+	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/sftpstore"
@@ -33,7 +34,7 @@ func parsePlace(address string) (place, error) {
 	case isLocal(address):
 		return place{dir: address}, nil
 	case host && strings.HasPrefix(rest, "//") && scheme != "sftp" && scheme != "file":
-		return place{}, hint.Wrap(usagef("repositories on %s:// are not supported", printable(scheme)),
+		return place{}, hint.Wrap(usagef("repositories on %s:// are not supported", escape.Name(scheme)),
 			"give sftp://user@host/path or a local path")
 	case hasPassword(address):
 		return place{}, hint.Wrap(usagef("a password has no place in a repository's address"), "log in with a key; begin a local path with ./ if it has an @")
@@ -46,11 +47,11 @@ func parsePlace(address string) (place, error) {
 	case scheme == "file" && colon:
 		u, err := url.Parse(address)
 		if err != nil || u.Host != "" && u.Host != "localhost" || !strings.HasPrefix(u.Path, "/") {
-			return place{}, usagef("%s names no directory: write file:///path", printable(address))
+			return place{}, usagef("%s names no directory: write file:///path", escape.Name(address))
 		}
 		return place{dir: u.Path}, nil
 	}
-	return place{}, hint.Wrap(usagef("%s is no repository's address", printable(address)), "write "+printable(likelier(address, host)))
+	return place{}, hint.Wrap(usagef("%s is no repository's address", escape.Name(address)), "write "+escape.Name(likelier(address, host)))
 }
 
 // isLocal reports whether an address is a path on this machine beyond doubt.

@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
-	"time"
 
+	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/source/postgres/archive"
@@ -14,7 +14,7 @@ func (n *news) Tell(m keeper.Message) {
 	switch m := m.(type) {
 	case *keeper.Taken:
 		n.Close()
-		n.ui.Done("snapshot %s of %s is committed", shortID(m.ID), printable(m.Instance))
+		n.ui.Done("snapshot %s of %s is committed", shortID(m.ID), escape.Name(m.Instance))
 	case *keeper.Pruned:
 		n.Close()
 		if !m.DryRun {
@@ -39,22 +39,22 @@ func (n *news) lines(m keeper.Message) {
 	case keeper.Entry:
 		n.ui.Print("%s", entryText(&m, n.long))
 	case keeper.Match:
-		n.ui.Print("%s %s  %s", shortID(m.Snapshot), printable(m.Date), entryText(&m.Entry, n.long))
+		n.ui.Print("%s %s  %s", shortID(m.Snapshot), escape.Name(m.Date), entryText(&m.Entry, n.long))
 	case keeper.SecretChange:
-		n.ui.Print("%s %s", m.Change, printable(string(m.Name)))
+		n.ui.Print("%s %s", m.Change, escape.Name(string(m.Name)))
 	case keeper.TableChange:
 		n.ui.Print("%s", tableChange(&m))
 	case keeper.MediaChange:
-		n.ui.Print("%s %s", m.Change, printable(string(m.Path)))
+		n.ui.Print("%s %s", m.Change, escape.Name(string(m.Path)))
 	case keeper.Confirmation:
 		n.confirmation(&m)
 	case keeper.Removed:
-		n.ui.Report("removed snapshot %s, %s", shortID(m.ID), printable(m.Date))
+		n.ui.Report("removed snapshot %s, %s", shortID(m.ID), escape.Name(m.Date))
 	case keeper.Planned:
-		n.ui.Print("%-6s  %s", m.Action, printable(string(m.Path)))
+		n.ui.Print("%-6s  %s", m.Action, escape.Name(string(m.Path)))
 	case keeper.Restoring:
 		does := map[bool]string{true: "going on with", false: "restoring"}[m.Resumed]
-		n.ui.Say("%s snapshot %s of %s, %s, taken %s", does, shortID(m.ID), printable(m.Instance), printable(m.Date), formatTime(m.Time))
+		n.ui.Say("%s snapshot %s of %s, %s, taken %s", does, shortID(m.ID), escape.Name(m.Instance), escape.Name(m.Date), units.Time(m.Time))
 	case keeper.Lost:
 		n.lost(&m)
 	case *keeper.Taken:
@@ -66,7 +66,7 @@ func (n *news) lines(m keeper.Message) {
 
 func (n *news) confirmation(c *keeper.Confirmation) {
 	for _, d := range c.Doubts {
-		n.ui.Report("snapshot %s of %s, %s: %s", shortID(c.ID), printable(c.Instance), printable(c.Date), d.Text)
+		n.ui.Report("snapshot %s of %s, %s: %s", shortID(c.ID), escape.Name(c.Instance), escape.Name(c.Date), d.Text)
 	}
 	if !c.News {
 		n.ui.Say("snapshot %s is confirmed already", shortID(c.ID))
@@ -79,11 +79,11 @@ const lostTold = 10
 // lost names a part that a snapshot lacks.
 func (n *news) lost(l *keeper.Lost) {
 	if l.Index == 0 {
-		n.ui.Print("snapshot %s of %s lacks %s:", shortID(l.Snapshot), printable(l.Date), units.Plural(int64(l.Count), "part", "parts"))
+		n.ui.Print("snapshot %s of %s lacks %s:", shortID(l.Snapshot), escape.Name(l.Date), units.Plural(int64(l.Count), "part", "parts"))
 	}
 	switch {
 	case l.Index < lostTold || n.ui.verbose:
-		n.ui.Print("  %s", printable(l.Part))
+		n.ui.Print("  %s", escape.Name(l.Part))
 	case l.Index == lostTold:
 		n.ui.Print("  and %d more, which --verbose names", l.Count-l.Index)
 	}
@@ -94,8 +94,8 @@ func (n *news) taken(t *keeper.Taken) {
 	if !n.ui.quiet {
 		n.ui.Lines(components(t.Contents))
 	}
-	n.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", shortID(t.ID), printable(t.Instance), t.Date,
-		size(t.Size), size(t.Stored), units.Duration(duration(t.Seconds)))
+	n.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", shortID(t.ID), escape.Name(t.Instance), t.Date,
+		units.Bytes(t.Size), units.Bytes(t.Stored), units.Seconds(t.Seconds))
 	n.ui.Detail("log head %s", t.Head)
 }
 
@@ -103,24 +103,21 @@ func (n *news) taken(t *keeper.Taken) {
 func (n *news) pruned(p *keeper.Pruned) {
 	is := func(now, was string) string { return map[bool]string{true: now, false: was}[p.DryRun] }
 	n.ui.Report("%s %s and %s, %s %v", is("would remove", "removed"), units.Plural(int64(p.Removed), "pack", "packs"),
-		units.Plural(int64(p.LeftOver), "left-over object", "left-over objects"), is("would free", "freed"), size(p.Freed))
+		units.Plural(int64(p.LeftOver), "left-over object", "left-over objects"), is("would free", "freed"), units.Bytes(p.Freed))
 	if p.Lost > 0 {
 		n.ui.Report("%s that snapshots need %s lost; that was accepted", units.Plural(int64(p.Lost), "blob", "blobs"), map[bool]string{true: "is", false: "are"}[p.Lost == 1])
 	}
 	if p.Rewritten > 0 {
-		n.ui.Report("rewrote %s, storing %v anew", units.Plural(int64(p.Rewritten), "pack", "packs"), size(p.Moved))
+		n.ui.Report("rewrote %s, storing %v anew", units.Plural(int64(p.Rewritten), "pack", "packs"), units.Bytes(p.Moved))
 	}
-	n.ui.Report("the packs %s %v, of which %v %s needed", is("hold", "held"), size(p.Live+p.Dead), size(p.Live), is("are", "were"))
+	n.ui.Report("the packs %s %v, of which %v %s needed", is("hold", "held"), units.Bytes(p.Live+p.Dead), units.Bytes(p.Live), is("are", "were"))
 	if p.Waiting > 0 {
-		n.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", units.Plural(int64(p.Waiting), "pack", "packs"), size(p.WaitingBytes))
+		n.ui.Report("%s with %v that nothing needs wait for a prune with the owner key (-i RECOVERY-FILE)", units.Plural(int64(p.Waiting), "pack", "packs"), units.Bytes(p.WaitingBytes))
 	}
 	if !p.DryRun {
 		n.ui.Detail("log head %s", p.Head)
 	}
 }
-
-// duration returns what a message has in seconds.
-func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
 // tableChange tells in what a table differs between two snapshots.
 func tableChange(c *keeper.TableChange) string {
@@ -131,6 +128,6 @@ func tableChange(c *keeper.TableChange) string {
 		return *t
 	}
 	old, now := of(c.Before), of(c.After)
-	return fmt.Sprintf("%s postgres %s: %s to %s, %v to %v", c.Change, printable(c.Table), units.Count(old.Rows),
-		units.Plural(now.Rows, "row", "rows"), size(old.Bytes), size(now.Bytes))
+	return fmt.Sprintf("%s postgres %s: %s to %s, %v to %v", c.Change, escape.Name(c.Table), units.Count(old.Rows),
+		units.Plural(now.Rows, "row", "rows"), units.Bytes(old.Bytes), units.Bytes(now.Bytes))
 }

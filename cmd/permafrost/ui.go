@@ -25,6 +25,7 @@ import (
 
 	"golang.org/x/term"
 
+	"permafrost/cmd/permafrost/internal/hints"
 	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 )
@@ -173,7 +174,7 @@ func (u *ui) Hint(text string) {
 
 // Error tells why the command ends, with the exit code.
 func (u *ui) Error(err error, code int) {
-	h := lastHint(err)
+	h := hints.Last(err)
 	if u.json {
 		line, _ := jsonLine(keeper.Failure{Code: code, Message: escape.Cut(err.Error(), escape.MaxMessage), Hint: h})
 		u.tell(string(line))
@@ -215,9 +216,6 @@ func jsonLine(m keeper.Message) ([]byte, error) {
 	}
 	return append(escape.JSON(append(line, body[1:]...)), '\n'), nil
 }
-
-// printable returns a name from elsewhere as it is, or quoted where it could not be read as it is.
-func printable(name string) string { return escape.Name(name) }
 
 // A visible writer takes text of several lines, and passes it on as visible text. Each write ends between two characters.
 type visible struct{ w io.Writer }

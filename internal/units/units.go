@@ -1,4 +1,4 @@
-// Package units writes numbers, sizes and spans of time the way people read them.
+// Package units writes numbers, sizes, times and spans of time the way people read them.
 package units
 
 import (
@@ -44,6 +44,12 @@ func Duration(d time.Duration) string {
 	m := int(d.Round(time.Minute).Minutes())
 	return fmt.Sprintf("%dh%02dm", m/60, m%60)
 }
+
+// Seconds is Duration for a number of seconds.
+func Seconds(n float64) string { return Duration(time.Duration(n * float64(time.Second))) }
+
+// Time returns t in this machine's time zone, to the second: "2026-06-27 03:00:00".
+func Time(t time.Time) string { return t.Local().Format(time.DateTime) }
 
 // Count returns n with thousands set apart: "1,234,567".
 func Count(n int64) string {

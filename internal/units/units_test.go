@@ -40,3 +40,12 @@ func TestCount(t *testing.T) {
 		}
 	}
 }
+
+func TestTime(t *testing.T) {
+	if got := units.Time(time.Date(2026, 6, 27, 3, 4, 5, 999, time.Local)); got != "2026-06-27 03:04:05" {
+		t.Error(got)
+	}
+	if got := units.Seconds(185.2); got != "3m05s" {
+		t.Error(got)
+	}
+}

@@ -1,4 +1,4 @@
-package main
+package hints
 
 import (
 	"strings"
@@ -145,7 +145,7 @@ func connectHint(e *postgres.ConnectError) string {
 	}
 	hint := own[source.CauseOf(e).Cause]
 	if hint == "" || !e.Elsewhere {
-		hint = hintFor(e.Err)
+		hint = For(e.Err)
 	}
 	if e.Pooler && hint != "" {
 		hint += "; if this is PgBouncer, name PostgreSQL's own port below [postgres] in permafrost.toml"

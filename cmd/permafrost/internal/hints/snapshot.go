@@ -1,4 +1,4 @@
-package main
+package hints
 
 import (
 	"permafrost/snapshot"
@@ -37,7 +37,7 @@ func snapshotRules() []rule {
 
 // interruptedHint leaves the word to what went wrong, where that has a hint of its own.
 func interruptedHint(e *source.CauseError) string {
-	if e.Cause != restore.CauseInterrupted || hintFor(e.Err) != "" {
+	if e.Cause != restore.CauseInterrupted || For(e.Err) != "" {
 		return ""
 	}
 	return "correct that, and run the same command again: it goes on where it stopped"

@@ -1,82 +1,22 @@
-package main
+package hints
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
-	"strings"
-	"syscall"
-
-	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
+	"strings"
+	"syscall"
 )
-
-// A rule gives the hint for an error, looking at that error alone and not at those that it wraps; "" where it has none.
-type rule func(err error) string
-
-// is gives the hint for one error.
-func is(target error, hint string) rule {
-	return func(err error) string {
-		if err == target {
-			return hint
-		}
-		return ""
-	}
-}
-
-// as gives the hint for errors of a type.
-func as[T error](hint func(T) string) rule {
-	return func(err error) string {
-		if e, ok := err.(T); ok {
-			return hint(e)
-		}
-		return ""
-	}
-}
-
-// because gives the hint for errors with a cause.
-func because(c cause.Cause, hint string) rule {
-	return as(func(e *cause.Error) string { return only(e.Cause == c, tell(hint, e.Facts)) })
-}
-
-// withheld gives the hint for a right that the list of keys does not give.
-func withheld(r ledger.Right, hint string) rule {
-	return as(func(e *ledger.NotAllowedError) string { return only(e.Right == r, hint) })
-}
-
-func only(fits bool, hint string) string {
-	if fits {
-		return hint
-	}
-	return ""
-}
-
-// tell puts facts into a hint: {1} is the first and {} are all; {$1} and {$} are the same as words of a command.
-func tell(hint string, facts []string) string {
-	words := make([]string, len(facts))
-	for i, f := range facts {
-		words[i] = escape.Shell(f)
-	}
-	pairs := []string{"{}", strings.Join(facts, ", "), "{$}", strings.Join(words, " ")}
-	for i, f := range facts {
-		pairs = append(pairs, fmt.Sprintf("{%d}", i+1), f, fmt.Sprintf("{$%d}", i+1), words[i])
-	}
-	return strings.NewReplacer(pairs...).Replace(hint)
-}
 
 const liarHint = "don't rely on this storage: look at the server's log and its free space; OpenSSH's server is known to work"
 
-// rules are the hints for what can go wrong below the commands, which knows nothing of them. docs/errors.md lists them.
-func rules() []rule {
-	return slices.Concat(repositoryRules(), keyRules(), storageRules(), sourceRules(), snapshotRules())
-}
-
+// repositoryRules are the hints for what can go wrong with a repository, and with the verbs on it.
 func repositoryRules() []rule {
 	return []rule{
 		is(repo.ErrNoRepository, "check the repository's address; `permafrost init` makes a new one"),
@@ -137,14 +77,6 @@ func repositoryRules() []rule {
 		}),
 		is(keeper.ErrNotSuspect, "`permafrost snapshots` marks those that do"),
 		as(func(*keeper.IDError) string { return "give an ID: `permafrost snapshots` lists them" }),
-	}
-}
-
-// lastRules are for errors of which nothing else says what to do.
-func lastRules() []rule {
-	return []rule{
-		is(store.ErrNoSpace, "free space with `permafrost forget` and `permafrost prune`: both work on a full storage"),
-		is(syscall.EROFS, "look at the mount options of the storage's file system, and whether its disk fails"),
 	}
 }
 
@@ -222,7 +154,7 @@ func confirmHint(e *ledger.NotAllowedError) string {
 // initHint leaves the word to what went wrong, where that has a hint of its own.
 func initHint(e *keeper.InitError) string {
 	switch {
-	case hintFor(e.Err) != "":
+	case For(e.Err) != "":
 		return ""
 	case e.Made:
 		return "the repository may have been made in part; its keys are in " + strings.Join(e.Files, " and ")
@@ -234,41 +166,4 @@ func initHint(e *keeper.InitError) string {
 
 func suspectHint(e *keeper.SuspectError) string {
 	return fmt.Sprintf("`permafrost confirm %[1]s` if the instance really is like that; if not, find out why, and `permafrost forget %[1]s`", e.Snapshot.Short())
-}
-
-// hintFor returns the hint of an error: the outermost that was given where it arose, or that rules have.
-func hintFor(err error) string { return search(err, rules()) }
-
-// lastHint returns the hint that is told with the error with which a command ends.
-func lastHint(err error) string {
-	if h := hintFor(err); h != "" {
-		return h
-	}
-	return search(err, lastRules())
-}
-
-// search goes through an error and what it wraps, the outermost first.
-func search(err error, rules []rule) string {
-	if err == nil {
-		return ""
-	}
-	if h, ok := err.(interface{ Hint() string }); ok {
-		return h.Hint()
-	}
-	for _, r := range rules {
-		if h := r(err); h != "" {
-			return h
-		}
-	}
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		return search(e.Unwrap(), rules)
-	case interface{ Unwrap() []error }:
-		for _, err := range e.Unwrap() {
-			if h := search(err, rules); h != "" {
-				return h
-			}
-		}
-	}
-	return ""
 }
