@@ -16,7 +16,7 @@ func loadAt(t *testing.T, env string, at Addresses) (*Instance, error) {
 	if err := os.WriteFile(filepath.Join(dir, settingsName), []byte("LOCAL_DOMAIN=a.example\n"+secrets+env), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return LoadAt(dir, "", at)
+	return Load(dir, "", at)
 }
 
 func passwordFile(t *testing.T, text string) string {

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,4 +79,9 @@ func FuzzRedisURL(f *testing.F) {
 			t.Errorf("%q reads as %+v", s, r)
 		}
 	})
+}
+
+// isName reports whether an assignment may have that name.
+func isName(s string) bool {
+	return s != "" && !slices.ContainsFunc([]byte(s), func(c byte) bool { return !isWord(c) && c != '.' })
 }

@@ -74,10 +74,6 @@ type External struct {
 	Prefix   string
 }
 
-// Load reads the instance in the live directory dir from its .env.production. Mastodon's user is the owner of the directory, or
-// the one that osUser names, if it is not empty.
-func Load(dir, osUser string) (*Instance, error) { return LoadAt(dir, osUser, Addresses{}) }
-
 // LoadDomain is Load for who wants no more than the instance's domain, and what an administrator should know.
 func LoadDomain(dir, osUser string) (domain string, warnings []string, err error) {
 	inst, env, err := readInstance(dir, osUser, nil)
@@ -94,8 +90,9 @@ func LoadDomain(dir, osUser string) (domain string, warnings []string, err error
 	return domain, append(inst.Warnings, env.missingSecrets()...), nil
 }
 
-// LoadAt is Load for an instance of which some parts are reached elsewhere than its settings say.
-func LoadAt(dir, osUser string, at Addresses) (*Instance, error) {
+// Load reads the instance in the live directory dir from its .env.production. Mastodon's user is the owner of the directory, or
+// the one that osUser names, if it is not empty. Some parts may be reached elsewhere than its settings say: at has these.
+func Load(dir, osUser string, at Addresses) (*Instance, error) {
 	if err := at.complete(); err != nil {
 		return nil, err
 	}

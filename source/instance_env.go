@@ -3,7 +3,6 @@ package source
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -66,12 +65,6 @@ func (e *environ) first(names ...string) string {
 		}
 	}
 	return ""
-}
-
-// parseEnv reads the text of one settings file.
-func parseEnv(data []byte) (*environ, error) {
-	e := newEnviron()
-	return e, e.parse("", data)
 }
 
 // space is what dotenv's \s is.
@@ -337,9 +330,4 @@ func variableLen(s string) int {
 
 func isWord(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-// isName reports whether an assignment may have that name.
-func isName(s string) bool {
-	return s != "" && !slices.ContainsFunc([]byte(s), func(c byte) bool { return !isWord(c) && c != '.' })
 }

@@ -7,6 +7,12 @@ import (
 	"testing/quick"
 )
 
+// parseEnv reads the text of one settings file.
+func parseEnv(data []byte) (*environ, error) {
+	e := newEnviron()
+	return e, e.parse("", data)
+}
+
 // envCases are what dotenv 3.2.0 itself makes of these texts. They are also the seeds of FuzzParseEnv.
 var envCases = []struct {
 	name, text string

@@ -28,7 +28,7 @@ func load(t *testing.T, env string) (*Instance, error) {
 	if err := os.WriteFile(filepath.Join(dir, ".env.production"), []byte(env), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Load(dir, "")
+	return Load(dir, "", Addresses{})
 }
 
 func mustLoad(t *testing.T, env string) *Instance {
@@ -54,7 +54,7 @@ func TestLoadDefaults(t *testing.T) {
 	if err := os.Chtimes(path, when, when); err != nil {
 		t.Fatal(err)
 	}
-	inst, err := Load(dir, "")
+	inst, err := Load(dir, "", Addresses{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestLoadFiles(t *testing.T) {
 	write(".env.local", "DB_NAME=local\nDB_PORT=5433\n")
 	write(".env.production.local", "DB_PORT=5434\n")
 	write(".env.development", "DB_HOST=no\n")
-	got, err := Load(inst.Dir, "")
+	got, err := Load(inst.Dir, "", Addresses{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestLoadFiles(t *testing.T) {
 	}
 	// What is in doubt counts where it is needed.
 	write(".env", "DB_PASS=$(pass)\nSMTP_PASSWORD=$(pass)\n")
-	if _, err := Load(inst.Dir, ""); err == nil || !strings.Contains(err.Error(), "DB_PASS holds a shell command, which is not run, on line 1 of .env") {
+	if _, err := Load(inst.Dir, "", Addresses{}); err == nil || !strings.Contains(err.Error(), "DB_PASS holds a shell command, which is not run, on line 1 of .env") {
 		t.Errorf("got %v", err)
 	}
 	// A directory of that name is nothing to dotenv.
@@ -261,7 +261,7 @@ func TestLoadFiles(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(inst.Dir, ".env"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Load(inst.Dir, ""); err != nil || len(got.Others) != 2 || len(got.Warnings) != 1 {
+	if got, err := Load(inst.Dir, "", Addresses{}); err != nil || len(got.Others) != 2 || len(got.Warnings) != 1 {
 		t.Errorf("a directory: %v", err)
 	}
 }
@@ -346,7 +346,7 @@ func TestLoadNoFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err := Load(live, "")
+		_, err := Load(live, "", Addresses{})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), filepath.Join(live, ".env.production")) {
 			t.Errorf("settings that lead to %q: got %v, want %q", target, err, want)
 		}
@@ -354,10 +354,10 @@ func TestLoadNoFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Load(filepath.Join(dir, "absent"), ""); CauseOf(err).Cause != CauseNoLive {
+	if _, err := Load(filepath.Join(dir, "absent"), "", Addresses{}); CauseOf(err).Cause != CauseNoLive {
 		t.Errorf("an absent directory: %v, %v", err, CauseOf(err))
 	}
-	if _, err := Load(big, ""); err == nil || !strings.Contains(err.Error(), "is not a directory") {
+	if _, err := Load(big, "", Addresses{}); err == nil || !strings.Contains(err.Error(), "is not a directory") {
 		t.Errorf("a file for a directory: %v", err)
 	}
 }

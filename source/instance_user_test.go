@@ -149,7 +149,7 @@ func TestLoadAsUser(t *testing.T) {
 				t.Fatal(err)
 			}
 			live := c.make(t, dir)
-			inst, err := Load(live, c.osUser)
+			inst, err := Load(live, c.osUser, Addresses{})
 			if c.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), c.fails) || CauseOf(err).Cause == "" {
 					t.Fatalf("got %v (%v), want %q", err, CauseOf(err), c.fails)

@@ -81,7 +81,7 @@ func newHostileRepo(t *testing.T, s *site) *hostileRepo {
 	must(err, keys.WriteFile(filepath.Join(home, "recovery.key"), owner), repo.Init(t.Context(), st, owner, writer, repo.InitOptions{}))
 	r, err := repo.Open(t.Context(), st, writer, repo.Options{})
 	must(err)
-	inst, err := source.Load(s.Live, "")
+	inst, err := source.Load(s.Live, "", source.Addresses{})
 	must(err)
 	res, err := backup.Create(t.Context(), r, inst, backup.Options{})
 	must(err)

@@ -120,7 +120,7 @@ func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 	}
 	at := s.addresses
 	at.Environment = found.Environment()
-	inst, err := source.LoadAt(s.live, s.user, at)
+	inst, err := source.Load(s.live, s.user, at)
 	if err != nil {
 		return nil, withHint(err, "say where Mastodon is installed with --live DIR")
 	}

@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// A File is a temporary file until Replace or Create gives it its name. The caller ends it with Discard, which does
-// nothing to a file that has its name.
+// A File is a temporary file until Create gives it its name. The caller ends it with Discard, which does nothing to a
+// file that has its name.
 type File struct {
 	*os.File
 	done bool
@@ -36,22 +36,13 @@ func Temp(dir, pattern string, perm fs.FileMode) (*File, error) {
 	return &File{File: f}, nil
 }
 
-// Replace makes the file durable at path, on the same file system, in place of what is there, and closes it.
-func (f *File) Replace(path string) error {
-	if err := f.finish(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	f.done = true
-	return SyncDir(filepath.Dir(path))
-}
-
 // Create makes the file durable at path, on the same file system, or fails with fs.ErrExist where something is there:
 // of several at once a single one succeeds. It closes the file. The file system must know hard links.
 func (f *File) Create(path string) error {
-	if err := f.finish(); err != nil {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
 		return err
 	}
 	if err := os.Link(f.Name(), path); err != nil {
@@ -60,13 +51,6 @@ func (f *File) Create(path string) error {
 	// A temporary name that a crash brings back is one that a crash could have left.
 	f.Discard()
 	return SyncDir(filepath.Dir(path))
-}
-
-func (f *File) finish() error {
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // Discard closes the file and removes its temporary name.

@@ -36,8 +36,8 @@ func content(t *testing.T, path, want string) {
 	}
 }
 
-// write puts data at path as publish does.
-func write(path string, data []byte, perm fs.FileMode, publish func(*File, string) error) error {
+// write creates a file at path that holds data.
+func write(path string, data []byte, perm fs.FileMode) error {
 	f, err := Temp(filepath.Dir(path), ".tmp-*", perm)
 	if err != nil {
 		return err
@@ -46,31 +46,28 @@ func write(path string, data []byte, perm fs.FileMode, publish func(*File, strin
 	if _, err := f.Write(data); err != nil {
 		return err
 	}
-	return publish(f, path)
+	return f.Create(path)
 }
 
-func TestReplace(t *testing.T) {
+// What is created has the mode that was asked for. Nothing is put in the place of anything, and nothing temporary is left.
+func TestCreateRefused(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	for _, want := range []string{"first", "", "second, longer"} {
-		if err := write(path, []byte(want), 0o640, (*File).Replace); err != nil {
-			t.Fatal(err)
-		}
-		content(t, path, want)
+	if err := write(path, []byte("first"), 0o640); err != nil {
+		t.Fatal(err)
 	}
 	if info, _ := os.Stat(path); info.Mode() != 0o640 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	if err := write(filepath.Join(dir, "absent", "f"), nil, 0o600, (*File).Replace); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("in an absent directory: %v", err)
-	}
-	// A file can't replace a directory: the temporary file goes.
 	if err := os.Mkdir(filepath.Join(dir, "g"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := write(filepath.Join(dir, "g"), nil, 0o600, (*File).Replace); err == nil {
-		t.Error("a directory was replaced")
+	for name, want := range map[string]error{"f": fs.ErrExist, "g": fs.ErrExist, "absent/f": fs.ErrNotExist} {
+		if err := write(filepath.Join(dir, name), []byte("second, longer"), 0o600); !errors.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
+	content(t, path, "first")
 	only(t, dir, "f", "g")
 }
 
@@ -81,7 +78,7 @@ func TestCreate(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
-			err := write(path, bytes.Repeat([]byte{byte(i)}, 100), 0o600, (*File).Create)
+			err := write(path, bytes.Repeat([]byte{byte(i)}, 100), 0o600)
 			if err == nil {
 				wins.Add(1)
 			} else if !errors.Is(err, fs.ErrExist) {
@@ -107,7 +104,7 @@ func TestDiscard(t *testing.T) {
 	if f, err = Temp(dir, "x*", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Replace(filepath.Join(dir, "y")); err != nil {
+	if err := f.Create(filepath.Join(dir, "y")); err != nil {
 		t.Fatal(err)
 	}
 	f.Discard()
@@ -129,7 +126,7 @@ func TestMkdirAll(t *testing.T) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		t.Fatal(info, err)
 	}
-	if err := write(filepath.Join(dir, "f"), nil, 0o600, (*File).Replace); err != nil {
+	if err := write(filepath.Join(dir, "f"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := MkdirAll(filepath.Join(dir, "f"), 0o700); err == nil {

@@ -146,7 +146,7 @@ func (i *Instance) Sandbox(t testing.TB) *sandbox.Instance {
 // Host returns the settings of the instance. Those of the media are the test's own to change.
 func (i *Instance) Host(t testing.TB) *source.Instance {
 	t.Helper()
-	inst, err := source.Load(i.Sandbox(t).Live, "")
+	inst, err := source.Load(i.Sandbox(t).Live, "", source.Addresses{})
 	if err != nil {
 		t.Fatal(err)
 	}

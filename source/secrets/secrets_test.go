@@ -39,7 +39,7 @@ func instance(t *testing.T) *source.Instance {
 	if err := os.WriteFile(filepath.Join(dir, ".env.production"), []byte("LOCAL_DOMAIN=a.example\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	inst, err := source.Load(dir, "")
+	inst, err := source.Load(dir, "", source.Addresses{})
 	if err != nil {
 		t.Fatal(err)
 	}
