@@ -68,7 +68,11 @@ func StartPostgres(ctx context.Context, dir string) (*Postgres, error) {
 		p.Stop()
 		return nil, fmt.Errorf("making a PostgreSQL cluster: %w", err)
 	}
-	if err := onFreePort(func(port int) error { return p.start(ctx, port) }); err != nil {
+	err = onFreePort(func(port int) error { return p.start(ctx, port) })
+	if err == nil {
+		err = p.setPassword(ctx)
+	}
+	if err != nil {
 		p.Stop()
 		return nil, fmt.Errorf("starting PostgreSQL: %w", err)
 	}
@@ -137,7 +141,7 @@ func serverAccount() (*user.User, error) {
 	return user.Lookup("nobody")
 }
 
-// init makes the directories, hands them to the server's user and runs initdb.
+// init makes the directories, hands them to the server's user and makes a cluster there.
 func (p *Postgres) init(ctx context.Context) error {
 	dirs := []string{p.dir, p.data()}
 	if err := os.MkdirAll(p.dir, 0o755); err != nil {
@@ -155,15 +159,8 @@ func (p *Postgres) init(ctx context.Context) error {
 	if err := p.own(append(dirs, p.SocketDir)...); err != nil {
 		return err
 	}
-	password := filepath.Join(p.dir, "password")
-	if err := p.write(password, p.Password+"\n"); err != nil {
+	if err := p.initCluster(ctx); err != nil {
 		return err
-	}
-	defer os.Remove(password)
-	cmd := p.command(ctx, "initdb", "-D", p.data(), "-U", p.User, "--pwfile="+password,
-		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	return p.configure()
 }
@@ -202,6 +199,16 @@ func (p *Postgres) start(ctx context.Context, port int) error {
 		lines := strings.Split(string(status), "\n")
 		return err == nil && len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"
 	})
+}
+
+// setPassword gives the role its password. Until then the server lets it in over the socket alone.
+func (p *Postgres) setPassword(ctx context.Context) error {
+	cmd := p.command(ctx, "psql", "-X", "-q", "-h", p.SocketDir, "-p", strconv.Itoa(p.Port), "-U", p.User, "-d", "postgres")
+	cmd.Stdin = strings.NewReader("alter role " + p.User + " password '" + p.Password + "'")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("psql: %w: %s", err, out)
+	}
+	return nil
 }
 
 // URL returns the connection string of a database, over TCP, password included.
