@@ -251,6 +251,7 @@ func TestOwnFilesAreSent(t *testing.T) {
 
 // A child that is halted, or waits for a server that does not answer, ends the dump when it has been still for too long.
 func TestHaltedChildren(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	db := newDatabase(t)
 	fill(t, db.Name, 10)
 	halt := "kill -STOP $$"
@@ -262,6 +263,7 @@ func TestHaltedChildren(t *testing.T) {
 		"pg_restore after its input": {restore: "cat >/dev/null; " + halt, want: "pg_restore failed: signal: killed"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := connect(t, db, Options{BinDir: wrap(t, c.dump, c.restore)})
 			s.silence = 4 * time.Second
 			d, err := export(t, s).Dump(t.Context())

@@ -69,6 +69,7 @@ func (w *warned) String() string {
 
 // Whoever holds a lock that a dump needs is named, and when it took too long, the dump fails with that name and leaves no session.
 func TestLockHeld(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	for _, c := range []struct {
 		name, hold string
 		want       []string
@@ -78,6 +79,7 @@ func TestLockHeld(t *testing.T) {
 		{"facts", "begin; lock table schema_migrations in access exclusive mode", []string{"table schema_migrations is locked by PID ", "application psql"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			db := newDatabase(t)
 			pid, release := hold(t, db.Name, c.hold)
 			var w warned
@@ -117,6 +119,7 @@ func TestLockHeld(t *testing.T) {
 
 // A lock that is let go in time delays a dump and fails nothing, and who held it was told.
 func TestLockReleased(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	db := newDatabase(t)
 	_, release := hold(t, db.Name, "begin; lock table accounts in access exclusive mode")
 	var w warned
@@ -159,6 +162,7 @@ func TestLockOfAnotherRole(t *testing.T) {
 
 // Where no connection is left to look with, pg_dump ends by itself.
 func TestLockWithoutWatch(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	db := newDatabase(t)
 	sql(t, "postgres", "create role two superuser login password 'two'")
 	t.Cleanup(func() { sql(t, "postgres", "drop role two") })
