@@ -79,7 +79,7 @@ func (r *Repo) Spent(ctx context.Context) (n int, err error) {
 		there := slices.ContainsFunc(x.Packs[o.First:o.First+o.Packs], func(p index.Pack) bool {
 			return p.Instance != "" && !p.Foreign && !log.PrunedFor(store.Pack.Object(p.Name), p.Instance)
 		})
-		if o.Live && !there && log.MayDrop(log.Scope(r.core.Key.VerifyKey()), o.Name) {
+		if o.Live && !there && log.Indexes.MayDrop(log.Roster.Scope(r.core.Key.VerifyKey()), o.Name) {
 			n++
 		}
 	}
@@ -381,7 +381,7 @@ func (r *Repo) RotateTakingUp(ctx context.Context, save func(*keys.Keyring) erro
 		}
 	}
 	next := grown.Epoch(r.core.Log.CurrentEpoch().Number + 1)
-	keys, without, err := wrapEpoch(&grown, r.core.Log.People, r.opts.Prompt)
+	keys, without, err := wrapEpoch(&grown, r.core.Log.Roster.People, r.opts.Prompt)
 	if err == nil {
 		err = save(&grown)
 	}

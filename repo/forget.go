@@ -17,14 +17,14 @@ func (r *Repo) Confirm(ctx context.Context, ids []store.Name, revoke bool, recor
 	if len(ids) == 0 {
 		return errors.New("there is nothing to confirm")
 	}
-	c := &ledger.ConfirmEntry{Snapshots: ids, Revoke: revoke, Records: r.core.Log.Scope(r.core.Key.VerifyKey()).Recordable(records)}
+	c := &ledger.ConfirmEntry{Snapshots: ids, Revoke: revoke, Records: r.core.Log.Roster.Scope(r.core.Key.VerifyKey()).Recordable(records)}
 	return r.core.Log.Publish(ctx, &ledger.Entry{Confirm: c}, func(h *ledger.History) error {
-		if err := h.CheckListed(ids); err != nil {
+		if err := h.Snapshots.CheckListed(ids); err != nil {
 			return err
 		}
-		by := h.Scope(r.core.Key.VerifyKey())
-		if why := h.MayConfirm(by, ids); why != "" {
-			return &ledger.NotAllowedError{Right: ledger.RightConfirm, Why: why, Who: h.WhoMayConfirm(ids)}
+		by := h.Roster.Scope(r.core.Key.VerifyKey())
+		if err := h.Snapshots.MayConfirm(by, ids); err != nil {
+			return &ledger.NotAllowedError{Right: ledger.RightConfirm, Why: err.Error(), Who: h.Snapshots.WhoMayConfirm(h.Roster.People, ids)}
 		}
 		return nil
 	})

@@ -36,7 +36,7 @@ func (r *Repo) copyKeys(ctx context.Context) error {
 	if !r.core.Machine.Remembers() {
 		return nil
 	}
-	for _, object := range r.core.Log.KeyObjects() {
+	for _, object := range r.core.Log.Roster.KeyObjects() {
 		if have, err := r.core.Machine.Read(object, keys.MaxWrapped); err == nil && have != nil && keyObject(have) == object {
 			continue
 		}
@@ -110,12 +110,12 @@ func (r *Repo) AddPerson(ctx context.Context, k *keys.Keyring, p ledger.Person, 
 		p.Keys = []string{object}
 	}
 	return r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) {
-		return append(slices.Clone(h.People), p), nameFree(h, p.Name)
+		return append(slices.Clone(h.Roster.People), p), nameFree(h, p.Name)
 	})
 }
 
 func nameFree(h *ledger.History, name string) error {
-	if slices.ContainsFunc(h.People, func(p ledger.Person) bool { return p.Name == name }) {
+	if slices.ContainsFunc(h.Roster.People, func(p ledger.Person) bool { return p.Name == name }) {
 		return cause.Errorf(cause.NameTaken, "the list of keys has a %q already", name)
 	}
 	return nil
@@ -138,15 +138,15 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 	}
 	var removed ledger.Person
 	err := r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) {
-		i := slices.IndexFunc(h.People, func(p ledger.Person) bool { return p.Name == name })
+		i := slices.IndexFunc(h.Roster.People, func(p ledger.Person) bool { return p.Name == name })
 		if i < 0 {
 			return nil, cause.Errorf(cause.NameAbsent, "the list of keys has no %q", name)
 		}
-		removed = h.People[i]
+		removed = h.Roster.People[i]
 		if removed.Role == keys.RoleOwner && owners(h) == 1 {
 			return nil, errors.New("the last owner can't be removed")
 		}
-		return slices.Delete(slices.Clone(h.People), i, i+1), nil
+		return slices.Delete(slices.Clone(h.Roster.People), i, i+1), nil
 	})
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func (r *Repo) RemovePerson(ctx context.Context, name string) error {
 }
 
 func owners(h *ledger.History) (n int) {
-	for _, p := range h.People {
+	for _, p := range h.Roster.People {
 		if p.Role == keys.RoleOwner {
 			n++
 		}
@@ -183,7 +183,7 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (unre
 		return nil, err
 	}
 	if len(r.core.Log.LostRoster()) > 0 { // it is stated anew by this: nobody announces anything before
-		if err := r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) { return slices.Clone(h.People), nil }); err != nil {
+		if err := r.publishRoster(ctx, func(h *ledger.History) ([]ledger.Person, error) { return slices.Clone(h.Roster.People), nil }); err != nil {
 			return nil, err
 		}
 	}
@@ -203,11 +203,11 @@ func (r *Repo) Rotate(ctx context.Context, save func(*keys.Keyring) error) (unre
 	}
 	e := &ledger.EpochEntry{Number: next.Number, Signature: next.Signature}
 	err = r.core.Log.Publish(ctx, &ledger.Entry{Epoch: e}, func(h *ledger.History) (err error) {
-		if h.Epoch >= next.Number {
+		if h.Epochs.Newest >= next.Number {
 			return cause.Errorf(cause.Rotated, "another owner rotated the keys meanwhile")
 		}
 		// Those who are given the keys are those on the list as the entry finds it.
-		e.Keys, unreached, err = wrapEpoch(&grown, h.People, r.opts.Prompt)
+		e.Keys, unreached, err = wrapEpoch(&grown, h.Roster.People, r.opts.Prompt)
 		return err
 	})
 	if err != nil {
@@ -235,7 +235,7 @@ func (r *Repo) allAnnounced() error {
 	if len(r.core.Log.LostEpoch()) > 0 {
 		return nil // later entries say so, and that nobody on the list of keys was removed since
 	}
-	if n := len(r.core.Log.Keys.Epochs); int(r.core.Log.LastEpoch(r.core.Log.Keys)) < n && !r.opts.AcceptHead {
+	if n := len(r.core.Log.Keys.Epochs); int(r.core.Log.Epochs.LastOf(r.core.Log.Keys)) < n && !r.opts.AcceptHead {
 		return cause.Errorf(cause.Unannounced, "the key file has keys of epoch %d, which the log does not announce", n)
 	}
 	return nil

@@ -177,7 +177,7 @@ func Open(ctx context.Context, st store.Store, key *keys.Keyring, o Options) (*R
 	if err := r.core.Log.CheckHead(remembered); err != nil {
 		return nil, err
 	}
-	if n := len(key.Epochs); int(r.core.Log.LastEpoch(key)) < n {
+	if n := len(key.Epochs); int(r.core.Log.Epochs.LastOf(key)) < n {
 		r.core.Note("the log does not announce epoch %d of the key file: an interrupted rotation, or an older log on the storage", n)
 	}
 	if err := r.copyKeys(ctx); err != nil {
@@ -220,10 +220,10 @@ func (r *Repo) Key() *keys.Keyring { return r.core.Log.Keys }
 
 // AnnouncedKey returns the keyring without the epochs that the log does not announce, such as those of a rotation that died. It is what
 // somebody new is given.
-func (r *Repo) AnnouncedKey() *keys.Keyring { return r.core.Log.KeysInUse(r.core.Log.Keys) }
+func (r *Repo) AnnouncedKey() *keys.Keyring { return r.core.Log.Epochs.InUse(r.core.Log.Keys) }
 
 // Snapshots returns the snapshots that are not forgotten, in the order they were committed.
-func (r *Repo) Snapshots() []ledger.SnapshotRef { return r.core.Log.Live() }
+func (r *Repo) Snapshots() []ledger.SnapshotRef { return r.core.Log.Snapshots.Live() }
 
 // IsOwn reports whether a snapshot was committed with the key that the repository was opened with.
 func (r *Repo) IsOwn(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.core.Key.VerifyKey()) }
@@ -232,7 +232,7 @@ func (r *Repo) IsOwn(ref ledger.SnapshotRef) bool { return ref.Signer.Equal(r.co
 func (r *Repo) Requests() []ledger.Request { return slices.Clone(r.core.Log.Requests) }
 
 // Roster returns the people and hosts that hold keys.
-func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.core.Log.People) }
+func (r *Repo) Roster() []ledger.Person { return slices.Clone(r.core.Log.Roster.People) }
 
 // Damage returns what is wrong with the log, entry by entry. Nothing is added to a damaged log unless an owner accepts it by
 // Options.AcceptHead; all that it still says can be read.

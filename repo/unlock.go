@@ -106,7 +106,7 @@ func (u *unlocking) listed(ctx context.Context, k *keys.Keyring) (mine *keys.Key
 		return nil
 	}
 	u.read = true
-	for _, p := range h.People {
+	for _, p := range h.Roster.People {
 		for _, object := range p.Keys {
 			k, err := u.open(ctx, object)
 			if err == nil && k != nil && k.Role == p.Role && bytes.Equal(k.VerifyKey(), p.VerifyKey) && (mine == nil || k.Role == keys.RoleOwner) {

@@ -107,7 +107,7 @@ func mayWrite(c *core.Core, h *ledger.History, instance string) error {
 	if err := h.MayAdd(&ledger.Entry{Snapshot: new(ledger.SnapshotEntry)}); err != nil {
 		return err
 	}
-	by := h.Scope(c.Key.VerifyKey())
+	by := h.Roster.Scope(c.Key.VerifyKey())
 	if by.Owner {
 		return nil
 	}
@@ -321,8 +321,8 @@ func (w *Writer) Commit(ctx context.Context, manifest []byte, info ledger.Snapsh
 	if err := w.journal.Clear(); err != nil {
 		w.core.Note("%v", err) // committed all the same; the next run finds its packs known
 	}
-	h := w.core.Log
-	return h.Snapshots[h.IDs[ledger.SnapshotID(s.Manifest, w.core.Key.VerifyKey(), w.instance)]], nil
+	ref, _ := w.core.Log.Snapshots.ByID(ledger.SnapshotID(s.Manifest, w.core.Key.VerifyKey(), w.instance))
+	return ref, nil
 }
 
 // stillThere returns an error where a prune entry names what the snapshot references, or is made of. What no index object

@@ -24,7 +24,6 @@ var largerPackages = map[string]int{
 var largerTypes = map[string]int{
 	"cmd/permafrost app":        75,
 	"internal/hostfs Dir":       32,
-	"repo/ledger History":       50, // what the log says; its methods answer one question each
 	"snapshot/restore restorer": 42,
 	"source/media Target":       43,
 	"source/redis Server":       32,

@@ -137,7 +137,7 @@ const maxTries = 8
 func Losses(ctx context.Context, r *repo.Repo, inspect Maker, f func(ref ledger.SnapshotRef, lost []Loss)) error {
 	c := r.Core()
 	var in *All
-	for _, ref := range c.Log.Live() {
+	for _, ref := range c.Log.Snapshots.Live() {
 		for tries := 0; ; tries++ {
 			if in == nil {
 				x, err := c.LoadIndex(ctx)
@@ -157,7 +157,7 @@ func Losses(ctx context.Context, r *repo.Repo, inspect Maker, f func(ref ledger.
 			}
 			if pruned || index.IsTableDamage(err) && tries < maxTries {
 				in = nil
-				if !slices.ContainsFunc(c.Log.Live(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
+				if !slices.ContainsFunc(c.Log.Snapshots.Live(), func(s ledger.SnapshotRef) bool { return s.ID == ref.ID }) {
 					break
 				}
 				continue

@@ -246,7 +246,7 @@ func (l *Lease) others(ctx context.Context) ([]Text, error) {
 // speak for an instance of its own. A writer's prune takes nothing from others that is not long left over.
 func (l *Lease) concerns(signer ed25519.PublicKey) bool {
 	log := l.log
-	by, me := log.Scope(signer), log.Scope(l.key.VerifyKey())
+	by, me := log.Roster.Scope(signer), log.Roster.Scope(l.key.VerifyKey())
 	switch {
 	case by.Owner:
 		return true

@@ -73,15 +73,15 @@ func (h *History) Damage() (errs []error) {
 
 // LostRoster returns an error where the entry that set the list of keys is lost, else nothing.
 func (h *History) LostRoster() []error {
-	if h.Empty || h.Basis.Roster == h.RosterSeq && len(h.People) > 0 {
+	if h.Empty || h.Basis.Roster == h.Roster.Seq && len(h.Roster.People) > 0 {
 		return nil
 	}
-	return []error{&cause.Error{Cause: cause.LostRoster, Err: &store.DamageError{Object: store.LogObject(h.Basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the list of entry %d is in use", h.RosterSeq)}}}
+	return []error{&cause.Error{Cause: cause.LostRoster, Err: &store.DamageError{Object: store.LogObject(h.Basis.Roster), Err: fmt.Errorf("the list of keys that it set is lost; the list of entry %d is in use", h.Roster.Seq)}}}
 }
 
 // LostEpoch returns an error where the entry that announced the epoch in use is lost, else nothing.
 func (h *History) LostEpoch() []error {
-	if h.Basis.Epoch == h.epochSeq {
+	if h.Basis.Epoch == h.Epochs.seq {
 		return nil
 	}
 	return []error{&cause.Error{Cause: cause.LostEpoch, Err: &store.DamageError{Object: store.LogObject(h.Basis.Epoch), Err: errors.New("the keys that it announced are lost, and others may still have the older ones")}}}

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -57,115 +56,6 @@ type Recorded struct {
 	Clock   time.Duration         // how far ahead the storage's clock was last judged to be
 }
 
-// CheckListed returns an error for a snapshot that is not listed.
-func (h *History) CheckListed(ids []store.Name) error {
-	for _, id := range ids {
-		_, known := h.IDs[id]
-		if _, forgotten := h.Forgotten[id]; !known || forgotten {
-			return fmt.Errorf("snapshot %s is not there", id.Short())
-		}
-	}
-	return nil
-}
-
-// MayForget returns why that signer may not forget these snapshots, or "".
-func (h *History) MayForget(by Scope, ids []store.Name) string {
-	if !by.MayForget() {
-		return "the list of keys does not let this writer forget"
-	}
-	return h.mayNot(by, ids, "forget")
-}
-
-// MayConfirm returns why that signer may not confirm these snapshots, or "". Who may forget may confirm: a policy removes no
-// more for the sake of a confirmed snapshot than that signer could remove by name.
-func (h *History) MayConfirm(by Scope, ids []store.Name) string {
-	if !by.MayForget() {
-		return "the list of keys does not let this writer forget, so it can't confirm either"
-	}
-	return h.mayNot(by, ids, "confirm")
-}
-
-// mayNot returns which of the snapshots are none of a signer's, or "".
-func (h *History) mayNot(by Scope, ids []store.Name, verb string) string {
-	for _, id := range ids {
-		i, ok := h.IDs[id]
-		switch {
-		case !ok:
-			return fmt.Sprintf("there is no snapshot %s to %s", id.Short(), verb)
-		case !by.Serves(h.Snapshots[i].Instance):
-			return fmt.Sprintf("a writer for %s wants to %s a snapshot of %s", by.Person.Instance, verb, h.Snapshots[i].Instance)
-		}
-	}
-	return ""
-}
-
-// WhoMayConfirm names the writers that may forget, and so confirm, these snapshots.
-func (h *History) WhoMayConfirm(ids []store.Name) (names []string) {
-	for _, p := range h.People {
-		if h.MayForget(Scope{Person: p}, ids) == "" {
-			names = append(names, p.Name)
-		}
-	}
-	return names
-}
-
-// applyForget takes a forget into account.
-func (h *History) applyForget(by Scope, seq uint64, f *ForgetEntry) (why string) {
-	if why := h.MayForget(by, f.Snapshots); why != "" {
-		return why
-	}
-	for _, id := range f.Snapshots {
-		if _, again := h.Forgotten[id]; !again {
-			h.Forgotten[id] = seq
-		}
-	}
-	return h.applyRecords(by, seq, f.Records)
-}
-
-// applyConfirm takes a confirmation into account.
-func (h *History) applyConfirm(by Scope, seq uint64, c *ConfirmEntry) (why string) {
-	if why := h.MayConfirm(by, c.Snapshots); why != "" {
-		return why
-	}
-	for _, id := range c.Snapshots {
-		if c.Revoke {
-			delete(h.confirmed, id)
-		} else {
-			h.confirmed[id] = true
-		}
-	}
-	return h.applyRecords(by, seq, c.Records)
-}
-
-// applyRecords takes into account what an entry records, as far as its signer speaks for the instance. What an earlier entry
-// has recorded stands.
-func (h *History) applyRecords(by Scope, seq uint64, records []Record) (why string) {
-	for _, r := range records {
-		switch {
-		case !by.MayForget() || !by.Serves(r.Instance):
-			why = fmt.Sprintf("a writer for %s judges the snapshots of %s", by.Person.Instance, r.Instance)
-			continue
-		case r.Through >= seq:
-			why = "it judges snapshots that come after it"
-			continue
-		}
-		rec := h.recorded[r.Instance]
-		if rec == nil {
-			rec = &Recorded{Doubts: make(map[store.Name]string)}
-			h.recorded[r.Instance] = rec
-		}
-		for _, d := range r.Doubts {
-			if i, ok := h.IDs[d.Snapshot]; ok && len(d.Why) <= maxWhy && h.Snapshots[i].Instance == r.Instance &&
-				h.Snapshots[i].Seq > rec.Through && h.Snapshots[i].Seq <= r.Through {
-				rec.Doubts[d.Snapshot] = d.Why
-			}
-		}
-		rec.Through = max(rec.Through, r.Through)
-		rec.Clock = r.Clock
-	}
-	return why
-}
-
 // Recordable returns those of the records that the signer may publish in one entry.
 func (s Scope) Recordable(records []Record) (may []Record) {
 	n := 0
@@ -180,21 +70,7 @@ func (s Scope) Recordable(records []Record) (may []Record) {
 
 // Chronicle returns what the log says of an instance's snapshots. It is not to be changed.
 func (h *History) Chronicle(instance string) Chronicle {
-	c := Chronicle{Forgotten: make(map[store.Name]uint64), Confirmed: make(map[store.Name]bool), First: h.First}
-	if rec := h.recorded[instance]; rec != nil {
-		c.Recorded = *rec
-	}
-	for _, s := range h.Snapshots {
-		if s.Instance != instance {
-			continue
-		}
-		c.Snapshots = append(c.Snapshots, s)
-		if seq, forgotten := h.Forgotten[s.ID]; forgotten {
-			c.Forgotten[s.ID] = seq
-		}
-		if h.confirmed[s.ID] {
-			c.Confirmed[s.ID] = true
-		}
-	}
+	c := h.Snapshots.chronicle(instance)
+	c.First = h.First
 	return c
 }

@@ -80,7 +80,7 @@ func FuzzLog(f *testing.F) {
 		good = append(append(append(good, "OWOOOOOOO"[i]), encodeEntry(f, &e)...), '\n')
 	}
 	fuzzing.Seed(f, func(b []byte) error {
-		if h := l.read(f, b); len(h.Snapshots) != 2 || len(h.Live()) != 1 || len(h.People) != 1 || h.Epoch != 2 || len(h.Requests)+len(h.Problems()) > 0 {
+		if h := l.read(f, b); len(h.Snapshots.All) != 2 || len(h.Snapshots.Live()) != 1 || len(h.Roster.People) != 1 || h.Epochs.Newest != 2 || len(h.Requests)+len(h.Problems()) > 0 {
 			return errors.Join(h.Problems()...)
 		}
 		return nil
@@ -145,11 +145,11 @@ func (l *fuzzLog) read(t testing.TB, script []byte) *History {
 
 // check demands that what the log says was said by one who may.
 func (l *fuzzLog) check(t *testing.T, h *History, script []byte) {
-	if !bytes.ContainsAny(script, "oO") && (len(h.People) > 0 || len(h.Snapshots) > 0 || h.Epoch > 0 || !h.Empty) {
-		t.Errorf("without the owner there are %d people, %d snapshots, epoch %d", len(h.People), len(h.Snapshots), h.Epoch)
+	if !bytes.ContainsAny(script, "oO") && (len(h.Roster.People) > 0 || len(h.Snapshots.All) > 0 || h.Epochs.Newest > 0 || !h.Empty) {
+		t.Errorf("without the owner there are %d people, %d snapshots, epoch %d", len(h.Roster.People), len(h.Snapshots.All), h.Epochs.Newest)
 	}
-	if len(h.Live()) > len(h.Snapshots) || len(h.IDs) != len(h.Snapshots) || !h.Empty && h.Head.Seq >= h.Next {
-		t.Errorf("%d live snapshots of %d, head %d, next %d", len(h.Live()), len(h.Snapshots), h.Head.Seq, h.Next)
+	if len(h.Snapshots.Live()) > len(h.Snapshots.All) || len(h.Snapshots.ids) != len(h.Snapshots.All) || !h.Empty && h.Head.Seq >= h.Next {
+		t.Errorf("%d live snapshots of %d, head %d, next %d", len(h.Snapshots.Live()), len(h.Snapshots.All), h.Head.Seq, h.Next)
 	}
 	for seq, name := range h.Hashes {
 		if seq > h.Head.Seq || seq == h.Head.Seq && name != h.Head.Hash {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"iter"
+	"maps"
 	"slices"
 
 	"permafrost/repo/store"
@@ -78,6 +79,14 @@ func (l *IndexList) Vouchers(name store.Name) Scopes {
 	}
 	return nil
 }
+
+// MayDrop reports whether a signer's prune may name an index object: not one that anybody has named for others, whoever did so
+// first.
+func (l *IndexList) MayDrop(by Scope, name store.Name) bool {
+	return by.Owner || !slices.ContainsFunc(l.Vouchers(name), func(s Scope) bool { return s.Owner || !by.Serves(s.Person.Instance) })
+}
+
+func (l *IndexList) clone() IndexList { return IndexList{slices.Clone(l.refs), maps.Clone(l.at)} }
 
 // All yields the list in the order it was added to.
 func (l *IndexList) All() iter.Seq[IndexRef] {

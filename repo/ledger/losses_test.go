@@ -39,7 +39,7 @@ func newLossLog(t *testing.T, owner, host, gone *keys.Keyring, kinds string) *lo
 			l.add(h, owner, &Entry{Roster: &RosterEntry{people[:2]}})
 			l.removed = true
 		case 'e':
-			l.add(h, owner, &Entry{Epoch: &EpochEntry{Number: max(1, h.Epoch) + 1}})
+			l.add(h, owner, &Entry{Epoch: &EpochEntry{Number: max(1, h.Epochs.Newest) + 1}})
 		case 's':
 			l.add(h, host, &Entry{Snapshot: &SnapshotEntry{Manifest: store.Name{byte(i + 1)}, SnapshotInfo: SnapshotInfo{Instance: "social.example"}}})
 		}
@@ -177,12 +177,12 @@ func (l *lossLog) heeds(h *History, who viewer) error {
 		full.Take(uint64(seq), o)
 	}
 	switch {
-	case h.RosterSeq < full.RosterSeq:
-		return fmt.Errorf("the list of keys is that of entry %d, and was that of %d", h.RosterSeq, full.RosterSeq)
-	case h.Epoch < full.Epoch:
-		return fmt.Errorf("the epoch is %d, and was %d", h.Epoch, full.Epoch)
-	case len(h.Snapshots) < len(full.Snapshots) && who != accepting:
-		return fmt.Errorf("there are %d snapshots, and were %d", len(h.Snapshots), len(full.Snapshots))
+	case h.Roster.Seq < full.Roster.Seq:
+		return fmt.Errorf("the list of keys is that of entry %d, and was that of %d", h.Roster.Seq, full.Roster.Seq)
+	case h.Epochs.Newest < full.Epochs.Newest:
+		return fmt.Errorf("the epoch is %d, and was %d", h.Epochs.Newest, full.Epochs.Newest)
+	case len(h.Snapshots.All) < len(full.Snapshots.All) && who != accepting:
+		return fmt.Errorf("there are %d snapshots, and were %d", len(h.Snapshots.All), len(full.Snapshots.All))
 	}
 	return nil
 }
@@ -270,7 +270,7 @@ func TestLossesOfWeaker(t *testing.T) {
 			for _, s := range shown {
 				h.Take(s.seq, s.OpenedEntry)
 				if e, err := parseEntry(s.body); err == nil && e.Accept != nil && h.Head.Seq == s.seq {
-					h.Breaks, h.Basis = nil, Basis{h.RosterSeq, h.epochSeq, uint64(len(h.Snapshots))}
+					h.Breaks, h.Basis = nil, Basis{h.Roster.Seq, h.Epochs.seq, uint64(len(h.Snapshots.All))}
 				}
 			}
 			if who == seenIt && h.Hashes[l.seen.Seq] != l.seen.Hash {

@@ -109,9 +109,9 @@ func (c *codeLog) compare(r *logRules, s *logState) error {
 	switch {
 	case !slices.Equal(taken, code) || h.Head.Seq != uint64(s.entry(m.head).seq):
 		return fmt.Errorf("the code takes %v, up to %d", code, h.Head.Seq)
-	case basis != m.basis || h.RosterSeq != uint64(m.roster) || h.epochSeq != uint64(m.epoch):
-		return fmt.Errorf("the code builds on %v, by %d and %d", h.Basis, h.RosterSeq, h.epochSeq)
-	case h.Known(c.by['l'].VerifyKey()) != m.listed:
+	case basis != m.basis || h.Roster.Seq != uint64(m.roster) || h.Epochs.seq != uint64(m.epoch):
+		return fmt.Errorf("the code builds on %v, by %d and %d", h.Basis, h.Roster.Seq, h.Epochs.seq)
+	case h.Roster.Known(c.by['l'].VerifyKey()) != m.listed:
 		return errors.New("the code has another list of keys")
 	case len(h.Breaks) != len(m.breaks) || h.Top != uint64(m.top) || gaps != m.gaps:
 		return fmt.Errorf("the code finds %d breaks and the free numbers %b, and goes on behind %d", len(h.Breaks), gaps, h.Top)

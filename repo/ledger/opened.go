@@ -3,11 +3,9 @@ package ledger
 import (
 	"bytes"
 	"crypto/ed25519"
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"maps"
 	"slices"
 
@@ -63,17 +61,8 @@ const (
 	maxBody     = 1 << 20  // likewise
 )
 
-// OpenedFile returns the name of the file that holds a keyring's Opened, and the key that proves it.
-func OpenedFile(k *keys.Keyring) (name string, key []byte) {
-	id := sha256.Sum256(k.VerifyKey())
-	key, err := hkdf.Key(sha256.New, k.SignKey.Seed(), k.Repository[:], "permafrost opened log 1", sha256.Size)
-	if err != nil { // only for a length that is too great
-		panic(err)
-	}
-	return "log-" + hex.EncodeToString(id[:8]), key
-}
-
-// Encode returns the file's content, proved under the key that OpenedFile returns. Entries that would make it too long are left out.
+// Encode returns the file's content, proved under a key that only the keyring's holder has. Entries that would make it too long are
+// left out.
 func (o Opened) Encode(key []byte) []byte {
 	b := []byte(openedMagic)
 	for _, seq := range slices.Sorted(maps.Keys(o)) {

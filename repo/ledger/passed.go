@@ -19,26 +19,8 @@ func (h *History) passOver(at Head, o OpenedEntry) {
 		return
 	}
 	if e, err := o.entry(); err == nil && e.Seq == at.Seq {
-		h.passed[at] = passed{e.Prev, h.everScope(o.Signer)}
+		h.passed[at] = passed{e.Prev, h.Roster.everScope(o.Signer)}
 	}
-}
-
-// keepPeople keeps people who may be off the list of keys later.
-func (h *History) keepPeople(people []Person) {
-	for _, p := range people {
-		h.everybody[string(p.VerifyKey)] = p
-	}
-}
-
-// everScope returns what a key may speak for, or could when it was last on the list of keys.
-func (h *History) everScope(key ed25519.PublicKey) Scope {
-	return Scope{h.owner.Equal(key), h.everybody[string(key)]}
-}
-
-// concerns reports whether two signers may speak for the same instance.
-func (s Scope) concerns(other Scope) bool {
-	return s.Owner || other.Owner || s.Serves(other.Person.Instance) || other.Serves(s.Person.Instance) ||
-		s.Person.Instance == "" && other.Person.Instance == ""
 }
 
 // A writer may leave numbers of the log free and sign entries above them. To whom reads these first, one of them goes on from a lost
@@ -49,7 +31,7 @@ func (s Scope) concerns(other Scope) bool {
 // isLeftOut reports whether an entry that was valid above a break of a log that was seen is left out by now, and is still there with
 // all that was valid between the break and it; me is the key that remembers it.
 func (h *History) isLeftOut(at Head, s *Remembered, me ed25519.PublicKey) bool {
-	mine := h.everScope(me)
+	mine := h.Roster.everScope(me)
 	if !mine.Owner && mine.Person.Role != keys.RoleWriter {
 		return false // the log does not know this key: it may be an old one
 	}

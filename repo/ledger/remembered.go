@@ -9,14 +9,9 @@ import (
 	"strings"
 )
 
-// What this machine remembers of the log is one line in the file "head" of the state directory: the newest entry that it has
-// seen, as Head.String writes it; the entries that set the list of keys and the epoch, and how many commit snapshots, in
-// decimal; for each break of the log the entries below and above it, with a comma between, or "-" and that above; the CRC-32C of
-// all that in hexadecimal. Spaces stand between them, and a newline at the end.
 const (
-	HeadFile            = "head"
-	MaxRemembered       = 8 << 10
-	maxBreaksRemembered = 32 // breaks that are remembered: of more, the newest
+	MaxRemembered       = 8 << 10 // bytes of one that is encoded
+	maxBreaksRemembered = 32      // breaks that are remembered: of more, the newest
 )
 
 // Remembered is how far a machine has seen a log. A log that has that entry, and has lost what lies below it, is not the same one. Nor is one
@@ -39,7 +34,9 @@ func (h *History) Remember() Remembered {
 	return s
 }
 
-// Encode returns the line that the file HeadFile holds.
+// Encode returns one line: the newest entry that was seen, as Head.String writes it; the entries that set the list of keys and the
+// epoch, and how many commit snapshots, in decimal; for each break of the log the entries below and above it, with a comma between,
+// or "-" and that above; the CRC-32C of all that in hexadecimal. Spaces stand between them, and a newline at the end.
 func (s Remembered) Encode() []byte {
 	text := fmt.Sprintf("%v %d %d %d", s.Head, s.Roster, s.Epoch, s.Snapshots)
 	for _, b := range s.breaks {

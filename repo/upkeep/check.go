@@ -118,7 +118,7 @@ func (c *checker) problem(err error) {
 
 // report notes a damaged pack. One that is listed for others alone is not this key's to judge: who can't open it can't tell whose it is.
 func (c *checker) report(p *index.Pack) {
-	if by := c.core.Log.Scope(c.core.Key.VerifyKey()); !by.Serves(p.Instance) {
+	if by := c.core.Log.Roster.Scope(c.core.Key.VerifyKey()); !by.Serves(p.Instance) {
 		return
 	}
 	c.mu.Lock()
@@ -190,7 +190,7 @@ func (c *checker) structure(ctx context.Context, inspect inspection.Maker) (*ind
 			return x, err
 		}
 		now, err := c.core.Log.ReadLog(ctx, h.Keys, false)
-		if err != nil || now.Prunes == h.Prunes && now.RosterSeq == h.RosterSeq {
+		if err != nil || now.Prunes == h.Prunes && now.Roster.Seq == h.Roster.Seq {
 			return x, err
 		}
 		h = now

@@ -28,7 +28,7 @@ func (c *checker) note(object string) {
 // somebody has put there. Nothing references it.
 func (c *checker) strays(ctx context.Context, h *ledger.History) error {
 	known := h.Objects()
-	for _, p := range h.People {
+	for _, p := range h.Roster.People {
 		for _, object := range p.Keys {
 			known[object] = true
 		}
@@ -69,7 +69,7 @@ func eachJunk(ctx context.Context, c *core.Core, h *ledger.History, kinds []stor
 // keys reads the keyrings that the roster names. Whom one is for could not open the repository by it any more: that is
 // better known before it is needed.
 func (c *checker) keys(ctx context.Context, h *ledger.History) error {
-	for _, p := range h.People {
+	for _, p := range h.Roster.People {
 		for _, object := range p.Keys {
 			data, err := store.ReadAll(ctx, c.core.Store, object, keys.MaxWrapped)
 			var long *store.DamageError
@@ -93,7 +93,7 @@ func (c *checker) keys(ctx context.Context, h *ledger.History) error {
 
 // snapshots reads every manifest anew, and looks whether the snapshot can be put together again and is what its log entry says.
 func (c *checker) snapshots(ctx context.Context, h *ledger.History, in *inspection.All) error {
-	for _, s := range h.Live() {
+	for _, s := range h.Snapshots.Live() {
 		holding, err := c.snapshot(ctx, h.Keys, in, s)
 		if err == nil {
 			c.res.Snapshots++

@@ -41,7 +41,7 @@ func mark(ctx context.Context, c *core.Core, s *survey, inspect inspection.Maker
 	m := &marker{survey: s, core: c, acceptLost: o.AcceptLost, openers: make(map[store.Name]*pack.Opener),
 		marks: marks{live: index.NewBitset(s.index.Ranks), keeps: make([]int64, len(s.index.Packs)), others: index.NewBitset(len(s.index.Packs))}}
 	in := inspection.NewAll(c, s.index, inspect)
-	snapshots := s.log.Live()
+	snapshots := s.log.Snapshots.Live()
 	for i, ref := range snapshots {
 		o.progress("marking", int64(i), int64(len(snapshots)))
 		text, err := c.Manifest(ctx, ref)
@@ -162,7 +162,7 @@ func (m *marker) askYoung(ctx context.Context) error {
 	var names []store.Name
 	for i := range m.index.Packs {
 		ip := &m.index.Packs[i]
-		if m.young.Has(i) && m.keeps[i] == 0 && !ip.Hidden && m.by.Serves(ip.Instance) && m.log.HasOtherInstances(ip.Instance) {
+		if m.young.Has(i) && m.keeps[i] == 0 && !ip.Hidden && m.by.Serves(ip.Instance) && m.log.Roster.HasOtherInstances(ip.Instance) {
 			names = append(names, ip.Name)
 		}
 	}

@@ -199,7 +199,7 @@ func (v *inventory) emptied() (names []store.Name) {
 		return ip.Instance != "" && !ip.Foreign && !v.log.PrunedFor(store.Pack.Object(ip.Name), ip.Instance)
 	}
 	for _, o := range v.index.Objects {
-		if o.Live && !slices.ContainsFunc(v.index.Packs[o.First:o.First+o.Packs], there) && v.log.MayDrop(v.by, o.Name) {
+		if o.Live && !slices.ContainsFunc(v.index.Packs[o.First:o.First+o.Packs], there) && v.log.Indexes.MayDrop(v.by, o.Name) {
 			names = append(names, o.Name)
 		}
 	}
@@ -210,9 +210,9 @@ func (v *inventory) emptied() (names []store.Name) {
 // which is not forgotten.
 func (v *inventory) forgotten() (names []store.Name) {
 	needed, seen := v.log.Needed(), make(map[store.Name]bool)
-	for _, s := range v.log.Snapshots {
+	for _, s := range v.log.Snapshots.All {
 		object := store.Manifest.Object(s.Manifest)
-		if _, gone := v.log.Forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || v.mayDelete(object) {
+		if _, gone := v.log.Snapshots.Forgotten[s.ID]; !gone || seen[s.Manifest] || needed[object] || v.mayDelete(object) {
 			continue
 		}
 		if v.by.Serves(s.Instance) {

@@ -56,7 +56,7 @@ var (
 
 func (s *scene) history() *ledger.History {
 	h := ledger.New(&keys.Keyring{OwnerKey: sceneOwner})
-	h.People = []ledger.Person{
+	h.Roster.People = []ledger.Person{
 		{Name: "a", Role: keys.RoleWriter, Instance: here, MayForget: true, VerifyKey: hereKey},
 		{Name: "b", Role: keys.RoleWriter, Instance: there, MayForget: true, VerifyKey: thereKey},
 	}
@@ -76,7 +76,7 @@ func (s *scene) indexOf(h *ledger.History) *index.Index {
 		l := &s.packs[i]
 		if n := len(x.Objects); n == 0 || x.Objects[n-1].Name != (store.Name{l.object}) {
 			key := map[string]ed25519.PublicKey{here: hereKey, there: thereKey}[instanceOf(l)]
-			h.Indexes.Add(store.Name{l.object}, h.Scope(key))
+			h.Indexes.Add(store.Name{l.object}, h.Roster.Scope(key))
 			x.Objects = append(x.Objects, index.Object{Name: store.Name{l.object}, Instance: instanceOf(l), Trusted: !l.removed, Live: true, First: uint32(i)})
 		}
 		o := &x.Objects[len(x.Objects)-1]
@@ -99,7 +99,7 @@ func (s *scene) inventory() inventory {
 	if s.writer {
 		v.me = hereKey
 	}
-	v.by = h.Scope(v.me)
+	v.by = h.Roster.Scope(v.me)
 	v.sizes = make([]int64, len(s.packs))
 	return v
 }
@@ -176,15 +176,15 @@ func (p *prunePlan) tell(x *index.Index) string {
 
 func namedBy(h *ledger.History, object string, keys ...ed25519.PublicKey) {
 	for _, key := range keys {
-		h.Pruned[object] = h.Pruned[object].With(h.Scope(key))
+		h.Pruned[object] = h.Pruned[object].With(h.Roster.Scope(key))
 	}
 }
 
 // sceneSnapshot puts a snapshot into the log, which may be forgotten.
 func sceneSnapshot(h *ledger.History, n byte, instance string, forgotten bool) {
-	h.Snapshots = append(h.Snapshots, ledger.SnapshotRef{ID: store.Name{n}, Manifest: store.Name{n}, SnapshotInfo: ledger.SnapshotInfo{Instance: instance}})
+	h.Snapshots.All = append(h.Snapshots.All, ledger.SnapshotRef{ID: store.Name{n}, Manifest: store.Name{n}, SnapshotInfo: ledger.SnapshotInfo{Instance: instance}})
 	if forgotten {
-		h.Forgotten[store.Name{n}] = 1
+		h.Snapshots.Forgotten[store.Name{n}] = 1
 	}
 }
 
@@ -192,7 +192,7 @@ func TestPrunePlan(t *testing.T) {
 	bad := func(packs ...byte) func(h *ledger.History) {
 		return func(h *ledger.History) {
 			for _, n := range packs {
-				h.Reported[store.Name{n}] = ledger.Scopes{h.Scope(sceneOwner)}
+				h.Reported[store.Name{n}] = ledger.Scopes{h.Roster.Scope(sceneOwner)}
 			}
 		}
 	}
@@ -235,7 +235,7 @@ func TestPrunePlan(t *testing.T) {
 			want:  "dead 1; replace 1; name pack 1, index 1; delete pack 1, index 1",
 		},
 		"who calls a pack bad speaks for another instance": {
-			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 10}}, log: func(h *ledger.History) { h.Reported[store.Name{1}] = ledger.Scopes{h.Scope(thereKey)} }},
+			scene: scene{packs: []listedPack{{pack: 1, object: 1, live: 10}}, log: func(h *ledger.History) { h.Reported[store.Name{1}] = ledger.Scopes{h.Roster.Scope(thereKey)} }},
 			want:  "rewrite 1; replace 1; name pack 1, index 1; delete pack 1, index 1",
 		},
 
@@ -278,7 +278,7 @@ func TestPrunePlan(t *testing.T) {
 		},
 		"an index object that others name stays": {
 			scene: scene{writer: true, packs: []listedPack{{pack: 1, object: 1}, {pack: 2, object: 1, live: 100}},
-				log: func(h *ledger.History) { h.Indexes.Add(store.Name{1}, h.Scope(thereKey)) }},
+				log: func(h *ledger.History) { h.Indexes.Add(store.Name{1}, h.Roster.Scope(thereKey)) }},
 			want: "dead 1; name pack 1; delete pack 1",
 		},
 		"an index object lists nothing any more": {
@@ -351,7 +351,7 @@ func TestPrunePlan(t *testing.T) {
 		"a manifest of a forgotten snapshot and of one that is not": {
 			scene: scene{log: func(h *ledger.History) {
 				sceneSnapshot(h, 1, here, true)
-				h.Snapshots = append(h.Snapshots, ledger.SnapshotRef{ID: store.Name{9}, Manifest: store.Name{1}, SnapshotInfo: ledger.SnapshotInfo{Instance: here}})
+				h.Snapshots.All = append(h.Snapshots.All, ledger.SnapshotRef{ID: store.Name{9}, Manifest: store.Name{1}, SnapshotInfo: ledger.SnapshotInfo{Instance: here}})
 			}},
 		},
 
@@ -423,7 +423,7 @@ func TestSalvagePlan(t *testing.T) {
 		},
 		"one is cut, another one called bad": {
 			scene: scene{packs: []listedPack{{pack: 1, object: 1, stored: 60}, {pack: 2, object: 2}, {pack: 3, object: 2}},
-				log: func(h *ledger.History) { h.Reported[store.Name{2}] = ledger.Scopes{h.Scope(sceneOwner)} }},
+				log: func(h *ledger.History) { h.Reported[store.Name{2}] = ledger.Scopes{h.Roster.Scope(sceneOwner)} }},
 			want: "rewrite 1, 2; replace 1, 2; name pack 1, pack 2, index 1, index 2",
 		},
 		"what is named is gone by all of its listings": {

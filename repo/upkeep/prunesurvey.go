@@ -35,7 +35,7 @@ type inventory struct {
 // newInventory returns the inventory of an index, with no sizes yet.
 func newInventory(c *core.Core, x *index.Index) inventory {
 	me := c.Key.VerifyKey()
-	return inventory{head: c.Log.Head, log: c.Log.History, me: me, by: c.Log.Scope(me), reads: c.Key.CanRead(), index: x, sizes: make([]int64, len(x.Packs))}
+	return inventory{head: c.Log.Head, log: c.Log.History, me: me, by: c.Log.Roster.Scope(me), reads: c.Key.CanRead(), index: x, sizes: make([]int64, len(x.Packs))}
 }
 
 // canRead reports whether this key reads a pack's content.
@@ -51,7 +51,7 @@ func (v *inventory) mayDelete(object string) bool {
 // replaceable reports whether an index object may give way to one that this key signs: it may be dropped, and is trusted.
 // What the new signature vouches for is deduplicated against, and nobody has read what a removed writer listed.
 func (v *inventory) replaceable(o uint32) bool {
-	return v.index.Objects[o].Trusted && v.log.MayDrop(v.by, v.index.Objects[o].Name)
+	return v.index.Objects[o].Trusted && v.log.Indexes.MayDrop(v.by, v.index.Objects[o].Name)
 }
 
 // touched returns the index objects that list a pack which goes, as the index numbers them: those too of which the listing
@@ -103,7 +103,7 @@ func takeSurvey(ctx context.Context, c *core.Core, now time.Time, grace time.Dur
 // mayPrune returns an error unless this key may prune: the owner key may all, a writer's those packs that it serves, where the list
 // of keys lets it forget.
 func mayPrune(c *core.Core) error {
-	if !c.Log.Scope(c.Key.VerifyKey()).MayForget() {
+	if !c.Log.Roster.Scope(c.Key.VerifyKey()).MayForget() {
 		return &ledger.NotAllowedError{Right: ledger.RightPrune, Why: "the list of keys does not let this writer prune"}
 	}
 	return nil
@@ -249,7 +249,7 @@ func mayComeIntoReach(ctx context.Context, c *core.Core, o store.Object) (bool, 
 		return false, nil
 	}
 	e := c.Log.OpenEntry(data)
-	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && c.Log.Known(e.Signer), err
+	return (e.Err == nil || errors.Is(e.Err, store.ErrNewerFormat)) && c.Log.Roster.Known(e.Signer), err
 }
 
 // addJunk has the owner delete what has no name that an object can have. No entry names it: nothing references it.

@@ -233,7 +233,7 @@ func eachPack(ctx context.Context, c *core.Core, f func(name store.Name, o store
 			f(name, o)
 		}
 	}
-	if n == 0 && len(c.Log.Live()) > 0 {
+	if n == 0 && len(c.Log.Snapshots.Live()) > 0 {
 		return cause.Errorf(cause.NoPacks, "there is not a single pack on the storage")
 	}
 	return nil

@@ -34,7 +34,7 @@ type looker struct {
 func lookFor(ctx context.Context, c *core.Core, known *index.Index, u *unlisted, inspect inspection.Maker, o RepairOptions) (*needs, error) {
 	k := &looker{core: c, known: known, unlisted: u, inspect: inspect, opts: o, needs: needs{packs: make(map[string][]store.Name)}}
 	instances := make(map[string][]ledger.SnapshotRef)
-	for _, s := range c.Log.Live() {
+	for _, s := range c.Log.Snapshots.Live() {
 		instances[s.Instance] = append(instances[s.Instance], s)
 	}
 	for _, instance := range slices.Sorted(maps.Keys(instances)) {

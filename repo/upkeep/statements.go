@@ -20,14 +20,14 @@ func Forget(ctx context.Context, r *repo.Repo, ids []store.Name, records ...ledg
 	if len(ids) == 0 {
 		return nil
 	}
-	f := &ledger.ForgetEntry{Snapshots: ids, Records: c.Log.Scope(c.Key.VerifyKey()).Recordable(records)}
+	f := &ledger.ForgetEntry{Snapshots: ids, Records: c.Log.Roster.Scope(c.Key.VerifyKey()).Recordable(records)}
 	return publishOnFull(ctx, c, &ledger.Entry{Forget: f}, func(h *ledger.History) error {
-		if err := h.CheckListed(ids); err != nil {
+		if err := h.Snapshots.CheckListed(ids); err != nil {
 			return err
 		}
-		by := h.Scope(c.Key.VerifyKey())
-		if why := h.MayForget(by, ids); why != "" {
-			return &ledger.NotAllowedError{Right: ledger.RightForget, Why: why}
+		by := h.Roster.Scope(c.Key.VerifyKey())
+		if err := h.Snapshots.MayForget(by, ids); err != nil {
+			return &ledger.NotAllowedError{Right: ledger.RightForget, Why: err.Error()}
 		}
 		return nil
 	})
@@ -59,7 +59,7 @@ func reportAt(ctx context.Context, c *core.Core, head ledger.Head, packs []store
 // most maxPruned: the rest waits for the next check.
 func damageEntry(c *core.Core, packs []store.Name) *ledger.Entry {
 	e := &ledger.Entry{Damage: new(ledger.DamageEntry)}
-	me := c.Log.Scope(c.Key.VerifyKey())
+	me := c.Log.Roster.Scope(c.Key.VerifyKey())
 	said := func(s ledger.Scope) bool { return s.Owner || !me.Owner && s.Person.Name == me.Person.Name }
 	for _, n := range packs {
 		if !slices.ContainsFunc(c.Log.Reported[n], said) && len(e.Damage.Packs) < maxPruned {

@@ -112,7 +112,7 @@ func (c *Core) RemoveAll(ctx context.Context, names []string, progress func(done
 func (c *Core) Supposing(forgotten []store.Name) *Core {
 	h := c.Log.Clone()
 	for _, id := range forgotten {
-		h.Forgotten[id] = h.Next
+		h.Snapshots.Forgotten[id] = h.Next
 	}
 	then := &Core{Store: c.Store, Key: c.Key, Machine: c.Machine, Indexes: c.Indexes, AcceptHead: c.AcceptHead, hear: c.hear}
 	then.Log = c.Log.Supposing(h)

@@ -288,7 +288,7 @@ func (b *build) assemble(tables []*table) (*Index, error) {
 			// The instance that it names counts where whoever named the object in the log spoke for that instance.
 			if slices.ContainsFunc(b.log.Indexes.Vouchers(o.name), func(s ledger.Scope) bool { return s.Serves(o.instance) }) {
 				as.Instance = o.instance
-				as.Trusted = o.instance != "" && b.log.Scope(o.signer[:]).Serves(o.instance)
+				as.Trusted = o.instance != "" && b.log.Roster.Scope(o.signer[:]).Serves(o.instance)
 			}
 			return as
 		}); err != nil {

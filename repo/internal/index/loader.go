@@ -135,7 +135,7 @@ func (l *Loader) add(w *tableWriter, h *ledger.History, name store.Name, data []
 		copy(o.signer[:], signer)
 		o.instance, err = parseObject(body, func(*pack.Pack) error { return nil })
 	}
-	if errors.Is(err, store.ErrNewerFormat) && !h.Known(signer) {
+	if errors.Is(err, store.ErrNewerFormat) && !h.Roster.Known(signer) {
 		err = errors.New("it is of another version, signed by a key that is not in the list of keys")
 	}
 	if err != nil {

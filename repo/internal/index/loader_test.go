@@ -67,7 +67,7 @@ func newLoading(t *testing.T) *loading {
 	}
 	l := &loading{t: t, store: storetest.NewMem(t), key: k, log: ledger.New(k)}
 	for _, instance := range []string{here, there} {
-		l.log.People = append(l.log.People, ledger.Person{Name: instance, Role: keys.RoleWriter, Instance: instance, VerifyKey: signer(instance)})
+		l.log.Roster.People = append(l.log.Roster.People, ledger.Person{Name: instance, Role: keys.RoleWriter, Instance: instance, VerifyKey: signer(instance)})
 	}
 	return l
 }
@@ -94,7 +94,7 @@ func (l *loading) put(writer, by, instance string, packs ...*pack.Pack) store.Na
 	l.t.Helper()
 	data := slices.Concat(signer(writer), EncodeObject(instance, packs))
 	name := store.NameOf(data)
-	l.log.Indexes.Add(name, l.log.Scope(signer(by)))
+	l.log.Indexes.Add(name, l.log.Roster.Scope(signer(by)))
 	if err := l.store.Put(l.t.Context(), store.Index.Object(name), data); err != nil {
 		l.t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func TestHidden(t *testing.T) {
 	pruned, reported, twice := newPack(rng), newPack(rng), newPack(rng)
 	l.put(here, here, here, pruned, reported, twice)
 	l.put(there, here, here, twice)
-	by := ledger.Scopes{l.log.Scope(signer(here))}
+	by := ledger.Scopes{l.log.Roster.Scope(signer(here))}
 	l.log.Pruned[store.Pack.Object(pruned.Name)] = by
 	l.log.Reported[reported.Name] = by
 	x, err := l.loader(newShelf(t)).Load(t.Context(), l.log, refuse)

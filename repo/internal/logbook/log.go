@@ -139,8 +139,8 @@ func (b *Log) takeLog(ctx context.Context, keys *keys.Keyring, useCache bool) (*
 		h.OutOfReach[store.LogObject(seq)] = seq
 	}
 	t.keep()
-	for i := range h.Snapshots {
-		h.Snapshots[i].Logged = times[h.Snapshots[i].Seq]
+	for i := range h.Snapshots.All {
+		h.Snapshots.All[i].Logged = times[h.Snapshots.All[i].Seq]
 	}
 	if len(h.Hashes) > 0 {
 		h.First.Logged = times[slices.Min(slices.Collect(maps.Keys(h.Hashes)))]
@@ -428,16 +428,16 @@ func (b *Log) published(e *ledger.Entry, data []byte) error {
 // others may be reading by the one that it had. The announcement has the new keys, wrapped to the identity that each key file
 // brings, or to the recipient that a person brought.
 func (b *Log) adoptEpoch(h *ledger.History) error {
-	if h.HasEpoch(h.Keys) {
+	if h.Epochs.NewestIn(h.Keys) {
 		return nil
 	}
 	// What a rotation saved and never announced gives way to what another has announced.
-	known := h.KeysInUse(h.Keys)
+	known := h.Epochs.InUse(h.Keys)
 	ids := b.opts.Identities
 	if b.key.Identity != nil {
 		ids = append([]age.Identity{b.key.Identity}, ids...)
 	}
-	for _, data := range h.Wrapped {
+	for _, data := range h.Epochs.Wrapped {
 		if len(ids) == 0 {
 			break
 		}
@@ -446,12 +446,12 @@ func (b *Log) adoptEpoch(h *ledger.History) error {
 			continue // for somebody else
 		}
 		grown := *known
-		if grown.Merge(update) == nil && h.HasEpoch(&grown) {
+		if grown.Merge(update) == nil && h.Epochs.NewestIn(&grown) {
 			h.Keys = &grown
 			return nil
 		}
 	}
-	return &keys.MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.Epoch), For: "reading the log on"}
+	return &keys.MissingKeyError{Need: fmt.Sprintf("a key of epoch %d: the keys were rotated, and this key got none", h.Epochs.Newest), For: "reading the log on"}
 }
 
 // HasGrown reports whether somebody has published since the log was read. What looks like damage may then be what another
@@ -480,7 +480,7 @@ func (b *Log) confirmEntry(ctx context.Context, name string, data []byte) error 
 
 // CurrentEpoch returns the one that all is written under: the newest that the log has announced. The keyring may be ahead of
 // it, where a rotation died between saving its keys and announcing them.
-func (b *Log) CurrentEpoch() *keys.Epoch { return b.Keys.Epoch(max(1, b.Epoch)) }
+func (b *Log) CurrentEpoch() *keys.Epoch { return b.Keys.Epoch(max(1, b.Epochs.Newest)) }
 
 // Seal returns the envelope of body under the epoch in use.
 func (b *Log) Seal(magic string, body []byte) ([]byte, error) {

@@ -1,6 +1,9 @@
 package logbook
 
 import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,29 +37,43 @@ func (b *Log) Remembered() (*ledger.Remembered, error) {
 	return nil, &cause.Error{Cause: cause.HeadUnread, Err: err}
 }
 
+// headFile is the file of the state directory that holds how far the log was seen here, as [ledger.Remembered.Encode] writes it.
+const headFile = "head"
+
 // rememberedHead returns the newest log entry that this machine has seen, if it has seen any.
 func (b *Log) rememberedHead() (*ledger.Remembered, error) {
-	data, err := b.machine.Read(ledger.HeadFile, ledger.MaxRemembered)
+	data, err := b.machine.Read(headFile, ledger.MaxRemembered)
 	if err != nil || data == nil {
 		return nil, err
 	}
 	s, err := ledger.DecodeRemembered(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", b.machine.Path(ledger.HeadFile), err)
+		return nil, fmt.Errorf("%s: %w", b.machine.Path(headFile), err)
 	}
 	return &s, nil
 }
 
 func (b *Log) rememberHead(s ledger.Remembered) error {
-	if err := b.machine.Write(ledger.HeadFile, s.Encode()); err != nil {
+	if err := b.machine.Write(headFile, s.Encode()); err != nil {
 		return fmt.Errorf("remembering the newest log entry: %w", err)
 	}
 	return nil
 }
 
+// openedFile returns the name of the cache's file that holds what a keyring has opened, and the key that proves it: only who has the
+// keyring's signing key can make that.
+func openedFile(k *keys.Keyring) (name string, key []byte) {
+	id := sha256.Sum256(k.VerifyKey())
+	key, err := hkdf.Key(sha256.New, k.SignKey.Seed(), k.Repository[:], "permafrost opened log 1", sha256.Size)
+	if err != nil { // only for a length that is too great
+		panic(err)
+	}
+	return "log-" + hex.EncodeToString(id[:8]), key
+}
+
 // openedLog returns what the cache has of the log: nothing where the file is missing, or not what was written.
 func (b *Log) openedLog(k *keys.Keyring) ledger.Opened {
-	name, key := ledger.OpenedFile(k)
+	name, key := openedFile(k)
 	data, ok := b.machine.Copy(name)
 	if !ok {
 		return nil
@@ -66,7 +83,7 @@ func (b *Log) openedLog(k *keys.Keyring) ledger.Opened {
 
 // keepOpened puts o into the cache.
 func (b *Log) keepOpened(k *keys.Keyring, o ledger.Opened) {
-	name, key := ledger.OpenedFile(k)
+	name, key := openedFile(k)
 	b.machine.Keep(name, o.Encode(key))
 }
 
