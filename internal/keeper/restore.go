@@ -37,7 +37,7 @@ func Restore(ctx context.Context, r *repo.Repo, o RestoreOptions, news Observer)
 	}
 	begin := time.Now()
 	if o.DryRun {
-		o.Plan = func(p restore.Planned) { news.Tell(Planned{p}) }
+		o.Preview = func(p restore.Planned) { news.Tell(Planned{p}) }
 	}
 	o.Begin = func(resumed bool) { news.Tell(Restoring{Snapshot: newSnapshot(&ref), Resumed: resumed}) }
 	o.Progress = newMeter(news, nil)

@@ -22,11 +22,10 @@ var largerPackages = map[string]int{
 }
 
 var largerTypes = map[string]int{
-	"cmd/permafrost app":        75,
-	"internal/hostfs Dir":       32,
-	"snapshot/restore restorer": 42,
-	"source/media Target":       43,
-	"source/redis Server":       32,
+	"cmd/permafrost app":  75,
+	"internal/hostfs Dir": 32,
+	"source/media Target": 43,
+	"source/redis Server": 32,
 }
 
 var method = regexp.MustCompile(`(?m)^func \(\w+ \*?(\w+)(?:\[\w+\])?\) `)

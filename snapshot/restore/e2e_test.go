@@ -18,11 +18,9 @@ import (
 
 	"permafrost/internal/snaptest"
 	"permafrost/snapshot"
-	"permafrost/snapshot/stream"
 
 	"golang.org/x/sys/unix"
 
-	"permafrost/chunk"
 	"permafrost/internal/hostfs"
 	"permafrost/internal/storetest"
 	"permafrost/source"
@@ -185,35 +183,4 @@ func testRestoreDamaged(t *testing.T, damage func(m *storetest.Mem, pack string)
 	if _, err := os.Stat(filepath.Join(dir, sumsName)); err != nil {
 		t.Error(err)
 	}
-}
-
-// A blob that is not as long as the listing says makes no file.
-func TestRestoreWrongLength(t *testing.T) {
-	target := newTarget(t, t.TempDir())
-	mr := &mediaRestore{target: target, told: func(int64, int64) {}}
-	e := &snapshot.Entry{Entry: source.Entry{Path: "f", Type: source.File, Size: 5}, Content: stream.Whole(chunk.ID{1}, 5)}
-	b := newBatch()
-	if err := b.add(t.Context(), e); err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range []int{4, 6} {
-		if err := mr.deliver(b.uses[chunk.ID{1}], make([]byte, n)); !isDamaged(err) {
-			t.Errorf("%d bytes for 5: %v", n, err)
-		}
-	}
-	if err := mr.deliver(b.uses[chunk.ID{1}], make([]byte, 5)); err != nil {
-		t.Error(err)
-	}
-}
-
-// newTarget restores media into a directory, which it makes. What can't be restored is an error of the test.
-func newTarget(t testing.TB, dir string) *media.Target {
-	t.Helper()
-	at, err := hostfs.MakeDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := media.NewTarget(at, media.TargetOptions{Warn: func(path string, err error) { t.Error(path, err) }})
-	t.Cleanup(func() { target.Close() })
-	return target
 }

@@ -115,7 +115,7 @@ func hostileRestore(t *testing.T, seed uint64) string {
 	}
 	dry := r.IntN(10) == 0
 	if dry {
-		o.Plan = func(Planned) {}
+		o.Preview = func(Planned) {}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

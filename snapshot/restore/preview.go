@@ -2,10 +2,9 @@ package restore
 
 import (
 	"context"
-	"errors"
 
 	"permafrost/snapshot"
-	"permafrost/source"
+	"permafrost/snapshot/restore/internal/fault"
 	"permafrost/source/media"
 )
 
@@ -41,62 +40,21 @@ func (rs *restorer) preview(ctx context.Context, want map[string]bool) error {
 	if !want["media"] || rs.m.Media.State != snapshot.Captured {
 		return nil
 	}
-	mr := rs.newMedia(nil, true)
+	var target *media.Target
+	fresh := true
 	if rs.mediaDir != nil {
-		target, fresh, err := rs.newTarget()
-		if err != nil {
-			return &writeError{err}
+		var err error
+		if target, fresh, err = rs.newTarget(); err != nil {
+			return fault.OfTarget(err)
 		}
 		defer target.Close()
-		mr.target, mr.fresh = target, fresh
 	}
-	for e, err := range snapshot.Entries(ctx, rs.rd, rs.m, ".") {
-		switch {
-		case err != nil:
-			return err
-		case e.Path == "." && e.Type == source.Dir && mr.target != nil:
-			mr.target.Own(&e.Entry)
-		}
-		if e.Type == source.Dir || !rs.choice.Has(e.Path, false) {
-			continue
-		}
-		if err := rs.foresee(ctx, mr, e); err != nil {
-			return err
-		}
+	t := rs.tree(target, fresh)
+	err := t.Preview(ctx, func(e *snapshot.Entry, stays bool) { rs.tell(stays, mediaDir+"/"+e.Path, e.Size) })
+	if err == nil && rs.Delete && !fresh {
+		err = rs.sweep(ctx, t)
 	}
-	if rs.Delete && !mr.fresh {
-		return rs.sweep(ctx, mr, true)
-	}
-	return nil
-}
-
-// foresee tells what would become of an entry of the media.
-func (rs *restorer) foresee(ctx context.Context, mr *mediaRestore, e *snapshot.Entry) error {
-	stays := false
-	if e.Link != "" {
-		is := media.Absent
-		if !mr.fresh {
-			is, _ = mr.target.Look(&e.Entry)
-		}
-		stays = is == media.Same || is != media.Absent && mr.overwrite == Never
-	} else {
-		f, err := mr.fate(ctx, e)
-		var local *writeError
-		if errors.As(err, &local) {
-			return mr.settle(e, err)
-		}
-		if err != nil {
-			return err
-		}
-		stays = f != written
-	}
-	if stays {
-		mr.kept(1, e.Size)
-	} else {
-		mr.told(1, e.Size)
-	}
-	rs.tell(stays, mediaDir+"/"+e.Path, e.Size)
-	return nil
+	return err
 }
 
 // tell tells of one file.
@@ -105,5 +63,5 @@ func (rs *restorer) tell(stays bool, name string, size int64) {
 	if stays {
 		p.Action = WouldKeep
 	}
-	rs.Plan(p)
+	rs.Preview(p)
 }

@@ -3,7 +3,6 @@ package restore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -15,9 +14,9 @@ import (
 	"permafrost/internal/hostfs"
 	"permafrost/repo"
 	"permafrost/repo/ledger"
-	"permafrost/repo/store"
 	"permafrost/snapshot"
 	"permafrost/snapshot/restore/internal/choice"
+	"permafrost/snapshot/restore/internal/fault"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/media"
@@ -48,7 +47,7 @@ type Options struct {
 	// Texts returns files that tell how to go on from what was restored. It may be nil.
 	Texts func(*Restored) ([]TextFile, error)
 
-	Plan     func(Planned)      // if it is given, it is told what would become of each file, and nothing is written
+	Preview  func(Planned)      // if it is given, it is told what would become of each file, and nothing is written
 	Begin    func(resumed bool) // called before the first byte is written, once nothing is known to stand against that
 	Progress snapshot.Progress
 	Warn     func(error) // hears what goes wrong and ends nothing, one call at a time; errors.As finds a cause
@@ -81,7 +80,7 @@ type restorer struct {
 	rd   stream.Blobs
 	ref  ledger.SnapshotRef
 	m    *snapshot.Manifest
-	dir  *hostfs.Dir  // Target; nothing is written but beneath it. nil where there is none and nothing is written
+	dir  targetDir
 	size atomic.Int64 // bytes written
 	kept atomic.Int64 // bytes that were there
 	out  Result
@@ -122,14 +121,16 @@ func Restore(ctx context.Context, r *repo.Repo, ref ledger.SnapshotRef, o Option
 	if err := rs.choose(r.Snapshots(), want); err != nil {
 		return nil, err
 	}
-	if err := rs.checkDelete(want); err != nil {
-		return nil, err
+	if o.Delete {
+		if err := checkDelete(&m.Media, want["media"]); err != nil {
+			return nil, err
+		}
 	}
 	defer rs.close()
 	if err := rs.open(ctx, want); err != nil {
 		return nil, err
 	}
-	if o.Plan != nil {
+	if o.Preview != nil {
 		err = rs.preview(ctx, want)
 	} else {
 		err = rs.write(ctx, want)
@@ -178,15 +179,15 @@ func (rs *restorer) choose(refs []ledger.SnapshotRef, want map[string]bool) erro
 			want[component] = false
 		}
 		rs.out.Absent = append(rs.out.Absent, a)
-		rs.Warn(rs.absence(refs, &a))
+		rs.Warn(absence(rs.m, refs, &a))
 	}
 	return nil
 }
 
 // absence tells of a part that is not restored, and how to have it from another snapshot.
-func (rs *restorer) absence(refs []ledger.SnapshotRef, a *snapshot.Absence) error {
+func absence(m *snapshot.Manifest, refs []ledger.SnapshotRef, a *snapshot.Absence) error {
 	err := fmt.Errorf("this snapshot has no %s, or not all of it: %v", a.Part, a)
-	if other, ok := rs.m.Nearest(refs, a.Part); ok {
+	if other, ok := m.Nearest(refs, a.Part); ok {
 		return source.Because(CauseElsewhere, err, other.ID.Short(), other.Date, a.Component())
 	}
 	return err
@@ -231,22 +232,9 @@ func (rs *restorer) component(ctx context.Context, want map[string]bool, c compo
 	if err == nil {
 		return nil
 	}
-	if err = fmt.Errorf("%s: %w", c.name, err); isDamaged(err) {
+	if err = fmt.Errorf("%s: %w", c.name, err); fault.IsDamage(err) {
 		*damaged = append(*damaged, err)
 		return nil
 	}
 	return err
 }
-
-// isDamaged reports whether err is the fault of single objects of the repository, so that others may be sound.
-func isDamaged(err error) bool {
-	var damage *store.DamageError
-	var local *writeError
-	return errors.As(err, &damage) && !errors.As(err, &local) && !errors.Is(err, store.ErrNewerFormat)
-}
-
-// A writeError is a failure of the place that data is restored to, not of the repository.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return e.err.Error() }
-func (e *writeError) Unwrap() error { return e.err }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -80,13 +79,13 @@ func dumpFile(m *snapshot.Manifest) string {
 
 // texts writes what lies beside the components: SHA256SUMS, and how to go on. It returns what went wrong.
 func (rs *restorer) texts(there map[string]bool) (errs []error) {
-	files := []TextFile{{Name: sumsName, Data: rs.sums(there)}}
+	files := []TextFile{{Name: sumsName, Data: rs.dir.sums(rs.m, there)}}
 	if rs.Texts != nil {
 		target, err := absolute(rs.Target)
 		if err != nil {
 			return []error{err}
 		}
-		more, err := rs.Texts(&Restored{Ref: rs.ref, Manifest: rs.m, Target: target, Begun: rs.state.Begun, Components: there, Result: &rs.out, Open: rs.openFile})
+		more, err := rs.Texts(&Restored{Ref: rs.ref, Manifest: rs.m, Target: target, Begun: rs.state.Begun, Components: there, Result: &rs.out, Open: rs.dir.open})
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -96,7 +95,7 @@ func (rs *restorer) texts(there map[string]bool) (errs []error) {
 		if f.Edited {
 			rs.keepEdited(&f)
 		}
-		if err := rs.small(f.Name, f.Data); err != nil {
+		if err := rs.dir.put(f.Name, f.Data); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -106,7 +105,7 @@ func (rs *restorer) texts(there map[string]bool) (errs []error) {
 // keepEdited puts a text aside that is there and that somebody has changed.
 func (rs *restorer) keepEdited(f *TextFile) {
 	aside := path.Base(f.Name) + ".before"
-	err := rs.file(f.Name, func(dir *hostfs.Dir, base string) error {
+	err := rs.dir.in(f.Name, func(dir *hostfs.Dir, base string) error {
 		was, err := dir.ReadFile(base, maxText)
 		if err != nil || bytes.Equal(was, f.Data) {
 			return err
@@ -128,15 +127,3 @@ const maxText = 16 << 20
 // VerifySums reads the files that SHA256SUMS of a restored directory lists, as sha256sum -c does and several times as fast. It returns
 // an error for each that is missing or has other content. Where only media were restored none is listed.
 func VerifySums(dir string) error { return sums.Verify(dir, sumsName) }
-
-// openFile opens a file below the target.
-func (rs *restorer) openFile(name string) (f io.ReadCloser, err error) {
-	dir, base := rs.dir, path.Base(name)
-	if below := path.Dir(name); below != "." {
-		if dir, err = dir.Open(below); err != nil {
-			return nil, err
-		}
-		defer dir.Close()
-	}
-	return dir.OpenFile(base, os.O_RDONLY)
-}

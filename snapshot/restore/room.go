@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"permafrost/snapshot"
+	"permafrost/snapshot/restore/internal/fault"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
 	"permafrost/source/media"
@@ -30,12 +31,12 @@ func (r *room) add(bytes, block int64) {
 // explain says of an error that comes from a full file system what is full, and gives each a cause after which a restore can go on.
 func (rs *restorer) explain(err error) error {
 	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
-		if isDamaged(err) || source.CauseOf(err).Cause != "" {
+		if fault.IsDamage(err) || source.CauseOf(err).Cause != "" {
 			return err
 		}
 		return source.Because(CauseInterrupted, err)
 	}
-	if free, _, ok := rs.free(); ok {
+	if free, _, ok := rs.dir.free(); ok {
 		text := mebibytes(free.bytes) + " free"
 		if free.inodes < math.MaxInt64 {
 			text += fmt.Sprintf(" and inodes for %d files", free.inodes)
@@ -45,30 +46,14 @@ func (rs *restorer) explain(err error) error {
 	return source.Because(CauseNoSpace, err)
 }
 
-// free returns the room of the target's file system and the size of its blocks, if it tells.
-func (rs *restorer) free() (free room, block int64, ok bool) {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(rs.dir.Fd(), &st); err != nil || st.Bsize <= 0 {
-		return room{}, 0, false
-	}
-	free = room{math.MaxInt64, math.MaxInt64}
-	if st.Bavail < math.MaxInt64/uint64(st.Bsize) {
-		free.bytes = int64(st.Bavail) * st.Bsize
-	}
-	if st.Files > 0 && st.Ffree < math.MaxInt64 { // else inodes are made as they are needed
-		free.inodes = int64(st.Ffree)
-	}
-	return free, st.Bsize, true
-}
-
 // checkRoom looks whether the target's file system has room. Media are counted one by one only where the manifest's sums
 // leave a doubt: it does not say what is holes, which need none.
 func (rs *restorer) checkRoom(ctx context.Context, want map[string]bool) error {
-	free, block, ok := rs.free()
+	free, block, ok := rs.dir.free()
 	if !ok {
 		return nil // nobody knows
 	}
-	if rs.Plan != nil {
+	if rs.Preview != nil {
 		return nil // nothing is written
 	}
 	need := rs.streamRoom(want, block)
@@ -83,7 +68,7 @@ func (rs *restorer) checkRoom(ctx context.Context, want map[string]bool) error {
 	if need.within(free) {
 		return nil
 	}
-	err := rs.short(free, need)
+	err := short(rs.Target, free, need)
 	if rs.Force {
 		rs.Warn(fmt.Errorf("%w: restoring anyway", err))
 		return nil
@@ -94,7 +79,7 @@ func (rs *restorer) checkRoom(ctx context.Context, want map[string]bool) error {
 func (r room) within(free room) bool { return r.bytes <= free.bytes && r.inodes <= free.inodes }
 
 // short says what the target's file system has too little of.
-func (rs *restorer) short(free, need room) error {
+func short(target string, free, need room) error {
 	var parts []string
 	if need.bytes > free.bytes {
 		parts = append(parts, fmt.Sprintf("has %s free, and the snapshot needs %s", mebibytes(free.bytes), mebibytes(need.bytes)))
@@ -102,7 +87,7 @@ func (rs *restorer) short(free, need room) error {
 	if need.inodes > free.inodes {
 		parts = append(parts, fmt.Sprintf("has inodes for %d files, and the snapshot needs %d", free.inodes, need.inodes))
 	}
-	return fmt.Errorf("%s %s", rs.Target, strings.Join(parts, "; it "))
+	return fmt.Errorf("%s %s", target, strings.Join(parts, "; it "))
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -1,18 +1,13 @@
 package restore
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"permafrost/internal/escape"
 	"permafrost/repo/store"
@@ -48,25 +43,6 @@ type restoreState struct {
 	ours    bool // it is of the snapshot that is restored now
 }
 
-// readState reads what the target says of itself. None is no error.
-func (rs *restorer) readState() (s restoreState, err error) {
-	data, err := rs.dir.ReadFile(stateName, maxState)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err == nil {
-		dec := json.NewDecoder(bytes.NewReader(data))
-		dec.DisallowUnknownFields()
-		if err = dec.Decode(&s); err == nil && (s.Format != stateFormat || !isID(s.Snapshot)) {
-			err = errors.New("it is not of this version of permafrost")
-		}
-	}
-	if err != nil {
-		return restoreState{}, source.Because(CauseTargetState, fmt.Errorf("%s in %s can't be read: %w", stateName, rs.Target, err))
-	}
-	return s, nil
-}
-
 // isID reports whether text is a snapshot's whole ID.
 func isID(text string) bool {
 	b, err := hex.DecodeString(text)
@@ -75,7 +51,7 @@ func isID(text string) bool {
 
 // inherit goes by what the target says of itself: of this snapshot it is gone on with. Another that is not finished is no place to restore into.
 func (rs *restorer) inherit() error {
-	s, err := rs.readState()
+	s, err := rs.dir.readState()
 	if err != nil && !rs.Force { // by force the directory is like any other with something in it
 		return err
 	}
@@ -117,7 +93,7 @@ func (rs *restorer) note(want map[string]bool, finished bool) error {
 	if err != nil {
 		return err
 	}
-	return rs.small(stateName, append(data, '\n'))
+	return rs.dir.put(stateName, append(data, '\n'))
 }
 
 // with returns the components of this snapshot that the target has or is to have.
@@ -136,12 +112,4 @@ func bootID() string {
 		return ""
 	}
 	return strings.TrimSpace(string(data))
-}
-
-// lock keeps a second restore out of the target while this one is at work, where the file system has locks.
-func (rs *restorer) lock() error {
-	if err := unix.Flock(rs.dir.Fd(), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
-		return source.Because(CauseTargetBusy, fmt.Errorf("another process restores into %s", rs.Target))
-	}
-	return nil
 }

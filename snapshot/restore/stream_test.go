@@ -7,17 +7,23 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"permafrost/chunk"
+	"permafrost/internal/hostfs"
 	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
 	"permafrost/repo"
 	"permafrost/repo/inspection"
 	"permafrost/repo/ledger"
 	"permafrost/snapshot"
+	"permafrost/snapshot/restore/internal/choice"
+	"permafrost/snapshot/restore/internal/fault"
+	"permafrost/snapshot/restore/internal/tree"
 	"permafrost/snapshot/stream"
 	"permafrost/source"
+	"permafrost/source/media"
 )
 
 // Chunks that are put together from parts of blobs are verified as a whole, and extents must lie in their blobs.
@@ -91,6 +97,14 @@ func TestStreamExtents(t *testing.T) {
 	spoil("beyond the blob", func(c *stream.Chunk) { c.Extents[0].Offset = len(pool[0]) + 1<<18 })
 	spoil("no such blob", func(c *stream.Chunk) { c.Extents[0].Blob[0]++ })
 	spoil("a part for the whole", func(c *stream.Chunk) { *c = stream.Chunk{Length: c.Length, ID: c.Extents[0].Blob} })
+	list := func(path string, r stream.Recipe) snapshot.Listing {
+		return oneFile(t, func(data []byte) (chunk.ID, error) { return put(repo.Meta, data) },
+			&snapshot.Entry{Entry: source.Entry{Path: path, Type: source.File, Mode: 0o644, Size: r.Size}, Content: r})
+	}
+	listings := map[string]snapshot.Listing{"": list("large", good)}
+	for name, r := range bad {
+		listings[name] = list("bad", r)
+	}
 	if _, err := wr.Commit(t.Context(), []byte("{}"), ledger.SnapshotInfo{Instance: "mastodon.example"}); err != nil {
 		t.Fatal(err)
 	}
@@ -108,28 +122,33 @@ func TestStreamExtents(t *testing.T) {
 		t.Errorf("%d bytes of %d: %v", b.Len(), len(want), err)
 	}
 	file := filepath.Join(t.TempDir(), "media")
-	target := newTarget(t, file)
-	told := int64(0)
-	mr := &mediaRestore{rd: rd, target: target, told: func(_, n int64) { told += n }, gone: make(map[string]bool)}
-	e := &snapshot.Entry{Entry: source.Entry{Path: "large", Type: source.File, Mode: 0o644, Size: good.Size}, Content: good}
-	if err := mr.large(t.Context(), e); err != nil {
+	dir, err := hostfs.MakeDir(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := media.NewTarget(dir, media.TargetOptions{Warn: func(path string, err error) { t.Error(path, err) }})
+	defer target.Close()
+	write := func(name string) (*counter, error) {
+		news := new(counter)
+		m := &snapshot.Manifest{Media: snapshot.Media{Listing: listings[name]}}
+		return news, tree.New(tree.Options{Blobs: rd, Manifest: m, Choice: new(choice.Choice), Target: target, Fresh: true, News: news}).Write(t.Context())
+	}
+	news, err := write("")
+	if err != nil {
 		t.Error(err)
 	}
-	if got, err := os.ReadFile(filepath.Join(file, "large")); err != nil || !bytes.Equal(got, want) || told != int64(len(want)-70_000) {
-		t.Errorf("a file of parts has %d bytes, %d told: %v", len(got), told, err)
+	if got, err := os.ReadFile(filepath.Join(file, "large")); err != nil || !bytes.Equal(got, want) || news.bytes.Load() != int64(len(want)-70_000) {
+		t.Errorf("a file of parts has %d bytes, %d told: %v", len(got), news.bytes.Load(), err)
 	}
 	if err := inspect(t, insp, good, own); err != nil {
 		t.Error(err)
 	}
 	for name, r := range bad {
-		if err := stream.Write(t.Context(), rd, r.Chunks(t.Context(), rd), io.Discard, func(int64) {}); !isDamaged(err) {
+		if err := stream.Write(t.Context(), rd, r.Chunks(t.Context(), rd), io.Discard, func(int64) {}); !fault.IsDamage(err) {
 			t.Errorf("%s: %v", name, err)
 		}
-		lost := 0
-		mr.lose = func(string, error) { lost++ }
-		e := &snapshot.Entry{Entry: source.Entry{Path: "bad", Type: source.File, Mode: 0o644, Size: r.Size}, Content: r}
-		if err := mr.large(t.Context(), e); err != nil || lost != 1 {
-			t.Errorf("%s: as a file: %v, %d lost", name, err, lost)
+		if news, err := write(name); err != nil || news.lost.Load() != 1 {
+			t.Errorf("%s: as a file: %v, %d lost", name, err, news.lost.Load())
 		}
 		if _, err := os.Stat(filepath.Join(file, "bad")); err == nil {
 			t.Errorf("%s: a damaged file was left", name)
@@ -139,6 +158,14 @@ func TestStreamExtents(t *testing.T) {
 		}
 	}
 }
+
+// A counter counts what it hears of media.
+type counter struct{ bytes, lost atomic.Int64 }
+
+func (c *counter) Wrote(_, n int64)      { c.bytes.Add(n) }
+func (c *counter) Kept(_, _ int64)       {}
+func (c *counter) Lost(string, error)    { c.lost.Add(1) }
+func (c *counter) Refused(string, error) {}
 
 // inspect returns what an Inspector finds wrong with a stream.
 func inspect(t *testing.T, in inspection.Inspector, r stream.Recipe, rd *repo.Reader) error {

@@ -1,20 +1,16 @@
 package restore
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path"
-	"strings"
 
 	"permafrost/internal/hostfs"
 	"permafrost/snapshot"
-	"permafrost/snapshot/restore/internal/sums"
+	"permafrost/snapshot/restore/internal/fault"
+	"permafrost/snapshot/restore/internal/resume"
 	"permafrost/source/media"
 )
 
@@ -71,7 +67,7 @@ func (rs *restorer) stream(ctx context.Context, s *restoredStream) error {
 		return nil
 	}
 	var reading error
-	err = rs.file(s.name, func(dir *hostfs.Dir, base string) error {
+	err = rs.dir.in(s.name, func(dir *hostfs.Dir, base string) error {
 		write := func(f *os.File) error {
 			reading = rs.content(ctx, s, f)
 			if reading != nil || s.secret == nil {
@@ -82,10 +78,9 @@ func (rs *restorer) stream(ctx context.Context, s *restoredStream) error {
 		if s.secret != nil {
 			return dir.Replace(base, write)
 		}
-		return dir.Continue(base, write, func(err error) bool { return !isDamaged(err) && !media.Refuses(err) })
+		return dir.Continue(base, write, func(err error) bool { return !fault.IsDamage(err) && !media.Refuses(err) })
 	})
-	var local *writeError
-	if err != nil && (reading == nil || errors.As(reading, &local)) {
+	if err != nil && (reading == nil || fault.IsOfTarget(reading)) {
 		return rs.settle(s.name, err)
 	}
 	if err != nil {
@@ -99,9 +94,28 @@ func (rs *restorer) stream(ctx context.Context, s *restoredStream) error {
 // to give back, not for this directory.
 func restoredMode(f *snapshot.SecretFile) fs.FileMode { return fs.FileMode(f.Mode&0o700 | 0o400) }
 
+// settle takes the error of writing a file of the target: what the target refuses is noted, and no error.
+func (rs *restorer) settle(name string, err error) error {
+	if !media.Refuses(err) {
+		return fault.OfTarget(err)
+	}
+	rs.refuse(name, err)
+	return nil
+}
+
+// refuse notes a file that the target does not take, and names it.
+func (rs *restorer) refuse(name string, err error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.out.Refused++; len(rs.out.RefusedList) < maxListed {
+		rs.out.RefusedList = append(rs.out.RefusedList, snapshot.LeftOut{Path: snapshot.Text(name), Reason: snapshot.Reason(err)})
+		rs.Warn(fmt.Errorf("%s was left out, because the target refuses it: %s", name, snapshot.Reason(err)))
+	}
+}
+
 // content writes a stream to a file that may have a part of it.
 func (rs *restorer) content(ctx context.Context, s *restoredStream, f *os.File) error {
-	return continueStream(ctx, rs.rd, s.Stream, f,
+	return resume.Stream(ctx, rs.rd, s.Stream, f,
 		func(n int64) {
 			rs.kept.Add(n)
 			rs.Progress.Add(s.component, 0, n)
@@ -114,13 +128,13 @@ func (rs *restorer) content(ctx context.Context, s *restoredStream, f *os.File) 
 
 // stays reports whether a stream's file is there already, or is not to be touched.
 func (rs *restorer) stays(ctx context.Context, s *restoredStream) (bool, error) {
-	info, err := rs.stat(s.name)
+	info, err := rs.dir.stat(s.name)
 	if err != nil {
 		return false, nil
 	}
-	whole := info.Mode().IsRegular() && info.Size() == s.Size && rs.private(info, s.secret)
+	whole := info.Mode().IsRegular() && info.Size() == s.Size && rs.dir.private(info, s.secret)
 	if whole {
-		if whole, err = rs.isStream(ctx, s); err != nil {
+		if whole, err = rs.dir.isStream(ctx, s); err != nil {
 			return false, err
 		}
 	}
@@ -134,99 +148,4 @@ func (rs *restorer) stays(ctx context.Context, s *restoredStream) (bool, error) 
 	}
 	rs.Progress.Add(s.component, 0, s.Size)
 	return true, nil
-}
-
-// private reports whether nobody else can change a file, and a secret is like its restore.
-func (rs *restorer) private(info fs.FileInfo, secret *snapshot.SecretFile) bool {
-	if secret != nil && (info.Mode().Perm() != restoredMode(secret) || info.ModTime().UnixNano() != secret.MTime) {
-		return false
-	}
-	return rs.dir.Own(info)
-}
-
-// isStream reports whether a file holds a stream.
-func (rs *restorer) isStream(ctx context.Context, s *restoredStream) (same bool, err error) {
-	rs.file(s.name, func(dir *hostfs.Dir, base string) error {
-		f, err := dir.OpenFile(base, os.O_RDONLY)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		h := sha256.New()
-		_, err = io.Copy(h, &untilDone{ctx, io.LimitReader(f, s.Size+1)})
-		same = err == nil && snapshot.SHA256(h.Sum(nil)) == s.SHA256
-		return err
-	})
-	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
-	}
-	return same, nil // what can't be read is not there
-}
-
-// An untilDone is a reader that ends with its context.
-type untilDone struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (u *untilDone) Read(b []byte) (int, error) {
-	if u.ctx.Err() != nil {
-		return 0, context.Cause(u.ctx)
-	}
-	return u.r.Read(b)
-}
-
-// stat looks at a file of the target.
-func (rs *restorer) stat(name string) (info fs.FileInfo, err error) {
-	dir, base := rs.dir, name
-	if dir == nil {
-		return nil, fs.ErrNotExist
-	}
-	if i := strings.LastIndexByte(name, '/'); i >= 0 {
-		if dir, err = dir.Open(name[:i]); err != nil {
-			return nil, err
-		}
-		defer dir.Close()
-		base = name[i+1:]
-	}
-	return dir.Lstat(base)
-}
-
-// file calls f with the directory that a file of the target is in, which is made where it is missing, and the name there.
-func (rs *restorer) file(name string, f func(dir *hostfs.Dir, base string) error) error {
-	below, base := path.Split(name)
-	if below == "" {
-		return f(rs.dir, base)
-	}
-	dir, err := rs.dir.Make(path.Clean(below))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return f(dir, base)
-}
-
-// sums returns SHA256SUMS: a line for each stream that is there.
-func (rs *restorer) sums(there map[string]bool) []byte {
-	var b bytes.Buffer
-	for _, s := range streamsOf(rs.m, there) {
-		if info, err := rs.stat(s.name); err == nil && info.Mode().IsRegular() {
-			fmt.Fprintf(&b, "%s\n", sums.Line(s.SHA256, s.name))
-		}
-	}
-	return b.Bytes()
-}
-
-// small writes a file of this program's own.
-func (rs *restorer) small(name string, data []byte) error {
-	err := rs.file(name, func(dir *hostfs.Dir, base string) error {
-		return dir.Replace(base, func(f *os.File) error {
-			_, err := f.Write(data)
-			return err
-		})
-	})
-	if err != nil {
-		return &writeError{err}
-	}
-	return nil
 }

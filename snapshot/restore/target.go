@@ -29,11 +29,12 @@ func (rs *restorer) open(ctx context.Context, want map[string]bool) (err error) 
 	if rs.choice, err = newChoice(rs.Include, rs.Exclude); err != nil {
 		return err
 	}
+	rs.dir.path = rs.Target
 	name, err := absolute(rs.Target)
 	if err == nil {
-		if rs.Plan == nil {
-			rs.dir, err = hostfs.MakeDir(name)
-		} else if rs.dir, err = hostfs.OpenDir(name); errors.Is(err, fs.ErrNotExist) {
+		if rs.Preview == nil {
+			rs.dir.Dir, err = hostfs.MakeDir(name)
+		} else if rs.dir.Dir, err = hostfs.OpenDir(name); errors.Is(err, fs.ErrNotExist) {
 			return nil // all of it would be new
 		}
 	}
@@ -66,7 +67,7 @@ func (rs *restorer) close() {
 	if rs.mediaDir != nil {
 		rs.mediaDir.Close()
 	}
-	if rs.dir != nil {
+	if rs.dir.Dir != nil {
 		rs.dir.Close()
 	}
 }
@@ -95,7 +96,7 @@ func sharedOr(err error, shared, other source.Cause) source.Cause {
 // checkTarget looks whether the target may be written into: it is empty, or holds this snapshot or a part of it, or it was
 // said what becomes of what is there.
 func (rs *restorer) checkTarget(ctx context.Context, want map[string]bool) error {
-	if err := rs.lock(); err != nil {
+	if err := rs.dir.lock(); err != nil {
 		return err
 	}
 	empty, err := rs.dir.Empty()
@@ -108,7 +109,7 @@ func (rs *restorer) checkTarget(ctx context.Context, want map[string]bool) error
 	if err := rs.inherit(); err != nil {
 		return err
 	}
-	if !rs.state.ours && !rs.Force && rs.Overwrite == "" && !rs.Delete && rs.Plan == nil {
+	if !rs.state.ours && !rs.Force && rs.Overwrite == "" && !rs.Delete && rs.Preview == nil {
 		err := fmt.Errorf("%s is not empty", rs.Target)
 		if s := &rs.state; s.Snapshot != "" {
 			err = fmt.Errorf("%s holds a restore of snapshot %s of %s", rs.Target, s.Snapshot[:8], escape.Cut(s.Date, 40))
@@ -133,7 +134,7 @@ func (rs *restorer) checkMedia() error {
 		return err
 	}
 	rs.mediaDir = dir
-	if err := dir.Writable(); err != nil && rs.Plan == nil {
+	if err := dir.Writable(); err != nil && rs.Preview == nil {
 		return err
 	}
 	if u := dir.User(); u != nil && rs.dir.User() == nil {
@@ -160,7 +161,7 @@ func (rs *restorer) newTarget() (target *media.Target, fresh bool, err error) {
 		Owner: rs.m.User, Trusted: rs.TrustMedia,
 		Existing: !empty, Replace: !empty && rs.overwrite != Never, Clear: rs.Delete && rs.choice.All(),
 		Warn: func(path string, err error) { rs.Warn(fmt.Errorf("%s: %w", path, err)) }})
-	if rs.Plan == nil && !fresh {
+	if rs.Preview == nil && !fresh {
 		err = target.Shut()
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package restore
+package tree
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/repo/store"
 	"permafrost/snapshot"
+	"permafrost/snapshot/restore/internal/fault"
 	"permafrost/snapshot/stream"
 	"permafrost/source/media"
 )
@@ -102,23 +103,23 @@ func (b *batch) add(ctx context.Context, e *snapshot.Entry) error {
 }
 
 // fill fetches a batch's content.
-func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
+func (t *Tree) fill(ctx context.Context, b *batch) error {
 	ids := make([]chunk.ID, 0, len(b.uses))
 	for id := range b.uses {
 		ids = append(ids, id)
 	}
-	err := mr.rd.Fetch(ctx, ids, func(id chunk.ID, data []byte) error { return mr.deliver(b.uses[id], data) })
+	err := t.Blobs.Fetch(ctx, ids, func(id chunk.ID, data []byte) error { return t.deliver(b.uses[id], data) })
 	if err != nil {
-		defer mr.discard(b)
-		if !isDamaged(err) {
+		defer t.discard(b)
+		if !fault.IsDamage(err) {
 			return err
 		}
-		if err := mr.salvage(ctx, b); err != nil {
+		if err := t.salvage(ctx, b); err != nil {
 			return err
 		}
 	}
 	for _, e := range b.large {
-		if err := mr.large(ctx, e); err != nil {
+		if err := t.large(ctx, e); err != nil {
 			return err
 		}
 	}
@@ -126,22 +127,22 @@ func (mr *mediaRestore) fill(ctx context.Context, b *batch) error {
 }
 
 // discard removes the files that an error left without all of their content.
-func (mr *mediaRestore) discard(b *batch) {
+func (t *Tree) discard(b *batch) {
 	for _, p := range b.files {
 		if p.f != nil {
-			mr.target.Discard(p.f)
+			t.Target.Discard(p.f)
 			p.f = nil
 		}
 	}
 }
 
 // deliver writes a blob to each of its places.
-func (mr *mediaRestore) deliver(uses []use, data []byte) error {
+func (t *Tree) deliver(uses []use, data []byte) error {
 	for _, u := range uses {
 		if int64(len(data)) != u.n {
 			return &store.DamageError{Object: u.file.Path, Err: errors.New("a blob is not as long as the listing says")}
 		}
-		if err := mr.write(u, data); err != nil {
+		if err := t.write(u, data); err != nil {
 			return err
 		}
 	}
@@ -149,30 +150,30 @@ func (mr *mediaRestore) deliver(uses []use, data []byte) error {
 }
 
 // write writes a blob to one place and finishes the file with its last.
-func (mr *mediaRestore) write(u use, data []byte) error {
+func (t *Tree) write(u use, data []byte) error {
 	p := u.file
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refused {
 		return nil
 	}
-	done, err := mr.writeAt(p, u.off, data)
+	done, err := t.writeAt(p, u.off, data)
 	if err == nil {
-		mr.told(done, int64(len(data)))
+		t.News.Wrote(done, int64(len(data)))
 		return nil
 	}
 	if p.f != nil {
-		mr.target.Discard(p.f)
+		t.Target.Discard(p.f)
 		p.f = nil
 	}
 	p.refused, p.left = true, 0
-	return mr.settle(p.Entry, err)
+	return t.settle(p.Entry, err)
 }
 
 // writeAt writes a part of a file, and returns how many files that has completed.
-func (mr *mediaRestore) writeAt(p *pending, off int64, data []byte) (done int64, err error) {
+func (t *Tree) writeAt(p *pending, off int64, data []byte) (done int64, err error) {
 	if p.f == nil {
-		if p.f, err = mr.target.Create(&p.Entry.Entry); err != nil {
+		if p.f, err = t.Target.Create(&p.Entry.Entry); err != nil {
 			return 0, err
 		}
 	}
@@ -184,20 +185,20 @@ func (mr *mediaRestore) writeAt(p *pending, off int64, data []byte) (done int64,
 	}
 	f := p.f
 	p.f = nil
-	return 1, mr.target.Finish(f, &p.Entry.Entry)
+	return 1, t.Target.Finish(f, &p.Entry.Entry)
 }
 
 // salvage completes the files of a batch one by one where fetching them together met damage.
-func (mr *mediaRestore) salvage(ctx context.Context, b *batch) error {
+func (t *Tree) salvage(ctx context.Context, b *batch) error {
 	for _, p := range b.files {
 		if p.left == 0 {
 			continue
 		}
 		if p.f != nil {
-			mr.target.Discard(p.f)
+			t.Target.Discard(p.f)
 			p.f = nil
 		}
-		if err := mr.large(ctx, p.Entry); err != nil {
+		if err := t.large(ctx, p.Entry); err != nil {
 			return err
 		}
 	}
@@ -205,25 +206,24 @@ func (mr *mediaRestore) salvage(ctx context.Context, b *batch) error {
 }
 
 // large writes one file by itself. One that is damaged in the repository is lost, and no error.
-func (mr *mediaRestore) large(ctx context.Context, e *snapshot.Entry) error {
-	f, err := mr.target.Create(&e.Entry)
+func (t *Tree) large(ctx context.Context, e *snapshot.Entry) error {
+	f, err := t.Target.Create(&e.Entry)
 	if err != nil {
-		return mr.settle(e, err)
+		return t.settle(e, err)
 	}
-	err = mr.scatter(ctx, e, f)
+	err = t.scatter(ctx, e, f)
 	if err == nil {
-		mr.told(1, 0)
-		return mr.settle(e, mr.target.Finish(f, &e.Entry))
+		t.News.Wrote(1, 0)
+		return t.settle(e, t.Target.Finish(f, &e.Entry))
 	}
-	mr.target.Discard(f)
-	var local *writeError
+	t.Target.Discard(f)
 	switch {
-	case errors.As(err, &local):
-		return mr.settle(e, err)
-	case !isDamaged(err):
+	case fault.IsOfTarget(err):
+		return t.settle(e, err)
+	case !fault.IsDamage(err):
 		return fmt.Errorf("%s: %w", e.Path, err)
 	}
-	mr.lost(e, err)
+	t.lost(e, err)
 	return nil
 }
 
@@ -231,18 +231,18 @@ func (mr *mediaRestore) large(ctx context.Context, e *snapshot.Entry) error {
 type place struct{ off, n int64 }
 
 // scatter writes a file's chunks to their places as they come, for some of them at once. Holes stay holes.
-func (mr *mediaRestore) scatter(ctx context.Context, e *snapshot.Entry, f io.WriterAt) error {
+func (t *Tree) scatter(ctx context.Context, e *snapshot.Entry, f io.WriterAt) error {
 	places, waiting := make(map[chunk.ID][]place), 0
 	flush := func() error {
-		err := mr.rd.Fetch(ctx, slices.Collect(maps.Keys(places)), func(id chunk.ID, data []byte) error {
+		err := t.Blobs.Fetch(ctx, slices.Collect(maps.Keys(places)), func(id chunk.ID, data []byte) error {
 			for _, p := range places[id] {
 				if int64(len(data)) != p.n {
 					return &store.DamageError{Object: "blob " + id.String()[:8], Err: fmt.Errorf("it has %d bytes, a recipe wants %d", len(data), p.n)}
 				}
 				if _, err := f.WriteAt(data, p.off); err != nil {
-					return &writeError{err}
+					return fault.OfTarget(err)
 				}
-				mr.told(0, int64(len(data)))
+				t.News.Wrote(0, int64(len(data)))
 			}
 			return nil
 		})
@@ -251,7 +251,7 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *snapshot.Entry, f io.Wri
 		return err
 	}
 	off, wasHole := int64(0), false
-	for c, err := range e.Content.Chunks(ctx, mr.rd) {
+	for c, err := range e.Content.Chunks(ctx, t.Blobs) {
 		switch {
 		case err != nil:
 			return err
@@ -259,7 +259,7 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *snapshot.Entry, f io.Wri
 			// Of these there could be endlessly many, and nothing would ever be written.
 			return &store.DamageError{Object: "recipe", Err: errors.New("a hole follows upon a hole")}
 		case c.Extents != nil:
-			err = mr.patch(ctx, c, f, off)
+			err = t.patch(ctx, c, f, off)
 		case !c.Hole():
 			places[c.ID] = append(places[c.ID], place{off, c.Length})
 			waiting++
@@ -276,32 +276,32 @@ func (mr *mediaRestore) scatter(ctx context.Context, e *snapshot.Entry, f io.Wri
 }
 
 // patch writes a chunk that consists of parts of blobs.
-func (mr *mediaRestore) patch(ctx context.Context, c stream.Chunk, f io.WriterAt, off int64) error {
-	data, err := c.Bytes(ctx, mr.rd)
+func (t *Tree) patch(ctx context.Context, c stream.Chunk, f io.WriterAt, off int64) error {
+	data, err := c.Bytes(ctx, t.Blobs)
 	if err != nil {
 		return err
 	}
 	if _, err := f.WriteAt(data, off); err != nil {
-		return &writeError{err}
+		return fault.OfTarget(err)
 	}
-	mr.told(0, c.Length)
+	t.News.Wrote(0, c.Length)
 	return nil
 }
 
 // lost notes a file that can't be restored.
-func (mr *mediaRestore) lost(e *snapshot.Entry, err error) {
-	mr.mu.Lock()
-	defer mr.mu.Unlock()
-	mr.forget(e, true)
-	mr.lose(e.Path, err)
+func (t *Tree) lost(e *snapshot.Entry, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(e, true)
+	t.News.Lost(e.Path, err)
 }
 
 // maxGone is how many files that are not there are remembered.
 const maxGone = 1 << 18
 
 // forget notes that a file is not there, lost or refused, for who wants to make further names of it.
-func (mr *mediaRestore) forget(e *snapshot.Entry, lost bool) {
-	if len(mr.gone) < maxGone {
-		mr.gone[e.Path] = lost
+func (t *Tree) forget(e *snapshot.Entry, lost bool) {
+	if len(t.gone) < maxGone {
+		t.gone[e.Path] = lost
 	}
 }

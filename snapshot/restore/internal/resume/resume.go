@@ -1,4 +1,5 @@
-package restore
+// Package resume writes what a file is to hold where that may hold a part of it: what of the file verifies stays.
+package resume
 
 import (
 	"bytes"
@@ -13,16 +14,17 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/durable"
 	"permafrost/snapshot"
+	"permafrost/snapshot/restore/internal/fault"
 	"permafrost/snapshot/stream"
 )
 
-// continueStream writes a stream to a file that may hold a part of it, from its beginning on: what of it verifies, chunk by chunk,
+// Stream writes a stream to a file that may hold a part of it, from its beginning on: what of it verifies, chunk by chunk,
 // stays, and is told to kept. An error says so if what is written is not, in the end, what the source gave.
-func continueStream(ctx context.Context, rd stream.Blobs, s *snapshot.Stream, f *os.File, kept, told func(int64)) error {
+func Stream(ctx context.Context, rd stream.Blobs, s *snapshot.Stream, f *os.File, kept, told func(int64)) error {
 	next, stop := iter.Pull2(s.Recipe.Chunks(ctx, rd))
 	defer stop()
 	h := sha256.New()
-	old := oldFile{rd: rd, f: f}
+	old := Checker{Blobs: rd}
 	var size int64
 	info, err := f.Stat()
 	if err == nil {
@@ -37,15 +39,15 @@ func continueStream(ctx context.Context, rd stream.Blobs, s *snapshot.Stream, f 
 		if behind, err, more = next(); err != nil {
 			return err
 		}
-		if more && off+behind.Length <= size && old.holds(&behind, off, h) {
+		if more && off+behind.Length <= size && old.holds(f, &behind, off, h) {
 			kept(behind.Length)
 			continue
 		}
 		if _, err := f.Seek(off, io.SeekStart); err != nil {
-			return &writeError{err}
+			return fault.OfTarget(err)
 		}
 		if err := f.Truncate(off); err != nil {
-			return &writeError{err}
+			return fault.OfTarget(err)
 		}
 		break
 	}
@@ -60,38 +62,37 @@ func continueStream(ctx context.Context, rd stream.Blobs, s *snapshot.Stream, f 
 	return s.Verify(snapshot.SHA256(h.Sum(nil)))
 }
 
-// A blamed writer is one whose errors are a writeError.
+// A blamed writer is one whose errors are the target's fault.
 type blamed struct{ w io.Writer }
 
 func (b *blamed) Write(p []byte) (int, error) {
 	n, err := b.w.Write(p)
 	if err != nil {
-		err = &writeError{err}
+		err = fault.OfTarget(err)
 	}
 	return n, err
 }
 
-// An oldFile is one that is there and may hold what is to be written.
-type oldFile struct {
-	rd  stream.Blobs
-	f   *os.File
-	buf []byte
+// A Checker reads files that are there and may hold what is to be written, one at a time.
+type Checker struct {
+	Blobs stream.Blobs
+	buf   []byte
 }
 
-// holds reports whether a chunk lies in the file from off on, and writes it to w if it does.
-func (o *oldFile) holds(c *stream.Chunk, off int64, w io.Writer) bool {
+// holds reports whether a chunk lies in a file from off on, and writes it to w if it does.
+func (o *Checker) holds(f *os.File, c *stream.Chunk, off int64, w io.Writer) bool {
 	if c.Hole() {
-		return o.isHole(off, c.Length) && writeHole(w, c.Length) == nil
+		return o.isHole(f, off, c.Length) && writeHole(w, c.Length) == nil
 	}
 	data := o.memory()[:c.Length]
-	if _, err := o.f.ReadAt(data, off); err != nil || !o.rd.Verify(c.ID, data) {
+	if _, err := f.ReadAt(data, off); err != nil || !o.Blobs.Verify(c.ID, data) {
 		return false
 	}
 	_, err := w.Write(data)
 	return err == nil
 }
 
-func (o *oldFile) memory() []byte {
+func (o *Checker) memory() []byte {
 	if o.buf == nil {
 		o.buf = make([]byte, chunk.MaxSize)
 	}
@@ -113,10 +114,10 @@ func writeHole(w io.Writer, n int64) error {
 	return nil
 }
 
-// isHole reports whether a range of the file reads as zeros. Where the file has no data there it is not read.
-func (o *oldFile) isHole(off, n int64) bool {
+// isHole reports whether a range of a file reads as zeros. Where it has no data there it is not read.
+func (o *Checker) isHole(f *os.File, off, n int64) bool {
 	for end := off + n; off < end; {
-		data, err := unix.Seek(int(o.f.Fd()), off, unix.SEEK_DATA)
+		data, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 		switch {
 		case err == unix.ENXIO || err == nil && data >= end:
 			return true
@@ -124,7 +125,7 @@ func (o *oldFile) isHole(off, n int64) bool {
 			data = off
 		}
 		got := o.memory()[:min(end-data, int64(len(hole)))]
-		if _, err := o.f.ReadAt(got, data); err != nil || !bytes.Equal(got, hole[:len(got)]) {
+		if _, err := f.ReadAt(got, data); err != nil || !bytes.Equal(got, hole[:len(got)]) {
 			return false
 		}
 		off = data + int64(len(got))
@@ -132,13 +133,13 @@ func (o *oldFile) isHole(off, n int64) bool {
 	return true
 }
 
-// matches reports whether a file that is there has the content of an entry, and copies that to w, unless that is nil, as far as it
+// Matches reports whether a file that is there has the content of an entry, and copies that to w, unless that is nil, as far as it
 // goes.
-func (o *oldFile) matches(ctx context.Context, e *snapshot.Entry, w io.WriterAt) (bool, error) {
+func (o *Checker) Matches(ctx context.Context, f *os.File, e *snapshot.Entry, w io.WriterAt) (bool, error) {
 	off, wasHole := int64(0), false
-	for c, err := range e.Content.Chunks(ctx, o.rd) {
+	for c, err := range e.Content.Chunks(ctx, o.Blobs) {
 		switch {
-		case isDamaged(err):
+		case fault.IsDamage(err):
 			return false, nil
 		case err != nil:
 			return false, err
@@ -149,7 +150,7 @@ func (o *oldFile) matches(ctx context.Context, e *snapshot.Entry, w io.WriterAt)
 		if w != nil && !c.Hole() {
 			to = io.NewOffsetWriter(w, off)
 		}
-		if c.Hole() && !o.isHole(off, c.Length) || !c.Hole() && !o.holds(&c, off, to) {
+		if c.Hole() && !o.isHole(f, off, c.Length) || !c.Hole() && !o.holds(f, &c, off, to) {
 			return false, nil
 		}
 		off, wasHole = off+c.Length, c.Hole()
