@@ -24,7 +24,7 @@ owner. The owner's role must exist.`,
   permafrost dump -i permafrost-recovery.key 2026-06-27 secrets`,
 		Args: args("a snapshot, and the name of a part", 2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if a.ui.terminal() && args[1] != "secrets" {
+			if a.ui.Terminal() && args[1] != "secrets" {
 				return hint.Wrap(usagef("dump does not write a file's bytes to a terminal"), "redirect standard output: > FILE")
 			}
 			r, err := a.open(cmd.Context(), keeper.ContentKey)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/cmd/permafrost/internal/hints"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -59,7 +60,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case isA[*unreportedError](err):
+	case isA[*console.UnreportedError](err):
 		return exitUnreported
 	case isA[*usageError](err), isA[*keys.NoKeyError](err):
 		return exitUsage

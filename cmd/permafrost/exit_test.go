@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
@@ -34,7 +35,7 @@ func TestExitCode(t *testing.T) {
 		{&keeper.SuspectError{Text: "x"}, 4},
 		{&keeper.IncompleteError{Failed: []string{"redis"}}, 5},
 		{hint.Join(&keeper.LeftOutError{Count: 1}, &keeper.IncompleteError{Secrets: true}), 5},
-		{&unreportedError{"x", io.ErrShortWrite}, 9},
+		{&console.UnreportedError{Done: "x", Err: io.ErrShortWrite}, 9},
 		{repo.ErrNoRepository, 10},
 		{&lease.LockedError{By: "x"}, 11},
 		{&keys.MissingKeyError{Need: "x", For: "y"}, 12},

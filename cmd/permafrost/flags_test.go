@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"permafrost/cmd/permafrost/internal/console"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -53,7 +55,7 @@ func TestEveryFlagRefusesNonsense(t *testing.T) {
 			visit(sub)
 		}
 	}
-	visit(newRoot(&app{ui: newUI(&bytes.Buffer{}, &bytes.Buffer{})}))
+	visit(newRoot(&app{ui: console.New(&bytes.Buffer{}, &bytes.Buffer{})}))
 	t.Logf("%d values tried", tried)
 }
 
@@ -67,7 +69,7 @@ func refuses(t *testing.T, c *cobra.Command, flag, value string) {
 	var r result
 	for args := range 3 {
 		var out, errs bytes.Buffer
-		a := &app{stdin: strings.NewReader(""), ui: newUI(&out, &errs)}
+		a := &app{stdin: strings.NewReader(""), ui: console.New(&out, &errs)}
 		line := append(append([]string{}, path...), "--config=/dev/null", "--"+flag+"="+value)
 		if flag == "config" {
 			line = append(path, "--config="+value)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -94,7 +95,7 @@ func (a *app) tellForget(r *opened, decisions []retain.Decision, dryRun bool) {
 	for i := range decisions {
 		a.ui.JSON(keeper.NewDecision(&decisions[i]))
 	}
-	if !a.ui.quiet {
+	if !a.ui.Quiet {
 		a.ui.Lines(listDecisions(decisions, dryRun))
 	}
 	if !dryRun {
@@ -107,10 +108,10 @@ func listDecisions(decisions []retain.Decision, dryRun bool) []string {
 	if len(decisions) == 0 {
 		return []string{"no snapshots"}
 	}
-	t := newTable("", "ID", "Instance", "Date", "Time", "Reasons")
+	t := console.NewTable("", "ID", "Instance", "Date", "Time", "Reasons")
 	add := func(verb string, d *retain.Decision) {
 		r := &d.Snapshot
-		t.add(verb, r.ID.Short(), escape.Name(r.Instance), escape.Name(r.Date), units.Time(r.Time), printableReasons(d.Reasons))
+		t.Add(verb, r.ID.Short(), escape.Name(r.Instance), escape.Name(r.Date), units.Time(r.Time), printableReasons(d.Reasons))
 	}
 	removed, kept, count := "removed", "kept", "%s kept, %d removed"
 	if dryRun {
@@ -128,7 +129,7 @@ func listDecisions(decisions []retain.Decision, dryRun bool) []string {
 			n++
 		}
 	}
-	return append(t.lines(), fmt.Sprintf(count, units.Plural(n, "snapshot", "snapshots"), int64(len(decisions))-n))
+	return append(t.Lines(), fmt.Sprintf(count, units.Plural(n, "snapshot", "snapshots"), int64(len(decisions))-n))
 }
 
 func printableReasons(reasons []string) string {

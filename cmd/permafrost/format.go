@@ -6,9 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"permafrost/internal/escape"
 	"permafrost/internal/units"
 )
 
@@ -80,49 +78,3 @@ func (d *date) notAhead(now time.Time) error {
 
 // Type names the flag's value in help texts.
 func (d *date) Type() string { return "date" }
-
-// A table lays out rows of text in columns. A heading that begins with '>' sets its column to the right.
-type table struct {
-	heads []string
-	rows  [][]string
-}
-
-func newTable(heads ...string) *table { return &table{heads: heads} }
-
-func (t *table) add(cells ...string) {
-	for i := range cells {
-		cells[i] = escape.Line(cells[i])
-	}
-	t.rows = append(t.rows, cells)
-}
-
-// lines returns the table, a line a row, with the headings first and no space at the ends of lines.
-func (t *table) lines() (lines []string) {
-	heads := make([]string, len(t.heads))
-	for i, h := range t.heads {
-		heads[i] = strings.TrimPrefix(h, ">")
-	}
-	rows := append([][]string{heads}, t.rows...)
-	widths := make([]int, len(heads))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			if i > 0 {
-				line.WriteString("  ")
-			}
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if strings.HasPrefix(t.heads[i], ">") {
-				line.WriteString(pad + cell)
-			} else {
-				line.WriteString(cell + pad)
-			}
-		}
-		lines = append(lines, strings.TrimRight(line.String(), " "))
-	}
-	return lines
-}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"testing"
 )
 
@@ -32,18 +31,5 @@ func TestDateSet(t *testing.T) {
 		if err := d.Set(text); err == nil {
 			t.Errorf("%q is taken for a date", text)
 		}
-	}
-}
-
-func TestTable(t *testing.T) {
-	tab := newTable("ID", ">Size", "Tags")
-	tab.add("ab12", "1 B", "")
-	tab.add("größer", "1023 KiB", "weekly")
-	want := "" +
-		"ID          Size  Tags\n" +
-		"ab12         1 B\n" +
-		"größer  1023 KiB  weekly\n"
-	if got := strings.Join(tab.lines(), "\n") + "\n"; got != want {
-		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -116,7 +117,7 @@ func (n *notes) add(text string) {
 	n.texts = append(n.texts, text)
 }
 
-func (n *notes) tell(u *ui) {
+func (n *notes) tell(u *console.Console) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, text := range n.texts {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -39,13 +40,13 @@ func (a *app) keyListCommand() *cobra.Command {
 				return err
 			}
 			defer r.Close()
-			t := newTable("Name", "Role", "Instance", "May", "Key", "")
+			t := console.NewTable("Name", "Role", "Instance", "May", "Key", "")
 			for _, p := range r.Roster() {
 				k := keeper.NewKey(&p)
 				a.ui.JSON(k)
-				t.add(escape.Name(p.Name), k.Role, instanceName(&p), rights(&p), k.Kind, k.Weakness)
+				t.Add(escape.Name(p.Name), k.Role, instanceName(&p), rights(&p), k.Kind, k.Weakness)
 			}
-			a.ui.Lines(t.lines())
+			a.ui.Lines(t.Lines())
 			a.ui.Print("fingerprint %s", r.Key().Fingerprint())
 			return nil
 		},
@@ -86,17 +87,17 @@ func (a *app) parseOwners(texts []string) (owners []keeper.Recipient, err error)
 // parseOwnerKey reads a recipient, or asks for a new passphrase.
 func (a *app) parseOwnerKey(text string) (keeper.Recipient, error) {
 	if text != keeper.PassphraseWord {
-		r, _, weak, err := keys.ParseRecipient(text, a.prompt())
+		r, _, weak, err := keys.ParseRecipient(text, a.ui.Prompt())
 		if err != nil {
 			return keeper.Recipient{}, &usageError{err}
 		}
 		return keeper.Recipient{To: r, Text: strings.TrimSpace(text), Weak: weak}, nil
 	}
-	first, err := readPassphrase("New passphrase")
+	first, err := console.ReadPassphrase("New passphrase")
 	if err != nil {
 		return keeper.Recipient{}, err
 	}
-	second, err := readPassphrase("The same again")
+	second, err := console.ReadPassphrase("The same again")
 	switch {
 	case err != nil:
 		return keeper.Recipient{}, err

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"permafrost/cmd/permafrost/internal/hints"
+
+	"permafrost/cmd/permafrost/internal/console"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +29,7 @@ func forbidCoreDumps() {
 
 // run runs the command that args name and returns its exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, ui: newUI(stdout, stderr)}
+	a := &app{stdin: stdin, ui: console.New(stdout, stderr)}
 	return interruptible(
 		func(ctx context.Context) int { return a.execute(ctx, args) },
 		func(why, trace string) int { return a.abandon(stderr, why, trace) })
@@ -36,7 +39,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
-	err := a.ui.settle(root.ExecuteContext(ctx))
+	err := a.ui.Settle(root.ExecuteContext(ctx))
 	switch {
 	case err == nil:
 		return exitDone
@@ -47,6 +50,6 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		err = asUsageError(err)
 	}
 	code := exitCode(err)
-	a.ui.Error(err, code)
+	a.ui.Error(err, code, hints.Last(err))
 	return code
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/cmd/permafrost/internal/console"
+
 	"github.com/spf13/cobra"
 )
 
@@ -141,7 +143,7 @@ func TestUsageErrors(t *testing.T) {
 
 // Every command explains itself, with an example that names it.
 func TestHelp(t *testing.T) {
-	root := newRoot(&app{ui: newUI(io.Discard, io.Discard)})
+	root := newRoot(&app{ui: console.New(io.Discard, io.Discard)})
 	var visit func(*cobra.Command)
 	visit = func(c *cobra.Command) {
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
@@ -159,7 +161,7 @@ func TestHelp(t *testing.T) {
 
 // Every key of the configuration and every variable belongs to a flag that exists.
 func TestSettingsHaveFlags(t *testing.T) {
-	root := newRoot(&app{ui: newUI(io.Discard, io.Discard)})
+	root := newRoot(&app{ui: console.New(io.Discard, io.Discard)})
 	for _, s := range settings {
 		commands := []*cobra.Command{root}
 		if s.commands != "" {

@@ -5,19 +5,20 @@ import (
 	"fmt"
 	"sync"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/cmd/permafrost/internal/hints"
 	"permafrost/internal/keeper"
 )
 
 // A news tells on the ui what a verb has to say. Its methods may be called from several goroutines at once.
 type news struct {
-	ui   *ui
+	ui   *console.Console
 	long bool // entries are shown with mode, owner, size and time
 
 	mu       sync.Mutex
-	progress *progress       // nil while no phase is shown
-	hinted   map[string]bool // hints that were given: each once
-	begun    bool            // a restore has begun to write
+	progress *console.Progress // nil while no phase is shown
+	hinted   map[string]bool   // hints that were given: each once
+	begun    bool              // a restore has begun to write
 }
 
 func (a *app) news() *news { return &news{ui: a.ui, hinted: make(map[string]bool)} }
@@ -26,7 +27,7 @@ func (a *app) news() *news { return &news{ui: a.ui, hinted: make(map[string]bool
 func (n *news) Phase(p keeper.Phase) {
 	n.mu.Lock()
 	if n.progress == nil {
-		n.progress = newProgress(n.ui)
+		n.progress = console.NewProgress(n.ui)
 	}
 	shown := n.progress
 	n.mu.Unlock()
@@ -50,7 +51,7 @@ func (n *news) Found(f keeper.Finding) {
 		f.Do = hints.For(f.Err)
 	}
 	n.ui.Finding(f)
-	if f.Do != "" && n.first(&f) && !(n.ui.quiet && f.Severity == keeper.Minor) {
+	if f.Do != "" && n.first(&f) && !(n.ui.Quiet && f.Severity == keeper.Minor) {
 		n.ui.Hint(f.Do)
 	}
 }

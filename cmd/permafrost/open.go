@@ -93,7 +93,7 @@ func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() erro
 // openOptions returns how the flags want repositories to be opened.
 func (a *app) openOptions() (keeper.OpenOptions, error) {
 	o := keeper.OpenOptions{
-		Identities: a.identities, WriterKey: a.writerKey, Prompt: a.prompt(), StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead,
+		Identities: a.identities, WriterKey: a.writerKey, Prompt: a.ui.Prompt(), StateDir: a.stateDir, CacheDir: a.cacheDir, AcceptHead: a.acceptHead,
 	}
 	if a.fingerprint == "" {
 		return o, nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"permafrost/cmd/permafrost/internal/console"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,7 +54,7 @@ func TestOpenInstance(t *testing.T) {
 		os.WriteFile(filepath.Join(dir, "dialled"), nil, 0o600)
 	}()
 	var out bytes.Buffer
-	a := &app{ui: newUI(&out, &out), repository: "sftp://u@127.0.0.1:" + strconv.Itoa(port) + "/repo", sshConfig: "none"}
+	a := &app{ui: console.New(&out, &out), repository: "sftp://u@127.0.0.1:" + strconv.Itoa(port) + "/repo", sshConfig: "none"}
 	flags := &snapshotFlags{live: filepath.Join(dir, "live")}
 	flags.deployment.Engine = filepath.Join(dir, "engine")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -11,7 +8,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"permafrost/internal/hint"
 )
@@ -28,56 +24,8 @@ func (a *app) readyOutput(cmd *cobra.Command) error {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // unread: writing returns EPIPE then
 		return nil
 	}
-	if isClosed(a.ui.out) {
+	if a.ui.Closed() {
 		return hint.Wrap(usagef("standard output is closed, so nobody would read the output of %s", cmd.Name()), "redirect it to /dev/null if you need no output")
 	}
 	return nil
-}
-
-// isClosed reports whether standard output was closed when the program began. Go's runtime puts a /dev/null in its place that
-// is open for reading too, which a shell's >/dev/null is not.
-func isClosed(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok || f.Fd() != 1 {
-		return false
-	}
-	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
-	var st unix.Stat_t
-	return err != nil || flags&unix.O_ACCMODE == unix.O_RDWR && unix.Fstat(1, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR &&
-		st.Rdev == unix.Mkdev(1, 3)
-}
-
-// An unreportedError says that a command has done its work, and that its report could not be written.
-type unreportedError struct {
-	done string // what was done
-	err  error
-}
-
-func (e *unreportedError) Error() string {
-	return fmt.Sprintf("%s; only the report of it failed: %v", e.done, e.err)
-}
-func (e *unreportedError) Unwrap() error { return e.err }
-
-// Done notes what the command has done, for a report that can't be written.
-func (u *ui) Done(format string, args ...any) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.done = fmt.Sprintf(format, args...)
-}
-
-// settle adds to a command's error that data could not be written.
-func (u *ui) settle(err error) error {
-	u.mu.Lock()
-	failure, done := u.failure, u.done
-	u.mu.Unlock()
-	switch {
-	case failure == nil || errors.Is(err, failure):
-		return err
-	case err != nil:
-		u.Warn("%v", failure)
-		return err
-	case done != "":
-		return &unreportedError{done, failure}
-	}
-	return failure
 }

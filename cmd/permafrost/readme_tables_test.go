@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"permafrost/cmd/permafrost/internal/console"
 	"regexp"
 	"slices"
 	"strings"
@@ -38,7 +39,7 @@ func rows(t *testing.T, header string) (cells []string) {
 // The README's table has each command, and no other.
 func TestREADMECommands(t *testing.T) {
 	want := map[string]bool{"help": true}
-	for _, c := range newRoot(&app{ui: newUI(io.Discard, io.Discard)}).Commands() {
+	for _, c := range newRoot(&app{ui: console.New(io.Discard, io.Discard)}).Commands() {
 		if c.Runnable() && !c.Hidden {
 			want[c.Name()] = true
 		}

@@ -86,7 +86,7 @@ holds the database's password from the settings: write it where nobody else read
   permafrost restore-step passfile --settings /home/mastodon/live/.env.production > passfile`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			if a.ui.terminal() {
+			if a.ui.Terminal() {
 				return hint.Wrap(usagef("passfile shows no password on a terminal"), "redirect standard output: > FILE")
 			}
 			password, err := databasePassword(file)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 )
@@ -19,7 +20,7 @@ import (
 // An app is one run of the program: what the global flags say, and what it talks through.
 type app struct {
 	stdin io.Reader
-	ui    *ui
+	ui    *console.Console
 
 	started bool        // the command line was understood
 	inJSON  atomic.Bool // --json was said; for who may not wait for the command
@@ -67,8 +68,9 @@ server. A snapshot holds secrets, PostgreSQL database, media and Redis together.
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetIn(a.stdin)
-	root.SetOut(&visible{a.ui.out})
-	root.SetErr(&visible{a.ui.err})
+	out, err := a.ui.Pages()
+	root.SetOut(out)
+	root.SetErr(err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if text, _, found := strings.Cut(err.Error(), " flag: time: "); found {
 			err = errors.New(text + " flag: write a duration like 30m or 1h30m")
@@ -156,9 +158,9 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.BoolVar(&a.acceptHostKey, "accept-new-host-key", false, "trust and remember the server's host key, if none is known yet")
 	f.StringVar(&a.sshConfig, "ssh-config", "", "ssh_config `file` in place of ~/.ssh/config and /etc/ssh/ssh_config, like ssh's -F")
 	f.StringVar(&a.sshCommand, "ssh-command", "", "connect with this `command`, such as ssh")
-	f.BoolVar(&a.ui.json, "json", false, "write JSON, one object a line")
-	f.BoolVarP(&a.ui.quiet, "quiet", "q", false, "print only results, warnings and errors")
-	f.BoolVarP(&a.ui.verbose, "verbose", "v", false, "print more")
+	f.BoolVar(&a.ui.InJSON, "json", false, "write JSON, one object a line")
+	f.BoolVarP(&a.ui.Quiet, "quiet", "q", false, "print only results, warnings and errors")
+	f.BoolVarP(&a.ui.Verbose, "verbose", "v", false, "print more")
 }
 
 // defaultDir returns permafrost's directory below system for root, and below a home directory for anyone else.
@@ -183,7 +185,7 @@ func defaultWriterKey() string {
 
 // prepare completes the flags from environment and configuration before a command runs.
 func (a *app) prepare(cmd *cobra.Command) error {
-	a.inJSON.Store(a.ui.json)
+	a.inJSON.Store(a.ui.InJSON)
 	if err := checkFlags(cmd.Flags()); err != nil {
 		return err
 	}
@@ -204,10 +206,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := checkFlags(cmd.Flags()); err != nil {
 		return err
 	}
-	if a.ui.quiet && a.ui.verbose {
+	if a.ui.Quiet && a.ui.Verbose {
 		return errors.New("--quiet and --verbose exclude each other")
 	}
-	a.ui.drawing = a.ui.drawing && !a.ui.quiet && !a.ui.json
 	if err := a.readyOutput(cmd); err != nil {
 		return err
 	}

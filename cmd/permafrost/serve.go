@@ -40,7 +40,7 @@ Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 			if c.Root == "" {
 				return hint.Wrap(usagef("no directory is named"), "say --root DIR")
 			}
-			if a.ui.terminal() {
+			if a.ui.Terminal() {
 				return hint.Wrap(usagef("serve-sftp speaks SFTP and can't be used on a terminal"), "`permafrost serve-sftp --help` shows where it belongs")
 			}
 			a.started = true

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
@@ -109,15 +110,15 @@ func later(from, to time.Time) string { return units.Duration(to.Sub(from)) + " 
 
 // components lays out what the snapshot has of each component.
 func components(m *snapshot.Manifest) []string {
-	t := newTable("Component", ">Size", ">New", ">Stored", ">Wasted", "Content")
+	t := console.NewTable("Component", ">Size", ">New", ">Stored", ">Wasted", "Content")
 	add := func(name string, state snapshot.State, bytes int64, c *snapshot.Cost, content string) {
 		if state == snapshot.Incomplete {
 			content += ", incomplete"
 		} else if state != snapshot.Captured {
-			t.add(name, "", units.Bytes(c.Fresh), units.Bytes(c.Stored), "", string(state))
+			t.Add(name, "", units.Bytes(c.Fresh), units.Bytes(c.Stored), "", string(state))
 			return
 		}
-		t.add(name, units.Bytes(bytes), units.Bytes(c.Fresh), units.Bytes(c.Stored), units.Bytes(c.Wasted), content)
+		t.Add(name, units.Bytes(bytes), units.Bytes(c.Fresh), units.Bytes(c.Stored), units.Bytes(c.Wasted), content)
 	}
 	secrets := int64(0)
 	for i := range m.Secrets.Files {
@@ -129,8 +130,8 @@ func components(m *snapshot.Manifest) []string {
 		add(name, r.State, r.Size, &r.Cost, redisFacts(r))
 	}
 	if x := m.Media.External; x != nil {
-		t.add("media", "", "", "", "", fmt.Sprintf("external: %s bucket %s", escape.Name(x.Kind), escape.Name(x.Bucket)))
-		return t.lines()
+		t.Add("media", "", "", "", "", fmt.Sprintf("external: %s bucket %s", escape.Name(x.Kind), escape.Name(x.Bucket)))
+		return t.Lines()
 	}
 	content := units.Plural(m.Media.Files, "file", "files")
 	for _, extra := range []struct {
@@ -142,7 +143,7 @@ func components(m *snapshot.Manifest) []string {
 		}
 	}
 	add("media", m.Media.State, m.Media.Size, &m.Media.Cost, content)
-	return t.lines()
+	return t.Lines()
 }
 
 // postgresFacts says what the dump holds and how far it was proven.

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"permafrost/cmd/permafrost/internal/console"
+
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
@@ -116,9 +118,9 @@ func (a *app) abandon(stderr io.Writer, why, trace string) int {
 	go func() {
 		defer close(said)
 		io.WriteString(stderr, trace)
-		u := newUI(io.Discard, stderr)
-		u.json = a.inJSON.Load()
-		u.Error(fmt.Errorf("%w: %s", errInterrupted, why), exitInterrupted)
+		u := console.New(io.Discard, stderr)
+		u.InJSON = a.inJSON.Load()
+		u.Error(fmt.Errorf("%w: %s", errInterrupted, why), exitInterrupted, "")
 	}()
 	select {
 	case <-said:

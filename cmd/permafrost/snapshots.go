@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
@@ -75,7 +76,7 @@ func listSnapshots(all []keeper.Listed) []string {
 	if several {
 		heads = slices.Insert(heads, 1, "Instance")
 	}
-	t := newTable(heads...)
+	t := console.NewTable(heads...)
 	for i := range all {
 		l := &all[i]
 		row := []string{shortID(l.ID), escape.Name(l.Date), units.Time(l.Time), escape.Name(l.Host), printableList(l.Tags),
@@ -83,9 +84,9 @@ func listSnapshots(all []keeper.Listed) []string {
 		if several {
 			row = slices.Insert(row, 1, escape.Name(l.Instance))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
-	return append(t.lines(), units.Plural(int64(len(all)), "snapshot", "snapshots"))
+	return append(t.Lines(), units.Plural(int64(len(all)), "snapshot", "snapshots"))
 }
 
 func printableList(words []string) string {

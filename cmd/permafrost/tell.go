@@ -28,7 +28,7 @@ func (n *news) Tell(m keeper.Message) {
 		n.mu.Unlock()
 	}
 	n.ui.JSON(m)
-	if !n.ui.json {
+	if !n.ui.InJSON {
 		n.lines(m)
 	}
 }
@@ -82,7 +82,7 @@ func (n *news) lost(l *keeper.Lost) {
 		n.ui.Print("snapshot %s of %s lacks %s:", shortID(l.Snapshot), escape.Name(l.Date), units.Plural(int64(l.Count), "part", "parts"))
 	}
 	switch {
-	case l.Index < lostTold || n.ui.verbose:
+	case l.Index < lostTold || n.ui.Verbose:
 		n.ui.Print("  %s", escape.Name(l.Part))
 	case l.Index == lostTold:
 		n.ui.Print("  and %d more, which --verbose names", l.Count-l.Index)
@@ -91,7 +91,7 @@ func (n *news) lost(l *keeper.Lost) {
 
 // taken tells what a snapshot holds and cost.
 func (n *news) taken(t *keeper.Taken) {
-	if !n.ui.quiet {
+	if !n.ui.Quiet {
 		n.ui.Lines(components(t.Contents))
 	}
 	n.ui.Report("snapshot %s of %s, %s: %v, of which %v were stored, in %s", shortID(t.ID), escape.Name(t.Instance), t.Date,

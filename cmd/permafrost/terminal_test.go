@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/hostile"
@@ -73,7 +74,7 @@ func manifestOf(at time.Time) *snapshot.Manifest {
 }
 
 // show writes all that the commands that look say of a manifest, a listing and a log, and returns how many lines that should be.
-func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
+func show(r *rand.Rand, u *console.Console, m *snapshot.Manifest) (lines, messages int) {
 	ref := ledger.SnapshotRef{SnapshotInfo: m.Info()}
 	ref.Writer = hostile.Name(r)
 	say := func(l []string) { u.Lines(l); lines += len(l) }
@@ -94,7 +95,7 @@ func show(r *rand.Rand, u *ui, m *snapshot.Manifest) (lines, messages int) {
 	u.Print("%s %s", p.Name, instanceName(&p))
 	u.Warn("%v", keeper.Suspicion(&ref, hostileVerdict(r)))
 	u.Say("%v", hostile.Name(r))
-	u.Error(hint.Wrap(fmt.Errorf("a: %w", errors.New(hostile.Name(r))), hostile.Name(r)), 1)
+	u.Error(hint.Wrap(fmt.Errorf("a: %w", errors.New(hostile.Name(r))), hostile.Name(r)), 1, hostile.Name(r))
 	return lines + 2, 4
 }
 
@@ -111,7 +112,7 @@ func TestHostileManifests(t *testing.T) {
 		m := manifestOf(at)
 		hostile.Rewrite(r, m)
 		var out, errs bytes.Buffer
-		u := newUI(&out, &errs)
+		u := console.New(&out, &errs)
 		lines, messages := show(r, u, m)
 		checkTerminal(t, []string{"text"}, result{0, out.String(), errs.String()})
 		if got := bytes.Count(out.Bytes(), []byte("\n")); got != lines {
@@ -122,7 +123,7 @@ func TestHostileManifests(t *testing.T) {
 		}
 		out.Reset()
 		errs.Reset()
-		u.json = true
+		u.InJSON = true
 		u.JSON(keeper.Manifest{Manifest: m})
 		show(r, u, m)
 		checkTerminal(t, []string{"json"}, result{0, out.String(), errs.String()})
@@ -145,13 +146,13 @@ func TestHostileManifests(t *testing.T) {
 // A message is bounded, however long what it quotes is.
 func TestLongMessages(t *testing.T) {
 	var out, errs bytes.Buffer
-	u := newUI(&out, &errs)
+	u := console.New(&out, &errs)
 	long := strings.Repeat("x\x1b", 10<<20)
 	u.Warn("%s", long)
-	u.Error(errors.New(long), 1)
-	u.json = true
+	u.Error(errors.New(long), 1, "")
+	u.InJSON = true
 	u.Warn("%s", long)
-	u.Error(errors.New(long), 1)
+	u.Error(errors.New(long), 1, "")
 	if errs.Len() > 50*escape.MaxMessage {
 		t.Errorf("%d bytes", errs.Len())
 	}
@@ -159,7 +160,7 @@ func TestLongMessages(t *testing.T) {
 
 // Each command is asked for what is not there by names that paint.
 func TestHostileArguments(t *testing.T) {
-	root := newRoot(&app{ui: newUI(io.Discard, io.Discard)})
+	root := newRoot(&app{ui: console.New(io.Discard, io.Discard)})
 	var visit func(c *cobra.Command, path []string)
 	visit = func(c *cobra.Command, path []string) {
 		for _, sub := range c.Commands() {

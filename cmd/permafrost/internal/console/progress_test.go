@@ -1,7 +1,8 @@
-package main
+package console
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -16,9 +17,9 @@ import (
 func TestProgressStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		u := newUI(&out, io.Discard)
-		u.json = true
-		p := newProgress(u)
+		u := New(&out, io.Discard)
+		u.InJSON = true
+		p := NewProgress(u)
 		p.Phase(keeper.Phase{Name: "media", Files: 3, Done: 500, Total: 1000})
 		time.Sleep(10*statusEvery + 1)
 		p.Phase(keeper.Phase{Name: "media", Files: 4, Done: 600, Total: 1000})
@@ -30,7 +31,15 @@ func TestProgressStatus(t *testing.T) {
 			{Component: "media", Files: 3, Bytes: 500, Total: 1000, Seconds: 1},
 			{Component: "media", Files: 4, Bytes: 600, Total: 1000, Seconds: 11},
 		}
-		if got := decode[keeper.Status](t, out.String(), "status"); fmt.Sprint(got) != fmt.Sprint(want) {
+		var got []keeper.Status
+		for line := range bytes.Lines(out.Bytes()) {
+			var s keeper.Status
+			if err := json.Unmarshal(line, &s); err != nil || !bytes.HasPrefix(line, []byte(`{"message_type":"status",`)) {
+				t.Errorf("%s: %v", line, err)
+			}
+			got = append(got, s)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	})
@@ -38,11 +47,11 @@ func TestProgressStatus(t *testing.T) {
 
 // Nothing is drawn where nobody looks.
 func TestProgressIsSilent(t *testing.T) {
-	for _, set := range []func(*ui){func(*ui) {}, func(u *ui) { u.json, u.quiet = true, true }} {
+	for _, set := range []func(*Console){func(*Console) {}, func(u *Console) { u.InJSON, u.Quiet = true, true }} {
 		var out bytes.Buffer
-		u := newUI(&out, &out)
+		u := New(&out, &out)
 		set(u)
-		p := newProgress(u)
+		p := NewProgress(u)
 		p.Phase(keeper.Phase{Name: "media", Files: 1, Done: 1 << 20})
 		p.Phase(keeper.Phase{Name: "packs", Done: 1, Total: 2})
 		p.Phase(keeper.Phase{Name: "media", Ended: true})
@@ -57,9 +66,9 @@ func TestProgressIsSilent(t *testing.T) {
 // What is said while bars are drawn arrives, and afterwards goes straight to standard error again.
 func TestProgressBars(t *testing.T) {
 	var out, errs bytes.Buffer
-	u := newUI(&out, &errs)
+	u := New(&out, &errs)
 	u.drawing = true
-	p := newProgress(u)
+	p := NewProgress(u)
 	p.Phase(keeper.Phase{Name: "media", Total: 1 << 20, About: true})
 	p.Phase(keeper.Phase{Name: "media", Files: 1, Done: 2 << 20, Total: 1 << 20, About: true}) // more than was guessed
 	p.Phase(keeper.Phase{Name: "redis"})

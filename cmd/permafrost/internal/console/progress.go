@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"fmt"
@@ -18,10 +18,10 @@ import (
 // statusEvery is how often a line of JSON tells how far a command is.
 const statusEvery = time.Second
 
-// A progress tells how far a command is, by component: drawn as bars on a terminal, as lines of type "status" in
+// A Progress tells how far a command is, by component: drawn as bars on a terminal, as lines of type "status" in
 // JSON, and not at all elsewhere. Its methods may be called from several goroutines at once.
-type progress struct {
-	ui      *ui
+type Progress struct {
+	console *Console
 	bars    *mpb.Progress // nil unless bars are drawn
 	stderr  io.Writer     // what took standard error before the bars
 	stop    chan struct{} // closed by Close; nil unless status lines are written
@@ -45,14 +45,14 @@ type part struct {
 	traffic func() (sent, packed int64) // what is asked how far it is; nil for a part that is told
 }
 
-// newProgress begins to tell. Close ends it.
-func newProgress(u *ui) *progress {
-	p := &progress{ui: u}
+// NewProgress begins to tell. Close ends it.
+func NewProgress(c *Console) *Progress {
+	p := &Progress{console: c}
 	switch {
-	case u.drawing:
-		p.bars = mpb.New(mpb.WithOutput(u.err), mpb.WithAutoRefresh(), mpb.WithRefreshRate(150*time.Millisecond))
-		p.stderr = u.redirect(p.bars)
-	case u.json && !u.quiet:
+	case c.draws():
+		p.bars = mpb.New(mpb.WithOutput(c.err), mpb.WithAutoRefresh(), mpb.WithRefreshRate(150*time.Millisecond))
+		p.stderr = c.redirect(p.bars)
+	case c.InJSON && !c.Quiet:
 		p.stop = make(chan struct{})
 		p.stopped.Go(p.writeStatus)
 	}
@@ -60,7 +60,7 @@ func newProgress(u *ui) *progress {
 }
 
 // part returns the part of a phase, which the first call adds, and the first one after its end.
-func (p *progress) part(h *keeper.Phase) *part {
+func (p *Progress) part(h *keeper.Phase) *part {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.parts, func(q *part) bool { return q.name == h.Name && !q.ended.Load() })
@@ -73,7 +73,7 @@ func (p *progress) part(h *keeper.Phase) *part {
 }
 
 // add adds a part, and a bar for it where bars are drawn. It is for who holds p.mu.
-func (p *progress) add(q *part) {
+func (p *Progress) add(q *part) {
 	p.parts = append(p.parts, q)
 	if p.bars == nil {
 		return
@@ -92,7 +92,7 @@ func (p *progress) add(q *part) {
 }
 
 // Phase says how far a phase is. The bar of one that has ended goes; its last status line stays to be written.
-func (p *progress) Phase(h keeper.Phase) {
+func (p *Progress) Phase(h keeper.Phase) {
 	q := p.part(&h)
 	q.files.Store(h.Files)
 	q.guessed.Store(h.About)
@@ -113,7 +113,7 @@ func (p *progress) Phase(h keeper.Phase) {
 }
 
 // Close takes the bars off the terminal.
-func (p *progress) Close() {
+func (p *Progress) Close() {
 	if p.stop != nil {
 		close(p.stop)
 		p.stopped.Wait()
@@ -126,7 +126,7 @@ func (p *progress) Close() {
 		}
 		p.mu.Unlock()
 		p.bars.Wait()
-		p.ui.redirect(p.stderr)
+		p.console.redirect(p.stderr)
 		p.bars = nil
 	}
 }
@@ -176,7 +176,7 @@ func (q *part) line(now time.Time) string {
 }
 
 // writeStatus writes, each statusEvery, how far the parts are.
-func (p *progress) writeStatus() {
+func (p *Progress) writeStatus() {
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
 	written := make(map[*part]keeper.Status)
@@ -191,7 +191,7 @@ func (p *progress) writeStatus() {
 }
 
 // writeParts writes a line for each part that has moved since the one in written.
-func (p *progress) writeParts(written map[*part]keeper.Status) {
+func (p *Progress) writeParts(written map[*part]keeper.Status) {
 	p.mu.Lock()
 	parts := slices.Clone(p.parts)
 	p.mu.Unlock()
@@ -203,6 +203,6 @@ func (p *progress) writeParts(written map[*part]keeper.Status) {
 		}
 		written[q] = s
 		s.Seconds = keeper.Seconds(time.Since(q.start))
-		p.ui.JSON(s)
+		p.console.JSON(s)
 	}
 }

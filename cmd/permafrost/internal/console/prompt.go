@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"errors"
@@ -13,13 +13,13 @@ import (
 	"permafrost/repo/keys"
 )
 
-// prompt reaches the person at the terminal, whatever standard input and output are.
-func (a *app) prompt() keys.Prompt {
-	warn := func(format string, args ...any) { a.ui.Warn(format, args...) }
+// Prompt reaches the person at the terminal, whatever standard input and output are.
+func (c *Console) Prompt() keys.Prompt {
+	warn := func(format string, args ...any) { c.Warn(format, args...) }
 	t := plugin.NewTerminalUI(warn, warn)
-	return keys.Prompt{Passphrase: readPassphrase, Plugin: plugin.ClientUI{
+	return keys.Prompt{Passphrase: ReadPassphrase, Plugin: plugin.ClientUI{
 		DisplayMessage: func(name, message string) error {
-			a.ui.Plugin(name, message)
+			c.Plugin(name, message)
 			return nil
 		},
 		RequestValue: func(name, message string, secret bool) (string, error) {
@@ -28,12 +28,12 @@ func (a *app) prompt() keys.Prompt {
 		Confirm: func(name, message, yes, no string) (bool, error) {
 			return t.Confirm(name, escape.Terminal(message), escape.Terminal(yes), escape.Terminal(no))
 		},
-		WaitTimer: func(name string) { a.ui.Plugin(name, "still at work") },
+		WaitTimer: func(name string) { c.Plugin(name, "still at work") },
 	}}
 }
 
-// readPassphrase asks for a passphrase on the terminal, whatever standard input is.
-func readPassphrase(prompt string) ([]byte, error) {
+// ReadPassphrase asks for a passphrase on the terminal, whatever standard input is.
+func ReadPassphrase(prompt string) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return nil, hint.Wrap(errors.New("there is no terminal to ask on"), "give a key file that is not encrypted with a passphrase")

@@ -1,19 +1,18 @@
-package main
-
-// How permafrost talks:
+// Package console is how permafrost talks:
 //
 //   - Data, what was asked for, goes to standard output; everything else goes to standard error.
 //   - An error is one line, "permafrost: error: …", in lower case and without a full stop. Where the likely mistake
 //     is known, "permafrost: hint: …" follows and says what to do.
 //   - What went well but deserves attention is "permafrost: warning: …". What an age plugin says is "permafrost: age-plugin-NAME: …".
 //   - Progress is drawn on a terminal alone, and is erased when the command ends.
-//   - All of it passes through this file, which makes each message and each line of data one line of visible text
+//   - All of it passes through a Console, which makes each message and each line of data one line of visible text
 //     (permafrost/internal/escape): no name and no server can write to the terminal. Names are quoted where they could not
 //     be read as they are. What is raw goes through Raw.
 //   - With --json standard output holds one JSON object a line, each with a message_type; an error is one on standard
 //     error.
 //   - With --quiet a command that does something says nothing, but for warnings and errors; one that is asked
 //     something answers.
+package console
 
 import (
 	"encoding/json"
@@ -25,17 +24,16 @@ import (
 
 	"golang.org/x/term"
 
-	"permafrost/cmd/permafrost/internal/hints"
 	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 )
 
-// A ui writes what people and scripts read. Its methods may be called from several goroutines at once.
-type ui struct {
-	json    bool
-	quiet   bool
-	verbose bool
-	drawing bool // standard error is a terminal that progress can be drawn on
+// A Console writes what people and scripts read. Its methods may be called from several goroutines at once.
+type Console struct {
+	// What the flags of these names say. It is settled before anything is written.
+	InJSON, Quiet, Verbose bool
+
+	drawing bool // standard error is a terminal
 
 	mu      sync.Mutex
 	out     io.Writer
@@ -45,162 +43,168 @@ type ui struct {
 	done string // what the command has done, "" where nothing yet
 }
 
-func newUI(out, err io.Writer) *ui {
+// New returns a console that writes data to out, and all else to err.
+func New(out, err io.Writer) *Console {
 	f, ok := err.(*os.File)
-	return &ui{out: out, err: err, drawing: ok && term.IsTerminal(int(f.Fd()))}
+	return &Console{out: out, err: err, drawing: ok && term.IsTerminal(int(f.Fd()))}
 }
 
-// terminal reports whether data would be written to a terminal.
-func (u *ui) terminal() bool {
-	f, ok := u.out.(*os.File)
+// draws reports whether progress is drawn.
+func (c *Console) draws() bool { return c.drawing && !c.Quiet && !c.InJSON }
+
+// Pages returns what takes pages of help: for standard output, and for standard error.
+func (c *Console) Pages() (out, err io.Writer) { return &visible{c.out}, &visible{c.err} }
+
+// Terminal reports whether data would be written to a terminal.
+func (c *Console) Terminal() bool {
+	f, ok := c.out.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // Print writes a line of data, unless data is JSON.
-func (u *ui) Print(format string, args ...any) {
-	if !u.json {
-		u.write([]byte(escape.Line(fmt.Sprintf(format, args...)) + "\n"))
+func (c *Console) Print(format string, args ...any) {
+	if !c.InJSON {
+		c.write([]byte(escape.Line(fmt.Sprintf(format, args...)) + "\n"))
 	}
 }
 
 // Lines is Print for several lines.
-func (u *ui) Lines(lines []string) {
+func (c *Console) Lines(lines []string) {
 	for _, line := range lines {
-		u.Print("%s", line)
+		c.Print("%s", line)
 	}
 }
 
 // Report is Print for what a command did, which the quiet don't want to hear.
-func (u *ui) Report(format string, args ...any) {
-	if !u.quiet {
-		u.Print(format, args...)
+func (c *Console) Report(format string, args ...any) {
+	if !c.Quiet {
+		c.Print(format, args...)
 	}
 }
 
 // JSON writes a message as a line of data, where data is JSON.
-func (u *ui) JSON(m keeper.Message) {
-	if !u.json {
+func (c *Console) JSON(m keeper.Message) {
+	if !c.InJSON {
 		return
 	}
 	line, err := jsonLine(m)
 	if err != nil {
-		u.fail(err)
+		c.fail(err)
 		return
 	}
-	u.write(line)
+	c.write(line)
 }
 
 // Raw returns what takes data that are neither lines nor for people's eyes: a file's bytes, a protocol.
-func (u *ui) Raw() io.Writer { return u.out }
+func (c *Console) Raw() io.Writer { return c.out }
 
 // Text returns what takes data that may go to a terminal, and go there as visible text; anywhere else as they are.
-func (u *ui) Text() io.Writer {
-	if u.terminal() {
-		return &visible{u.out}
+func (c *Console) Text() io.Writer {
+	if c.Terminal() {
+		return &visible{c.out}
 	}
-	return u.out
+	return c.out
 }
 
 // write writes bytes of data.
-func (u *ui) write(b []byte) {
-	u.mu.Lock()
-	_, err := u.out.Write(b)
-	u.mu.Unlock()
+func (c *Console) write(b []byte) {
+	c.mu.Lock()
+	_, err := c.out.Write(b)
+	c.mu.Unlock()
 	if err != nil {
-		u.fail(fmt.Errorf("writing to standard output: %w", err))
+		c.fail(fmt.Errorf("writing to standard output: %w", err))
 	}
 }
 
-func (u *ui) fail(err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.failure == nil {
-		u.failure = err
+func (c *Console) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failure == nil {
+		c.failure = err
 	}
 }
 
-// Say tells what happens, unless the ui is quiet or speaks JSON.
-func (u *ui) Say(format string, args ...any) {
-	if !u.quiet && !u.json {
-		u.talk(fmt.Sprintf(format, args...))
+// Say tells what happens, unless the console is quiet or speaks JSON.
+func (c *Console) Say(format string, args ...any) {
+	if !c.Quiet && !c.InJSON {
+		c.talk(fmt.Sprintf(format, args...))
 	}
 }
 
 // Detail is Say for those who asked for more.
-func (u *ui) Detail(format string, args ...any) {
-	if u.verbose {
-		u.Say(format, args...)
+func (c *Console) Detail(format string, args ...any) {
+	if c.Verbose {
+		c.Say(format, args...)
 	}
 }
 
 // Finding tells what a verb has met.
-func (u *ui) Finding(f keeper.Finding) {
+func (c *Console) Finding(f keeper.Finding) {
 	switch {
 	case f.Severity == keeper.Damaging:
-		u.JSON(f.Message())
-		u.Print("damage: %v", f.Err)
-	case f.Severity == keeper.Minor && u.quiet:
-	case u.json:
+		c.JSON(f.Message())
+		c.Print("damage: %v", f.Err)
+	case f.Severity == keeper.Minor && c.Quiet:
+	case c.InJSON:
 		line, _ := jsonLine(f.Message())
-		u.tell(string(line))
+		c.tell(string(line))
 	case f.Severity == keeper.Minor:
-		u.Say("%v", f.Err)
+		c.Say("%v", f.Err)
 	default:
-		u.talk("permafrost: warning: " + f.Err.Error())
+		c.talk("permafrost: warning: " + f.Err.Error())
 	}
 }
 
 // Warn tells what deserves attention.
-func (u *ui) Warn(format string, args ...any) {
-	u.Finding(keeper.Finding{Severity: keeper.Notable, Err: fmt.Errorf(format, args...)})
+func (c *Console) Warn(format string, args ...any) {
+	c.Finding(keeper.Finding{Severity: keeper.Notable, Err: fmt.Errorf(format, args...)})
 }
 
 // Plugin tells what an age plugin says, to the quiet too: it may wait for them.
-func (u *ui) Plugin(name, text string) {
-	if !u.json {
-		u.talk("permafrost: age-plugin-" + name + ": " + text)
+func (c *Console) Plugin(name, text string) {
+	if !c.InJSON {
+		c.talk("permafrost: age-plugin-" + name + ": " + text)
 		return
 	}
 	line, _ := jsonLine(keeper.PluginMessage{Plugin: name, Message: escape.Cut(text, escape.MaxMessage)})
-	u.tell(string(line))
+	c.tell(string(line))
 }
 
-// Hint says what to do about what was told, unless the ui speaks JSON.
-func (u *ui) Hint(text string) {
-	if !u.json {
-		u.talk("permafrost: hint: " + text)
+// Hint says what to do about what was told, unless the console speaks JSON.
+func (c *Console) Hint(text string) {
+	if !c.InJSON {
+		c.talk("permafrost: hint: " + text)
 	}
 }
 
-// Error tells why the command ends, with the exit code.
-func (u *ui) Error(err error, code int) {
-	h := hints.Last(err)
-	if u.json {
+// Error tells why the command ends, with the exit code, and what to do about it unless h is "".
+func (c *Console) Error(err error, code int, h string) {
+	if c.InJSON {
 		line, _ := jsonLine(keeper.Failure{Code: code, Message: escape.Cut(err.Error(), escape.MaxMessage), Hint: h})
-		u.tell(string(line))
+		c.tell(string(line))
 		return
 	}
-	u.talk("permafrost: error: " + err.Error())
+	c.talk("permafrost: error: " + err.Error())
 	if h != "" {
-		u.talk("permafrost: hint: " + h)
+		c.talk("permafrost: hint: " + h)
 	}
 }
 
 // talk writes a message to standard error, as one line.
-func (u *ui) talk(message string) { u.tell(escape.Terminal(message) + "\n") }
+func (c *Console) talk(message string) { c.tell(escape.Terminal(message) + "\n") }
 
 // tell writes a line to standard error.
-func (u *ui) tell(line string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	io.WriteString(u.err, line) // who can't hear can't be told
+func (c *Console) tell(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	io.WriteString(c.err, line) // who can't hear can't be told
 }
 
 // redirect makes w take what goes to standard error, and returns what took it before.
-func (u *ui) redirect(w io.Writer) (before io.Writer) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	before, u.err = u.err, w
+func (c *Console) redirect(w io.Writer) (before io.Writer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, c.err = c.err, w
 	return before
 }
 
