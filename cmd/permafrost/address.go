@@ -1,12 +1,11 @@
 package main
 
 import (
-	"errors"
 	"os"
-	"strconv"
 
 	"github.com/spf13/pflag"
 
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/localdir"
 	"permafrost/source"
 	"permafrost/source/postgres"
@@ -17,7 +16,7 @@ import (
 func addressFlags(f *pflag.FlagSet, at *source.Addresses, o *postgres.Options, r *redis.Options) {
 	p := &at.Postgres
 	f.StringVar(&p.Host, "postgres-host", "", "PostgreSQL's `host`, or the directory of its socket (the default of this and the next flags: the value in .env.production)")
-	f.Var((*portNumber)(&p.Port), "postgres-port", "PostgreSQL's own `port`, if .env.production has a pooler's")
+	f.Var((*value.Port)(&p.Port), "postgres-port", "PostgreSQL's own `port`, if .env.production has a pooler's")
 	f.StringVar(&p.User, "postgres-user", "", "`role` to connect as")
 	f.StringVar(&p.Name, "postgres-dbname", "", "`name` of the database")
 	f.StringVar(&p.PasswordFile, "postgres-password-file", "", "`file` with the role's password on one line")
@@ -29,7 +28,7 @@ func addressFlags(f *pflag.FlagSet, at *source.Addresses, o *postgres.Options, r
 	f.StringVar(&at.Redis.Sentinels, "redis-sentinels", "", "Redis' sentinels, in place of its URL: `HOST:PORT,HOST:PORT`")
 	f.StringVar(&at.Redis.SentinelMaster, "redis-sentinel-master", "", "`name` by which the sentinels know Redis")
 	f.StringVar(&at.Redis.PasswordFile, "redis-password-file", "", "`file` with Redis' password on one line")
-	f.Var((*spoolSize)(&r.SpoolLimit), "redis-spool", "disk space for encrypted data that Redis sends faster than the storage takes it; 0 for none (default 1G)")
+	f.Var((*value.Spool)(&r.SpoolLimit), "redis-spool", "disk space for encrypted data that Redis sends faster than the storage takes it; 0 for none (default 1G)")
 	f.StringVar(&at.Sidekiq.URL, "sidekiq-url", "", "`URL` of Sidekiq's own Redis, likewise")
 	f.StringVar(&at.Sidekiq.PasswordFile, "sidekiq-password-file", "", "`file` with the password of Sidekiq's own Redis")
 	f.StringVar(&at.MediaRoot, "media-root", "", "`directory` of the media")
@@ -48,54 +47,3 @@ func (a *app) spoolFile() func() (*os.File, error) {
 		return dir.Unnamed()
 	}
 }
-
-// A spoolSize is how much may wait on the disk, in bytes, as a flag takes it: 0 where nothing was said, negative for none.
-type spoolSize int64
-
-func (s *spoolSize) String() string {
-	switch {
-	case *s == 0:
-		return ""
-	case *s < 0:
-		return "0"
-	}
-	return size(*s).String()
-}
-
-// Set reads what a size's Set reads. 0 is none.
-func (s *spoolSize) Set(text string) error {
-	var n size
-	if err := n.Set(text); err != nil {
-		return err
-	}
-	if *s = spoolSize(n); n == 0 {
-		*s = -1
-	}
-	return nil
-}
-
-// Type names the flag's value in help texts.
-func (s *spoolSize) Type() string { return "size" }
-
-// A portNumber is a TCP port, as a flag takes it; 0 where none was given.
-type portNumber int
-
-func (p *portNumber) String() string {
-	if *p == 0 {
-		return ""
-	}
-	return strconv.Itoa(int(*p))
-}
-
-// Set reads a number from 1 to 65535.
-func (p *portNumber) Set(text string) error {
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || n == 0 {
-		return errors.New("a port is a number from 1 to 65535")
-	}
-	*p = portNumber(n)
-	return nil
-}
-
-// Type names the flag's value in help texts.
-func (p *portNumber) Type() string { return "port" }

@@ -1,20 +1,17 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
-	"permafrost/repo/ledger"
 	"permafrost/repo/upkeep"
 	"permafrost/snapshot/retain"
 )
@@ -22,8 +19,8 @@ import (
 func (a *app) checkCommand() *cobra.Command {
 	var (
 		readData bool
-		subset   subsetFlag
-		head     headFlag
+		subset   value.Subset
+		head     value.Head
 		maxAge   retain.Span
 		maxTime  time.Duration
 	)
@@ -55,19 +52,19 @@ permafrost snapshots --head prints it at any time.`,
   permafrost check -i permafrost-recovery.key --read-data`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if readData && subset.set != nil {
-				return usagef("--read-data and --read-data-subset exclude each other")
+			if readData && subset.Subset != nil {
+				return usage.Errorf("--read-data and --read-data-subset exclude each other")
 			}
 			spread := !maxAge.IsZero() || maxTime != 0
-			if maxTime < 0 || spread && !readData && subset.set == nil {
-				return usagef("--max-age and --max-duration need --read-data or --read-data-subset, and a positive time")
+			if maxTime < 0 || spread && !readData && subset.Subset == nil {
+				return usage.Errorf("--max-age and --max-duration need --read-data or --read-data-subset, and a positive time")
 			}
-			r, err := a.openAt(cmd.Context(), keeper.AnyKey, head.head)
+			r, err := a.openAt(cmd.Context(), keeper.AnyKey, head.Head)
 			if err != nil {
 				return err
 			}
 			defer r.Close()
-			read := subset.set
+			read := subset.Subset
 			if readData {
 				read = &upkeep.Subset{Part: 1, Of: 1}
 			}
@@ -84,7 +81,7 @@ permafrost snapshots --head prints it at any time.`,
 	}
 	cmd.Flags().BoolVar(&readData, "read-data", false, "read every pack")
 	cmd.Flags().Var(&subset, "read-data-subset", "read a `part` of the packs: 5%, 500M or 1/7")
-	cmd.Flags().Var(&spanFlag{&maxAge}, "max-age", "read only what was not verified within the `span`: 30d")
+	cmd.Flags().Var(&value.Span{Span: &maxAge}, "max-age", "read only what was not verified within the `span`: 30d")
 	cmd.Flags().DurationVar(&maxTime, "max-duration", 0, "begin no further pack after this `time`: 30m, 2h")
 	cmd.Flags().Var(&head, "head", "a log `head` that check printed earlier: fail if the log does not contain it")
 	return cmd
@@ -161,59 +158,3 @@ type damageError struct{ problems int }
 func (e *damageError) Error() string {
 	return "the repository is damaged: " + units.Plural(int64(e.problems), "problem", "problems") + " found"
 }
-
-// A subsetFlag is a part of the packs, as a flag takes it.
-type subsetFlag struct{ set *upkeep.Subset }
-
-func (s *subsetFlag) String() string { return "" }
-
-// Set reads "5%", "500M" or "2/7".
-func (s *subsetFlag) Set(text string) error {
-	if part, of, ok := strings.Cut(text, "/"); ok {
-		n, err1 := strconv.Atoi(part)
-		t, err2 := strconv.Atoi(of)
-		if err1 != nil || err2 != nil || n < 1 || n > t || t > 1<<16 {
-			return fmt.Errorf("%q is not a part: write 2/7 for the second of seven", text)
-		}
-		s.set = &upkeep.Subset{Part: n, Of: t}
-		return nil
-	}
-	if strings.HasSuffix(text, "%") {
-		var p percent
-		if err := p.Set(text); err != nil {
-			return err
-		}
-		if p == 0 {
-			return errors.New("0% is nothing")
-		}
-		s.set = &upkeep.Subset{Percent: float64(p) * 100}
-		return nil
-	}
-	var n size
-	if err := n.Set(text); err != nil || n == 0 {
-		return fmt.Errorf("%q is not a part: write 5%%, 500M or 1/7", text)
-	}
-	s.set = &upkeep.Subset{Bytes: int64(n)}
-	return nil
-}
-
-// Type names the flag's value in help texts.
-func (s *subsetFlag) Type() string { return "part" }
-
-// A headFlag is a log head, as a flag takes it.
-type headFlag struct{ head *ledger.Head }
-
-func (h *headFlag) String() string { return "" }
-
-// Set reads what a run printed as its log head.
-func (h *headFlag) Set(text string) error {
-	head, err := ledger.ParseHead(text)
-	if err != nil {
-		return err
-	}
-	h.head = &head
-	return nil
-}
-
-// Type names the flag's value in help texts.
-func (h *headFlag) Type() string { return "head" }

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 )
@@ -25,7 +26,7 @@ owner. The owner's role must exist.`,
 		Args: args("a snapshot, and the name of a part", 2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.ui.Terminal() && args[1] != "secrets" {
-				return hint.Wrap(usagef("dump does not write a file's bytes to a terminal"), "redirect standard output: > FILE")
+				return hint.Wrap(usage.Errorf("dump does not write a file's bytes to a terminal"), "redirect standard output: > FILE")
 			}
 			r, err := a.open(cmd.Context(), keeper.ContentKey)
 			if err != nil {

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/cmd/permafrost/internal/hints"
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
@@ -36,20 +36,12 @@ const (
 // errInterrupted says that a signal ended the command.
 var errInterrupted = errors.New("interrupted")
 
-// A usageError says that a command was called wrongly.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
-
 // asUsageError returns err as a usageError, except where it already is an error with a code of its own.
 func asUsageError(err error) error {
 	if exitCode(err) != exitFailed {
 		return err
 	}
-	return &usageError{err}
+	return usage.Wrap(err)
 }
 
 // exitCode returns the exit code that tells err.
@@ -62,7 +54,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case isA[*console.UnreportedError](err):
 		return exitUnreported
-	case isA[*usageError](err), isA[*keys.NoKeyError](err):
+	case isA[*usage.Error](err), isA[*keys.NoKeyError](err):
 		return exitUsage
 	case errors.As(err, &after) && after.Wrong != nil:
 		return exitCode(after.Wrong)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
@@ -26,7 +27,7 @@ func TestExitCode(t *testing.T) {
 	}{
 		{nil, 0},
 		{errors.New("x"), 1},
-		{usagef("x"), 2},
+		{usage.Errorf("x"), 2},
 		{&keeper.LeftOutError{Count: 1}, 3},
 		{&keeper.AbsentError{}, 3},
 		{&keeper.RefusedError{Count: 1}, 3},

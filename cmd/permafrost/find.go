@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/keeper"
 	"permafrost/source/media"
 )
@@ -24,7 +25,7 @@ them. ` + "`permafrost help patterns`" + ` explains patterns.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pattern, err := media.ParsePattern(args[0])
 			if err != nil {
-				return &usageError{err}
+				return usage.Wrap(err)
 			}
 			r, err := a.open(cmd.Context(), keeper.AnyKey)
 			if err != nil {

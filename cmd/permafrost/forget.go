@@ -1,15 +1,15 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/usage"
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -52,7 +52,7 @@ the newest snapshot of each of the last 14 days.`,
 		RunE: func(cmd *cobra.Command, specs []string) error {
 			policy := policy.policy()
 			if len(specs) > 0 && policyGiven(cmd.Flags()) {
-				return usagef("forget takes either snapshots or a policy")
+				return usage.Errorf("forget takes either snapshots or a policy")
 			}
 			if len(specs) == 0 && policy.Empty() {
 				return noPolicy()
@@ -86,7 +86,7 @@ the newest snapshot of each of the last 14 days.`,
 }
 
 func noPolicy() error {
-	return hint.Wrap(usagef("forget needs a policy, or the names of snapshots"),
+	return hint.Wrap(usage.Errorf("forget needs a policy, or the names of snapshots"),
 		"say what to keep, for example --keep-daily 7 --keep-weekly 4 --keep-monthly 12")
 }
 
@@ -140,9 +140,15 @@ func printableReasons(reasons []string) string {
 	return strings.Join(shown, "; ")
 }
 
+// policyGiven reports whether the command line itself says what to keep.
+func policyGiven(flags *pflag.FlagSet) (given bool) {
+	flags.Visit(func(f *pflag.Flag) { given = given || strings.HasPrefix(f.Name, "keep-") })
+	return given
+}
+
 // policyFlags are the flags that say what to keep.
 type policyFlags struct {
-	last, hourly, daily, weekly, monthly, yearly keepCount
+	last, hourly, daily, weekly, monthly, yearly value.Count
 
 	span      retain.Span
 	tags      []string
@@ -157,7 +163,7 @@ func (p *policyFlags) flags(f *pflag.FlagSet) {
 	f.Var(&p.weekly, "keep-weekly", "of each of the newest `N` weeks that have any, keep the newest snapshot")
 	f.Var(&p.monthly, "keep-monthly", "of each of the newest `N` months that have any, keep the newest snapshot")
 	f.Var(&p.yearly, "keep-yearly", "of each of the newest `N` years that have any, keep the newest snapshot")
-	f.Var(&spanFlag{&p.span}, "keep-within", "keep snapshots at most this `span` older than the newest: 30d, 1y6m")
+	f.Var(&value.Span{Span: &p.span}, "keep-within", "keep snapshots at most this `span` older than the newest: 30d, 1y6m")
 	f.StringArrayVar(&p.tags, "keep-tag", nil, "keep snapshots with this `tag`, or with all of several joined by commas; repeatable")
 	f.BoolVar(&p.removeAll, "allow-remove-all", false, "let the policy remove every snapshot of an instance")
 }
@@ -172,41 +178,3 @@ func (p *policyFlags) policy() retain.Policy {
 	}
 	return policy
 }
-
-// A keepCount is a number of snapshots to keep, or all of them.
-type keepCount int
-
-func (n *keepCount) String() string { return strconv.Itoa(int(*n)) }
-
-// Set reads a number of 0 or more, or "all", which is -1.
-func (n *keepCount) Set(text string) error {
-	if text == "all" {
-		*n = retain.Unlimited
-		return nil
-	}
-	v, err := strconv.Atoi(text)
-	if err != nil || v < retain.Unlimited || v > maxKeepCount {
-		return errors.New("give a number up to a million; -1 or all keeps every snapshot")
-	}
-	*n = keepCount(v)
-	return nil
-}
-
-// Type names the flag's value in help texts.
-func (n *keepCount) Type() string { return "N" }
-
-// A spanFlag is a Span as a flag takes it.
-type spanFlag struct{ span *retain.Span }
-
-func (s *spanFlag) String() string {
-	if s.span == nil || s.span.IsZero() {
-		return ""
-	}
-	return s.span.String()
-}
-
-// Set reads what retain.ParseSpan reads.
-func (s *spanFlag) Set(text string) error { return s.span.UnmarshalText([]byte(text)) }
-
-// Type names the flag's value in help texts.
-func (s *spanFlag) Type() string { return "span" }

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"permafrost/cmd/permafrost/internal/config"
 )
 
 // helpCommand returns the command that explains a command or a topic.
@@ -91,9 +93,9 @@ func helpEnvironment() string {
 	var b strings.Builder
 	b.WriteString("A flag overrides its variable, and a variable overrides the configuration file.\n\n")
 	fmt.Fprintf(&b, "  %-33s  %s\n", "PERMAFROST_CONFIG", "--config")
-	for _, s := range settings {
-		if s.env != "" {
-			fmt.Fprintf(&b, "  %-33s  --%s\n", s.env, s.flag)
+	for _, s := range config.Settings() {
+		if s.Env != "" {
+			fmt.Fprintf(&b, "  %-33s  --%s\n", s.Env, s.Flag)
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")
@@ -101,7 +103,7 @@ func helpEnvironment() string {
 
 func helpConfig() string {
 	var b strings.Builder
-	b.WriteString("The configuration file, " + defaultConfig + `, is TOML. It gives values to flags
+	b.WriteString("The configuration file, " + config.DefaultFile + `, is TOML. It gives values to flags
 that neither the command line nor the environment sets.
 
   repository = "sftp:mastodon-backup@storage.example:/mastodon"
@@ -123,9 +125,9 @@ its directory does not tell.
 Keys, with their kinds and their flags:
 
 `)
-	for _, s := range settings {
-		if s.key != "" {
-			fmt.Fprintf(&b, "  %-22s  %-29s  --%s\n", s.key, s.kind, s.flag)
+	for _, s := range config.Settings() {
+		if s.Key != "" {
+			fmt.Fprintf(&b, "  %-22s  %-29s  --%s\n", s.Key, s.Kind, s.Flag)
 		}
 	}
 	b.WriteString("\nA --keep flag on the command line replaces the whole table [keep].")

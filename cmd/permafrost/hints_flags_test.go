@@ -91,7 +91,7 @@ func (r *reader) file(f *ast.File) (all []said) {
 			if s.hint != "…" {
 				all = append(all, s)
 			}
-		case name == "usagef" && !hinted[call]:
+		case name == "usage.Errorf" && !hinted[call]:
 			if s := (said{text: r.text(call)}); s.text != "…" {
 				all = append(all, s)
 			}
@@ -152,7 +152,7 @@ func (r *reader) text(e ast.Expr) string {
 		return strings.Join(parts, " needs ")
 	case *ast.CallExpr:
 		switch name := called(e); {
-		case len(e.Args) > 0 && (name == "usagef" || name == "fmt.Errorf" || name == "fmt.Sprintf"):
+		case len(e.Args) > 0 && (name == "usage.Errorf" || name == "fmt.Errorf" || name == "fmt.Sprintf"):
 			return strings.ReplaceAll(verb.ReplaceAllString(strings.ReplaceAll(r.text(e.Args[0]), "%%", "\x00"), "…"), "\x00", "%")
 		case len(e.Args) == 3 && name == "units.Plural":
 			return "… " + r.text(e.Args[2])

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/cause"
@@ -115,7 +116,7 @@ func repositoryExamples() map[string]error {
 		"repo.FingerprintError":   &repo.FingerprintError{Want: "aaaa-bbbb", Got: "cccc-dddd", File: "/var/lib/permafrost/1f40/fingerprint"},
 		"keeper.KeyFileError":     &keeper.KeyFileError{Files: "writer.key", Err: &repo.ForeignKeyError{Key: store.Name{1}, Repository: store.Name{2}}},
 		"keeper.NoWriterError":    &keeper.NoWriterError{Path: "/etc/permafrost/writer.key"},
-		"keeper.ErrKeyText":       &usageError{keeper.ErrKeyText},
+		"keeper.ErrKeyText":       usage.Wrap(keeper.ErrKeyText),
 		"keeper.UnrepairedError":  &keeper.UnrepairedError{Damaged: 2, Lacking: true, Unusable: 3},
 		"keeper.LostError":        &keeper.LostError{Snapshots: 1, Parts: 2},
 		"backup.PartError":        &backup.PartError{Part: "media", Err: errors.New("the exclude pattern \"x\" matches nothing")},

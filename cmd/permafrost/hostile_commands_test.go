@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"permafrost/cmd/permafrost/internal/place"
 	"permafrost/internal/dirstore"
 	"permafrost/internal/hostile"
 	"permafrost/internal/sandbox"
@@ -217,7 +218,7 @@ func (h *hostileRepo) run(args ...string) result {
 	var out, errs bytes.Buffer
 	where := []string{"-r", h.dir, "-i", filepath.Join(h.home, "recovery.key"), "--config", "/dev/null", "--writer-key", "",
 		"--state-dir", filepath.Join(h.home, "state"), "--cache-dir", filepath.Join(h.home, "cache")}
-	code := run(slices.Concat(args[:1], where, args[1:]), strings.NewReader(""), &out, &errs)
+	code := run(slices.Concat(args[:1], where, args[1:]), strings.NewReader(""), &out, &errs, place.Options{})
 	r := result{code, out.String(), errs.String()}
 	checkTerminal(h.t, append([]string{"in process"}, args...), r)
 	if !strings.Contains("\n"+helpExitCodes, fmt.Sprintf("\n  %-4d ", code)) || code == exitInterrupted {

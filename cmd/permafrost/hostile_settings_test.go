@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/cmd/permafrost/internal/place"
 	"permafrost/internal/hostile"
 )
 
@@ -117,7 +118,7 @@ func snapshotInProcess(t *testing.T, l *lair) int {
 	args := []string{"snapshot", "--live", l.live, "-r", l.repo, "--config", "/dev/null", "--writer-key", l.home + "/writer.key", "--state-dir", l.home + "/state", "--cache-dir", l.home + "/cache"}
 	begun := time.Now()
 	done := make(chan int, 1)
-	go func() { done <- run(args, strings.NewReader(""), &out, &errs) }()
+	go func() { done <- run(args, strings.NewReader(""), &out, &errs, place.Options{}) }()
 	select {
 	case code := <-done:
 		checkTerminal(t, args, result{code, out.String(), errs.String()})

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/place"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -150,8 +151,8 @@ func (f *initFlags) complete() (warnings []string, err error) {
 
 // location returns where the repository is, for whoever looks for it from elsewhere.
 func (a *app) location() string {
-	if p, err := parsePlace(a.repository); err == nil {
-		return p.inFull()
+	if p, err := place.Parse(a.repository); err == nil {
+		return p.InFull()
 	}
 	return a.repository
 }

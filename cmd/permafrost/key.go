@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -89,7 +90,7 @@ func (a *app) parseOwnerKey(text string) (keeper.Recipient, error) {
 	if text != keeper.PassphraseWord {
 		r, _, weak, err := keys.ParseRecipient(text, a.ui.Prompt())
 		if err != nil {
-			return keeper.Recipient{}, &usageError{err}
+			return keeper.Recipient{}, usage.Wrap(err)
 		}
 		return keeper.Recipient{To: r, Text: strings.TrimSpace(text), Weak: weak}, nil
 	}
@@ -132,13 +133,13 @@ add writes a key file.`,
 			role := keys.Role(args[0])
 			switch {
 			case role != keys.RoleOwner && role != keys.RoleWriter:
-				return usagef("%s is neither owner nor writer", escape.Name(args[0]))
+				return usage.Errorf("%s is neither owner nor writer", escape.Name(args[0]))
 			case flags.name == "":
-				return usagef("a key needs a name: --name NAME")
+				return usage.Errorf("a key needs a name: --name NAME")
 			case (len(args) == 2) == (flags.file != ""):
-				return usagef("give either a recipient, or --key-file for a key file to write")
+				return usage.Errorf("give either a recipient, or --key-file for a key file to write")
 			case role == keys.RoleOwner && flags.file != "":
-				return hint.Wrap(usagef("an owner's key is not written into a file"), "give the owner's recipient, or a copy of the recovery file")
+				return hint.Wrap(usage.Errorf("an owner's key is not written into a file"), "give the owner's recipient, or a copy of the recovery file")
 			}
 			return a.addKey(cmd.Context(), role, args[1:], &flags)
 		},

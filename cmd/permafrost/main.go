@@ -4,33 +4,30 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
-	"permafrost/cmd/permafrost/internal/hints"
+	"time"
 
 	"permafrost/cmd/permafrost/internal/console"
-
-	"golang.org/x/sys/unix"
+	"permafrost/cmd/permafrost/internal/hints"
+	"permafrost/cmd/permafrost/internal/place"
+	"permafrost/cmd/permafrost/internal/process"
 )
 
-func main() {
-	forbidCoreDumps()
-	paceGC()
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
+func main() { os.Exit(program(place.Options{})) }
 
-// forbidCoreDumps keeps keys and passwords in memory out of core files. A process that is not dumpable gives none to a crash
-// handler either, and other processes of its user can't read its memory; that ends where a child begins, the limit of size
-// does not. Where neither can be had nothing else is worse for it.
-func forbidCoreDumps() {
-	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+// program is the whole program, which reaches storages as o says where flags don't. It returns the exit code.
+func program(o place.Options) int {
+	process.ForbidCoreDumps()
+	process.PaceGC()
+	return run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, o)
 }
 
 // run runs the command that args name and returns its exit code.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, ui: console.New(stdout, stderr)}
-	return interruptible(
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer, o place.Options) int {
+	a := &app{stdin: stdin, ui: console.New(stdout, stderr), storage: o}
+	return process.Interruptible(
 		func(ctx context.Context) int { return a.execute(ctx, args) },
 		func(why, trace string) int { return a.abandon(stderr, why, trace) })
 }
@@ -52,4 +49,25 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	code := exitCode(err)
 	a.ui.Error(err, code, hints.Last(err))
 	return code
+}
+
+// lastWords is how long it may take to tell why, where standard error may be stuck.
+const lastWords = 200 * time.Millisecond
+
+// abandon tells that the command is not waited for, and where it was, as far as anybody hears it. It relies on nothing that the
+// command may hold.
+func (a *app) abandon(stderr io.Writer, why, trace string) int {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		io.WriteString(stderr, trace)
+		u := console.New(io.Discard, stderr)
+		u.InJSON = a.inJSON.Load()
+		u.Error(fmt.Errorf("%w: %s", errInterrupted, why), exitInterrupted, "")
+	}()
+	select {
+	case <-said:
+	case <-time.After(lastWords):
+	}
+	return exitInterrupted
 }

@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/cmd/permafrost/internal/console"
-
 	"github.com/spf13/cobra"
+
+	"permafrost/cmd/permafrost/internal/config"
+	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/place"
 )
 
 // The test binary is the program itself where this variable is set, so that tests run what users run.
@@ -30,9 +32,8 @@ const endAtOnce = "GORACE=atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runMain) != "" {
-		storePatience, _ = time.ParseDuration(os.Getenv(patienceVar))
-		main()
-		return
+		patience, _ := time.ParseDuration(os.Getenv(patienceVar))
+		os.Exit(program(place.Options{Patience: patience}))
 	}
 	if os.Getenv(intrudeVar) != "" {
 		intrude(os.Args[1], os.Args[2])
@@ -162,22 +163,22 @@ func TestHelp(t *testing.T) {
 // Every key of the configuration and every variable belongs to a flag that exists.
 func TestSettingsHaveFlags(t *testing.T) {
 	root := newRoot(&app{ui: console.New(io.Discard, io.Discard)})
-	for _, s := range settings {
+	for _, s := range config.Settings() {
 		commands := []*cobra.Command{root}
-		if s.commands != "" {
+		if s.Commands != "" {
 			commands = nil
-			for _, name := range strings.Fields(s.commands) {
+			for _, name := range strings.Fields(s.Commands) {
 				c, _, err := root.Find([]string{name})
 				if err != nil || c == root {
-					t.Errorf("%s: there is no command %s", s.key, name)
+					t.Errorf("%s: there is no command %s", s.Key, name)
 					continue
 				}
 				commands = append(commands, c)
 			}
 		}
 		for _, c := range commands {
-			if c.Flags().Lookup(s.flag) == nil && c.PersistentFlags().Lookup(s.flag) == nil {
-				t.Errorf("%s: %s has no --%s", s.key, c.CommandPath(), s.flag)
+			if c.Flags().Lookup(s.Flag) == nil && c.PersistentFlags().Lookup(s.Flag) == nil {
+				t.Errorf("%s: %s has no --%s", s.Key, c.CommandPath(), s.Flag)
 			}
 		}
 	}

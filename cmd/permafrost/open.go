@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"permafrost/cmd/permafrost/internal/place"
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 	"permafrost/repo"
@@ -36,6 +38,24 @@ func (a *app) openAt(ctx context.Context, need keeper.Need, head *ledger.Head) (
 		return nil, err
 	}
 	return a.openOn(ctx, st, closeStore, need, head)
+}
+
+// openStore opens the store that the repository's address names. Its close ends the connections.
+func (a *app) openStore(ctx context.Context) (st store.Store, close func() error, err error) {
+	return a.openNewStore(ctx, nil)
+}
+
+// openNewStore is openStore for a repository that is to be made. lasting hears what will be so with this storage each time.
+func (a *app) openNewStore(ctx context.Context, lasting func(text string)) (st store.Store, close func() error, err error) {
+	p, err := place.Parse(a.repository)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := a.storage
+	o.Warn = func(text string) { a.ui.Finding(keeper.Finding{Severity: keeper.Notable, Err: errors.New(text)}) }
+	o.Waiting = func(text string) { a.ui.Finding(keeper.Finding{Severity: keeper.Minor, Err: errors.New(text)}) }
+	o.Lasting = lasting
+	return p.Open(ctx, o)
 }
 
 // openInstance reads the settings of an instance and opens the repository with the host's key. The storage is dialled while
@@ -85,7 +105,7 @@ func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() erro
 	case errors.Is(err, repo.ErrNoRepository):
 		err = a.noRepository()
 	case errors.Is(err, keeper.ErrKeyText):
-		err = &usageError{err}
+		err = usage.Wrap(err)
 	}
 	return nil, err
 }
@@ -100,7 +120,7 @@ func (a *app) openOptions() (keeper.OpenOptions, error) {
 	}
 	var err error
 	if o.Fingerprint, err = keys.ParseFingerprint(a.fingerprint); err != nil {
-		err = usagef("--fingerprint: %w", err)
+		err = usage.Errorf("--fingerprint: %w", err)
 	}
 	return o, err
 }

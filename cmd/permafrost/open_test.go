@@ -7,11 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"permafrost/cmd/permafrost/internal/console"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/place"
 )
 
 // A silentServer takes connections and says nothing. dialled hears of each, ended of its end.
@@ -54,7 +56,7 @@ func TestOpenInstance(t *testing.T) {
 		os.WriteFile(filepath.Join(dir, "dialled"), nil, 0o600)
 	}()
 	var out bytes.Buffer
-	a := &app{ui: console.New(&out, &out), repository: "sftp://u@127.0.0.1:" + strconv.Itoa(port) + "/repo", sshConfig: "none"}
+	a := &app{ui: console.New(&out, &out), repository: "sftp://u@127.0.0.1:" + strconv.Itoa(port) + "/repo", storage: place.Options{SSHConfig: "none"}}
 	flags := &snapshotFlags{live: filepath.Join(dir, "live")}
 	flags.deployment.Engine = filepath.Join(dir, "engine")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

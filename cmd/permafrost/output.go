@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/hint"
 )
 
@@ -25,7 +26,7 @@ func (a *app) readyOutput(cmd *cobra.Command) error {
 		return nil
 	}
 	if a.ui.Closed() {
-		return hint.Wrap(usagef("standard output is closed, so nobody would read the output of %s", cmd.Name()), "redirect it to /dev/null if you need no output")
+		return hint.Wrap(usage.Errorf("standard output is closed, so nobody would read the output of %s", cmd.Name()), "redirect it to /dev/null if you need no output")
 	}
 	return nil
 }

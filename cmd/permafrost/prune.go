@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/keeper"
 	"permafrost/repo/upkeep"
 )
@@ -46,7 +44,7 @@ Prune deletes nothing while a snapshot lacks something that might come back. Wit
 }
 
 // pruneFlags say how far a prune goes.
-type pruneFlags struct{ maxUnused percent }
+type pruneFlags struct{ maxUnused value.Percent }
 
 func (p *pruneFlags) flags(cmd *cobra.Command) {
 	p.maxUnused = upkeep.DefaultMaxUnused
@@ -64,21 +62,3 @@ func (a *app) prune(ctx context.Context, r *opened, o upkeep.PruneOptions) error
 	}
 	return err
 }
-
-// A percent is a share between 0 and 1, as a flag takes it: "5%".
-type percent float64
-
-func (p *percent) String() string { return strconv.FormatFloat(float64(*p)*100, 'f', -1, 64) + "%" }
-
-// Set reads a number from 0 to 100 with or without a percent sign.
-func (p *percent) Set(text string) error {
-	v, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
-	if err != nil || !(v >= 0 && v <= 100) {
-		return fmt.Errorf("%q is not a share: write a percentage like 5%%", text)
-	}
-	*p = percent(v / 100)
-	return nil
-}
-
-// Type names the flag's value in help texts.
-func (p *percent) Type() string { return "percentage" }

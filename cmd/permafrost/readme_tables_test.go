@@ -5,11 +5,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"permafrost/cmd/permafrost/internal/console"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"permafrost/cmd/permafrost/internal/console"
 )
 
 // readTop returns a file of the top directory.
@@ -63,22 +64,5 @@ func TestREADMEExitCodes(t *testing.T) {
 	}
 	if got := rows(t, "| exit code |"); len(want) < 10 || !slices.Equal(got, want) {
 		t.Errorf("the README has %v, the help %v", got, want)
-	}
-}
-
-// docs/permafrost.toml has every setting, as one of the kind that it must be, whether or not it is commented out.
-func TestExampleConfig(t *testing.T) {
-	text := readTop(t, "docs/permafrost.toml")
-	if _, err := parseConfig(text); err != nil {
-		t.Error(err)
-	}
-	c, err := parseConfig(regexp.MustCompile(`(?m)^#([a-z_]+ = |\[)`).ReplaceAllString(text, "$1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range settings {
-		if s.key != "" && c[s.key] == nil {
-			t.Errorf("%s is not in the example", s.key)
-		}
 	}
 }

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -21,9 +22,9 @@ import (
 // restoreFlags say what is restored, and where.
 type restoreFlags struct {
 	pick selection
-	date date
+	date value.Date
 	spec string // names the snapshot
-	head headFlag
+	head value.Head
 	dry  bool
 	o    restore.Options
 }
@@ -85,7 +86,7 @@ func (r *restoreFlags) flags(cmd *cobra.Command) {
 	f.StringVar(&r.spec, "snapshot", "", "restore the `snapshot` of this name")
 	f.StringVar(&r.o.Target, "target", "", "`directory` to write into")
 	f.StringArrayVar(&r.o.Components, "component", nil, "restore only this `component`: secrets, postgres, redis or media; repeatable")
-	f.Var((*overwrite)(&r.o.Overwrite), "overwrite", "replace existing files that differ: always, if-changed or never")
+	f.Var((*value.Overwrite)(&r.o.Overwrite), "overwrite", "replace existing files that differ: always, if-changed or never")
 	f.BoolVar(&r.o.Delete, "delete", false, "remove media that the snapshot does not have")
 	f.BoolVar(&r.dry, "dry-run", false, "list what would be written, kept and deleted, and write nothing")
 	f.StringArrayVar(&r.o.Include, "include", nil, "restore only media that this `pattern` matches (help patterns); repeatable")
@@ -101,27 +102,27 @@ func (r *restoreFlags) flags(cmd *cobra.Command) {
 func (r *restoreFlags) check() error {
 	switch {
 	case r.date != "" && r.spec != "":
-		return usagef("--date and --snapshot exclude each other")
+		return usage.Errorf("--date and --snapshot exclude each other")
 	case r.date != "":
 		r.spec = string(r.date)
 	case r.spec == "":
-		return hint.Wrap(usagef("restore needs to know which snapshot"), "say --date 2026-06-27 or --snapshot latest")
+		return hint.Wrap(usage.Errorf("restore needs to know which snapshot"), "say --date 2026-06-27 or --snapshot latest")
 	}
 	if r.o.Target == "" {
-		return hint.Wrap(usagef("restore needs to know where to write"), "say --target DIR: an empty directory, or one to be made")
+		return hint.Wrap(usage.Errorf("restore needs to know where to write"), "say --target DIR: an empty directory, or one to be made")
 	}
 	if err := snapshot.CheckComponents(r.o.Components); err != nil {
-		return usagef("--component: %w", err)
+		return usage.Errorf("--component: %w", err)
 	}
 	if err := restore.CheckPatterns(r.o.Include, r.o.Exclude); err != nil {
-		return usagef("%w", err)
+		return usage.Errorf("%w", err)
 	}
 	return nil
 }
 
 // restore restores a snapshot, or tells what that would do.
 func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
-	r, err := a.openAt(ctx, keeper.ContentKey, flags.head.head)
+	r, err := a.openAt(ctx, keeper.ContentKey, flags.head.Head)
 	if err != nil {
 		return err
 	}
@@ -144,21 +145,6 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
 		a.tellRestore(res)
 	}
 	return err
-}
-
-// An overwrite is the value of --overwrite.
-type overwrite restore.Overwrite
-
-func (o *overwrite) String() string { return string(*o) }
-func (o *overwrite) Type() string   { return "choice" }
-
-func (o *overwrite) Set(text string) error {
-	switch v := restore.Overwrite(text); v {
-	case restore.Always, restore.IfChanged, restore.Never:
-		*o = overwrite(v)
-		return nil
-	}
-	return fmt.Errorf("%q is none of always, if-changed and never", text)
 }
 
 // tellDryRun tells what a restore would do in all.

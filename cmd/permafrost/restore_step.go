@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/hint"
 	"permafrost/snapshot/restore"
 	"permafrost/source"
@@ -22,7 +24,7 @@ func (a *app) restoreStepCommand() *cobra.Command {
 		Hidden:  true,
 		// A configuration is no help on a host that has just been set up.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			err := checkFlags(cmd.Flags())
+			err := value.Check(cmd.Flags())
 			a.started = err == nil
 			return err
 		},
@@ -87,7 +89,7 @@ holds the database's password from the settings: write it where nobody else read
 		Args: args("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if a.ui.Terminal() {
-				return hint.Wrap(usagef("passfile shows no password on a terminal"), "redirect standard output: > FILE")
+				return hint.Wrap(usage.Errorf("passfile shows no password on a terminal"), "redirect standard output: > FILE")
 			}
 			password, err := databasePassword(file)
 			if err != nil {
@@ -107,7 +109,7 @@ holds the database's password from the settings: write it where nobody else read
 // databasePassword returns the password that a settings file has for the database.
 func databasePassword(file string) (string, error) {
 	if file == "" {
-		return "", hint.Wrap(usagef("no settings file is named"), "say --settings FILE")
+		return "", hint.Wrap(usage.Errorf("no settings file is named"), "say --settings FILE")
 	}
 	db, err := source.LoadDatabase(file)
 	if err == nil && db.Password == "" {

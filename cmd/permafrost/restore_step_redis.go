@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/hint"
 	"permafrost/source"
 	"permafrost/source/redis"
@@ -83,7 +84,7 @@ func (a *app) stepRedisLogin() *cobra.Command {
 		Args:    args("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if file == "" {
-				return hint.Wrap(usagef("no settings file is named"), "say --settings FILE")
+				return hint.Wrap(usage.Errorf("no settings file is named"), "say --settings FILE")
 			}
 			l, err := source.LoadRedisLogin(file, sidekiq)
 			if err != nil {
@@ -121,7 +122,7 @@ that address, with the password as masterauth: it gets the RDB.`,
 		Args:    args("one RDB", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if replica == "" {
-				return hint.Wrap(usagef("no server is named"), "say --replica HOST:PORT")
+				return hint.Wrap(usage.Errorf("no server is named"), "say --replica HOST:PORT")
 			}
 			return a.redisMaster(cmd.Context(), args[0], replica)
 		},
@@ -142,7 +143,7 @@ func (a *app) redisMaster(ctx context.Context, name, replica string) error {
 	in := bufio.NewReader(io.LimitReader(a.stdin, maxPassword))
 	password, err := in.ReadString('\n')
 	if password = strings.TrimSuffix(password, "\n"); err != nil || password == "" {
-		return usagef("no password comes on standard input")
+		return usage.Errorf("no password comes on standard input")
 	}
 	m := redis.Master{RDB: f, Password: password, Tell: func(text string) { a.ui.Warn("%s", text) }}
 	var listen netip.Addr

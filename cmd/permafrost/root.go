@@ -12,7 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/config"
 	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/place"
+	"permafrost/cmd/permafrost/internal/typo"
+	"permafrost/cmd/permafrost/internal/usage"
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 )
@@ -33,14 +38,9 @@ type app struct {
 	cacheDir    string
 	stateDir    string
 
-	limitUpload   rate
-	limitDownload rate
-	retryLock     time.Duration
-
-	acceptHead    bool
-	acceptHostKey bool
-	sshConfig     string // in place of the user's and the system's ssh_config
-	sshCommand    string // empty: in-process unless the user's configuration asks for more
+	storage    place.Options // how its storage is reached
+	retryLock  time.Duration
+	acceptHead bool
 }
 
 // newRoot returns the command tree.
@@ -116,8 +116,8 @@ func unknownCommand(root *cobra.Command, name string) error {
 			names = append(names, c.Name())
 		}
 	}
-	err := usagef("unknown command %s", escape.Name(name))
-	if near := nearest(name, names); near != "" {
+	err := usage.Errorf("unknown command %s", escape.Name(name))
+	if near := typo.Nearest(name, names); near != "" {
 		return hint.Wrap(err, "did you mean `"+root.CommandPath()+" "+near+"`?")
 	}
 	return hint.Wrap(err, "`"+strings.Replace(root.CommandPath(), "permafrost", "permafrost help", 1)+"` lists the commands")
@@ -132,7 +132,7 @@ func family(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
 			for _, c := range subs {
 				names = append(names, c.Name())
 			}
-			return hint.Wrap(usagef("%s needs to know what to do: %s", cmd.CommandPath(), strings.Join(names, ", ")),
+			return hint.Wrap(usage.Errorf("%s needs to know what to do: %s", cmd.CommandPath(), strings.Join(names, ", ")),
 				"`"+cmd.CommandPath()+" --help` shows an example")
 		}
 		return unknownCommand(cmd, args[0])
@@ -148,16 +148,16 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringArrayVarP(&a.identities, "identity", "i", nil, "key `file` to read content with: the recovery file, or an age or SSH key; repeatable")
 	f.StringVar(&a.writerKey, "writer-key", defaultWriterKey(), "key `file` of this host, made by init")
 	f.StringVar(&a.fingerprint, "fingerprint", "", "the repository's `fingerprint`, if no key file holds it")
-	f.StringVar(&a.configFile, "config", defaultConfig, "configuration `file`")
+	f.StringVar(&a.configFile, "config", config.DefaultFile, "configuration `file`")
 	f.StringVar(&a.cacheDir, "cache-dir", defaultDir("/var/cache", "XDG_CACHE_HOME", ".cache"), "`directory` for copies that can be fetched again")
 	f.StringVar(&a.stateDir, "state-dir", defaultDir("/var/lib", "XDG_STATE_HOME", ".local/state"), "`directory` for what this machine remembers of repositories")
-	f.Var(&a.limitUpload, "limit-upload", "limit uploads to this many bytes per second, such as 10M")
-	f.Var(&a.limitDownload, "limit-download", "limit downloads to this many bytes per second")
+	f.Var((*value.Rate)(&a.storage.Upload), "limit-upload", "limit uploads to this many bytes per second, such as 10M")
+	f.Var((*value.Rate)(&a.storage.Download), "limit-download", "limit downloads to this many bytes per second")
 	f.DurationVar(&a.retryLock, "retry-lock", 0, "wait up to this long, such as 30m, while others work on the repository")
 	f.BoolVar(&a.acceptHead, "accept-head", false, "go on although the repository is older than this machine remembers, or its log is damaged (with the owner key)")
-	f.BoolVar(&a.acceptHostKey, "accept-new-host-key", false, "trust and remember the server's host key, if none is known yet")
-	f.StringVar(&a.sshConfig, "ssh-config", "", "ssh_config `file` in place of ~/.ssh/config and /etc/ssh/ssh_config, like ssh's -F")
-	f.StringVar(&a.sshCommand, "ssh-command", "", "connect with this `command`, such as ssh")
+	f.BoolVar(&a.storage.AcceptHostKey, "accept-new-host-key", false, "trust and remember the server's host key, if none is known yet")
+	f.StringVar(&a.storage.SSHConfig, "ssh-config", "", "ssh_config `file` in place of ~/.ssh/config and /etc/ssh/ssh_config, like ssh's -F")
+	f.StringVar(&a.storage.SSHCommand, "ssh-command", "", "connect with this `command`, such as ssh")
 	f.BoolVar(&a.ui.InJSON, "json", false, "write JSON, one object a line")
 	f.BoolVarP(&a.ui.Quiet, "quiet", "q", false, "print only results, warnings and errors")
 	f.BoolVarP(&a.ui.Verbose, "verbose", "v", false, "print more")
@@ -186,24 +186,24 @@ func defaultWriterKey() string {
 // prepare completes the flags from environment and configuration before a command runs.
 func (a *app) prepare(cmd *cobra.Command) error {
 	a.inJSON.Store(a.ui.InJSON)
-	if err := checkFlags(cmd.Flags()); err != nil {
+	if err := value.Check(cmd.Flags()); err != nil {
 		return err
 	}
 	chosen := cmd.Flags().Changed("config")
 	if env := os.Getenv("PERMAFROST_CONFIG"); env != "" && !chosen {
 		a.configFile, chosen = env, true
 	}
-	c, err := loadConfig(a.configFile, chosen)
+	c, err := config.Load(a.configFile, chosen)
 	if err != nil {
 		return err
 	}
 	if policyGiven(cmd.Flags()) {
 		maps.DeleteFunc(c, func(key string, _ []string) bool { return strings.HasPrefix(key, "keep.") })
 	}
-	if err := fill(cmd.Name(), cmd.Flags(), os.Getenv, c); err != nil {
+	if err := config.Fill(cmd.Name(), cmd.Flags(), os.Getenv, c); err != nil {
 		return err
 	}
-	if err := checkFlags(cmd.Flags()); err != nil {
+	if err := value.Check(cmd.Flags()); err != nil {
 		return err
 	}
 	if a.ui.Quiet && a.ui.Verbose {
@@ -216,17 +216,17 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	return nil
 }
 
-// args returns a check that a command gets from least to most arguments, which usage describes.
-func args(usage string, least, most int) cobra.PositionalArgs {
+// args returns a check that a command gets from least to most arguments, which what describes.
+func args(what string, least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return hint.Wrap(usagef("%s needs %s", cmd.CommandPath(), usage), "`"+cmd.CommandPath()+" --help` shows an example")
+			return hint.Wrap(usage.Errorf("%s needs %s", cmd.CommandPath(), what), "`"+cmd.CommandPath()+" --help` shows an example")
 		case len(args) > most && most == 0:
-			return hint.Wrap(usagef("%s takes no arguments, and got %s", cmd.CommandPath(), escape.Name(strings.Join(args, " "))),
+			return hint.Wrap(usage.Errorf("%s takes no arguments, and got %s", cmd.CommandPath(), escape.Name(strings.Join(args, " "))),
 				"remove it: "+cmd.CommandPath()+" takes only flags; `"+cmd.CommandPath()+" --help` lists the flags")
 		case len(args) > most:
-			return hint.Wrap(usagef("%s takes %s, and got %s more", cmd.CommandPath(), usage, escape.Name(strings.Join(args[most:], " "))),
+			return hint.Wrap(usage.Errorf("%s takes %s, and got %s more", cmd.CommandPath(), what, escape.Name(strings.Join(args[most:], " "))),
 				"`"+cmd.CommandPath()+" --help` shows an example")
 		}
 		return nil

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"permafrost/cmd/permafrost/internal/process"
 	"permafrost/internal/sandbox"
 )
 
@@ -433,7 +434,7 @@ func TestForbidCoreDumps(t *testing.T) {
 	if err := errors.Join(unix.Getrlimit(unix.RLIMIT_CORE, &before), unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)); err != nil {
 		t.Fatal(err)
 	}
-	forbidCoreDumps()
+	process.ForbidCoreDumps()
 	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 	if err = errors.Join(err, unix.Getrlimit(unix.RLIMIT_CORE, &after)); err != nil || dumpable != 0 || after != (unix.Rlimit{}) {
 		t.Errorf("dumpable %d, limit %v, %v", dumpable, after, err)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/hint"
 	"permafrost/internal/sftpserver"
 )
@@ -34,14 +36,14 @@ Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 		// Its configuration is its command line: what else stands on that host is meant for other commands.
 		PersistentPreRun: func(*cobra.Command, []string) {},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkFlags(cmd.Flags()); err != nil {
+			if err := value.Check(cmd.Flags()); err != nil {
 				return err
 			}
 			if c.Root == "" {
-				return hint.Wrap(usagef("no directory is named"), "say --root DIR")
+				return hint.Wrap(usage.Errorf("no directory is named"), "say --root DIR")
 			}
 			if a.ui.Terminal() {
-				return hint.Wrap(usagef("serve-sftp speaks SFTP and can't be used on a terminal"), "`permafrost serve-sftp --help` shows where it belongs")
+				return hint.Wrap(usage.Errorf("serve-sftp speaks SFTP and can't be used on a terminal"), "`permafrost serve-sftp --help` shows where it belongs")
 			}
 			a.started = true
 			return a.serve(cmd.Context(), c)

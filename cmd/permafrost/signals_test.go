@@ -15,6 +15,9 @@ import (
 // promptly is within what a process that ends at once may take on a machine with much to do.
 const promptly = 5 * time.Second
 
+// grace is what a command has, after a first signal, to end in good order.
+const grace = 10 * time.Second
+
 // stuck returns a command that hangs where no context reaches it: it writes to a full pipe.
 func stuck(t *testing.T) *command {
 	t.Helper()

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"permafrost/cmd/permafrost/internal/usage"
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/snapshot"
@@ -63,7 +65,7 @@ type snapshotFlags struct {
 	live      string
 	user      string // whom Mastodon runs as
 	addresses source.Addresses
-	date      date
+	date      value.Date
 	o         backup.Options
 
 	deployment deploy.Options
@@ -92,22 +94,22 @@ func (s *snapshotFlags) flags(f *pflag.FlagSet) {
 
 // check finds what can't be meant.
 func (s *snapshotFlags) check() error {
-	if err := s.date.notAhead(time.Now()); err != nil {
+	if err := s.date.NotAhead(time.Now()); err != nil {
 		return err
 	}
 	if err := snapshot.CheckComponents(s.o.Skip); err != nil {
-		return usagef("--skip: %w", err)
+		return usage.Errorf("--skip: %w", err)
 	}
 	if slices.Contains(s.o.Skip, "postgres") && slices.Contains(s.o.Skip, "media") {
-		return hint.Wrap(usagef("--skip: nothing is left to store: a snapshot needs the database or the media"), "take postgres or media out of --skip, or of skip in the configuration")
+		return hint.Wrap(usage.Errorf("--skip: nothing is left to store: a snapshot needs the database or the media"), "take postgres or media out of --skip, or of skip in the configuration")
 	}
 	for _, dir := range s.o.Media.Follow {
 		if !filepath.IsAbs(dir) {
-			return usagef("--follow: %q is not an absolute path: write it from / on", dir)
+			return usage.Errorf("--follow: %q is not an absolute path: write it from / on", dir)
 		}
 	}
 	if s.o.Replica && s.addresses.Postgres != (source.PostgresAddress{}) {
-		return usagef("--replica can't be used with an address in [postgres] or --postgres-…: that address may be the replica's own")
+		return usage.Errorf("--replica can't be used with an address in [postgres] or --postgres-…: that address may be the replica's own")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
 )
@@ -75,7 +76,7 @@ func (a *app) completionCommand() *cobra.Command {
 			case "zsh":
 				write = func() error { return root.GenZshCompletion(a.ui.Raw()) }
 			default:
-				return usagef("no completion for the shell %s: there is bash, fish and zsh", escape.Name(args[0]))
+				return usage.Errorf("no completion for the shell %s: there is bash, fish and zsh", escape.Name(args[0]))
 			}
 			a.started = true
 			return write()

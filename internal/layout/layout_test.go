@@ -99,6 +99,12 @@ var may = []struct {
 	{"permafrost/snapshot/restore/internal/tree", []string{"permafrost/chunk", "permafrost/repo/store", "permafrost/snapshot", "permafrost/snapshot/stream", "permafrost/snapshot/restore/internal/...", "permafrost/source", "permafrost/source/media"}},
 	{"permafrost/snapshot/restore", []string{"permafrost/chunk", "permafrost/snapshot", "permafrost/snapshot/stream", "permafrost/snapshot/restore/internal/...", "permafrost/repo", "permafrost/repo/lease", "permafrost/repo/ledger", "permafrost/repo/inspection", "permafrost/repo/scrub", "permafrost/repo/store", "permafrost/repo/upkeep", "permafrost/source/...", "permafrost/internal/durable", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs"}},
 	{"permafrost/internal/keeper", []string{"permafrost/repo", "permafrost/repo/cause", "permafrost/repo/keys", "permafrost/repo/lease", "permafrost/repo/ledger", "permafrost/repo/inspection", "permafrost/repo/scrub", "permafrost/repo/store", "permafrost/repo/upkeep", "permafrost/snapshot/...", "permafrost/source/...", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs", "permafrost/internal/units"}},
+	{"permafrost/cmd/permafrost/internal/typo", nil},
+	{"permafrost/cmd/permafrost/internal/usage", nil},
+	{"permafrost/cmd/permafrost/internal/process", nil},
+	{"permafrost/cmd/permafrost/internal/value", []string{"permafrost/cmd/permafrost/internal/usage", "permafrost/internal/units", "permafrost/repo/ledger", "permafrost/repo/upkeep", "permafrost/snapshot/restore", "permafrost/snapshot/retain", "permafrost/source/media"}},
+	{"permafrost/cmd/permafrost/internal/config", []string{"permafrost/cmd/permafrost/internal/typo", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/hostfs"}},
+	{"permafrost/cmd/permafrost/internal/place", []string{"permafrost/cmd/permafrost/internal/config", "permafrost/cmd/permafrost/internal/usage", "permafrost/internal/dirstore", "permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/sftpstore", "permafrost/repo/store"}},
 	{"permafrost/cmd/permafrost/internal/console", []string{"permafrost/internal/escape", "permafrost/internal/hint", "permafrost/internal/keeper", "permafrost/internal/units", "permafrost/repo/keys"}},
 	{"permafrost/cmd/permafrost/internal/hints", []string{"permafrost/internal/dirstore", "permafrost/internal/escape", "permafrost/internal/keeper", "permafrost/internal/localdir", "permafrost/internal/sftpstore", "permafrost/internal/sshconn", "permafrost/repo", "permafrost/repo/cause", "permafrost/repo/keys", "permafrost/repo/ledger", "permafrost/repo/store", "permafrost/snapshot", "permafrost/snapshot/backup", "permafrost/snapshot/restore", "permafrost/source/..."}},
 	{"permafrost/cmd/permafrost", []string{"permafrost/chunk", "permafrost/repo", "permafrost/repo/cause", "permafrost/repo/keys", "permafrost/repo/lease", "permafrost/repo/ledger", "permafrost/repo/inspection", "permafrost/repo/scrub", "permafrost/repo/store", "permafrost/repo/upkeep", "permafrost/snapshot", "permafrost/snapshot/backup", "permafrost/snapshot/restore", "permafrost/snapshot/retain", "permafrost/source/...",
@@ -152,7 +158,7 @@ var home = map[string][]string{
 	"github.com/klauspost/compress":    {"permafrost/repo/internal/core", "permafrost/repo/internal/pack", "permafrost/snapshot"},
 	"github.com/spf13/cobra":           {"permafrost/cmd/permafrost"},
 	"github.com/vbauerster/mpb/v8":     {"permafrost/cmd/permafrost/internal/console"},
-	"github.com/BurntSushi/toml":       {"permafrost/cmd/permafrost"},
+	"github.com/BurntSushi/toml":       {"permafrost/cmd/permafrost/internal/config"},
 }
 
 func TestLibrariesStayHome(t *testing.T) {

@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
+	"syscall"
+
 	"permafrost/internal/keeper"
 	"permafrost/repo"
 	"permafrost/repo/cause"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
-	"strings"
-	"syscall"
 )
 
 const liarHint = "don't rely on this storage: look at the server's log and its free space; OpenSSH's server is known to work"

@@ -1,10 +1,12 @@
-package main
+package process
 
 import (
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+
+	"golang.org/x/sys/unix"
 )
 
 // heapSlack is how many bytes of garbage may gather before they are collected. Nearly all that is live is buffers
@@ -13,8 +15,8 @@ import (
 // buffer for each packet. A memory limit would collect without end where a repository needs more than it.
 const heapSlack = 12 << 20
 
-// paceGC sets the garbage collector's percentage, after each collection, to what makes heapSlack bytes.
-func paceGC() {
+// PaceGC sets the garbage collector's percentage, after each collection, to what makes heapSlack bytes.
+func PaceGC() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
@@ -27,4 +29,12 @@ func paceGC() {
 		runtime.SetFinalizer(new(token), collected) // runs after the next collection
 	}
 	collected(nil)
+}
+
+// ForbidCoreDumps keeps keys and passwords in memory out of core files. A process that is not dumpable gives none to a crash
+// handler either, and other processes of its user can't read its memory; that ends where a child begins, the limit of size
+// does not. Where neither can be had nothing else is worse for it.
+func ForbidCoreDumps() {
+	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }

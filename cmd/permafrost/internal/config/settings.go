@@ -1,4 +1,6 @@
-package main
+// Package config gives flags the values that neither the command line nor the program itself has for them: those of the environment, and
+// those of the configuration file. A file that somebody else could have written is not obeyed, and none may say what no flag knows.
+package config
 
 import (
 	"errors"
@@ -14,38 +16,39 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
 
+	"permafrost/cmd/permafrost/internal/typo"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/hostfs"
 )
 
 // defaultConfig is read where no other file is given. It alone may be absent.
-const defaultConfig = "/etc/permafrost.toml"
+const DefaultFile = "/etc/permafrost.toml"
 
 // maxConfigFile bounds a configuration file, in bytes.
 const maxConfigFile = 1 << 20
 
-// A setting gives a flag its value from elsewhere. What a flag says on the command line goes before the environment,
+// A Setting gives a flag its value from elsewhere. What a flag says on the command line goes before the environment,
 // and that before the configuration file.
-type setting struct {
-	flag     string
-	env      string // variable of the environment, or ""
-	key      string // key of the configuration file, or ""; "keep.daily" is daily in the table [keep]
-	kind     kind
-	commands string // names of the commands that it is for; empty: all
+type Setting struct {
+	Flag     string
+	Env      string // variable of the environment, or ""
+	Key      string // key of the configuration file, or ""; "keep.daily" is daily in the table [keep]
+	Kind     Kind
+	Commands string // names of the commands that it is for; empty: all
 }
 
-// A kind is what the configuration file must give a key.
-type kind string
+// A Kind is what the configuration file must give a key.
+type Kind string
 
 const (
-	isText   kind = "a string"
-	isNumber kind = "a number"
-	isBool   kind = "true or false"
-	isList   kind = "a string or a list of strings"
+	isText   Kind = "a string"
+	isNumber Kind = "a number"
+	isBool   Kind = "true or false"
+	isList   Kind = "a string or a list of strings"
 )
 
-var settings = []setting{
+var settings = []Setting{
 	{"repo", "PERMAFROST_REPOSITORY", "repository", isText, ""},
 	{"identity", "PERMAFROST_IDENTITY_FILE", "identity_file", isList, ""},
 	{"writer-key", "PERMAFROST_WRITER_KEY", "writer_key", isText, ""},
@@ -100,20 +103,23 @@ var settings = []setting{
 
 // serves reports whether the setting is for a command. The command run makes a snapshot, forgets and prunes: it has the
 // settings of all three.
-func (s *setting) serves(command string) bool {
-	for _, c := range strings.Fields(s.commands) {
+func (s *Setting) serves(command string) bool {
+	for _, c := range strings.Fields(s.Commands) {
 		if c == command || command == "run" && (c == "snapshot" || c == "forget" || c == "prune") {
 			return true
 		}
 	}
-	return s.commands == ""
+	return s.Commands == ""
 }
 
-// A config is a configuration file's content: values by key.
-type config map[string][]string
+// Settings returns all settings, in the order in which help lists them.
+func Settings() []Setting { return slices.Clone(settings) }
 
-// loadConfig reads a configuration file. It may be absent unless somebody chose it.
-func loadConfig(path string, chosen bool) (config, error) {
+// A File is a configuration file's content: values by key.
+type File map[string][]string
+
+// Load reads a configuration file. It may be absent unless somebody chose it.
+func Load(path string, chosen bool) (File, error) {
 	text, err := readConfig(path)
 	if errors.Is(err, fs.ErrNotExist) && !chosen {
 		return nil, nil
@@ -124,7 +130,7 @@ func loadConfig(path string, chosen bool) (config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	c, err := parseConfig(string(text))
+	c, err := parse(string(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -146,7 +152,7 @@ func readConfig(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer p.Close()
-	who, remedy := "root", "keep it in a directory of root's, such as "+defaultConfig+", as a file of root's: chown root:root, chmod go-w"
+	who, remedy := "root", "keep it in a directory of root's, such as "+DefaultFile+", as a file of root's: chown root:root, chmod go-w"
 	if os.Geteuid() != 0 {
 		who, remedy = "permafrost", "keep it where only you and root may write, as a file of yours: chmod go-w"
 	}
@@ -158,7 +164,7 @@ func readConfig(path string) ([]byte, error) {
 }
 
 // parseConfig reads a configuration file's TOML. Every key must be one of the settings', of the right kind.
-func parseConfig(text string) (config, error) {
+func parse(text string) (File, error) {
 	var tree map[string]any
 	if _, err := toml.Decode(text, &tree); err != nil {
 		var malformed toml.ParseError
@@ -169,12 +175,12 @@ func parseConfig(text string) (config, error) {
 		}
 		return nil, errors.New("not TOML")
 	}
-	c := make(config)
+	c := make(File)
 	return c, c.take("", tree)
 }
 
 // take adds the values of a table whose keys begin with prefix.
-func (c config) take(prefix string, table map[string]any) error {
+func (c File) take(prefix string, table map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		key, value := prefix+name, table[name]
 		if sub, ok := value.(map[string]any); ok && isTable(key) {
@@ -183,13 +189,13 @@ func (c config) take(prefix string, table map[string]any) error {
 			}
 			continue
 		}
-		i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key && key != "" })
+		i := slices.IndexFunc(settings, func(s Setting) bool { return s.Key == key && key != "" })
 		if i < 0 {
 			return unknownKey(key)
 		}
-		words, ok := settings[i].kind.words(value)
+		words, ok := settings[i].Kind.words(value)
 		if !ok {
-			return fmt.Errorf("%s must be %s", key, settings[i].kind)
+			return fmt.Errorf("%s must be %s", key, settings[i].Kind)
 		}
 		c[key] = words
 	}
@@ -198,13 +204,13 @@ func (c config) take(prefix string, table map[string]any) error {
 
 // isTable reports whether key names a table.
 func isTable(key string) bool {
-	return slices.ContainsFunc(settings, func(s setting) bool { return strings.HasPrefix(s.key, key+".") })
+	return slices.ContainsFunc(settings, func(s Setting) bool { return strings.HasPrefix(s.Key, key+".") })
 }
 
 func unknownKey(key string) error {
 	var known []string
 	for _, s := range settings {
-		known = append(known, s.key)
+		known = append(known, s.Key)
 	}
 	err := fmt.Errorf("unknown key %s", escape.Name(key))
 	if misplaced := misplacedKey(key); misplaced != nil {
@@ -215,7 +221,7 @@ func unknownKey(key string) error {
 			return hint.Wrap(err, "did you mean "+k+"?")
 		}
 	}
-	if near := nearest(key, known); near != "" {
+	if near := typo.Nearest(key, known); near != "" {
 		return hint.Wrap(err, "did you mean "+near+"?")
 	}
 	return hint.Wrap(err, "`permafrost help config` lists the keys")
@@ -229,9 +235,9 @@ func misplacedKey(key string) error {
 		table, name = key[:i], key[i+1:]
 	}
 	for _, s := range settings {
-		own, known := "", s.key
-		if i := strings.LastIndexByte(s.key, '.'); i >= 0 {
-			own, known = s.key[:i], s.key[i+1:]
+		own, known := "", s.Key
+		if i := strings.LastIndexByte(s.Key, '.'); i >= 0 {
+			own, known = s.Key[:i], s.Key[i+1:]
 		}
 		if known != name || known == "" {
 			continue
@@ -249,7 +255,7 @@ func misplacedKey(key string) error {
 }
 
 // words returns what a flag is given for a value of kind k.
-func (k kind) words(value any) (words []string, ok bool) {
+func (k Kind) words(value any) (words []string, ok bool) {
 	switch v := value.(type) {
 	case string:
 		return []string{v}, k == isText || k == isList
@@ -270,17 +276,17 @@ func (k kind) words(value any) (words []string, ok bool) {
 	return nil, false
 }
 
-// fill gives a command's flags that the command line left alone their values from the environment and the configuration. The
+// Fill gives a command's flags that the command line left alone their values from the environment and the configuration. The
 // flags stay marked as not given.
-func fill(command string, flags *pflag.FlagSet, getenv func(string) string, c config) error {
+func Fill(command string, flags *pflag.FlagSet, getenv func(string) string, c File) error {
 	for _, s := range settings {
-		f := flags.Lookup(s.flag)
+		f := flags.Lookup(s.Flag)
 		if f == nil || f.Changed || !s.serves(command) {
 			continue
 		}
-		words, from := c[s.key], s.key+" in the configuration"
-		if s.env != "" && getenv(s.env) != "" {
-			words, from = []string{getenv(s.env)}, s.env
+		words, from := c[s.Key], s.Key+" in the configuration"
+		if s.Env != "" && getenv(s.Env) != "" {
+			words, from = []string{getenv(s.Env)}, s.Env
 		}
 		for _, w := range words {
 			if err := f.Value.Set(w); err != nil {
@@ -297,41 +303,4 @@ func plainDuration(f *pflag.Flag, wrote string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%q is not a duration: write one like 30m or 1h30m", escape.Name(wrote))
-}
-
-// policyGiven reports whether the command line itself says what to keep.
-func policyGiven(flags *pflag.FlagSet) (given bool) {
-	flags.Visit(func(f *pflag.Flag) { given = given || strings.HasPrefix(f.Name, "keep-") })
-	return given
-}
-
-// nearest returns the one of words that is nearest to what somebody wrote, or "" where none is near.
-func nearest(wrote string, words []string) string {
-	best, least := "", 1+len(wrote)/3
-	for _, w := range words {
-		if d := editDistance(wrote, w); d <= least && w != "" {
-			best, least = w, d-1
-		}
-	}
-	return best
-}
-
-// editDistance returns how many bytes have to be inserted, deleted or changed to make b of a.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
 }

@@ -1,4 +1,6 @@
-package main
+// Package value reads what a command line, the environment or the configuration says to a flag: sizes, dates, shares and the like, each
+// as a pflag.Value. Nothing that can't be meant is taken.
+package value
 
 import (
 	"errors"
@@ -23,9 +25,9 @@ const (
 // mayBeEmpty are the flags whose empty value means something.
 var mayBeEmpty = []string{"cache-dir", "state-dir", "writer-key"}
 
-// checkFlags looks at what flags were given as text or as a time, wherever that came from: nothing that can't be meant is
+// Check looks at what flags were given as text or as a time, wherever that came from: nothing that can't be meant is
 // taken.
-func checkFlags(flags *pflag.FlagSet) (err error) {
+func Check(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		for _, text := range flagTexts(f) {
 			if e := checkFlag(f, text); e != nil && err == nil {

@@ -1,19 +1,21 @@
-package main
+package config
 
 import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
 
+	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/hint"
 )
 
 func TestParseConfig(t *testing.T) {
-	got, err := parseConfig(`
+	got, err := parse(`
 repository = "sftp:u@h:/p"
 identity_file = "one.key"
 tags = ["nightly", "live"]
@@ -23,7 +25,7 @@ daily = 7
 monthly = -1
 within = "30d"
 `)
-	want := config{
+	want := File{
 		"repository": {"sftp:u@h:/p"}, "identity_file": {"one.key"}, "tags": {"nightly", "live"}, "no_cache_media": {"true"},
 		"keep.daily": {"7"}, "keep.monthly": {"-1"}, "keep.within": {"30d"},
 	}
@@ -53,7 +55,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"live = \"/x\"\nrepository = sftp", "line 2: ", ""},
 		{"live = \"/x\"\nlive = \"/y\"", "line 2: ", ""},
 	} {
-		_, err := parseConfig(tt.text)
+		_, err := parse(tt.text)
 		if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(hint.Of(err), tt.hint) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: got %v, hint %q", tt.text, err, hint.Of(err))
 		}
@@ -62,29 +64,29 @@ func TestParseConfigRefuses(t *testing.T) {
 
 func TestLoadConfigAbsent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.toml")
-	if c, err := loadConfig(path, false); c != nil || err != nil {
+	if c, err := Load(path, false); c != nil || err != nil {
 		t.Error(c, err)
 	}
-	if _, err := loadConfig(path, true); err == nil {
+	if _, err := Load(path, true); err == nil {
 		t.Error("a file that somebody named may be absent")
 	}
 	if err := os.WriteFile(path, make([]byte, maxConfigFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadConfig(path, false); err == nil || !strings.Contains(err.Error(), "longer") {
+	if _, err := Load(path, false); err == nil || !strings.Contains(err.Error(), "longer") {
 		t.Error(err)
 	}
 }
 
 // A flag goes before the environment, and that before the configuration.
 func TestFill(t *testing.T) {
-	conf := config{"repository": {"from-config"}, "identity_file": {"c1", "c2"}, "keep.daily": {"3"}}
+	conf := File{"repository": {"from-config"}, "identity_file": {"c1", "c2"}, "keep.daily": {"3"}}
 	environ := map[string]string{"PERMAFROST_REPOSITORY": "from-env", "PERMAFROST_IDENTITY_FILE": "e1"}
 	for _, tt := range []struct {
 		name  string
 		args  []string
 		env   bool
-		conf  config
+		conf  File
 		repo  string
 		ids   []string
 		daily int
@@ -108,7 +110,7 @@ func TestFill(t *testing.T) {
 				}
 				return environ[name]
 			}
-			if err := fill("forget", flags, getenv, tt.conf); err != nil {
+			if err := Fill("forget", flags, getenv, tt.conf); err != nil {
 				t.Fatal(err)
 			}
 			if *repository != tt.repo || strings.Join(*ids, " ") != strings.Join(tt.ids, " ") || *daily != tt.daily {
@@ -123,9 +125,9 @@ func TestFill(t *testing.T) {
 
 func TestFillNamesTheSource(t *testing.T) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	var s rate
+	var s value.Rate
 	flags.Var(&s, "limit-upload", "")
-	err := fill("forget", flags, func(string) string { return "" }, config{"limit_upload": {"fast"}})
+	err := Fill("forget", flags, func(string) string { return "" }, File{"limit_upload": {"fast"}})
 	if err == nil || !strings.Contains(err.Error(), "limit_upload in the configuration: ") {
 		t.Error(err)
 	}
@@ -137,7 +139,7 @@ func TestFillKnowsTheCommand(t *testing.T) {
 	for command, want := range map[string]int{"snapshot": 1, "snapshots": 0} {
 		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 		tags := flags.StringArray("tag", nil, "")
-		if err := fill(command, flags, func(string) string { return "" }, config{"tags": {"nightly"}}); err != nil {
+		if err := Fill(command, flags, func(string) string { return "" }, File{"tags": {"nightly"}}); err != nil {
 			t.Fatal(err)
 		}
 		if len(*tags) != want {
@@ -146,13 +148,23 @@ func TestFillKnowsTheCommand(t *testing.T) {
 	}
 }
 
-func TestEditDistance(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"kitten", "sitting", 3}, {"dayly", "daily", 1}} {
-		if got := editDistance(tt.a, tt.b); got != tt.want {
-			t.Errorf("%q to %q: %d, want %d", tt.a, tt.b, got, tt.want)
+// docs/permafrost.toml has every setting, as one of the kind that it must be, whether or not it is commented out.
+func TestExampleConfig(t *testing.T) {
+	data, err := os.ReadFile("../../../../docs/permafrost.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	if _, err := parse(text); err != nil {
+		t.Error(err)
+	}
+	c, err := parse(regexp.MustCompile(`(?m)^#([a-z_]+ = |\[)`).ReplaceAllString(text, "$1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		if s.Key != "" && c[s.Key] == nil {
+			t.Errorf("%s is not in the example", s.Key)
 		}
 	}
 }

@@ -1,29 +1,24 @@
-package main
+// Package process is what permafrost asks of its own process: that a signal ends a command in good order, that no secret leaves memory
+// in a core file or a trace, and that memory stays small.
+package process
 
 import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
 	"time"
 
-	"permafrost/cmd/permafrost/internal/console"
-
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
-const (
-	// grace is how long a command may take, after a first signal, to end in good order: to give leases and locks back over
-	// a slow line. What hangs in a system call, or on a server that says nothing, does not keep the process longer.
-	grace = 10 * time.Second
-
-	lastWords = 200 * time.Millisecond // to tell why, where standard error may be stuck
-)
+// grace is how long a command may take, after a first signal, to end in good order: to give leases and locks back over
+// a slow line. What hangs in a system call, or on a server that says nothing, does not keep the process longer.
+const grace = 10 * time.Second
 
 // listen returns a channel of the signals of which one is given. What the process was started to ignore, as nohup does with
 // SIGHUP, stays ignored.
@@ -37,12 +32,12 @@ func listen(to ...os.Signal) chan os.Signal {
 	return signals
 }
 
-// interruptible runs a command in a goroutine of its own and returns its exit code. The first signal ends the command's
+// Interruptible runs a command in a goroutine of its own and returns its exit code. The first signal ends the command's
 // context. A second one, or the end of the grace, does not wait for it any longer: abandoned tells why, and gives the code.
 //
 // Somebody who wants to know where it hangs sends SIGQUIT, and systemd's watchdog SIGABRT. These end it at once, as they would have
 // without us, with a trace that shows no secret.
-func interruptible(command func(context.Context) int, abandoned func(why, trace string) int) int {
+func Interruptible(command func(context.Context) int, abandoned func(why, trace string) int) int {
 	signals := listen(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	aborts := listen(syscall.SIGQUIT, syscall.SIGABRT)
@@ -109,22 +104,4 @@ func terminal() (restore func()) {
 		return func() {}
 	}
 	return func() { term.Restore(int(tty.Fd()), state) }
-}
-
-// abandon tells that the command is not waited for, and where it was, as far as anybody hears it. It relies on nothing that the
-// command may hold.
-func (a *app) abandon(stderr io.Writer, why, trace string) int {
-	said := make(chan struct{})
-	go func() {
-		defer close(said)
-		io.WriteString(stderr, trace)
-		u := console.New(io.Discard, stderr)
-		u.InJSON = a.inJSON.Load()
-		u.Error(fmt.Errorf("%w: %s", errInterrupted, why), exitInterrupted, "")
-	}()
-	select {
-	case <-said:
-	case <-time.After(lastWords):
-	}
-	return exitInterrupted
 }

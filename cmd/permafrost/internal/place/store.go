@@ -1,57 +1,58 @@
-package main
+// Package place reads where a repository is: on an SFTP server, or in a directory of this machine. It opens the store there.
+package place
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"permafrost/cmd/permafrost/internal/config"
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/dirstore"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
-	"permafrost/internal/keeper"
 	"permafrost/internal/sftpstore"
 	"permafrost/repo/store"
 )
 
-// A place is a repository's address, taken apart as far as it says which store it needs.
-type place struct {
+// A Place is a repository's address, taken apart as far as it says which store it needs.
+type Place struct {
 	sftp *sftpstore.Config // nil: a local directory
 	dir  string
 }
 
-// parsePlace reads a repository's address: a local path begins with /, ./ or ../, and USER@HOST:PATH is on an SFTP server as
+// Parse reads a repository's address: a local path begins with /, ./ or ../, and USER@HOST:PATH is on an SFTP server as
 // it is for scp. Whatever could be either is refused: a backup on the very disk that it is to save would look like one.
-func parsePlace(address string) (place, error) {
+func Parse(address string) (Place, error) {
 	scheme, rest, colon := strings.Cut(address, ":")
 	host := colon && !strings.ContainsAny(scheme, "/")
 	switch {
 	case address == "":
-		return place{}, hint.Wrap(usagef("no repository is named"),
-			"say -r URL, set PERMAFROST_REPOSITORY, or write repository = \"…\" into "+defaultConfig)
+		return Place{}, hint.Wrap(usage.Errorf("no repository is named"),
+			"say -r URL, set PERMAFROST_REPOSITORY, or write repository = \"…\" into "+config.DefaultFile)
 	case isLocal(address):
-		return place{dir: address}, nil
+		return Place{dir: address}, nil
 	case host && strings.HasPrefix(rest, "//") && scheme != "sftp" && scheme != "file":
-		return place{}, hint.Wrap(usagef("repositories on %s:// are not supported", escape.Name(scheme)),
+		return Place{}, hint.Wrap(usage.Errorf("repositories on %s:// are not supported", escape.Name(scheme)),
 			"give sftp://user@host/path or a local path")
 	case hasPassword(address):
-		return place{}, hint.Wrap(usagef("a password has no place in a repository's address"), "log in with a key; begin a local path with ./ if it has an @")
+		return Place{}, hint.Wrap(usage.Errorf("a password has no place in a repository's address"), "log in with a key; begin a local path with ./ if it has an @")
 	case scheme == "sftp" && colon, host && strings.Contains(scheme, "@"):
 		c, err := sftpstore.Parse("sftp:" + strings.TrimPrefix(address, "sftp:"))
 		if err != nil {
-			return place{}, &usageError{err}
+			return Place{}, usage.Wrap(err)
 		}
-		return place{sftp: &c}, nil
+		return Place{sftp: &c}, nil
 	case scheme == "file" && colon:
 		u, err := url.Parse(address)
 		if err != nil || u.Host != "" && u.Host != "localhost" || !strings.HasPrefix(u.Path, "/") {
-			return place{}, usagef("%s names no directory: write file:///path", escape.Name(address))
+			return Place{}, usage.Errorf("%s names no directory: write file:///path", escape.Name(address))
 		}
-		return place{dir: u.Path}, nil
+		return Place{dir: u.Path}, nil
 	}
-	return place{}, hint.Wrap(usagef("%s is no repository's address", escape.Name(address)), "write "+escape.Name(likelier(address, host)))
+	return Place{}, hint.Wrap(usage.Errorf("%s is no repository's address", escape.Name(address)), "write "+escape.Name(likelier(address, host)))
 }
 
 // isLocal reports whether an address is a path on this machine beyond doubt.
@@ -89,8 +90,8 @@ func hasPassword(address string) bool {
 	return !strings.Contains(before, "/") || !isURL && strings.Contains(after, ":")
 }
 
-// inFull returns where the repository is, for whoever looks for it from elsewhere.
-func (p place) inFull() string {
+// InFull returns where the repository is, for whoever looks for it from elsewhere.
+func (p Place) InFull() string {
 	if p.sftp != nil {
 		if strings.HasPrefix(p.sftp.Path, "/") {
 			return p.sftp.String()
@@ -103,40 +104,43 @@ func (p place) inFull() string {
 	return p.dir
 }
 
-// storePatience bounds how long a connection may be silent or take to be made. What fails is tried again for four times
-// that. 0 is what sftpstore takes for long enough; only tests set it.
-var storePatience time.Duration
+// Options say how a store is reached.
+type Options struct {
+	Upload, Download int64 // bytes a second; 0: no limit
 
-// openStore opens the store that the repository's address names. Its close ends the connections.
-func (a *app) openStore(ctx context.Context) (st store.Store, close func() error, err error) {
-	return a.openNewStore(ctx, nil)
+	// For an SFTP server.
+	AcceptHostKey bool   // trust its host key, if none is known yet
+	SSHConfig     string // in place of the user's and the system's ssh_config
+	SSHCommand    string // "": in-process unless the user's configuration asks for more
+
+	// Patience bounds how long a connection may be silent or take to be made. What fails is tried again for four times that. 0 is
+	// what sftpstore takes for long enough.
+	Patience time.Duration
+
+	Warn    func(text string) // hears what deserves attention
+	Waiting func(text string) // hears that something is tried again
+	Lasting func(text string) // hears what will be so with this storage each time; may be nil
 }
 
-// openNewStore is openStore for a repository that is to be made. lasting hears what will be so with this storage each time.
-func (a *app) openNewStore(ctx context.Context, lasting func(text string)) (st store.Store, close func() error, err error) {
-	p, err := parsePlace(a.repository)
-	if err != nil {
-		return nil, nil, err
-	}
+// Open opens the store. Its close ends the connections.
+func (p Place) Open(ctx context.Context, o Options) (st store.Store, close func() error, err error) {
 	if p.sftp == nil {
 		dir, err := dirstore.Open(p.dir)
 		if err != nil {
 			return nil, nil, err
 		}
-		return store.Limit(dir, int64(a.limitUpload), int64(a.limitDownload)), func() error { return nil }, nil
+		return store.Limit(dir, o.Upload, o.Download), func() error { return nil }, nil
 	}
 	c := *p.sftp
-	c.AcceptNewHostKey, c.ConfigFile = a.acceptHostKey, a.sshConfig
-	c.RetryBudget, c.DialTimeout, c.Timeout = 4*storePatience, storePatience, storePatience
-	if a.sshCommand != "" {
-		c.UseCommand, c.Command = true, a.sshCommand
+	c.AcceptNewHostKey, c.ConfigFile = o.AcceptHostKey, o.SSHConfig
+	c.RetryBudget, c.DialTimeout, c.Timeout = 4*o.Patience, o.Patience, o.Patience
+	if o.SSHCommand != "" {
+		c.UseCommand, c.Command = true, o.SSHCommand
 	}
-	c.Warn = func(text string) { a.ui.Finding(keeper.Finding{Severity: keeper.Notable, Err: errors.New(text)}) }
-	c.Waiting = func(text string) { a.ui.Finding(keeper.Finding{Severity: keeper.Minor, Err: errors.New(text)}) }
-	c.Lasting = lasting
+	c.Warn, c.Waiting, c.Lasting = o.Warn, o.Waiting, o.Lasting
 	remote, err := sftpstore.Open(ctx, c)
 	if err != nil {
 		return nil, nil, err
 	}
-	return store.Limit(remote, int64(a.limitUpload), int64(a.limitDownload)), remote.Close, nil
+	return store.Limit(remote, o.Upload, o.Download), remote.Close, nil
 }

@@ -1,17 +1,19 @@
-package main
+package place
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
 
+	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/hint"
 	"permafrost/internal/sftpstore"
 	"permafrost/internal/sshconn"
 )
 
 func TestParsePlace(t *testing.T) {
-	for address, want := range map[string]place{
+	for address, want := range map[string]Place{
 		"/srv/repo":                   {dir: "/srv/repo"},
 		"./repo":                      {dir: "./repo"},
 		"../repo":                     {dir: "../repo"},
@@ -31,7 +33,7 @@ func TestParsePlace(t *testing.T) {
 		"sftp://u@h:2222/p":           {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h", User: "u", Port: 2222}, Path: "/p"}},
 		"sftp:h:relative/with:colons": {sftp: &sftpstore.Config{Config: sshconn.Config{Host: "h"}, Path: "relative/with:colons"}},
 	} {
-		if got, err := parsePlace(address); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := Parse(address); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", address, got, err, want)
 		}
 	}
@@ -57,11 +59,11 @@ func TestParsePlace(t *testing.T) {
 		"sftp://u:hunter2@h/p":       "a password has no place",
 		"https://u:hunter2@h/\x1b]0": "https:// are not supported",
 	} {
-		_, err := parsePlace(address)
+		_, err := Parse(address)
 		if strings.Contains(address, `\`) && !strings.Contains(hint.Of(err), "a path with / between its names") {
 			t.Errorf("%s: the hint is %q", address, hint.Of(err))
 		}
-		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ter2") {
+		if !errors.As(err, new(*usage.Error)) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ter2") {
 			t.Errorf("%s: %v, want %q", address, err, want)
 		}
 	}
