@@ -146,14 +146,14 @@ func components(m *snapshot.Manifest) []string {
 	return t.Lines()
 }
 
-// postgresFacts says what the dump holds and how far it was proven.
+// postgresFacts says what the dump holds.
 func postgresFacts(m *snapshot.Manifest) string {
 	f, d := &m.Postgres.Server, &m.Postgres.Dump
 	text := "PostgreSQL " + escape.Name(strings.Fields(f.Version + " ?")[0])
 	if d.Entries > 0 {
 		text += ", " + units.Plural(int64(d.Entries), "entry", "entries")
 	}
-	return text + ", verified: " + escape.Name(d.Verified)
+	return text
 }
 
 // redisFacts says what the RDB holds and how it was had.

@@ -65,7 +65,7 @@ func manifestOf(at time.Time) *snapshot.Manifest {
 	m.Secrets.Files = []snapshot.SecretFile{{Path: "/home/mastodon/live/.env.production"}, {Path: "/etc/x"}}
 	m.Postgres.Database, m.Postgres.User = "d", "u"
 	m.Postgres.Server = postgres.Facts{Version: "15", Extensions: map[string]string{"e": "1"}, Rows: map[string]int64{"public.users": 1}}
-	m.Postgres.Dump = postgres.DumpFacts{Entries: 1, Verified: "full", Note: "n", Kinds: map[string]int{"TABLE": 1}}
+	m.Postgres.Dump = postgres.DumpFacts{Entries: 1, Note: "n", Kinds: map[string]int{"TABLE": 1}}
 	m.Redis.Server = redis.Facts{Version: "7", Dir: "/d", File: "f", AppendOnly: &yes, Queues: &redis.Queues{Queues: map[string]int64{"q": 1}}}
 	m.Redis.Dump.Method = "bgsave"
 	m.Media.Root, m.Media.Excludes, m.Media.LeftOut = "/home/mastodon/live/public/system", []snapshot.Text{"x"}, 3

@@ -124,16 +124,3 @@ func startPgBouncer(t *testing.T, db source.Database, mode string) int {
 	t.Cleanup(func() { b.Stop() })
 	return b.Port
 }
-
-func TestParseVerifyMode(t *testing.T) {
-	for _, mode := range []VerifyMode{VerifyFull, VerifyTOC, VerifyNone} {
-		if got, err := ParseVerifyMode(mode.String()); err != nil || got != mode {
-			t.Errorf("%v: %v, %v", mode, got, err)
-		}
-	}
-	for _, s := range []string{"", "FULL", "all"} {
-		if _, err := ParseVerifyMode(s); err == nil || !strings.Contains(err.Error(), "full, toc or none") {
-			t.Errorf("%q: %v", s, err)
-		}
-	}
-}

@@ -23,7 +23,6 @@ type DumpFacts struct {
 	DumpVersion    string         `json:"pg_dump_version"`
 	ServerVersion  string         `json:"server_version,omitempty"`
 	Bytes          int64          `json:"bytes"`
-	Verified       string         `json:"verified"` // full, toc or none
 	Note           string         `json:"note,omitempty"`
 
 	// Tables are what the dump holds of each table, by schema.table, exactly: counted as it passed. Nil where Uncounted tells why.
@@ -33,7 +32,7 @@ type DumpFacts struct {
 }
 
 // A Dump is the stream of pg_dump's archive. Reading it returns io.EOF only where pg_dump exited with 0 and
-// the proof that was asked for succeeded; otherwise it returns the error, then and ever after.
+// pg_restore has read all of it; otherwise it returns the error, then and ever after.
 type Dump struct {
 	facts  DumpFacts
 	end    func() // ends what killing the child leaves
@@ -41,7 +40,7 @@ type Dump struct {
 	output *pipeEnd  // pg_dump's output
 	r      io.Reader // the part that was read for its table of contents, then out
 	db     source.Database
-	proof  *proof           // nil where none is asked for
+	proof  *proof
 	count  *archive.Counter // nil where the data are not counted
 	head   int64            // bytes of the dump before its data
 	cancel context.CancelFunc
@@ -72,7 +71,7 @@ func (snap *Snapshot) Dump(ctx context.Context) (*Dump, error) {
 
 func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 	s := snap.s
-	d := &Dump{db: s.db, end: s.endInside, facts: DumpFacts{DumpVersion: s.tools.version, Verified: s.opts.Verify.String()}}
+	d := &Dump{db: s.db, end: s.endInside, facts: DumpFacts{DumpVersion: s.tools.version}}
 	r, w, err := pipe()
 	if err != nil {
 		return nil, err
@@ -81,7 +80,7 @@ func (snap *Snapshot) start(ctx context.Context) (*Dump, error) {
 	d.ctx, d.cancel = context.WithCancel(ctx)
 	d.dump, err = s.startDump(d.ctx, w, "--format=custom", "--compress=0", "--no-password",
 		"--lock-wait-timeout="+strconv.FormatInt(s.dumpLockWait().Milliseconds(), 10), "--snapshot="+snap.ID)
-	if err == nil && s.opts.Verify != VerifyNone {
+	if err == nil {
 		if d.proof, err = s.startProof(d.ctx); err != nil {
 			d.dump.kill()
 			d.end()
@@ -223,11 +222,10 @@ func (d *Dump) Close() error {
 	return nil
 }
 
-// A proof is a pg_restore that reads the dump too. A nil proof finds everything good.
+// A proof is a pg_restore that reads the dump too.
 type proof struct {
 	restore *child
 	input   *pipeEnd
-	mode    VerifyMode
 	closed  bool // pg_restore takes no more
 }
 
@@ -237,22 +235,17 @@ func (s *Server) startProof(ctx context.Context) (*proof, error) {
 		return nil, err
 	}
 	defer r.Close()
-	arg := "--file=/dev/null"
-	if s.opts.Verify == VerifyTOC {
-		arg = "--list"
-	}
-	c, err := s.startRestore(ctx, r, "--format=custom", arg)
+	c, err := s.startRestore(ctx, r, "--format=custom", "--file=/dev/null")
 	if err != nil {
 		w.Close()
 		return nil, err
 	}
-	return &proof{restore: c, input: &pipeEnd{w, s.silence}, mode: s.opts.Verify}, nil
+	return &proof{restore: c, input: &pipeEnd{w, s.silence}}, nil
 }
 
-// write hands pg_restore the next bytes. A pg_restore that has ended before the dump has is an error, except
-// in the mode that has it read the table of contents alone.
+// write hands pg_restore the next bytes. A pg_restore that has ended before the dump has is an error.
 func (p *proof) write(b []byte) error {
-	if p == nil || p.closed {
+	if p.closed {
 		return nil
 	}
 	_, err := p.input.Write(b)
@@ -260,9 +253,6 @@ func (p *proof) write(b []byte) error {
 		return err
 	}
 	p.closed = true
-	if p.mode == VerifyTOC {
-		return p.wait()
-	}
 	if err := p.wait(); err != nil {
 		return err
 	}
@@ -271,9 +261,6 @@ func (p *proof) write(b []byte) error {
 
 // finish tells pg_restore that the dump has ended and returns its verdict.
 func (p *proof) finish() error {
-	if p == nil {
-		return nil
-	}
 	p.input.Close()
 	return p.wait()
 }

@@ -2,11 +2,8 @@
 //
 // Facts and the exported snapshot come over a connection of this package's own. The dump is the work of the
 // server's own pg_dump, in the custom format, uncompressed (so that it deduplicates), the whole database as it
-// is, streamed and never on disk. While it passes, its table of contents is read and pg_restore proves it:
-//
-//	full  pg_restore reads all of it: framing and completeness. Not proven: a letter changed inside a row
-//	toc   pg_restore reads header and table of contents; a dump cut short behind them would pass
-//	none  nothing but pg_dump's own exit code, which counts in each mode
+// is, streamed and never on disk. While it passes, its table of contents is read, and a pg_restore reads all of it: that proves
+// its framing, and that it is complete. A letter that was changed inside a row it does not notice.
 //
 // No password is ever in an argument, in an environment, or on a disk: pg_dump gets it as a PGPASSFILE that
 // is an unnamed file in memory. Linux only.
@@ -26,7 +23,6 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"slices"
 	"sync"
 	"time"
 
@@ -36,33 +32,10 @@ import (
 	"permafrost/source"
 )
 
-// VerifyMode says how much of a dump is proven while it passes.
-type VerifyMode int
-
-// The modes, as the package documentation tells them.
-const (
-	VerifyFull VerifyMode = iota
-	VerifyTOC
-	VerifyNone
-)
-
-var verifyNames = []string{VerifyFull: "full", VerifyTOC: "toc", VerifyNone: "none"}
-
-func (m VerifyMode) String() string { return verifyNames[m] }
-
-// ParseVerifyMode reads full, toc or none.
-func ParseVerifyMode(s string) (VerifyMode, error) {
-	if i := slices.Index(verifyNames, s); i >= 0 {
-		return VerifyMode(i), nil
-	}
-	return 0, fmt.Errorf("unknown proof %q of a dump: it is full, toc or none", s)
-}
-
 // Options change how a dump is made. The zero value is right where the process runs as Mastodon's own user.
 type Options struct {
 	User   *hostfs.User // who to be, for a process of root: Instance.User; nil for oneself
 	BinDir string       // directory of pg_dump and pg_restore; "" looks for the best one
-	Verify VerifyMode   // full unless set
 	Stderr io.Writer    // receives what pg_dump and pg_restore say, whole lines; may be nil
 	Warn   func(string) // is told what an administrator should know; may be nil
 

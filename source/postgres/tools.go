@@ -75,7 +75,7 @@ func findTools(ctx context.Context, server int, o *Options, installed []string) 
 	if best.dump == "" {
 		return best, source.Because(CauseNoTools, fmt.Errorf("no pg_dump for PostgreSQL %d is installed", server), version)
 	}
-	if _, err := exec.LookPath(best.restore); err != nil && o.Verify != VerifyNone {
+	if _, err := exec.LookPath(best.restore); err != nil {
 		return best, source.Because(CauseNoTools, fmt.Errorf("no pg_restore beside %s: %w", best.dump, err), version)
 	}
 	return best, nil

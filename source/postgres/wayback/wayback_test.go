@@ -172,8 +172,7 @@ func captureTo(t testing.TB, db, role string, dump io.Writer) Saved {
 			t.Fatalf("%v (%v)", err, source.CauseOf(err))
 		}
 	}
-	s, err := postgres.Connect(ctx, source.Database{Host: cluster.Host, Port: cluster.Port, Name: db, User: cluster.User, Password: cluster.Password, SSLMode: "prefer"},
-		postgres.Options{Verify: postgres.VerifyNone})
+	s, err := postgres.Connect(ctx, source.Database{Host: cluster.Host, Port: cluster.Port, Name: db, User: cluster.User, Password: cluster.Password, SSLMode: "prefer"}, postgres.Options{})
 	must(err)
 	defer s.Close()
 	snap, err := s.Export(ctx)
