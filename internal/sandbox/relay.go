@@ -102,15 +102,29 @@ func (r *Relay) pass(to, from net.Conn, passed, limit *atomic.Int64) {
 		if r.Mute.Load() {
 			continue
 		}
-		if _, err := to.Write(p.data); err != nil {
+		data, cut := upTo(p.data, passed, limit)
+		_, err := to.Write(data)
+		if cut {
+			r.Cut()
+		}
+		if err != nil {
 			for range way {
 			}
 			return
 		}
-		if at := limit.Load(); passed.Add(int64(len(p.data))) >= at && at > 0 && limit.CompareAndSwap(at, 0) {
-			r.Cut()
-		}
 	}
+}
+
+// upTo counts data as passed on, and tells whether the limit is reached: then what lies beyond it is not to get through. Who
+// waits for more than the limit is interrupted for certain, and not only where the cut is faster than the data.
+func upTo(data []byte, passed, limit *atomic.Int64) (within []byte, cut bool) {
+	n := int64(len(data))
+	before := passed.Add(n) - n
+	at := limit.Load()
+	if at == 0 || before+n < at || !limit.CompareAndSwap(at, 0) {
+		return data, false
+	}
+	return data[:min(max(at-before, 0), n)], true
 }
 
 // Cut breaks all connections.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -18,15 +19,21 @@ const babblerArg = "serve-babble"
 // A babbler returns the answer to the nth request to read a directory, less its length and number.
 type babbler func(n int) []byte
 
+// always is a babbler with one answer, which is made once: of some there are many thousands.
+func always(answer func() []byte) babbler {
+	made := sync.OnceValue(answer)
+	return func(int) []byte { return made() }
+}
+
 const millions = 1 << 22 // of names: no end to a test, and one to its machine
 
 var babblers = map[string]babbler{
 	"new names for ever": func(n int) []byte {
 		return page(100, func(i int) string { return fmt.Sprintf("n%d", n*100+i) }, size(1))
 	},
-	"one name for ever":  func(int) []byte { return page(100, func(int) string { return "a" }, size(1)) },
-	"names of no object": func(n int) []byte { return page(100, func(int) string { return "../A" }, size(1)) },
-	"huge names":         func(int) []byte { return page(1, func(int) string { return strings.Repeat("a", 200<<10) }, size(1)) },
+	"one name for ever":  always(func() []byte { return page(100, func(int) string { return "a" }, size(1)) }),
+	"names of no object": always(func() []byte { return page(100, func(int) string { return "../A" }, size(1)) }),
+	"huge names":         always(func() []byte { return page(1, func(int) string { return strings.Repeat("a", 200<<10) }, size(1)) }),
 	"directories for ever": func(n int) []byte {
 		return page(100, func(i int) string { return fmt.Sprintf("d%d", n*100+i) }, directory)
 	},
@@ -36,7 +43,7 @@ var babblers = map[string]babbler{
 		}
 		return page(100, func(i int) string { return fmt.Sprintf("d%d", i) }, directory)
 	},
-	"empty pages":               func(int) []byte { return page(0, nil, nil) },
+	"empty pages":               always(func() []byte { return page(0, nil, nil) }),
 	"a negative size":           func(int) []byte { return page(1, func(int) string { return "a" }, size(1<<63)) },
 	"too many names for a page": func(int) []byte { return []byte{fxpName, 0xff, 0xff, 0xff, 0xff} },
 	"too many attributes": func(int) []byte {
@@ -46,7 +53,7 @@ var babblers = map[string]babbler{
 	"a handle":                   func(int) []byte { return text([]byte{fxpHandle}, "h") },
 	"a failure of many words":    func(int) []byte { return text([]byte{fxpStatus, 0, 0, 0, 4}, strings.Repeat("words ", 40_000)) },
 	"a failure cut short":        func(int) []byte { return []byte{fxpStatus, 0} },
-	"a directory in a directory": func(int) []byte { return page(1, func(int) string { return "a" }, directory) },
+	"a directory in a directory": always(func() []byte { return page(1, func(int) string { return "a" }, directory) }),
 }
 
 func text(to []byte, s string) []byte {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 )
 
@@ -21,7 +20,7 @@ const benchSize = 16 << 20 // a pack
 
 // benchStores runs f for each way to connect.
 func benchStores(b *testing.B, f func(b *testing.B, s *Store)) {
-	server := startSSHD(b, sandbox.SSHDConfig{})
+	server := plainSSHD(b)
 	for _, connections := range []int{1, 2} {
 		b.Run(fmt.Sprint("in-process-", connections), func(b *testing.B) {
 			c := config(server)
@@ -93,7 +92,7 @@ func BenchmarkGet(b *testing.B) {
 
 // OpenSSH's own client, for comparison: it does not fsync unless asked (-f), and keeps one connection.
 func BenchmarkSFTPCommand(b *testing.B) {
-	server := startSSHD(b, sandbox.SSHDConfig{})
+	server := plainSSHD(b)
 	local := filepath.Join(b.TempDir(), "data")
 	if err := os.WriteFile(local, storetest.Random(1, benchSize), 0o600); err != nil {
 		b.Fatal(err)

@@ -60,7 +60,7 @@ func TestUselessAccounts(t *testing.T) {
 	}
 	c := scriptedConfig(t, "/x", "sh", "-c", "echo Welcome to this machine, stranger; cat >/dev/null")
 	refuses(t, c, "something else than SFTP", string(CauseNotSFTP))
-	c = config(startSSHD(t, sandbox.SSHDConfig{}))
+	c = config(plainSSHD(t))
 	c.IdentityFiles = []string{"/nonexistent"}
 	refuses(t, c, "/nonexistent", "")
 }
@@ -69,7 +69,7 @@ func TestUselessAccounts(t *testing.T) {
 // take. A person is told early that it is waited for.
 func TestSilentPort(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	for name, command := range map[string]bool{"in process": false, "command": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +96,7 @@ func silentPort(t *testing.T, server *sandbox.SSHD, command bool) {
 		}
 	}()
 	c := config(server)
-	c.UseCommand, c.Port, c.DialTimeout = command, l.Addr().(*net.TCPAddr).Port, 4*time.Second
+	c.UseCommand, c.Port, c.DialTimeout = command, l.Addr().(*net.TCPAddr).Port, 3*time.Second
 	begin := time.Now()
 	var word atomic.Int64 // when it was said
 	c.Waiting = func(text string) {

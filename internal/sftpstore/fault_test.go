@@ -38,7 +38,7 @@ func rename(t testing.TB, file string, from, to int) string {
 // A connection that breaks at any point of a Put costs a retry: the object is there whole, and nothing else.
 func TestCutPut(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
 	put(t, s, "first", nil)
@@ -67,7 +67,7 @@ func TestCutPut(t *testing.T) {
 // The answer to the link is lost each time: own content is success, other content is not.
 func TestDoubtfulReply(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	c.Connections = 1
 	s := open(t, c)
@@ -100,7 +100,7 @@ func TestDoubtfulReply(t *testing.T) {
 
 func TestCutGet(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
 	data := storetest.Random(1, 3<<20)
@@ -117,7 +117,7 @@ func TestCutGet(t *testing.T) {
 
 func TestCutRemove(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
 	for at := int64(1); at < 400; at += 16 {
@@ -136,7 +136,7 @@ func TestCutRemove(t *testing.T) {
 // Everything at once over a network that breaks again and again.
 func TestFlakyNetwork(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
 	ctx, stop := context.WithCancel(t.Context())
@@ -199,9 +199,9 @@ func TestServerGone(t *testing.T) {
 // An object whose transfer is cut again and again, and takes longer than the budget each time, gets through: bytes move.
 func TestSlowAndCut(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
-	r, c := startRelay(t, server, 40*time.Millisecond) // logging in takes longer than the budget
-	c.RetryBudget, c.Channels, c.Connections = 600*time.Millisecond, 1, 1
+	server := plainSSHD(t)
+	r, c := startRelay(t, server, 20*time.Millisecond) // logging in takes longer than the budget
+	c.RetryBudget, c.Channels, c.Connections = 300*time.Millisecond, 1, 1
 	s := open(t, c)
 	put(t, s, "a/first", nil)
 	data := storetest.Random(1, 6<<20)
@@ -234,7 +234,7 @@ func TestSlowAndCut(t *testing.T) {
 // A server that comes back is used again.
 func TestServerReturns(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
 	r.Refuse.Store(true)
@@ -252,7 +252,8 @@ func TestServerReturns(t *testing.T) {
 
 // A link whose answer was lost may be done late, after the next attempt has looked and found nothing.
 func TestLateLink(t *testing.T) {
-	s := open(t, config(startSSHD(t, sandbox.SSHDConfig{})))
+	t.Parallel()
+	s := open(t, config(plainSSHD(t)))
 	put(t, s, "a/b", []byte("own"))
 	target, err := s.path("a/b")
 	if err != nil {
@@ -301,7 +302,7 @@ func TestEndOfConnection(t *testing.T) {
 // An upload that was suspended for days begins anew, though its file seems to be there.
 func TestSuspended(t *testing.T) {
 	t.Parallel()
-	s := open(t, config(startSSHD(t, sandbox.SSHDConfig{})))
+	s := open(t, config(plainSSHD(t)))
 	put(t, s, "first", nil)
 	asked := 0
 	s.clock = func() time.Time {
@@ -321,7 +322,7 @@ func TestSuspended(t *testing.T) {
 // An upload whose temporary file is swept in the middle, as left over, begins anew.
 func TestSwept(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	_, c := startRelay(t, server, 5*time.Millisecond)
 	c.Channels = 1
 	s := open(t, c)

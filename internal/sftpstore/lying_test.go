@@ -156,7 +156,7 @@ func TestEndlessRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, c)
-	s.patience = time.Second
+	s.patience, s.grace = 300*time.Millisecond, 100*time.Millisecond
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	_, err := s.ReadAt(ctx, "a", make([]byte, 1000), 0)

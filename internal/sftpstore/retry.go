@@ -114,7 +114,7 @@ func (s *Store) once(ctx context.Context, f func(context.Context, *session) erro
 	case <-ctx.Done():
 		select {
 		case err = <-done:
-		case <-time.After(cancelGrace):
+		case <-time.After(s.grace):
 			sess.line.kill()
 			err = <-done
 		}

@@ -61,6 +61,7 @@ type Store struct {
 	rtt      time.Duration
 	clock    func() time.Time // on the wall: it goes on while we are suspended
 	patience time.Duration    // with one attempt at an operation
+	grace    time.Duration    // for an attempt to end by itself once its context is done
 	progress atomic.Int64     // when bytes moved, or an operation succeeded, last; Unix nanoseconds
 
 	known     sync.Map     // directories whose names are durable
@@ -99,7 +100,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if dialer.ByCommand() && c.Channels == 0 {
 		c.Channels = 1 // each is a process and a connection
 	}
-	s := &Store{config: c, pool: newPool(&c, dialer.Dial), clock: func() time.Time { return time.Now().Round(0) }, patience: operationTime}
+	s := &Store{config: c, pool: newPool(&c, dialer.Dial), clock: func() time.Time { return time.Now().Round(0) }, patience: operationTime, grace: cancelGrace}
 	var rtt time.Duration
 	err = s.retry(ctx, time.Now(), min(openBudget, c.RetryBudget, c.DialTimeout), func(_ context.Context, sess *session) error {
 		rtt = sess.rtt

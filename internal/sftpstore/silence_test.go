@@ -13,14 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 )
 
 // A network that swallows everything is noticed by the silence.
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	c.Timeout, c.RetryBudget, c.DialTimeout = time.Second, time.Second, time.Second
 	s := open(t, c)
@@ -43,7 +42,7 @@ func TestSilence(t *testing.T) {
 // A quiet connection is kept alive.
 func TestQuiet(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	c.Timeout = time.Second
 	s := open(t, c)
@@ -94,9 +93,10 @@ func TestHang(t *testing.T) {
 // A cancelled call returns soon, whatever the network does, and leaves the caller's buffer alone.
 func TestCancelUnderWay(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	s := open(t, c)
+	s.grace = 300 * time.Millisecond
 	data := storetest.Random(1, 8<<20)
 	put(t, s, "a", data)
 	calls := map[string]func(context.Context) error{
@@ -124,7 +124,7 @@ func TestCancelUnderWay(t *testing.T) {
 		if err := call(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if took := time.Since(start); took > cancelGrace+cleanTime+5*time.Second {
+		if took := time.Since(start); took > s.grace+cleanTime+5*time.Second {
 			t.Errorf("%s took %v", name, took)
 		}
 		r.Mute.Store(false)
@@ -135,7 +135,8 @@ func TestCancelUnderWay(t *testing.T) {
 
 // Put over a long way takes as many round trips as the package says.
 func TestRoundTrips(t *testing.T) {
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	t.Parallel()
+	server := plainSSHD(t)
 	const rtt, tries = 200 * time.Millisecond, 30
 	_, c := startRelay(t, server, rtt/2)
 	s := open(t, c)

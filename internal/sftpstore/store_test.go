@@ -40,7 +40,24 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Unsetenv("SSH_AUTH_SOCK")
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := shared.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// shared is the server of all tests that want a plain one.
+var shared sandbox.SharedSSHD
+
+func plainSSHD(t testing.TB) *sandbox.SSHD {
+	t.Helper()
+	server, err := shared.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server
 }
 
 func serve(extensions []string) {
@@ -135,7 +152,7 @@ func fresh(c Config) func(t *testing.T) store.Store {
 
 func TestOpenSSH(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, fresh(config(startSSHD(t, sandbox.SSHDConfig{}))))
+	storetest.Run(t, fresh(config(plainSSHD(t))))
 }
 
 // Fewer channels than asked for, or more than one: the operations find their way.
@@ -178,7 +195,7 @@ func TestChannels(t *testing.T) {
 // Directories that names are spread over are made all at once, durably, and by whoever comes first.
 func TestSpreadDirectories(t *testing.T) {
 	t.Parallel()
-	s := open(t, config(startSSHD(t, sandbox.SSHDConfig{})))
+	s := open(t, config(plainSSHD(t)))
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() { put(t, s, fmt.Sprintf("packs/%02x/x", 31*i), []byte("x")) })
@@ -197,7 +214,7 @@ func TestSpreadDirectories(t *testing.T) {
 
 func TestCommand(t *testing.T) {
 	t.Parallel()
-	c := config(startSSHD(t, sandbox.SSHDConfig{}))
+	c := config(plainSSHD(t))
 	c.UseCommand = true
 	storetest.Run(t, fresh(c))
 }
@@ -221,6 +238,7 @@ func TestLibrarysServer(t *testing.T) {
 
 // Without hard links a server whose rename overwrites is refused, before anything is published.
 func TestOverwritingRename(t *testing.T) {
+	t.Parallel()
 	c := librarys(t, "statvfs@openssh.com")
 	c.Lasting = func(string) {}
 	s := open(t, c)
@@ -281,6 +299,7 @@ func count(t *testing.T, s *Store, prefix string) (n int) {
 }
 
 func TestRelativePath(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, sandbox.SSHDConfig{SFTPArgs: []string{"-d", "/tmp"}})
 	c := config(server)
 	rel, err := filepath.Rel("/tmp", server.Root)
@@ -295,7 +314,8 @@ func TestRelativePath(t *testing.T) {
 }
 
 func TestFree(t *testing.T) {
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	t.Parallel()
+	server := plainSSHD(t)
 	if n, ok, err := open(t, config(server)).Free(t.Context()); n <= 0 || !ok || err != nil {
 		t.Errorf("%d, %v, %v", n, ok, err)
 	}
@@ -347,7 +367,8 @@ func TestNoSpace(t *testing.T) {
 }
 
 func TestCloseEndsOperations(t *testing.T) {
-	s := open(t, config(startSSHD(t, sandbox.SSHDConfig{})))
+	t.Parallel()
+	s := open(t, config(plainSSHD(t)))
 	s.Close()
 	if err := s.Put(t.Context(), "a", nil); !errors.Is(err, errClosed) {
 		t.Errorf("Put: %v", err)

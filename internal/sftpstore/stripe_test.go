@@ -6,14 +6,13 @@ import (
 	"io"
 	"testing"
 
-	"permafrost/internal/sandbox"
 	"permafrost/internal/storetest"
 )
 
 // Over several channels objects of any size, given in any parts, are what they were.
 func TestStripes(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	for _, channels := range []int{1, 3} {
 		c := config(server)
 		c.Channels = channels
@@ -45,7 +44,7 @@ func TestStripes(t *testing.T) {
 // A connection that breaks while stripes are under way costs a retry, of a Put and of a ReadAt.
 func TestCutStripes(t *testing.T) {
 	t.Parallel()
-	server := startSSHD(t, sandbox.SSHDConfig{})
+	server := plainSSHD(t)
 	r, c := startRelay(t, server, 0)
 	c.Channels = 3
 	s := open(t, c)

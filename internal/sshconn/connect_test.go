@@ -46,7 +46,7 @@ func writeKey(t *testing.T, private ed25519.PrivateKey, passphrase string) strin
 
 func TestUnknownHostKey(t *testing.T) {
 	t.Parallel()
-	server := plain.get(t)
+	server := plainSSHD(t)
 	transports(t, func(t *testing.T, command bool) {
 		c := config(server)
 		c.UseCommand = command
@@ -68,7 +68,7 @@ func TestUnknownHostKey(t *testing.T) {
 
 // A new key goes into a line of its own, whatever the file ends with.
 func TestRecordHostKey(t *testing.T) {
-	server := plain.get(t)
+	server := plainSSHD(t)
 	other, _ := newKey(t)
 	line := knownhosts.Line([]string{"example.org"}, other)
 	for _, before := range []string{"", line, line + "\n", "# comment\n"} {
@@ -93,7 +93,7 @@ func TestRecordHostKey(t *testing.T) {
 // A key that has changed is never taken, not by --accept-new-host-key either; nor one of another kind.
 func TestChangedHostKey(t *testing.T) {
 	t.Parallel()
-	server := plain.get(t)
+	server := plainSSHD(t)
 	other, _ := newKey(t)
 	address := knownhosts.Normalize(net.JoinHostPort(server.Host, fmt.Sprint(server.Port)))
 	const rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDF4Tl6y7RTaFt7mnVSPBGlDT0q5tj3lBHvUr1lVbx3mqoB6fHVwkJlNqZuYhMKSjvXvNmsXBoP8m4iL8gqmPU4n0GfYhUq0u8m2Wx3V2dqkq4Aq1K5GmUNj8TgLKn1Y2t1mYl7TnCJqBMaA9Cj4JYvfcb5kU0P8Wj4KXyHqzIYbSNnDsqHOPNz1tlrAiYcVYhP5kCkVvOsdqdQ2Nd0bU0nYV0oU2rYqHnB9rTgXx3y1oQ0Zl4Y9dC3x5Vw8jQb7Xl4o1v5r2qk6k1JtZ0mX2cQKqS7rQf9F0T8n2mJ8oM5yV6LcS3wHq3Z0rR5v0lW9q4Hj7uT1dPzGd2sXoYyXcJ9"
@@ -120,7 +120,7 @@ func TestChangedHostKey(t *testing.T) {
 
 // With several kinds of key in known_hosts or on the server the one that both have is asked for.
 func TestHostKeyKinds(t *testing.T) {
-	server := plain.get(t)
+	server := plainSSHD(t)
 	known, err := os.ReadFile(server.KnownHosts)
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func TestHostKeyKinds(t *testing.T) {
 
 func TestWrongKey(t *testing.T) {
 	t.Parallel()
-	server := plain.get(t)
+	server := plainSSHD(t)
 	public, private := newKey(t)
 	transports(t, func(t *testing.T, command bool) {
 		c := config(server)
@@ -182,7 +182,7 @@ func TestNoSession(t *testing.T) {
 
 // A key with a passphrase serves through the agent alone.
 func TestAgent(t *testing.T) {
-	server := plain.get(t)
+	server := plainSSHD(t)
 	data, err := os.ReadFile(server.IdentityFile)
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +242,7 @@ func alias(t *testing.T, server *sandbox.SSHD, name string) string {
 
 // What ssh_config says is heeded: an alias stands for everything.
 func TestSSHConfig(t *testing.T) {
-	server := plain.get(t)
+	server := plainSSHD(t)
 	known := alias(t, server, "name-of-key")
 	included := write(t, "included", "Host backup-*\n  User wrong\n  HostKeyAlias name-of-key\n")
 	text := fmt.Sprintf(`# comment
@@ -271,7 +271,7 @@ Host *
 // What only the ssh command can do makes it connect.
 func TestFallsOver(t *testing.T) {
 	t.Parallel()
-	server := plain.get(t)
+	server := plainSSHD(t)
 	base := fmt.Sprintf("\nHost alias\n HostName 192.0.2.1\n Port %d\n HostKeyAlias key\n User %s\n IdentityFile %s\n UserKnownHostsFile %s\n",
 		server.Port, server.User, server.IdentityFile, alias(t, server, "key"))
 	included := write(t, "included", "Match exec true\n HostName 127.0.0.1\n")
@@ -310,7 +310,7 @@ func proxy(t *testing.T, server *sandbox.SSHD) string {
 
 func TestProxyJump(t *testing.T) {
 	t.Parallel()
-	first, second, target := startSSHD(t, sandbox.SSHDConfig{}), startSSHD(t, sandbox.SSHDConfig{}), plain.get(t)
+	first, second, target := startSSHD(t, sandbox.SSHDConfig{}), startSSHD(t, sandbox.SSHDConfig{}), plainSSHD(t)
 	var known, hosts strings.Builder
 	for i, s := range []*sandbox.SSHD{first, second, target} {
 		data, err := os.ReadFile(s.KnownHosts)

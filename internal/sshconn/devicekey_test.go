@@ -50,7 +50,7 @@ func writeDeviceKey(t *testing.T) string {
 // one process a connection.
 func TestSecurityKey(t *testing.T) {
 	t.Parallel()
-	server := plain.get(t)
+	server := plainSSHD(t)
 	device := writeDeviceKey(t)
 	for _, named := range []bool{true, false} {
 		c := config(server)

@@ -15,7 +15,7 @@ import (
 // there is not added to.
 func TestChangedKeyByAnyName(t *testing.T) {
 	t.Parallel()
-	server := plain.get(t)
+	server := plainSSHD(t)
 	other, _ := newKey(t)
 	key := string(bytes.TrimSpace(bytes.SplitN([]byte(knownhosts.Line([]string{"x"}, other)), []byte(" "), 2)[1]))
 	hashed := knownhosts.HashHostname(knownhosts.Normalize("localhost:" + strconv.Itoa(server.Port)))
@@ -46,7 +46,7 @@ func TestChangedKeyByAnyName(t *testing.T) {
 // Lines of others that can't be read are passed over, and a known key is known by capitals too.
 func TestForeignLines(t *testing.T) {
 	t.Parallel()
-	server := plain.get(t)
+	server := plainSSHD(t)
 	known, err := os.ReadFile(server.KnownHosts)
 	if err != nil {
 		t.Fatal(err)

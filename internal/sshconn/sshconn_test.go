@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/pkg/sftp"
@@ -32,42 +31,23 @@ func TestMain(m *testing.M) {
 	}
 	os.Unsetenv("SSH_AUTH_SOCK")
 	code := m.Run()
-	if err := plain.stop(); err != nil {
+	if err := shared.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-// plain is an OpenSSH server that most tests share. No test changes it.
-var plain sharedSSHD
+// shared is the server of all tests that want a plain one.
+var shared sandbox.SharedSSHD
 
-type sharedSSHD struct {
-	once   sync.Once
-	dir    string
-	server *sandbox.SSHD
-	err    error
-}
-
-// get returns the server, which the first call starts.
-func (s *sharedSSHD) get(t *testing.T) *sandbox.SSHD {
+func plainSSHD(t *testing.T) *sandbox.SSHD {
 	t.Helper()
-	s.once.Do(func() {
-		if s.dir, s.err = os.MkdirTemp("", "sshconn"); s.err == nil {
-			s.server, s.err = sandbox.StartSSHD(context.Background(), s.dir, sandbox.SSHDConfig{})
-		}
-	})
-	if s.err != nil {
-		t.Fatal(s.err)
+	server, err := shared.Get()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return s.server
-}
-
-func (s *sharedSSHD) stop() error {
-	if s.server == nil {
-		return nil
-	}
-	return errors.Join(s.server.Stop(), os.RemoveAll(s.dir))
+	return server
 }
 
 func startSSHD(t *testing.T, c sandbox.SSHDConfig) *sandbox.SSHD {
