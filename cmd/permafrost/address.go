@@ -35,12 +35,12 @@ func addressFlags(f *pflag.FlagSet, at *source.Addresses, o *postgres.Options, r
 }
 
 // spoolFile returns what makes files for a spool, below the state directory; nil where there is none.
-func (a *app) spoolFile() func() (*os.File, error) {
-	if a.stateDir == "" {
+func spoolFile(stateDir string) func() (*os.File, error) {
+	if stateDir == "" {
 		return nil
 	}
 	return func() (*os.File, error) {
-		dir, err := localdir.Open(a.stateDir)
+		dir, err := localdir.Open(stateDir)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/escape"
@@ -16,7 +18,7 @@ import (
 	"permafrost/snapshot/retain"
 )
 
-func (a *app) checkCommand() *cobra.Command {
+func checkCommand(a *app) *cobra.Command {
 	var (
 		readData bool
 		subset   value.Subset
@@ -68,7 +70,7 @@ permafrost snapshots --head prints it at any time.`,
 			if readData {
 				read = &upkeep.Subset{Part: 1, Of: 1}
 			}
-			n := a.news()
+			n := report.New(a.ui)
 			defer n.Close()
 			o := keeper.CheckOptions{Read: read, MaxAge: ago(maxAge, time.Now()), MaxTime: maxTime}
 			res, err := keeper.Check(cmd.Context(), r.Repo, o, n)
@@ -76,7 +78,7 @@ permafrost snapshots --head prints it at any time.`,
 			if err != nil {
 				return err
 			}
-			return a.tellCheck(r.Repo, res)
+			return tellCheck(a.ui, r.Repo, res)
 		},
 	}
 	cmd.Flags().BoolVar(&readData, "read-data", false, "read every pack")
@@ -96,39 +98,39 @@ func ago(s retain.Span, now time.Time) time.Duration {
 }
 
 // tellCheck tells what a check has found, and returns an error where that is damage.
-func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
-	a.ui.JSON(res.Checked)
-	a.ui.Report("%s, %s in %s", units.Plural(int64(res.Snapshots), "snapshot", "snapshots"), units.Plural(res.Blobs, "blob", "blobs"), units.Plural(int64(res.Packs), "pack", "packs"))
+func tellCheck(ui *console.Console, r *repo.Repo, res *keeper.Health) error {
+	ui.JSON(res.Checked)
+	ui.Report("%s, %s in %s", units.Plural(int64(res.Snapshots), "snapshot", "snapshots"), units.Plural(res.Blobs, "blob", "blobs"), units.Plural(int64(res.Packs), "pack", "packs"))
 	if res.PacksRead > 0 {
 		how := "compared with their hashes"
 		if res.Decrypted {
 			how = "decrypted, and each blob verified"
 		}
-		a.ui.Report("%s read, %v: %s", units.Plural(int64(res.PacksRead), "pack", "packs"), units.Bytes(res.BytesRead), how)
+		ui.Report("%s read, %v: %s", units.Plural(int64(res.PacksRead), "pack", "packs"), units.Bytes(res.BytesRead), how)
 	}
 	if res.Due > 0 {
-		a.ui.Report("%s not read yet: left for the next check", units.Plural(int64(res.Due), "pack", "packs"))
+		ui.Report("%s not read yet: left for the next check", units.Plural(int64(res.Due), "pack", "packs"))
 	}
 	if res.Unused > 0 {
-		a.ui.Report("%s that no index lists: prune removes old ones", units.Plural(int64(res.Unused), "pack", "packs"))
+		ui.Report("%s that no index lists: prune removes old ones", units.Plural(int64(res.Unused), "pack", "packs"))
 	}
 	if res.Unnamed > 0 {
-		a.ui.Report("%s that no log entry refers to: harmless", units.Plural(int64(res.Unnamed), "object", "objects"))
+		ui.Report("%s that no log entry refers to: harmless", units.Plural(int64(res.Unnamed), "object", "objects"))
 	}
 	if res.Junk > 0 {
-		a.ui.Report("%s with names that no object can have: harmless; a prune with the owner key removes them", units.Plural(int64(res.Junk), "object", "objects"))
+		ui.Report("%s with names that no object can have: harmless; a prune with the owner key removes them", units.Plural(int64(res.Junk), "object", "objects"))
 	}
 	for _, object := range res.Strays {
-		a.ui.JSON(keeper.Stray{Object: object})
-		a.ui.Detail("not in use: %s", escape.Name(object))
+		ui.JSON(keeper.Stray{Object: object})
+		ui.Detail("not in use: %s", escape.Name(object))
 	}
 	for _, err := range res.Accepted {
-		a.ui.Warn("%v", err)
+		ui.Warn("%v", err)
 	}
-	a.tellRequests(r)
-	a.ui.Say("log head %v (note it elsewhere: `permafrost check --head` finds a storage that was set back to an older state)", r.Head())
+	tellRequests(ui, r)
+	ui.Say("log head %v (note it elsewhere: `permafrost check --head` finds a storage that was set back to an older state)", r.Head())
 	if res.Problems == 0 {
-		a.ui.Report("no damage found")
+		ui.Report("no damage found")
 		return nil
 	}
 	err := error(&damageError{res.Problems})
@@ -142,13 +144,13 @@ func (a *app) tellCheck(r *repo.Repo, res *keeper.Health) error {
 }
 
 // tellHead tells the log's head after a change to those who asked for more.
-func (a *app) tellHead(r *opened) { a.ui.Detail("log head %v", r.Head()) }
+func tellHead(ui *console.Console, r *opened) { ui.Detail("log head %v", r.Head()) }
 
 // tellRequests tells of log entries whose signers were not entitled to them: what a host asks for and does not get.
-func (a *app) tellRequests(r *repo.Repo) {
+func tellRequests(ui *console.Console, r *repo.Repo) {
 	for _, q := range keeper.Requests(r) {
-		a.ui.JSON(q)
-		a.ui.Warn("log entry %d by %s has no effect: %s", q.Entry, escape.Name(q.Signer), escape.Name(q.Why))
+		ui.JSON(q)
+		ui.Warn("log entry %d by %s has no effect: %s", q.Entry, escape.Name(q.Signer), escape.Name(q.Why))
 	}
 }
 

@@ -3,11 +3,12 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 )
 
-func (a *app) confirmCommand() *cobra.Command {
+func confirmCommand(a *app) *cobra.Command {
 	var revoke, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "confirm ID...",
@@ -28,7 +29,7 @@ It needs the owner key, or the key of a writer that may remove snapshots (made w
 				return err
 			}
 			defer r.Close()
-			changed, err := keeper.Confirm(cmd.Context(), r.Repo, keeper.ConfirmOptions{IDs: specs, Revoke: revoke, DryRun: dryRun}, a.news())
+			changed, err := keeper.Confirm(cmd.Context(), r.Repo, keeper.ConfirmOptions{IDs: specs, Revoke: revoke, DryRun: dryRun}, report.New(a.ui))
 			if err != nil || changed == 0 {
 				return err
 			}
@@ -38,7 +39,7 @@ It needs the owner key, or the key of a writer that may remove snapshots (made w
 			}
 			a.ui.Done("%s %s", units.Plural(int64(changed), "snapshot", "snapshots"), done)
 			a.ui.Report("%s %s", units.Plural(int64(changed), "snapshot", "snapshots"), done)
-			a.tellHead(r)
+			tellHead(a.ui, r)
 			return nil
 		},
 	}

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/internal/keeper"
-	"permafrost/internal/units"
 )
 
-func (a *app) diffCommand() *cobra.Command {
+func diffCommand(a *app) *cobra.Command {
 	var (
 		pick     selection
 		metadata bool
@@ -30,22 +28,16 @@ not read what both snapshots share.`,
 			}
 			defer r.Close()
 			o := keeper.DiffOptions{Selection: pick.Selection, From: args[0], To: args[1], Metadata: metadata}
-			sum, err := keeper.Diff(cmd.Context(), r.Repo, o, a.news())
+			sum, err := keeper.Diff(cmd.Context(), r.Repo, o, report.New(a.ui))
 			if err != nil {
 				return err
 			}
 			a.ui.JSON(sum)
-			a.ui.Report("%s", compared(sum))
+			a.ui.Report("%s", report.Compared(sum))
 			return nil
 		},
 	}
 	pick.flags(cmd)
 	cmd.Flags().BoolVar(&metadata, "metadata", false, "list also what changed in owner, mode or times alone")
 	return cmd
-}
-
-// compared says in how many files of the media two snapshots differ.
-func compared(s *keeper.Compared) string {
-	return fmt.Sprintf("media: %s added, %s removed, %s modified, %s with other metadata only; %v added, %v removed",
-		units.Count(s.Added), units.Count(s.Removed), units.Count(s.Modified), units.Count(s.Metadata), units.Bytes(s.AddedBytes), units.Bytes(s.RemovedBytes))
 }

@@ -3,12 +3,13 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 )
 
-func (a *app) dumpCommand() *cobra.Command {
+func dumpCommand(a *app) *cobra.Command {
 	var pick selection
 	cmd := &cobra.Command{
 		Use:   "dump SNAP postgres|redis|sidekiq|secrets|media/PATH",
@@ -37,7 +38,7 @@ owner. The owner's role must exist.`,
 			if args[1] == "secrets" {
 				out = a.ui.Text()
 			}
-			return keeper.Dump(cmd.Context(), r.Repo, pick.choice(args[0]), args[1], out, a.news())
+			return keeper.Dump(cmd.Context(), r.Repo, pick.choice(args[0]), args[1], out, report.New(a.ui))
 		},
 	}
 	pick.flags(cmd)

@@ -3,12 +3,13 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/keeper"
 	"permafrost/source/media"
 )
 
-func (a *app) findCommand() *cobra.Command {
+func findCommand(a *app) *cobra.Command {
 	var (
 		pick selection
 		in   string
@@ -32,8 +33,8 @@ them. ` + "`permafrost help patterns`" + ` explains patterns.`,
 				return err
 			}
 			defer r.Close()
-			n := a.news()
-			n.long = long
+			n := report.New(a.ui)
+			n.Long = long
 			return keeper.Find(cmd.Context(), r.Repo, keeper.FindOptions{Choice: pick.choice(in), Pattern: pattern}, n)
 		},
 	}

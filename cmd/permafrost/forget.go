@@ -1,16 +1,15 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/cmd/permafrost/internal/value"
-	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
@@ -18,7 +17,7 @@ import (
 	"permafrost/snapshot/retain"
 )
 
-func (a *app) forgetCommand() *cobra.Command {
+func forgetCommand(a *app) *cobra.Command {
 	var (
 		policy policyFlags
 		pick   selection
@@ -63,18 +62,18 @@ the newest snapshot of each of the last 14 days.`,
 			}
 			defer r.Close()
 			o := keeper.ForgetOptions{Selection: pick.Selection, Names: specs, Policy: policy, DryRun: dryRun}
-			res, err := keeper.Forget(cmd.Context(), r.Repo, o, a.news())
+			res, err := keeper.Forget(cmd.Context(), r.Repo, o, report.New(a.ui))
 			if err != nil {
 				return err
 			}
 			if removed := len(res.Removed()); removed > 0 && !dryRun {
 				a.ui.Done("%s forgotten", units.Plural(int64(removed), "snapshot is", "snapshots are"))
 			}
-			a.tellForget(r, res.Decisions, dryRun)
+			tellForget(a.ui, r, res.Decisions, dryRun)
 			if !prune {
 				return nil
 			}
-			return a.prune(cmd.Context(), r, upkeep.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun, Forgotten: res.Removed()})
+			return runPrune(cmd.Context(), a, r, upkeep.PruneOptions{MaxUnused: float64(clean.maxUnused), DryRun: dryRun, Forgotten: res.Removed()})
 		},
 	}
 	policy.flags(cmd.Flags())
@@ -91,53 +90,16 @@ func noPolicy() error {
 }
 
 // tellForget tells the decisions, which have been carried out unless this is a dry run.
-func (a *app) tellForget(r *opened, decisions []retain.Decision, dryRun bool) {
+func tellForget(ui *console.Console, r *opened, decisions []retain.Decision, dryRun bool) {
 	for i := range decisions {
-		a.ui.JSON(keeper.NewDecision(&decisions[i]))
+		ui.JSON(keeper.NewDecision(&decisions[i]))
 	}
-	if !a.ui.Quiet {
-		a.ui.Lines(listDecisions(decisions, dryRun))
+	if !ui.Quiet {
+		ui.Lines(report.Decisions(decisions, dryRun))
 	}
 	if !dryRun {
-		a.tellHead(r)
+		tellHead(ui, r)
 	}
-}
-
-// listDecisions lays decisions out as a table, what goes first.
-func listDecisions(decisions []retain.Decision, dryRun bool) []string {
-	if len(decisions) == 0 {
-		return []string{"no snapshots"}
-	}
-	t := console.NewTable("", "ID", "Instance", "Date", "Time", "Reasons")
-	add := func(verb string, d *retain.Decision) {
-		r := &d.Snapshot
-		t.Add(verb, r.ID.Short(), escape.Name(r.Instance), escape.Name(r.Date), units.Time(r.Time), printableReasons(d.Reasons))
-	}
-	removed, kept, count := "removed", "kept", "%s kept, %d removed"
-	if dryRun {
-		removed, kept, count = "would remove", "would keep", "%s would be kept, %d removed"
-	}
-	n := int64(0)
-	for i := range decisions {
-		if !decisions[i].Keep() {
-			add(removed, &decisions[i])
-		}
-	}
-	for i := range decisions {
-		if decisions[i].Keep() {
-			add(kept, &decisions[i])
-			n++
-		}
-	}
-	return append(t.Lines(), fmt.Sprintf(count, units.Plural(n, "snapshot", "snapshots"), int64(len(decisions))-n))
-}
-
-func printableReasons(reasons []string) string {
-	shown := make([]string, len(reasons))
-	for i, r := range reasons {
-		shown[i] = escape.Name(r)
-	}
-	return strings.Join(shown, "; ")
 }
 
 // policyGiven reports whether the command line itself says what to keep.

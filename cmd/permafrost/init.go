@@ -13,6 +13,7 @@ import (
 
 	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/cmd/permafrost/internal/place"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
@@ -31,7 +32,7 @@ type initFlags struct {
 	name       string
 }
 
-func (a *app) initCommand() *cobra.Command {
+func initCommand(a *app) *cobra.Command {
 	var flags initFlags
 	cmd := &cobra.Command{
 		Use:   "init",
@@ -48,7 +49,7 @@ remove snapshots either.`,
 		Example: `  permafrost init -r sftp:mastodon-backup@storage.example:/mastodon
   permafrost init -r sftp:mastodon-backup@storage.example:/mastodon --owner "$(cat admin.age.pub)" --append-only`,
 		Args: args("no arguments", 0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.init(cmd.Context(), &flags) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return makeRepository(cmd.Context(), a, &flags) },
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -62,9 +63,9 @@ remove snapshots either.`,
 	return cmd
 }
 
-// init makes a repository.
-func (a *app) init(ctx context.Context, flags *initFlags) error {
-	further, err := a.parseOwners(flags.owners)
+// makeRepository makes a repository.
+func makeRepository(ctx context.Context, a *app, flags *initFlags) error {
+	further, err := parseOwners(flags.owners, a.ui.Prompt())
 	if err != nil {
 		return err
 	}
@@ -89,9 +90,9 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 	defer closeStore()
 	o := keeper.InitOptions{
 		Recovery: flags.recovery, Writer: a.writerKey, Name: flags.name, Instance: flags.instance, AppendOnly: flags.appendOnly,
-		Owners: further, Location: a.location(),
+		Owners: further, Location: location(a.repository),
 	}
-	made, err := keeper.Init(ctx, st, o, a.news())
+	made, err := keeper.Init(ctx, st, o, report.New(a.ui))
 	var failed *keeper.InitError
 	var unfit *sftpstore.UnfitError
 	switch {
@@ -101,7 +102,7 @@ func (a *app) init(ctx context.Context, flags *initFlags) error {
 		return err
 	}
 	a.ui.Done("the repository is made, and its keys are in %s and %s", escape.Name(made.Recovery), escape.Name(made.Writer))
-	a.tellInit(made)
+	tellInit(a.ui, made)
 	lasting.tell(a.ui)
 	return nil
 }
@@ -150,19 +151,19 @@ func (f *initFlags) complete() (warnings []string, err error) {
 }
 
 // location returns where the repository is, for whoever looks for it from elsewhere.
-func (a *app) location() string {
-	if p, err := place.Parse(a.repository); err == nil {
+func location(address string) string {
+	if p, err := place.Parse(address); err == nil {
 		return p.InFull()
 	}
-	return a.repository
+	return address
 }
 
-func (a *app) tellInit(made *keeper.NewRepository) {
-	a.ui.JSON(made)
-	a.ui.Report("made repository %s…", shortID(made.Repository))
-	a.ui.Report("place          %s", escape.Name(made.Location))
-	a.ui.Report("fingerprint    %s", made.Fingerprint)
-	a.ui.Report("recovery file  %s", escape.Name(made.Recovery))
-	a.ui.Report("writer file    %s", escape.Name(made.Writer))
-	a.ui.Warn("move %s off this host, to one or two safe places: without it nothing can be restored", escape.Name(made.Recovery))
+func tellInit(ui *console.Console, made *keeper.NewRepository) {
+	ui.JSON(made)
+	ui.Report("made repository %s…", report.ShortID(made.Repository))
+	ui.Report("place          %s", escape.Name(made.Location))
+	ui.Report("fingerprint    %s", made.Fingerprint)
+	ui.Report("recovery file  %s", escape.Name(made.Recovery))
+	ui.Report("writer file    %s", escape.Name(made.Writer))
+	ui.Warn("move %s off this host, to one or two safe places: without it nothing can be restored", escape.Name(made.Recovery))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
@@ -17,7 +18,7 @@ import (
 	"permafrost/repo/ledger"
 )
 
-func (a *app) keyCommand() *cobra.Command {
+func keyCommand(a *app) *cobra.Command {
 	return family(&cobra.Command{
 		Use:   "key",
 		Short: "list, add, remove and rotate keys",
@@ -26,10 +27,10 @@ and writers, which add snapshots of one instance. All commands but list need the
 key.`,
 		Example: `  permafrost key list
   permafrost key add writer --name web2 --key-file web2.key -i permafrost-recovery.key`,
-	}, a.keyListCommand(), a.keyAddCommand(), a.keyRemoveCommand(), a.keyRotateCommand())
+	}, keyListCommand(a), keyAddCommand(a), keyRemoveCommand(a), keyRotateCommand(a))
 }
 
-func (a *app) keyListCommand() *cobra.Command {
+func keyListCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
 		Short:   "list who holds keys",
@@ -74,9 +75,9 @@ func rights(p *ledger.Person) string {
 	return "add"
 }
 
-func (a *app) parseOwners(texts []string) (owners []keeper.Recipient, err error) {
+func parseOwners(texts []string, prompt keys.Prompt) (owners []keeper.Recipient, err error) {
 	for _, text := range texts {
-		o, err := a.parseOwnerKey(text)
+		o, err := parseOwnerKey(text, prompt)
 		if err != nil {
 			return nil, err
 		}
@@ -86,9 +87,9 @@ func (a *app) parseOwners(texts []string) (owners []keeper.Recipient, err error)
 }
 
 // parseOwnerKey reads a recipient, or asks for a new passphrase.
-func (a *app) parseOwnerKey(text string) (keeper.Recipient, error) {
+func parseOwnerKey(text string, prompt keys.Prompt) (keeper.Recipient, error) {
 	if text != keeper.PassphraseWord {
-		r, _, weak, err := keys.ParseRecipient(text, a.ui.Prompt())
+		r, _, weak, err := keys.ParseRecipient(text, prompt)
 		if err != nil {
 			return keeper.Recipient{}, usage.Wrap(err)
 		}
@@ -117,7 +118,7 @@ type keyAddFlags struct {
 	file     string
 }
 
-func (a *app) keyAddCommand() *cobra.Command {
+func keyAddCommand(a *app) *cobra.Command {
 	var flags keyAddFlags
 	cmd := &cobra.Command{
 		Use:   "add owner|writer [RECIPIENT] --name NAME",
@@ -141,7 +142,7 @@ add writes a key file.`,
 			case role == keys.RoleOwner && flags.file != "":
 				return hint.Wrap(usage.Errorf("an owner's key is not written into a file"), "give the owner's recipient, or a copy of the recovery file")
 			}
-			return a.addKey(cmd.Context(), role, args[1:], &flags)
+			return addKey(cmd.Context(), a, role, args[1:], &flags)
 		},
 	}
 	f := cmd.Flags()
@@ -153,7 +154,7 @@ add writes a key file.`,
 	return cmd
 }
 
-func (a *app) addKey(ctx context.Context, role keys.Role, recipient []string, flags *keyAddFlags) error {
+func addKey(ctx context.Context, a *app, role keys.Role, recipient []string, flags *keyAddFlags) error {
 	r, err := a.open(ctx, keeper.ContentKey)
 	if err != nil {
 		return err
@@ -161,20 +162,20 @@ func (a *app) addKey(ctx context.Context, role keys.Role, recipient []string, fl
 	defer r.Close()
 	o := keeper.AddKeyOptions{Role: role, Name: flags.name, Instance: flags.instance, MayForget: !flags.noForget, File: flags.file}
 	if len(recipient) > 0 {
-		to, err := a.parseOwnerKey(recipient[0])
+		to, err := parseOwnerKey(recipient[0], a.ui.Prompt())
 		if err != nil {
 			return err
 		}
 		o.To = &to
 	}
-	if err := keeper.AddKey(ctx, r.Repo, o, a.news()); err != nil {
+	if err := keeper.AddKey(ctx, r.Repo, o, report.New(a.ui)); err != nil {
 		return err
 	}
 	a.ui.Say("added %s %s; the fingerprint to give with it is %s", role, escape.Name(flags.name), r.Key().Fingerprint())
 	return nil
 }
 
-func (a *app) keyRemoveCommand() *cobra.Command {
+func keyRemoveCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NAME",
 		Short: "take somebody's key away",
@@ -199,7 +200,7 @@ If they are in wrong hands, rotate the keys too.`,
 	}
 }
 
-func (a *app) keyRotateCommand() *cobra.Command {
+func keyRotateCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate",
 		Short: "put new keys into use",

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"permafrost/cmd/permafrost/internal/place"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/escape"
 	"permafrost/internal/keeper"
@@ -96,14 +97,14 @@ func (a *app) openOn(ctx context.Context, st store.Store, closeStore func() erro
 	if err == nil {
 		o.Need, o.Head = need, head
 		var r *repo.Repo
-		if r, err = keeper.Open(ctx, st, o, a.news()); err == nil {
+		if r, err = keeper.Open(ctx, st, o, report.New(a.ui)); err == nil {
 			return &opened{r, closeStore}, nil
 		}
 	}
 	closeStore()
 	switch {
 	case errors.Is(err, repo.ErrNoRepository):
-		err = a.noRepository()
+		err = noRepository(a.repository)
 	case errors.Is(err, keeper.ErrKeyText):
 		err = usage.Wrap(err)
 	}
@@ -125,6 +126,6 @@ func (a *app) openOptions() (keeper.OpenOptions, error) {
 	return o, err
 }
 
-func (a *app) noRepository() error {
-	return fmt.Errorf("%s: %w", escape.Name(a.repository), repo.ErrNoRepository)
+func noRepository(address string) error {
+	return fmt.Errorf("%s: %w", escape.Name(address), repo.ErrNoRepository)
 }

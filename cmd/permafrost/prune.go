@@ -5,12 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/keeper"
 	"permafrost/repo/upkeep"
 )
 
-func (a *app) pruneCommand() *cobra.Command {
+func pruneCommand(a *app) *cobra.Command {
 	var (
 		flags  pruneFlags
 		dryRun bool
@@ -34,7 +35,7 @@ Prune deletes nothing while a snapshot lacks something that might come back. Wit
 				return err
 			}
 			defer r.Close()
-			return a.prune(cmd.Context(), r, upkeep.PruneOptions{MaxUnused: float64(flags.maxUnused), DryRun: dryRun, AcceptLost: accept})
+			return runPrune(cmd.Context(), a, r, upkeep.PruneOptions{MaxUnused: float64(flags.maxUnused), DryRun: dryRun, AcceptLost: accept})
 		},
 	}
 	flags.flags(cmd)
@@ -51,9 +52,9 @@ func (p *pruneFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().Var(&p.maxUnused, "max-unused", "rewrite packs of which more than this `share` is unused")
 }
 
-// prune prunes the repository and tells what it did.
-func (a *app) prune(ctx context.Context, r *opened, o upkeep.PruneOptions) error {
-	n := a.news()
+// runPrune prunes the repository and tells what it did.
+func runPrune(ctx context.Context, a *app, r *opened, o upkeep.PruneOptions) error {
+	n := report.New(a.ui)
 	defer n.Close()
 	o.Patience = a.retryLock
 	res, err := keeper.Prune(ctx, r.Repo, o, n)

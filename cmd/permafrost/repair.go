@@ -5,12 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
 )
 
-func (a *app) repairCommand() *cobra.Command {
+func repairCommand(a *app) *cobra.Command {
 	return family(&cobra.Command{
 		Use:   "repair",
 		Short: "repair what the storage has damaged",
@@ -24,17 +26,17 @@ that need this content are then whole again.`,
   permafrost repair index -i permafrost-recovery.key
   permafrost repair packs -i permafrost-recovery.key
   permafrost snapshot`,
-	}, a.repairIndexCommand(), a.repairPacksCommand())
+	}, repairIndexCommand(a), repairPacksCommand(a))
 }
 
-// repair opens the repository, has run repair it, and tells the log's head afterwards.
-func (a *app) repair(ctx context.Context, o *keeper.RepairOptions, run func(*repo.Repo, *news) error) error {
+// runRepair opens the repository, has run repair it, and tells the log's head afterwards.
+func runRepair(ctx context.Context, a *app, o *keeper.RepairOptions, run func(*repo.Repo, *report.Reporter) error) error {
 	r, err := a.open(ctx, keeper.ContentKey)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	n := a.news()
+	n := report.New(a.ui)
 	defer n.Close()
 	if !o.DryRun {
 		a.ui.Done("the repair is done")
@@ -42,12 +44,12 @@ func (a *app) repair(ctx context.Context, o *keeper.RepairOptions, run func(*rep
 	o.Patience = a.retryLock
 	err = run(r.Repo, n)
 	if err == nil && !o.DryRun {
-		a.tellHead(r)
+		tellHead(a.ui, r)
 	}
 	return err
 }
 
-func (a *app) repairIndexCommand() *cobra.Command {
+func repairIndexCommand(a *app) *cobra.Command {
 	var o keeper.RepairOptions
 	cmd := &cobra.Command{
 		Use:   "index",
@@ -62,10 +64,10 @@ or can't be opened. permafrost help exit-codes has the others.`,
   permafrost repair index -i permafrost-recovery.key`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.repair(cmd.Context(), &o, func(r *repo.Repo, n *news) error {
+			return runRepair(cmd.Context(), a, &o, func(r *repo.Repo, n *report.Reporter) error {
 				res, err := keeper.RepairIndex(cmd.Context(), r, o, n)
 				if res != nil {
-					a.tellIndexRepair(res)
+					tellIndexRepair(a.ui, res)
 				}
 				return err
 			})
@@ -75,21 +77,21 @@ or can't be opened. permafrost help exit-codes has the others.`,
 	return cmd
 }
 
-func (a *app) tellIndexRepair(res *keeper.IndexRepaired) {
-	a.ui.JSON(res)
+func tellIndexRepair(ui *console.Console, res *keeper.IndexRepaired) {
+	ui.JSON(res)
 	if res.Dropped+res.Read == 0 && !res.Lacking {
-		a.ui.Report("the index is whole: nothing to repair")
+		ui.Report("the index is whole: nothing to repair")
 		return
 	}
 	took, listed := "took", "listed again"
 	if res.DryRun {
 		took, listed = "would take", "to be listed again"
 	}
-	a.ui.Report("%s %s off the log that were missing or damaged", took, units.Plural(int64(res.Dropped), "index object", "index objects"))
-	a.ui.Report("%s that no index listed: %s needed, and %s", units.Plural(int64(res.Read), "pack", "packs"), units.Count(int64(res.Listed)), listed)
+	ui.Report("%s %s off the log that were missing or damaged", took, units.Plural(int64(res.Dropped), "index object", "index objects"))
+	ui.Report("%s that no index listed: %s needed, and %s", units.Plural(int64(res.Read), "pack", "packs"), units.Count(int64(res.Listed)), listed)
 }
 
-func (a *app) repairPacksCommand() *cobra.Command {
+func repairPacksCommand(a *app) *cobra.Command {
 	var o keeper.RepairOptions
 	cmd := &cobra.Command{
 		Use:   "packs",
@@ -106,10 +108,10 @@ permafrost help exit-codes tells.`,
   permafrost snapshot`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.repair(cmd.Context(), &o, func(r *repo.Repo, n *news) error {
+			return runRepair(cmd.Context(), a, &o, func(r *repo.Repo, n *report.Reporter) error {
 				res, err := keeper.RepairPacks(cmd.Context(), r, o, n)
 				if res != nil {
-					a.tellPackRepair(res)
+					tellPackRepair(a.ui, res)
 				}
 				if err != nil || o.DryRun {
 					return err
@@ -126,16 +128,16 @@ permafrost help exit-codes tells.`,
 	return cmd
 }
 
-func (a *app) tellPackRepair(res *keeper.PacksRepaired) {
-	a.ui.JSON(res)
+func tellPackRepair(ui *console.Console, res *keeper.PacksRepaired) {
+	ui.JSON(res)
 	if res.Packs == 0 {
-		a.ui.Report("no pack is known to be damaged; `permafrost check --read-data` reads each of them")
+		ui.Report("no pack is known to be damaged; `permafrost check --read-data` reads each of them")
 		return
 	}
 	saved := "saved"
 	if res.DryRun {
 		saved = "can be saved"
 	}
-	a.ui.Report("%s: %s %s, %s lost", units.Plural(int64(res.Packs), "damaged or missing pack", "damaged or missing packs"),
+	ui.Report("%s: %s %s, %s lost", units.Plural(int64(res.Packs), "damaged or missing pack", "damaged or missing packs"),
 		units.Plural(int64(res.Saved), "blob", "blobs"), saved, units.Count(int64(res.Lost)))
 }

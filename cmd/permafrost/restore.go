@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/escape"
@@ -29,7 +31,7 @@ type restoreFlags struct {
 	o    restore.Options
 }
 
-func (a *app) restoreCommand() *cobra.Command {
+func restoreCommand(a *app) *cobra.Command {
 	var flags restoreFlags
 	cmd := &cobra.Command{
 		Use:   "restore",
@@ -72,7 +74,7 @@ permafrost key add owner.`,
 			if err := flags.check(); err != nil {
 				return err
 			}
-			return a.restore(cmd.Context(), &flags)
+			return restoreSnapshot(cmd.Context(), a, &flags)
 		},
 	}
 	flags.flags(cmd)
@@ -120,8 +122,8 @@ func (r *restoreFlags) check() error {
 	return nil
 }
 
-// restore restores a snapshot, or tells what that would do.
-func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
+// restoreSnapshot restores a snapshot, or tells what that would do.
+func restoreSnapshot(ctx context.Context, a *app, flags *restoreFlags) error {
 	r, err := a.openAt(ctx, keeper.ContentKey, flags.head.Head)
 	if err != nil {
 		return err
@@ -129,49 +131,49 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags) error {
 	defer r.Close()
 	o := keeper.RestoreOptions{Choice: flags.pick.choice(flags.spec), Options: flags.o, DryRun: flags.dry}
 	o.Texts = restore.Texts(ownPath())
-	n := a.news()
+	n := report.New(a.ui)
 	defer n.Close()
 	res, err := keeper.Restore(ctx, r.Repo, o, n)
 	n.Close()
 	switch {
 	case res == nil:
-		if n.begun && ctx.Err() != nil {
+		if n.Begun() && ctx.Err() != nil {
 			a.ui.Say("run the same command again: it goes on where it stopped")
 		}
 	case flags.dry:
-		a.tellDryRun(res)
+		tellDryRun(a.ui, res)
 	default:
 		a.ui.Done("everything that the snapshot has is restored into %s", escape.Name(o.Target))
-		a.tellRestore(res)
+		tellRestore(a.ui, res)
 	}
 	return err
 }
 
 // tellDryRun tells what a restore would do in all.
-func (a *app) tellDryRun(r *keeper.Restored) {
-	a.ui.JSON(r)
-	a.ui.Say("would write %v, %s of media among it; keep %v; delete %s. Nothing was changed",
+func tellDryRun(ui *console.Console, r *keeper.Restored) {
+	ui.JSON(r)
+	ui.Say("would write %v, %s of media among it; keep %v; delete %s. Nothing was changed",
 		units.Bytes(r.Bytes), units.Plural(r.Files, "file", "files"), units.Bytes(r.KeptBytes), units.Plural(r.Deleted, "file", "files"))
 }
 
 // tellRestore tells what was restored and how to go on.
-func (a *app) tellRestore(r *keeper.Restored) {
-	a.ui.JSON(r)
-	a.ui.Report("restored %v into %s, %s of media among it, in %s", units.Bytes(r.Bytes), escape.Name(r.Target),
+func tellRestore(ui *console.Console, r *keeper.Restored) {
+	ui.JSON(r)
+	ui.Report("restored %v into %s, %s of media among it, in %s", units.Bytes(r.Bytes), escape.Name(r.Target),
 		units.Plural(r.Files, "file", "files"), units.Seconds(r.Seconds))
 	if r.KeptBytes > 0 || r.KeptFiles > 0 {
-		a.ui.Report("%v were there already, %s of media among it", units.Bytes(r.KeptBytes), units.Plural(r.KeptFiles, "file", "files"))
+		ui.Report("%v were there already, %s of media among it", units.Bytes(r.KeptBytes), units.Plural(r.KeptFiles, "file", "files"))
 	}
 	if r.Deleted > 0 {
-		a.ui.Report("removed %s of media that the snapshot does not have", units.Plural(r.Deleted, "file", "files"))
+		ui.Report("removed %s of media that the snapshot does not have", units.Plural(r.Deleted, "file", "files"))
 	}
-	a.tellOwners(r.Owners)
+	tellOwners(ui, r.Owners)
 	if r.Owner != "" {
-		a.ui.Warn("run nothing from %s as root: %s can change it. To set up Mastodon again, restore into a directory that only root can write, such as /root/restore",
+		ui.Warn("run nothing from %s as root: %s can change it. To set up Mastodon again, restore into a directory that only root can write, such as /root/restore",
 			escape.Name(r.Target), escape.Name(r.Owner))
 		return
 	}
-	a.ui.Say("how to go on: read %s", escape.Name(filepath.Join(r.Target, restore.GuideName)))
+	ui.Say("how to go on: read %s", escape.Name(filepath.Join(r.Target, restore.GuideName)))
 }
 
 // ownPath returns the path of this program, "" where it is not known.
@@ -184,14 +186,14 @@ func ownPath() string {
 }
 
 // tellOwners tells who should have media and has not.
-func (a *app) tellOwners(owners []media.Owner) {
+func tellOwners(ui *console.Console, owners []media.Owner) {
 	const most = 5
 	for i, o := range owners {
 		if i == most {
-			a.ui.Warn("%d more owners were not restored", len(owners)-most)
+			ui.Warn("%d more owners were not restored", len(owners)-most)
 			break
 		}
-		a.ui.Warn("%s of media should belong to %s:%s", units.Plural(o.Files, "file", "files"), ownerName(o.User, o.UID), ownerName(o.Group, o.GID))
+		ui.Warn("%s of media should belong to %s:%s", units.Plural(o.Files, "file", "files"), ownerName(o.User, o.UID), ownerName(o.Group, o.GID))
 	}
 }
 

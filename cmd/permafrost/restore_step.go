@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/hint"
@@ -16,7 +17,7 @@ import (
 )
 
 // restoreStepCommand returns what the steps of RESTORE.md call for that a shell can't do. Nobody types these commands.
-func (a *app) restoreStepCommand() *cobra.Command {
+func restoreStepCommand(a *app) *cobra.Command {
 	cmd := family(&cobra.Command{
 		Use:     "restore-step",
 		Short:   "do a part of a step of RESTORE.md",
@@ -28,13 +29,13 @@ func (a *app) restoreStepCommand() *cobra.Command {
 			a.started = err == nil
 			return err
 		},
-	}, a.stepSums(), a.stepPassword(), a.stepPassfile(),
-		a.stepRDB(), a.stepRedisLogin(), a.stepRedisMaster())
+	}, stepSums(), stepPassword(a.ui), stepPassfile(a.ui),
+		stepRDB(a.stdin, a.ui), stepRedisLogin(a.ui), stepRedisMaster(a.stdin, a.ui))
 	return cmd
 }
 
 // stepSums returns the command that checks restored files.
-func (a *app) stepSums() *cobra.Command {
+func stepSums() *cobra.Command {
 	return &cobra.Command{
 		Use:     "sums DIRECTORY",
 		Short:   "check restored files against SHA256SUMS",
@@ -48,7 +49,7 @@ func (a *app) stepSums() *cobra.Command {
 }
 
 // stepPassword returns the command that gives a role its password again.
-func (a *app) stepPassword() *cobra.Command {
+func stepPassword(ui *console.Console) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "password --settings FILE",
@@ -68,7 +69,7 @@ does not hold the password itself, so no log does.`,
 			if err != nil {
 				return hint.Wrap(err, `set it with psql: \password ROLE`)
 			}
-			_, err = fmt.Fprintf(a.ui.Raw(), "alter role :\"role\" password '%s';\n", verifier)
+			_, err = fmt.Fprintf(ui.Raw(), "alter role :\"role\" password '%s';\n", verifier)
 			return err
 		},
 	}
@@ -77,7 +78,7 @@ does not hold the password itself, so no log does.`,
 }
 
 // stepPassfile returns the command that gives libpq the password.
-func (a *app) stepPassfile() *cobra.Command {
+func stepPassfile(ui *console.Console) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "passfile --settings FILE",
@@ -88,7 +89,7 @@ holds the database's password from the settings: write it where nobody else read
   permafrost restore-step passfile --settings /home/mastodon/live/.env.production > passfile`,
 		Args: args("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			if a.ui.Terminal() {
+			if ui.Terminal() {
 				return hint.Wrap(usage.Errorf("passfile shows no password on a terminal"), "redirect standard output: > FILE")
 			}
 			password, err := databasePassword(file)
@@ -98,7 +99,7 @@ holds the database's password from the settings: write it where nobody else read
 			if strings.ContainsAny(password, "\n\r\x00") {
 				return errors.New("the database's password has a line's end, which no password file can hold")
 			}
-			_, err = fmt.Fprintf(a.ui.Raw(), "*:*:*:*:%s\n", strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(password))
+			_, err = fmt.Fprintf(ui.Raw(), "*:*:*:*:%s\n", strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(password))
 			return err
 		},
 	}

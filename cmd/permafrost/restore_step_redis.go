@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/hint"
 	"permafrost/source"
@@ -19,7 +20,7 @@ import (
 )
 
 // stepRDB returns the command that looks into an RDB.
-func (a *app) stepRDB() *cobra.Command {
+func stepRDB(stdin io.Reader, ui *console.Console) *cobra.Command {
 	var onto string
 	var replace bool
 	cmd := &cobra.Command{
@@ -31,16 +32,16 @@ read it. It fails if the server would lose keys that are not Mastodon's.`,
 		Example: `  permafrost restore-step rdb redis-dump.rdb --onto /var/lib/redis/dump.rdb`,
 		Args:    args("one RDB", 1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := a.readRDB(args[0])
+			c, err := readRDB(stdin, args[0])
 			if err != nil {
 				return hint.Wrap(fmt.Errorf("%s: %w", args[0], err), "restore this file once more")
 			}
 			if onto != "" {
-				if err := a.checkOnto(c, onto, replace); err != nil {
+				if err := checkOnto(stdin, c, onto, replace); err != nil {
 					return err
 				}
 			}
-			_, err = fmt.Fprintln(a.ui.Raw(), strings.Join(c.Lines(), "\n"))
+			_, err = fmt.Fprintln(ui.Raw(), strings.Join(c.Lines(), "\n"))
 			return err
 		},
 	}
@@ -50,8 +51,8 @@ read it. It fails if the server would lose keys that are not Mastodon's.`,
 }
 
 // checkOnto checks whether a server may load an RDB, by what it has saved itself.
-func (a *app) checkOnto(c *redis.Contents, own string, replace bool) error {
-	has, err := a.readRDB(own)
+func checkOnto(stdin io.Reader, c *redis.Contents, own string, replace bool) error {
+	has, err := readRDB(stdin, own)
 	if err != nil {
 		return fmt.Errorf("the server's own RDB: %w", err)
 	}
@@ -61,9 +62,9 @@ func (a *app) checkOnto(c *redis.Contents, own string, replace bool) error {
 	return c.Replaces(has)
 }
 
-func (a *app) readRDB(name string) (*redis.Contents, error) {
+func readRDB(stdin io.Reader, name string) (*redis.Contents, error) {
 	if name == "-" {
-		return redis.ReadRDB(a.stdin)
+		return redis.ReadRDB(stdin)
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -74,7 +75,7 @@ func (a *app) readRDB(name string) (*redis.Contents, error) {
 }
 
 // stepRedisLogin returns the command that tells how Mastodon logs in to Redis.
-func (a *app) stepRedisLogin() *cobra.Command {
+func stepRedisLogin(ui *console.Console) *cobra.Command {
 	var file string
 	var sidekiq bool
 	cmd := &cobra.Command{
@@ -96,7 +97,7 @@ func (a *app) stepRedisLogin() *cobra.Command {
 					return fmt.Errorf("%s: Redis' user, password or namespace has several lines", file)
 				}
 			}
-			_, err = fmt.Fprintln(a.ui.Raw(), strings.Join(words, "\n"))
+			_, err = fmt.Fprintln(ui.Raw(), strings.Join(words, "\n"))
 			return err
 		},
 	}
@@ -109,7 +110,7 @@ func (a *app) stepRedisLogin() *cobra.Command {
 const maxPassword = 200
 
 // stepRedisMaster returns the command that gives an RDB to a server by replication.
-func (a *app) stepRedisMaster() *cobra.Command {
+func stepRedisMaster(stdin io.Reader, ui *console.Console) *cobra.Command {
 	var replica string
 	cmd := &cobra.Command{
 		Use:   "redis-master FILE --replica HOST:PORT",
@@ -124,14 +125,14 @@ that address, with the password as masterauth: it gets the RDB.`,
 			if replica == "" {
 				return hint.Wrap(usage.Errorf("no server is named"), "say --replica HOST:PORT")
 			}
-			return a.redisMaster(cmd.Context(), args[0], replica)
+			return redisMaster(cmd.Context(), stdin, ui, args[0], replica)
 		},
 	}
 	cmd.Flags().StringVar(&replica, "replica", "", "the one server that gets the RDB, `HOST:PORT`")
 	return cmd
 }
 
-func (a *app) redisMaster(ctx context.Context, name, replica string) error {
+func redisMaster(ctx context.Context, stdin io.Reader, ui *console.Console, name, replica string) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -140,12 +141,12 @@ func (a *app) redisMaster(ctx context.Context, name, replica string) error {
 	if err := redis.CheckRDB(f); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	in := bufio.NewReader(io.LimitReader(a.stdin, maxPassword))
+	in := bufio.NewReader(io.LimitReader(stdin, maxPassword))
 	password, err := in.ReadString('\n')
 	if password = strings.TrimSuffix(password, "\n"); err != nil || password == "" {
 		return usage.Errorf("no password comes on standard input")
 	}
-	m := redis.Master{RDB: f, Password: password, Tell: func(text string) { a.ui.Warn("%s", text) }}
+	m := redis.Master{RDB: f, Password: password, Tell: func(text string) { ui.Warn("%s", text) }}
 	var listen netip.Addr
 	if listen, m.Peers, err = redis.Facing(ctx, replica); err != nil {
 		return err
@@ -157,10 +158,10 @@ func (a *app) redisMaster(ctx context.Context, name, replica string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		io.Copy(io.Discard, a.stdin)
+		io.Copy(io.Discard, stdin)
 		cancel()
 	}()
-	if _, err := fmt.Fprintln(a.ui.Raw(), listen, l.Addr().(*net.TCPAddr).Port); err != nil {
+	if _, err := fmt.Fprintln(ui.Raw(), listen, l.Addr().(*net.TCPAddr).Port); err != nil {
 		return err
 	}
 	return m.Serve(ctx, l)

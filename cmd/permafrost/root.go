@@ -78,7 +78,7 @@ server. A snapshot holds secrets, PostgreSQL database, media and Redis together.
 		return hint.Wrap(err, "`"+cmd.CommandPath()+" --help` lists the flags")
 	})
 	a.globalFlags(root)
-	for _, g := range a.commands() {
+	for _, g := range commands(a) {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
 		for _, c := range g.commands {
 			c.GroupID = g.title
@@ -100,12 +100,12 @@ type group struct {
 }
 
 // commands returns the program's commands, in the order that help lists them.
-func (a *app) commands() []group {
+func commands(a *app) []group {
 	return []group{
-		{"Back up and restore", []*cobra.Command{a.initCommand(), a.runCommand(), a.snapshotCommand(), a.restoreCommand(), a.dumpCommand()}},
-		{"Look", []*cobra.Command{a.snapshotsCommand(), a.showCommand(), a.lsCommand(), a.findCommand(), a.diffCommand()}},
-		{"Keep in order", []*cobra.Command{a.checkCommand(), a.forgetCommand(), a.confirmCommand(), a.pruneCommand(), a.repairCommand(), a.keyCommand()}},
-		{"Other", []*cobra.Command{a.serveCommand(), a.scrubCommand(), a.restoreStepCommand(), a.versionCommand(), a.completionCommand()}},
+		{"Back up and restore", []*cobra.Command{initCommand(a), runCommand(a), snapshotCommand(a), restoreCommand(a), dumpCommand(a)}},
+		{"Look", []*cobra.Command{snapshotsCommand(a), showCommand(a), lsCommand(a), findCommand(a), diffCommand(a)}},
+		{"Keep in order", []*cobra.Command{checkCommand(a), forgetCommand(a), confirmCommand(a), pruneCommand(a), repairCommand(a), keyCommand(a)}},
+		{"Other", []*cobra.Command{serveCommand(a), scrubCommand(a), restoreStepCommand(a), versionCommand(a), completionCommand(a)}},
 	}
 }
 
@@ -209,7 +209,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.ui.Quiet && a.ui.Verbose {
 		return errors.New("--quiet and --verbose exclude each other")
 	}
-	if err := a.readyOutput(cmd); err != nil {
+	if err := readyOutput(a.ui, cmd); err != nil {
 		return err
 	}
 	a.started = true

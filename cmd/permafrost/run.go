@@ -3,11 +3,13 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 )
 
-func (a *app) runCommand() *cobra.Command {
+func runCommand(a *app) *cobra.Command {
 	var (
 		flags  snapshotFlags
 		policy policyFlags
@@ -35,14 +37,14 @@ only makes them. Somebody with the owner key then runs forget and prune.`,
 				return err
 			}
 			defer r.Close()
-			n := a.news()
+			n := report.New(a.ui)
 			defer n.Close()
-			o := keeper.NightOptions{Take: a.takeOptions(&flags), Policy: policy.policy(), MaxUnused: float64(clean.maxUnused)}
+			o := keeper.NightOptions{Take: takeOptions(a, &flags), Policy: policy.policy(), MaxUnused: float64(clean.maxUnused)}
 			night, err := keeper.Run(cmd.Context(), r.Repo, inst, o, n)
 			n.Close()
 			if night != nil {
 				night.ExitCode = exitCode(err)
-				a.tellNight(night)
+				tellNight(a.ui, night)
 			}
 			return err
 		},
@@ -54,14 +56,14 @@ only makes them. Somebody with the owner key then runs forget and prune.`,
 }
 
 // tellNight tells how a night was.
-func (a *app) tellNight(n *keeper.Night) {
-	a.ui.JSON(n)
+func tellNight(ui *console.Console, n *keeper.Night) {
+	ui.JSON(n)
 	switch n.Retention {
 	case keeper.RetentionDone:
-		a.ui.Report("%s kept, %d removed; the night took %s", units.Plural(int64(n.Kept), "snapshot", "snapshots"), n.Removed, units.Seconds(n.Seconds))
+		ui.Report("%s kept, %d removed; the night took %s", units.Plural(int64(n.Kept), "snapshot", "snapshots"), n.Removed, units.Seconds(n.Seconds))
 	case keeper.RetentionNoPolicy:
-		a.ui.Say("every snapshot stays, as there is no policy: add a table [keep] to the configuration, or use --keep-daily 7")
+		ui.Say("every snapshot stays, as there is no policy: add a table [keep] to the configuration, or use --keep-daily 7")
 	case keeper.RetentionNotAllowed:
-		a.ui.Say("nothing is removed: this host's key may not remove snapshots; run forget and prune with the owner key")
+		ui.Say("nothing is removed: this host's key may not remove snapshots; run forget and prune with the owner key")
 	}
 }

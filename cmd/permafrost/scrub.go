@@ -5,13 +5,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/internal/hint"
 	"permafrost/internal/keeper"
 	"permafrost/internal/units"
 	"permafrost/repo"
 )
 
-func (a *app) scrubCommand() *cobra.Command {
+func scrubCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "scrub",
 		Short: "compare stored objects with their names, without a key",
@@ -31,29 +33,29 @@ Exit codes: 0 every object matches its name, 1 failed, 2 wrong usage, 10 no repo
 				return err
 			}
 			defer closeStore()
-			n := a.news()
+			n := report.New(a.ui)
 			defer n.Close()
 			res, err := keeper.Scrub(ctx, st, n)
 			n.Close()
 			switch {
 			case errors.Is(err, repo.ErrNoRepository):
-				return a.noRepository()
+				return noRepository(a.repository)
 			case err != nil:
 				return err
 			}
-			return a.tellScrub(res)
+			return tellScrub(a.ui, res)
 		},
 	}
 }
 
-func (a *app) tellScrub(res *keeper.Scrubbed) error {
-	a.ui.JSON(res)
-	a.ui.Report("%s read, %v", units.Plural(int64(res.Objects), "object", "objects"), units.Bytes(res.Bytes))
+func tellScrub(ui *console.Console, res *keeper.Scrubbed) error {
+	ui.JSON(res)
+	ui.Report("%s read, %v", units.Plural(int64(res.Objects), "object", "objects"), units.Bytes(res.Bytes))
 	if res.Junk > 0 {
-		a.ui.Report("%s with names that no object can have: harmless; a prune with the owner key removes them", units.Plural(int64(res.Junk), "object", "objects"))
+		ui.Report("%s with names that no object can have: harmless; a prune with the owner key removes them", units.Plural(int64(res.Junk), "object", "objects"))
 	}
 	if res.Problems == 0 {
-		a.ui.Report("each matches its name")
+		ui.Report("each matches its name")
 		return nil
 	}
 	return hint.Wrap(&damageError{res.Problems}, "run `permafrost check --read-data` with a key. The next snapshot then stores that content again if the host still has it")

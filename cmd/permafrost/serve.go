@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +12,7 @@ import (
 	"permafrost/internal/sftpserver"
 )
 
-func (a *app) serveCommand() *cobra.Command {
+func serveCommand(a *app) *cobra.Command {
 	var c sftpserver.Config
 	cmd := &cobra.Command{
 		Use:   "serve-sftp --append-only --root DIR",
@@ -46,7 +47,7 @@ Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 				return hint.Wrap(usage.Errorf("serve-sftp speaks SFTP and can't be used on a terminal"), "`permafrost serve-sftp --help` shows where it belongs")
 			}
 			a.started = true
-			return a.serve(cmd.Context(), c)
+			return serve(cmd.Context(), a.stdin, a.ui.Raw(), c)
 		},
 	}
 	f := cmd.Flags()
@@ -56,9 +57,9 @@ Exit codes: 0 when the client has left, 1 failed, 2 wrong usage.`,
 }
 
 // serve serves until the client leaves or a signal comes.
-func (a *app) serve(ctx context.Context, c sftpserver.Config) error {
+func serve(ctx context.Context, stdin io.Reader, out io.Writer, c sftpserver.Config) error {
 	done := make(chan error, 1)
-	go func() { done <- sftpserver.Serve(c, a.stdin, a.ui.Raw()) }()
+	go func() { done <- sftpserver.Serve(c, stdin, out) }()
 	select {
 	case err := <-done:
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/cmd/permafrost/internal/value"
 	"permafrost/internal/hint"
@@ -23,7 +24,7 @@ const defaultLive = "/home/mastodon/live"
 
 const userUsage = "`name` or number of the user Mastodon runs as (default: the owner of its directory)"
 
-func (a *app) snapshotCommand() *cobra.Command {
+func snapshotCommand(a *app) *cobra.Command {
 	var flags snapshotFlags
 	cmd := &cobra.Command{
 		Use:   "snapshot",
@@ -47,9 +48,9 @@ snapshot with less than half of what an earlier one had is kept: exit code 4.`,
 				return err
 			}
 			defer r.Close()
-			n := a.news()
+			n := report.New(a.ui)
 			defer n.Close()
-			taken, err := keeper.Take(cmd.Context(), r.Repo, inst, a.takeOptions(&flags), n)
+			taken, err := keeper.Take(cmd.Context(), r.Repo, inst, takeOptions(a, &flags), n)
 			if taken != nil {
 				n.Tell(taken)
 			}
@@ -130,10 +131,10 @@ func (s *snapshotFlags) load(ctx context.Context) (*source.Instance, error) {
 }
 
 // takeOptions returns how the flags want a snapshot to be made.
-func (a *app) takeOptions(flags *snapshotFlags) keeper.TakeOptions {
+func takeOptions(a *app, flags *snapshotFlags) keeper.TakeOptions {
 	o := keeper.TakeOptions{Options: flags.o, Patience: a.retryLock}
 	o.Date, o.Version = string(flags.date), readBuildInfo().Version
 	o.KeyFiles = append([]string{a.writerKey}, a.identities...)
-	o.Redis.SpoolFile = a.spoolFile()
+	o.Redis.SpoolFile = spoolFile(a.stateDir)
 	return o
 }

@@ -1,19 +1,13 @@
 package main
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-
 	"github.com/spf13/cobra"
 
-	"permafrost/cmd/permafrost/internal/console"
-	"permafrost/internal/escape"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/internal/keeper"
-	"permafrost/internal/units"
 )
 
-func (a *app) snapshotsCommand() *cobra.Command {
+func snapshotsCommand(a *app) *cobra.Command {
 	var (
 		pick selection
 		head bool
@@ -40,11 +34,11 @@ find a storage that hides newer snapshots, even on a machine that has never seen
 				return nil
 			}
 			all := keeper.Snapshots(r.Repo, pick.Selection)
-			a.ui.Lines(listSnapshots(all))
+			a.ui.Lines(report.Snapshots(all))
 			for _, l := range all {
 				a.ui.JSON(l)
 			}
-			a.tellRequests(r.Repo)
+			tellRequests(a.ui, r.Repo)
 			return nil
 		},
 	}
@@ -64,55 +58,4 @@ func (s *selection) flags(cmd *cobra.Command) {
 // choice returns one snapshot of the selection, by name.
 func (s *selection) choice(name string) keeper.Choice {
 	return keeper.Choice{Selection: s.Selection, Name: name}
-}
-
-// listSnapshots lays snapshots out as a table, with the instances where there are several.
-func listSnapshots(all []keeper.Listed) []string {
-	if len(all) == 0 {
-		return []string{"no snapshots"}
-	}
-	several := slices.ContainsFunc(all, func(l keeper.Listed) bool { return l.Instance != all[0].Instance })
-	heads := []string{"ID", "Date", "Time", "Host", "Tags", ">Size", ">Stored", ""}
-	if several {
-		heads = slices.Insert(heads, 1, "Instance")
-	}
-	t := console.NewTable(heads...)
-	for i := range all {
-		l := &all[i]
-		row := []string{shortID(l.ID), escape.Name(l.Date), units.Time(l.Time), escape.Name(l.Host), printableList(l.Tags),
-			units.Bytes(l.Size), units.Bytes(l.Stored), marks(l)}
-		if several {
-			row = slices.Insert(row, 1, escape.Name(l.Instance))
-		}
-		t.Add(row...)
-	}
-	return append(t.Lines(), units.Plural(int64(len(all)), "snapshot", "snapshots"))
-}
-
-func printableList(words []string) string {
-	if len(words) == 0 {
-		return ""
-	}
-	return escape.Name(strings.Join(words, ","))
-}
-
-// marks tells what a list of snapshots says of one beside its numbers.
-func marks(l *keeper.Listed) string {
-	var all []string
-	if len(l.Failed) > 0 {
-		all = append(all, strings.Join(l.Failed, ", ")+" failed")
-	}
-	for _, name := range l.Incomplete {
-		all = append(all, name+": incomplete")
-	}
-	if len(l.Skipped) > 0 {
-		all = append(all, strings.Join(l.Skipped, ", ")+" skipped")
-	}
-	if l.LeftOut > 0 {
-		all = append(all, fmt.Sprintf("partial, %d left out", l.LeftOut))
-	}
-	if !l.Sound {
-		all = append(all, "looks wrong: "+keeper.DoubtsText(l.Doubts))
-	}
-	return strings.Join(all, "; ")
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"permafrost/cmd/permafrost/internal/console"
+	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/internal/escape"
 	"permafrost/internal/hint"
 	"permafrost/internal/hostile"
@@ -78,16 +79,18 @@ func show(r *rand.Rand, u *console.Console, m *snapshot.Manifest) (lines, messag
 	ref := ledger.SnapshotRef{SnapshotInfo: m.Info()}
 	ref.Writer = hostile.Name(r)
 	say := func(l []string) { u.Lines(l); lines += len(l) }
-	say(describe(&keeper.Manifest{Ref: ref, Doubts: keeper.Doubts(hostileVerdict(r)), Manifest: m}))
-	say(listSnapshots([]keeper.Listed{keeper.NewListed(&ref, hostileVerdict(r)), {}}))
-	say(listDecisions([]retain.Decision{{Snapshot: ref, Reasons: []string{hostile.Name(r)}}, {}}, true))
+	say(report.Snapshot(&keeper.Manifest{Ref: ref, Doubts: keeper.Doubts(hostileVerdict(r)), Manifest: m}))
+	say(report.Snapshots([]keeper.Listed{keeper.NewListed(&ref, hostileVerdict(r)), {}}))
+	say(report.Decisions([]retain.Decision{{Snapshot: ref, Reasons: []string{hostile.Name(r)}}, {}}, true))
 	files := []keeper.Entry{{Path: snapshot.Text("media/" + hostile.Path(r)), Type: "l", Target: snapshot.Text(hostile.Name(r)), Link: snapshot.Text(hostile.Name(r))}}
 	for _, f := range m.Secrets.Files {
 		files = append(files, keeper.Entry{Path: "secrets" + f.Path, Type: "f", Mode: f.Mode})
 	}
 	for _, l := range files {
-		u.Print("%s", entryText(&l, false))
-		u.Print("%s  %s", ref.Date, entryText(&l, true))
+		n := report.New(u)
+		n.Tell(l)
+		n.Long = true
+		n.Tell(keeper.Match{Snapshot: ref.ID.String(), Date: ref.Date, Entry: l})
 		lines += 2
 	}
 	u.Print("forgotten by the caller: %s", hostile.Name(r))

@@ -34,7 +34,7 @@ func readBuildInfo() keeper.Version {
 	return b
 }
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
 		Short:   "tell this program's version",
@@ -42,7 +42,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Args:    args("no arguments", 0, 0),
 		// A broken configuration keeps nobody from learning the version.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			err := a.readyOutput(cmd)
+			err := readyOutput(a.ui, cmd)
 			a.started = err == nil
 			return err
 		},
@@ -54,7 +54,7 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-func (a *app) completionCommand() *cobra.Command {
+func completionCommand(a *app) *cobra.Command {
 	shells := []string{"bash", "fish", "zsh"}
 	return &cobra.Command{
 		Use:   "completion bash|fish|zsh",
@@ -64,7 +64,7 @@ func (a *app) completionCommand() *cobra.Command {
   permafrost completion zsh > "${fpath[1]}/_permafrost"`,
 		Args:              args("the name of a shell: bash, fish or zsh", 1, 1),
 		ValidArgs:         shells,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.readyOutput(cmd) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return readyOutput(a.ui, cmd) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			var write func() error

@@ -163,7 +163,7 @@ func readConfig(path string) ([]byte, error) {
 	return text, err
 }
 
-// parseConfig reads a configuration file's TOML. Every key must be one of the settings', of the right kind.
+// parse reads a configuration file's TOML. Every key must be one of the settings', of the right kind.
 func parse(text string) (File, error) {
 	var tree map[string]any
 	if _, err := toml.Decode(text, &tree); err != nil {
