@@ -39,7 +39,7 @@ func sampleManifest() *Manifest {
 	return &Manifest{
 		Format: Format, Instance: "social.example", Date: "2026-06-27", Created: at, Finished: at, Host: "web1", Version: "1.0",
 		Tags: []string{"nightly"}, Live: "/home/mastodon/live", User: "mastodon",
-		Boundary: Boundary{Method: "stopped", Snapshot: "00000003-1", LSN: "0/1", Time: at, Redis: at, MediaFrom: at, MediaTo: at, StoppedFrom: &at, StoppedTo: &at, Units: []string{"mastodon-web"}},
+		Boundary: Boundary{Snapshot: "00000003-1", LSN: "0/1", Time: at, Redis: at, MediaFrom: at, MediaTo: at},
 		Secrets: Secrets{State: Captured, Files: []SecretFile{
 			{Path: "/home/mastodon/live/.env.production", Mode: 0o600, MTime: 1, Stream: stream(1)}, {Path: "/etc/\xff<>", Stream: Stream{SHA256: sha256.Sum256(nil)}}}},
 		Postgres: Postgres{State: Captured, Database: "mastodon_production", User: "mastodon", Stream: stream(2), Server: postgres.Facts{Version: "15.14"}, Dump: postgres.DumpFacts{Entries: 7,
@@ -75,7 +75,6 @@ func TestManifestRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(m *Manifest){
 		"no instance":      func(m *Manifest) { m.Instance = "" },
 		"date":             func(m *Manifest) { m.Date = "2026-02-30" },
-		"boundary":         func(m *Manifest) { m.Boundary.Method = "" },
 		"no secrets":       func(m *Manifest) { m.Secrets.Files = nil },
 		"secret elsewhere": func(m *Manifest) { m.Secrets.Files[1].Path = "/etc/../../x" },
 		"relative secret":  func(m *Manifest) { m.Secrets.Files[1].Path = "etc" },

@@ -60,7 +60,7 @@ func manifestOf(at time.Time) *snapshot.Manifest {
 	m := &snapshot.Manifest{
 		Format: snapshot.Format, Instance: "social.example", WebDomain: "web.example", Date: "2026-06-27", Created: at, Finished: at, Host: "web1", Version: "1",
 		Tags: []string{"a", "b"}, Live: "/home/mastodon/live", User: "mastodon",
-		Boundary: snapshot.Boundary{Method: "ordered", LSN: "0/1", Time: at, Redis: at, MediaTo: at, Units: []string{"u"}},
+		Boundary: snapshot.Boundary{LSN: "0/1", Time: at, Redis: at, MediaTo: at},
 		Users:    map[uint32]string{1: "a"}, Warnings: []string{"w"}, Sidekiq: new(snapshot.Redis),
 	}
 	m.Secrets.Files = []snapshot.SecretFile{{Path: "/home/mastodon/live/.env.production"}, {Path: "/etc/x"}}

@@ -381,7 +381,7 @@ func BenchmarkCapture(b *testing.B) {
 
 // invalid returns why a manifest can't have these media.
 func invalid(m snapshot.Media) error {
-	_, err := (&snapshot.Manifest{Format: snapshot.Format, Instance: snaptest.Domain, Date: "2026-06-27", Created: time.Now(), Boundary: snapshot.Boundary{Method: "ordered"},
+	_, err := (&snapshot.Manifest{Format: snapshot.Format, Instance: snaptest.Domain, Date: "2026-06-27", Created: time.Now(), Boundary: snapshot.Boundary{},
 		Secrets: snapshot.Secrets{State: snapshot.Skipped}, Postgres: snapshot.Postgres{State: snapshot.Skipped}, Redis: snapshot.Redis{State: snapshot.Skipped}, Media: m}).Encode()
 	return err
 }

@@ -49,20 +49,12 @@ func (c *creation) capture(ctx context.Context) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	if c.Sequential {
-		g.SetLimit(1)
-	}
 	if db.snap != nil {
 		g.Go(func() error {
 			return c.part(gctx, "postgres", &m.Postgres.State, &m.Postgres.Reason, func(ctx context.Context) error { return c.dump(ctx, db) })
 		})
 	}
-	g.Go(func() error {
-		if err := c.part(gctx, "media", &m.Media.State, &m.Media.Reason, c.media); err != nil {
-			return err
-		}
-		return c.resume()
-	})
+	g.Go(func() error { return c.part(gctx, "media", &m.Media.State, &m.Media.Reason, c.media) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -163,19 +155,6 @@ func (s storing) Has(ctx context.Context, id chunk.ID, length int) (bool, error)
 func (s storing) Add(ctx context.Context, c repo.Component, id chunk.ID, data []byte) (bool, error) {
 	fresh, err := s.blobWriter.Add(ctx, c, id, data)
 	return fresh, storageFailed(err)
-}
-
-// resume lets the services start again, if they were stopped.
-func (c *creation) resume() error {
-	if c.m.Boundary.StoppedFrom == nil {
-		return nil
-	}
-	now := time.Now().UTC()
-	c.m.Boundary.StoppedTo = &now
-	if c.Resume == nil {
-		return nil
-	}
-	return c.Resume()
 }
 
 // secrets stores the settings and the files beside them.

@@ -23,7 +23,6 @@ import (
 type Options struct {
 	Date    string   // YYYY-MM-DD; "" is today
 	Tags    []string // labels, for retention and for people
-	Host    string   // "" asks the system
 	Version string   // of permafrost
 
 	Secrets  []string // files, directories and patterns beside .env.production
@@ -41,15 +40,6 @@ type Options struct {
 
 	// AllowEmptyMedia takes a media directory without a file for what it says, though the snapshot before had some.
 	AllowEmptyMedia bool
-
-	// Sequential dumps the database before the media are walked, not at the same time.
-	Sequential bool
-
-	// Where the services stand still: since when, and which. Resume is called once nothing needs them to any more,
-	// which is before the database is dumped to its end. Where Create fails it may not have been called.
-	StoppedFrom time.Time
-	Units       []string
-	Resume      func() error
 
 	Progress snapshot.Progress
 	Warn     func(error) // hears what goes wrong and ends nothing, one call at a time; errors.As finds a cause
@@ -139,7 +129,7 @@ func (o *Options) check(inst *source.Instance) error {
 // newManifest returns a manifest with all that is known before anything is read.
 func newManifest(inst *source.Instance, o *Options) (*snapshot.Manifest, error) {
 	now := time.Now().UTC()
-	m := &snapshot.Manifest{Format: snapshot.Format, Instance: inst.Domain, Date: o.Date, Created: now, Host: o.Host, Version: o.Version,
+	m := &snapshot.Manifest{Format: snapshot.Format, Instance: inst.Domain, Date: o.Date, Created: now, Version: o.Version,
 		Tags: o.Tags, Live: snapshot.Text(inst.Dir), User: inst.OSUser, Deployment: inst.Deployment, Warnings: slices.Clone(inst.Warnings)}
 	var err error
 	if m.Mastodon, err = inst.Version(); err != nil {
@@ -154,17 +144,8 @@ func newManifest(inst *source.Instance, o *Options) (*snapshot.Manifest, error) 
 	if _, err := time.Parse(time.DateOnly, m.Date); err != nil {
 		return nil, fmt.Errorf("date %q is not like 2026-06-27", m.Date)
 	}
-	if m.Host == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return nil, fmt.Errorf("asking for the host's name: %w", err)
-		}
-		m.Host = host
-	}
-	m.Boundary.Method = "ordered"
-	if !o.StoppedFrom.IsZero() {
-		from := o.StoppedFrom.UTC()
-		m.Boundary.Method, m.Boundary.StoppedFrom, m.Boundary.Units = "stopped", &from, o.Units
+	if m.Host, err = os.Hostname(); err != nil {
+		return nil, fmt.Errorf("asking for the host's name: %w", err)
 	}
 	return m, nil
 }

@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"permafrost/internal/snaptest"
 	"permafrost/internal/storetest"
@@ -192,17 +191,15 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 	snaptest.CompareTrees(t, root, filepath.Join(w.restore(second, restore.Options{TrustMedia: true}), restoredMedia))
 }
 
-// Media in object storage are named and not passed off as captured; stopped services are told when they may start.
-func TestCreateExternalAndStopped(t *testing.T) {
+// Media in object storage are named and not passed off as captured.
+func TestCreateExternal(t *testing.T) {
 	w := newWorld(t)
 	inst := host(t)
 	inst.Media.External = &source.External{Kind: "s3", Bucket: "glacier-media", Endpoint: "https://s3.example"}
-	resumed := 0
-	res := w.create(inst, Options{StoppedFrom: time.Now(), Units: []string{"mastodon-web.service", "mastodon-streaming@4000.service"},
-		Resume: func() error { resumed++; return nil }})
+	res := w.create(inst, Options{})
 	m := res.Manifest
-	if m.Media.State != snapshot.External || m.Media.Listing.Entries != 0 || m.Boundary.Method != "stopped" || m.Boundary.StoppedTo == nil || resumed != 1 {
-		t.Errorf("%+v, resumed %d times", m, resumed)
+	if m.Media.State != snapshot.External || m.Media.Listing.Entries != 0 {
+		t.Errorf("%+v", m)
 	}
 	w.Verify(res.Ref, snapshot.NewInspector)
 	dir := w.restore(res, restore.Options{})
@@ -215,8 +212,4 @@ func TestCreateExternalAndStopped(t *testing.T) {
 	inst = host(t)
 	inst.Media.Root = snaptest.OpenDir(t)
 	w.create(inst, Options{}) // a move back to a local tree has nothing to compare with
-	failing := errors.New("systemctl failed")
-	if _, err := Create(t.Context(), w.Open(w.Writer), inst, Options{StoppedFrom: time.Now(), Resume: func() error { return failing }}); !errors.Is(err, failing) {
-		t.Errorf("a failing Resume: %v", err)
-	}
 }

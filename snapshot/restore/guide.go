@@ -106,11 +106,7 @@ func (p *Plan) holdings(g *page) {
 	m, out := p.restored.Manifest, p.restored.Result
 	g.blocks = append(g.blocks, "## What this directory has")
 	p.origin(g)
-	if m.Boundary.Method == "stopped" {
-		g.say("Mastodon was stopped meanwhile: all parts are of one moment.")
-	} else {
-		g.say("Mastodon was running. The media were read after the database, so every file that the database names is here. Only files\nthat were deleted in those minutes may be missing.")
-	}
+	g.say("Mastodon was running. The media were read after the database, so every file that the database names is here. Only files\nthat were deleted in those minutes may be missing.")
 	p.sizes(g)
 	if n := m.Media.LeftOut; n > 0 {
 		g.say("**%d media files could not be read then and are not in the snapshot.** `permafrost show` names them.", n)

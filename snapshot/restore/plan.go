@@ -39,8 +39,8 @@ func NewPlan(r *Restored, program string) (*Plan, error) {
 	m := r.Manifest
 	user := p.user()
 	services := deploy.WayBack(deploy.Saved{Deployment: m.Deployment, Live: string(m.Live), User: user, Version: m.Mastodon,
-		Migration: m.Postgres.Server.SchemaMigration, Stopped: m.Boundary.Units,
-		Refetch: r.Components["media"] && m.Media.External == nil && (m.Media.NoCache || len(m.Media.Excludes) > 0)})
+		Migration: m.Postgres.Server.SchemaMigration,
+		Refetch:   r.Components["media"] && m.Media.External == nil && (m.Media.NoCache || len(m.Media.Excludes) > 0)})
 	p.parts = []way.Part{p.first(), services.Ready}
 	var errs []error
 	for _, c := range []struct {

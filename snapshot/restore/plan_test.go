@@ -39,7 +39,7 @@ func sample() *snapshot.Manifest {
 		Format: snapshot.Format, Instance: "social.example", Date: "2026-06-27", Created: at, Finished: at, Host: "web1", Version: "1.0", Mastodon: "4.3.1",
 		Live: "/home/mastodon/live", User: "mastodon",
 		Deployment: source.Deployment{Kind: source.Systemd, Units: []string{"mastodon-web.service"}},
-		Boundary:   snapshot.Boundary{Method: "ordered", Time: at},
+		Boundary:   snapshot.Boundary{Time: at},
 		Secrets: snapshot.Secrets{State: snapshot.Captured, Files: []snapshot.SecretFile{
 			{Path: "/home/mastodon/live/.env.production", Mode: 0o600, UID: 991, GID: 991}, {Path: "/etc/a\xff<>", Mode: 0o4755},
 			{Path: "/home/mastodon/live/config/x.yml", Mode: 0o644}}},

@@ -66,7 +66,7 @@ func madeUp() *snapshot.Manifest {
 	return &snapshot.Manifest{
 		Format: snapshot.Format, Instance: "social.example", Date: "2026-06-27", Created: at, Finished: at, Host: "web1", Version: "1.0",
 		Tags: []string{"nightly"}, Live: "/home/mastodon/live", User: "mastodon",
-		Boundary: snapshot.Boundary{Method: "stopped", Snapshot: "00000003-1", LSN: "0/1", Time: at, Redis: at, MediaFrom: at, MediaTo: at, StoppedFrom: &at, StoppedTo: &at, Units: []string{"mastodon-web"}},
+		Boundary: snapshot.Boundary{Snapshot: "00000003-1", LSN: "0/1", Time: at, Redis: at, MediaFrom: at, MediaTo: at},
 		Secrets: snapshot.Secrets{State: snapshot.Captured, Files: []snapshot.SecretFile{
 			{Path: "/home/mastodon/live/.env.production", Mode: 0o600, MTime: 1, Stream: made(1)}, {Path: "/etc/\xff<>", Stream: snapshot.Stream{SHA256: sha256.Sum256(nil)}}}},
 		Postgres: snapshot.Postgres{State: snapshot.Captured, Database: "mastodon_production", User: "mastodon", Stream: made(2), Server: postgres.Facts{Version: "15.14"}, Dump: postgres.DumpFacts{Entries: 7,

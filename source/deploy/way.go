@@ -16,12 +16,11 @@ var stepFiles embed.FS
 // Saved is what a snapshot tells of an instance's services.
 type Saved struct {
 	Deployment source.Deployment
-	Live       string   // Mastodon's directory
-	User       string   // whom it runs as: a name, or in a container a number
-	Version    string   // of Mastodon, "" where it is not known
-	Migration  string   // the database's newest, "" where it is not known
-	Stopped    []string // units that were stopped for the snapshot
-	Refetch    bool     // copies of other servers' files were left out
+	Live       string // Mastodon's directory
+	User       string // whom it runs as: a name, or in a container a number
+	Version    string // of Mastodon, "" where it is not known
+	Migration  string // the database's newest, "" where it is not known
+	Refetch    bool   // copies of other servers' files were left out
 }
 
 // unknownVersion stands for Mastodon's version in messages.
@@ -99,7 +98,7 @@ func (s *Saved) services() (kind string, mastodons, others []string) {
 		}
 		return "compose", mastodons, others
 	}
-	for _, unit := range slices.Concat(s.Deployment.Units, s.Stopped) {
+	for _, unit := range s.Deployment.Units {
 		if ownUnit.MatchString(unit) && !slices.Contains(mastodons, unit) {
 			mastodons = append(mastodons, unit)
 		}

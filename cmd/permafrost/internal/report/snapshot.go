@@ -52,9 +52,6 @@ func Snapshot(s *keeper.Manifest) (lines []string) {
 
 // boundary says at which moment the components agree.
 func boundary(b *snapshot.Boundary) string {
-	if b.StoppedFrom != nil && b.StoppedTo != nil {
-		return fmt.Sprintf("services stopped from %s, for %s", units.Time(*b.StoppedFrom), units.Duration(b.StoppedTo.Sub(*b.StoppedFrom)))
-	}
 	text := "in order, the services running: begun at " + units.Time(b.Time)
 	if b.Snapshot != "" {
 		text = "in order, the services running: PostgreSQL at " + units.Time(b.Time)
