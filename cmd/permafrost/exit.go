@@ -36,7 +36,7 @@ const (
 // errInterrupted says that a signal ended the command.
 var errInterrupted = errors.New("interrupted")
 
-// asUsageError returns err as a usageError, except where it already is an error with a code of its own.
+// asUsageError returns err as one of wrong usage, except where it already is an error with a code of its own.
 func asUsageError(err error) error {
 	if exitCode(err) != exitFailed {
 		return err

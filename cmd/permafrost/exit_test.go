@@ -36,7 +36,7 @@ func TestExitCode(t *testing.T) {
 		{&keeper.SuspectError{Text: "x"}, 4},
 		{&keeper.IncompleteError{Failed: []string{"redis"}}, 5},
 		{hint.Join(&keeper.LeftOutError{Count: 1}, &keeper.IncompleteError{Secrets: true}), 5},
-		{&console.UnreportedError{Done: "x", Err: io.ErrShortWrite}, 9},
+		{new(console.UnreportedError), 9},
 		{repo.ErrNoRepository, 10},
 		{&lease.LockedError{By: "x"}, 11},
 		{&keys.MissingKeyError{Need: "x", For: "y"}, 12},

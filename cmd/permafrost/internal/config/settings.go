@@ -1,5 +1,5 @@
-// Package config gives flags the values that neither the command line nor the program itself has for them: those of the environment, and
-// those of the configuration file. A file that somebody else could have written is not obeyed, and none may say what no flag knows.
+// Package config gives a command's flags the values that the command line does not: from the environment, and from the configuration file.
+// A file that somebody else could have written is not obeyed. A key that belongs to no flag is an error.
 package config
 
 import (
@@ -22,7 +22,7 @@ import (
 	"permafrost/internal/hostfs"
 )
 
-// defaultConfig is read where no other file is given. It alone may be absent.
+// DefaultFile is read where no other file is given. It alone may be absent.
 const DefaultFile = "/etc/permafrost.toml"
 
 // maxConfigFile bounds a configuration file, in bytes.

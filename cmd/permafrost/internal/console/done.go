@@ -23,14 +23,14 @@ func (c *Console) Closed() bool {
 
 // An UnreportedError says that a command has done its work, and that its report could not be written.
 type UnreportedError struct {
-	Done string // what was done
-	Err  error
+	done string // what was done
+	err  error
 }
 
 func (e *UnreportedError) Error() string {
-	return fmt.Sprintf("%s; only the report of it failed: %v", e.Done, e.Err)
+	return fmt.Sprintf("%s; only the report of it failed: %v", e.done, e.err)
 }
-func (e *UnreportedError) Unwrap() error { return e.Err }
+func (e *UnreportedError) Unwrap() error { return e.err }
 
 // Done notes what the command has done, for a report that can't be written.
 func (c *Console) Done(format string, args ...any) {
@@ -51,7 +51,7 @@ func (c *Console) Settle(err error) error {
 		c.Warn("%v", failure)
 		return err
 	case done != "":
-		return &UnreportedError{Done: done, Err: failure}
+		return &UnreportedError{done: done, err: failure}
 	}
 	return failure
 }
