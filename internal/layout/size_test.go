@@ -22,7 +22,6 @@ var largerPackages = map[string]int{
 
 var largerTypes = map[string]int{
 	"internal/hostfs Dir": 32,
-	"source/media Target": 43,
 	"source/redis Server": 32,
 }
 

@@ -45,7 +45,7 @@ func (t *Target) Create(e *source.Entry) (f *TargetFile, err error) {
 		f = &TargetFile{dir: dir, name: name, part: partName(name)}
 		fd := -1
 		if err = t.free(dir, name); err == nil {
-			err = t.fresh(dir, f.part, func() (err error) {
+			err = fresh(dir, f.part, func() (err error) {
 				const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 				fd, err = hostfs.Retry(func() (int, error) { return unix.Openat(dir, f.part, flags, 0o600) })
 				return err
@@ -79,7 +79,7 @@ func (t *Target) free(dir int, name string) error {
 }
 
 // fresh calls make, which makes something called part, and takes away what a restore that was killed has left there.
-func (t *Target) fresh(dir int, part string, make func() error) error {
+func fresh(dir int, part string, make func() error) error {
 	err := make()
 	if err == unix.EEXIST {
 		if err = unix.Unlinkat(dir, part, 0); err == nil {
@@ -110,7 +110,7 @@ func (t *Target) give(dir int, part, name string) (err error) {
 	err = unix.Renameat(dir, part, dir, name)
 	if err != nil && isDir(dir, name) {
 		if err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR); err != nil && t.clear {
-			err = t.removeAll(dir, name)
+			err = removeAll(dir, name)
 		}
 		if err != nil {
 			return errDirectory
@@ -124,7 +124,7 @@ func (t *Target) give(dir int, part, name string) (err error) {
 func (t *Target) Finish(f *TargetFile, e *source.Entry) error {
 	return t.do("finish", e.Path, func() error {
 		defer unix.Close(f.dir)
-		err := t.finish(f.File, e)
+		err := t.attrs.finish(f.File, e)
 		if err2 := f.Close(); err == nil {
 			err = err2
 		}
@@ -134,19 +134,6 @@ func (t *Target) Finish(f *TargetFile, e *source.Entry) error {
 		}
 		return t.give(f.dir, f.part, f.name)
 	})
-}
-
-func (t *Target) finish(f *os.File, e *source.Entry) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() != e.Size {
-		if err := f.Truncate(e.Size); err != nil {
-			return err
-		}
-	}
-	return t.apply(int(f.Fd()), e)
 }
 
 // Discard closes and removes a file that Create made and whose content can't be had.
@@ -165,10 +152,10 @@ func (t *Target) put(op string, e *source.Entry, make func(dir int, part string)
 			return err
 		}
 		part := partName(name)
-		if err := t.fresh(dir, part, func() error { return make(dir, part) }); err != nil {
+		if err := fresh(dir, part, func() error { return make(dir, part) }); err != nil {
 			return err
 		}
-		if err := t.applyByName(dir, part, e); err != nil {
+		if err := t.attrs.applyByName(dir, part, e); err != nil {
 			unix.Unlinkat(dir, part, 0)
 			return err
 		}
@@ -181,8 +168,8 @@ func (t *Target) Symlink(e *source.Entry) error {
 	switch {
 	case !hostfs.ValidPath(e.Path) || len(e.Target) >= unix.PathMax || strings.IndexByte(e.Target, 0) >= 0:
 		return pathError("symlink", e.Path, fs.ErrInvalid)
-	case !t.trusted && leadsOut(e.Path, e.Target):
-		t.leaveOut("symbolic links that lead out of the media", e.Path)
+	case !t.attrs.trusted && leadsOut(e.Path, e.Target):
+		t.attrs.leaveOut("symbolic links that lead out of the media", e.Path)
 		return nil
 	}
 	return t.put("symlink", e, func(dir int, part string) error { return unix.Symlinkat(e.Target, dir, part) })
@@ -198,13 +185,13 @@ func (t *Target) Special(e *source.Entry) error {
 		return pathError("mknod", e.Path, fs.ErrInvalid)
 	}
 	device := e.Type == source.Block || e.Type == source.Char
-	if device && !t.trusted {
-		t.leaveOut("devices", e.Path)
+	if device && !t.attrs.trusted {
+		t.attrs.leaveOut("devices", e.Path)
 		return nil
 	}
 	err := t.put("mknod", e, func(dir int, part string) error { return unix.Mknodat(dir, part, typ|0o600, int(e.Rdev)) })
 	if device && errors.Is(err, unix.EPERM) {
-		t.lost.add("devices not restored", e.Path, unix.EPERM)
+		t.attrs.lost.add("devices not restored", e.Path, unix.EPERM)
 		return nil
 	}
 	return err
@@ -230,7 +217,7 @@ func (t *Target) Link(e *source.Entry, first string) (there bool, err error) {
 					return err
 				}
 				part := partName(name)
-				if err := t.fresh(to, part, func() error { return unix.Linkat(from, old, to, part, 0) }); err != nil {
+				if err := fresh(to, part, func() error { return unix.Linkat(from, old, to, part, 0) }); err != nil {
 					return err
 				}
 				return t.give(to, part, name)

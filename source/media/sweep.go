@@ -188,7 +188,7 @@ func readNames(dir int) ([]string, error) {
 }
 
 // removeAll removes a directory and all that is in it, as far as that is on one file system.
-func (t *Target) removeAll(dir int, name string) error {
+func removeAll(dir int, name string) error {
 	fd, err := openBelow(dir, name)
 	if err != nil {
 		return err
@@ -207,7 +207,7 @@ func (t *Target) removeAll(dir int, name string) error {
 	}
 	for _, n := range names {
 		if err := unix.Unlinkat(fd, n, 0); err == unix.EISDIR || err == unix.EPERM {
-			err = t.removeAll(fd, n)
+			err = removeAll(fd, n)
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package media
 import (
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -49,25 +48,21 @@ type Target struct {
 	dir      *hostfs.Dir
 	root     int // its descriptor
 	user     *hostfs.User
-	inherits bool // root has a default ACL, which all that is made below it takes over
-	trusted  bool
 	existing bool
 	replace  bool
 	clear    bool
-	owners   owners
-	lost     losses
+	attrs    attributes
 
 	mu     sync.Mutex
-	closed []source.Entry   // directories that their owner may not search, to be given their modes last
-	others map[[2]int]int64 // files by the owner and group that they should have and have not
+	closed []source.Entry // directories that their owner may not search, to be given their modes last
 }
 
 // NewTarget restores into a directory, which it closes in the end.
 func NewTarget(dir *hostfs.Dir, o TargetOptions) *Target {
 	_, err := unix.Fgetxattr(dir.Fd(), aclDefault, nil)
-	return &Target{dir: dir, root: dir.Fd(), user: dir.User(), inherits: err == nil, trusted: o.Trusted,
-		existing: o.Existing, replace: o.Replace, clear: o.Clear, others: make(map[[2]int]int64),
-		owners: newOwners(o), lost: losses{warn: o.Warn}}
+	return &Target{dir: dir, root: dir.Fd(), user: dir.User(), existing: o.Existing, replace: o.Replace, clear: o.Clear,
+		attrs: attributes{user: dir.User(), inherits: err == nil, trusted: o.Trusted, owners: newOwners(o), lost: losses{warn: o.Warn},
+			others: make(map[[2]int]int64)}}
 }
 
 // do does something with the rights that the directory is worked in with.
@@ -139,7 +134,7 @@ func pathError(op, path string, err error) error {
 }
 
 // Own says what the root of the tree is like, before anything is made: to its owner belongs what would be root's.
-func (t *Target) Own(root *source.Entry) { t.owners.own(root) }
+func (t *Target) Own(root *source.Entry) { t.attrs.owners.own(root) }
 
 // Dir makes a directory. The root is there already.
 func (t *Target) Dir(e *source.Entry) error {
@@ -178,7 +173,7 @@ func noDirectory(err error) bool { return err == unix.ENOTDIR || err == unix.ELO
 // SetDir gives a directory, "." for the root, its attributes.
 func (t *Target) SetDir(e *source.Entry) error {
 	return t.do("set attributes", e.Path, func() error {
-		return t.inDir(e.Path, func(fd int) error { return t.apply(fd, t.searchable(e)) })
+		return t.inDir(e.Path, func(fd int) error { return t.attrs.apply(fd, t.searchable(e)) })
 	})
 }
 
@@ -201,7 +196,7 @@ func (t *Target) inDir(path string, f func(fd int) error) error {
 // searchable returns e, or, where its mode would keep the user at work from the directories below, a copy that does not;
 // then Sync gives it its mode.
 func (t *Target) searchable(e *source.Entry) *source.Entry {
-	if e.Mode&0o100 != 0 || t.user == nil && os.Geteuid() == 0 {
+	if e.Mode&0o100 != 0 || t.attrs.givesAway() {
 		return e
 	}
 	open := *e
@@ -219,7 +214,7 @@ func (t *Target) Sync() error {
 		// One call for the file system, rather than one a file: a million files would take an hour.
 		err = unix.Syncfs(t.root)
 	}
-	t.lost.tell()
+	t.attrs.lost.tell()
 	if err != nil {
 		return fmt.Errorf("writing restored files to disk: %w", err)
 	}
@@ -259,7 +254,7 @@ func (t *Target) Close() error {
 		return fs.ErrClosed
 	}
 	err := t.closeDirs()
-	t.lost.tell()
+	t.attrs.lost.tell()
 	if err2 := t.dir.Close(); err == nil {
 		err = err2
 	}

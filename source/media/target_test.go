@@ -241,7 +241,7 @@ func TestTargetOwners(t *testing.T) {
 		e := entry(source.File, "f", 0o674)
 		e.UID, e.GID = 4242, 4343
 		e.Xattrs = []source.Xattr{{Name: aclAccess, Value: acl(6, 4242)}}
-		if uid, gid := target.owners.of(e); uint32(uid) != c.uid || uint32(gid) != c.gid {
+		if uid, gid := target.attrs.owners.of(e); uint32(uid) != c.uid || uint32(gid) != c.gid {
 			t.Errorf("%s: owner %d:%d", name, uid, gid)
 		}
 		must(t, put(target, e))
@@ -306,7 +306,7 @@ func TestTargetXattrRefused(t *testing.T) {
 		e.Xattrs = []source.Xattr{{Name: "user.on-a-fifo", Value: []byte("x")}} // not allowed there
 		must(t, target.Special(e))
 	}
-	target.lost.tell()
+	target.attrs.lost.tell()
 	if n := len(warned); n > maxKinds+1 || n < 3 || !strings.Contains(warned[0], "f000: 150 files: extended attribute") {
 		t.Errorf("%d warnings: %.300q", n, warned)
 	}

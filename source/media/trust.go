@@ -22,20 +22,20 @@ import (
 // errUntrusted is the reason for what is left out.
 var errUntrusted = errors.New("--trust-media restores them as they were")
 
-func (t *Target) leaveOut(what, path string) { t.lost.add(what+" left out", path, errUntrusted) }
+func (a *attributes) leaveOut(what, path string) { a.lost.add(what+" left out", path, errUntrusted) }
 
 // mode returns the mode that an entry is given, which belongs to the group gid now.
-func (t *Target) mode(e *source.Entry, gid int) uint32 {
+func (a *attributes) mode(e *source.Entry, gid int) uint32 {
 	mode := e.Mode & 07777
-	if t.trusted {
+	if a.trusted {
 		return mode
 	}
 	lends := mode & (unix.S_ISUID | unix.S_ISGID)
-	if e.Type == source.Dir && gid == t.owners.gid {
+	if e.Type == source.Dir && gid == a.owners.gid {
 		lends &^= unix.S_ISGID
 	}
 	if lends != 0 {
-		t.leaveOut("setuid and setgid bits", e.Path)
+		a.leaveOut("setuid and setgid bits", e.Path)
 	}
 	return mode &^ lends
 }
