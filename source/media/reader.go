@@ -118,9 +118,6 @@ func (r *reader) read(b *batch) {
 	if b.self.Xattrs = xattrs; err != nil {
 		b.err = err
 	}
-	if r.tree.oneDev && path != "." && st.Dev != r.tree.dev {
-		return
-	}
 	if err := r.list(fd); err != nil {
 		if b.vanished = vanished(err) && path != "."; b.vanished {
 			return

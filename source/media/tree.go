@@ -23,10 +23,9 @@ import (
 
 // Options say what a Tree leaves out.
 type Options struct {
-	Excludes      []string // patterns, as the package comment tells them
-	NoCache       bool     // leave out what is below cache/
-	OneFileSystem bool     // don't descend into other file systems mounted below the root
-	Follow        []string // directories, absolute, that links out of the tree are followed into
+	Excludes []string // patterns, as the package comment tells them
+	NoCache  bool     // leave out what is below cache/
+	Follow   []string // directories, absolute, that links out of the tree are followed into
 
 	// User is whose rights the tree is opened and read with. Where it is nil they are those of the process; a process of root's
 	// takes those of the root's owner, and opens nothing where several users may decide what the root is.
@@ -41,10 +40,8 @@ type Options struct {
 type Tree struct {
 	name     string // of the root, absolute
 	root     int    // descriptor
-	dev      uint64 // of the root
 	user     *hostfs.User
 	excludes excludes
-	oneDev   bool
 	empty    bool
 	follow   following
 
@@ -90,7 +87,7 @@ func Open(root string, o Options) (*Tree, error) {
 		return nil, rootError(name, as, err)
 	}
 	t := &Tree{
-		name: name, root: fd, user: as, excludes: excludes, oneDev: o.OneFileSystem,
+		name: name, root: fd, user: as, excludes: excludes,
 		users: make(map[uint32]string), groups: make(map[uint32]string),
 	}
 	err = t.inspect()
@@ -106,13 +103,8 @@ func Open(root string, o Options) (*Tree, error) {
 
 // inspect looks at the root, and at what a walk needs.
 func (t *Tree) inspect() error {
-	var st unix.Stat_t
-	err := fstat(t.root, &st)
-	if err == nil {
-		t.dev = st.Dev
-		t.empty, err = emptyDir(t.root)
-	}
-	if err != nil {
+	var err error
+	if t.empty, err = emptyDir(t.root); err != nil {
 		return rootError(t.name, t.user, err)
 	}
 	if _, err := unix.Llistxattr(hostfs.ProcPath(t.root)+"/.", nil); errors.Is(err, fs.ErrNotExist) {
@@ -193,8 +185,7 @@ func (t *Tree) Vanished() Vanished { return t.vanished.tell() }
 // A symbolic link that leads into one of Options.Follow is an entry of what it leads to. One that leads out of the tree otherwise
 // comes with a LeadsOutError.
 //
-// File systems mounted below the root are walked too, unless Options.OneFileSystem is set; their mount points are
-// entries then.
+// File systems mounted below the root are walked too.
 func (t *Tree) Walk(ctx context.Context) iter.Seq2[*source.Entry, error] {
 	return func(yield func(*source.Entry, error) bool) {
 		w := newWalker(ctx, t, yield)
