@@ -250,7 +250,7 @@ func TestNewerIndexAccepted(t *testing.T) {
 	if _, err := upkeep.Prune(t.Context(), o, mark, upkeep.PruneOptions{}); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("prune: %v", err)
 	}
-	accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+	accepting, err := openRepo(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func BenchmarkWriter(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if err := repo.Init(b.Context(), st, owner, writer, repo.InitOptions{}); err != nil {
+			if err := initRepo(b.Context(), st, owner, writer, repo.InitOptions{}); err != nil {
 				b.Fatal(err)
 			}
 			r, err := openFresh(b.Context(), st, writer)

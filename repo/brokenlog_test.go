@@ -104,7 +104,7 @@ func TestAcceptedAboveAGap(t *testing.T) {
 	}
 	r, err := openFresh(t.Context(), st, w.owner)
 	refused(t, "the owner", r, err)
-	r, err = repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+	r, err = openRepo(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ const raceDetector = repo.RaceDetector
 // operations, loses nothing that was acknowledged: every snapshot listed afterwards is whole, a check finds no damage,
 // and the next run succeeds.
 func TestCrashPoints(t *testing.T) {
-	repo.PlainEnvelopes(t) // most of the time would be theirs
+	useEnvelopes(t, repo.PlainEnvelopes()) // most of the time would be theirs
 	h := newCrashes(t)
 	for _, k := range h.cases {
 		t.Run(k.name, func(t *testing.T) {
@@ -223,7 +223,7 @@ func onRoster(r *repo.Repo, name string) bool {
 
 // runOn opens the repository as a machine that remembers below dir.
 func runOn(ctx context.Context, st store.Store, k *keys.Keyring, dir string, run func(context.Context, *repo.Repo) error) error {
-	r, err := repo.Open(ctx, storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
+	r, err := openRepo(ctx, storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@
 //
 // [Init] makes a repository, [Open] opens one with a keyring. A [Writer] makes one snapshot: blobs go in, and Commit publishes them with a
 // manifest by one entry of the log. A [Reader] reads blobs and verifies each. [Repo.AddPerson], [Repo.RemovePerson] and [Repo.Rotate]
-// change who holds keys. What keeps a repository in order is in package upkeep.
+// change who holds keys. What keeps a repository in order is in package upkeep: [Repo.Core] and [ReaderOf] are there for it and its like.
 //
 // A snapshot is there once its entry is published, and not a moment before. Whoever publishes an entry has heeded all entries below it.
 // What is read was put by somebody on the list of keys, for that instance, or it is an error. A storage that was rolled back is noticed

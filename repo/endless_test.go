@@ -119,7 +119,7 @@ func TestEndlessLog(t *testing.T) {
 			e.Mem = st
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			r, err := repo.Open(ctx, e, w.writer, repo.Options{})
+			r, err := openRepo(ctx, e, w.writer, repo.Options{})
 			if err == nil {
 				err = c.do(ctx, r)
 			}

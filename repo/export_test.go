@@ -11,7 +11,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"filippo.io/age"
@@ -19,6 +18,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/repo/internal/core"
 	"permafrost/repo/internal/index"
+	"permafrost/repo/internal/logbook"
 	"permafrost/repo/internal/machine"
 	"permafrost/repo/internal/pack"
 	"permafrost/repo/keys"
@@ -121,23 +121,38 @@ func (r *Repo) PutLies(ctx context.Context, instance string, c pack.Component, c
 	return r.core.PutIndexes(ctx, instance, core.InMemory(lies))
 }
 
-// PlainEnvelopes makes envelopes cost nothing until the test ends: they say in the clear who made them, under which keys, and
-// what they hold. Who lacks the keys opens none, and one that was changed is none.
-func PlainEnvelopes(t testing.TB) {
-	sealed, unsealed := seal, unseal
-	t.Cleanup(func() { seal, unseal = sealed, unsealed })
+// Envelopes makes and opens envelopes.
+type Envelopes = logbook.Envelopes
+
+// WithEnvelopes returns o for a repository that consists of other envelopes than a keyring's.
+func (o Options) WithEnvelopes(e Envelopes) Options {
+	o.envelopes = e
+	return o
+}
+
+// WithEnvelopes is as that of Options.
+func (o InitOptions) WithEnvelopes(e Envelopes) InitOptions {
+	o.envelopes = e
+	return o
+}
+
+// PlainEnvelopes cost nothing: they say in the clear who made them, under which keys, and what they hold. Who lacks the keys opens
+// none, and one that was changed is none. They are for a simulation, which is about the order of things and would do little else than
+// seal and open.
+func PlainEnvelopes() Envelopes {
 	const head = 8 + ed25519.PublicKeySize + 16
 	proof := func(k *keys.Keyring, head, keys, body []byte) []byte {
 		sum := sha256.Sum256(slices.Concat(k.Repository[:], head, keys, body))
 		return sum[:]
 	}
-	seal = func(k *keys.Keyring, e *keys.Epoch, magic string, body []byte) ([]byte, error) {
+	var e Envelopes
+	e.Seal = func(k *keys.Keyring, e *keys.Epoch, magic string, body []byte) ([]byte, error) {
 		nonce := make([]byte, 16) // no two envelopes are alike
 		rand.Read(nonce)
 		h, keys := slices.Concat([]byte(magic), k.VerifyKey(), nonce), e.Signature[:32]
 		return slices.Concat(h, keys, proof(k, h, keys, body), body), nil
 	}
-	unseal = func(k *keys.Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
+	e.Unseal = func(k *keys.Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
 		if len(data) < head+64 || string(data[:7]) != magic[:7] {
 			return nil, nil, errors.New("not an envelope of that kind")
 		}
@@ -154,11 +169,12 @@ func PlainEnvelopes(t testing.TB) {
 		}
 		return signer, body, nil
 	}
+	return e
 }
 
-// RememberEnvelopes opens no envelope twice until the test ends: what was opened is known by all its bytes. It is for tests that
+// RememberEnvelopes are a keyring's, and none is opened twice: what was opened is known by all its bytes. They are for tests that
 // change one object and read all the others again.
-func RememberEnvelopes(t testing.TB) {
+func RememberEnvelopes() Envelopes {
 	type envelope struct {
 		epochs, magic string
 		sum           store.Name
@@ -167,10 +183,8 @@ func RememberEnvelopes(t testing.TB) {
 		signer ed25519.PublicKey
 		body   []byte
 	}
-	unsealed := unseal
-	t.Cleanup(func() { unseal = unsealed })
 	var known sync.Map
-	unseal = func(k *keys.Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
+	unseal := func(k *keys.Keyring, magic string, data []byte) (ed25519.PublicKey, []byte, error) {
 		e := envelope{magic: magic, sum: store.NameOf(data)}
 		for _, epoch := range k.Epochs {
 			e.epochs += string(epoch.Signature)
@@ -178,18 +192,19 @@ func RememberEnvelopes(t testing.TB) {
 		if o, ok := known.Load(e); ok {
 			return slices.Clone(o.(opened).signer), slices.Clone(o.(opened).body), nil
 		}
-		signer, body, err := unsealed(k, magic, data)
+		signer, body, err := k.Unseal(magic, data)
 		if err == nil {
 			known.Store(e, opened{slices.Clone(signer), slices.Clone(body)})
 		}
 		return signer, body, err
 	}
+	return Envelopes{Seal: (*keys.Keyring).Seal, Unseal: unseal}
 }
 
-// OpensEnvelope reports whether a keyring opens what may be an envelope.
-func OpensEnvelope(k *keys.Keyring, data []byte) bool {
+// OpensEnvelope reports whether a keyring opens what may be an envelope of e.
+func OpensEnvelope(e Envelopes, k *keys.Keyring, data []byte) bool {
 	return slices.ContainsFunc([]string{keys.KindIndex, keys.KindManifest, keys.KindEntry, keys.KindLease}, func(magic string) bool {
-		_, _, err := unseal(k, magic, data)
+		_, _, err := e.Unseal(k, magic, data)
 		return err == nil
 	})
 }

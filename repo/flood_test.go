@@ -42,7 +42,7 @@ func TestJunkUnderARun(t *testing.T) {
 
 // A writer says so often that an entry is missing that no one entry can accept it all: an owner takes it off the list all the same.
 func TestVeryManyBreaks(t *testing.T) {
-	repo.PlainEnvelopes(t)
+	useEnvelopes(t, repo.PlainEnvelopes())
 	w, st, evil, ref, c := twoInstances(t)
 	e := fresh(t, st, evil)
 	at := e.Head()
@@ -51,7 +51,7 @@ func TestVeryManyBreaks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o, err := repo.Open(t.Context(), storetest.Alone(st), w.owner, repo.Options{AcceptHead: true})
+	o, err := openRepo(t.Context(), storetest.Alone(st), w.owner, repo.Options{AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func soon(t *testing.T, what string, f func()) {
 // A writer of another instance says one thing very often, in objects of a few MB: what others do takes its time once for each
 // time that it is said, and not for each pair of them.
 func TestSaidOften(t *testing.T) {
-	repo.PlainEnvelopes(t)
+	useEnvelopes(t, repo.PlainEnvelopes())
 	const often = 200_000
 	victim := store.Name{1}
 	publish := func(r *repo.Repo, indexes []store.Name) error {

@@ -77,7 +77,7 @@ func TestAcceptedGapIsFilled(t *testing.T) {
 	if err := fresh(t, st, evil).PublishAfter(t.Context(), evilSnapshot(), ledger.Head{Seq: head.Seq + 60, Hash: store.Name{1}}); err != nil {
 		t.Fatal(err)
 	}
-	accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+	accepting, err := openRepo(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 	if err == nil {
 		err = accepting.RemovePerson(t.Context(), "evil")
 	}

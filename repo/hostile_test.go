@@ -209,7 +209,7 @@ func TestAcceptedDamage(t *testing.T) {
 	w, st, nights, refs := small(t)
 	mustSnapshot(t, w.open(w.writer), nights[0], 3)
 	st.Corrupt("log/0000000002", 900)
-	host, err := repo.Open(t.Context(), st, w.writer, repo.Options{AcceptHead: true})
+	host, err := openRepo(t.Context(), st, w.writer, repo.Options{AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestAcceptedDamage(t *testing.T) {
 // mustAccept has an owner accept what is left of the log.
 func mustAccept(t *testing.T, st store.Store, k *keys.Keyring) {
 	t.Helper()
-	r, err := repo.Open(t.Context(), st, k, repo.Options{AcceptHead: true})
+	r, err := openRepo(t.Context(), st, k, repo.Options{AcceptHead: true})
 	if err == nil {
 		_, err = upkeep.RepairIndex(t.Context(), r, mark, upkeep.RepairOptions{})
 	}
@@ -257,7 +257,7 @@ func TestNewerEntry(t *testing.T) {
 	if _, err := openFresh(t.Context(), st, w.writer); !errors.Is(err, store.ErrNewerFormat) {
 		t.Errorf("open: %v", err)
 	}
-	r, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+	r, err := openRepo(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 	if err != nil || len(r.Snapshots()) != 2 {
 		t.Errorf("with --accept-head: %v", err)
 	}

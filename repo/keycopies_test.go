@@ -48,7 +48,7 @@ func TestJunkKeysCrowdOutNobody(t *testing.T) {
 		return storetest.None
 	}}
 	dir := t.TempDir()
-	if _, err := repo.Open(t.Context(), counting, w.writer, repo.Options{StateDir: dir}); err != nil {
+	if _, err := openRepo(t.Context(), counting, w.writer, repo.Options{StateDir: dir}); err != nil {
 		t.Fatal(err)
 	}
 	copies, err := filepath.Glob(filepath.Join(dir, "*", "keys", "*"))

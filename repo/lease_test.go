@@ -22,7 +22,7 @@ func TestLeases(t *testing.T) {
 	w := newWorld(t, storetest.NewMem(t), repo.InitOptions{})
 	mustSnapshot(t, w.open(w.writer), night(1), 1)
 	open := func(k *keys.Keyring) *repo.Repo {
-		r, err := repo.Open(t.Context(), w.store, k, repo.Options{StateDir: t.TempDir()})
+		r, err := openRepo(t.Context(), w.store, k, repo.Options{StateDir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestNoLeaseUnderOldKeys(t *testing.T) {
 		return storetest.None
 	}}
 	accepting := func() *repo.Repo {
-		r, err := repo.Open(t.Context(), storetest.Alone(watched), recovery, repo.Options{AcceptHead: true})
+		r, err := openRepo(t.Context(), storetest.Alone(watched), recovery, repo.Options{AcceptHead: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func TestLeaseOfADeadProcess(t *testing.T) {
 		st := storetest.NewMem(t)
 		w := newWorld(t, st, repo.InitOptions{})
 		mustSnapshot(t, w.open(w.writer), night(1), 1)
-		r, err := repo.Open(t.Context(), st, w.owner, repo.Options{})
+		r, err := openRepo(t.Context(), st, w.owner, repo.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,7 +231,7 @@ func TestLeasePutAgain(t *testing.T) {
 		time.Sleep(time.Until(h.end))
 		st, seen := h.mem.CloneFor(t), make(map[string][]byte)
 		sees := after(st, "Put", "leases/", func(object string) { seen[object] = st.Bytes(object) })
-		r, err := repo.Open(t.Context(), sees, h.writer, repo.Options{})
+		r, err := openRepo(t.Context(), sees, h.writer, repo.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestLeasePutAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		prune := func() error {
-			r, err := repo.Open(t.Context(), st, h.owner, repo.Options{})
+			r, err := openRepo(t.Context(), st, h.owner, repo.Options{})
 			if err == nil {
 				_, err = upkeep.Prune(t.Context(), r, mark, upkeep.PruneOptions{})
 			}

@@ -73,7 +73,7 @@ func TestLeftOutIsNoRollback(t *testing.T) {
 			if removed != (len(r.Damage()) == 0) {
 				t.Errorf("%s, removed: %v: damage %v", name, removed, r.Damage())
 			}
-			accepting, err := repo.Open(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
+			accepting, err := openRepo(t.Context(), st, w.owner, repo.Options{AcceptHead: true})
 			if err == nil {
 				_, err = upkeep.RepairIndex(t.Context(), accepting, mark, upkeep.RepairOptions{})
 			}

@@ -33,7 +33,7 @@ type machine struct {
 func (m *machine) open(o repo.Options) (*repo.Repo, error) {
 	o.StateDir, o.CacheDir = filepath.Join(m.dir, "state"), filepath.Join(m.dir, "cache")
 	o.Note = func(s string) { m.notes = append(m.notes, s) }
-	return repo.Open(m.t.Context(), m.store, m.writer, o)
+	return openRepo(m.t.Context(), m.store, m.writer, o)
 }
 
 // night is all that a host does in a night: a snapshot, a check of everything, a prune.
@@ -57,7 +57,7 @@ func (m *machine) night(o repo.Options, day int) error {
 
 // restore reads all that the night of a day has stored, with the owner's key and what the machine has kept.
 func (m *machine) restore(day int) error {
-	r, err := repo.Open(m.t.Context(), m.store, m.owner, repo.Options{StateDir: filepath.Join(m.dir, "state"), CacheDir: filepath.Join(m.dir, "cache")})
+	r, err := openRepo(m.t.Context(), m.store, m.owner, repo.Options{StateDir: filepath.Join(m.dir, "state"), CacheDir: filepath.Join(m.dir, "cache")})
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func TestLyingStoreNamed(t *testing.T) {
 				}
 				return storetest.None
 			}}
-			r, err := repo.Open(t.Context(), liar, w.writer, repo.Options{StateDir: filepath.Join(t.TempDir(), "state")})
+			r, err := openRepo(t.Context(), liar, w.writer, repo.Options{StateDir: filepath.Join(t.TempDir(), "state")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -103,7 +103,7 @@ func TestLyingInit(t *testing.T) {
 				return storetest.None
 			}}
 			var lie *store.FalseReportError
-			if err := repo.Init(t.Context(), liar, owner, writer, repo.InitOptions{}); !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, name) {
+			if err := initRepo(t.Context(), liar, owner, writer, repo.InitOptions{}); !errors.As(err, &lie) || !strings.HasPrefix(lie.Object, name) {
 				t.Errorf("%s, fault %d: %v", name, fault, err)
 			}
 		}

@@ -62,7 +62,7 @@ func readAll(t *testing.T, st store.Store, k *keys.Keyring, nights []content, re
 // snapshots that do not need the object come back whole. Under the race detector a part is tried: it is slow, and this
 // test is not about races.
 func TestMangledObjects(t *testing.T) {
-	repo.RememberEnvelopes(t)
+	useEnvelopes(t, repo.RememberEnvelopes())
 	w, st, nights, refs := small(t)
 	step := 1
 	switch {

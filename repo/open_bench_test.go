@@ -23,7 +23,7 @@ func longLog(b testing.TB, gone int) (*storetest.Mem, *keys.Keyring) {
 	}
 	writer, err := owner.NewWriter("bench")
 	if err == nil {
-		err = repo.Init(b.Context(), st, owner, writer, repo.InitOptions{Instance: instance})
+		err = initRepo(b.Context(), st, owner, writer, repo.InitOptions{Instance: instance})
 	}
 	if err != nil {
 		b.Fatal(err)
@@ -55,7 +55,7 @@ func BenchmarkOpen(b *testing.B) {
 		st, owner := longLog(b, gone)
 		dir := b.TempDir()
 		open := func() *repo.Repo {
-			r, err := repo.Open(b.Context(), st, owner, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
+			r, err := openRepo(b.Context(), st, owner, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -23,7 +23,7 @@ func TestOpenedLog(t *testing.T) {
 			}
 			return storetest.None
 		}}
-		r, err := repo.Open(t.Context(), hook, owner, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
+		r, err := openRepo(t.Context(), hook, owner, repo.Options{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache")})
 		if err != nil || len(r.Snapshots()) != 10 {
 			t.Fatal(err)
 		}

@@ -55,7 +55,7 @@ func (rd *Reader) use(x *index.Index) {
 	rd.frames, rd.recent, rd.cached = make(map[blobs.FrameKey]*list.Element), list.New(), 0
 }
 
-// ReaderOf returns a Reader that keeps to an index, whatever becomes of the log. It is for the packages below this one.
+// ReaderOf returns a Reader that keeps to an index, whatever becomes of the log. Like [Repo.Core] it is for the packages below this one.
 func ReaderOf(c *core.Core, x *index.Index) *Reader {
 	rd := &Reader{core: c, instance: x.Instance, reloaded: true, rooms: blobs.NewRooms(c.Store)}
 	rd.use(x)

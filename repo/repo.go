@@ -40,11 +40,16 @@ type Options struct {
 	Prompt     keys.Prompt       // reaches the person at hand, where keys are wrapped by a plugin
 	ID         store.Name        // the repository's, where Find has just returned it; zero: Open reads it
 	Note       func(note string) // hears what a person should know and no error says; may be nil
+
+	envelopes logbook.Envelopes // as tests have them; zero: a keyring's
 }
 
 // log says how the log is taken.
 func (o Options) log() logbook.Options {
-	return logbook.Options{AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: logbook.Envelopes{Seal: seal, Unseal: unseal}}
+	if o.envelopes.Seal == nil {
+		o.envelopes = logbook.Envelopes{Seal: (*keys.Keyring).Seal, Unseal: (*keys.Keyring).Unseal}
+	}
+	return logbook.Options{AcceptHead: o.AcceptHead, Head: o.Head, Identities: o.Identities, Envelopes: o.envelopes}
 }
 
 // A Repo is an open repository. Its methods are for one goroutine at a time; the Writers and Readers that it
@@ -109,6 +114,8 @@ func Exists(ctx context.Context, st store.Store) (bool, error) {
 type InitOptions struct {
 	Instance   string // the instance that it backs up; empty: any
 	AppendOnly bool   // it may not forget
+
+	envelopes logbook.Envelopes // as in Options
 }
 
 // Init makes a repository in an empty store. Both keyrings must be safe on disk by then: without them nothing
@@ -127,7 +134,7 @@ func Init(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o In
 		}
 		return fmt.Errorf("writing the config: %w", err)
 	}
-	c := core.New(w, owner, new(machine.Memory), Options{}.log(), nil)
+	c := core.New(w, owner, new(machine.Memory), Options{envelopes: o.envelopes}.log(), nil)
 	if err := c.PutReserve(ctx); err != nil {
 		return err
 	}
@@ -201,7 +208,8 @@ func (r *Repo) lock(w machine.Work, instance, other string) (unlock func(), err 
 	return unlock, err
 }
 
-// Core returns what the repository consists of, for the packages below this one.
+// Core returns what the repository consists of. It is for the packages below this one, as upkeep is; others have no use for it, and can't
+// name its type.
 func (r *Repo) Core() *core.Core { return r.core }
 
 // Head returns the newest log entry.

@@ -103,7 +103,7 @@ func TestWriterOfAnyInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.owner, w.store = owner, storetest.NewMem(t)
-	if err := repo.Init(t.Context(), w.store, owner, w.writer, repo.InitOptions{}); err != nil {
+	if err := initRepo(t.Context(), w.store, owner, w.writer, repo.InitOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	mustSnapshot(t, w.open(w.writer), night(1), 1)
@@ -295,10 +295,10 @@ func TestRolledBackLog(t *testing.T) {
 	if _, err := w.tryOpen(old, w.writer); !errors.As(err, &rolled) || rolled.Remembered != head {
 		t.Errorf("opening an older log: %v", err)
 	}
-	if _, err := repo.Open(t.Context(), old, w.owner, repo.Options{Head: &head}); !errors.As(err, &rolled) {
+	if _, err := openRepo(t.Context(), old, w.owner, repo.Options{Head: &head}); !errors.As(err, &rolled) {
 		t.Errorf("opening an older log with a noted head: %v", err)
 	}
-	r, err := repo.Open(t.Context(), old, w.writer, repo.Options{StateDir: filepath.Join(w.dir, "writer", "state"), AcceptHead: true})
+	r, err := openRepo(t.Context(), old, w.writer, repo.Options{StateDir: filepath.Join(w.dir, "writer", "state"), AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestNoRepository(t *testing.T) {
 	if _, err := openFresh(t.Context(), st, w.owner); !errors.Is(err, repo.ErrNoRepository) {
 		t.Errorf("open: %v", err)
 	}
-	if err := repo.Init(t.Context(), w.store, w.owner, w.writer, repo.InitOptions{}); err == nil {
+	if err := initRepo(t.Context(), w.store, w.owner, w.writer, repo.InitOptions{}); err == nil {
 		t.Error("init over a repository succeeded")
 	}
 	other := newWorld(t, st, repo.InitOptions{})

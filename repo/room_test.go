@@ -130,7 +130,7 @@ func TestPruneWithoutReserve(t *testing.T) {
 
 // Whatever becomes of a prune on a full storage, what is listed is whole, and the next prune goes on.
 func TestCrashesOnFullStorage(t *testing.T) {
-	repo.PlainEnvelopes(t)
+	useEnvelopes(t, repo.PlainEnvelopes())
 	w, mem, nights, refs := fullWorld(t)
 	free := func(ctx context.Context, r *repo.Repo) error {
 		if len(r.Snapshots()) == 2 {

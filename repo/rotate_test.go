@@ -87,7 +87,7 @@ func TestRotateFails(t *testing.T) {
 				t.Fatalf("fault %d at change %d: no error", fault, n)
 			}
 			points++
-			r, err = repo.Open(t.Context(), storetest.Alone(mine), onDisk, repo.Options{AcceptHead: true})
+			r, err = openRepo(t.Context(), storetest.Alone(mine), onDisk, repo.Options{AcceptHead: true})
 			if err != nil {
 				t.Fatalf("fault %d at change %d: the key file that was saved: %v", fault, n, err)
 			}
@@ -158,7 +158,7 @@ func TestPeople(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		r, err := repo.Open(t.Context(), st, k, repo.Options{Identities: ids})
+		r, err := openRepo(t.Context(), st, k, repo.Options{Identities: ids})
 		if err != nil {
 			return err
 		}

@@ -149,7 +149,7 @@ func newSimPast(t *testing.T) simPast {
 
 func (h *simHistory) fill(t *testing.T) {
 	ctx := t.Context()
-	if err := repo.Init(ctx, h.mem, h.owner, h.writer, repo.InitOptions{Instance: instance}); err != nil {
+	if err := initRepo(ctx, h.mem, h.owner, h.writer, repo.InitOptions{Instance: instance}); err != nil {
 		t.Fatal(err)
 	}
 	if h.other != nil {

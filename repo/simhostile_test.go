@@ -236,7 +236,7 @@ func (h *hostileHistory) open(ctx context.Context, m *simMachine, st store.Store
 	h.mu.Lock()
 	epoch, closed := h.epoch, h.closedTo
 	h.mu.Unlock()
-	r, err := repo.Open(ctx, st, m.key(), o)
+	r, err := openRepo(ctx, st, m.key(), o)
 	if err != nil {
 		return nil, err
 	}

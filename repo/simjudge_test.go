@@ -217,7 +217,7 @@ func (h *hostileHistory) reads(name string, data []byte) bool {
 		}
 	}
 	return slices.ContainsFunc(h.found[name], func(k *keys.Keyring) bool {
-		if repo.OpensEnvelope(k, data) {
+		if repo.OpensEnvelope(envelopes, k, data) {
 			return true
 		}
 		if !bytes.HasPrefix(data, []byte("age-encryption.org/")) {

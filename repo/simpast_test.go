@@ -91,7 +91,7 @@ func cheap(t *testing.T) {
 		os.Setenv("TMPDIR", "/dev/shm") // t.Setenv would forbid parallel tests
 		t.Cleanup(func() { os.Setenv("TMPDIR", before) })
 	}
-	repo.PlainEnvelopes(t)
+	useEnvelopes(t, repo.PlainEnvelopes())
 	before := debug.SetGCPercent(400)
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 }
@@ -108,7 +108,7 @@ func (p *hostilePast) fill(t *testing.T) {
 		time.Sleep(time.Minute)
 		return fresh(t, p.mem, k)
 	}
-	must(repo.Init(ctx, p.mem, p.owner, p.keys["web1"], repo.InitOptions{Instance: instance}))
+	must(initRepo(ctx, p.mem, p.owner, p.keys["web1"], repo.InitOptions{Instance: instance}))
 	people := []ledger.Person{{Name: keys.RecoveryName, Role: keys.RoleOwner, VerifyKey: p.owner.VerifyKey()}}
 	for _, of := range [][2]string{{"web1", instance}, {"web9", instance}, {"web2", simOther}, {"evil", evilInstance}, {"gone", instance}} {
 		people = append(people, p.person(of[0], of[1]))
@@ -141,7 +141,7 @@ func (p *hostilePast) fill(t *testing.T) {
 	p.end = time.Now().Add(time.Minute)
 	p.keep(t)
 	dir := t.TempDir()
-	_, err = repo.Open(ctx, p.mem, p.owner, repo.Options{StateDir: dir})
+	_, err = openRepo(ctx, p.mem, p.owner, repo.Options{StateDir: dir})
 	must(err)
 	p.headFile = store.Name(p.owner.Repository).String()[:16] + "/head"
 	p.head, err = os.ReadFile(filepath.Join(dir, p.headFile))

@@ -90,7 +90,7 @@ func (h *hostileHistory) settles(ctx context.Context) error {
 	o := h.admin.options()
 	o.AcceptHead = true
 	h.admin.moves = true
-	r, err := repo.Open(ctx, simView{h.storage, h.admin}, h.ownerKey, o)
+	r, err := openRepo(ctx, simView{h.storage, h.admin}, h.ownerKey, o)
 	if err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func (s *simulation) snapshot(host string, remembers bool) func(context.Context,
 		if simInstance(host) == simOther {
 			k = s.other
 		}
-		r, err := repo.Open(ctx, storetest.Alone(st), k, o)
+		r, err := openRepo(ctx, storetest.Alone(st), k, o)
 		if err != nil {
 			return err
 		}

@@ -112,7 +112,7 @@ func (v *villain) says(what string) {
 // open returns the repository as he can have it: as it is or, where he lacks the keys in use, as it was.
 func (v *villain) open() *repo.Repo {
 	v.m.at = v.h.branch()
-	r, err := repo.Open(context.Background(), storetest.Alone(simView{v.h.storage, v.m}), v.m.key(), repo.Options{AcceptHead: true, Identities: v.h.identities(v.name)})
+	r, err := openRepo(context.Background(), storetest.Alone(simView{v.h.storage, v.m}), v.m.key(), repo.Options{AcceptHead: true, Identities: v.h.identities(v.name)})
 	if err == nil {
 		v.last = r
 	}

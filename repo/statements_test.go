@@ -52,7 +52,7 @@ func TestLeaseOfAnUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range []*keys.Keyring{w.owner, w.writer} {
-		r, err := repo.Open(t.Context(), st, k, repo.Options{})
+		r, err := openRepo(t.Context(), st, k, repo.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestLeaseOfAnUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range []*keys.Keyring{w.writer, w.owner} {
-		r, err := repo.Open(t.Context(), st, k, repo.Options{})
+		r, err := openRepo(t.Context(), st, k, repo.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,7 +324,7 @@ func TestLostRosterIsStatedAnew(t *testing.T) {
 	}
 	accepting := func() *repo.Repo {
 		t.Helper()
-		r, err := repo.Open(t.Context(), st, recovery, repo.Options{AcceptHead: true})
+		r, err := openRepo(t.Context(), st, recovery, repo.Options{AcceptHead: true})
 		if err != nil {
 			t.Fatal(err)
 		}

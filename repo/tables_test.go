@@ -30,7 +30,7 @@ func (w *world) cacheTables(k *keys.Keyring) []string {
 func (w *world) openNoting(k *keys.Keyring, notes *[]string) *repo.Repo {
 	w.t.Helper()
 	d := filepath.Join(w.dir, string(k.Role))
-	r, err := repo.Open(w.t.Context(), w.store, k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache"),
+	r, err := openRepo(w.t.Context(), w.store, k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache"),
 		Note: func(s string) { *notes = append(*notes, s) }})
 	if err != nil {
 		w.t.Fatal(err)

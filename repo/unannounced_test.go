@@ -52,7 +52,7 @@ func TestNobodyHasKeysToCome(t *testing.T) {
 // accepting opens a repository for a person who has said that the log is as it should be.
 func accepting(t *testing.T, st store.Store, k *keys.Keyring) *repo.Repo {
 	t.Helper()
-	r, err := repo.Open(t.Context(), storetest.Alone(st), k, repo.Options{AcceptHead: true})
+	r, err := openRepo(t.Context(), storetest.Alone(st), k, repo.Options{AcceptHead: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestKeyFileAheadOfTheLog(t *testing.T) {
 	for shown, want := range map[*storetest.Mem]bool{st: false, old: true} {
 		told := false
 		note := func(s string) { told = told || strings.Contains(s, "does not announce epoch 2 of the key file") }
-		if _, err := repo.Open(t.Context(), shown, recovery, repo.Options{Note: note}); err != nil {
+		if _, err := openRepo(t.Context(), shown, recovery, repo.Options{Note: note}); err != nil {
 			t.Fatal(err)
 		}
 		if told != want {

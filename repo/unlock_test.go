@@ -98,7 +98,7 @@ func TestUnlockByTheList(t *testing.T) {
 			if k, err := repo.Unlock(context.Background(), lost, &keys.Identity{Identities: []age.Identity{id}}, func(*keys.Keyring) error { return nil }); err == nil {
 				t.Errorf("alice, whose keyring is lost, gets that of %s", k.Name)
 			}
-			r, err := repo.Open(t.Context(), st, unlock(), repo.Options{Identities: []age.Identity{id}})
+			r, err := openRepo(t.Context(), st, unlock(), repo.Options{Identities: []age.Identity{id}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,10 +125,10 @@ func TestConfigIsReadOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repo.Open(t.Context(), st, k, repo.Options{ID: id}); err != nil || reads != 1 {
+	if _, err := openRepo(t.Context(), st, k, repo.Options{ID: id}); err != nil || reads != 1 {
 		t.Errorf("%v; the config was read %d times", err, reads)
 	}
-	if _, err := repo.Open(t.Context(), st, k, repo.Options{ID: store.Name{1}}); !errors.As(err, new(*repo.ForeignKeyError)) {
+	if _, err := openRepo(t.Context(), st, k, repo.Options{ID: store.Name{1}}); !errors.As(err, new(*repo.ForeignKeyError)) {
 		t.Errorf("the key of another repository: %v", err)
 	}
 }

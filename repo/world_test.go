@@ -22,6 +22,24 @@ import (
 
 const instance = "social.example"
 
+// envelopes are those that repositories consist of: a keyring's, unless a test wants others.
+var envelopes repo.Envelopes
+
+// useEnvelopes lets repositories consist of other envelopes until the test ends.
+func useEnvelopes(t testing.TB, e repo.Envelopes) {
+	before := envelopes
+	envelopes = e
+	t.Cleanup(func() { envelopes = before })
+}
+
+func initRepo(ctx context.Context, st store.Store, owner, writer *keys.Keyring, o repo.InitOptions) error {
+	return repo.Init(ctx, st, owner, writer, o.WithEnvelopes(envelopes))
+}
+
+func openRepo(ctx context.Context, st store.Store, k *keys.Keyring, o repo.Options) (*repo.Repo, error) {
+	return repo.Open(ctx, st, k, o.WithEnvelopes(envelopes))
+}
+
 // A world is a repository in a store, with the keys to it and a place for what machines remember.
 type world struct {
 	t             *testing.T
@@ -43,7 +61,7 @@ func newWorld(t *testing.T, st store.Store, o repo.InitOptions) *world {
 	if o.Instance == "" {
 		o.Instance = instance
 	}
-	if err := repo.Init(t.Context(), st, owner, writer, o); err != nil {
+	if err := initRepo(t.Context(), st, owner, writer, o); err != nil {
 		t.Fatal(err)
 	}
 	return &world{t, st, owner, writer, t.TempDir()}
@@ -61,12 +79,12 @@ func (w *world) open(k *keys.Keyring) *repo.Repo {
 
 func (w *world) tryOpen(st store.Store, k *keys.Keyring) (*repo.Repo, error) {
 	d := filepath.Join(w.dir, string(k.Role))
-	return repo.Open(w.t.Context(), storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache")})
+	return openRepo(w.t.Context(), storetest.Alone(st), k, repo.Options{StateDir: filepath.Join(d, "state"), CacheDir: filepath.Join(d, "cache")})
 }
 
 // openFresh opens it on a machine that has never seen it, and waits for nobody's lease.
 func openFresh(ctx context.Context, st store.Store, k *keys.Keyring) (*repo.Repo, error) {
-	return repo.Open(ctx, storetest.Alone(st), k, repo.Options{})
+	return openRepo(ctx, storetest.Alone(st), k, repo.Options{})
 }
 
 // content is what a test snapshot holds, by component.

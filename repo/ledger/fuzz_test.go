@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 
 	"permafrost/internal/fuzzing"
 	"permafrost/repo/keys"
+	"permafrost/repo/keys/keystest"
 	"permafrost/repo/store"
 )
 
@@ -187,13 +186,5 @@ func FuzzNames(f *testing.F) {
 // storedKeys returns a keyring that is the same in every process, as a corpus that was found with it needs it.
 func storedKeys(tb testing.TB, file string) *keys.Keyring {
 	tb.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "keys", "testdata", file))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	k, err := keys.ParseFile(data)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return k
+	return keystest.Read(tb, "../keys/testdata/"+file)
 }

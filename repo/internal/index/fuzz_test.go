@@ -10,6 +10,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/fuzzing"
 	"permafrost/repo/internal/pack"
+	"permafrost/repo/internal/pack/packtest"
 	"permafrost/repo/keys"
 	"permafrost/repo/ledger"
 	"permafrost/repo/store"
@@ -22,17 +23,7 @@ const perByte = 8
 func fittingPack(rng *rand.Rand) *pack.Pack {
 	p := randomPack(rng, randomPool(rng, 9))
 	p.Frames = p.Frames[:min(3, len(p.Frames))]
-	plain := int64(len(pack.Magic) + 8 + len(pack.EndMagic))
-	for i := range p.Frames {
-		f := &p.Frames[i]
-		f.Stored = 1 + rng.IntN(f.Length())
-		if f.Codec == pack.Raw {
-			f.Stored = f.Length()
-		}
-		plain += int64(f.Stored)
-	}
-	plain += int64(len(p.Directory.Append(nil)))
-	p.Size = int64(p.Header) + plain + (plain+pack.AgeChunk-1)/pack.AgeChunk*pack.AgeOverhead
+	packtest.Fit(rng, p)
 	return p
 }
 

@@ -12,6 +12,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/fuzzing"
 	"permafrost/repo/internal/pack"
+	"permafrost/repo/internal/pack/packtest"
 	"permafrost/repo/store"
 )
 
@@ -25,7 +26,6 @@ func newPack(rng *rand.Rand) *pack.Pack {
 		p.Name[i] = byte(rng.Uint32())
 	}
 	p.Epoch, p.Component = 1+uint32(rng.IntN(3)), pack.Component(rng.IntN(int(pack.Components)))
-	plain := int64(len(pack.Magic) + 8 + len(pack.EndMagic))
 	for range 1 + rng.IntN(3) {
 		f := pack.Frame{Codec: pack.Codec(rng.IntN(2))}
 		for range 1 + rng.IntN(9) {
@@ -35,15 +35,9 @@ func newPack(rng *rand.Rand) *pack.Pack {
 			}
 			f.Blobs = append(f.Blobs, pack.Blob{ID: id, Length: 1 + rng.IntN(chunk.MaxSize/8)})
 		}
-		f.Stored = 1 + rng.IntN(f.Length())
-		if f.Codec == pack.Raw {
-			f.Stored = f.Length()
-		}
-		plain += int64(f.Stored)
 		p.Frames = append(p.Frames, f)
 	}
-	plain += int64(len(p.Directory.Append(nil)))
-	p.Size = int64(p.Header) + plain + (plain+pack.AgeChunk-1)/pack.AgeChunk*pack.AgeOverhead
+	packtest.Fit(rng, p)
 	return p
 }
 

@@ -5,35 +5,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
-
-	"github.com/klauspost/compress/zstd"
 
 	"permafrost/chunk"
 	"permafrost/internal/fuzzing"
 	"permafrost/internal/parts"
 	"permafrost/internal/wire"
 	"permafrost/repo/keys"
+	"permafrost/repo/keys/keystest"
 )
 
 // perByte bounds what a parser of binary input may allocate for each byte of it.
 const perByte = 8
-
-// owner returns a keyring that is the same in every process, as a corpus that was found with it needs it.
-func owner(tb testing.TB) *keys.Keyring {
-	tb.Helper()
-	data, err := os.ReadFile("../../keys/testdata/recovery.txt")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	k, err := keys.ParseFile(data)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return k
-}
 
 // A packed is a pack as a writer makes it, and its plaintext.
 type packed struct {
@@ -175,7 +159,7 @@ func fittingPack(rng *rand.Rand) *Pack {
 // FuzzPack reads the plaintext of a whole pack: footer, directory and each frame where the directory says it is.
 func FuzzPack(f *testing.F) {
 	decoder()
-	k := owner(f)
+	k := keystest.Read(f, "../../keys/testdata/recovery.txt")
 	read := func(b []byte) (plain int, err error) {
 		d, err := ReadDirectory(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -232,33 +216,10 @@ func TestLyingLengths(t *testing.T) {
 	}
 }
 
-// zeros returns 128 MiB of zeros, compressed: with its length in front or without.
-func zeros(tb testing.TB) (announced, silent []byte) {
-	tb.Helper()
-	piece := make([]byte, 1<<20)
-	var out bytes.Buffer
-	w, err := zstd.NewWriter(&out, zstd.WithWindowSize(1<<20))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for range 128 {
-		if _, err := w.Write(piece); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		tb.Fatal(err)
-	}
-	// The same with a header that is a single segment of 128 MiB: descriptor, and four bytes of length.
-	silent = out.Bytes()
-	announced = append([]byte("\x28\xb5\x2f\xfd\xa0\x00\x00\x00\x08"), silent[6:]...)
-	return announced, silent
-}
-
 // A frame that would decompress to more than it may is refused without the memory for it.
 func TestBombs(t *testing.T) {
 	decoder()
-	announced, silent := zeros(t)
+	announced, silent := fuzzing.Bomb(t)
 	for name, b := range map[string][]byte{"announced": announced, "silent": silent} {
 		fuzzing.Bound(t, 100_000+perByte*len(b), func() {
 			if _, err := DecodeFrame(nil, b, Zstd, 100_000); err == nil {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"permafrost/repo/keys/keystest"
+
 	"filippo.io/age"
 )
 
@@ -21,7 +23,7 @@ func (s stanzaRecipient) WrapWithLabels(key []byte) ([]*age.Stanza, []string, er
 
 // A pack is for the instance of its one mark, and for none where there is no such mark.
 func TestPackMark(t *testing.T) {
-	k := owner(t)
+	k := keystest.Read(t, "../../keys/testdata/recovery.txt")
 	mark := func(body []byte) *age.Stanza { return &age.Stanza{Type: markStanza, Body: body} }
 	for name, c := range map[string]struct {
 		more func(key []byte) []*age.Stanza
