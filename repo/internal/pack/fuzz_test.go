@@ -11,6 +11,7 @@ import (
 	"permafrost/chunk"
 	"permafrost/internal/fuzzing"
 	"permafrost/internal/parts"
+	"permafrost/internal/storetest"
 	"permafrost/internal/wire"
 	"permafrost/repo/keys"
 	"permafrost/repo/keys/keystest"
@@ -34,7 +35,7 @@ func newPacked(tb testing.TB, k *keys.Keyring) packed {
 	}
 	out := []byte(Magic)
 	var scratch []byte
-	for i, data := range [][]byte{text(600), random(1, 50)} {
+	for i, data := range [][]byte{text(600), storetest.Random(1, 50)} {
 		stored, c, err := encodeFrame(nil, data, &scratch)
 		if err != nil || int(c) != 1-i {
 			tb.Fatalf("frame %d: codec %d, %v", i, c, err)
@@ -63,7 +64,7 @@ func appendFooter(plain, dir []byte) []byte {
 
 func FuzzFrame(f *testing.F) {
 	decoder() // its own memory is not the frames'
-	for _, plain := range [][]byte{text(1), text(5000), random(1, 300), append(random(2, 200), text(3000)...), make([]byte, 1<<20)} {
+	for _, plain := range [][]byte{text(1), text(5000), storetest.Random(1, 300), append(storetest.Random(2, 200), text(3000)...), make([]byte, 1<<20)} {
 		var scratch []byte
 		stored, c, err := encodeFrame(nil, plain, &scratch)
 		if err != nil || len(stored) == 0 {

@@ -12,6 +12,7 @@ import (
 
 	"permafrost/chunk"
 	"permafrost/internal/parts"
+	"permafrost/internal/storetest"
 	"permafrost/repo/keys"
 	"permafrost/repo/store"
 )
@@ -61,7 +62,7 @@ func TestPackingBound(t *testing.T) {
 	var adders sync.WaitGroup
 	for c := range Components {
 		adders.Go(func() {
-			data := random(uint64(c), size)
+			data := storetest.Random(uint64(c), size)
 			for i := range blobs {
 				id := chunk.ID{byte(c), byte(i), 1}
 				if err := g.Add(t.Context(), Component(c), Blob{id, size}, data); err != nil {
@@ -119,7 +120,7 @@ func TestPackBuilderSegments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data := random(3, 300<<10)
+		data := storetest.Random(3, 300<<10)
 		f := Frame{Codec: Raw, Stored: len(data), Blobs: []Blob{{chunk.ID{1}, len(data)}}}
 		if err := b.add(f, data); err != nil {
 			t.Fatal(err)
