@@ -99,18 +99,7 @@ func simSnapshot(ctx context.Context, r *repo.Repo, host string) (ledger.Snapsho
 }
 
 func simCommit(ctx context.Context, w *repo.Writer, host string) (ledger.SnapshotRef, error) {
-	m := manifest{make(map[string][]string)}
-	c := simHeld(host)
-	for _, comp := range slices.Sorted(maps.Keys(c)) {
-		for _, b := range c[comp] {
-			id := w.Sum(comp, b)
-			if _, err := w.Add(ctx, comp, id, b); err != nil {
-				return ledger.SnapshotRef{}, err
-			}
-			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
-		}
-	}
-	text, err := json.Marshal(m)
+	text, err := simHeld(host).add(ctx, w)
 	if err != nil {
 		return ledger.SnapshotRef{}, err
 	}

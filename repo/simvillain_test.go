@@ -2,9 +2,7 @@ package repo_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -343,17 +341,7 @@ func simSnapshotOf(ctx context.Context, r *repo.Repo, of, host string) (ledger.S
 		return ledger.SnapshotRef{}, err
 	}
 	defer w.Abort()
-	m := manifest{make(map[string][]string)}
-	for _, comp := range slices.Sorted(maps.Keys(simHeld(host))) {
-		for _, b := range simHeld(host)[comp] {
-			id := w.Sum(comp, b)
-			if _, err := w.Add(ctx, comp, id, b); err != nil {
-				return ledger.SnapshotRef{}, err
-			}
-			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
-		}
-	}
-	text, err := json.Marshal(m)
+	text, err := simHeld(host).add(ctx, w)
 	if err != nil {
 		return ledger.SnapshotRef{}, err
 	}

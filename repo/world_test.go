@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -108,23 +110,28 @@ func blobs(seed uint64, n, size int) [][]byte {
 	return out
 }
 
+// add gives c to a run, and returns the manifest.
+func (c content) add(ctx context.Context, w *repo.Writer) ([]byte, error) {
+	m := manifest{make(map[string][]string)}
+	for _, comp := range slices.Sorted(maps.Keys(c)) {
+		for _, b := range c[comp] {
+			id := w.Sum(comp, b)
+			if _, err := w.Add(ctx, comp, id, b); err != nil {
+				return nil, err
+			}
+			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
+		}
+	}
+	return json.Marshal(m)
+}
+
 func snapshot(ctx context.Context, r *repo.Repo, c content, day int) (ledger.SnapshotRef, map[repo.Component]repo.Stats, error) {
 	w, err := r.NewWriter(ctx, instance)
 	if err != nil {
 		return ledger.SnapshotRef{}, nil, err
 	}
 	defer w.Abort()
-	m := manifest{make(map[string][]string)}
-	for comp, list := range c {
-		for _, b := range list {
-			id := w.Sum(comp, b)
-			if _, err := w.Add(ctx, comp, id, b); err != nil {
-				return ledger.SnapshotRef{}, nil, err
-			}
-			m.Blobs[comp.String()] = append(m.Blobs[comp.String()], id.String())
-		}
-	}
-	text, err := json.Marshal(m)
+	text, err := c.add(ctx, w)
 	if err != nil {
 		return ledger.SnapshotRef{}, nil, err
 	}

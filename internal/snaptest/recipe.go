@@ -128,5 +128,24 @@ func EndlessRecipe(m Blobs, leaf []byte, weight int64) Recipe {
 	}
 }
 
+// Endless is an endless recipe.
+type Endless struct {
+	Recipe
+	Empty bool // there is nothing to write of it
+}
+
+// EndlessRecipes returns one for each kind of chunk, by a name for the case.
+func EndlessRecipes(m Blobs) map[string]Endless {
+	id := func(text string) chunk.ID { id, _ := m.Put([]byte(text)); return id }
+	byID, hole := Chunk(nil, 1, id("x")), Chunk(nil, 1, chunk.ID{})
+	parts := Chunk(nil, 2, id("yy"), Extent{Blob: id("x"), Length: 1}, Extent{Blob: id("y"), Length: 1})
+	return map[string]Endless{
+		"one blob":       {EndlessRecipe(m, byID, 1), false},
+		"holes":          {EndlessRecipe(m, hole, 1), true},
+		"parts of blobs": {EndlessRecipe(m, parts, 2), false},
+		"blob and hole":  {EndlessRecipe(m, append(byID, hole...), 2), false},
+	}
+}
+
 // Pick returns one of several values.
 func Pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }

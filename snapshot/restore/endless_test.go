@@ -17,18 +17,9 @@ import (
 // What leads to endlessly much is counted no further than there is room.
 func TestEndlessRoom(t *testing.T) {
 	b := snaptest.Blobs{}
-	id := func(text string) chunk.ID { id, _ := b.Put([]byte(text)); return id }
-	byID := snaptest.Chunk(nil, 1, id("x"))
-	hole := snaptest.Chunk(nil, 1, chunk.ID{})
-	parts := snaptest.Chunk(nil, 2, id("yy"), snaptest.Extent{Blob: id("x"), Length: 1}, snaptest.Extent{Blob: id("y"), Length: 1})
-	for name, c := range map[string]struct {
-		leaf   []byte
-		weight int64
-	}{
-		"one blob": {byID, 1}, "holes": {hole, 1}, "parts of blobs": {parts, 2}, "blob and hole": {append(byID, hole...), 2},
-	} {
+	for name, c := range snaptest.EndlessRecipes(b) {
 		t.Run(name, func(t *testing.T) {
-			content := stream.Recipe(snaptest.EndlessRecipe(b, c.leaf, c.weight))
+			content := stream.Recipe(c.Recipe)
 			e := &snapshot.Entry{Entry: source.Entry{Path: "f", Type: source.File, Mode: 0o644, Size: content.Size}, Content: content}
 			snaptest.InTime(t, true, func(ctx context.Context) error {
 				need := room{}

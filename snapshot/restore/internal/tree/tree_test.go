@@ -26,21 +26,11 @@ func (deaf) Refused(string, error) {}
 // What leads to endlessly much takes no memory for that, ends when it is to, and, where it writes nothing, by itself.
 func TestEndlessRecipes(t *testing.T) {
 	b := snaptest.Blobs{}
-	id := func(text string) chunk.ID { id, _ := b.Put([]byte(text)); return id }
-	byID := snaptest.Chunk(nil, 1, id("x"))
-	hole := snaptest.Chunk(nil, 1, chunk.ID{})
-	parts := snaptest.Chunk(nil, 2, id("yy"), snaptest.Extent{Blob: id("x"), Length: 1}, snaptest.Extent{Blob: id("y"), Length: 1})
-	for name, c := range map[string]struct {
-		leaf   []byte
-		weight int64
-		alone  bool // it ends by itself
-	}{
-		"one blob": {byID, 1, false}, "holes": {hole, 1, true}, "parts of blobs": {parts, 2, false}, "blob and hole": {append(byID, hole...), 2, false},
-	} {
+	for name, c := range snaptest.EndlessRecipes(b) {
 		t.Run(name, func(t *testing.T) {
-			content := stream.Recipe(snaptest.EndlessRecipe(b, c.leaf, c.weight))
+			content := stream.Recipe(c.Recipe)
 			e := &snapshot.Entry{Entry: source.Entry{Path: "f", Type: source.File, Mode: 0o644, Size: content.Size}, Content: content}
-			snaptest.InTime(t, c.alone, func(ctx context.Context) error {
+			snaptest.InTime(t, c.Empty, func(ctx context.Context) error {
 				dir, err := hostfs.MakeDir(filepath.Join(t.TempDir(), "media"))
 				if err != nil {
 					t.Fatal(err)
