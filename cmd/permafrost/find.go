@@ -6,7 +6,7 @@ import (
 	"permafrost/cmd/permafrost/internal/report"
 	"permafrost/cmd/permafrost/internal/usage"
 	"permafrost/internal/keeper"
-	"permafrost/source/media"
+	"permafrost/source/media/pattern"
 )
 
 func findCommand(a *app) *cobra.Command {
@@ -24,7 +24,7 @@ them. ` + "`permafrost help patterns`" + ` explains patterns.`,
   permafrost find 'media/accounts/avatars/*/*' --in latest --long`,
 		Args: args("one pattern", 1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			pattern, err := media.ParsePattern(args[0])
+			p, err := pattern.Parse(args[0])
 			if err != nil {
 				return usage.Wrap(err)
 			}
@@ -35,7 +35,7 @@ them. ` + "`permafrost help patterns`" + ` explains patterns.`,
 			defer r.Close()
 			n := report.New(a.ui)
 			n.Long = long
-			return keeper.Find(cmd.Context(), r.Repo, keeper.FindOptions{Choice: pick.choice(in), Pattern: pattern}, n)
+			return keeper.Find(cmd.Context(), r.Repo, keeper.FindOptions{Choice: pick.choice(in), Pattern: p}, n)
 		},
 	}
 	pick.flags(cmd)

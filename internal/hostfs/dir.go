@@ -179,7 +179,7 @@ func (d *Dir) Enter(name string) (*Dir, error) {
 		return nil, pathError("open", name, err)
 	}
 	at = &Dir{f: f}
-	if at.trust, err = at.content(); err == nil {
+	if at.trust, err = deciders(at.f); err == nil {
 		at.user, err = at.trust.user(f.Name())
 	}
 	if err != nil {
@@ -223,20 +223,20 @@ func (d *Dir) into(name string, missing bool) error {
 	if d.user != nil || os.Geteuid() != 0 {
 		return nil
 	}
-	t, err := d.content()
+	t, err := deciders(d.f)
 	if err == nil && !t.Root() {
 		err = &SharedError{d.f.Name(), t}
 	}
 	return err
 }
 
-// content says who decides what is in the directory, wherever it is.
-func (d *Dir) content() (t Trust, err error) {
+// deciders says who decides what is in a directory, wherever that is.
+func deciders(dir *os.File) (t Trust, err error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(d.f.Fd()), &st); err != nil {
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
 		return t, err
 	}
-	t.add(d.f.Name(), &st, true, true)
+	t.add(dir.Name(), &st, true, true)
 	return t, nil
 }
 

@@ -12,14 +12,14 @@ import (
 // Replace puts a new file at a name, in place of the file or link that is there, once write has written it. After a crash
 // the name is of the old file or of the whole new one. Until write changes that, the file is its owner's alone.
 func (d *Dir) Replace(name string, write func(f *os.File) error) error {
-	return d.replace(name, d.create, write, func(error) bool { return false })
+	return d.replace(name, fresh, write, func(error) bool { return false })
 }
 
 // Continue is Replace for a file that takes long to write. Where the process dies, or write fails with an error that keep is true
 // for, what was written stays beside the name, and the next Continue gives write that file, at its beginning. Nothing says
 // how much of it is right: a crash of the machine may have left anything.
 func (d *Dir) Continue(name string, write func(f *os.File) error, keep func(error) bool) error {
-	return d.replace(name, d.reuse, write, keep)
+	return d.replace(name, begun, write, keep)
 }
 
 // partName is what a file is called until it is whole.
@@ -31,12 +31,12 @@ func partName(name string) string {
 	return part
 }
 
-func (d *Dir) replace(name string, open func(part string) (*os.File, error), write func(f *os.File) error, keep func(error) bool) error {
+func (d *Dir) replace(name string, open func(d *Dir, part string) (*os.File, error), write func(f *os.File) error, keep func(error) bool) error {
 	if !ValidPath(name) || strings.Contains(name, "/") {
 		return pathError("create", name, fs.ErrInvalid)
 	}
 	part := partName(name)
-	f, err := open(part)
+	f, err := open(d, part)
 	if err != nil {
 		return pathError("create", part, err)
 	}
@@ -62,8 +62,8 @@ func (d *Dir) replace(name string, open func(part string) (*os.File, error), wri
 	})
 }
 
-// create makes a file, and removes what has its name.
-func (d *Dir) create(name string) (*os.File, error) {
+// fresh makes a file, and removes what has its name.
+func fresh(d *Dir, name string) (*os.File, error) {
 	err := d.user.Do(func() error { return unix.Unlinkat(d.Fd(), name, 0) })
 	if err != nil && err != unix.ENOENT {
 		return nil, err
@@ -71,19 +71,19 @@ func (d *Dir) create(name string) (*os.File, error) {
 	return d.createNew(name)
 }
 
-// reuse opens the regular file of that name for reading and writing, if it is one that was made here and has no other name, and
+// begun opens the regular file of that name for reading and writing, if it is one that was made here and has no other name, and
 // else makes one.
-func (d *Dir) reuse(name string) (*os.File, error) {
+func begun(d *Dir, name string) (*os.File, error) {
 	f, err := d.openFile(name, unix.O_RDWR)
 	if err != nil {
-		return d.create(name)
+		return fresh(d, name)
 	}
 	info, err := f.Stat()
 	if err == nil && d.Own(info) && info.Sys().(*syscall.Stat_t).Nlink == 1 {
 		return f, nil
 	}
 	f.Close()
-	return d.create(name)
+	return fresh(d, name)
 }
 
 // Used returns the bytes that the file of that name and what was written of it take up; 0 where there are none.

@@ -14,7 +14,7 @@ import (
 	"permafrost/snapshot"
 	"permafrost/snapshot/retain"
 	"permafrost/source"
-	"permafrost/source/media"
+	"permafrost/source/media/pattern"
 )
 
 // ErrNoMatch says that no file matches a pattern.
@@ -68,7 +68,7 @@ func entries(ctx context.Context, r *repo.Repo, m *snapshot.Manifest, path strin
 // FindOptions say where files are looked for.
 type FindOptions struct {
 	Choice  // all that are selected, where no name is given
-	Pattern media.Pattern
+	Pattern pattern.Pattern
 }
 
 // Find tells of each [Match] of a pattern, in one snapshot or in all that are selected. Its errors are [ErrNoMatch], and those of

@@ -3,7 +3,6 @@ package upkeep
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"time"
 
 	"permafrost/repo"
@@ -99,7 +98,7 @@ func Prune(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o PruneO
 		o.Grace = max(o.Grace, ledger.Grace)
 	}
 	if o.DryRun {
-		return prune(ctx, c, func(ctx context.Context) (time.Time, error) { return timeOfStorage(ctx, c) }, inspect, o)
+		return prune(ctx, c, c.Time, inspect, o)
 	}
 	if err := sound(c); err != nil {
 		return nil, err
@@ -128,19 +127,6 @@ func Prune(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o PruneO
 		c.Note("%v", err)
 	}
 	return res, nil
-}
-
-// timeOfStorage returns the time by the storage's clock. Where nothing can be put there it returns an earlier one.
-func timeOfStorage(ctx context.Context, c *core.Core) (time.Time, error) {
-	lease, err := c.NewLease(ctx, "look at what a prune would do")
-	if errors.Is(err, store.ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
-		return lastSeen(ctx, c)
-	}
-	if err != nil {
-		return time.Time{}, err
-	}
-	defer lease.Release()
-	return lease.Now(ctx)
 }
 
 // prune calls tryPrune until no other entry comes before its own. clock tells the storage's time.

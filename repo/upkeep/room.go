@@ -57,7 +57,7 @@ func (m *room) within(ctx context.Context, f func() error) error {
 
 // sweep deletes what published entries name already, stale leases, and what interrupted uploads left.
 func (m *room) sweep(ctx context.Context) (made bool, err error) {
-	now, err := lastSeen(ctx, m.core)
+	now, err := m.core.LastTime(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -87,21 +87,6 @@ func (m *room) takeReserve(ctx context.Context) (made bool, err error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// lastSeen returns a time that the storage's clock has passed for sure. Where nothing can be put there is no better one.
-func lastSeen(ctx context.Context, c *core.Core) (last time.Time, err error) {
-	for _, dir := range []string{store.Log.Dir(), store.Lease.Dir(), store.Temp + "/"} {
-		for o, err := range c.Store.List(ctx, dir) {
-			if err != nil {
-				return last, fmt.Errorf("listing %s: %w", dir, err)
-			}
-			if o.Time.After(last) {
-				last = o.Time
-			}
-		}
-	}
-	return last, nil
 }
 
 // publishOnFull is [logbook.Log.Publish] for an entry by which room is made: it makes room for the entry itself.

@@ -16,18 +16,8 @@
 //
 // # Left out by choice
 //
-// Excludes of Options takes patterns in gitignore's manner:
-//
-//	*.tmp              a pattern without a slash matches a name in any directory
-//	/cache             a leading slash, or one inside, ties the pattern to the root
-//	cache/**           everything below cache; cache itself stays, as an empty directory
-//	**/original/*.png  ** as a component stands for any number of directories, none included
-//	imports/           a slash at the end matches directories only
-//	[a-f]?[!0-9]       a character of a set, any one character, one that is not in the set
-//	\*                 a backslash takes a character as it is
-//
-// A directory that matches is left out with all that is in it, without being read. gitignore's exception, a leading
-// "!", is refused: what would be inside an excluded directory can't be brought back by it.
+// Excludes of Options takes patterns as package pattern tells them. A directory that matches is left out with all that is in it,
+// without being read.
 //
 // NoCache leaves out what is below cache/: copies of other servers' files, nine tenths of most trees. The database
 // still says that they are there, so a restored instance fetches none of them by itself. After such a restore run

@@ -182,7 +182,7 @@ func (r *reader) fill(b *batch, fd int, opened error, dir string, names []byte, 
 		if err == nil {
 			err = r.entry(&e, fd, path[len(path)-int(d.len):], d.typ)
 		}
-		if r.tree.excludes.match(path, e.Type == source.Dir) {
+		if r.tree.excludes.Match(path, e.Type == source.Dir) {
 			continue
 		}
 		if vanished(err) {

@@ -19,11 +19,12 @@ import (
 
 	"permafrost/internal/hostfs"
 	"permafrost/source"
+	"permafrost/source/media/pattern"
 )
 
 // Options say what a Tree leaves out.
 type Options struct {
-	Excludes []string // patterns, as the package comment tells them
+	Excludes []string // patterns, see package pattern
 	NoCache  bool     // leave out what is below cache/
 	Follow   []string // directories, absolute, that links out of the tree are followed into
 
@@ -41,7 +42,7 @@ type Tree struct {
 	name     string // of the root, absolute
 	root     int    // descriptor
 	user     *hostfs.User
-	excludes excludes
+	excludes pattern.Set
 	empty    bool
 	follow   following
 
@@ -57,7 +58,7 @@ func Cached(path string) bool { return strings.HasPrefix(path, "cache/") }
 
 // Idle returns the excludes that have matched nothing, once the tree was walked.
 func (t *Tree) Idle() []string {
-	idle := t.excludes.idle()
+	idle := t.excludes.Idle()
 	return slices.DeleteFunc(idle, func(text string) bool { return text == cachePattern })
 }
 
@@ -70,9 +71,9 @@ func Open(root string, o Options) (*Tree, error) {
 	if o.NoCache {
 		patterns = append([]string{cachePattern}, patterns...)
 	}
-	excludes, err := compileExcludes(patterns)
+	excludes, err := pattern.ParseSet(patterns)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("exclude %w", err)
 	}
 	name, err := filepath.Abs(root)
 	if err != nil {

@@ -5,14 +5,13 @@ package value
 import (
 	"errors"
 	"fmt"
+	"permafrost/source/media/pattern"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/spf13/pflag"
-
-	"permafrost/source/media"
 )
 
 const (
@@ -79,7 +78,7 @@ func checkFlag(f *pflag.Flag, text string) error {
 			}
 		}
 	case "exclude":
-		_, err := media.ParsePattern(text)
+		_, err := pattern.Parse(text)
 		return err
 	}
 	return nil

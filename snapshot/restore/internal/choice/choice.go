@@ -3,18 +3,17 @@ package choice
 
 import (
 	"fmt"
+	"permafrost/source/media/pattern"
 	"strings"
-
-	"permafrost/source/media"
 )
 
 // A Choice says which media are meant: those that a pattern of include matches, or that lie below a directory which one matches; all
 // where there is none. What a pattern of exclude matches is left out, with all that is below it.
-type Choice struct{ include, exclude []pattern }
+type Choice struct{ include, exclude []listed }
 
 // A pattern is one, and whether it has matched anything.
-type pattern struct {
-	media.Pattern
+type listed struct {
+	pattern.Pattern
 	text string
 	hit  bool
 }
@@ -24,14 +23,14 @@ func New(include, exclude []string, names [2]string) (*Choice, error) {
 	c := new(Choice)
 	for i, list := range []struct {
 		texts []string
-		to    *[]pattern
+		to    *[]listed
 	}{{include, &c.include}, {exclude, &c.exclude}} {
 		for _, text := range list.texts {
-			p, err := media.ParsePattern(text)
+			p, err := pattern.Parse(text)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", names[i], err)
 			}
-			*list.to = append(*list.to, pattern{Pattern: p, text: names[i] + " " + text})
+			*list.to = append(*list.to, listed{Pattern: p, text: names[i] + " " + text})
 		}
 	}
 	return c, nil
@@ -49,7 +48,7 @@ func (c *Choice) Has(path string, dir bool) bool {
 }
 
 // match reports whether one of the patterns matches a path or a directory that it is in. It notes each pattern that does.
-func match(patterns []pattern, path string, dir bool) (found bool) {
+func match(patterns []listed, path string, dir bool) (found bool) {
 	for end := 0; end < len(path); end++ {
 		i := strings.IndexByte(path[end:], '/')
 		if end += i; i < 0 {
@@ -67,7 +66,7 @@ func match(patterns []pattern, path string, dir bool) (found bool) {
 
 // Idle returns the patterns that have matched nothing, each behind the name of its list.
 func (c *Choice) Idle() (texts []string) {
-	for _, list := range [][]pattern{c.include, c.exclude} {
+	for _, list := range [][]listed{c.include, c.exclude} {
 		for _, p := range list {
 			if !p.hit {
 				texts = append(texts, p.text)

@@ -1,0 +1,39 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"permafrost/repo/store"
+)
+
+// Time returns the time by the storage's clock, for who holds no lease. Where nothing can be put there it is that of LastTime.
+func (c *Core) Time(ctx context.Context) (time.Time, error) {
+	lease, err := c.NewLease(ctx, "look at what a prune would do")
+	if errors.Is(err, store.ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
+		return c.LastTime(ctx)
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer lease.Release()
+	return lease.Now(ctx)
+}
+
+// LastTime returns a time that the storage's clock has passed for sure. Where nothing can be put there is no better one.
+func (c *Core) LastTime(ctx context.Context) (last time.Time, err error) {
+	for _, dir := range []string{store.Log.Dir(), store.Lease.Dir(), store.Temp + "/"} {
+		for o, err := range c.Store.List(ctx, dir) {
+			if err != nil {
+				return last, fmt.Errorf("listing %s: %w", dir, err)
+			}
+			if o.Time.After(last) {
+				last = o.Time
+			}
+		}
+	}
+	return last, nil
+}
