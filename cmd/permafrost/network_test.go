@@ -165,9 +165,9 @@ func (s *site) testServerGone(t *testing.T) {
 			gone.set(true)
 			got := run.must(exitFailed)
 			// Of what came back before, it may have told already.
-			for first, rest, _ := strings.Cut(got.stderr, "\n"); strings.HasPrefix(first, "restoring snapshot ") || strings.HasPrefix(first, "permafrost: warning: "); first, rest, _ = strings.Cut(rest, "\n") {
-				got.stderr = rest
-			}
+			got.stderr = strings.Join(slices.DeleteFunc(strings.SplitAfter(got.stderr, "\n"), func(line string) bool {
+				return strings.HasPrefix(line, "restoring snapshot ") || strings.HasPrefix(line, "permafrost: warning: ")
+			}), "")
 			told(t, got, "gave up after", "a new run goes on where this one stopped")
 			gone.set(false)
 			r.Cut()
