@@ -26,11 +26,11 @@ import (
 	"permafrost/repo/store"
 )
 
-// A counted store tells how many bytes of packs were read.
+// A counted store tells how many bytes were read.
 type counted struct {
 	store.Store
 	bytes atomic.Int64
-	limit int64 // bytes at which stop is called; 0: never
+	limit int64 // bytes of which no more are given: a read of a pack beyond them calls stop; 0: none
 	stop  func()
 }
 
@@ -38,6 +38,7 @@ func (c *counted) ReadAt(ctx context.Context, name string, p []byte, off int64) 
 	n, err := c.Store.ReadAt(ctx, name, p, off)
 	if sum := c.bytes.Add(int64(n)); strings.HasPrefix(name, "packs/") && c.limit > 0 && sum > c.limit {
 		c.stop()
+		return 0, ctx.Err()
 	}
 	return n, err
 }
