@@ -17,8 +17,9 @@ import (
 
 const (
 	// The memory of packs, in segments: those that are open, and those under way to the storage.
-	segmentSize = 1 << 20
-	segments    = 36
+	segmentSize  = 1 << 20
+	firstSegment = 64 << 10 // of a pack, since many are small; unless a whole one is free again
+	segments     = 36
 
 	// Over a distance more packs have to be under way to fill a gigabit, and more memory goes into them: one segment for
 	// so much of a round trip, and one pack.
@@ -161,7 +162,7 @@ func (g *Pipeline) place(open *[Components]*builder, j *job) (err error) {
 		}
 	}
 	if open[c] == nil {
-		if open[c], err = newBuilder(g.segment, g.epoch, g.instance, j.component); err != nil {
+		if open[c], err = newBuilder(g.giver(), g.epoch, g.instance, j.component); err != nil {
 			return err
 		}
 	}
@@ -175,16 +176,21 @@ func (g *Pipeline) Traffic() (sent, packed int64) {
 	return sent, max(sent, g.packed.Load())
 }
 
-// segment waits for a free segment. There is always one to come: what open packs hold leaves some to those under way.
-func (g *Pipeline) segment() ([]byte, error) {
-	select {
-	case s := <-g.segments:
-		if s == nil {
-			s = make([]byte, 0, segmentSize)
+// giver returns what gives a new pack its segments. It waits for a free one. There is always one to come: what open packs hold
+// leaves some to those under way.
+func (g *Pipeline) giver() func() ([]byte, error) {
+	size := firstSegment
+	return func() ([]byte, error) {
+		select {
+		case s := <-g.segments:
+			if s == nil {
+				s = make([]byte, 0, size)
+			}
+			size = segmentSize
+			return s[:0], nil
+		case <-g.ctx.Done():
+			return nil, g.Err()
 		}
-		return s[:0], nil
-	case <-g.ctx.Done():
-		return nil, g.Err()
 	}
 }
 
@@ -207,6 +213,9 @@ func (g *Pipeline) ship(open *[Components]*builder, c int) error {
 	g.sending.Go(func() {
 		err := g.put(p, parts)
 		for _, s := range parts {
+			if cap(s) < segmentSize {
+				s = nil
+			}
 			g.segments <- s
 		}
 		<-g.uploads
