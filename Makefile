@@ -31,10 +31,13 @@ lint:
 test-commands:
 	$(GO) test -timeout 40m -parallel 4 ./cmd/...
 
-# What goes over every case there is, on one goroutine: the race detector has nothing to see in it.
-SINGLE := TestModel|TestEveryLossIsNoticed|TestLossesOfWeaker|TestTablesAreAMap|TestSaidOften|TestVeryManyBreaks|TestHostileObjects|TestSimulationRepeats|TestHostileHistoriesRepeat|TestHostileHistoriesOfWeaker
+# What goes over every case there is, on one goroutine or with goroutines that other tests show it: the race detector has nothing to
+# see in it.
+SINGLE := TestModel|TestEveryLossIsNoticed|TestLossesOfWeaker|TestTablesAreAMap|TestSaidOften|TestVeryManyBreaks|TestHostileObjects|$\
+	TestSimulationRepeats|TestHostileHistoriesRepeat|TestHostileHistoriesOfWeaker|TestCrashesOnFullStorage|TestSpoiltLocalFiles|$\
+	TestLocalIndexDamaged|TestWriteOverDamagedIndex|TestRecipeRoundTrip|TestTreeNoticesWrongBlobs|TestMatchAges|TestListingOfExtremes
 # And of this the race detector sees a part.
-PARTLY := TestMangled|TestCrashPoints|TestLyingStore$$|TestSimulate$$|TestHostileHistories$$
+PARTLY := TestMangled|TestCrashPoints|TestLyingStore$$|TestSimulate$$|TestHostileHistories$$|TestQuirks$$
 
 # The race detector watches every access to memory but those of these packages: each computes on numbers of its own, and what hands it
 # them, and takes the result, is watched. They would be a third of what a test takes.
@@ -48,9 +51,9 @@ test-race:
 	$(GO) test $(RACE) -timeout 40m -run 'Nights|Load' ./cmd/...
 
 # Each byte of a repository and of its keys, each operation that fails, ten thousand interleavings, every state of the models,
-# three thousand histories.
+# three thousand histories, each quirk of a server.
 test-whole:
-	$(GO) test -timeout 40m -run '$(SINGLE)|$(PARTLY)' ./repo/...
+	$(GO) test -timeout 40m -run '$(SINGLE)|$(PARTLY)' ./repo/... ./internal/sftpstore ./snapshot ./snapshot/stream ./snapshot/backup
 	$(GO) test -timeout 40m -run 'TestNothingGoodIsPushedOut$$' ./snapshot/retain
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x FUZZBUILD=-gcflags=permafrost/...=-d=libfuzzer
 
@@ -128,7 +131,7 @@ vuln:
 
 # Each stage by itself.
 micro:
-	@$(GO) test -run '^$$' -bench . -benchtime 0.5s ./chunk ./repo ./repo/internal/index ./snapshot ./snapshot/backup ./source/media ./internal/sftpstore | grep -E '^(Benchmark|pkg:|FAIL|ok)'
+	@$(GO) test -run '^$$' -bench . -benchtime 0.5s ./chunk ./repo ./repo/internal/index ./snapshot ./snapshot/stream ./snapshot/backup ./source/media ./internal/sftpstore | grep -E '^(Benchmark|pkg:|FAIL|ok)'
 
 clean:
 	rm -rf bin

@@ -18,7 +18,7 @@ import (
 	"permafrost/repo/upkeep"
 )
 
-const raceDetector = repo.RaceDetector
+const raceDetector = storetest.RaceDetector
 
 // A process that dies at any of its writes, in any of three ways, or that lives on with the error of any of its
 // operations, loses nothing that was acknowledged: every snapshot listed afterwards is whole, a check finds no damage,

@@ -59,6 +59,7 @@ func sourceExamples() map[string]error {
 		"media.CauseOfUser":       hosted(media.CauseOfUser, "opening the media directory: open /srv/media: permission denied"),
 		"media.CauseDenied":       hosted(media.CauseDenied, "opening the media directory: open /srv/media: permission denied"),
 		"media.CauseNoProc":       hosted(media.CauseNoProc, "extended attributes can't be read: /proc is not mounted"),
+		"media.CauseUntrusted":    hosted(media.CauseUntrusted, "setuid: 4 files: setuid and setgid bits left out: the media are not trusted"),
 		"media.ErrChanged":        media.ErrChanged,
 		"media.ListError":         &media.ListError{Err: errors.New("accounts: permission denied")},
 		"media.LeadsOutError":     &media.LeadsOutError{Target: "/srv/media"},

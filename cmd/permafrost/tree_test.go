@@ -45,6 +45,12 @@ func (w *witness) testTree(t *testing.T) {
 			t.Errorf("%s occupies %d bytes of %d: %v", name, st.Blocks*512, st.Size, err)
 		}
 	}
+	r := w.run(exitDone, "restore", "-i", w.recovery, "--date", "2026-07-01", "--component", "media", "--target", filepath.Join(t.TempDir(), "untrusted"))
+	for _, want := range []string{"setuid and setgid bits left out: the media are not trusted\n", "hint: `--trust-media` restores them"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("without --trust-media it says\n%s", r.stderr)
+		}
+	}
 	w.run(exitDone, "check", "-i", w.recovery, "--read-data")
 }
 

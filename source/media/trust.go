@@ -20,7 +20,7 @@ import (
 //     anybody's
 
 // errUntrusted is the reason for what is left out.
-var errUntrusted = errors.New("--trust-media restores them as they were")
+var errUntrusted = source.Because(CauseUntrusted, errors.New("the media are not trusted"))
 
 func (a *attributes) leaveOut(what, path string) { a.lost.add(what+" left out", path, errUntrusted) }
 

@@ -82,11 +82,11 @@ func TestTargetUntrusted(t *testing.T) {
 	}
 	slices.Sort(warned)
 	wantWarned := warnings{
-		"absolute: 5 files: symbolic links that lead out of the media left out: --trust-media restores them as they were",
-		"attributes: 3 files: extended attributes that root alone can set left out: --trust-media restores them as they were",
-		"mem: 2 files: devices left out: --trust-media restores them as they were",
-		"setuid: 4 files: setuid and setgid bits left out: --trust-media restores them as they were",
-		"suid-root: 4 files: root's, and now of the media's owner: --trust-media restores them as they were",
+		"absolute: 5 files: symbolic links that lead out of the media left out: the media are not trusted",
+		"attributes: 3 files: extended attributes that root alone can set left out: the media are not trusted",
+		"mem: 2 files: devices left out: the media are not trusted",
+		"setuid: 4 files: setuid and setgid bits left out: the media are not trusted",
+		"suid-root: 4 files: root's, and now of the media's owner: the media are not trusted",
 	}
 	if !slices.Equal(warned, wantWarned) {
 		t.Errorf("got  %q\nwant %q", warned, wantWarned)

@@ -141,8 +141,11 @@ func query(t testing.TB, db, text string) string {
 func TestFacts(t *testing.T) {
 	db := newDatabase(t)
 	sql(t, db.Name, "create table fresh as select generate_series(1, 42) i") // never analyzed
-	for query(t, db.Name, "select pg_stat_get_live_tuples('fresh'::regclass)") != "42" {
-		time.Sleep(10 * time.Millisecond) // the session that made it is yet to say so
+	for deadline := time.Now().Add(time.Minute); query(t, db.Name, "select pg_stat_get_live_tuples('fresh'::regclass)") != "42"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the session that made the table does not say how many rows it has")
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	before := query(t, db.Name, "select pg_current_wal_lsn()")
 	f := connect(t, db, Options{}).Facts()

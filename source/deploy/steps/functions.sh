@@ -3,7 +3,7 @@ container() {
 	local id
 	id=$("$engine" ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" \
 		--filter "label=com.docker.compose.service=$1" --filter "label=com.docker.compose.oneoff=False")
-	[ -n "$id" ] || fail "The project $project has no container of the service $1. Make the containers: cd $live, then docker compose up --detach, then docker compose stop"
+	[ -n "$id" ] || fail "The project $project has no container of the service $1. Make the containers: cd $live, then docker compose up --detach. Run this again at once"
 	[ "$(wc -l <<<"$id")" = 1 ] || fail "The project $project has several containers of the service $1. Keep one: docker compose up --detach --scale $1=1"
 	say "$id"
 }

@@ -64,6 +64,7 @@ func sourceRules() []rule {
 		hosts(media.CauseOfUser, "let Mastodon's user reach and read the media (chown), or "+sayUser),
 		hosts(media.CauseDenied, "run permafrost as root, or as the user that owns the media"),
 		hosts(media.CauseNoProc, "mount -t proc proc /proc"),
+		hosts(media.CauseUntrusted, "`--trust-media` restores them as they were"),
 
 		hosts(secrets.CauseNoName, "give the name of a file, a directory or a pattern: a variable may be unset"),
 		hosts(secrets.CauseNoMatch, "correct the pattern, or take it out of the list of secrets"),

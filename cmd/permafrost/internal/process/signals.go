@@ -44,9 +44,11 @@ func Interruptible(command func(context.Context) int, abandoned func(why, trace 
 	defer signal.Stop(aborts)
 	restore := terminal()
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	ended := make(chan int, 1)
-	go func() { ended <- command(ctx) }()
+	go func() {
+		defer cancel() // not where this function returns: a command that is abandoned has nothing more to say
+		ended <- command(ctx)
+	}()
 	abort := func(by os.Signal) int {
 		restore()
 		return abandoned(unix.SignalName(by.(syscall.Signal))+" came", trace())

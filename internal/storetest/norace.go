@@ -1,6 +1,6 @@
 //go:build !race
 
-package repo
+package storetest
 
 // RaceDetector reports whether tests run with it.
 const RaceDetector = false
