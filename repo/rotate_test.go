@@ -181,3 +181,27 @@ func TestPeople(t *testing.T) {
 		t.Errorf("alice was removed: %v", err)
 	}
 }
+
+// Whoever is removed while he begins a snapshot, and finds an index object gone, is told that he has no key any more.
+func TestRemovedWhileBeginning(t *testing.T) {
+	st := storetest.NewMem(t)
+	w := newWorld(t, st, repo.InitOptions{})
+	mustSnapshot(t, w.open(w.writer), night(1), 1)
+	host := fresh(t, st, w.writer)
+	owner := fresh(t, st, w.owner)
+	if err := owner.RemovePerson(t.Context(), "web1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fresh(t, st, w.owner).Rotate(t.Context(), nothing); err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range objectsOf(st, "index") {
+		if err := st.Remove(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := host.NewWriter(t.Context(), instance)
+	if lacks := (*keys.MissingKeyError)(nil); !errors.As(err, &lacks) {
+		t.Errorf("%v", err)
+	}
+}

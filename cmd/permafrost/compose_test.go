@@ -294,11 +294,13 @@ func (w *composeTest) testNewHost() {
 	}
 	target := filepath.Join(t.TempDir(), "restored")
 	w.run(exitDone, "restore", "-i", w.recovery, "--snapshot", "latest", "--target", target)
-	if out, err := w.script(target); err == nil || !strings.Contains(out, "cd "+w.Live+", then docker compose up --detach. Run this again at once") {
+	if out, err := w.script(target); err == nil || !strings.Contains(out, "cd "+w.Live+", then docker compose up --detach, and a minute later docker compose stop") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if _, err := w.Command(ctx, "up", "--detach"); err != nil {
-		t.Fatal(err)
+	for _, args := range [][]string{{"up", "--detach"}, {"stop"}} {
+		if _, err := w.Command(ctx, args...); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.giveTootctl()
 	if out, err := w.script(target); err != nil || !strings.Contains(out, "All steps are done.") {

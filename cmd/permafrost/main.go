@@ -17,7 +17,7 @@ import (
 
 func main() { os.Exit(program(place.Options{})) }
 
-// program is the whole program, which reaches storages as o says where flags don't. It returns the exit code.
+// program is the whole program. It returns the exit code. What no flag says of how storages are reached, o says.
 func program(o place.Options) int {
 	process.ForbidCoreDumps()
 	process.PaceGC()
@@ -51,13 +51,19 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	return code
 }
 
-// lastWords is how long it may take to tell why, where standard error may be stuck.
-const lastWords = 200 * time.Millisecond
+// Standard error may be stuck: lastWords is how long it may take to tell why, and lastTrace where the command was.
+const (
+	lastWords = 200 * time.Millisecond
+	lastTrace = 5 * time.Second
+)
 
 // abandon tells that the command is not waited for, and where it was, as far as anybody hears it. It relies on nothing that the
 // command may hold.
 func (a *app) abandon(stderr io.Writer, why, trace string) int {
-	said := make(chan struct{})
+	said, patience := make(chan struct{}), lastWords
+	if trace != "" {
+		patience = lastTrace
+	}
 	go func() {
 		defer close(said)
 		io.WriteString(stderr, trace)
@@ -67,7 +73,7 @@ func (a *app) abandon(stderr io.Writer, why, trace string) int {
 	}()
 	select {
 	case <-said:
-	case <-time.After(lastWords):
+	case <-time.After(patience):
 	}
 	return exitInterrupted
 }

@@ -109,9 +109,14 @@ func TestAbortsAreTraced(t *testing.T) {
 		c := stuck(t)
 		r := beginStuck(t, c)
 		signalTo(t, c.Process.Pid, sig)
-		got := r.must(exitInterrupted)
-		if !strings.Contains(got.stderr, "(*app).execute(...)\n\t") || !strings.HasSuffix(got.stderr, ": "+unix.SignalName(sig)+" came\n") || argumentWords.MatchString(got.stderr) || strings.Contains(got.stderr, "interrupted\n") {
-			t.Errorf("%v: it says\n%s", sig, got.stderr)
+		said := r.must(exitInterrupted).stderr
+		for _, want := range []string{"(*app).execute(...)\n\t", "created by permafrost/cmd/permafrost/internal/process.Interruptible in goroutine 1\n"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%v: it does not say %q but\n%s", sig, want, said)
+			}
+		}
+		if !strings.HasSuffix(said, ": "+unix.SignalName(sig)+" came\n") || argumentWords.MatchString(said) || strings.Contains(said, "interrupted\n") {
+			t.Errorf("%v: it says\n%s", sig, said)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func (s *Store) put(ctx context.Context, name string, data [][]byte) error {
 			return err
 		}
 	}
-	f, err := durable.Temp(temp, "*", 0o600)
+	f, err := durable.Temp(temp, "*")
 	if err != nil {
 		return err
 	}

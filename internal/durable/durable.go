@@ -1,7 +1,7 @@
-// Package durable writes local files so that a crash leaves the old state or the new, never a part: a temporary file,
-// fsync, one rename or link, and fsync of the directory that holds the name.
+// Package durable writes local files so that a crash leaves the whole of a new file or none of it: a temporary file, fsync, one link,
+// and fsync of the directory that holds the name.
 //
-// A crash can leave a temporary file behind. Its name is ".tmp-" and random letters, or what the caller of Temp chose.
+// A crash can leave a temporary file behind. Its name is what the caller of Temp chose.
 package durable
 
 import (
@@ -19,19 +19,12 @@ type File struct {
 	done bool
 }
 
-// Temp opens a new, empty file in dir, for reading and writing. The last "*" of pattern is replaced by random digits,
-// as in os.CreateTemp.
-func Temp(dir, pattern string, perm fs.FileMode) (*File, error) {
+// Temp opens a new, empty file in dir, for reading and writing, which nobody but its owner may read. The last "*" of pattern is replaced
+// by random digits, as in os.CreateTemp.
+func Temp(dir, pattern string) (*File, error) {
 	f, err := os.CreateTemp(dir, pattern)
 	if err != nil {
 		return nil, err
-	}
-	if perm != 0o600 { // which is what CreateTemp gives
-		if err := f.Chmod(perm); err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			return nil, err
-		}
 	}
 	return &File{File: f}, nil
 }

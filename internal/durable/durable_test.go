@@ -37,8 +37,8 @@ func content(t *testing.T, path, want string) {
 }
 
 // write creates a file at path that holds data.
-func write(path string, data []byte, perm fs.FileMode) error {
-	f, err := Temp(filepath.Dir(path), ".tmp-*", perm)
+func write(path string, data []byte) error {
+	f, err := Temp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return err
 	}
@@ -49,21 +49,21 @@ func write(path string, data []byte, perm fs.FileMode) error {
 	return f.Create(path)
 }
 
-// What is created has the mode that was asked for. Nothing is put in the place of anything, and nothing temporary is left.
+// What is created is its owner's alone. Nothing is put in the place of anything, and nothing temporary is left.
 func TestCreateRefused(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	if err := write(path, []byte("first"), 0o640); err != nil {
+	if err := write(path, []byte("first")); err != nil {
 		t.Fatal(err)
 	}
-	if info, _ := os.Stat(path); info.Mode() != 0o640 {
+	if info, _ := os.Stat(path); info.Mode() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
 	if err := os.Mkdir(filepath.Join(dir, "g"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]error{"f": fs.ErrExist, "g": fs.ErrExist, "absent/f": fs.ErrNotExist} {
-		if err := write(filepath.Join(dir, name), []byte("second, longer"), 0o600); !errors.Is(err, want) {
+		if err := write(filepath.Join(dir, name), []byte("second, longer")); !errors.Is(err, want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -78,7 +78,7 @@ func TestCreate(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
-			err := write(path, bytes.Repeat([]byte{byte(i)}, 100), 0o600)
+			err := write(path, bytes.Repeat([]byte{byte(i)}, 100))
 			if err == nil {
 				wins.Add(1)
 			} else if !errors.Is(err, fs.ErrExist) {
@@ -95,13 +95,13 @@ func TestCreate(t *testing.T) {
 
 func TestDiscard(t *testing.T) {
 	dir := t.TempDir()
-	f, err := Temp(dir, "x*", 0o600)
+	f, err := Temp(dir, "x*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.Discard()
 	only(t, dir)
-	if f, err = Temp(dir, "x*", 0o600); err != nil {
+	if f, err = Temp(dir, "x*"); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Create(filepath.Join(dir, "y")); err != nil {
@@ -126,7 +126,7 @@ func TestMkdirAll(t *testing.T) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		t.Fatal(info, err)
 	}
-	if err := write(filepath.Join(dir, "f"), nil, 0o600); err != nil {
+	if err := write(filepath.Join(dir, "f"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := MkdirAll(filepath.Join(dir, "f"), 0o700); err == nil {

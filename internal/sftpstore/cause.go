@@ -7,8 +7,8 @@ import (
 	"permafrost/internal/sshconn"
 )
 
-// A Cause says what an error is about. What a person can do about it is for the program to say that the person runs. An error
-// in connecting or logging in has an sshconn.Cause instead.
+// A Cause says what an error is about. The program that a person runs says what can be done about it. An error in connecting or logging
+// in has an sshconn.Cause instead.
 type Cause string
 
 // Causes on the way to the server.

@@ -2,8 +2,7 @@ package sshconn
 
 import "fmt"
 
-// A Cause says what an error is about, and which facts its CauseError has. What a person can do about it is for the program to
-// say that the person runs.
+// A Cause says what an error is about, and which facts its CauseError has. The program that a person runs says what can be done about it.
 type Cause string
 
 // CauseJumpCommand is that a jump host's settings need a command, which only the ssh command runs.

@@ -25,7 +25,7 @@ type commandConn struct {
 // Alive implements Conn.
 func (c commandConn) Alive() bool { return true }
 
-// Single implements Conn. Each stream is a connection of its own, which a person may be asked to allow.
+// Single implements Conn. Each stream is a connection of its own: more of them help, unless a person has to allow each.
 func (c commandConn) Single() bool { return c.asks }
 
 // Close implements Conn.

@@ -31,7 +31,7 @@ type Config struct {
 	Warn func(text string)
 }
 
-// SetDefaults fills in what is left at its zero value and can't mean that.
+// SetDefaults fills in the defaults of what is left at zero.
 func (c *Config) SetDefaults() {
 	if c.Command == "" {
 		c.Command = "ssh"

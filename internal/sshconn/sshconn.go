@@ -26,7 +26,8 @@ import (
 	"sync/atomic"
 )
 
-// A Conn is a connection to the server, or ssh in place of one.
+// A Conn is a connection to the server, or the ssh command in place of one. Each stream of that is a connection, which ends with the
+// stream and not with the Conn: whoever closes a Conn closes its streams too.
 type Conn interface {
 	// StartSFTP starts an SFTP server at the other end. The stream ends with the connection.
 	StartSFTP(ctx context.Context) (Stream, error)
@@ -42,7 +43,7 @@ type Conn interface {
 type Stream interface {
 	io.ReadWriteCloser
 	// Explain adds to an error, with which the protocol failed to begin, what the server or ssh said about it, and may find it
-	// Permanent. It waits for their end, though not for long.
+	// Permanent. It waits for their end, though not for long. An error that is Permanent already needs no explanation.
 	Explain(err error) error
 }
 
@@ -51,7 +52,7 @@ type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-// Permanent reports whether an error of a Dialer, Conn or Stream is one that trying again can't mend.
+// Permanent reports whether an error of a Conn, of a Stream or in making a Conn is one that trying again can't mend.
 func Permanent(err error) bool {
 	var p permanentError
 	return errors.As(err, &p)

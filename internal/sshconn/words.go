@@ -10,7 +10,7 @@ import (
 const (
 	// lastWords is how long a process that has said all that it will may take to end.
 	lastWords = 2 * time.Second
-	// maxWords bounds how much is kept of what it said, in bytes.
+	// maxWords bounds how much is quoted of what it said, in characters.
 	maxWords = 1 << 10
 )
 

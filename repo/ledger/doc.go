@@ -3,8 +3,8 @@
 // An [Entry] is one signed statement. A [History] takes entries in their order and heeds what their signers may say; it does no I/O,
 // so that the same entries give the same history on every machine. Its parts are values of their own: the [Roster] says who may sign,
 // [Epochs] which keys are in use, [Snapshots] what was committed and what became of it, an [IndexList] which index objects count. A
-// [Scope] is what a signer speaks for. Where an entry is missing that later ones build on, the history has a [Break]. [Remembered] is how far a machine has seen a log: [History.Lacks] tells whether
-// another log has lost something of it.
+// [Scope] is what a signer speaks for. Where an entry is missing that later ones build on, the history has a [Break]. [Remembered] is how
+// far a machine has seen a log: [History.Lacks] tells whether another log has lost something of it.
 //
 // # Entry
 //

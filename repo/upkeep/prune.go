@@ -98,9 +98,9 @@ func Prune(ctx context.Context, r *repo.Repo, inspect inspection.Maker, o PruneO
 		o.Grace = max(o.Grace, ledger.Grace)
 	}
 	if o.DryRun {
-		return prune(ctx, c, c.Time, inspect, o)
+		return prune(ctx, c, c.TimeOfPreview, inspect, o)
 	}
-	if err := sound(c); err != nil {
+	if err := readyToPrune(ctx, c); err != nil {
 		return nil, err
 	}
 	var lease *lease.Lease

@@ -92,7 +92,8 @@ func repair(ctx context.Context, c *core.Core, what string, o RepairOptions, try
 	return cause.Of(cause.Outrun, &lease.LockedError{By: "others kept adding to the log"})
 }
 
-// readyToRepair returns an error where nothing can be repaired by the log as it now stands.
+// readyToRepair returns an error where nothing can be repaired by the log as it now stands. A log that has lost its newest keys does not
+// come so far: no lease can be taken under them.
 func readyToRepair(ctx context.Context, c *core.Core, o RepairOptions) error {
 	err := c.Log.CatchUp(ctx)
 	if err != nil || o.DryRun && c.AcceptHead {

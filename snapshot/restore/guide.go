@@ -280,7 +280,8 @@ func (p *Plan) project() string {
 		}
 	}
 	return text + ".\n   The step that stops Mastodon fails the first time, as there are no containers yet. That is right: the settings had to come first.\n" +
-		"   Type then, in that directory, `docker compose up --detach`, and run the script again at once: it stops Mastodon, whose database is empty until then."
+		"   Type then, in that directory, `docker compose up --detach`. Wait a minute, while PostgreSQL makes its files.\n" +
+		"   Then type `docker compose stop`, and run the script again."
 }
 
 // before tells what else one should know.

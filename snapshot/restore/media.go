@@ -46,7 +46,7 @@ func (rs *restorer) media(ctx context.Context) error {
 	return err
 }
 
-// tree returns the media on their way into target, or of a preview of nothing where that is nil.
+// tree returns the media on their way into target. Where that is nil they are looked at, and nothing is written.
 func (rs *restorer) tree(target *media.Target, fresh bool) *tree.Tree {
 	return tree.New(tree.Options{Blobs: rs.rd, Manifest: rs.m, Choice: rs.choice, Target: target, Fresh: fresh,
 		Keep: rs.overwrite == Never, Read: rs.doubt || rs.overwrite == Always, News: mediaNews{rs}})

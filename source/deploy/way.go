@@ -57,10 +57,11 @@ func (s *Saved) vars() []way.Var {
 	if !digitsOnly.MatchString(migration) {
 		migration = ""
 	}
-	kind, mastodons, others := s.services()
+	kind, mastodons, idle, others := s.services()
 	return []way.Var{
 		{Name: "services", About: "what runs Mastodon: systemd, compose, or none of them", Values: []string{kind}},
 		{Name: "mastodon_services", About: "its units or, with Compose, its services; not those of PostgreSQL and Redis", Values: mastodons, Array: true},
+		{Name: "mastodon_idle", About: "with Compose: services of Mastodon that stood still when the snapshot was made; they are not started", Values: idle, Array: true},
 		{Name: "data_services", About: "with Compose: the services of PostgreSQL and Redis", Values: others, Array: true},
 		{Name: "engine", About: "with Compose: the engine's command", Values: []string{s.engine()}},
 		{Name: "project", About: "with Compose: the project's name (docker compose ls --all)", Values: []string{s.Deployment.Project}},
@@ -78,11 +79,10 @@ func (s *Saved) engine() string {
 	return "docker"
 }
 
-// services returns what runs Mastodon, the names of its services and, with Compose, those of its data. A unit of another name
-// is not believed: who wrote the snapshot could have root start anything.
-func (s *Saved) services() (kind string, mastodons, others []string) {
+// services returns what runs Mastodon, and the names of its services. With Compose these are the ones to start again, the ones that
+// stood still, and those of its data. A unit of another name is not believed: who wrote the snapshot could have root start anything.
+func (s *Saved) services() (kind string, mastodons, idle, others []string) {
 	if s.Deployment.Kind == source.Compose {
-		var idle []string
 		for _, service := range s.Deployment.Services {
 			switch {
 			case service.Mastodon && service.Running:
@@ -94,9 +94,9 @@ func (s *Saved) services() (kind string, mastodons, others []string) {
 			}
 		}
 		if mastodons == nil { // it stood still for the snapshot
-			mastodons = idle
+			mastodons, idle = idle, nil
 		}
-		return "compose", mastodons, others
+		return "compose", mastodons, idle, others
 	}
 	for _, unit := range s.Deployment.Units {
 		if ownUnit.MatchString(unit) && !slices.Contains(mastodons, unit) {
@@ -106,5 +106,5 @@ func (s *Saved) services() (kind string, mastodons, others []string) {
 	if mastodons == nil {
 		mastodons = []string{"mastodon-web.service", "mastodon-sidekiq.service", "mastodon-streaming.service"}
 	}
-	return "systemd", mastodons, nil
+	return "systemd", mastodons, nil, nil
 }

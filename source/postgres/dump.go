@@ -273,9 +273,6 @@ func (p *proof) wait() error {
 }
 
 func (p *proof) kill() {
-	if p == nil {
-		return
-	}
 	p.restore.kill()
 	p.input.Close()
 }

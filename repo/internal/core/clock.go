@@ -10,8 +10,9 @@ import (
 	"permafrost/repo/store"
 )
 
-// Time returns the time by the storage's clock, for who holds no lease. Where nothing can be put there it is that of LastTime.
-func (c *Core) Time(ctx context.Context) (time.Time, error) {
+// TimeOfPreview returns the time by the storage's clock, for who looks at what a prune would do and holds no lease. Where nothing can be
+// put there it is that of LastTime.
+func (c *Core) TimeOfPreview(ctx context.Context) (time.Time, error) {
 	lease, err := c.NewLease(ctx, "look at what a prune would do")
 	if errors.Is(err, store.ErrNoSpace) || errors.Is(err, fs.ErrPermission) {
 		return c.LastTime(ctx)

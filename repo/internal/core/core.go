@@ -88,7 +88,11 @@ func (c *Core) WritersIndex(ctx context.Context) (*index.Index, error) {
 		if err != nil || len(lost) == 0 {
 			return x, err
 		}
-		if c.Log.HasGrown(ctx) {
+		before := c.Log.Head
+		if err := c.Log.CatchUp(ctx); err != nil {
+			return nil, err // it may say that the keys were rotated, and this key got none
+		}
+		if c.Log.Head != before {
 			continue // a prune may have removed them
 		}
 		for i := range x.Objects {

@@ -154,7 +154,11 @@ func (g *Pipeline) place(open *[Components]*builder, j *job) (err error) {
 				fullest = i
 			}
 		}
-		if held == 0 || held+len(j.bytes)/segmentSize+1 <= openSegments {
+		need := len(j.bytes)/segmentSize + 1
+		if open[c] == nil {
+			need++ // its first one is short
+		}
+		if held == 0 || held+need <= openSegments {
 			break
 		}
 		if err := g.ship(open, fullest); err != nil {

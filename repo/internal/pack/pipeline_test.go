@@ -106,6 +106,15 @@ func TestPackingBound(t *testing.T) {
 	if err := g.Add(t.Context(), Media, Blob{chunk.ID{1}, 1}, []byte{1}); err == nil {
 		t.Error("a blob is taken after the flush")
 	}
+	// A short segment that took the place of a whole one would leave too little for a large pack in the end.
+	if len(g.segments) != segments {
+		t.Errorf("%d segments of %d are back", len(g.segments), segments)
+	}
+	for range len(g.segments) {
+		if s := <-g.segments; s != nil && cap(s) != segmentSize {
+			t.Errorf("a segment of %d bytes is kept", cap(s))
+		}
+	}
 }
 
 // What a pack is built of, segments, is what is read back from it.

@@ -3,9 +3,15 @@ container() {
 	local id
 	id=$("$engine" ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" \
 		--filter "label=com.docker.compose.service=$1" --filter "label=com.docker.compose.oneoff=False")
-	[ -n "$id" ] || fail "The project $project has no container of the service $1. Make the containers: cd $live, then docker compose up --detach. Run this again at once"
+	[ -n "$id" ] || fail "The project $project has no container of the service $1. Make the containers: cd $live, then docker compose up --detach, and a minute later docker compose stop"
 	[ "$(wc -l <<<"$id")" = 1 ] || fail "The project $project has several containers of the service $1. Keep one: docker compose up --detach --scale $1=1"
 	say "$id"
+}
+
+# running prints the running containers of a service of Compose.
+running() {
+	"$engine" ps --quiet --no-trunc --filter "label=com.docker.compose.project=$project" \
+		--filter "label=com.docker.compose.service=$1" --filter "label=com.docker.compose.oneoff=False"
 }
 
 # in_container runs a program in the container of a service. Standard input goes to it.
@@ -38,6 +44,11 @@ mastodon_stop() {
 			id=$(container "$s")
 			"$engine" stop "$id" >/dev/null
 		done
+		for s in "${mastodon_idle[@]}"; do
+			for id in $(running "$s"); do
+				"$engine" stop "$id" >/dev/null
+			done
+		done
 		;;
 	*) say "Stop Mastodon as it was started, if it runs." ;;
 	esac
@@ -62,6 +73,9 @@ mastodon_runs() {
 	local s
 	for s in "${mastodon_services[@]}"; do
 		if service_runs "$s"; then say "$s"; fi
+	done
+	for s in "${mastodon_idle[@]}"; do
+		if [ -n "$(running "$s")" ]; then say "$s"; fi
 	done
 }
 

@@ -48,8 +48,9 @@ func TOC(r io.Reader) ([]byte, error) {
 	return slices.Clone(toc), nil
 }
 
-// WithOffsets returns a table of contents, as TOC returns it, that says where the data of tables are, as pg_dump writes it to a file, and whether it
-// says so of all of them. pg_restore with several jobs then reads no data twice, and begins with the largest tables and their indexes.
+// WithOffsets returns a table of contents, as TOC returns it, that says where the data of tables are, as pg_dump writes it to a file. The
+// second result is whether it says so of all of them. pg_restore with several jobs then reads no data twice, and begins with the largest
+// tables and their indexes.
 func WithOffsets(toc []byte, tables map[string]Table) ([]byte, bool) {
 	toc, all := slices.Clone(toc), true
 	d := &reader{r: bufio.NewReader(bytes.NewReader(toc))}

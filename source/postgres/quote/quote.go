@@ -1,3 +1,4 @@
+// Package quote writes names and texts as PostgreSQL reads them, and reads what it wrote.
 package quote
 
 import (
@@ -13,6 +14,7 @@ var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 // word. No two tables have the same.
 func TableName(schema, table string) string { return Name(schema) + "." + Name(table) }
 
+// Name returns a name as SQL has it: between double quotes where it is no plain word.
 func Name(s string) string {
 	if plainName.MatchString(s) {
 		return s

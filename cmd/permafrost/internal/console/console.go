@@ -7,7 +7,8 @@
 //   - Progress is drawn on a terminal alone, and is erased when the command ends.
 //   - All of it passes through a Console, which makes each message and each line of data one line of visible text
 //     (permafrost/internal/escape): no name and no server can write to the terminal. Names are quoted where they could not
-//     be read as they are. What is raw goes through Raw.
+//     be read as they are. What is raw goes through Raw. The trace of an aborted command alone goes past it: that consists of
+//     names in the program.
 //   - With --json standard output holds one JSON object a line, each with a message_type; an error is one on standard
 //     error.
 //   - With --quiet a command that does something says nothing, but for warnings and errors; one that is asked
@@ -30,7 +31,7 @@ import (
 
 // A Console writes what people and scripts read. Its methods may be called from several goroutines at once.
 type Console struct {
-	// What the flags of these names say. It is settled before anything is written.
+	// What --json, --quiet and --verbose say. It is settled before anything is written.
 	InJSON, Quiet, Verbose bool
 
 	drawing bool // standard error is a terminal

@@ -1,5 +1,5 @@
-// Package hints says what to do about an error: it holds the tables from the typed errors of the packages below the commands to what an
-// administrator types or looks at next. These packages know nothing of flags and commands, and the tables alone do.
+// Package hints says what to do about an error. Its tables lead from the typed errors of the packages below the commands to what an
+// administrator types or looks at next. Those packages know nothing of flags and commands.
 //
 // A hint that was given where an error arose (permafrost/internal/hint) goes before a table's, and the outermost before those of what
 // it wraps. docs/errors.md lists the tables.

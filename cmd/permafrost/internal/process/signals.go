@@ -1,5 +1,5 @@
 // Package process is what permafrost asks of its own process: that a signal ends a command in good order, that no secret leaves memory
-// in a core file or a trace, and that memory stays small.
+// in a core file or in the trace that SIGQUIT asks for, and that memory stays small.
 package process
 
 import (
@@ -35,8 +35,8 @@ func listen(to ...os.Signal) chan os.Signal {
 // Interruptible runs a command in a goroutine of its own and returns its exit code. The first signal ends the command's
 // context. A second one, or the end of the grace, does not wait for it any longer: abandoned tells why, and gives the code.
 //
-// Somebody who wants to know where it hangs sends SIGQUIT, and systemd's watchdog SIGABRT. These end it at once, as they would have
-// without us, with a trace that shows no secret.
+// Somebody who wants to know where it hangs sends SIGQUIT, and systemd's watchdog SIGABRT. These too end it at once, as abandoned has it,
+// which is given a trace that shows no secret.
 func Interruptible(command func(context.Context) int, abandoned func(why, trace string) int) int {
 	signals := listen(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -85,7 +85,8 @@ func trace() string {
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	var out bytes.Buffer
 	for line := range bytes.Lines(stacks) {
-		if n := bytes.LastIndexByte(line, '('); n > 0 && line[0] != '\t' {
+		call := line[0] != '\t' && !bytes.HasPrefix(line, []byte("goroutine ")) && !bytes.HasPrefix(line, []byte("created by "))
+		if n := bytes.LastIndexByte(line, '('); call && n > 0 {
 			line = append(line[:n:n], "(...)\n"...)
 		}
 		out.Write(line)

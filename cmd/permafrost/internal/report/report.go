@@ -1,6 +1,6 @@
 // Package report tells people what the verbs of permafrost/internal/keeper do and find: while they work, and what their results are. A
 // Reporter is a verb's observer. It writes each message as JSON or as lines, on a console, with the hint for what went wrong. The functions
-// lay out results that are lists.
+// lay out results.
 package report
 
 import (

@@ -1,4 +1,4 @@
-// Package usage is the error of who called a command wrongly: the command has not begun, and nothing was done.
+// Package usage has the error that says that a command was called wrongly. Nothing was changed then.
 package usage
 
 import "fmt"

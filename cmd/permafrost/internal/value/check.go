@@ -5,13 +5,14 @@ package value
 import (
 	"errors"
 	"fmt"
-	"permafrost/source/media/pattern"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/spf13/pflag"
+
+	"permafrost/source/media/pattern"
 )
 
 const (

@@ -3,15 +3,16 @@ package choice
 
 import (
 	"fmt"
-	"permafrost/source/media/pattern"
 	"strings"
+
+	"permafrost/source/media/pattern"
 )
 
 // A Choice says which media are meant: those that a pattern of include matches, or that lie below a directory which one matches; all
 // where there is none. What a pattern of exclude matches is left out, with all that is below it.
 type Choice struct{ include, exclude []listed }
 
-// A pattern is one, and whether it has matched anything.
+// A listed pattern is one of a list, and whether it has matched anything.
 type listed struct {
 	pattern.Pattern
 	text string
