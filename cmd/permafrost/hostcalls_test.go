@@ -216,13 +216,13 @@ func parseHex(s string) uintptr {
 	return uintptr(n)
 }
 
-// function returns the name of the function at an offset, with the line; "" of another file.
+// function returns the name of the function at an offset; "" of another file.
 func (x text) function(file, offset string) string {
 	if file != x.file {
 		return ""
 	}
 	frame, _ := runtime.CallersFrames([]uintptr{parseHex(offset) - x.offset + x.start}).Next()
-	return fmt.Sprintf("%s (%s:%d)", frame.Function, filepath.Base(frame.File), frame.Line)
+	return frame.Function
 }
 
 // extendStack adds a frame to the innermost two of this project's own.
