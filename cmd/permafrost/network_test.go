@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,6 +137,9 @@ func disturb(t *testing.T, r *sandbox.Relay, run *running, passed func() int64, 
 	return n
 }
 
+// toldBefore matches what a restore may have said of what came back before it failed: a warning may have a hint.
+var toldBefore = regexp.MustCompile(`(?m)^restoring snapshot .*\n|^permafrost: warning: .*\n(?:permafrost: hint: .*\n)?`)
+
 // A server that is gone for good ends in one clear error.
 func (s *site) testServerGone(t *testing.T) {
 	r, through := s.relay(0, time.Second)
@@ -164,10 +168,7 @@ func (s *site) testServerGone(t *testing.T) {
 			await(t, "traffic", func() bool { return r.Down.Load()-passed > 20_000 || !run.runs() })
 			gone.set(true)
 			got := run.must(exitFailed)
-			// Of what came back before, it may have told already.
-			got.stderr = strings.Join(slices.DeleteFunc(strings.SplitAfter(got.stderr, "\n"), func(line string) bool {
-				return strings.HasPrefix(line, "restoring snapshot ") || strings.HasPrefix(line, "permafrost: warning: ")
-			}), "")
+			got.stderr = toldBefore.ReplaceAllString(got.stderr, "")
 			told(t, got, "gave up after", "a new run goes on where this one stopped")
 			gone.set(false)
 			r.Cut()
